@@ -1,0 +1,146 @@
+"""Trunks: image (B, C, H, W) -> features (B, F), and where their starting weights come from.
+
+`small_cnn` is ours and needs torch only, so that the demo and bare GPU boxes do without torchvision's seven-second import; all
+others are torchvision's networks with the classifying layer taken off, so that their published state dicts fit by name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load as load_bytes
+from safetensors.torch import save as save_bytes
+from torch import Tensor, nn
+
+from models.errors import WeightsError
+
+State = dict[str, Tensor]
+
+
+class SmallCNN(nn.Module):
+    """Four 3x3 convolutions (32-64-96-128) with batch norm and 2x2 pools, then mean and maximum over the image: 256 features."""
+
+    feature_count = 256
+
+    def __init__(self) -> None:
+        super().__init__()
+        widths = (3, 32, 64, 96, 128)
+        self.blocks = nn.Sequential(*(nn.Sequential(
+            nn.Conv2d(inside, outside, 3, padding=1, bias=False), nn.BatchNorm2d(outside), nn.ReLU(inplace=True), nn.MaxPool2d(2))
+            for inside, outside in zip(widths, widths[1:], strict=False)))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, 256)"""
+        maps = self.blocks(images)                       # (B, 128, H/16, W/16)
+        return torch.cat([maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3))], dim=1)
+
+
+@dataclass(frozen=True)
+class _Published:
+    """A torchvision network: the attribute that holds its classifying layers, and the features that reach them."""
+
+    classifier: str
+    feature_count: int
+
+
+TORCHVISION = {
+    "mobilenet_v2": _Published("classifier", 1280),
+    "resnet18": _Published("fc", 512),
+    "resnet101": _Published("fc", 2048),
+    "inception_v3": _Published("fc", 2048),
+    "densenet121": _Published("classifier", 1024),
+    "vgg16": _Published("classifier", 25088),   # 512 x 7 x 7: the dense 4096-4096 layers belong to the recipe's head
+    "vgg19": _Published("classifier", 25088),
+}
+
+
+def trunk_names() -> tuple[str, ...]:
+    """Names that `build_trunk` knows."""
+    return ("small_cnn", *TORCHVISION)
+
+
+def build_trunk(name: str) -> nn.Module:
+    """A trunk with random weights; attribute `feature_count` gives F. Raises WeightsError for unknown names."""
+    if name == "small_cnn":
+        return SmallCNN()
+    if name not in TORCHVISION:
+        raise WeightsError(f"unknown trunk '{name}'; known: {', '.join(trunk_names())}")
+    import torchvision  # here, because it takes seconds that the small trunk need not pay
+
+    published = TORCHVISION[name]
+    options = {"aux_logits": False, "init_weights": True} if name == "inception_v3" else {}
+    network: nn.Module = getattr(torchvision.models, name)(weights=None, **options)
+    setattr(network, published.classifier, nn.Identity())
+    network.feature_count = published.feature_count  # type: ignore[assignment]  # a plain int beside the layers
+    return network
+
+
+def starting_state(name: str, weights: str, *, seed: int, sha256: str = "") -> State:
+    """The trunk's starting weights.
+
+    weights: "none" (random, from `seed`), a torchvision name such as IMAGENET1K_V2, or a safetensors file: a path, or a name
+    inside the folder that the environment variable DOSEWELL_WEIGHTS names.
+    Raises WeightsError when they cannot be had, do not fit the trunk, or have another hash than `sha256` (of the file).
+    """
+    torch.manual_seed(seed)
+    trunk = build_trunk(name)
+    if weights != "none":
+        state = _from_file(weights, sha256) if weights.endswith(".safetensors") else _from_torchvision(name, weights)
+        prefix = f"{TORCHVISION[name].classifier}." if name in TORCHVISION else "\0"
+        state = {key: value for key, value in state.items() if not key.startswith((prefix, "AuxLogits."))}
+        try:
+            trunk.load_state_dict(state, strict=True)
+        except RuntimeError as error:
+            raise WeightsError(f"the weights '{weights}' do not fit the trunk {name}: {error}") from None
+    return dict(trunk.state_dict())
+
+
+def _from_file(weights: str, sha256: str) -> State:
+    candidates = [Path(weights).expanduser(), Path(os.environ.get("DOSEWELL_WEIGHTS", ".")) / weights]
+    path = next((path for path in candidates if path.is_file()), None)
+    if path is None:
+        raise WeightsError(f"weights file '{weights}' not found (looked for {' and '.join(map(str, candidates))}); put it there, set "
+                           "DOSEWELL_WEIGHTS to its folder, or name torchvision weights such as IMAGENET1K_V2 in params.yaml")
+    data = path.read_bytes()
+    found = hashlib.sha256(data).hexdigest()
+    if sha256 and found != sha256:
+        raise WeightsError(f"{path} has sha256 {found}, params.yaml expects {sha256}; get the right file or correct the hash")
+    return load_bytes(data)
+
+
+def _from_torchvision(name: str, weights: str) -> State:
+    if name not in TORCHVISION:
+        raise WeightsError(f"the trunk {name} has no published weights '{weights}'; use weights: none or a .safetensors file")
+    import torchvision
+
+    try:
+        entry = torchvision.models.get_model_weights(name)[weights]
+    except KeyError:
+        known = ", ".join(item.name for item in torchvision.models.get_model_weights(name))
+        raise WeightsError(f"torchvision has no weights '{weights}' for {name}; it has {known}") from None
+    try:
+        state: State = entry.get_state_dict(progress=True, check_hash=True)
+    except OSError as error:
+        raise WeightsError(f"cannot download {entry.url} ({error}); download it on another machine, save it as safetensors and "
+                           "name that file as weights, or use weights: none") from None
+    return state
+
+
+def state_bytes(state: State) -> bytes:
+    """The state as safetensors, tensors sorted by name: the same numbers give the same bytes."""
+    return save_bytes({key: state[key].detach().cpu().contiguous() for key in sorted(state)})
+
+
+def state_sha256(state: State) -> str:
+    """sha256 of `state_bytes`: the name by which a frozen trunk is referenced and stored once."""
+    return hashlib.sha256(state_bytes(state)).hexdigest()
+
+
+def parameter_count(module: nn.Module, *, only: Callable[[nn.Parameter], bool] = lambda parameter: True) -> int:
+    """Number of parameters, all or those that `only` picks."""
+    return sum(parameter.numel() for parameter in module.parameters() if only(parameter))

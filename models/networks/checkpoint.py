@@ -1,0 +1,69 @@
+"""Checkpoints of a training in progress: safetensors and JSON, never a pickle, so that a killed training goes on exactly.
+
+All randomness of an epoch derives from (seed, epoch), so no generator state needs saving.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+
+@dataclass
+class Progress:
+    """Where a training stands. epochs: one record per finished epoch; best: state of the best epoch so far."""
+
+    epochs: list[dict[str, float]] = field(default_factory=list)
+    best_loss: float = float("inf")
+    best_epoch: int = -1
+    best: dict[str, Tensor] = field(default_factory=dict)
+
+
+def save_checkpoint(folder: Path, *, key: str, module: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+    """Replace the folder's checkpoint atomically. key: hash of everything that defines the training."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {f"module/{name}": value for name, value in module.state_dict().items()}
+    tensors |= {f"best/{name}": value for name, value in progress.best.items()}
+    tensors |= {f"optimizer/{index}/{name}": value for index, values in optimizer.state_dict()["state"].items()
+                for name, value in values.items() if isinstance(value, Tensor)}
+    facts = {"key": key, "epochs": progress.epochs, "best_loss": progress.best_loss, "best_epoch": progress.best_epoch}
+    partial = folder / "checkpoint.partial"
+    save_file({name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}, partial,
+              metadata={"facts": json.dumps(facts)})
+    os.replace(partial, folder / "checkpoint.safetensors")
+
+
+def load_checkpoint(folder: Path, *, key: str, module: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+    """Restore module and optimizer and return the progress; a fresh Progress where there is no checkpoint of this key."""
+    path = folder / "checkpoint.safetensors"
+    if not path.is_file():
+        return Progress()
+    with safe_open(path, framework="pt") as file:
+        facts = json.loads(file.metadata()["facts"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # safe_open is no mapping
+    if facts["key"] != key:
+        return Progress()
+    module.load_state_dict(_part(tensors, "module"))
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in _part(tensors, "optimizer").items():
+        index, _, entry = name.partition("/")
+        state.setdefault(int(index), {})[entry] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+    return Progress(facts["epochs"], facts["best_loss"], facts["best_epoch"], _part(tensors, "best"))
+
+
+def clear_checkpoint(folder: Path) -> None:
+    """Remove the checkpoint of a finished training."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _part(tensors: dict[str, Tensor], part: str) -> dict[str, Tensor]:
+    return {name.removeprefix(f"{part}/"): value for name, value in tensors.items() if name.startswith(f"{part}/")}

@@ -1,0 +1,101 @@
+"""How good a model is: metrics from its predictions, in sample, held out and cross-fitted, and the gates over them.
+
+Pure numpy and pandas: predictions in, numbers out. Names end in `_in_sample` (wells it was trained on, as papers publish),
+`_test` (held out) or `_cv` (cross-fitted).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from models.networks.bundle import GateResult
+from models.networks.recipe import Gate
+
+
+def regression_metrics(measured: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    """r2 (squared Pearson, as seeds of S1), r2_score (1 - SSE/SST), slope and intercept of predicted on measured, mean
+    difference and its SD, rmse; NaN below three finite pairs.
+    """
+    kept = np.isfinite(measured) & np.isfinite(predicted)
+    measured, predicted = measured[kept].astype(float), predicted[kept].astype(float)
+    names = ("r2", "r2_score", "slope", "intercept", "mean_difference", "sd_difference", "rmse")
+    if len(measured) < 3 or np.ptp(measured) == 0 or np.ptp(predicted) == 0:
+        return dict.fromkeys(names, math.nan)
+    line, difference = stats.linregress(measured, predicted), predicted - measured
+    unexplained = np.sum(difference**2) / np.sum((measured - measured.mean()) ** 2)
+    values = (line.rvalue**2, 1 - unexplained, line.slope, line.intercept, difference.mean(), difference.std(ddof=1),
+              np.sqrt(np.mean(difference**2)))
+    return {name: float(value) for name, value in zip(names, values, strict=True)}
+
+
+def control_metrics(living: np.ndarray, probability: np.ndarray, logit: np.ndarray) -> dict[str, float]:
+    """accuracy, auroc, loss, and z_prime and ssmd of robust control statistics on probability and logit scale.
+
+    living: 1 for negative (living) controls, 0 for positive ones. NaN where a class has fewer than two wells.
+    """
+    kept = np.isfinite(probability)
+    living, probability, logit = living[kept] > 0.5, probability[kept], logit[kept]
+    metrics = {"accuracy": float(np.mean((probability > 0.5) == living)) if len(living) else math.nan,
+               "auroc": auroc(living, logit), "loss": _cross_entropy(living, logit)}
+    for scale, values in (("", probability), ("_logit", logit)):
+        metrics[f"z_prime{scale}"], metrics[f"ssmd{scale}"] = separation(values[living], values[~living])
+    return metrics
+
+
+def separation(negative: np.ndarray, positive: np.ndarray) -> tuple[float, float]:
+    """(Z', SSMD) from means and standard deviations: 1 - 3 (s_p + s_n)/|m_p - m_n| and (m_n - m_p)/sqrt(s_p^2 + s_n^2)."""
+    if min(len(negative), len(positive)) < 2 or negative.mean() == positive.mean():
+        return math.nan, math.nan
+    gap, spreads = negative.mean() - positive.mean(), (negative.std(ddof=1), positive.std(ddof=1))
+    root = math.hypot(*spreads)
+    return float(1 - 3 * sum(spreads) / abs(gap)), float(gap / root) if root else math.nan
+
+
+def auroc(living: np.ndarray, score: np.ndarray) -> float:
+    """Area under the ROC curve, by ranks; ties count half. NaN unless both classes are there."""
+    positives, negatives = int(living.sum()), int((~living).sum())
+    if not positives or not negatives:
+        return math.nan
+    ranks = stats.rankdata(score)
+    return float((ranks[living].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def _cross_entropy(living: np.ndarray, logit: np.ndarray) -> float:
+    return float(np.mean(np.logaddexp(0, np.where(living, -logit, logit)))) if len(living) else math.nan
+
+
+def model_metrics(predictions: pd.DataFrame, *, regression: bool) -> dict[str, float]:
+    """All metrics of a predictions table (columns part, target, prediction, prediction_cv, logit, logit_cv), flat."""
+    fitted = predictions[predictions["part"] != "test"]
+    views = {"in_sample": (fitted, ""), "test": (predictions[predictions["part"] == "test"], ""), "cv": (predictions, "_cv")}
+    metrics: dict[str, float] = {"n_train": float((predictions["part"] == "train").sum())}
+    for view, (rows, suffix) in views.items():
+        measured, predicted = rows["target"].to_numpy(float), rows[f"prediction{suffix}"].to_numpy(float)
+        if not np.isfinite(predicted).any():
+            continue
+        found = (regression_metrics(measured, predicted) if regression
+                 else control_metrics(measured, predicted, rows[f"logit{suffix}"].to_numpy(float)))
+        metrics |= {f"{name}_{view}": value for name, value in found.items()}
+    return metrics
+
+
+def judge_gates(metrics: Mapping[str, float], gates: Iterable[Gate]) -> tuple[GateResult, ...]:
+    """Each gate against its metric; a metric that is missing or not a number fails, with that as the reason."""
+    return tuple(_judge(metrics.get(gate.metric, math.nan), gate) for gate in gates)
+
+
+def _judge(value: float, gate: Gate) -> GateResult:
+    bounds = " and ".join(text for text, bound in ((f"at least {gate.minimum:g}" if gate.minimum is not None else "", gate.minimum),
+                                                   (f"at most {gate.maximum:g}" if gate.maximum is not None else "", gate.maximum))
+                          if bound is not None)
+    if not math.isfinite(value):
+        return GateResult(metric=gate.metric, value=None, minimum=gate.minimum, maximum=gate.maximum, passed=False,
+                          reason=f"{gate.metric} cannot be computed for this model; asked {bounds}")
+    passed = (gate.minimum is None or value >= gate.minimum) and (gate.maximum is None or value <= gate.maximum)
+    return GateResult(metric=gate.metric, value=float(value), minimum=gate.minimum, maximum=gate.maximum, passed=passed,
+                      reason=f"{gate.metric} is {value:.4g}, asked {bounds}")

@@ -1,0 +1,66 @@
+"""Heads, whole networks, and what their outputs mean."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from models.networks.backbones import build_trunk
+from models.networks.recipe import HeadSpec, Recipe, TrunkSpec
+
+
+def build_head(spec: HeadSpec, feature_count: int) -> nn.Sequential:
+    """Dense layers (B, F) -> (B, outputs): each hidden one followed by ReLU and dropout."""
+    layers: list[nn.Module] = []
+    for width in spec.hidden:
+        layers += [nn.Linear(feature_count, width), nn.ReLU(), nn.Dropout(spec.dropout)]
+        feature_count = width
+    return nn.Sequential(*layers, nn.Linear(feature_count, spec.outputs))
+
+
+class Normalise(nn.Module):
+    """(x + offset - mean) / std per channel, x on 0-1."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, spec: TrunkSpec) -> None:
+        super().__init__()
+        self.register_buffer("mean", (torch.tensor(spec.mean) - spec.offset).reshape(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(spec.std).reshape(1, -1, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)"""
+        return (images - self.mean) / self.std
+
+
+class Network(nn.Module):
+    """Normalisation, trunk and head. Call: pixels on 0-1 (B, C, H, W) -> outputs (B, head.outputs)."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__()
+        self.normalise = Normalise(recipe.trunk)
+        self.trunk = build_trunk(recipe.trunk.name)
+        self.feature_count = cast(int, self.trunk.feature_count)
+        self.head = build_head(recipe.head, self.feature_count)
+
+    def features(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, F)"""
+        return cast(Tensor, self.trunk(self.normalise(images)))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, outputs)"""
+        return cast(Tensor, self.head(self.features(images)))
+
+
+def build_network(recipe: Recipe) -> Network:
+    """The recipe's network with random weights; downloads nothing."""
+    torch.manual_seed(recipe.seed)
+    return Network(recipe)
+
+
+def living_logit(outputs: Tensor) -> Tensor:
+    """Logit of the living (negative control) class, (B,): the one output, or output 0 minus output 1 of a softmax pair."""
+    return outputs[:, 0] if outputs.shape[1] == 1 else outputs[:, 0] - outputs[:, 1]

@@ -1,0 +1,169 @@
+"""What a model is: input, trunk, head, loss, augmentation, optimizer, split and gates, as frozen, range-checked dataclasses.
+
+Each of the systems S1-S5 is a recipe, data rather than code. Checks raise ValueError whose message starts with the field,
+so that the reader of params.yaml can put the YAML path before it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from models.plates.prepare import InputSpec
+
+System = Literal["viability", "profile", "treatment", "toxicity", "tumour"]
+Target = Literal["readout", "control_class", "label"]
+Trained = Literal["head", "all"]
+SplitUnit = Literal["well", "replicate", "row", "column", "plate", "group"]
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrunkSpec:
+    """The feature extractor. trained: "head" freezes the trunk, "all" trains it too.
+
+    offset is added to the 0-1 pixels before mean and std are removed (seeds of S2 add 0.5); mean and std per channel.
+    """
+
+    name: str = "mobilenet_v2"
+    trained: Trained = "head"
+    offset: float = 0.0
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+
+    def __post_init__(self) -> None:
+        _require(self.trained in get_args(Trained), f"trained must be one of {get_args(Trained)}, got {self.trained!r}")
+        _require(len(self.mean) == len(self.std), f"std must have as many values as mean, got {len(self.std)} and {len(self.mean)}")
+        _require(all(value > 0 for value in self.std), f"std must be > 0, got {self.std}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadSpec:
+    """Dense layers on the pooled features; `hidden` widths, `outputs` 1 (regression or one logit) or the number of classes."""
+
+    hidden: tuple[int, ...] = ()
+    outputs: int = 1
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        _require(self.outputs >= 1, f"outputs must be 1 or more, got {self.outputs}")
+        _require(0 <= self.dropout < 1, f"dropout must lie in [0, 1), got {self.dropout}")
+        _require(all(width > 0 for width in self.hidden), f"hidden must hold positive widths, got {self.hidden}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """Random changes of training images. quarter_turns: multiples of 90 degrees; rotation in degrees; crop = kept fraction of
+    the side; shift = fraction of the side; scale, intensity, contrast, saturation = factors; brightness is added; hue in
+    turns. views: how many augmented views of an image a frozen trunk's cache holds.
+    """
+
+    flip: bool = False
+    quarter_turns: bool = False
+    rotation: float = 0.0
+    crop: float = 1.0
+    shift: float = 0.0
+    scale: tuple[float, float] = (1.0, 1.0)
+    intensity: tuple[float, float] = (1.0, 1.0)
+    brightness: float = 0.0
+    contrast: tuple[float, float] = (1.0, 1.0)
+    saturation: tuple[float, float] = (1.0, 1.0)
+    hue: float = 0.0
+    views: int = 8
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.rotation <= 180, f"rotation must lie in 0-180 degrees, got {self.rotation}")
+        _require(0.1 <= self.crop <= 1, f"crop must keep 0.1-1 of the side, got {self.crop}")
+        _require(0 <= self.shift < 1, f"shift must lie in [0, 1), got {self.shift}")
+        _require(self.views >= 0, f"views must be 0 or more, got {self.views}")
+        for name in ("scale", "intensity", "contrast", "saturation"):
+            low, high = getattr(self, name)
+            _require(0 < low <= high, f"{name} must be two factors, low <= high, got {(low, high)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerSpec:
+    """learning_rate per step; batch_size images; epochs at most; patience epochs without a better validation loss (0 = never stop)."""
+
+    name: Literal["adam", "sgd"] = "adam"
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    batch_size: int = 32
+    epochs: int = 100
+    patience: int = 0
+    schedule: Literal["constant", "cosine"] = "constant"
+
+    def __post_init__(self) -> None:
+        _require(self.name in ("adam", "sgd"), f"name must be adam or sgd, got {self.name!r}")
+        _require(self.schedule in ("constant", "cosine"), f"schedule must be constant or cosine, got {self.schedule!r}")
+        _require(self.learning_rate > 0, f"learning_rate must be > 0, got {self.learning_rate}")
+        _require(self.weight_decay >= 0, f"weight_decay must be >= 0, got {self.weight_decay}")
+        for name in ("batch_size", "epochs"):
+            _require(getattr(self, name) >= 1, f"{name} must be 1 or more, got {getattr(self, name)}")
+        _require(self.patience >= 0, f"patience must be >= 0, got {self.patience}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitSpec:
+    """How wells are divided; a unit (all wells of a replicate set, row, plate ...) never straddles a split.
+
+    test, validation: fractions of the units; folds: cross-fitting folds (0 = none).
+    """
+
+    unit: SplitUnit = "well"
+    test: float = 0.0
+    validation: float = 0.1
+    folds: int = 4
+
+    def __post_init__(self) -> None:
+        _require(self.unit in get_args(SplitUnit), f"unit must be one of {get_args(SplitUnit)}, got {self.unit!r}")
+        _require(0 <= self.test < 1 and 0 <= self.validation < 1 and self.test + self.validation < 1,
+                 f"test and validation must be fractions that leave wells to train on, got {self.test} and {self.validation}")
+        _require(self.folds == 0 or self.folds >= 4, f"folds must be 0 or at least 4, got {self.folds}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """A bound that a metric must keep for the model to be registered as challenger."""
+
+    metric: str
+    minimum: float | None = None
+    maximum: float | None = None
+
+    def __post_init__(self) -> None:
+        _require(self.minimum is not None or self.maximum is not None, "minimum or maximum must be given")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that defines a model but its data. See SplitSpec, Augmentation ... for units."""
+
+    system: System
+    target: Target
+    input: InputSpec = field(default_factory=InputSpec)
+    trunk: TrunkSpec = field(default_factory=TrunkSpec)
+    head: HeadSpec = field(default_factory=HeadSpec)
+    label_smoothing: float = 0.0
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    optimizer: OptimizerSpec = field(default_factory=OptimizerSpec)
+    split: SplitSpec = field(default_factory=SplitSpec)
+    gates: tuple[Gate, ...] = ()
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _require(self.system in get_args(System), f"system must be one of {get_args(System)}, got {self.system!r}")
+        _require(self.target in get_args(Target), f"target must be one of {get_args(Target)}, got {self.target!r}")
+        _require(0 <= self.label_smoothing < 1, f"label_smoothing must lie in [0, 1), got {self.label_smoothing}")
+        _require(len(self.input.planes) == len(self.trunk.mean),
+                 f"trunk.mean must have one value per input plane ({len(self.input.planes)}), got {len(self.trunk.mean)}")
+        _require(self.target != "readout" or self.head.outputs == 1,
+                 f"head.outputs must be 1 to predict a read-out, got {self.head.outputs}")
+
+    @property
+    def is_regression(self) -> bool:
+        """Whether the head predicts a measured value rather than a class."""
+        return self.target == "readout"

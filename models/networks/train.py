@@ -1,0 +1,210 @@
+"""The one training loop. It learns from pixels (whole network) or from cached features (frozen trunk), and reports through a
+callback, so that it knows neither MLflow nor progress bars.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.networks.augment import augment
+from models.networks.backbones import state_sha256
+from models.networks.checkpoint import Progress, clear_checkpoint, load_checkpoint, save_checkpoint
+from models.networks.heads import Network, living_logit
+from models.networks.recipe import Augmentation, OptimizerSpec, Recipe
+from models.records import to_record
+
+OnEpoch = Callable[[dict[str, float]], None]
+_CHECKPOINT_EVERY = 10  # epochs; a lost stretch costs seconds on features and minutes on pixels
+
+
+def pick_device(wanted: str = "auto") -> torch.device:
+    """The device named, or the best there is: cuda, mps, cpu. On cuda and mps the same seed gives close, not equal, numbers."""
+    if wanted != "auto":
+        return torch.device(wanted)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+class Source(Protocol):
+    """Where inputs come from; rows are positions among the labelled images."""
+
+    def training(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """Inputs of a training step, augmented."""
+
+    def plain(self, rows: Tensor) -> Tensor:
+        """Inputs without augmentation."""
+
+
+@dataclass(frozen=True)
+class PixelSource:
+    """Pixels (N, C, H, W) on 0-1, augmented anew at every step."""
+
+    pixels: Tensor
+    spec: Augmentation
+    device: torch.device
+
+    def training(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """(B,) -> (B, C, H, W)"""
+        return augment(self.plain(rows), self.spec, generator)
+
+    def plain(self, rows: Tensor) -> Tensor:
+        """(B,) -> (B, C, H, W)"""
+        return self.pixels[rows].to(self.device, torch.float32)
+
+
+@dataclass(frozen=True)
+class FeatureSource:
+    """Cached features (V + 1, N, F) of a frozen trunk; view 0 is plain, the others are augmented."""
+
+    views: Tensor
+
+    def training(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """(B,) -> (B, F), a random view of each"""
+        view = torch.randint(len(self.views), rows.shape, generator=generator)
+        return self.views[view.to(self.views.device), rows.to(self.views.device)]
+
+    def plain(self, rows: Tensor) -> Tensor:
+        """(B,) -> (B, F)"""
+        return self.views[0][rows.to(self.views.device)]
+
+
+@torch.no_grad()
+def cache_features(network: Network, pixels: Tensor, recipe: Recipe, *, device: torch.device,
+                   on_view: Callable[[int], None] = lambda view: None) -> Tensor:
+    """Features of all images, plain and in `augmentation.views` augmented views: (V + 1, N, F). Seeded by the recipe."""
+    network.eval().to(device)
+    source = PixelSource(pixels, recipe.augmentation, device)
+    views = []
+    for view in range(recipe.augmentation.views + 1):
+        generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + view)
+        batches = torch.arange(len(pixels)).split(32)
+        views.append(torch.cat([network.features(source.training(rows, generator) if view else source.plain(rows))
+                                for rows in batches]))
+        on_view(view)
+    return torch.stack(views)
+
+
+def smoothed(targets: np.ndarray, label_smoothing: float) -> np.ndarray:
+    """Class targets pulled towards 1/2: 0.4 makes 1 -> 0.8 and 0 -> 0.2 (seeds of S2, Table I)."""
+    return targets * (1 - label_smoothing) + label_smoothing / 2
+
+
+def loss_of(outputs: Tensor, targets: Tensor, *, regression: bool) -> Tensor:
+    """Mean loss of outputs (B, O) for targets (B,): squared error, or cross-entropy with soft labels of the living class."""
+    if regression:
+        return functional.mse_loss(outputs[:, 0], targets)
+    return functional.binary_cross_entropy_with_logits(living_logit(outputs), targets)
+
+
+def train(network: Network, source: Source, targets: np.ndarray, parts: np.ndarray, recipe: Recipe, *,
+          on_epoch: OnEpoch = lambda record: None, checkpoint: Path | None = None) -> list[dict[str, float]]:
+    """Train the head (FeatureSource) or the whole network (PixelSource) in place; leaves the best state by validation loss,
+    or the last one where no row is a validation row. Returns one record per epoch: epoch, loss, validation_loss.
+
+    targets: (N,) read-outs, or soft class labels; parts: (N,) "train" | "validation" | anything else is left alone.
+    checkpoint: folder for exact resume after a kill; cleared when done.
+    """
+    module: nn.Module = network.head if isinstance(source, FeatureSource) else network
+    _start_at_mean(network, targets[parts == "train"], regression=recipe.is_regression)
+    optimizer = _optimizer(module, recipe.optimizer)
+    key = _training_key(network, source, targets, parts, recipe)
+    progress = load_checkpoint(checkpoint, key=key, module=module, optimizer=optimizer) if checkpoint else Progress()
+    for record in progress.epochs:
+        on_epoch(record)
+    labels = torch.from_numpy(targets.astype(np.float32)).to(next(module.parameters()).device)
+    rows = {part: torch.from_numpy(np.flatnonzero(parts == part)) for part in ("train", "validation")}
+    for epoch in range(len(progress.epochs), recipe.optimizer.epochs):
+        if recipe.optimizer.patience and epoch - progress.best_epoch > recipe.optimizer.patience and progress.best:
+            break
+        _set_rate(optimizer, recipe.optimizer, epoch)
+        record = {"epoch": float(epoch), "loss": _epoch(module, source, labels, rows["train"], recipe, optimizer, epoch)}
+        record["validation_loss"] = _validation_loss(module, source, labels, rows["validation"], recipe)
+        _keep_best(progress, record, module)
+        on_epoch(record)
+        if checkpoint and (epoch + 1) % _CHECKPOINT_EVERY == 0:
+            save_checkpoint(checkpoint, key=key, module=module, optimizer=optimizer, progress=progress)
+    if len(rows["validation"]):
+        module.load_state_dict(progress.best)
+    if checkpoint:
+        clear_checkpoint(checkpoint)
+    return progress.epochs
+
+
+def _start_at_mean(network: Network, targets: np.ndarray, *, regression: bool) -> None:
+    """A regression starts from the mean read-out, so that the first epochs do not go into finding it."""
+    if regression:
+        last = network.head[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.constant_(last.bias, float(np.mean(targets)))
+
+
+def _optimizer(module: nn.Module, spec: OptimizerSpec) -> torch.optim.Optimizer:
+    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    if spec.name == "adam":
+        return torch.optim.AdamW(parameters, lr=spec.learning_rate, weight_decay=spec.weight_decay)
+    return torch.optim.SGD(parameters, lr=spec.learning_rate, momentum=0.9, weight_decay=spec.weight_decay)
+
+
+def _set_rate(optimizer: torch.optim.Optimizer, spec: OptimizerSpec, epoch: int) -> None:
+    share = 0.5 * (1 + math.cos(math.pi * epoch / spec.epochs)) if spec.schedule == "cosine" else 1.0
+    for group in optimizer.param_groups:
+        group["lr"] = spec.learning_rate * share
+
+
+def _epoch(module: nn.Module, source: Source, labels: Tensor, rows: Tensor, recipe: Recipe,
+           optimizer: torch.optim.Optimizer, epoch: int) -> float:
+    """One pass over the training rows in a seeded order; the mean loss."""
+    module.train()
+    torch.manual_seed(recipe.seed * 1_000_003 + epoch)  # dropout
+    generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + epoch)
+    total = 0.0
+    for batch in rows[torch.randperm(len(rows), generator=generator)].split(recipe.optimizer.batch_size):
+        if len(batch) == 1 < len(rows) and any(isinstance(layer, nn.BatchNorm2d) for layer in module.modules()):
+            continue  # batch norm has no statistics of one image; the seeded order gives it another place next epoch
+        loss = loss_of(module(source.training(batch, generator)), labels[batch.to(labels.device)], regression=recipe.is_regression)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        total += loss.item() * len(batch)
+    return total / max(len(rows), 1)
+
+
+@torch.no_grad()
+def predict_rows(module: nn.Module, source: Source, rows: Tensor) -> Tensor:
+    """Outputs (len(rows), O) without augmentation."""
+    module.eval()
+    return torch.cat([module(source.plain(batch)) for batch in rows.split(64)])
+
+
+def _validation_loss(module: nn.Module, source: Source, labels: Tensor, rows: Tensor, recipe: Recipe) -> float:
+    if not len(rows):
+        return float("nan")
+    return loss_of(predict_rows(module, source, rows), labels[rows.to(labels.device)], regression=recipe.is_regression).item()
+
+
+def _keep_best(progress: Progress, record: dict[str, float], module: nn.Module) -> None:
+    progress.epochs.append(record)
+    if record["validation_loss"] < progress.best_loss:
+        progress.best_loss, progress.best_epoch = record["validation_loss"], int(record["epoch"])
+        progress.best = {name: value.detach().clone() for name, value in module.state_dict().items()}
+
+
+def _training_key(network: Network, source: Source, targets: np.ndarray, parts: np.ndarray, recipe: Recipe) -> str:
+    """Hash of all that defines the training, so that a checkpoint of another one is never taken up."""
+    inputs = source.views[0] if isinstance(source, FeatureSource) else getattr(source, "pixels", torch.empty(0))
+    digest = hashlib.sha256(json.dumps(to_record(replace(recipe, gates=())), sort_keys=True).encode())
+    for part in (targets.tobytes(), "\0".join(parts).encode(), inputs.cpu().numpy().tobytes(), state_sha256(network.state_dict()).encode()):
+        digest.update(part)
+    return digest.hexdigest()

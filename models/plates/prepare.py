@@ -1,0 +1,140 @@
+"""From images on disk to model-ready arrays: which channels and projections, at which size, on which intensity scale.
+
+The stage `prepare` and the service call the same `prepare_plate`, so both see the same numbers. Pixels are kept as
+float16 (11 significant bits): half the disk, and finer than the noise of a 16-bit camera.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from models.errors import Finding, ImageError
+from models.plates.images import PlateArchive, WellImages
+
+Projection = Literal["mip", "mid", "mos"]
+Intensity = Literal["depth", "plate", "well"]
+_COLOURS = {"red": 0, "green": 1, "blue": 2}
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputSpec:
+    """What a network is fed.
+
+    planes: one "channel:projection" per network channel; "hoechst:mip", "hoechst:mid"; a colour image's parts are
+    "brightfield.red:mid". Projections: mip = maximum over planes, mid = middle plane, mos = mean of the stack.
+    size: pixels; images are area-averaged to size x size.
+    intensity: "depth" divides by the full scale of the bit depth; "plate" maps the plate's 0.1 and 99.9 percentiles to
+    0 and 1 per channel; "well" does so per image (as seeds of system S2, where staining varies from well to well).
+    """
+
+    planes: tuple[str, ...] = ("brightfield:mid",) * 3
+    size: int = 224
+    intensity: Intensity = "depth"
+
+    def __post_init__(self) -> None:
+        for plane in self.planes:
+            if plane.rpartition(":")[2] not in get_args(Projection) or not plane.rpartition(":")[0]:
+                raise ValueError(f"planes must read channel:projection with a projection of {get_args(Projection)}, got {plane!r}")
+        if not 8 <= self.size <= 4096:
+            raise ValueError(f"size must lie between 8 and 4096 pixels, got {self.size}")
+        if self.intensity not in get_args(Intensity):
+            raise ValueError(f"intensity must be one of {get_args(Intensity)}, got {self.intensity!r}")
+
+
+def project(stack: np.ndarray, projection: Projection) -> np.ndarray:
+    """One plane (H, W) of a stack (Z, H, W), as float32."""
+    if projection == "mid":
+        return stack[len(stack) // 2].astype(np.float32)
+    return (stack.max(axis=0) if projection == "mip" else stack.mean(axis=0)).astype(np.float32)
+
+
+def resize_area(plane: np.ndarray, size: int) -> np.ndarray:
+    """A plane (H, W) averaged over areas to (size, size), float32; anti-aliased for any ratio."""
+    if plane.shape == (size, size):
+        return plane.astype(np.float32)
+    return np.asarray(Image.fromarray(plane.astype(np.float32)).resize((size, size), Image.Resampling.BOX))
+
+
+def prepare_plate(archive: PlateArchive, spec: InputSpec, *, channels: Iterable[str],
+                  on_well: Callable[[str], None] = lambda well: None) -> WellImages:
+    """Model-ready images of every well and site of a plate.
+
+    channels: the screen's channel names, in the order of the archive's channel numbers.
+    Raises ImageError when the screen lacks a channel that the spec names, or an image cannot be read.
+    """
+    numbers = _channel_numbers(spec, tuple(channels), archive)
+    rows, images, full_scale = [], [], 255.0
+    for well, site in archive.wells_and_sites():
+        stacks = {name: archive.read_stack(well, site=site, channel=number) for name, number in numbers.items()}
+        full_scale = 255.0 if all(stack.dtype == np.uint8 for stack in stacks.values()) else 65535.0
+        images.append(np.stack([_plane(stacks, plane, spec.size) for plane in spec.planes]))
+        rows.append({"plate": archive.plate, "well": well, "site": site})
+        on_well(well)
+    pixels = np.stack(images) if images else np.empty((0, len(spec.planes), spec.size, spec.size), np.float32)
+    return WellImages(pd.DataFrame(rows, columns=["plate", "well", "site"]),
+                      _scaled(pixels, spec.intensity, full_scale).astype(np.float16), spec.planes)
+
+
+def _channel_numbers(spec: InputSpec, channels: tuple[str, ...], archive: PlateArchive) -> dict[str, int]:
+    wanted = dict.fromkeys(plane.rpartition(":")[0].partition(".")[0] for plane in spec.planes)
+    missing = [name for name in wanted if name not in channels]
+    if missing:
+        raise ImageError(f"{archive.path.name}: the model needs channel(s) {', '.join(missing)}", [
+            Finding(rule="channel_missing", severity="error", plate=archive.plate, column="channels", value=name,
+                    message=f"the model needs channel '{name}', the screen has {', '.join(channels)}; "
+                            "name the channels in screen.yaml as the model does, or choose another model")
+            for name in missing])
+    return {name: channels.index(name) for name in wanted}
+
+
+def _plane(stacks: dict[str, np.ndarray], plane: str, size: int) -> np.ndarray:
+    source, _, projection = plane.rpartition(":")
+    channel, _, colour = source.partition(".")
+    stack = stacks[channel]
+    if stack.ndim == 4:  # colour: (Z, H, W, 3)
+        stack = stack[..., _COLOURS[colour]] if colour else stack.mean(axis=-1)
+    return resize_area(project(stack, projection), size)  # type: ignore[arg-type]  # checked in InputSpec
+
+
+def _scaled(pixels: np.ndarray, intensity: Intensity, full_scale: float) -> np.ndarray:
+    """(N, C, H, W) on 0-1; percentiles are taken per channel over the plate or over each image."""
+    if intensity == "depth" or not pixels.size:
+        return pixels / np.float32(full_scale)
+    axes = (0, 2, 3) if intensity == "plate" else (2, 3)
+    low, high = np.percentile(pixels, [0.1, 99.9], axis=axes, keepdims=True).astype(np.float32)
+    return np.clip((pixels - low) / np.maximum(high - low, np.float32(1e-6)), 0, 1)
+
+
+def save_prepared(images: WellImages, path: Path) -> None:
+    """One plate's images as safetensors; the wells ride in its metadata. Same images, same bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({"pixels": np.ascontiguousarray(images.pixels)}, path, metadata={
+        "channels": json.dumps(images.channels), "wells": images.wells.to_json(orient="split", index=False)})
+
+
+def load_prepared(path: Path) -> WellImages:
+    """Read what `save_prepared` wrote."""
+    with safe_open(path, framework="numpy") as file:
+        metadata, pixels = file.metadata(), file.get_tensor("pixels")
+    wells = json.loads(metadata["wells"])
+    return WellImages(pd.DataFrame(wells["data"], columns=wells["columns"]).astype({"plate": "str", "well": "str"}), pixels,
+                      tuple(json.loads(metadata["channels"])))
+
+
+def join_images(parts: Iterable[WellImages]) -> WellImages:
+    """Several plates' images as one, in order. Raises ImageError if there is none or their channels differ."""
+    parts = list(parts)
+    if not parts or len({part.channels for part in parts}) != 1:
+        raise ImageError(f"expected plates of one set of channels, got {sorted({part.channels for part in parts})}")
+    return WellImages(pd.concat([part.wells for part in parts], ignore_index=True),
+                      np.concatenate([part.pixels for part in parts]), parts[0].channels)

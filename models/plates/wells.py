@@ -1,0 +1,61 @@
+"""Well names and plate formats."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pandas as pd
+
+from models.errors import InputError
+
+PLATE_FORMATS: dict[int, tuple[int, int]] = {
+    6: (2, 3), 12: (3, 4), 24: (4, 6), 48: (6, 8), 96: (8, 12), 384: (16, 24), 1536: (32, 48)}
+"""wells -> (rows, columns), the ANSI/SLAS formats."""
+
+_NAME = re.compile(r"^\s*([A-Za-z]{1,2})\s*0*([1-9]\d?)\s*$")
+
+
+def row_letters(row: int) -> str:
+    """Letters of a row counted from 0: 0 -> "A", 25 -> "Z", 26 -> "AA"."""
+    return chr(65 + row) if row < 26 else chr(64 + row // 26) + chr(65 + row % 26)
+
+
+def parse_well(name: str) -> tuple[int, int]:
+    """(row, column), both from 0, of "A1", "a01" or "AF48". Raises InputError for anything else."""
+    match = _NAME.match(str(name))
+    if match is None:
+        raise InputError(f"'{name}' is not a well name; expected row letters and a column number, like A01 or AF48")
+    row = 0
+    for letter in match[1].upper():
+        row = row * 26 + ord(letter) - 64
+    return row - 1, int(match[2]) - 1
+
+
+def well_name(row: int, column: int) -> str:
+    """The canonical name, "A01", of a row and column counted from 0."""
+    return f"{row_letters(row)}{column + 1:02d}"
+
+
+def canonical_well(name: str) -> str:
+    """"a1" -> "A01". Raises InputError if `name` is no well name."""
+    return well_name(*parse_well(name))
+
+
+def in_format(name: str, plate_format: int) -> bool:
+    """Whether a plate of that many wells has the well `name`."""
+    rows, columns = PLATE_FORMATS[plate_format]
+    row, column = parse_well(name)
+    return row < rows and column < columns
+
+
+def wells_of(plate_format: int) -> Iterator[str]:
+    """All well names of a plate, row by row."""
+    rows, columns = PLATE_FORMATS[plate_format]
+    return (well_name(row, column) for row in range(rows) for column in range(columns))
+
+
+def add_row_column(table: pd.DataFrame) -> pd.DataFrame:
+    """`table` with integer columns `row` and `column` (from 0) of its `well` names."""
+    places = [parse_well(name) for name in table["well"]]
+    return table.assign(row=[row for row, _ in places], column=[column for _, column in places])

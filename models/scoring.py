@@ -1,0 +1,153 @@
+"""Images + layout + model -> viability -> curves -> scores: the one function that the stage `score` and the service share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pandas as pd
+
+from models.dose_response import FitOptions, assay_quality, fit_curves, normalise_to_controls, score_curves
+from models.errors import Finding, InputError, SampleMismatch
+from models.networks.bundle import Card
+from models.networks.predict import Predictor
+from models.plates.images import WellImages
+from models.plates.screen import Screen
+from models.tables import CURVES, LAYOUT, WELL_SCORES, check_table
+
+CURVE_ROLES = ("treated", "reference")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exclusion:
+    """A well that a person leaves out of the curves, and why."""
+
+    plate: str
+    well: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoringOptions:
+    """fit: curve options; exclusions: wells left out by a person; force: score another sample than the model's, flagged."""
+
+    fit: FitOptions = field(default_factory=FitOptions)
+    exclusions: tuple[Exclusion, ...] = ()
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class ScoredScreen:
+    """wells: WellScores, one row per layout row; curves: Curves with score columns, one row per treatment; quality: one row per
+    plate (assay_quality); findings: what a person should know.
+    """
+
+    wells: pd.DataFrame
+    curves: pd.DataFrame
+    quality: pd.DataFrame
+    findings: tuple[Finding, ...]
+
+
+def score_images(images: WellImages, layout: pd.DataFrame, *, screen: Screen, predictor: Predictor, model: str, version: str,
+                 options: ScoringOptions | None = None, on_images: Callable[[int], None] = lambda count: None) -> ScoredScreen:
+    """Score a screen's images with one model.
+
+    images: as the model's card asks; layout: Layout; model, version: names that every row carries.
+    Every row of the layout comes back; wells without an image have NaN and the flag "no_image".
+    Raises InputError when the screen's sample is not the model's and `options.force` is not set, and TableError when the
+    layout breaks its contract.
+    """
+    options = options or ScoringOptions()
+    layout = check_table(layout, LAYOUT, keys=("plate", "well"))
+    findings = [*_sample_finding(screen, predictor.card, options), *_acquisition_findings(screen, predictor.card)]
+    raw = predictor.predict(images, on_images=on_images)
+    wells = _with_raw(layout, raw, predictor.card).assign(model=model, version=version)
+    wells = _with_exclusions(wells, options.exclusions)
+    wells, value = _with_viability(wells, screen, regression=predictor.card.recipe.is_regression)
+    return ScoredScreen(check_table(wells, WELL_SCORES, keys=("plate", "well")), _curves(wells, options.fit),
+                        assay_quality(wells[~wells["excluded"]], value=value), (*findings, *_well_findings(wells)))
+
+
+def _sample_finding(screen: Screen, card: Card, options: ScoringOptions) -> list[Finding]:
+    if screen.sample == card.sample:
+        return []
+    finding = Finding(rule="sample_mismatch", severity="warning" if options.force else "error", column="sample", value=screen.sample,
+                      message=f"model {card.name} was trained on sample {card.sample}, these images are of {screen.sample}; "
+                              "its viabilities are not valid for another sample. Choose that sample's model, train one, or force")
+    if options.force:
+        return [finding]
+    raise SampleMismatch(f"model {card.name} is for {card.sample}, not {screen.sample}", [finding])
+
+
+def _acquisition_findings(screen: Screen, card: Card) -> list[Finding]:
+    found = {name: (card.acquisition[name], screen.to_dict().get(name)) for name in ("magnification", "pixel_size_um", "bit_depth")
+             if card.acquisition.get(name) is not None}
+    return [Finding(rule="acquisition_mismatch", severity="warning", column=name, value=str(given),
+                    message=f"{name} is {given}, the model was trained on {trained}; treat its viabilities with care")
+            for name, (trained, given) in found.items() if given is not None and given != trained]
+
+
+def _with_raw(layout: pd.DataFrame, raw: pd.DataFrame, card: Card) -> pd.DataFrame:
+    """Layout rows with the median over sites of each raw output, and flags."""
+    medians = raw.groupby(["plate", "well"], sort=False)[["logit", "probability", "od"]].median().reset_index()
+    wells = layout.merge(medians, on=["plate", "well"], how="left", validate="one_to_one")
+    trained = {(plate, well) for plate, well, part in card.training_wells if part != "test"}
+    low, high = card.thresholds.get("raw_low", -np.inf), card.thresholds.get("raw_high", np.inf)
+    value = wells["od"] if card.recipe.is_regression else wells["probability"]
+    flags = [[name for name, holds in (("no_image", np.isnan(output)), ("out_of_distribution", output < low or output > high),
+                                       ("training_well", key in trained)) if holds]
+             for output, key in zip(value, zip(wells["plate"], wells["well"], strict=True), strict=True)]
+    return wells.assign(flags=pd.Series(flags, index=wells.index, dtype=object))
+
+
+def _with_exclusions(wells: pd.DataFrame, exclusions: tuple[Exclusion, ...]) -> pd.DataFrame:
+    excluded = wells["excluded"].astype(bool) if "excluded" in wells else pd.Series(False, index=wells.index)
+    reasons = wells["exclusion_reason"] if "exclusion_reason" in wells else pd.Series("", index=wells.index)
+    for exclusion in exclusions:
+        chosen = (wells["plate"] == exclusion.plate) & (wells["well"] == exclusion.well)
+        if not chosen.any():
+            raise InputError(f"cannot exclude well {exclusion.well} of plate {exclusion.plate}", [Finding(
+                rule="exclusion_unknown", severity="error", plate=exclusion.plate, well=exclusion.well,
+                message="the layout has no such well; check plate and well names")])
+        excluded, reasons = excluded | chosen, reasons.mask(chosen, exclusion.reason)
+    return wells.assign(excluded=excluded, exclusion_reason=reasons)
+
+
+def _with_viability(wells: pd.DataFrame, screen: Screen, *, regression: bool) -> tuple[pd.DataFrame, str]:
+    """The wells with viability, and the name of the raw column that it was made from."""
+    value = "od" if regression else "probability"
+    if screen.controls == "none":
+        return wells.assign(viability=np.nan), value
+    normalised = normalise_to_controls(wells[~wells["excluded"]], value=value,
+                                       positive="positive" if screen.controls == "both" else None)
+    viability = normalised["viability"].reindex(wells.index)
+    anchors = wells[~wells["excluded"]].groupby(["plate", "role"])[value].median().unstack()
+    left_out = wells["excluded"] & wells["plate"].isin(anchors.index)
+    if left_out.any() and "negative" in anchors:  # excluded wells are shown on the same scale, though they take no part in it
+        negative = wells["plate"].map(anchors["negative"])
+        positive = wells["plate"].map(anchors["positive"]) if screen.controls == "both" and "positive" in anchors else 0.0
+        viability = viability.where(~left_out, (wells[value] - positive) / (negative - positive))
+    return wells.assign(viability=viability), value
+
+
+def _curves(wells: pd.DataFrame, options: FitOptions) -> pd.DataFrame:
+    """Curves of inhibition percent per treatment; of raw OD where no viability could be computed."""
+    treated = wells[wells["role"].isin(CURVE_ROLES) & (wells["treatment"] != "")]
+    usable = treated.assign(response=(100 * (1 - treated["viability"])).mask(treated["excluded"]))
+    if usable.empty:
+        return pd.DataFrame({name: pd.Series(dtype="object") for name in ("treatment", *CURVES.names())})
+    if usable["viability"].isna().all() and usable["od"].notna().any():
+        raw = usable.assign(response=usable["od"].mask(usable["excluded"]))
+        return fit_curves(raw, by=["treatment"], response="response", scale="raw", options=replace(options, bounds="free"))
+    curves = fit_curves(usable, by=["treatment"], response="response", scale="percent_inhibition", options=options)
+    return score_curves(curves)
+
+
+def _well_findings(wells: pd.DataFrame) -> list[Finding]:
+    """One finding per flagged well that a person should look at."""
+    words = {"no_image": "has no image; it was not scored",
+             "out_of_distribution": "gives a raw output outside the range seen in training; look at its image (contamination, empty well, "
+                                    "wrong stain) before trusting it"}
+    return [Finding(rule=flag, severity="warning", plate=row.plate, well=row.well, message=f"well {row.well} {words[flag]}")
+            for row in wells.itertuples() for flag in row.flags if flag in words]

@@ -1,0 +1,233 @@
+"""The tables that flow through Dosewell, as column contracts, and the one check at the gates.
+
+Each contract lists name, kind, unit and meaning; `check_table` returns a copy in contract order with the contract's
+dtypes, or raises `TableError` naming every column at fault. Extra columns are kept, after the known ones.
+Rows are never dropped. docs/tables.md is made from this module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import pandas as pd
+
+from models.errors import Finding, TableError
+
+Kind = Literal["str", "float", "int", "bool", "list"]
+
+ROLES = ("negative", "positive", "reference", "treated", "untreated", "empty")
+DOSED_ROLES = ("treated", "reference")          # these must have a dose > 0
+DOSELESS_ROLES = ("negative", "untreated", "empty")  # these have none; positive may have one
+RELATIONS = ("=", ">", "<", "")
+STATUSES = ("ok", "flat", "too_few_doses", "weakly_identified", "failed")
+SCALES = ("percent_inhibition", "fraction_viability", "raw")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: `kind` is its dtype, `unit` is "" for names and pure numbers."""
+
+    name: str
+    kind: Kind
+    meaning: str
+    unit: str = ""
+    required: bool = True
+    nullable: bool = True
+    allowed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Contract:
+    """A table: what a row is, and its columns in order."""
+
+    name: str
+    row: str
+    columns: tuple[Column, ...]
+
+    def column(self, name: str) -> Column:
+        """The column of that name; KeyError if the contract has none."""
+        return next(column for column in self.columns if column.name == name)
+
+    def names(self, *, required_only: bool = False) -> list[str]:
+        """Column names in order, all or only the required ones."""
+        return [column.name for column in self.columns if column.required or not required_only]
+
+
+def _key(name: str, meaning: str, kind: Kind = "str") -> Column:
+    return Column(name, kind, meaning, nullable=False)
+
+
+def _number(name: str, meaning: str, unit: str = "", *, required: bool = True) -> Column:
+    return Column(name, "float", meaning, unit, required=required)
+
+
+def _option(name: str, kind: Kind, meaning: str, unit: str = "") -> Column:
+    return Column(name, kind, meaning, unit, required=False)
+
+
+_WELL = (
+    _key("plate", "plate name, unique within the screen"),
+    _key("well", "well name, row letters and a column of two digits: A01, H12, AF48"),
+    Column("role", "str", "what the well is for", nullable=False, allowed=ROLES),
+    Column("treatment", "str", "compound or combination; empty for wells without one"),
+    _number("dose", "dose; > 0 for treated and reference wells, NaN for negative, untreated, empty", "dose_unit"),
+    Column("dose_unit", "str", "nM for all molar units after reading; ug/mL, % ... kept; one per treatment"),
+    Column("replicate", "int", "replicate number, 1 or more", nullable=False),
+)
+_EXCLUSION = (
+    _option("excluded", "bool", "left out of training and curves by a person or a quality rule"),
+    _option("exclusion_reason", "str", "why, in words"),
+)
+
+LAYOUT = Contract("Layout", "well", (
+    *_WELL,
+    _option("treatment_2", "str", "second compound of a combination"),
+    _option("dose_2", "float", "its dose", "dose_unit_2"),
+    _option("dose_unit_2", "str", "its unit"),
+    _option("readout", "float", "measured assay value of the same well", "assay's own (OD450, luminescence)"),
+    *_EXCLUSION,
+))
+
+TREATMENTS = Contract("Treatments", "treatment", (
+    _key("treatment", "name as in the layout"),
+    _option("abbreviation", "str", "short name for plots"),
+    _option("class", "str", "drug class, colours plots"),
+    _option("subclass", "str", "finer class"),
+    _option("target", "str", "molecular target"),
+    _option("encapsulation_efficiency_percent", "float", "encapsulated drug / drug used", "%"),
+    _option("loading_capacity_percent", "float", "encapsulated drug / weight of the carrier", "%"),
+))
+
+IMAGE_SET = Contract("ImageSet", "image", (
+    _key("image_id", "unique name of the image"),
+    _key("path", "path inside images.zip"),
+    Column("label", "str", "class or number as text; empty if unlabelled"),
+    _key("group", "unit of the split: images of one group never straddle it"),
+    Column("mask_path", "str", "path of a mask inside images.zip, or empty", required=False),
+))
+
+WELL_SCORES = Contract("WellScores", "well", (
+    *_WELL,
+    _number("logit", "what a classifying head gives before the sigmoid or softmax"),
+    _number("probability", "probability of the negative-control class (living)"),
+    _number("od", "optical density that a regression head gives", "OD450"),
+    _number("viability", "1 = negative control, 0 = positive control of the same plate; not clipped"),
+    _option("viability_low", "float", "lower limit where the model gives one"),
+    _option("viability_high", "float", "upper limit where the model gives one"),
+    _key("flags", "words that say why to distrust the well", "list"),
+    Column("excluded", "bool", "left out of curves", nullable=False),
+    _key("model", "registered name of the model that scored it"),
+    _key("version", "its version, or the bundle's sha256[:12] outside the registry"),
+))
+
+CURVES = Contract("Curves", "group of wells (a treatment)", (
+    Column("dose_unit", "str", "unit of every dose column of the row"),
+    Column("scale", "str", "scale of the fitted response", nullable=False, allowed=SCALES),
+    Column("model", "str", "curve model that was fitted"),
+    Column("direction", "str", "rising or falling response, empty if flat", allowed=("rising", "falling", "")),
+    _number("bottom", "lower plateau", "scale"),
+    _number("top", "upper plateau", "scale"),
+    _number("log10_midpoint", "log10 of the midpoint parameter", "log10 dose_unit"),
+    _number("slope", "Hill slope at the midpoint, > 0"),
+    _number("asymmetry", "5PL exponent; 1 for symmetric models"),
+    _number("hormesis", "Brain-Cousens hormesis parameter; 0 elsewhere"),
+    _number("ec50", "relative EC50: half of the fitted span", "dose_unit"),
+    _number("ec50_low", "lower confidence limit; NaN = open", "dose_unit"),
+    _number("ec50_high", "upper confidence limit; NaN = open", "dose_unit"),
+    Column("ec50_relation", "str", "=, or > / < when beyond the tested doses", allowed=RELATIONS),
+    _number("ic50", "absolute IC: the dose where the response crosses ic_level", "dose_unit"),
+    _number("ic50_low", "lower confidence limit; NaN = open", "dose_unit"),
+    _number("ic50_high", "upper confidence limit; NaN = open", "dose_unit"),
+    Column("ic50_relation", "str", "=, or > / < when beyond the tested doses", allowed=RELATIONS),
+    _number("ic_level", "level of the absolute IC", "%"),
+    _number("rss", "residual sum of squares", "scale^2"),
+    _number("rmse", "root of rss / (n - parameters)", "scale"),
+    _number("r2", "1 - rss / total sum of squares"),
+    _number("log_likelihood", "Gaussian, at the maximum"),
+    _number("aicc", "corrected Akaike criterion, variance counted as a parameter"),
+    _number("p_flat", "p of no effect at all, calibrated for the design"),
+    _number("p_lack_of_fit", "p of the replicates' own scatter explaining the misfit; NaN without replicates"),
+    Column("n", "int", "responses used", nullable=False),
+    Column("n_doses", "int", "distinct doses used", nullable=False),
+    Column("n_outliers", "int", "responses flagged as outliers", nullable=False),
+    _number("dose_min", "lowest tested dose", "dose_unit"),
+    _number("dose_max", "highest tested dose", "dose_unit"),
+    _number("auc", "area under viability over log10 dose, normalised to 0-1", required=False),
+    _number("dss1", "FIMM drug sensitivity score 1", required=False),
+    _number("dss2", "FIMM drug sensitivity score 2", required=False),
+    _number("dss3", "FIMM drug sensitivity score 3", required=False),
+    _number("dss_asym", "iTReX asymmetric drug sensitivity score", required=False),
+    Column("status", "str", "how far the row can be trusted", nullable=False, allowed=STATUSES),
+    Column("reason", "str", "why it is not ok, or why a value is censored; empty if nothing to say"),
+))
+
+CONTRACTS = (LAYOUT, TREATMENTS, IMAGE_SET, WELL_SCORES, CURVES)
+
+
+def check_table(table: pd.DataFrame, contract: Contract, *, keys: Sequence[str] = ()) -> pd.DataFrame:
+    """A copy of `table` in contract order and dtypes, extra columns last; same rows in the same order.
+
+    keys: columns whose combination must be unique, e.g. ("plate", "well").
+    Raises TableError with one finding per column or row at fault: column missing, value missing where it must not be,
+    value not allowed, value not of the kind, key repeated.
+    """
+    findings = [Finding(rule="column_missing", severity="error", column=name,
+                        message=f"{contract.name} has no column '{name}'; columns found: {', '.join(map(str, table.columns))}")
+                for name in contract.names(required_only=True) if name not in table.columns]
+    present = [column for column in contract.columns if column.name in table.columns]
+    checked = table.copy()
+    for column in present:
+        checked[column.name], found = _checked_column(table, column)
+        findings += found
+    if not findings and keys:
+        findings += _repeated_keys(checked, contract, keys)
+    if findings:
+        raise TableError(f"{contract.name} breaks its contract in {len(findings)} place(s)", findings)
+    known = [column.name for column in present]
+    return checked[known + [name for name in checked.columns if name not in known]]
+
+
+def _checked_column(table: pd.DataFrame, column: Column) -> tuple[pd.Series, list[Finding]]:
+    values = table[column.name]
+    converted, bad = _convert(values, column.kind)
+    if not column.nullable:
+        bad = bad | converted.isna() | ((converted == "") if column.kind == "str" else False)
+    if column.allowed:
+        bad = bad | ~converted.isin(column.allowed)
+    expected = f"one of {', '.join(filter(None, column.allowed))}" if column.allowed else f"a {column.kind}"
+    return converted, [Finding(
+        rule="column_value", severity="error", column=column.name, value=str(values.loc[index]),
+        plate=_cell(table, index, "plate"), well=_cell(table, index, "well"),
+        message=f"'{column.name}' must be {expected}, got {values.loc[index]!r}") for index in table.index[bad.to_numpy(dtype=bool)]]
+
+
+def _convert(values: pd.Series, kind: Kind) -> tuple[pd.Series, pd.Series]:
+    """The values as the contract's dtype, and which of them could not be."""
+    if kind == "list":
+        return values.astype(object), values.map(lambda value: not isinstance(value, list | tuple))
+    if kind == "str":
+        return values.astype("str").where(values.notna(), "").astype("str"), pd.Series(False, index=values.index)
+    if kind == "bool":
+        known = values.map(lambda value: str(value).strip().lower()).map(
+            {"true": True, "false": False, "1": True, "0": False, "nan": False, "none": False, "": False})
+        return known.eq(True), known.isna()
+    numbers = pd.to_numeric(values, errors="coerce")
+    bad = numbers.isna() & values.notna() & (values.astype(str).str.strip() != "")
+    if kind == "float":
+        return numbers.astype("float64"), bad
+    bad = bad | numbers.isna() | (numbers % 1 != 0)
+    return numbers.where(~bad, 0).astype("int64"), bad
+
+
+def _repeated_keys(table: pd.DataFrame, contract: Contract, keys: Sequence[str]) -> list[Finding]:
+    repeated = table[table.duplicated(list(keys), keep="first")]
+    return [Finding(rule="key_repeated", severity="error", column=keys[-1], value=str(row[keys[-1]]),
+                    plate=str(row.get("plate", "")), well=str(row.get("well", "")),
+                    message=f"{contract.name} names {' '.join(str(row[key]) for key in keys)} more than once")
+            for _, row in repeated.iterrows()]
+
+
+def _cell(table: pd.DataFrame, index: object, name: str) -> str:
+    return str(table.at[index, name]) if name in table.columns else ""

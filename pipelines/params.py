@@ -1,0 +1,153 @@
+"""The only reader of params.yaml: one frozen, range-checked dataclass per section.
+
+A message about a bad value starts with its YAML path: "recipes.viability.optimizer.learning_rate must be > 0, got -1".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from models.dose_response.options import FitOptions
+from models.errors import ParamsError
+from models.networks.recipe import Recipe
+from models.plates.prepare import InputSpec
+from models.records import from_record, to_record
+from validation.rules import Thresholds
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScreenEntry:
+    """A screen of data/: `input` names the section of `inputs` that it is prepared with."""
+
+    input: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrunkEntry:
+    """Starting weights of a trunk. weights: none | torchvision name | file.safetensors; sha256 of that file; seed for none."""
+
+    name: str
+    weights: str = "none"
+    sha256: str = ""
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelEntry:
+    """A model to train. parent: trunks/<name> (starting weights) or models/<name> (fine-tuned from that model)."""
+
+    screen: str
+    recipe: str
+    parent: str
+
+    def __post_init__(self) -> None:
+        if self.parent.partition("/")[0] not in ("trunks", "models") or not self.parent.partition("/")[2]:
+            raise ValueError(f"parent must read trunks/<name> or models/<name>, got {self.parent!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainParams:
+    """device: auto | cpu | cuda | mps."""
+
+    device: str = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreParams:
+    """device as in train; fit: options of the dose-response curves."""
+
+    device: str = "auto"
+    fit: FitOptions = field(default_factory=FitOptions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    """params.yaml as a whole."""
+
+    screens: Mapping[str, ScreenEntry]
+    inputs: Mapping[str, InputSpec]
+    recipes: Mapping[str, Recipe]
+    trunks: Mapping[str, TrunkEntry]
+    models: Mapping[str, ModelEntry]
+    scores: Mapping[str, str]
+    validate: Thresholds = field(default_factory=Thresholds)
+    train: TrainParams = field(default_factory=TrainParams)
+    score: ScoreParams = field(default_factory=ScoreParams)
+
+    @classmethod
+    def read(cls, path: str | Path) -> Params:
+        """Read and check params.yaml. Raises ParamsError, naming the YAML path, for anything wrong or dangling."""
+        try:
+            values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except (OSError, yaml.YAMLError) as error:
+            raise ParamsError(f"{path} cannot be read: {error}") from None
+        return cls.parse(values)
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> Params:
+        """The same from the mapping that params.yaml holds."""
+        if not isinstance(values, Mapping):
+            raise ParamsError(f"params.yaml: expected a mapping of sections, got {values!r}")
+        inputs = values.get("inputs") or {}
+        recipes = {name: {**recipe, "input": _named(inputs, recipe.get("input"), f"recipes.{name}.input", "inputs")}
+                   for name, recipe in (values.get("recipes") or {}).items()}
+        sections = {name: section or {} for name, section in values.items()}
+        hints = {"screens": ScreenEntry, "inputs": InputSpec, "recipes": Recipe, "trunks": TrunkEntry, "models": ModelEntry}
+        entries = {section: {name: from_record(entry, item, path=f"{section}.{name}")
+                             for name, item in (recipes if section == "recipes" else sections.get(section, {})).items()}
+                   for section, entry in hints.items()}
+        rest = from_record(_Rest, {name: value for name, value in sections.items() if name not in hints}, path="params.yaml")
+        params = cls(**entries, scores=rest.scores, validate=rest.validate, train=rest.train, score=rest.score)
+        params._check_names()
+        params._check_inputs({name: recipe.get("input") for name, recipe in (values.get("recipes") or {}).items()})
+        return params
+
+    def _check_names(self) -> None:
+        for name, model in self.models.items():
+            _named(self.screens, model.screen, f"models.{name}.screen", "screens")
+            _named(self.recipes, model.recipe, f"models.{name}.recipe", "recipes")
+            section, _, parent = model.parent.partition("/")
+            _named(self.trunks if section == "trunks" else self.models, parent, f"models.{name}.parent", section)
+        for screen, scorer in self.scores.items():
+            _named(self.screens, screen, f"scores.{screen}", "screens")
+            _named(self.models, scorer, f"scores.{screen}", "models")
+        for name, entry in self.screens.items():
+            _named(self.inputs, entry.input, f"screens.{name}.input", "inputs")
+
+    def _check_inputs(self, input_names: Mapping[str, str]) -> None:
+        """A screen is prepared once, so every model that reads it must ask for that input."""
+        used = {(f"models.{name}", model.screen, model.recipe) for name, model in self.models.items()}
+        used |= {(f"scores.{screen}", screen, self.models[scorer].recipe) for screen, scorer in self.scores.items()}
+        for path, screen, recipe in sorted(used):
+            if self.screens[screen].input != input_names[recipe]:
+                raise ParamsError(f"{path}: recipe {recipe} reads input '{input_names[recipe]}', but screens.{screen}.input is "
+                                  f"'{self.screens[screen].input}'; make them the same")
+
+    def model_hash(self, name: str) -> str:
+        """sha256 over all parameters that define a model: its entry and its recipe (gates too)."""
+        model = self.models[name]
+        record = {"model": to_record(model), "recipe": to_record(self.recipes[model.recipe])}
+        return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Rest:
+    """The sections that are not tables of named entries."""
+
+    scores: Mapping[str, str] = field(default_factory=dict)
+    validate: Thresholds = field(default_factory=Thresholds)
+    train: TrainParams = field(default_factory=TrainParams)
+    score: ScoreParams = field(default_factory=ScoreParams)
+
+
+def _named(known: Mapping[str, Any], name: object, path: str, section: str) -> Any:
+    if name not in known:
+        raise ParamsError(f"{path}: '{name}' is not in {section}; known: {', '.join(known) or 'none'}")
+    return known[str(name)]

@@ -1,0 +1,1 @@
+"""Is this data fit to use? Rules in pandas, suites in Great Expectations."""
