@@ -1,0 +1,81 @@
+"""The truth behind a simulated plate: one curve per treatment, one viability per well, one random stream per well."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from models.errors import Finding, TableError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrueCurve:
+    """Viability falls from 1 to `bottom` with half of that fall at dose `midpoint` (in the layout's unit), Hill `slope`.
+
+    midpoint = inf: no effect at any dose.
+    """
+
+    midpoint: float
+    slope: float = 1.2
+    bottom: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (self.midpoint > 0 and self.slope > 0 and 0 <= self.bottom <= 1):
+            raise ValueError(f"a true curve needs midpoint > 0, slope > 0 and 0 <= bottom <= 1, got {self}")
+
+    def viability(self, dose: np.ndarray) -> np.ndarray:
+        """Viability (0-1) at these doses (> 0, unit of midpoint)."""
+        return self.bottom + (1 - self.bottom) / (1 + (np.asarray(dose, dtype=np.float64) / self.midpoint) ** self.slope)
+
+    @property
+    def ic50(self) -> float:
+        """Dose where viability is 0.5; inf if it never falls so far."""
+        if self.bottom >= 0.5:
+            return float("inf")
+        return self.midpoint * (0.5 / (0.5 - self.bottom)) ** (1 / self.slope)
+
+
+def true_viability(layout: pd.DataFrame, curves: Mapping[str, TrueCurve]) -> pd.Series:
+    """True viability of each row of a Layout (its index kept), rounded to 6 digits.
+
+    negative and untreated: 1; positive: 0 (that is what the control defines); empty: NaN (no cells); treated and
+    reference: the curve of its treatment at its dose. Raises TableError for a treatment without a curve.
+    """
+    missing = sorted(set(layout.loc[layout["role"].isin(("treated", "reference")), "treatment"]) - set(curves))
+    if missing:
+        raise TableError("the simulation lacks a true curve", [
+            Finding(rule="truth_missing", severity="error", column="treatment", value=name,
+                    message=f"treatment '{name}' has no true curve; curves given: {', '.join(sorted(curves))}")
+            for name in missing])
+    fixed = {"negative": 1.0, "untreated": 1.0, "positive": 0.0, "empty": np.nan}
+    values = [fixed[role] if role in fixed else float(curves[treatment].viability(np.array(dose)))
+              for role, treatment, dose in zip(layout["role"], layout["treatment"], layout["dose"], strict=True)]
+    return pd.Series(np.round(values, 6), index=layout.index, name="viability", dtype="float64")
+
+
+def curve_table(layout: pd.DataFrame, curves: Mapping[str, TrueCurve]) -> pd.DataFrame:
+    """The true curves of a layout's dosed treatments, one row each, in order of appearance.
+
+    Columns: treatment, dose_unit, midpoint, slope, top (1), bottom, ic50, ic50_relation (">" with the top dose where
+    viability does not reach 0.5 within the tested doses, "<" with the lowest), dose_min, dose_max. Doses in dose_unit.
+    """
+    dosed = layout[layout["role"].isin(("treated", "reference"))]
+    return pd.DataFrame([_curve_row(str(name), wells, curves[str(name)])
+                         for name, wells in dosed.groupby("treatment", sort=False)])
+
+
+def _curve_row(name: str, wells: pd.DataFrame, curve: TrueCurve) -> dict[str, object]:
+    low, high = float(wells["dose"].min()), float(wells["dose"].max())
+    relation = ">" if curve.ic50 > high else "<" if curve.ic50 < low else "="
+    return {"treatment": name, "dose_unit": wells["dose_unit"].iloc[0], "midpoint": curve.midpoint, "slope": curve.slope,
+            "top": 1.0, "bottom": curve.bottom, "ic50": {">": high, "<": low, "=": round(curve.ic50, 6)}[relation],
+            "ic50_relation": relation, "dose_min": low, "dose_max": high}
+
+
+def well_rng(seed: int, plate: str, well: str, *, stream: str = "") -> np.random.Generator:
+    """The random stream of one well; the same for the same (seed, plate, well, stream) whatever else is simulated."""
+    return np.random.default_rng([seed, *(zlib.crc32(text.encode()) for text in (plate, well, stream))])
