@@ -1,0 +1,192 @@
+"""Reading CSV and XLSX files as tables of text, whatever a spreadsheet program made of them.
+
+Nothing is interpreted here: every cell comes back as the text that stood there, "" where nothing stood. What was
+guessed or repaired on the way (encoding, title rows, merged cells) is said in `table.attrs["notes"]`.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import zipfile
+from collections import Counter
+from itertools import islice
+from pathlib import Path
+
+import openpyxl
+import pandas as pd
+from openpyxl.utils import range_boundaries
+
+from models.errors import Finding, TableError
+
+MAX_BYTES = 100 * 2**20     # of the file, and of an XLSX when unpacked x 4
+MAX_ROWS = 2_000_000        # 1,300 plates of 1536 wells
+DELIMITERS = (",", ";", "\t", "|")
+
+_OLE = b"\xd0\xcf\x11\xe0"  # old .xls, and password-protected .xlsx
+_MERGED = re.compile(rb'<mergeCell ref="([A-Z]+\d+:[A-Z]+\d+)"')
+
+Rows = list[list[str]]
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """The first sheet of an XLSX, or a CSV of any usual delimiter and encoding, as text (dtype str, "" for nothing).
+
+    The first row with more than one filled cell is the header. `attrs["notes"]`: what was guessed or repaired.
+    Raises TableError for a file that is missing, empty, without rows, or not a table.
+    """
+    data = _file_bytes(path)
+    rows, notes = _xlsx_rows(data, path.name) if data[:4] == b"PK\x03\x04" else _csv_rows(data, path.name)
+    rows = [row for row in rows if any(row)]
+    if not rows:
+        raise _refusal("table_empty", path.name, "has no filled cell; save the table again")
+    titles = _title_rows(rows)
+    if titles:
+        notes.append(f"{path.name}: skipped {titles} title row(s) above the header")
+    header, body = _named(rows[titles], path.name), rows[titles + 1:]
+    if not body:
+        raise _refusal("table_header_only", path.name, f"has a header ({', '.join(filter(None, header))}) but no rows; "
+                       "add one row per well")
+    table = _framed(header, body, path.name)
+    table.attrs["notes"] = tuple(notes)
+    return table
+
+
+def _file_bytes(path: Path) -> bytes:
+    if not path.is_file():
+        raise _refusal("table_missing", path.name,
+                       f"is not there; expected a CSV or XLSX file in {path.parent.name or '.'}/")
+    if path.stat().st_size > MAX_BYTES:
+        raise _refusal("table_too_large", path.name,
+                       f"has {path.stat().st_size:,} bytes; at most {MAX_BYTES:,} are read")
+    data = path.read_bytes()
+    if not data.strip():
+        raise _refusal("table_empty", path.name, "is empty; save the table again")
+    if data[:4] == _OLE:
+        raise _refusal("table_unreadable", path.name,
+                       "is an old or password-protected Excel file; save it as .xlsx or .csv")
+    return data
+
+
+def _refusal(rule: str, name: str, message: str) -> TableError:
+    return TableError(f"{name} cannot be read as a table", [
+        Finding(rule=rule, severity="error", value=name, message=f"{name} {message}")])
+
+
+def _csv_rows(data: bytes, name: str) -> tuple[Rows, list[str]]:
+    text, encoding = _decoded(data, name)
+    if not text.strip("".join(DELIMITERS) + '"\r\n '):
+        return [], []
+    lines = text.splitlines()
+    delimiter = max(DELIMITERS, key=lambda mark: _fitness(lines[:200], mark))
+    try:
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+        rows = [[cell.strip() for cell in row] for row in reader]
+    except csv.Error as error:
+        raise _refusal("table_unreadable", name,
+                       f"cannot be read as CSV ({error}); save it again as CSV UTF-8") from None
+    said = [f"{name}: read as {encoding}, not UTF-8"] if not encoding.startswith("utf-8") else []
+    return rows, said
+
+
+def _decoded(data: bytes, name: str) -> tuple[str, str]:
+    """The text and its encoding: by byte order mark, by zero bytes, UTF-8 if valid, else Windows Latin-1."""
+    zeros = (data[:2000:2].count(0), data[1:2000:2].count(0))
+    candidates: tuple[str, ...]
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        candidates = ("utf-16",)
+    elif max(zeros) > len(data[:2000]) // 4:
+        candidates = ("utf-16-le",) if zeros[1] > zeros[0] else ("utf-16-be",)
+    elif b"\0" in data[:2000]:
+        raise _refusal("table_unreadable", name, "is not a text table; expected CSV or XLSX")
+    else:
+        candidates = ("utf-8-sig", "cp1252", "latin-1")
+    for encoding in candidates:
+        try:
+            return data.decode(encoding), encoding
+        except UnicodeDecodeError:
+            continue
+    raise _refusal("table_unreadable", name, f"is not valid {candidates[0]} text; save it again as CSV UTF-8")
+
+
+def _fitness(lines: list[str], delimiter: str) -> tuple[bool, int, float]:
+    """How well a delimiter explains the lines: have most the commonest width, how wide, what share."""
+    try:
+        widths = Counter(len(row) for row in csv.reader(lines, delimiter=delimiter) if any(row))
+    except csv.Error:
+        return False, 0, 0.0
+    width, count = widths.most_common(1)[0] if widths else (0, 0)
+    share = count / max(1, sum(widths.values()))
+    return width > 1 and share >= 0.8, width, share
+
+
+def _xlsx_rows(data: bytes, name: str) -> tuple[Rows, list[str]]:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if sum(info.file_size for info in archive.infolist()) > 4 * MAX_BYTES:
+                raise _refusal("table_too_large", name, "unpacks to too many bytes; save the first sheet alone")
+        book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
+        sheet = book.worksheets[0]
+        sheet.reset_dimensions()  # many programs write a wrong size into the file
+        rows = [[_cell_text(cell) for cell in row] for row in islice(sheet.iter_rows(values_only=True), MAX_ROWS)]
+        merged = _merged_ranges(data, str(vars(sheet)["_worksheet_path"]))
+    except TableError:
+        raise
+    except Exception as error:  # noqa: BLE001 - openpyxl raises whatever broken XML makes of it: not readable
+        raise _refusal("table_unreadable", name,
+                       f"is not a readable XLSX ({type(error).__name__}: {error}); save it again") from None
+    _fill_merged(rows, merged)
+    said = f"{name}: {len(merged)} merged cell(s) were filled with their value in every row"
+    return rows, [said] if merged else []
+
+
+def _cell_text(value: object) -> str:
+    """3.0 -> "3": Excel knows no integers."""
+    if value is None:
+        return ""
+    whole = isinstance(value, float) and value.is_integer() and abs(value) < 1e15
+    return f"{value:.0f}" if whole else str(value).strip()
+
+
+def _merged_ranges(data: bytes, sheet_path: str) -> list[tuple[int, int, int, int]]:
+    """(first column, first row, last column, last row), from 1. openpyxl drops them when it streams."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        xml = archive.read(sheet_path.lstrip("/"))
+    return [tuple(range_boundaries(match.decode())) for match in _MERGED.findall(xml)]  # type: ignore[misc]
+
+
+def _fill_merged(rows: Rows, merged: list[tuple[int, int, int, int]]) -> None:
+    """Copy each merged cell's value down its column; a cell merged across columns (a title) keeps its one place."""
+    for left, top, _, bottom in merged:
+        for row in rows[top:bottom]:
+            row.extend([""] * (left - len(row)))
+            row[left - 1] = rows[top - 1][left - 1]
+
+
+def _title_rows(rows: Rows) -> int:
+    """How many single-cell rows stand above the header of a table that has more columns."""
+    filled = [sum(map(bool, row)) for row in rows[:20]]
+    return next((place for place, count in enumerate(filled) if count > 1), 0)
+
+
+def _named(header: list[str], name: str) -> list[str]:
+    repeated = [text for text, count in Counter(filter(None, header)).items() if count > 1]
+    if repeated:
+        raise _refusal("column_repeated", name,
+                       f"has the column {', '.join(map(repr, repeated))} more than once; rename or remove one")
+    return header
+
+
+def _framed(header: list[str], body: Rows, name: str) -> pd.DataFrame:
+    """Rows padded to the header's width; filled cells beyond it are an error, wholly empty unnamed columns go."""
+    width = len(header)
+    long = [place for place, row in enumerate(body) if any(row[width:])]
+    if long:
+        raise _refusal("table_ragged", name,
+                       f"row {long[0] + 2} has more cells ({len(body[long[0]])}) than the header ({width}); "
+                       "a text with the delimiter in it needs quotes, a decimal comma needs ';' between the columns")
+    padded = [row[:width] + [""] * (width - len(row)) for row in body]
+    columns = {header[place] or f"column_{place + 1}": [row[place] for row in padded]
+               for place in range(width) if header[place] or any(row[place] for row in padded)}
+    return pd.DataFrame({key: pd.Series(values, dtype="str") for key, values in columns.items()})

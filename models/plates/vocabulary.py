@@ -1,0 +1,86 @@
+"""The words that labs use for the columns, roles and units of a layout, and what they mean here."""
+
+from __future__ import annotations
+
+import re
+
+COLUMN_WORDS: dict[str, tuple[str, ...]] = {
+    "plate": ("plate", "plateid", "platename", "platenumber", "plateno", "barcode", "platebarcode", "assayplate"),
+    "well": ("well", "wellid", "wellname", "wellposition", "position", "wells"),
+    "row": ("row", "wellrow", "platerow"),
+    "column": ("column", "col", "wellcolumn", "wellcol", "platecolumn"),
+    "role": ("role", "welltype", "type", "wellrole", "controltype", "control", "contenttype"),
+    "treatment": ("treatment", "compound", "drug", "compoundname", "drugname", "treatmentname", "substance", "therapy",
+                  "compoundid", "drugid", "perturbation", "pertiname"),
+    "dose": ("dose", "concentration", "conc", "finalconcentration", "finalconc", "dosage", "drugconcentration"),
+    "dose_unit": ("doseunit", "unit", "units", "concentrationunit", "concunit", "doseunits", "concentrationunits"),
+    "replicate": ("replicate", "rep", "repl", "replicateno", "replicatenumber"),
+    "treatment_2": ("treatment2", "compound2", "drug2", "addon", "combination", "secondtreatment"),
+    "dose_2": ("dose2", "concentration2", "conc2"),
+    "dose_unit_2": ("doseunit2", "unit2", "concunit2", "concentrationunit2"),
+    "readout": ("readout", "od", "od450", "absorbance", "luminescence", "rlu", "signal", "reading", "measurement"),
+    "excluded": ("excluded", "exclude", "masked"),
+    "exclusion_reason": ("exclusionreason", "excludedreason", "reasonforexclusion"),
+}
+
+ROLE_WORDS: dict[str, tuple[str, ...]] = {
+    "negative": ("negative", "neg", "nc", "negativecontrol", "negcontrol", "negctrl", "negctl", "dmso", "vehicle",
+                 "vehiclecontrol", "solvent", "solventcontrol", "negcon", "livingcontrol"),
+    "positive": ("positive", "pos", "pc", "positivecontrol", "poscontrol", "posctrl", "posctl", "kill", "killcontrol",
+                 "poscon", "deadcontrol", "maxinhibition"),
+    "reference": ("reference", "ref", "trc", "sts", "bzcl", "therapycontrol", "referencecontrol", "referencecompound",
+                  "standard"),
+    "treated": ("treated", "therapy", "sample", "drug", "compound", "treatment", "test", "trt", "testcompound"),
+    "untreated": ("untreated", "untreatedcontrol", "notreatment", "cellsonly", "mediumcells"),
+    "empty": ("empty", "blank", "unused", "border", "medium", "media", "mediaonly", "mediumonly", "nocells",
+              "background"),
+}
+
+MOLAR = {"M": 1e9, "mM": 1e6, "uM": 1e3, "nM": 1.0, "pM": 1e-3}  # in nM
+
+_MOLAR_WORDS = {"m": "M", "mol/l": "M", "molar": "M", "mm": "mM", "mmol/l": "mM", "millimolar": "mM",
+                "um": "uM", "umol/l": "uM", "micromolar": "uM", "mcm": "uM",
+                "nm": "nM", "nmol/l": "nM", "nanomolar": "nM",
+                "pm": "pM", "pmol/l": "pM", "picomolar": "pM"}
+_OTHER_WORDS = {"%": "%", "percent": "%", "%v/v": "% v/v", "%(v/v)": "% v/v", "%w/v": "% w/v", "%(w/v)": "% w/v",
+                "g/l": "mg/mL", "mg/l": "ug/mL", "ug/l": "ng/mL", "g/ml": "g/mL", "mg/ml": "mg/mL", "ug/ml": "ug/mL",
+                "mcg/ml": "ug/mL", "ng/ml": "ng/mL", "pg/ml": "pg/mL", "iu/ml": "IU/mL", "u/ml": "U/mL", "x": "x",
+                "gy": "Gy", "mg/kg": "mg/kg", "particles/ml": "particles/mL"}
+
+KNOWN_UNITS = ("nM", "uM", "mM", "M", "pM", *dict.fromkeys(_OTHER_WORDS.values()))
+
+_COLUMN_OF = {word: name for name, words in COLUMN_WORDS.items() for word in words}
+_ROLE_OF = {word: role for role, words in ROLE_WORDS.items() for word in words}
+_HEADER_UNIT = re.compile(r"^(?P<name>.*?)\s*(?:[\[(](?P<in>[^\])]+)[\])]|[_ ](?P<after>[munpµμ]?M))$")
+
+
+def plain(text: str) -> str:
+    """Lower case without blanks and marks: "Well Type" -> "welltype"."""
+    return re.sub(r"[\s_.\-:#*]+", "", text.strip().lower())
+
+
+def canonical_column(header: str) -> tuple[str, str]:
+    """(column of the contract or "", unit that the header names or ""): "Conc. [µM]" -> ("dose", "uM")."""
+    if plain(header) in _COLUMN_OF:
+        return _COLUMN_OF[plain(header)], ""
+    match = _HEADER_UNIT.match(header.strip())
+    if match is None:
+        return "", ""
+    name, unit = _COLUMN_OF.get(plain(match["name"]), ""), canonical_unit(match["in"] or match["after"])
+    return (name, unit) if unit and name in ("dose", "dose_2") else (name, "")
+
+
+def canonical_role(text: str) -> str:
+    """The role that a word stands for, or ""."""
+    word = plain(text)
+    return _ROLE_OF.get(word) or _ROLE_OF.get(word.removesuffix("well").removesuffix("wells"), "")
+
+
+def canonical_unit(text: str) -> str:
+    """One spelling per unit ("µM", "umol/l" -> "uM"), or "" for a word that is no known unit."""
+    word = text.strip().replace("µ", "u").replace("μ", "u").replace(" ", "")
+    if word in MOLAR:
+        return word
+    if word == "MM":  # millimolar or megamolar's typo: a factor of a thousand hangs on it
+        return ""
+    return _MOLAR_WORDS.get(word.lower()) or _OTHER_WORDS.get(word.lower(), "")

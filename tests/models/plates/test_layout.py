@@ -1,0 +1,233 @@
+"""Layouts as labs keep them come out in one form, row for row, and everything changed or not understood is said."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import openpyxl
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.errors import Finding, TableError
+from models.plates.layout import ParsedLayout, parse_layout, read_layout, read_table, write_layout
+from models.plates.vocabulary import canonical_column, canonical_role, canonical_unit
+
+GOOD = """plate,well,role,treatment,dose,dose_unit,replicate
+P1,A01,negative,,,,1
+P1,A02,positive,staurosporine,1000,nM,1
+P1,A03,treated,wortmannin,0.5,nM,1
+P1,A04,treated,wortmannin,0.5,nM,2
+"""
+
+
+def table(path: Path, text: str, encoding: str = "utf-8") -> pd.DataFrame:
+    path.write_bytes(text.encode(encoding))
+    return read_table(path)
+
+
+def parsed(text: str, *, plate_format: int = 96, **options: str) -> ParsedLayout:
+    return parse_layout(pd.read_csv(io.StringIO(text), dtype="str", keep_default_na=False), plate_format=plate_format,
+                        **options)  # type: ignore[arg-type]
+
+
+def only(result: ParsedLayout, rule: str) -> Finding:
+    found = [finding for finding in result.findings if finding.rule == rule]
+    assert len(found) == 1, result.findings
+    return found[0]
+
+
+def test_a_clean_layout_says_nothing() -> None:
+    result = parsed(GOOD)
+    assert result.findings == ()
+    assert result.layout["dose"].tolist()[1:] == [1000.0, 0.5, 0.5]
+    assert np.isnan(result.layout["dose"][0])
+    assert result.layout["dose_unit"].tolist() == ["", "nM", "nM", "nM"]
+
+
+def test_synonyms_of_columns_roles_and_units() -> None:
+    result = parsed("Plate ID;Well Type;Well;Drug;Conc. [µM];Comment\nP1;DMSO;a1;DMSO;0;\nP1;therapy;B2;x;1,5;hm\n"
+                    .replace(";", "\t").replace("\t", ",").replace("1,5", "1.5"))
+    layout = result.layout
+    assert layout["role"].tolist() == ["negative", "treated"]
+    assert layout["well"].tolist() == ["A01", "B02"]
+    assert layout["dose"].tolist()[1] == 1500.0
+    assert layout["dose_unit"].tolist() == ["", "nM"]
+    assert "'a1' for 'A01'" in only(result, "well_renamed").message
+    assert only(result, "column_unused").column == "Comment"
+    assert not result.errors
+
+
+@pytest.mark.parametrize(("text", "unit"), [
+    ("µM", "uM"), ("μM", "uM"), ("um", "uM"), ("nmol/L", "nM"), ("M", "M"), ("mM", "mM"), ("MM", ""), ("ug / ml", "ug/mL"),
+    ("µg/mL", "ug/mL"), ("ng/ml", "ng/mL"), ("%", "%"), ("% v/v", "% v/v"), ("mg/L", "ug/mL"), ("apples", "")])
+def test_units(text: str, unit: str) -> None:
+    assert canonical_unit(text) == unit
+
+
+@pytest.mark.parametrize(("header", "column"), [
+    ("WellType", ("role", "")), ("Concentration_uM", ("dose", "uM")), ("dose (nM)", ("dose", "nM")),
+    ("conc", ("dose", "")), ("AddOn", ("treatment_2", "")), ("OD450", ("readout", "")), ("colour", ("", ""))])
+def test_column_words(header: str, column: tuple[str, str]) -> None:
+    assert canonical_column(header) == column
+
+
+@pytest.mark.parametrize(("word", "role"), [("Neg.", "negative"), ("DMSO", "negative"), ("pos", "positive"),
+                                            ("TRC", "reference"), ("Blank wells", "empty"), ("control", "")])
+def test_role_words(word: str, role: str) -> None:
+    assert canonical_role(word) == role
+
+
+def test_a_dose_in_words_names_plate_well_column_and_value() -> None:
+    finding = only(parsed(GOOD.replace("P1,A03,treated,wortmannin,0.5", "P1,A03,treated,wortmannin,ten")), "number")
+    assert finding.record() == {
+        "rule": "number", "severity": "error", "plate": "P1", "well": "A03", "column": "dose", "value": "ten",
+        "message": "'ten' in column dose is not a number; write it in digits with a decimal point, like 0.5"}
+
+
+@pytest.mark.parametrize(("values", "doses"), [
+    (["0,5", "1,25"], [0.5, 1.25]), (["1e-3", "2E2"], [0.001, 200.0]), (["10 uM", "5 nM"], [10_000.0, 5.0]),
+    (["1,1 µM", "2"], [np.nan, 2.0]), (["inf", "1e999"], [np.nan, np.nan]), (["1_000", "1 000"], [np.nan, np.nan]),
+    (["1,000", "2"], [np.nan, 2.0]), (["NaN", "n/a"], [np.nan, np.nan]), (["=A1", "<5"], [np.nan, np.nan])])
+def test_numbers(values: list[str], doses: list[float]) -> None:
+    raw = pd.DataFrame({"well": ["A01", "A02"], "role": "treated", "treatment": "x", "dose": values})
+    np.testing.assert_array_equal(parse_layout(raw, plate_format=96).layout["dose"], doses)
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("M", 1e9), ("mM", 1e6), ("uM", 1e3), ("nM", 1.0), ("pM", 1e-3)])
+def test_molar_units_become_nM(unit: str, factor: float) -> None:
+    result = parsed(GOOD.replace("0.5,nM", f"1.1,{unit}"))
+    assert result.layout["dose"][2] == pytest.approx(1.1 * factor, rel=1e-15)
+    assert result.layout["dose_unit"][2] == "nM"
+
+
+def test_other_units_are_kept() -> None:
+    layout = parsed(GOOD.replace("0.5,nM", "0.5,µg/ml")).layout
+    assert (layout["dose"][2], layout["dose_unit"][2]) == (0.5, "ug/mL")
+
+
+def test_missing_optional_columns_are_filled_and_said() -> None:
+    result = parsed("well,role,treatment,dose\nA01,neg,,0\nA02,treated,x,5\nA03,treated,x,5\nA04,treated,x,6\n")
+    assert result.layout["replicate"].tolist() == [1, 1, 2, 1]
+    assert set(result.layout["plate"]) == {"plate1"}
+    assert only(result, "unit_default").severity == only(result, "plate_default").severity == "warning"
+    assert not parsed("plate,well,role,treatment,dose\nP,A01,neg,,0\nP,A02,treated,x,5\n", dose_unit="uM").findings
+
+
+@pytest.mark.parametrize("name", ["role", "treatment", "dose", "well"])
+def test_a_missing_column_is_named_with_those_found(name: str) -> None:
+    result = parse_layout(pd.read_csv(io.StringIO(GOOD), dtype="str", keep_default_na=False).drop(columns=name), plate_format=96)
+    finding = only(result, "column_missing")
+    assert finding.column == name
+    assert "columns found: plate" in finding.message
+    assert len(result.layout) == 4
+
+
+@pytest.mark.parametrize(("well", "rule"), [("Z9", "well_format"), ("A13", "well_format"), ("hello", "well_name"), ("", "well_name")])
+def test_wells_that_the_plate_has_not(well: str, rule: str) -> None:
+    finding = only(parsed(GOOD.replace("A03", well)), rule)
+    assert finding.severity == "error"
+    assert finding.value == well
+
+
+def test_row_and_column_make_a_well_and_combinations_are_read() -> None:
+    result = parsed("plate,row,column,role,treatment,dose,unit,AddOn,dose 2,unit 2\n1,A,1,treated,x,5,nM,y,2,uM\n1,P,24,empty,,,,,,\n",
+                    plate_format=384)
+    assert result.layout["well"].tolist() == ["A01", "P24"]
+    assert result.layout.loc[0, ["treatment_2", "dose_2", "dose_unit_2"]].tolist() == ["y", 2000.0, "nM"]
+    assert not result.errors
+
+
+def test_a_dose_of_a_control_is_left_out_and_said() -> None:
+    result = parsed(GOOD.replace("P1,A01,negative,,,", "P1,A01,negative,DMSO,0.1,%"))
+    assert np.isnan(result.layout["dose"][0])
+    assert only(result, "dose_of_control").severity == "warning"
+
+
+def test_readings_beyond_the_range_are_missing_and_said() -> None:
+    result = parsed("plate,well,role,treatment,dose,dose_unit,OD\nP,A01,neg,,,,OVRFLW\nP,A02,neg,,,,1.5\nP,A03,neg,,,,bad\n")
+    assert result.layout["readout"].tolist()[1] == 1.5
+    assert only(result, "readout_overflow").well == "A01"
+    assert only(result, "number").well == "A03"
+
+
+def test_two_columns_of_one_meaning() -> None:
+    assert "'dose' and 'conc' both mean dose" in only(parsed("well,role,treatment,dose,conc\nA01,neg,,,\n"), "column_repeated").message
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "latin-1", "cp1252"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_every_usual_encoding_and_delimiter(tmp_path: Path, encoding: str, delimiter: str) -> None:
+    text = "well,drug,dose (µM)\nA01,é,1.5\nA02,b,2\nA03,b,2\n".replace(",", delimiter)
+    raw = table(tmp_path / "layout.csv", text, encoding)
+    assert raw.columns.tolist() == ["well", "drug", "dose (µM)"]
+    assert raw.iloc[0].tolist() == ["A01", "é", "1.5"]
+
+
+def test_decimal_commas_between_semicolons(tmp_path: Path) -> None:
+    raw = table(tmp_path / "layout.csv", "well;role;treatment;dose\nA01;treated;a;0,5\nA02;treated;a;1,25\n")
+    result = parse_layout(raw, plate_format=96)
+    assert result.layout["dose"].tolist() == [0.5, 1.25]
+    assert "0,5 is read as 0.5" in only(result, "decimal_comma").message
+
+
+@pytest.mark.parametrize(("content", "rule"), [
+    (b"", "table_empty"), (b" \n \n", "table_empty"), (b",,,\n,,,\n", "table_empty"), (b"well,role,dose\n", "table_header_only"),
+    (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "table_unreadable"), (b"PK\x03\x04rubbish", "table_unreadable"),
+    (b"\xd0\xcf\x11\xe0old excel", "table_unreadable"), (b"a,a\n1,2\n", "column_repeated"),
+    (b"a,b\n1,2\n1,2,3\n", "table_ragged"), (None, "table_missing")])
+def test_what_is_no_table_is_refused_with_a_way_out(tmp_path: Path, content: bytes | None, rule: str) -> None:
+    path = tmp_path / "layout.csv"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(TableError, match=r"layout\.csv") as refusal:
+        read_table(path)
+    assert [finding.rule for finding in refusal.value.findings] == [rule]
+
+
+def test_excel_with_a_title_merged_cells_and_whole_numbers(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    sheet = book.worksheets[0]
+    for row in (["My screen"], ["plate", "well", "role", "treatment", "dose", "dose_unit"],
+                [1, "A01", "neg", None, None, None], [None, "A02", "treated", "x", 5.0, "nM"]):
+        sheet.append(row)
+    sheet.merge_cells("A3:A4")
+    book.save(tmp_path / "layout.xlsx")
+    raw = read_table(tmp_path / "layout.xlsx")
+    assert raw["plate"].tolist() == ["1", "1"]
+    assert raw["dose"].tolist() == ["", "5"]
+    result = parse_layout(raw, plate_format=96)
+    assert sorted(finding.message.split(": ")[1][:15] for finding in result.findings) == ["1 merged cell(s", "skipped 1 title"]
+
+
+def test_writing_and_reading_gives_the_same_layout_and_the_same_bytes(tmp_path: Path) -> None:
+    raw = table(tmp_path / "raw.csv", GOOD.replace("replicate", "replicate,excluded,note").replace(",1\n", ",1,yes,n\n")
+                .replace(",2\n", ",2,,\n"))
+    layout = parse_layout(raw, plate_format=96).layout
+    write_layout(layout, tmp_path / "layout.csv")
+    again = read_layout(tmp_path / "layout.csv", plate_format=96)
+    pd.testing.assert_frame_equal(again, layout)
+    write_layout(again, tmp_path / "again.csv")
+    assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "layout.csv").read_bytes()
+
+
+def test_read_layout_refuses_with_every_finding(tmp_path: Path) -> None:
+    (tmp_path / "layout.csv").write_text(GOOD.replace("0.5", "ten"))
+    with pytest.raises(TableError, match="ten") as refusal:
+        read_layout(tmp_path / "layout.csv", plate_format=96)
+    assert [finding.well for finding in refusal.value.findings] == ["A03", "A04"]
+    (tmp_path / "layout.csv").write_text(GOOD.replace("A04", "A03"))
+    with pytest.raises(TableError, match="P1 A03 more than once"):
+        read_layout(tmp_path / "layout.csv", plate_format=96)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(*[st.text(max_size=6)] * 6), min_size=1, max_size=8))
+def test_no_content_drops_a_row_or_raises(rows: list[tuple[str, ...]]) -> None:
+    raw = pd.DataFrame(rows, columns=["plate", "well", "role", "treatment", "dose", "unit"], dtype="str")
+    result = parse_layout(raw, plate_format=96)
+    assert len(result.layout) == len(rows)
+    assert result.layout["replicate"].ge(1).all()
