@@ -14,7 +14,7 @@ import pandas as pd
 from scipy.ndimage import gaussian_filter
 
 from models.plates.simulate.stamps import Ellipses, Patches, even_places, patches, quantise, smooth_noise, uneven_light
-from models.plates.simulate.truth import TrueCurve, well_rng
+from models.plates.simulate.truth import TrueCurve, well_rng, wells_of_plate
 
 AREA = 128.0**2             # px^2 that `CellLine.cells` refers to
 COUNT_SD = 0.05             # well-to-well spread of the number of cells, relative
@@ -82,18 +82,17 @@ def simulate_brightfield(layout: pd.DataFrame, *, line: CellLine, truth: pd.Seri
 
     truth: viability per row of the layout (same index), NaN for a well without cells.
     """
-    for index, well in layout.loc[layout["plate"] == plate, "well"].items():
-        yield str(well), _render_well(line, float(truth.loc[index]), size=size, count=_count_factor(seed, plate, str(well)),
-                                      rng=well_rng(seed, plate, str(well)))
+    for well, viability in wells_of_plate(layout, truth, plate):
+        yield well, _render_well(line, viability, size=size, count=_count_factor(seed, plate, well),
+                                 rng=well_rng(seed, plate, well))
 
 
 def simulate_readout(layout: pd.DataFrame, *, line: CellLine, truth: pd.Series, seed: int = 0) -> pd.Series:
     """OD450 (0-2, 4 digits) of each row of the layout, with the noise of seeding and of the reader."""
     values = []
-    for index, plate, well in layout[["plate", "well"]].itertuples():
-        living = np.nan_to_num(float(truth.loc[index])) * _count_factor(seed, str(plate), str(well))
-        signal = line.od_span * living
-        absolute, relative = well_rng(seed, str(plate), str(well), stream="readout").normal(0, OD_NOISE)
+    for plate, well, viability in zip(layout["plate"], layout["well"], truth.loc[layout.index], strict=True):
+        signal = line.od_span * np.nan_to_num(viability) * _count_factor(seed, plate, well)
+        absolute, relative = well_rng(seed, plate, well, stream="readout").normal(0, OD_NOISE)
         values.append(line.od_blank + signal * (1 + relative) + absolute)
     return pd.Series(np.round(np.clip(values, 0, 2), 4), index=layout.index, name="readout")
 
@@ -144,7 +143,7 @@ def _living(line: CellLine, count: float, viability: float, size: int, rng: np.r
     halo = np.exp(-(((shape.distance - 1.28) / 0.2) ** 2))
     nucleus = np.exp(-((shape.distance / 0.42) ** 2))
     drawn = shape.draw(line.body * inside + line.rim * ring + lift * line.halo * halo - 9 * nucleus)
-    return drawn + line.texture * grain * np.minimum(shape.draw(inside), 1)
+    return np.asarray(drawn + line.texture * grain * np.minimum(shape.draw(inside), 1))
 
 
 def _dead(line: CellLine, count: float, size: int, rng: np.random.Generator) -> np.ndarray:

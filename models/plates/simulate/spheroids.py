@@ -15,7 +15,7 @@ import pandas as pd
 from scipy.ndimage import gaussian_filter
 
 from models.plates.simulate.stamps import Ellipses, even_places, patches, quantise, uneven_light
-from models.plates.simulate.truth import well_rng
+from models.plates.simulate.truth import well_rng, wells_of_plate
 
 AREA = 96.0**2              # px^2 that counts refer to
 COUNT_SD = 0.08             # well-to-well spread of the number of nuclei, relative
@@ -67,9 +67,8 @@ def simulate_spheroids(layout: pd.DataFrame, *, look: SampleLook, truth: pd.Seri
 
     truth: viability per row of the layout (same index), NaN for a well without cells.
     """
-    for index, well in layout.loc[layout["plate"] == plate, "well"].items():
-        yield str(well), _render_well(look, float(truth.loc[index]), planes=planes, size=size,
-                                      rng=well_rng(seed, plate, str(well), stream="spheroids"))
+    for well, viability in wells_of_plate(layout, truth, plate):
+        yield well, _render_well(look, viability, planes=planes, size=size, rng=well_rng(seed, plate, well, stream="spheroids"))
 
 
 @dataclass(frozen=True)

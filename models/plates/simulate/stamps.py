@@ -40,7 +40,8 @@ class Patches:
         """Sum of `values` (n, p, p) on a canvas (size, size)."""
         side = self.size + 2 * self.margin
         canvas = np.bincount(self.pixel.ravel(), weights=values.ravel(), minlength=side * side).reshape(side, side)
-        return canvas[self.margin:self.margin + self.size, self.margin:self.margin + self.size]
+        inner = slice(self.margin, self.margin + self.size)
+        return np.asarray(canvas[inner, inner])
 
 
 def patches(ellipses: Ellipses, *, size: int, reach: float = 1.9) -> Patches:
@@ -68,21 +69,21 @@ def even_places(count: int, *, size: float, margin: float, jitter: float, rng: n
     step = (size + 2 * margin) / side
     grid = np.stack(np.meshgrid(np.arange(side), np.arange(side), indexing="ij"), axis=-1).reshape(-1, 2)
     chosen = np.sort(rng.permutation(len(grid))[:total])
-    return (grid[chosen] + 0.5 + rng.normal(0, jitter, (len(chosen), 2))) * step - margin
+    return np.asarray((grid[chosen] + 0.5 + rng.normal(0, jitter, (len(chosen), 2))) * step - margin)
 
 
 def uneven_light(size: int, rng: np.random.Generator, *, strength: float) -> np.ndarray:
     """A factor near 1, (size, size): a slope in a random direction and a vignette, each up to `strength`."""
     down, right = np.meshgrid(*(np.linspace(-1, 1, size),) * 2, indexing="ij")
     slope = rng.uniform(-strength, strength, 2)
-    return 1 + slope[0] * down + slope[1] * right - rng.uniform(0, strength) * (down**2 + right**2) / 2
+    return np.asarray(1 + slope[0] * down + slope[1] * right - rng.uniform(0, strength) * (down**2 + right**2) / 2)
 
 
 def smooth_noise(size: int, rng: np.random.Generator, *, sigma: float) -> np.ndarray:
     """Noise of standard deviation near 1 whose grains are `sigma` pixels, (size, size)."""
-    return gaussian_filter(rng.standard_normal((size, size)), sigma) * (2 * np.sqrt(np.pi) * sigma)
+    return np.asarray(gaussian_filter(rng.standard_normal((size, size)), sigma) * (2 * np.sqrt(np.pi) * sigma))
 
 
 def quantise(pixels: np.ndarray, *, bits: int) -> np.ndarray:
     """Rounded and clipped to uint8 or uint16."""
-    return np.clip(np.rint(pixels), 0, 2**bits - 1).astype(np.uint8 if bits == 8 else np.uint16)
+    return np.asarray(np.clip(np.rint(pixels), 0, 2**bits - 1), dtype=np.uint8 if bits == 8 else np.uint16)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,7 +36,7 @@ class TrueCurve:
         """Dose where viability is 0.5; inf if it never falls so far."""
         if self.bottom >= 0.5:
             return float("inf")
-        return self.midpoint * (0.5 / (0.5 - self.bottom)) ** (1 / self.slope)
+        return float(self.midpoint * (0.5 / (0.5 - self.bottom)) ** (1 / self.slope))
 
 
 def true_viability(layout: pd.DataFrame, curves: Mapping[str, TrueCurve]) -> pd.Series:
@@ -74,6 +74,12 @@ def _curve_row(name: str, wells: pd.DataFrame, curve: TrueCurve) -> dict[str, ob
     return {"treatment": name, "dose_unit": wells["dose_unit"].iloc[0], "midpoint": curve.midpoint, "slope": curve.slope,
             "top": 1.0, "bottom": curve.bottom, "ic50": {">": high, "<": low, "=": round(curve.ic50, 6)}[relation],
             "ic50_relation": relation, "dose_min": low, "dose_max": high}
+
+
+def wells_of_plate(layout: pd.DataFrame, truth: pd.Series, plate: str) -> Iterator[tuple[str, float]]:
+    """(well, true viability) of one plate's rows, in their order; `truth` has the layout's index."""
+    chosen = layout[layout["plate"] == plate]
+    return zip(map(str, chosen["well"]), map(float, truth.loc[chosen.index]), strict=True)
 
 
 def well_rng(seed: int, plate: str, well: str, *, stream: str = "") -> np.random.Generator:
