@@ -1,0 +1,184 @@
+"""Is a plate good enough? Figures from its control wells, plain and robust."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from models.dose_response.checks import require_columns
+
+Array = npt.NDArray[np.float64]
+Measure = Callable[[Array], float]
+MAD_TO_SD = 1.4826
+FORMATS = ((2, 3), (3, 4), (4, 6), (6, 8), (8, 12), (16, 24), (32, 48))      # rows, columns of 6 to 1536 wells
+_WELL = re.compile(r"^([A-Z]+)0*(\d+)$")
+_UNIFORM_ROLES = ("negative", "positive", "untreated")       # wells of one role that should all read the same
+
+
+@dataclass(frozen=True)
+class PlateQuality:
+    """One plate. m, s: centre and spread of the positive (p) and negative (n) control wells; window = |m_p - m_n|.
+
+    z_prime           1 - 3 (s_p + s_n) / window, means and standard deviations (Zhang et al. 1999)
+    z_prime_robust    the same with medians and 1.4826 x median absolute deviations
+    z_prime_mad_mean  the same with medians and mean absolute deviations about the median (seeds/004)
+    ssmd, ssmd_robust (m_p - m_n) / sqrt(s_p^2 + s_n^2) (Zhang 2007)
+    signal_background higher over lower control mean;  signal_window (window - 3 (s_p + s_n)) / s of the higher control
+    cv_negative, cv_positive   standard deviation / mean, a fraction
+    edge_effect       outer ring minus inner wells of the same role (medians, roles weighted by wells), over the window
+    row_trend, column_trend    change of the controls from the first to the last of their rows or columns (straight line
+                      through the values about their role's median), over the window
+    Without positive controls the window is |m_n|. NaN = not computable; `reason` says why.
+    """
+
+    z_prime: float
+    z_prime_robust: float
+    z_prime_mad_mean: float
+    ssmd: float
+    ssmd_robust: float
+    signal_background: float
+    signal_window: float
+    cv_negative: float
+    cv_positive: float
+    edge_effect: float
+    row_trend: float
+    column_trend: float
+    n_negative: int
+    n_positive: int
+    reason: str
+
+
+def assay_quality(wells: pd.DataFrame, *, value: str, by: Sequence[str] = ("plate",)) -> pd.DataFrame:
+    """A row per plate (group of `by`, in order of appearance) with the columns of PlateQuality.
+
+    wells: row = well; reads `role`, `value`, the `by` columns, and where present `well` (for edge and trends) and
+    `excluded` (left out). Raises TableError when a column is missing.
+    """
+    keys = list(by)
+    require_columns(wells, ["role", value, *keys], what="plate quality cannot be computed")
+    numbers = pd.to_numeric(wells[value], errors="coerce").astype("float64")
+    if "excluded" in wells.columns:
+        numbers = numbers.where(~wells["excluded"].fillna(False).astype(bool))
+    numbers = numbers.where(np.isfinite(numbers))
+    records = []
+    for name, rows in wells.groupby(keys, sort=False, dropna=False).indices.items():
+        names = name if isinstance(name, tuple) else (name,)
+        plate = wells.iloc[rows]
+        place = _positions(plate["well"]) if "well" in plate.columns else None
+        quality = plate_quality(numbers.iloc[rows].to_numpy(), plate["role"].to_numpy(dtype=object), place=place)
+        records.append(dict(zip(keys, names, strict=True)) | asdict(quality))
+    return pd.DataFrame(records, columns=[*keys, *PlateQuality.__dataclass_fields__])
+
+
+def plate_quality(values: Array, roles: npt.NDArray[np.object_], *,
+                  place: tuple[Array, Array] | None = None) -> PlateQuality:
+    """Quality of one plate from the values and roles of its wells; place: row and column numbers from 0."""
+    finite = np.isfinite(values)
+    n, p = (values[finite & (roles == role)] for role in ("negative", "positive"))
+    window = abs(np.mean(p) - np.mean(n)) if len(p) and len(n) else abs(np.mean(n)) if len(n) else np.nan
+    pair = len(n) > 1 and len(p) > 1
+    edge, row, column = _layout_effects(values, roles, place, window)
+    mean_n, mean_p = (float(np.mean(v)) if len(v) > 1 else np.nan for v in (n, p))
+    sd_n, sd_p = (_sd(v) if len(v) > 1 else np.nan for v in (n, p))
+    return PlateQuality(
+        z_prime=_z_prime(n, p, pair, np.mean, _sd), z_prime_robust=_z_prime(n, p, pair, np.median, _mad),
+        z_prime_mad_mean=_z_prime(n, p, pair, np.median, _mean_deviation),
+        ssmd=_ssmd(n, p, pair, np.mean, _sd), ssmd_robust=_ssmd(n, p, pair, np.median, _mad),
+        signal_background=_over(max(mean_n, mean_p), min(mean_n, mean_p)) if pair else np.nan,
+        signal_window=_over(window - 3 * (sd_p + sd_n), sd_n if mean_n > mean_p else sd_p) if pair else np.nan,
+        cv_negative=_over(sd_n, mean_n), cv_positive=_over(sd_p, mean_p), edge_effect=edge, row_trend=row,
+        column_trend=column, n_negative=len(n), n_positive=len(p), reason=_reason(n, p))
+
+
+def _sd(values: Array) -> float:
+    return float(np.std(values, ddof=1))
+
+
+def _mad(values: Array) -> float:
+    return float(MAD_TO_SD * np.median(np.abs(values - np.median(values))))
+
+
+def _mean_deviation(values: Array) -> float:
+    return float(np.mean(np.abs(values - np.median(values))))
+
+
+def _z_prime(n: Array, p: Array, pair: bool, centre: Measure, spread: Measure) -> float:
+    return 1.0 - 3.0 * _over(spread(p) + spread(n), abs(centre(p) - centre(n))) if pair else np.nan
+
+
+def _ssmd(n: Array, p: Array, pair: bool, centre: Measure, spread: Measure) -> float:
+    return _over(centre(p) - centre(n), float(np.hypot(spread(p), spread(n)))) if pair else np.nan
+
+
+def _over(part: float, whole: float) -> float:
+    return float(part / whole) if whole != 0 else np.nan
+
+
+def _reason(n: Array, p: Array) -> str:
+    notes = [f"{len(values)} {role} control well{'' if len(values) == 1 else 's'}: at least 2 are needed"
+             for role, values in (("negative", n), ("positive", p)) if len(values) < 2]
+    if not notes and np.mean(n) == np.mean(p):
+        notes.append("positive and negative controls read the same")
+    if not notes and np.ptp(n) == 0 and np.ptp(p) == 0:
+        notes.append("the controls have no scatter at all")
+    return "; ".join(notes)
+
+
+def _positions(wells: pd.Series) -> tuple[Array, Array]:
+    """Row and column numbers from 0; NaN where a name is no well."""
+    parts = [_WELL.match(str(name)) for name in wells]
+    rows = [_row_number(part[1]) if part else np.nan for part in parts]
+    return np.array(rows, dtype=float), np.array([int(part[2]) - 1 if part else np.nan for part in parts], dtype=float)
+
+
+def _row_number(letters: str) -> int:
+    number = 0
+    for letter in letters:
+        number = number * 26 + ord(letter) - ord("A") + 1
+    return number - 1
+
+
+def _layout_effects(values: Array, roles: npt.NDArray[np.object_], place: tuple[Array, Array] | None,
+                    window: float) -> tuple[float, float, float]:
+    """Edge effect, row trend and column trend, as fractions of the window."""
+    if place is None or not window > 0:
+        return np.nan, np.nan, np.nan
+    row, column = place
+    known = np.isfinite(row) & np.isfinite(column)
+    if not known.any():
+        return np.nan, np.nan, np.nan
+    high = row[known].max(), column[known].max()
+    rows, columns = next((size for size in FORMATS if size[0] > high[0] and size[1] > high[1]), (high[0] + 1, high[1] + 1))
+    outer = (row == 0) | (row == rows - 1) | (column == 0) | (column == columns - 1)
+    usable = known & np.isfinite(values)
+    trends = (_trend(values, roles, axis, usable) for axis in (row, column))
+    edge = _edge(values, roles, outer, usable)
+    return edge / window, *(trend / window for trend in trends)  # type: ignore[return-value]  # three floats
+
+
+def _edge(values: Array, roles: npt.NDArray[np.object_], outer: npt.NDArray[np.bool_], usable: npt.NDArray[np.bool_]) -> float:
+    differences, weights = [], []
+    for role in _UNIFORM_ROLES:
+        ring, inner = (values[usable & (roles == role) & side] for side in (outer, ~outer))
+        if len(ring) and len(inner):
+            differences.append(np.median(ring) - np.median(inner))
+            weights.append(min(len(ring), len(inner)))
+    return float(np.average(differences, weights=weights)) if weights else np.nan
+
+
+def _trend(values: Array, roles: npt.NDArray[np.object_], axis: Array, usable: npt.NDArray[np.bool_]) -> float:
+    """Change over the range of the axis, by a straight line with one intercept per control role."""
+    xy = sxx = 0.0
+    span: list[float] = []
+    for role in ("negative", "positive"):
+        chosen = usable & (roles == role)
+        if chosen.sum() > 1:
+            x = axis[chosen] - axis[chosen].mean()
+            xy, sxx = xy + float(x @ (values[chosen] - values[chosen].mean())), sxx + float(x @ x)
+            span += [axis[chosen].min(), axis[chosen].max()]
+    return xy / sxx * (max(span) - min(span)) if sxx > 0 else np.nan

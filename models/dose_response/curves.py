@@ -1,0 +1,181 @@
+"""The curve models, and fitted curves evaluated and inverted.
+
+Every model is one sum in x = log10 dose:
+
+    y(x) = L + (H - L - f c) g(z) + f c,   z = ln(10) b (x - m),   c = 10^x
+
+L is the plateau towards dose 0, H the one towards infinite dose, g a shape that rises from 0 to 1, f the hormesis of
+Brain and Cousens (0 elsewhere). Shapes: logistic 1/(1+e^-z) (2-4PL, Brain-Cousens); its power s (5PL); exp(-e^-z)
+(Weibull, Gompertz). A mirrored shape is 1 - g(-z).
+
+Which side is mirrored: SCIENCE.md writes 5PL as B + (T-B)/(1+10^(b(m-x)))^s with b < 0 when inhibition or a raw response
+falls (drc's LL.5): those are mirrored. Viability is 1 - inhibition/100, so its falling curve is not (drda's logistic5);
+the same wells give the same EC50 on both scales. Weibull 1 follows the same rule and Weibull 2 its opposite (drc's W1.4,
+W2.4); Gompertz is never mirrored (drda's gompertz on log dose).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from models.dose_response.options import Model
+
+Array = npt.NDArray[np.float64]
+Shape = Literal["logistic", "power", "gompertz"]
+LN10 = float(np.log(10.0))
+NO_DOSE = -1e4          # log10 dose that stands for dose 0: every shape is at its plateau there
+LEFT, RIGHT, MIDPOINT, LOG_SLOPE, LOG_ASYMMETRY, HORMESIS = range(6)   # rows of a parameter array (6, N)
+
+
+@dataclass(frozen=True)
+class CurveModel:
+    """A model: its shape, what is free in it, and when its shape is mirrored (+1 falling, -1 rising, 0 never)."""
+
+    shape: Shape
+    free: tuple[int, ...]
+    mirror: int = 0
+
+
+MODELS: dict[Model, CurveModel] = {
+    "2pl": CurveModel("logistic", (MIDPOINT, LOG_SLOPE)),
+    "3pl": CurveModel("logistic", (LEFT, RIGHT, MIDPOINT, LOG_SLOPE)),
+    "4pl": CurveModel("logistic", (LEFT, RIGHT, MIDPOINT, LOG_SLOPE)),
+    "5pl": CurveModel("power", (LEFT, RIGHT, MIDPOINT, LOG_SLOPE, LOG_ASYMMETRY), mirror=1),
+    "brain_cousens": CurveModel("logistic", (LEFT, RIGHT, MIDPOINT, LOG_SLOPE, HORMESIS)),
+    "weibull1": CurveModel("gompertz", (LEFT, RIGHT, MIDPOINT, LOG_SLOPE), mirror=1),
+    "weibull2": CurveModel("gompertz", (LEFT, RIGHT, MIDPOINT, LOG_SLOPE), mirror=-1),
+    "gompertz": CurveModel("gompertz", (LEFT, RIGHT, MIDPOINT, LOG_SLOPE)),
+}
+
+
+def mirror_signs(model: CurveModel, *, rising: npt.NDArray[np.bool_], scale: str) -> Array:
+    """+1 where the shape is g(z), -1 where it is 1 - g(-z); `rising` is the response's direction on `scale`."""
+    if model.mirror == 0:
+        return np.ones(rising.shape)
+    natural = ~rising if scale == "fraction_viability" else rising
+    return np.where(natural == (model.mirror > 0), 1.0, -1.0)
+
+
+def shape_terms(shape: Shape, z: Array, log_s: Array, sign: Array) -> tuple[Array, Array, Array | None]:
+    """The shape and its derivatives by z and by ln s, at z (D, N); log_s and sign (N,). None where s has no effect."""
+    if shape == "logistic":
+        g = 1.0 / (1.0 + np.exp(-z))
+        return g, g * (1.0 - g), None
+    u = np.clip(sign * z, -700.0, 700.0)
+    if shape == "gompertz":
+        e = np.exp(-u)
+        g = np.exp(-e)
+        slope, by_s = g * e, None
+    else:
+        s, t = np.exp(log_s), np.logaddexp(0.0, -u)
+        g = np.exp(-s * t)
+        slope, by_s = s * g * -np.expm1(-t), -sign * s * t * g
+    return np.where(sign > 0, g, 1.0 - g), slope, by_s
+
+
+def shape_inverse(shape: Shape, q: Array, log_s: Array, sign: Array) -> Array:
+    """z at which the shape equals q, elementwise; -inf and inf at q = 0 and 1."""
+    p = np.where(sign > 0, q, 1.0 - q)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        if shape == "logistic":
+            u = np.log(p) - np.log1p(-p)
+        elif shape == "gompertz":
+            u = -np.log(-np.log(p))
+        else:
+            u = -np.log(np.expm1(-np.log(p) / np.exp(log_s)))
+    return sign * u
+
+
+def evaluate(shape: Shape, x: Array, p: Array, sign: Array) -> Array:
+    """y at x (D, N) or (D, 1) for parameters p (6, N)."""
+    z = scaled_distance(x, p)
+    g, _, _ = shape_terms(shape, z, p[LOG_ASYMMETRY], sign)
+    hormesis = p[HORMESIS] * np.power(10.0, x) if np.any(p[HORMESIS] != 0.0) else 0.0
+    return p[LEFT] + (p[RIGHT] - p[LEFT] - hormesis) * g + hormesis
+
+
+def scaled_distance(x: Array, p: Array) -> Array:
+    """z = ln(10) b (x - m), kept where exp does not overflow."""
+    z = (LN10 * np.exp(p[LOG_SLOPE])) * (x - p[MIDPOINT])
+    return np.clip(z, -700.0, 700.0, out=z)
+
+
+def log10_dose_at_half(shape: Shape, p: Array, sign: Array) -> Array:
+    """log10 of the relative EC50: where the shape has gone half its way. For 5PL this is not the midpoint:
+    x50 = m - log10(2^(1/s) - 1)/b. With hormesis: where the falling limb crosses the middle of the two plateaus."""
+    half = np.full(p.shape[1], 0.5)
+    x = p[MIDPOINT] + shape_inverse(shape, half, p[LOG_ASYMMETRY], sign) / (LN10 * np.exp(p[LOG_SLOPE]))
+    hormetic = p[HORMESIS] != 0.0
+    if hormetic.any():
+        level = 0.5 * (p[LEFT] + p[RIGHT])
+        x = np.where(hormetic, _last_crossing(shape, level, p, sign), x)
+    return x
+
+
+def log10_dose_at(shape: Shape, level: Array, p: Array, sign: Array) -> Array:
+    """log10 dose where the curve crosses `level` (N,); NaN where it lies outside the plateaus."""
+    span = p[RIGHT] - p[LEFT]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        q = (level - p[LEFT]) / span
+    x = p[MIDPOINT] + shape_inverse(shape, q, p[LOG_ASYMMETRY], sign) / (LN10 * np.exp(p[LOG_SLOPE]))
+    x = np.where((q > 0) & (q < 1), x, np.nan)
+    hormetic = p[HORMESIS] != 0.0
+    return np.where(hormetic, _last_crossing(shape, level, p, sign), x) if hormetic.any() else x
+
+
+def _last_crossing(shape: Shape, level: Array, p: Array, sign: Array) -> Array:
+    """Highest x within 8 decades of the midpoint where the curve crosses the level, by scan and bisection."""
+    grid = p[MIDPOINT] + np.linspace(-8.0, 8.0, 321)[:, None]
+    above = evaluate(shape, grid, p, sign) > level
+    change = above[1:] != above[:-1]
+    last = change.shape[0] - 1 - np.argmax(change[::-1], axis=0)
+    columns = np.arange(p.shape[1])
+    low, high, side = grid[last, columns], grid[last + 1, columns], above[last, columns]
+    for _ in range(50):
+        middle = 0.5 * (low + high)
+        same = (evaluate(shape, middle[None], p, sign)[0] > level) == side
+        low, high = np.where(same, middle, low), np.where(same, high, middle)
+    return np.where(change.any(axis=0), 0.5 * (low + high), np.nan)
+
+
+def curve_parameters(curves: pd.DataFrame) -> tuple[Array, Array]:
+    """The rows of a Curves table as parameters (6, N) and mirror signs (N,); NaN where nothing was fitted."""
+    falling = (curves["direction"] == "falling").to_numpy()
+    bottom, top = (curves[name].to_numpy(dtype=float) for name in ("bottom", "top"))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = np.stack([np.where(falling, top, bottom), np.where(falling, bottom, top),
+                      curves["log10_midpoint"].to_numpy(dtype=float), np.log(curves["slope"].to_numpy(dtype=float)),
+                      np.log(curves["asymmetry"].to_numpy(dtype=float)), curves["hormesis"].to_numpy(dtype=float)])
+    sign = np.ones(len(curves))
+    for (name, scale), rows in curves.groupby(["model", "scale"], sort=False).indices.items():
+        if name in MODELS:
+            sign[rows] = mirror_signs(MODELS[name], rising=~falling[rows], scale=scale)
+    return p, sign
+
+
+def curve_values(curves: pd.DataFrame, dose: npt.ArrayLike) -> Array:
+    """Fitted responses, (rows, doses), of Curves rows at the doses (dose_unit of each row; 0 = no drug).
+
+    Rows that hold no fit (too_few_doses, failed) are NaN; a row whose data have no scatter is its constant.
+    """
+    doses = np.atleast_1d(np.asarray(dose, dtype=float))
+    x = log10_or_none(doses)[:, None]                       # (doses, 1)
+    p, sign = curve_parameters(curves)
+    constant = (p[LEFT] == p[RIGHT])
+    p[MIDPOINT:LOG_SLOPE + 1, constant], p[LOG_ASYMMETRY:, constant] = 0.0, 0.0
+    values = np.full((len(doses), len(curves)), np.nan)
+    for name, rows in curves.groupby("model", sort=False).indices.items():
+        if name in MODELS:
+            values[:, rows] = evaluate(MODELS[name].shape, x, p[:, rows], sign[rows])
+    return values.T
+
+
+def log10_or_none(dose: Array) -> Array:
+    """log10 of doses, with NO_DOSE for dose 0."""
+    with np.errstate(divide="ignore"):
+        return np.where(dose > 0, np.log10(np.where(dose > 0, dose, 1.0)), NO_DOSE)

@@ -1,0 +1,222 @@
+"""From a fitted batch to the columns of the Curves table: censoring, tests, statuses and their reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from models.dose_response.batches import MIN_DOSES, Batch, Summary
+from models.dose_response.curves import (
+    LEFT,
+    LOG_ASYMMETRY,
+    LOG_SLOPE,
+    MIDPOINT,
+    RIGHT,
+    Array,
+    evaluate,
+    log10_dose_at,
+    log10_dose_at_half,
+)
+from models.dose_response.engine import BatchFit, fit_batch
+from models.dose_response.flat_test import flat_p
+from models.dose_response.intervals import Limits, allowed_rise, profile_limits, wald_limits
+from models.dose_response.options import FitOptions, Model
+
+Columns = dict[str, npt.NDArray]
+TEXT = ("scale", "model", "direction", "ec50_relation", "ic50_relation", "status", "reason")
+COUNTS = ("n", "n_doses", "n_outliers")
+COLUMNS = (
+    "scale", "model", "direction", "bottom", "top", "log10_midpoint", "slope", "asymmetry", "hormesis",
+    "ec50", "ec50_low", "ec50_high", "ec50_relation", "ic50", "ic50_low", "ic50_high", "ic50_relation", "ic_level",
+    "rss", "rmse", "r2", "log_likelihood", "aicc", "p_flat", "p_lack_of_fit", "n", "n_doses", "n_outliers",
+    "dose_min", "dose_max", "status", "reason")
+AUTO: tuple[Model, ...] = ("2pl", "3pl", "4pl", "5pl")
+AUTO_RAW: tuple[Model, ...] = ("4pl", "5pl")
+
+
+def empty_columns(summary: Summary, *, scale: str, options: FitOptions) -> Columns:
+    """Columns of curves that are not fitted (yet): counts and dose range, status too_few_doses."""
+    size = len(summary.n)
+    columns: Columns = {name: np.full(size, np.nan) for name in COLUMNS}
+    columns |= {name: np.full(size, "", dtype=object) for name in TEXT}
+    columns["scale"][:], columns["model"][:], columns["ic_level"][:] = scale, options.model, options.ic_level
+    columns["n"], columns["n_doses"], columns["n_outliers"] = summary.n, summary.n_doses, np.zeros(size, dtype=np.int64)
+    columns["dose_min"], columns["dose_max"] = summary.dose_min, summary.dose_max
+    columns["status"][:] = "too_few_doses"
+    columns["reason"] = np.array([f"{count} usable dose{'' if count == 1 else 's'}; a curve needs {MIN_DOSES}"
+                                  for count in summary.n_doses], dtype=object)
+    return columns
+
+
+def choose_models(batch: Batch, *, scale: str, options: FitOptions) -> Iterator[tuple[Batch, BatchFit]]:
+    """The batch with its fit; for model "auto" a part per model, by lowest AICc (fewest parameters on a tie)."""
+    if options.model != "auto":
+        yield batch, fit_batch(batch, model=options.model, scale=scale, options=options)
+        return
+    names = AUTO_RAW if scale == "raw" and isinstance(options.bounds, str) else AUTO
+    fits = [fit_batch(batch, model=name, scale=scale, options=options) for name in names]
+    scores = np.stack([aicc(batch, fit.rss, free_parameters(fit)) for fit in fits])
+    scores = np.where(np.isnan(scores), np.inf, scores)
+    best = np.argmin(scores - 1e-9 * np.arange(len(fits))[::-1, None], axis=0)
+    for index in np.unique(best):
+        rows = np.flatnonzero(best == index)
+        yield batch.take(rows), fits[index].take(rows)
+
+
+def free_parameters(fit: BatchFit) -> npt.NDArray[np.intp]:
+    """Number of free parameters of each curve, variance not counted."""
+    return (fit.problem.high > fit.problem.low).sum(axis=0)
+
+
+def log_likelihood(rss: Array, n: npt.NDArray[np.intp]) -> Array:
+    """Gaussian log likelihood at its maximum: -n/2 (ln(2 pi rss/n) + 1); NaN where the fit is exact."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(rss > 0, -0.5 * n * (np.log(2.0 * np.pi * rss / n) + 1.0), np.nan)
+
+
+def aicc(batch: Batch, rss: Array, free: npt.NDArray[np.intp]) -> Array:
+    """Corrected Akaike criterion, the variance counted as a parameter; NaN where n is too small for it."""
+    k = free + 1.0
+    spare = batch.n - k - 1.0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value = -2.0 * log_likelihood(rss, batch.n) + 2.0 * k + 2.0 * k * (k + 1.0) / spare
+    return np.where(spare > 0, value, np.nan)
+
+
+def describe(batch: Batch, fit: BatchFit, *, scale: str, options: FitOptions) -> Columns:
+    """All columns of the batch's rows that depend on the fit."""
+    columns = _parameter_columns(batch, fit)
+    columns |= _quality_columns(batch, fit)
+    failed = ~np.isfinite(fit.rss)
+    flat = ~failed & ~(columns["p_flat"] <= options.flat_level)
+    columns |= _potency_columns(batch, fit, flat, scale=scale, options=options)
+    _set_status(columns, batch, fit, flat=flat, failed=failed)
+    return columns
+
+
+def _parameter_columns(batch: Batch, fit: BatchFit) -> Columns:
+    p, size = fit.p, len(batch.rows)
+    exact = batch.total == 0.0                       # no scatter at all: the curve is its constant
+    bottom, top = np.minimum(p[LEFT], p[RIGHT]), np.maximum(p[LEFT], p[RIGHT])
+    level = batch.mean()
+    return {
+        "model": np.full(size, fit.model, dtype=object),
+        "direction": np.where(exact, "", np.where(fit.rising, "rising", "falling")).astype(object),
+        "bottom": np.where(exact, level, bottom), "top": np.where(exact, level, top),
+        "log10_midpoint": np.where(exact, np.nan, p[MIDPOINT] + batch.shift),
+        "slope": np.where(exact, np.nan, np.exp(p[LOG_SLOPE])),
+        "asymmetry": np.where(exact, np.nan, np.exp(p[LOG_ASYMMETRY])),
+        "hormesis": np.where(exact, 0.0, p[5] / 10.0**batch.shift),
+        "n_outliers": fit.outliers,
+    }
+
+
+def _quality_columns(batch: Batch, fit: BatchFit) -> Columns:
+    free = free_parameters(fit)
+    rss = np.where(batch.total == 0.0, 0.0, fit.rss)
+    spare = (batch.n - free).astype(float)
+    misfit_df, pure_df = batch.levels - free, batch.n - batch.levels
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rmse = np.sqrt(rss / np.where(spare > 0, spare, np.nan))
+        r2 = np.where(batch.total > 0, 1.0 - rss / batch.total, np.nan)
+        ratio = (rss - batch.within) / misfit_df / (batch.within / pure_df)
+    p_misfit = np.full(len(rss), np.nan)
+    known = np.flatnonzero((misfit_df > 0) & (pure_df > 0) & (batch.within > 0))
+    p_misfit[known] = stats.f.sf(np.maximum(ratio[known], 0.0), misfit_df[known], pure_df[known])
+    return {"rss": rss, "rmse": rmse, "r2": r2, "log_likelihood": log_likelihood(rss, batch.n),
+            "aicc": aicc(batch, rss, free), "p_lack_of_fit": p_misfit,
+            "p_flat": flat_p(batch.x, batch.weight, explained=np.where(batch.total > 0, fit.explained, 0.0), n=batch.n)}
+
+
+def _potency_columns(batch: Batch, fit: BatchFit, flat: npt.NDArray[np.bool_], *, scale: str,
+                     options: FitOptions) -> Columns:
+    """EC50 and IC with relations and limits, in dose units."""
+    shape, sign = fit.problem.shape, fit.problem.sign
+    half = log10_dose_at_half(shape, fit.p, sign)
+    strong = _effect(batch.mean(), scale) >= options.ic_level
+    relation = np.where(flat, np.where(strong, "<", ">"), np.where(half > 0, ">", np.where(half < batch.lowest, "<", "=")))
+    columns = _dose_columns("ec50", half, relation, batch) | _limit_columns("ec50", _limits(batch, fit, half, flat, options), batch)
+    if scale == "raw":
+        nothing = np.full(len(half), np.nan)
+        return columns | {"ic50": nothing, "ic50_low": nothing, "ic50_high": nothing,
+                          "ic50_relation": np.full(len(half), "", dtype=object)}
+    level = np.full(len(half), options.ic_level if scale == "percent_inhibition" else 1.0 - options.ic_level / 100.0)
+    crossing = log10_dose_at(shape, level, fit.p, sign)
+    at_low, at_top = (_effect(evaluate(shape, x[None], fit.p, sign)[0], scale) for x in (batch.lowest, 0.0 * batch.lowest))
+    relation = np.where(at_top < options.ic_level, ">", np.where(at_low >= options.ic_level, "<", "="))
+    relation = np.where(flat, np.where(strong, "<", ">"), np.where(np.isnan(crossing) & (relation == "="), ">", relation))
+    limits = _limits(batch, fit, crossing, flat, options, level=level)
+    return columns | _dose_columns("ic50", crossing, relation, batch) | _limit_columns("ic50", limits, batch)
+
+
+def _effect(y: Array, scale: str) -> Array:
+    """Responses as percent inhibition (raw: as they are)."""
+    return 100.0 * (1.0 - y) if scale == "fraction_viability" else y
+
+
+def _limits(batch: Batch, fit: BatchFit, estimate: Array, flat: npt.NDArray[np.bool_], options: FitOptions, *,
+            level: Array | None = None) -> Limits:
+    nothing = np.full(len(estimate), np.nan)
+    if options.interval == "none" or fit.model == "brain_cousens":
+        return Limits(nothing, nothing)
+    rise = allowed_rise(rss=fit.rss, n=batch.n, free=free_parameters(fit), level=options.level)
+    estimate = np.where(flat, np.nan, estimate)
+    if options.interval == "wald":
+        return wald_limits(fit.problem, fit.p, estimate=estimate, rise=rise)
+    return profile_limits(fit.problem, fit.p, estimate=estimate, rise=rise, lowest=batch.lowest, level=level)
+
+
+def _dose_columns(name: str, x: Array, relation: npt.NDArray, batch: Batch) -> Columns:
+    with np.errstate(over="ignore"):
+        x = np.where(relation == ">", 0.0, np.where(relation == "<", batch.lowest, x))
+        return {name: 10.0 ** (x + batch.shift), f"{name}_relation": relation.astype(object)}
+
+
+def _limit_columns(name: str, limits: Limits, batch: Batch) -> Columns:
+    return {f"{name}_low": 10.0 ** (limits.low + batch.shift), f"{name}_high": 10.0 ** (limits.high + batch.shift)}
+
+
+def _set_status(columns: Columns, batch: Batch, fit: BatchFit, *, flat: npt.NDArray[np.bool_],
+                failed: npt.NDArray[np.bool_]) -> None:
+    """Status and reason of every row; a failed row keeps no number."""
+    doubts = _doubts(columns, batch, fit)
+    weak = np.zeros(len(flat), dtype=bool)
+    for mask, _ in doubts:
+        weak |= mask
+    columns["status"] = np.where(failed, "failed", np.where(flat, "flat", np.where(weak, "weakly_identified", "ok"))).astype(object)
+    reason = np.where(failed, "responses too large or too small to fit", np.where(flat, "no effect beyond noise", "")).astype(object)
+    ic50 = columns["ic50_relation"]
+    notes = [(mask & ~flat & ~failed, text) for mask, text in doubts]
+    notes += [(~failed & (ic50 == ">"), "the effect stays below the IC level up to the top dose"),
+              (~failed & (ic50 == "<"), "the effect is above the IC level from the lowest dose on")]
+    for mask, text in notes:
+        for row in np.flatnonzero(mask):
+            reason[row] = f"{reason[row]}; {text}" if reason[row] else text
+    columns["reason"] = reason
+    for name, values in columns.items():
+        if name in TEXT and name not in ("model", "status", "reason"):
+            values[failed] = ""
+        elif name not in TEXT and name not in COUNTS:
+            columns[name] = np.where(failed, np.nan, values)
+
+
+def _doubts(columns: Columns, batch: Batch, fit: BatchFit) -> list[tuple[npt.NDArray[np.bool_], str]]:
+    """Why a curve that is not flat may still be weakly identified."""
+    p, low, high = fit.p, fit.problem.low, fit.problem.high
+    at_bound = (high > low) & ((p <= low + 1e-9 * (high - low)) | (p >= high - 1e-9 * (high - low)))
+    outside = columns["ec50_relation"] != "="
+    open_low, open_high = np.isnan(columns["ec50_low"]), np.isnan(columns["ec50_high"])
+    asked = np.zeros(len(outside), dtype=bool) if np.isnan(p).all() else np.ones(len(outside), dtype=bool)
+    exact = fit.rss <= 0
+    return [
+        (outside, "EC50 outside the tested doses"),
+        (at_bound[LOG_SLOPE], "slope at its bound"),
+        (at_bound[MIDPOINT], "midpoint at its bound"),
+        (at_bound[LEFT] | at_bound[RIGHT], "a plateau at its bound"),
+        (at_bound[LOG_ASYMMETRY], "asymmetry at its bound"),
+        (asked & ~exact & (open_low | open_high), "the interval of EC50 is open"),
+        (batch.n <= free_parameters(fit), "no more responses than parameters"),
+    ]

@@ -1,0 +1,131 @@
+"""Fit dose-response curves: from a table of wells to the Curves table, and the array call below it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from models.dose_response.batches import Batch, Summary, batches, summarise, usable_points
+from models.dose_response.checks import require_columns
+from models.dose_response.curves import MODELS, Array, log10_dose_at_half
+from models.dose_response.describe import COLUMNS, TEXT, choose_models, describe, empty_columns
+from models.dose_response.engine import fit_batch
+from models.dose_response.options import FitOptions, check_scale
+from models.errors import InputError
+
+
+def fit_curves(table: pd.DataFrame, *, by: str | Sequence[str], dose: str = "dose", response: str,
+               scale: str = "percent_inhibition", options: FitOptions = FitOptions()) -> pd.DataFrame:
+    """A row per group of `by`, in the order of their first wells, with the columns of the Curves contract.
+
+    table     row = well; reads the `by` columns, `dose` (>= 0; 0 = no drug, any unit), `response` (on `scale`), and, where
+              present, `dose_unit` (carried; one per group) and `excluded` (True leaves the well out)
+    scale     percent_inhibition (0 = negative control, 100 = positive), fraction_viability (1 and 0), raw (only EC50)
+    Missing, infinite and excluded responses are left out and counted in `reason`; no group is ever dropped, and a group
+    that cannot be fitted says so in `status` and `reason`. Formulas: curves.py, intervals.py, flat_test.py.
+    Raises TableError when a column is missing, InputError for an unknown scale.
+    """
+    keys = [by] if isinstance(by, str) else list(by)
+    check_scale(scale)
+    require_columns(table, [*keys, dose, response], what="curves cannot be fitted")
+    grouped = table.groupby(keys, sort=False, dropna=False)
+    group = grouped.ngroup().to_numpy(dtype=np.intp)
+    result = table.loc[~pd.Series(group, index=table.index).duplicated().to_numpy(), keys].reset_index(drop=True)
+    values = pd.to_numeric(table[response], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+    if "excluded" in table.columns:
+        values = np.where(table["excluded"].fillna(False).astype(bool).to_numpy(), np.nan, values)
+    doses = pd.to_numeric(table[dose], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+    units, mixed = _dose_units(table, group, len(result))
+    columns = fit_points(group, doses, values, count=len(result), scale=scale, options=options)
+    columns["status"][mixed], columns["reason"][mixed] = "failed", "several dose units in one group"
+    result["dose_unit"] = pd.Series(units, dtype="str")
+    for name in COLUMNS:
+        result[name] = pd.Series(columns[name], dtype="str") if name in TEXT else columns[name]
+    return result
+
+
+def fit_points(group: npt.NDArray[np.intp], dose: Array, response: Array, *, count: int, scale: str,
+               options: FitOptions) -> dict[str, npt.NDArray]:
+    """The columns of `count` curves from wells in long form (group index, dose, response)."""
+    points = usable_points(group, dose, response)
+    summary = summarise(group, points, count)
+    columns = empty_columns(summary, scale=scale, options=options)
+    for batch in batches(points, summary, pooled=options.loss == "squares"):
+        for part, fitted in choose_models(batch, scale=scale, options=options):
+            for name, values in describe(part, fitted, scale=scale, options=options).items():
+                columns[name][part.rows] = values
+    _note_missing(columns, summary)
+    return columns
+
+
+@dataclass(frozen=True)
+class FittedArrays:
+    """Parameters of N curves, arrays (N,); NaN where fewer than 4 doses were usable. ec50 and 10^midpoint in dose units."""
+
+    bottom: Array
+    top: Array
+    log10_midpoint: Array
+    slope: Array
+    asymmetry: Array
+    hormesis: Array
+    ec50: Array
+    rss: Array
+    rising: npt.NDArray[np.bool_]
+
+
+def fit_arrays(doses: npt.ArrayLike, responses: npt.ArrayLike, *, scale: str = "percent_inhibition",
+               options: FitOptions = FitOptions(interval="none")) -> FittedArrays:
+    """The hot path: bare parameters of many curves, without tests, intervals and statuses.
+
+    doses (D,) or (N, D), responses (N, D), NaN = missing. One model (not "auto"), mode clean or fimm.
+    Raises InputError when the shapes do not fit or the options need a table.
+    """
+    check_scale(scale)
+    y = np.atleast_2d(np.asarray(responses, dtype=float))
+    x = np.asarray(doses, dtype=float)
+    if x.shape not in (y.shape, y.shape[1:]):
+        raise InputError(f"doses must have shape {y.shape} or {y.shape[1:]} like the responses, got {x.shape}")
+    if options.model == "auto" or options.mode == "itrex":
+        raise InputError("fit_arrays takes one model in mode clean or fimm; use fit_curves for auto and itrex")
+    group = np.repeat(np.arange(len(y)), y.shape[1])
+    points = usable_points(group, np.broadcast_to(x, y.shape).ravel(), y.ravel())
+    summary = summarise(group, points, len(y))
+    out = {field.name: np.full(len(y), np.nan) for field in fields(FittedArrays)}
+    out["rising"] = np.zeros(len(y), dtype=bool)
+    for batch in batches(points, summary, pooled=options.loss == "squares"):
+        _store(out, batch, scale=scale, options=options)
+    return FittedArrays(**out)
+
+
+def _store(out: dict[str, npt.NDArray], batch: Batch, *, scale: str, options: FitOptions) -> None:
+    fit = fit_batch(batch, model=options.model, scale=scale, options=options)  # type: ignore[arg-type]  # not "auto"
+    rows, p = batch.rows, fit.p
+    half = log10_dose_at_half(MODELS[fit.model].shape, p, fit.problem.sign)
+    out["bottom"][rows], out["top"][rows] = np.minimum(p[0], p[1]), np.maximum(p[0], p[1])
+    out["log10_midpoint"][rows], out["slope"][rows] = p[2] + batch.shift, np.exp(p[3])
+    out["asymmetry"][rows], out["hormesis"][rows] = np.exp(p[4]), p[5] / 10.0**batch.shift
+    out["ec50"][rows], out["rss"][rows], out["rising"][rows] = 10.0 ** (half + batch.shift), fit.rss, fit.rising
+
+
+def _dose_units(table: pd.DataFrame, group: npt.NDArray[np.intp], count: int) -> tuple[list[str], npt.NDArray[np.bool_]]:
+    """The unit of each group, and which groups mix several."""
+    units, mixed = [""] * count, np.zeros(count, dtype=bool)
+    if "dose_unit" not in table.columns:
+        return units, mixed
+    pairs = pd.DataFrame({"group": group, "unit": table["dose_unit"].fillna("").astype(str)}).drop_duplicates()
+    for row in pairs[pairs["unit"] != ""].itertuples():
+        mixed[row.group] |= units[row.group] != ""
+        units[row.group] = units[row.group] or row.unit
+    return units, mixed
+
+
+def _note_missing(columns: dict[str, npt.NDArray], summary: Summary) -> None:
+    """Says in the reason how many wells were left out."""
+    left_out = summary.given - summary.n
+    for row in np.flatnonzero(left_out):
+        note = f"{left_out[row]} of {summary.given[row]} responses missing, infinite or excluded"
+        columns["reason"][row] = "; ".join(filter(None, [columns["reason"][row], note]))

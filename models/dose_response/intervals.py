@@ -1,0 +1,173 @@
+"""Confidence intervals of log10 EC50 and log10 IC by profile likelihood, and by Wald on log dose as an option.
+
+Profile: the doses at which the best fit that is forced through them is worse by F(level; 1, n - k) residual variances
+(Bates and Watts 1988, section 6.1). A side that never gets so much worse within the bounds of the midpoint is open: NaN.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from models.dose_response.curves import LEFT, LN10, LOG_SLOPE, MIDPOINT, RIGHT, Array, scaled_distance, shape_terms
+from models.dose_response.engine import MIDPOINT_MARGIN
+from models.dose_response.solver import Gauge, Problem, minimise
+
+_EXPANSIONS, _REFINEMENTS = 14, 14
+_TOLERANCE = 2e-4       # of the square root of the rise, relative to the threshold: log10 dose to about 1e-4 standard errors
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Lower and upper limit (N,) in x = log10 dose relative to the top dose; NaN = open."""
+
+    low: Array
+    high: Array
+
+
+@dataclass(frozen=True)
+class _Side:
+    """Profiles to be traced: one row per curve and side. step < 0 searches downwards."""
+
+    problem: Problem
+    start: Array
+    centre: Array
+    step: Array
+    edge: Array
+    rss: Array
+    rise: Array
+    level: Array | None
+
+    def take(self, keep: npt.NDArray[np.intp]) -> _Side:
+        return _Side(self.problem.take(keep), self.start[:, keep], self.centre[keep], self.step[keep], self.edge[keep],
+                     self.rss[keep], self.rise[keep], None if self.level is None else self.level[keep])
+
+
+def allowed_rise(*, rss: Array, n: npt.NDArray[np.intp], free: npt.NDArray[np.intp], level: float) -> Array:
+    """Rise of the residual sum of squares at a confidence limit; NaN without degrees of freedom."""
+    spare = (n - free).astype(float)
+    spare = np.where(spare > 0, spare, np.nan)
+    return rss / spare * stats.f.ppf(level, 1, spare)
+
+
+def profile_limits(problem: Problem, p: Array, *, estimate: Array, rise: Array, lowest: Array,
+                   level: Array | None = None) -> Limits:
+    """Limits of the EC50 (level None) or of the dose where the curve crosses `level` (N,).
+
+    p (6, N): the fit; estimate (N,): log10 of its EC50 or IC, NaN where there is none (both sides stay open);
+    rise (N,): allowed_rise; lowest (N,): x of the lowest dose.
+    """
+    size = p.shape[1]
+    limits = np.full(2 * size, np.nan)
+    usable = np.flatnonzero(np.isfinite(estimate) & np.isfinite(rise) & (rise > 0))
+    if len(usable):
+        rows = np.concatenate([usable, usable])
+        down = np.repeat([-1.0, 1.0], len(usable))
+        bounded = problem if level is None else _keep_crossing(problem, p, level)
+        residual_ss = _rss(problem, p)
+        edge = np.where(down < 0, lowest[rows] - MIDPOINT_MARGIN, MIDPOINT_MARGIN)
+        spread = np.clip(_standard_steps(problem, p, rise)[rows], 1e-3, 0.5)
+        side = _Side(bounded.take(rows), p[:, rows], estimate[rows], down * spread, edge, residual_ss[rows], rise[rows],
+                     None if level is None else level[rows])
+        limits[np.concatenate([usable, usable + size])] = _trace(side)
+    return Limits(limits[:size], limits[size:])
+
+
+def _rss(problem: Problem, p: Array) -> Array:
+    z = scaled_distance(problem.x, p)
+    g, _, _ = shape_terms(problem.shape, z, p[4], problem.sign)
+    return (problem.weight * (problem.y - p[LEFT] - (p[RIGHT] - p[LEFT]) * g) ** 2).sum(axis=0)
+
+
+def _keep_crossing(problem: Problem, p: Array, level: Array) -> Problem:
+    """Bounds that keep the two plateaus on their sides of the level."""
+    up = p[RIGHT] >= p[LEFT]
+    gap = 1e-6 * (np.abs(p[RIGHT] - p[LEFT]) + 1e-300)
+    low, high = problem.low.copy(), problem.high.copy()
+    for index, above in ((LEFT, ~up), (RIGHT, up)):
+        low[index] = np.where(above, np.maximum(low[index], level + gap), low[index])
+        high[index] = np.where(above, high[index], np.minimum(high[index], level - gap))
+    low = np.minimum(low, high)
+    return replace(problem, low=low, high=high)
+
+
+def _standard_steps(problem: Problem, p: Array, rise: Array) -> Array:
+    """First guess of the distance to a limit: sqrt(rise) over the sensitivity of the curve to its midpoint."""
+    z = scaled_distance(problem.x, p)
+    _, by_z, _ = shape_terms(problem.shape, z, p[4], problem.sign)
+    sensitivity = ((p[RIGHT] - p[LEFT]) * by_z * LN10 * np.exp(p[LOG_SLOPE])) ** 2
+    return 1.5 * np.sqrt(rise / np.maximum((problem.weight * sensitivity).sum(axis=0), 1e-300))
+
+
+def _trace(side: _Side) -> Array:
+    """The limit of every row: walk outwards in growing steps until the rise is reached, then refine in the bracket."""
+    size = len(side.centre)
+    found = np.full(size, np.nan)
+    inner, inner_f = side.centre.copy(), np.full(size, -1.0)
+    p, outer, outer_f = side.start.copy(), side.centre.copy(), np.full(size, -1.0)
+    walking = np.arange(size)
+    for turn in range(_EXPANSIONS):
+        reach = side.centre[walking] + side.step[walking] * 2.0**turn
+        last = side.step[walking] * (reach - side.edge[walking]) >= 0
+        target = np.where(last, side.edge[walking], reach)
+        p[:, walking], f = _profile(side.take(walking), p[:, walking], target)
+        crossed = f >= 0
+        outer[walking], outer_f[walking] = target, f
+        go_on = ~crossed & ~last
+        stay = walking[go_on]
+        inner[stay], inner_f[stay] = target[go_on], f[go_on]
+        walking = stay
+        if not len(walking):
+            break
+    closed = np.flatnonzero(outer_f >= 0)
+    if len(closed):
+        found[closed] = _refine(side.take(closed), p[:, closed], (inner[closed], inner_f[closed]),
+                                (outer[closed], outer_f[closed]))
+    return found
+
+
+def _profile(side: _Side, p: Array, target: Array) -> tuple[Array, Array]:
+    """Best parameters with the dose held at target, and f = sqrt(rise so far / allowed rise) - 1."""
+    solution = minimise(side.problem, p, gauge=Gauge(target, side.level), max_iterations=60)
+    return solution.p, np.sqrt(np.maximum(solution.rss - side.rss, 0.0) / side.rise) - 1.0
+
+
+def _refine(side: _Side, p: Array, inner: tuple[Array, Array], outer: tuple[Array, Array]) -> Array:
+    """Root of f between inner (f < 0) and outer (f >= 0) by the Illinois rule, all rows at once."""
+    a, fa, b, fb = inner[0].copy(), inner[1].copy(), outer[0].copy(), outer[1].copy()
+    root = b.copy()
+    active = np.arange(len(a))
+    for _ in range(_REFINEMENTS):
+        gap = fb[active] - fa[active]
+        middle = (a[active] * fb[active] - b[active] * fa[active]) / np.where(gap > 0, gap, 1.0)
+        p[:, active], f = _profile(side.take(active), p[:, active], middle)
+        root[active] = middle
+        below = f < 0
+        low, high = active[below], active[~below]
+        a[low], fa[low], fb[low] = middle[below], f[below], fb[low] * 0.5
+        b[high], fb[high], fa[high] = middle[~below], f[~below], fa[high] * 0.5
+        active = active[np.abs(f) > _TOLERANCE]
+        if not len(active):
+            break
+    return root
+
+
+def wald_limits(problem: Problem, p: Array, *, estimate: Array, rise: Array) -> Limits:
+    """estimate -+ sqrt(rise) times the standard error of the midpoint per residual variance, on log10 dose."""
+    free = [index for index in problem.free()]
+    z = scaled_distance(problem.x, p)
+    g, by_z, by_s = shape_terms(problem.shape, z, p[4], problem.sign)
+    steep = (p[RIGHT] - p[LEFT]) * by_z
+    rows = {LEFT: 1.0 - g, RIGHT: g, MIDPOINT: -steep * LN10 * np.exp(p[LOG_SLOPE]), LOG_SLOPE: steep * z}
+    if by_s is not None:
+        rows[4] = (p[RIGHT] - p[LEFT]) * by_s
+    free = [index for index in free if index in rows]
+    jacobian = np.stack([rows[index] for index in free])                         # (P, D, N)
+    normal = np.einsum("idn,dn,jdn->nij", jacobian, problem.weight, jacobian)
+    covariance = np.linalg.pinv(normal, hermitian=True)
+    at = free.index(MIDPOINT)
+    half = np.sqrt(np.maximum(covariance[:, at, at], 0.0) * rise)
+    return Limits(estimate - half, estimate + half)

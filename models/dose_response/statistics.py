@@ -1,0 +1,114 @@
+"""The statistics that the papers report, by scipy, each with the paper that uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from models.errors import InputError
+
+
+@dataclass(frozen=True)
+class Significance:
+    """A statistic with its degrees of freedom and two-sided p; NaN where it cannot be computed."""
+
+    statistic: float
+    df: float
+    p: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Predicted against measured values: the least-squares line, its r2, and the mean difference with its SD."""
+
+    r2: float
+    slope: float
+    intercept: float
+    mean_difference: float
+    sd_difference: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """Pearson's r and Spearman's rho with their two-sided p."""
+
+    pearson: float
+    pearson_p: float
+    spearman: float
+    spearman_p: float
+    n: int
+
+
+def paired_t(first: npt.ArrayLike, second: npt.ArrayLike) -> Significance:
+    """Paired t test of measured and predicted IC50 (seeds/001, Table 2); pairs with a missing value are left out."""
+    a, b = _pairs(first, second)
+    if len(a) < 2:
+        return Significance(np.nan, np.nan, np.nan, len(a))
+    result = stats.ttest_rel(a, b)
+    return Significance(float(result.statistic), float(result.df), float(result.pvalue), len(a))
+
+
+def unpaired_t(first: npt.ArrayLike, second: npt.ArrayLike) -> Significance:
+    """Student's unpaired t test, equal variances (seeds/001, Table 2); missing values are left out."""
+    a, b = _finite(first), _finite(second)
+    if min(len(a), len(b)) < 1 or len(a) + len(b) < 3:
+        return Significance(np.nan, np.nan, np.nan, len(a) + len(b))
+    result = stats.ttest_ind(a, b)
+    return Significance(float(result.statistic), float(result.df), float(result.pvalue), len(a) + len(b))
+
+
+def one_way_anova(groups: Sequence[npt.ArrayLike]) -> Significance:
+    """One-way analysis of variance across groups (seeds/000, across networks); df is that of the error.
+
+    Raises InputError for fewer than two groups.
+    """
+    if len(groups) < 2:
+        raise InputError(f"an analysis of variance compares at least 2 groups, got {len(groups)}")
+    values = [_finite(group) for group in groups]
+    n = sum(map(len, values))
+    if min(map(len, values)) < 1 or n <= len(values):
+        return Significance(np.nan, np.nan, np.nan, n)
+    result = stats.f_oneway(*values)
+    return Significance(float(result.statistic), float(n - len(values)), float(result.pvalue), n)
+
+
+def agreement(measured: npt.ArrayLike, predicted: npt.ArrayLike) -> Agreement:
+    """Line, r2 and mean difference of predicted on measured OD (seeds/001, Table 1 and Bland-Altman)."""
+    x, y = _pairs(measured, predicted)
+    if len(x) < 2:
+        return Agreement(*[np.nan] * 5, n=len(x))
+    difference = y - x
+    moments = float(difference.mean()), float(difference.std(ddof=1))
+    if np.ptp(x) == 0:
+        return Agreement(np.nan, np.nan, np.nan, *moments, n=len(x))
+    line = stats.linregress(x, y)
+    return Agreement(float(line.rvalue**2), float(line.slope), float(line.intercept), *moments, n=len(x))
+
+
+def correlation(first: npt.ArrayLike, second: npt.ArrayLike) -> Correlation:
+    """Pearson and Spearman correlation of duplicates, or of two read-outs (seeds/004, viability and DSS)."""
+    a, b = _pairs(first, second)
+    if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return Correlation(np.nan, np.nan, np.nan, np.nan, len(a))
+    pearson, spearman = stats.pearsonr(a, b), stats.spearmanr(a, b)
+    return Correlation(float(pearson.statistic), float(pearson.pvalue), float(spearman.statistic), float(spearman.pvalue),
+                       len(a))
+
+
+def _finite(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    array = np.asarray(values, dtype=float).ravel()
+    return array[np.isfinite(array)]
+
+
+def _pairs(first: npt.ArrayLike, second: npt.ArrayLike) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    a, b = np.asarray(first, dtype=float).ravel(), np.asarray(second, dtype=float).ravel()
+    if a.shape != b.shape:
+        raise InputError(f"paired values must be equally many, got {len(a)} and {len(b)}")
+    both = np.isfinite(a) & np.isfinite(b)
+    return a[both], b[both]

@@ -1,0 +1,19 @@
+"""Reference data beside the repository; a test that needs them skips, with the reason, where they are not."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(os.environ.get("DOSEWELL_SHARED", Path(__file__).parents[4] / "shared"))
+
+
+@pytest.fixture
+def reference() -> Path:
+    """The folder of curves with published fits."""
+    folder = SHARED / "data" / "dose_response"
+    if not folder.is_dir():
+        pytest.skip(f"reference curves are not at {folder}; set DOSEWELL_SHARED")
+    return folder
