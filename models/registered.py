@@ -1,0 +1,111 @@
+"""What the registry says about models, as frozen data, and what it notes about them. No MLflow in here."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from models.errors import RegistryError
+from models.networks.bundle import Card, TrunkReference
+
+TRUNK_PREFIX = "trunk-"
+
+
+class UnknownModelError(RegistryError):
+    """The registry answers, but has no such model, version or alias."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegisteredVersion:
+    """One version of a registered model. tags: what `register` noted (git_commit, data_md5, gates, ...)."""
+
+    name: str
+    version: int
+    run_id: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def bundle_sha256(self) -> str:
+        """Hash that the fetched bundle must have; "" when the version was not registered by Dosewell."""
+        return self.tags.get("bundle_sha256", "")
+
+    @property
+    def gates_passed(self) -> bool:
+        """Whether the model kept all bounds of its recipe."""
+        return self.tags.get("gates") == "pass"
+
+    def __str__(self) -> str:
+        return f"{self.name} version {self.version}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegisteredModel:
+    """A registered model: its aliases (alias -> version) and versions, newest first."""
+
+    name: str
+    aliases: Mapping[str, int]
+    versions: tuple[RegisteredVersion, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """What the MLflow run of a model shows: metrics, a CSV of metrics per epoch, figures, and tags for run and version."""
+
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    epochs: Path | None = None
+    figures: Path | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+def trunk_name(reference: TrunkReference) -> str:
+    """Registered name of a frozen trunk."""
+    return TRUNK_PREFIX + reference.sha256[:12]
+
+
+def version_tags(card: Card, sha256: str, record: RunRecord) -> dict[str, str]:
+    """Tags of a version: where it comes from, what it is for, and whether it kept its gates."""
+    lineage = {key: str(value) for key, value in card.lineage.items() if value not in (None, "")}
+    parent = {"parent": f"{card.parent.name} {card.parent.sha256}"} if card.parent else {}
+    gates = "pass" if card.gates_passed else "fail: " + "; ".join(card.gate_failures())
+    return {**lineage, **parent, "sample": card.sample, "system": card.system, "gates": gates[:2000],
+            "bundle_sha256": sha256, **record.tags}
+
+
+def flatten(values: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings and lists of mappings as one level: {"a": {"b": 1}} -> {"a.b": 1}."""
+    if isinstance(values, Mapping):
+        items = [(str(key), value) for key, value in values.items()]
+    elif isinstance(values, list) and any(isinstance(item, Mapping) for item in values):
+        items = [(str(index), value) for index, value in enumerate(values)]
+    else:
+        return {prefix: values}
+    return {name: leaf for key, value in items for name, leaf in flatten(value, f"{prefix}.{key}" if prefix else key).items()}
+
+
+def finite_numbers(values: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers among the (nested) values; no truth values, no NaN."""
+    return {name: float(value) for name, value in flatten(values).items()
+            if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)}
+
+
+def read_epochs(path: Path) -> list[tuple[int, dict[str, float]]]:
+    """(epoch, metrics) of a CSV whose other columns are metrics."""
+    rows: list[tuple[int, dict[str, float]]] = []
+    with path.open(newline="", encoding="utf-8") as file:
+        for index, row in enumerate(csv.DictReader(file)):
+            numbers = {key: number for key, text in row.items() if (number := _number(text)) is not None}
+            rows.append((int(numbers.pop("epoch", index)), numbers))
+    return rows
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        number = float(text or "nan")
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None

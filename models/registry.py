@@ -1,0 +1,381 @@
+"""The model registry: bundles as MLflow registered model versions, found by name and alias, fetched and verified by hash.
+
+An MLflow entry holds a bundle (card.json and safetensors, no pickle, no code). It loads as a pyfunc through this module
+(`loader_module`), so `mlflow.pyfunc.load_model("models:/viability-A549@champion")` works wherever Dosewell is installed.
+A frozen trunk is registered once as `trunk-<sha12>` and shared by all models that stand on it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")   # MLflow reads it when imported
+os.environ.setdefault("MLFLOW_UV_AUTO_DETECT", "false")     # else the working folder's uv.lock goes into every entry
+os.environ.setdefault("MLFLOW_LOG_UV_FILES", "false")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+
+import mlflow
+import mlflow.pyfunc
+import numpy as np
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import Metric
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, Schema, TensorSpec
+
+from models.errors import BundleError, RefusedError, RegistryError
+from models.networks.bundle import TRUNK, Card, TrunkReference, bundle_sha256, file_sha256, read_card
+from models.plates.images import WellImages
+from models.records import to_record
+from models.registered import (
+    TRUNK_PREFIX,
+    RegisteredModel,
+    RegisteredVersion,
+    RunRecord,
+    UnknownModelError,
+    finite_numbers,
+    flatten,
+    read_epochs,
+    trunk_name,
+    version_tags,
+)
+
+if TYPE_CHECKING:
+    from models.networks.predict import Predictor
+
+__all__ = [
+    "CHALLENGER",
+    "CHAMPION",
+    "RegisteredModel",
+    "RegisteredVersion",
+    "Registry",
+    "RunRecord",
+    "UnknownModelError",
+    "default_tracking_uri",
+]
+
+EXPERIMENT = "dosewell"
+CHAMPION, CHALLENGER = "champion", "challenger"
+DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
+_REFERENCE = re.compile(r"^(?P<name>[^@/:\s]+)(?:@(?P<alias>[\w.-]+)|/(?P<version>\d{1,9}))?$")
+_ENTRY_FILES = {"MLmodel", "conda.yaml", "python_env.yaml", "requirements.txt", "registered_model_meta"}
+_PACKAGES = ("numpy", "pandas", "pillow", "safetensors", "scipy", "tifffile", "torch")
+_DISPLAY_LIMIT = 500  # characters of a parameter that the run shows; the card holds it whole
+
+logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)  # warns that a uv environment has no pip
+
+FindTrunk = Callable[[TrunkReference], Path]
+T = TypeVar("T")
+
+
+def default_tracking_uri() -> str:
+    """MLFLOW_TRACKING_URI, else an SQLite file in the working folder."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_TRACKING_URI
+
+
+@contextmanager
+def _reaching(uri: str) -> Iterator[None]:
+    """MLflow's exceptions as ours: no such thing, or not reachable."""
+    try:
+        yield
+    except MlflowException as error:
+        text = str(error).splitlines()[0]
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "ENDPOINT_NOT_FOUND"):
+            raise UnknownModelError(f"the registry at {_without_password(uri)} says: {text}") from error
+        raise RegistryError(f"the registry at {_without_password(uri)} cannot be used: {text}") from error
+    except OSError as error:
+        raise RegistryError(f"the registry at {_without_password(uri)} cannot be reached: {error}") from error
+
+
+def _without_password(uri: str) -> str:
+    return re.sub(r"//[^/@]*@", "//***@", uri)
+
+
+class Registry:
+    """The registered models at a tracking URI (SQLite file, database or MLflow server), with a local cache of bundles.
+
+    artifacts: folder for the artifacts of an SQLite registry (default: `mlartifacts` beside the file); a server or
+    another database keeps its own.
+    """
+
+    def __init__(self, tracking_uri: str, cache: Path, *, artifacts: Path | None = None) -> None:
+        self.tracking_uri, self.cache, self._artifacts = _absolute(tracking_uri), cache.absolute(), artifacts
+        with _reaching(self.tracking_uri), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # SQLAlchemy deprecations inside MLflow's own models
+            self._client = MlflowClient(self.tracking_uri, registry_uri=self.tracking_uri)
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    def aliases(self) -> dict[str, dict[str, int]]:
+        """model -> {alias: version}, of every registered model that is no trunk, in one cheap request."""
+        with _reaching(self.tracking_uri):
+            models = _all_pages(lambda token: self._client.search_registered_models(max_results=500, page_token=token))
+        return {model.name: {alias: int(number) for alias, number in model.aliases.items()}
+                for model in sorted(models, key=lambda model: model.name) if not model.name.startswith(TRUNK_PREFIX)}
+
+    def list_models(self) -> tuple[RegisteredModel, ...]:
+        """Every registered model that is no trunk, by name, with all its versions."""
+        versions: dict[str, list[RegisteredVersion]] = {}
+        aliases = self.aliases()
+        with _reaching(self.tracking_uri):
+            entries = _all_pages(lambda token: self._client.search_model_versions(max_results=1000, page_token=token))
+        for entry in sorted(entries, key=lambda entry: -int(entry.version)):
+            versions.setdefault(entry.name, []).append(_version(entry, aliases.get(entry.name, {})))
+        return tuple(RegisteredModel(name=name, aliases=named, versions=tuple(versions.get(name, ())))
+                     for name, named in aliases.items())
+
+    def resolve(self, reference: str) -> RegisteredVersion:
+        """The version that "name" (its champion), "name@alias" or "name/3" means.
+
+        Raises UnknownModelError for a malformed reference and for an unknown name, alias or version; RegistryError when
+        the registry cannot be reached.
+        """
+        match = _REFERENCE.match(reference)
+        if match is None or reference.startswith(TRUNK_PREFIX):
+            raise UnknownModelError(f"'{reference}' names no model; expected name, name@alias or name/version")
+        name, alias = match["name"], match["alias"] or CHAMPION
+        known = self.aliases()
+        if name not in known:
+            raise UnknownModelError(f"no model '{name}' is registered; registered: {', '.join(known) or 'none'}")
+        if match["version"] is None and alias not in known[name]:
+            raise UnknownModelError(f"model '{name}' has no alias '{alias}' (aliases: {', '.join(known[name]) or 'none'}); "
+                                    f"set it in the MLflow UI, or name a version as {name}/1")
+        number = match["version"] or str(known[name][alias])
+        with _reaching(self.tracking_uri):
+            return _version(self._client.get_model_version(name, number), known[name])
+
+    def fetch(self, version: RegisteredVersion, *, check_gates: bool = True) -> Path:
+        """The verified bundle folder of a version, from the cache or downloaded.
+
+        Raises RefusedError for failed gates, a hash other than the registered one, and foreign or missing content.
+        """
+        if check_gates and not version.gates_passed:
+            raise RefusedError(f"{version} is refused: gates {version.tags.get('gates', 'were never judged')}")
+        if not re.fullmatch(r"[0-9a-f]{64}", version.bundle_sha256):
+            raise RefusedError(f"{version} is refused: it has no tag bundle_sha256; `python -m pipelines.register` sets it")
+        kept = self.cache / "bundles" / version.bundle_sha256 / version.name
+        if not (kept.is_dir() and _hash_or_reason(kept) == version.bundle_sha256):
+            self._download_bundle(version, kept)
+        card = _refusing(version, lambda: read_card(kept))
+        if check_gates and not card.gates_passed:
+            raise RefusedError(f"{version} is refused: {'; '.join(card.gate_failures())}")
+        return kept
+
+    def find_trunk(self, reference: TrunkReference) -> Path:
+        """The weights file of a frozen trunk, by hash, from the cache or downloaded."""
+        kept = self.cache / "trunks" / f"{reference.sha256}.safetensors"
+        if kept.is_file() and file_sha256(kept) == reference.sha256:
+            return kept
+        name = trunk_name(reference)
+        with self._downloaded(name, "1") as folder:
+            files = [path for path in folder.rglob("*.safetensors") if path.is_file()]
+            if len(files) != 1 or file_sha256(files[0]) != reference.sha256:
+                raise RefusedError(f"{name} in the registry does not hold the trunk with sha256 {reference.sha256}")
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            files[0].replace(kept)
+        return kept
+
+    def load(self, version: RegisteredVersion, *, check_gates: bool = True, device: str = "auto") -> Predictor:
+        """The predictor of a version, verified. Raises RefusedError, RegistryError."""
+        from models.networks.predict import load_predictor  # torch takes seconds that registering need not pay
+
+        folder = self.fetch(version, check_gates=check_gates)
+        return _refusing(version, lambda: load_predictor(folder, find_trunk=self.find_trunk, device=device))
+
+    # -- writing ------------------------------------------------------------------------------------------------------
+
+    def find(self, name: str, sha256: str) -> RegisteredVersion | None:
+        """The version of a model with this bundle hash, if it is registered."""
+        with _reaching(self.tracking_uri):
+            found = self._client.search_model_versions(f"name = '{name}' and tags.bundle_sha256 = '{sha256}'")
+        return _version(found[0], self.aliases().get(name, {})) if found else None
+
+    def register(self, bundle: Path, *, find_trunk: FindTrunk, record: RunRecord | None = None) -> RegisteredVersion:
+        """Register a bundle under its card's name; the same bundle again gives the version that is there.
+
+        One MLflow run per version: recipe as params, metrics, metrics per epoch, figures. The alias `challenger` moves to
+        the version when its gates passed. Raises BundleError, RegistryError.
+        """
+        card, sha256, record = read_card(bundle), bundle_sha256(bundle), record or RunRecord()
+        known = self.find(card.name, sha256)
+        if known is None:
+            self._register_trunk(card, bundle, find_trunk)
+            with _reaching(self.tracking_uri), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # MLflow asks for an input example; the signature is given instead
+                known = self._log_version(bundle, card=card, record=record, tags=version_tags(card, sha256, record))
+        if card.gates_passed and CHALLENGER not in known.aliases:
+            self.set_alias(known, CHALLENGER)
+        return self.resolve(f"{known.name}/{known.version}")
+
+    def set_alias(self, version: RegisteredVersion, alias: str) -> None:
+        """Move an alias to a version."""
+        with _reaching(self.tracking_uri):
+            self._client.set_registered_model_alias(version.name, alias, str(version.version))
+
+    def _log_version(self, bundle: Path, *, card: Card, record: RunRecord, tags: dict[str, str]) -> RegisteredVersion:
+        mlflow.set_tracking_uri(self.tracking_uri)
+        mlflow.set_registry_uri(self.tracking_uri)
+        with mlflow.start_run(experiment_id=self._experiment(), run_name=card.name, tags=tags) as run:
+            mlflow.log_params({key: str(value)[:_DISPLAY_LIMIT] for key, value in flatten(to_record(card.recipe)).items()})
+            info = mlflow.pyfunc.log_model(
+                name=card.name, loader_module=__name__, data_path=str(bundle), signature=_signature(card),
+                pip_requirements=[f"{name}=={installed_version(name)}" for name in _PACKAGES], tags=tags)
+            mlflow.log_metrics(finite_numbers(record.metrics), model_id=info.model_id)
+            self._log_epochs(run.info.run_id, record.epochs)
+            if record.figures is not None and record.figures.is_dir():
+                mlflow.log_artifacts(str(record.figures), "figures")
+        if card.name not in self.aliases():
+            self._client.create_registered_model(card.name, tags={"sample": card.sample, "system": card.system})
+        entry = self._client.create_model_version(card.name, source=info.model_uri, run_id=run.info.run_id, tags=tags,
+                                                  model_id=info.model_id)
+        return _version(entry, {})
+
+    def _log_epochs(self, run_id: str, epochs: Path | None) -> None:
+        now = int(time.time() * 1000)
+        rows = read_epochs(epochs) if epochs is not None and epochs.is_file() else []
+        points = [Metric(f"epoch/{name}", value, now, epoch) for epoch, values in rows for name, value in values.items()]
+        for start in range(0, len(points), 500):
+            self._client.log_batch(run_id, metrics=points[start:start + 500])
+
+    def _register_trunk(self, card: Card, bundle: Path, find_trunk: FindTrunk) -> None:
+        if (bundle / TRUNK).is_file():
+            return  # this model trained its trunk; the bundle holds it
+        name, sha256 = trunk_name(card.trunk), card.trunk.sha256
+        with _reaching(self.tracking_uri):
+            if self._client.search_model_versions(f"name = '{name}'"):
+                return
+        source = find_trunk(card.trunk)
+        if file_sha256(source) != sha256:
+            raise BundleError(f"{source} is not the trunk of {card.name}: sha256 {file_sha256(source)}, expected {sha256}")
+        with _reaching(self.tracking_uri):
+            run = self._client.create_run(self._experiment(), run_name=name, tags={"sha256": sha256})
+            self._client.log_artifact(run.info.run_id, str(source), "trunk")
+            self._client.set_terminated(run.info.run_id)
+            self._client.create_registered_model(name, tags={"kind": "trunk"})
+            self._client.create_model_version(name, source=f"runs:/{run.info.run_id}/trunk", run_id=run.info.run_id,
+                                              tags={"sha256": sha256, "trunk": card.trunk.name, "weights": card.trunk.weights})
+
+    def _experiment(self) -> str:
+        known = self._client.get_experiment_by_name(EXPERIMENT)
+        if known is not None:
+            return str(known.experiment_id)
+        return str(self._client.create_experiment(EXPERIMENT, artifact_location=self._artifact_location()))
+
+    def _artifact_location(self) -> str | None:
+        if not self.tracking_uri.startswith("sqlite:///"):
+            return None
+        folder = self._artifacts or Path(self.tracking_uri.removeprefix("sqlite:///")).parent / "mlartifacts"
+        return folder.absolute().as_uri()
+
+    # -- downloading --------------------------------------------------------------------------------------------------
+
+    def _download_bundle(self, version: RegisteredVersion, kept: Path) -> None:
+        with self._downloaded(version.name, str(version.version)) as folder:
+            foreign = sorted(path.name for path in folder.iterdir() if path.name not in _ENTRY_FILES | {"data"})
+            bundles = [card.parent for card in folder.glob("data/*/card.json")]
+            extra = [path.name for path in folder.glob("data/*") if path not in bundles]
+            if foreign or extra or len(bundles) != 1:
+                raise RefusedError(f"{version} is refused: expected one bundle and nothing else, got {len(bundles)} bundle(s) "
+                                   f"and {', '.join(foreign + extra) or 'nothing'} beside")
+            found = _hash_or_reason(bundles[0])
+            if found != version.bundle_sha256:
+                raise RefusedError(f"{version} is refused: its content has sha256 {found}, registered was {version.bundle_sha256}")
+            shutil.rmtree(kept, ignore_errors=True)
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            bundles[0].replace(kept)
+
+    @contextmanager
+    def _downloaded(self, name: str, version: str) -> Iterator[Path]:
+        self.cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.cache, prefix="download-") as folder:
+            with _reaching(self.tracking_uri):
+                uri = self._client.get_model_version_download_uri(name, version)
+                entry = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder, tracking_uri=self.tracking_uri)
+            yield Path(entry)
+
+
+def _all_pages(page: Callable[[str | None], Iterable[T]]) -> list[T]:
+    found, token = [], None
+    while True:
+        items = page(token)
+        found += list(items)
+        token = getattr(items, "token", None) or None
+        if token is None:
+            return found
+
+
+def _version(entry: ModelVersion, aliases: Mapping[str, int]) -> RegisteredVersion:
+    """MLflow's version as ours; it leaves aliases empty in search results, so they come from the model."""
+    number = int(entry.version)
+    return RegisteredVersion(name=entry.name, version=number, run_id=entry.run_id or "", tags=dict(entry.tags),
+                             aliases=tuple(alias for alias, target in aliases.items() if target == number))
+
+
+def _refusing(version: RegisteredVersion, read: Callable[[], T]) -> T:
+    """The result of `read`; a bundle that cannot be used becomes a refusal of the version."""
+    try:
+        return read()
+    except (BundleError, UnknownModelError) as error:
+        raise RefusedError(f"{version} is refused: {error}") from error
+
+
+def _hash_or_reason(bundle: Path) -> str:
+    """The bundle's hash if all its files are as its card says, else why not."""
+    try:
+        read_card(bundle)
+    except BundleError as error:
+        return f"unreadable ({error})"
+    return bundle_sha256(bundle)
+
+
+def _absolute(tracking_uri: str) -> str:
+    """SQLite paths made absolute, so that the working folder may change."""
+    if not tracking_uri.startswith("sqlite:///"):
+        return tracking_uri
+    return f"sqlite:///{Path(tracking_uri.removeprefix('sqlite:///')).absolute()}"
+
+
+def _signature(card: Card) -> ModelSignature:
+    planes, size = len(card.recipe.input.planes), card.recipe.input.size
+    return ModelSignature(inputs=Schema([TensorSpec(np.dtype("float32"), (-1, planes, size, size))]),
+                          outputs=Schema([ColSpec("double", name) for name in _outputs(card)]))
+
+
+def _outputs(card: Card) -> list[str]:
+    return ["od"] if card.recipe.is_regression else ["logit", "probability"]
+
+
+class ImagePredictor:
+    """What MLflow calls: pixels float32 (N, C, H, W) on 0-1, as `prepare_plate` makes them, to one row per image."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self.predictor = predictor
+
+    def predict(self, pixels: np.ndarray, params: Mapping[str, object] | None = None) -> pd.DataFrame:
+        """Columns od, or logit and probability (of the living class)."""
+        card = self.predictor.card
+        wells = pd.DataFrame({"plate": "", "well": "", "site": range(len(pixels))})
+        predicted = self.predictor.predict(WellImages(wells, np.asarray(pixels), card.recipe.input.planes))
+        return predicted[_outputs(card)]
+
+
+def _load_pyfunc(path: str) -> ImagePredictor:
+    """MLflow's loader hook. A frozen trunk comes from the registry that `mlflow.set_tracking_uri` names."""
+    from models.networks.predict import load_predictor
+
+    with tempfile.TemporaryDirectory(prefix="dosewell-") as cache:
+        registry = Registry(mlflow.get_tracking_uri(), Path(cache))
+        return ImagePredictor(load_predictor(Path(path), find_trunk=registry.find_trunk))

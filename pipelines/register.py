@@ -1,0 +1,82 @@
+"""Stage `register`: every trained model as an MLflow registered model version, once per bundle hash."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from models.networks.bundle import bundle_sha256, read_card, trunk_finder
+from models.registry import Registry, RegisteredVersion, RunRecord, default_tracking_uri
+from pipelines.command import run_command
+from pipelines.lineage import git_commit
+
+CACHE = Path("var/registry-cache")
+
+
+def run(models: Path, *, evaluations: Path, trunks: Path, registry: Registry, tags: Mapping[str, str]) -> list[RegisteredVersion]:
+    """Register each bundle in the subfolders of `models`, in the order of their names; known ones stay as they are.
+
+    evaluations: <name>/metrics.json, epochs.csv and figures/ of each model. trunks: <name>/trunk.safetensors of published
+    trunks. tags: noted on new versions, e.g. git_commit. Raises BundleError, RegistryError.
+    """
+    find_trunk = trunk_finder([models, trunks])
+    bundles = bundles_in(models)
+    return [registry.register(bundle, find_trunk=find_trunk, record=run_record(evaluations / bundle.name, tags))
+            for bundle in tqdm(bundles, desc="register", unit="model", disable=not bundles)]
+
+
+def register_missing(models: Path, *, evaluations: Path, trunks: Path, registry: Registry) -> list[RegisteredVersion]:
+    """Register the bundles that the registry lacks by hash and return those, so that a clone with a full cache has a full registry."""
+    find_trunk, tags = trunk_finder([models, trunks]), commit_tags()
+    return [registry.register(bundle, find_trunk=find_trunk, record=run_record(evaluations / bundle.name, tags))
+            for bundle in bundles_in(models) if registry.find(read_card(bundle).name, bundle_sha256(bundle)) is None]
+
+
+def bundles_in(models: Path) -> list[Path]:
+    """The bundle folders of a folder of models, by name."""
+    return sorted(path.parent for path in models.glob("*/card.json"))
+
+
+def run_record(evaluation: Path, tags: Mapping[str, str]) -> RunRecord:
+    """What the stage `evaluate` left for a model; all of it is optional."""
+    metrics = evaluation / "metrics.json"
+    return RunRecord(metrics=json.loads(metrics.read_text(encoding="utf-8")) if metrics.is_file() else {},
+                     epochs=evaluation / "epochs.csv", figures=evaluation / "figures", tags=tags)
+
+
+def commit_tags() -> dict[str, str]:
+    """The git commit of the working folder, and whether tracked files differ from it."""
+    commit, dirty = git_commit()
+    return {"git_commit": commit, "git_dirty": str(dirty).lower()}
+
+
+def receipt(version: RegisteredVersion) -> dict[str, Any]:
+    """What the stage's output says of a version: no clock and no run, so that the same bundle gives the same file."""
+    return {"name": version.name, "version": version.version, "bundle_sha256": version.bundle_sha256,
+            "gates": version.tags.get("gates", "")}
+
+
+def main() -> None:
+    """Command line: python -m pipelines.register."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--models", type=Path, default=Path("artifacts/models"))
+    parser.add_argument("--evaluations", type=Path, default=Path("artifacts/evaluate"))
+    parser.add_argument("--trunks", type=Path, default=Path("artifacts/trunks"))
+    parser.add_argument("--output", type=Path, default=Path("artifacts/registered"))
+    arguments = parser.parse_args()
+    registry = Registry(default_tracking_uri(), CACHE)
+    versions = run(arguments.models, evaluations=arguments.evaluations, trunks=arguments.trunks, registry=registry, tags=commit_tags())
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    for version in versions:
+        text = json.dumps(receipt(version), indent=1, sort_keys=True) + "\n"
+        (arguments.output / f"{version.name}.json").write_text(text, encoding="utf-8")
+        print(f"{version.name} version {version.version}: gates {version.tags.get('gates', '')}")
+
+
+if __name__ == "__main__":
+    run_command(main)
