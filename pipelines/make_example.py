@@ -1,0 +1,138 @@
+"""Make the example data: simulated screens with known truth, a few tens of megabytes.
+
+    python -m pipelines.make_example [--out data] [--only patient-1] [--force]
+    python -m pipelines.make_example --layout my_layout.xlsx --name big --sample PAT_2 --plate-format 384 --size 512 --planes 30
+
+The second form simulates spheroids on any layout, with true curves drawn at random. A screen that is already there is left as it
+is. The same command gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from models.errors import DosewellError, InputError
+from models.plates.images import member_name, write_plate
+from models.plates.layout import read_layout, write_layout
+from models.plates.screen import Screen
+from models.plates.simulate.examples import Example, example_screens, random_curves
+from pipelines.screens import read_screen, whole_folder, write_screen
+
+VERSION = 1     # raise when the simulation changes, so that older example data is told apart
+
+
+def make_example(out: Path, screens: list[Example], *, force: bool = False, progress: bool = True) -> list[str]:
+    """Write each screen to `out`/<name> unless it is there; returns a line per screen that says what was done."""
+    missing = [screen for screen in screens if force or not is_complete(out / screen.name, screen)]
+    with tqdm(total=sum(len(screen.plates) for screen in missing), desc="example plates", unit="plate",
+              disable=not (progress and missing), leave=False) as bar:
+        for screen in missing:
+            with whole_folder(out / screen.name) as folder:
+                for plate in screen.plates:
+                    write_plate(folder / "images" / f"{plate}.zip", _members(screen, plate))
+                    bar.update()
+                _write_tables(folder, screen)
+    made = {screen.name for screen in missing}
+    return [_said(out / screen.name, screen, made=screen.name in made) for screen in screens]
+
+
+def is_complete(folder: Path, screen: Example) -> bool:
+    """Whether every file of the screen is in `folder`. What is in them is not read: a person may have edited the layout."""
+    files = ["screen.yaml", "layout.csv", "truth/wells.csv", "truth/curves.csv",
+             *(f"images/{plate}.zip" for plate in screen.plates)]
+    return all((folder / name).is_file() for name in files)
+
+
+def describe(screen: Example) -> Screen:
+    """What screen.yaml says of a simulated screen."""
+    brightfield = bool(screen.lines)
+    return Screen.from_dict({
+        "name": screen.name, "sample": screen.sample, "kind": screen.kind,
+        "assay": "CCK-8 (OD450)" if brightfield else "nuclear morphology of spheroids",
+        "channels": [{"name": "brightfield"} if brightfield else {"name": "hoechst", "stain": "Hoechst 33342"}],
+        "magnification": 10.0, "pixel_size_um": 1.3 if brightfield else 2.4, "camera": "simulated",
+        "bit_depth": 8 if brightfield else 16, "plate_format": screen.plate_format, "controls": screen.controls,
+        "positive_control": dict(screen.positive_control),
+        "source": f"simulated by pipelines.make_example, version {VERSION}, seed {screen.seed}; potencies are invented"})
+
+
+def _members(screen: Example, plate: str) -> Iterator[tuple[str, np.ndarray]]:
+    for well, pixels in screen.images(plate):
+        for plane, image in enumerate(pixels if pixels.ndim == 3 else pixels[None]):
+            yield member_name(well, plane=plane), image
+
+
+def _write_tables(folder: Path, screen: Example) -> None:
+    write_layout(screen.full_layout(), folder / "layout.csv")
+    (folder / "truth").mkdir()
+    screen.truth().to_csv(folder / "truth" / "wells.csv", index=False, lineterminator="\n")
+    screen.true_curves().to_csv(folder / "truth" / "curves.csv", index=False, lineterminator="\n")
+    if screen.treatments is not None:
+        screen.treatments.to_csv(folder / "treatments.csv", index=False, lineterminator="\n")
+    write_screen(folder, describe(screen))
+
+
+def _said(folder: Path, screen: Example, *, made: bool) -> str:
+    if made:
+        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
+        return f"{folder}: made, {len(screen.layout)} wells on {len(screen.plates)} plate(s), {size:.1f} MB"
+    if read_screen(folder).source != describe(screen).source:
+        return f"{folder}: already there, but made by another version; --force makes it anew"
+    return f"{folder}: already there"
+
+
+def _from_layout(arguments: argparse.Namespace) -> Example:
+    """Spheroids of one sample on the user's layout."""
+    if not arguments.name:
+        raise InputError("--layout needs --name, the name of the screen to make")
+    layout = read_layout(arguments.layout, plate_format=arguments.plate_format)
+    return Example(name=arguments.name, sample=arguments.sample, kind="patient", layout=layout,
+                   curves=random_curves(layout, seed=arguments.seed), plate_format=arguments.plate_format, size=96, planes=3,
+                   positive_control={"image": next(iter(layout.loc[layout["role"] == "positive", "treatment"]), "")},
+                   seed=arguments.seed)
+
+
+def _chosen(arguments: argparse.Namespace) -> list[Example]:
+    known = [_from_layout(arguments)] if arguments.layout else example_screens(seed=arguments.seed)
+    unknown = sorted(set(arguments.only or ()) - {screen.name for screen in known})
+    if unknown:
+        raise InputError(f"no example screen '{unknown[0]}'; known: {', '.join(screen.name for screen in known)}")
+    sized = {name: value for name in ("size", "planes") if (value := getattr(arguments, name))}
+    return [replace(screen, **sized) for screen in known if not arguments.only or screen.name in arguments.only]
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m pipelines.make_example", description="Make the simulated example data.")
+    parser.add_argument("--out", type=Path, default=Path("data"), help="folder of the screens (default: data)")
+    parser.add_argument("--only", action="append", metavar="SCREEN", help="make this screen only; may be repeated")
+    parser.add_argument("--force", action="store_true", help="make screens anew that are already there")
+    parser.add_argument("--seed", type=int, default=1, help="of all random numbers (default: 1)")
+    parser.add_argument("--size", type=int, help="pixels of an image's side (default: 128 bright-field, 96 spheroids)")
+    parser.add_argument("--planes", type=int, help="planes of a spheroid stack (default: 3)")
+    parser.add_argument("--layout", type=Path, help="simulate spheroids on this layout (CSV or XLSX)")
+    parser.add_argument("--name", help="screen name for --layout")
+    parser.add_argument("--sample", default="PAT_2", help="patient sample for --layout (default: PAT_2)")
+    parser.add_argument("--plate-format", type=int, default=384, help="wells of a plate for --layout (default: 384)")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parse the command line, make the screens, say what was done."""
+    arguments = _arguments(argv)
+    try:
+        print(*make_example(arguments.out, _chosen(arguments), force=arguments.force), sep="\n")
+    except DosewellError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
