@@ -70,7 +70,7 @@ def assay_quality(wells: pd.DataFrame, *, value: str, by: Sequence[str] = ("plat
         names = name if isinstance(name, tuple) else (name,)
         plate = wells.iloc[rows]
         place = _positions(plate["well"]) if "well" in plate.columns else None
-        quality = plate_quality(numbers.iloc[rows].to_numpy(), plate["role"].to_numpy(dtype=object), place=place)
+        quality = plate_quality(np.asarray(numbers.iloc[rows], dtype=float), plate["role"].to_numpy(dtype=object), place=place)
         records.append(dict(zip(keys, names, strict=True)) | asdict(quality))
     return pd.DataFrame(records, columns=[*keys, *PlateQuality.__dataclass_fields__])
 

@@ -61,11 +61,13 @@ class Batch:
 
     def mean(self) -> Array:
         """Mean response of each curve (N,)."""
-        return (self.weight * self.y).sum(axis=0) / self.weight.sum(axis=0)
+        total: Array = (self.weight * self.y).sum(axis=0)
+        return np.asarray(total / self.weight.sum(axis=0))
 
     def response_range(self) -> Array:
         """Highest minus lowest response (dose means) of each curve (N,)."""
-        return self.y.max(axis=0) - self.y.min(axis=0)
+        width: Array = self.y.max(axis=0) - self.y.min(axis=0)
+        return width
 
 
 @dataclass(frozen=True)
@@ -110,8 +112,8 @@ def batches(points: Points, summary: Summary, *, pooled: bool) -> Iterator[Batch
     weight = np.diff(np.append(starts, len(points.group))).astype(float)
     y = np.add.reduceat(points.response, starts) / weight
     spread = points.response - np.repeat(y, weight.astype(int))
-    within = np.bincount(points.group, weights=spread**2, minlength=len(summary.n))
-    levels = np.bincount(points.group[level_starts], minlength=len(summary.n))
+    within = np.bincount(points.group, weights=spread**2, minlength=len(summary.n)).astype(float)
+    levels: Ints = np.bincount(points.group[level_starts], minlength=len(summary.n))
     size = np.bincount(group, minlength=len(summary.n))
     first = np.concatenate([[0], np.cumsum(size)[:-1]])
     for d in np.unique(size[summary.n_doses >= MIN_DOSES]):
@@ -121,7 +123,8 @@ def batches(points: Points, summary: Summary, *, pooled: bool) -> Iterator[Batch
             yield _batch(part, points.dose[starts][where], y[where], weight[where], within[part], levels[part], summary)
 
 
-def _batch(rows: Ints, dose: Array, y: Array, weight: Array, within: Array, levels: Ints, summary: Summary) -> Batch:
+def _batch(rows: Ints, dose: Array, y: Array, weight: Array, within: Array, levels: Ints,
+           summary: Summary) -> Batch:
     shift = np.log10(summary.dose_max[rows])
     with np.errstate(divide="ignore"):
         x = np.where(dose > 0, np.round(np.log10(dose) - shift, 12), NO_DOSE)

@@ -88,7 +88,7 @@ def shape_inverse(shape: Shape, q: Array, log_s: Array, sign: Array) -> Array:
             u = -np.log(-np.log(p))
         else:
             u = -np.log(np.expm1(-np.log(p) / np.exp(log_s)))
-    return sign * u
+    return np.asarray(sign * u, dtype=float)
 
 
 def evaluate(shape: Shape, x: Array, p: Array, sign: Array) -> Array:
@@ -96,20 +96,22 @@ def evaluate(shape: Shape, x: Array, p: Array, sign: Array) -> Array:
     z = scaled_distance(x, p)
     g, _, _ = shape_terms(shape, z, p[LOG_ASYMMETRY], sign)
     hormesis = p[HORMESIS] * np.power(10.0, x) if np.any(p[HORMESIS] != 0.0) else 0.0
-    return p[LEFT] + (p[RIGHT] - p[LEFT] - hormesis) * g + hormesis
+    y: Array = p[LEFT] + (p[RIGHT] - p[LEFT] - hormesis) * g + hormesis
+    return y
 
 
 def scaled_distance(x: Array, p: Array) -> Array:
     """z = ln(10) b (x - m), kept where exp does not overflow."""
     z = (LN10 * np.exp(p[LOG_SLOPE])) * (x - p[MIDPOINT])
-    return np.clip(z, -700.0, 700.0, out=z)
+    np.clip(z, -700.0, 700.0, out=z)
+    return z
 
 
 def log10_dose_at_half(shape: Shape, p: Array, sign: Array) -> Array:
     """log10 of the relative EC50: where the shape has gone half its way. For 5PL this is not the midpoint:
     x50 = m - log10(2^(1/s) - 1)/b. With hormesis: where the falling limb crosses the middle of the two plateaus."""
     half = np.full(p.shape[1], 0.5)
-    x = p[MIDPOINT] + shape_inverse(shape, half, p[LOG_ASYMMETRY], sign) / (LN10 * np.exp(p[LOG_SLOPE]))
+    x: Array = p[MIDPOINT] + shape_inverse(shape, half, p[LOG_ASYMMETRY], sign) / (LN10 * np.exp(p[LOG_SLOPE]))
     hormetic = p[HORMESIS] != 0.0
     if hormetic.any():
         level = 0.5 * (p[LEFT] + p[RIGHT])
@@ -152,10 +154,19 @@ def curve_parameters(curves: pd.DataFrame) -> tuple[Array, Array]:
                       curves["log10_midpoint"].to_numpy(dtype=float), np.log(curves["slope"].to_numpy(dtype=float)),
                       np.log(curves["asymmetry"].to_numpy(dtype=float)), curves["hormesis"].to_numpy(dtype=float)])
     sign = np.ones(len(curves))
-    for (name, scale), rows in curves.groupby(["model", "scale"], sort=False).indices.items():
-        if name in MODELS:
-            sign[rows] = mirror_signs(MODELS[name], rising=~falling[rows], scale=scale)
+    scales = curves["scale"].to_numpy(dtype=object)
+    for name, rows in rows_by_model(curves):
+        for scale in ("fraction_viability", "raw"):            # raw stands for percent_inhibition too
+            chosen = rows[(scales[rows] == "fraction_viability") == (scale == "fraction_viability")]
+            sign[chosen] = mirror_signs(MODELS[name], rising=~falling[chosen], scale=scale)
     return p, sign
+
+
+def rows_by_model(curves: pd.DataFrame) -> list[tuple[Model, npt.NDArray[np.intp]]]:
+    """Row numbers of each model that occurs; rows whose model was never chosen ("auto") are in none."""
+    names = curves["model"].to_numpy(dtype=object)
+    found = ((name, np.flatnonzero(names == name)) for name in MODELS)
+    return [(name, rows) for name, rows in found if len(rows)]
 
 
 def curve_values(curves: pd.DataFrame, dose: npt.ArrayLike) -> Array:
@@ -169,9 +180,8 @@ def curve_values(curves: pd.DataFrame, dose: npt.ArrayLike) -> Array:
     constant = (p[LEFT] == p[RIGHT])
     p[MIDPOINT:LOG_SLOPE + 1, constant], p[LOG_ASYMMETRY:, constant] = 0.0, 0.0
     values = np.full((len(doses), len(curves)), np.nan)
-    for name, rows in curves.groupby("model", sort=False).indices.items():
-        if name in MODELS:
-            values[:, rows] = evaluate(MODELS[name].shape, x, p[:, rows], sign[rows])
+    for name, rows in rows_by_model(curves):
+        values[:, rows] = evaluate(MODELS[name].shape, x, p[:, rows], sign[rows])
     return values.T
 
 

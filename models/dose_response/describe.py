@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +26,9 @@ from models.dose_response.flat_test import flat_p
 from models.dose_response.intervals import Limits, allowed_rise, profile_limits, wald_limits
 from models.dose_response.options import FitOptions, Model
 
-Columns = dict[str, npt.NDArray]
+Bools = npt.NDArray[np.bool_]
+Note = tuple[Bools, str]
+Columns = dict[str, npt.NDArray[Any]]
 TEXT = ("scale", "model", "direction", "ec50_relation", "ic50_relation", "status", "reason")
 COUNTS = ("n", "n_doses", "n_outliers")
 COLUMNS = (
@@ -68,7 +71,8 @@ def choose_models(batch: Batch, *, scale: str, options: FitOptions) -> Iterator[
 
 def free_parameters(fit: BatchFit) -> npt.NDArray[np.intp]:
     """Number of free parameters of each curve, variance not counted."""
-    return (fit.problem.high > fit.problem.low).sum(axis=0)
+    count: npt.NDArray[np.intp] = (fit.problem.high > fit.problem.low).sum(axis=0)
+    return count
 
 
 def log_likelihood(rss: Array, n: npt.NDArray[np.intp]) -> Array:
@@ -86,6 +90,11 @@ def aicc(batch: Batch, rss: Array, free: npt.NDArray[np.intp]) -> Array:
     return np.where(spare > 0, value, np.nan)
 
 
+def has_interval(model: str, options: FitOptions) -> bool:
+    """Whether limits are computed: asked for, and the model's EC50 is tied to its midpoint."""
+    return options.interval != "none" and model != "brain_cousens"
+
+
 def describe(batch: Batch, fit: BatchFit, *, scale: str, options: FitOptions) -> Columns:
     """All columns of the batch's rows that depend on the fit."""
     columns = _parameter_columns(batch, fit)
@@ -93,7 +102,8 @@ def describe(batch: Batch, fit: BatchFit, *, scale: str, options: FitOptions) ->
     failed = ~np.isfinite(fit.rss)
     flat = ~failed & ~(columns["p_flat"] <= options.flat_level)
     columns |= _potency_columns(batch, fit, flat, scale=scale, options=options)
-    _set_status(columns, batch, fit, flat=flat, failed=failed)
+    doubts = _doubts(columns, batch, fit, flat, options)
+    _set_status(columns, doubts, flat=flat, failed=failed)
     return columns
 
 
@@ -131,7 +141,7 @@ def _quality_columns(batch: Batch, fit: BatchFit) -> Columns:
             "p_flat": flat_p(batch.x, batch.weight, explained=np.where(batch.total > 0, fit.explained, 0.0), n=batch.n)}
 
 
-def _potency_columns(batch: Batch, fit: BatchFit, flat: npt.NDArray[np.bool_], *, scale: str,
+def _potency_columns(batch: Batch, fit: BatchFit, flat: Bools, *, scale: str,
                      options: FitOptions) -> Columns:
     """EC50 and IC with relations and limits, in dose units."""
     shape, sign = fit.problem.shape, fit.problem.sign
@@ -157,10 +167,10 @@ def _effect(y: Array, scale: str) -> Array:
     return 100.0 * (1.0 - y) if scale == "fraction_viability" else y
 
 
-def _limits(batch: Batch, fit: BatchFit, estimate: Array, flat: npt.NDArray[np.bool_], options: FitOptions, *,
+def _limits(batch: Batch, fit: BatchFit, estimate: Array, flat: Bools, options: FitOptions, *,
             level: Array | None = None) -> Limits:
     nothing = np.full(len(estimate), np.nan)
-    if options.interval == "none" or fit.model == "brain_cousens":
+    if not has_interval(fit.model, options):
         return Limits(nothing, nothing)
     rise = allowed_rise(rss=fit.rss, n=batch.n, free=free_parameters(fit), level=options.level)
     estimate = np.where(flat, np.nan, estimate)
@@ -169,7 +179,7 @@ def _limits(batch: Batch, fit: BatchFit, estimate: Array, flat: npt.NDArray[np.b
     return profile_limits(fit.problem, fit.p, estimate=estimate, rise=rise, lowest=batch.lowest, level=level)
 
 
-def _dose_columns(name: str, x: Array, relation: npt.NDArray, batch: Batch) -> Columns:
+def _dose_columns(name: str, x: Array, relation: npt.NDArray[Any], batch: Batch) -> Columns:
     with np.errstate(over="ignore"):
         x = np.where(relation == ">", 0.0, np.where(relation == "<", batch.lowest, x))
         return {name: 10.0 ** (x + batch.shift), f"{name}_relation": relation.astype(object)}
@@ -179,44 +189,40 @@ def _limit_columns(name: str, limits: Limits, batch: Batch) -> Columns:
     return {f"{name}_low": 10.0 ** (limits.low + batch.shift), f"{name}_high": 10.0 ** (limits.high + batch.shift)}
 
 
-def _set_status(columns: Columns, batch: Batch, fit: BatchFit, *, flat: npt.NDArray[np.bool_],
-                failed: npt.NDArray[np.bool_]) -> None:
+def _set_status(columns: Columns, doubts: list[Note], *, flat: Bools, failed: Bools) -> None:
     """Status and reason of every row; a failed row keeps no number."""
-    doubts = _doubts(columns, batch, fit)
-    weak = np.zeros(len(flat), dtype=bool)
-    for mask, _ in doubts:
-        weak |= mask
-    columns["status"] = np.where(failed, "failed", np.where(flat, "flat", np.where(weak, "weakly_identified", "ok"))).astype(object)
-    reason = np.where(failed, "responses too large or too small to fit", np.where(flat, "no effect beyond noise", "")).astype(object)
+    weak = np.any([mask for mask, _ in doubts], axis=0)
+    status = np.where(failed, "failed", np.where(flat, "flat", np.where(weak, "weakly_identified", "ok")))
+    columns["status"] = status.astype(object)
     ic50 = columns["ic50_relation"]
-    notes = [(mask & ~flat & ~failed, text) for mask, text in doubts]
-    notes += [(~failed & (ic50 == ">"), "the effect stays below the IC level up to the top dose"),
-              (~failed & (ic50 == "<"), "the effect is above the IC level from the lowest dose on")]
-    for mask, text in notes:
-        for row in np.flatnonzero(mask):
-            reason[row] = f"{reason[row]}; {text}" if reason[row] else text
-    columns["reason"] = reason
+    notes: list[Note] = [
+        (failed, "responses too large or too small to fit"),
+        (~failed & flat, "no effect beyond noise"),
+        (~failed & flat & weak, "the drawn curve is weakly identified"),
+        *[(mask & ~failed, text) for mask, text in doubts],
+        (~failed & (ic50 == ">"), "the effect stays below the IC level up to the top dose"),
+        (~failed & (ic50 == "<"), "the effect is above the IC level from the lowest dose on")]
+    columns["reason"] = np.array(["; ".join(text for mask, text in notes if mask[row]) for row in range(len(flat))], dtype=object)
     for name, values in columns.items():
-        if name in TEXT and name not in ("model", "status", "reason"):
+        if name in ("direction", "ec50_relation", "ic50_relation"):
             values[failed] = ""
         elif name not in TEXT and name not in COUNTS:
             columns[name] = np.where(failed, np.nan, values)
 
 
-def _doubts(columns: Columns, batch: Batch, fit: BatchFit) -> list[tuple[npt.NDArray[np.bool_], str]]:
-    """Why a curve that is not flat may still be weakly identified."""
+def _doubts(columns: Columns, batch: Batch, fit: BatchFit, flat: Bools, options: FitOptions) -> list[Note]:
+    """Why a curve may be weakly identified."""
     p, low, high = fit.p, fit.problem.low, fit.problem.high
     at_bound = (high > low) & ((p <= low + 1e-9 * (high - low)) | (p >= high - 1e-9 * (high - low)))
-    outside = columns["ec50_relation"] != "="
-    open_low, open_high = np.isnan(columns["ec50_low"]), np.isnan(columns["ec50_high"])
-    asked = np.zeros(len(outside), dtype=bool) if np.isnan(p).all() else np.ones(len(outside), dtype=bool)
-    exact = fit.rss <= 0
+    half = log10_dose_at_half(fit.problem.shape, p, fit.problem.sign)
+    open_side = np.isnan(columns["ec50_low"]) | np.isnan(columns["ec50_high"])
+    asked = (fit.rss > 0) & ~flat & has_interval(fit.model, options)
     return [
-        (outside, "EC50 outside the tested doses"),
+        ((half > 0) | (half < batch.lowest), "EC50 outside the tested doses"),
         (at_bound[LOG_SLOPE], "slope at its bound"),
         (at_bound[MIDPOINT], "midpoint at its bound"),
         (at_bound[LEFT] | at_bound[RIGHT], "a plateau at its bound"),
         (at_bound[LOG_ASYMMETRY], "asymmetry at its bound"),
-        (asked & ~exact & (open_low | open_high), "the interval of EC50 is open"),
+        (asked & open_side, "the interval of EC50 is open"),
         (batch.n <= free_parameters(fit), "no more responses than parameters"),
     ]

@@ -60,9 +60,31 @@ def fit_batch(batch: Batch, *, model: Model, scale: str, options: FitOptions) ->
     sign = mirror_signs(MODELS[model], rising=rising, scale=scale)
     problem = Problem(MODELS[model].shape, batch.x, batch.y, batch.weight, low, high, sign)
     best = _best_of([minimise(problem, start) for start in _vary(starts, model=model)])
+    if MODELS[model].mirror:
+        problem, best = _right_way_round(problem, best, rising=rising)
     rising = best.p[RIGHT] >= best.p[LEFT]
     return BatchFit(model, best.p, best.rss + batch.within, problem, rising, starts.explained,
                     np.zeros(len(rising), dtype=np.intp))
+
+
+def _right_way_round(problem: Problem, best: Solution, *, rising: Bools) -> tuple[Problem, Solution]:
+    """A mirrored model whose fit turned the other way than its start is fitted again in that direction; if it turns back,
+    the data have no direction and the curve is held at its mean level."""
+    turned = np.flatnonzero((best.p[RIGHT] >= best.p[LEFT]) != rising)
+    if not len(turned):
+        return problem, best
+    sign, p, rss = problem.sign.copy(), best.p.copy(), best.rss.copy()
+    sign[turned] *= -1.0
+    problem = replace(problem, sign=sign)
+    again = minimise(problem.take(turned), best.p[:, turned])
+    back = (again.p[RIGHT] >= again.p[LEFT]) == rising[turned]
+    level = np.average(problem.y[:, turned], weights=problem.weight[:, turned], axis=0)
+    flat = np.clip(level, problem.low[RIGHT, turned], problem.high[RIGHT, turned])
+    again.p[:2, back] = flat[back]
+    p[:, turned] = again.p
+    residual = problem.y - evaluate(problem.shape, problem.x, p, sign)
+    rss[turned] = (problem.weight * residual**2).sum(axis=0)[turned]
+    return problem, Solution(p, rss)
 
 
 def _vary(starts: Starts, *, model: Model) -> list[Array]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +15,12 @@ from models.dose_response.checks import require_columns
 from models.dose_response.curves import MODELS, Array, log10_dose_at_half
 from models.dose_response.describe import COLUMNS, TEXT, choose_models, describe, empty_columns
 from models.dose_response.engine import fit_batch
-from models.dose_response.options import FitOptions, check_scale
+from models.dose_response.options import DEFAULT_OPTIONS, FitOptions, check_scale
 from models.errors import InputError
 
 
 def fit_curves(table: pd.DataFrame, *, by: str | Sequence[str], dose: str = "dose", response: str,
-               scale: str = "percent_inhibition", options: FitOptions = FitOptions()) -> pd.DataFrame:
+               scale: str = "percent_inhibition", options: FitOptions = DEFAULT_OPTIONS) -> pd.DataFrame:
     """A row per group of `by`, in the order of their first wells, with the columns of the Curves contract.
 
     table     row = well; reads the `by` columns, `dose` (>= 0; 0 = no drug, any unit), `response` (on `scale`), and, where
@@ -33,7 +34,7 @@ def fit_curves(table: pd.DataFrame, *, by: str | Sequence[str], dose: str = "dos
     check_scale(scale)
     require_columns(table, [*keys, dose, response], what="curves cannot be fitted")
     grouped = table.groupby(keys, sort=False, dropna=False)
-    group = grouped.ngroup().to_numpy(dtype=np.intp)
+    group = np.asarray(grouped.ngroup(), dtype=np.intp)
     result = table.loc[~pd.Series(group, index=table.index).duplicated().to_numpy(), keys].reset_index(drop=True)
     values = pd.to_numeric(table[response], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
     if "excluded" in table.columns:
@@ -49,7 +50,7 @@ def fit_curves(table: pd.DataFrame, *, by: str | Sequence[str], dose: str = "dos
 
 
 def fit_points(group: npt.NDArray[np.intp], dose: Array, response: Array, *, count: int, scale: str,
-               options: FitOptions) -> dict[str, npt.NDArray]:
+               options: FitOptions) -> dict[str, npt.NDArray[Any]]:
     """The columns of `count` curves from wells in long form (group index, dose, response)."""
     points = usable_points(group, dose, response)
     summary = summarise(group, points, count)
@@ -78,7 +79,7 @@ class FittedArrays:
 
 
 def fit_arrays(doses: npt.ArrayLike, responses: npt.ArrayLike, *, scale: str = "percent_inhibition",
-               options: FitOptions = FitOptions(interval="none")) -> FittedArrays:
+               options: FitOptions = DEFAULT_OPTIONS) -> FittedArrays:
     """The hot path: bare parameters of many curves, without tests, intervals and statuses.
 
     doses (D,) or (N, D), responses (N, D), NaN = missing. One model (not "auto"), mode clean or fimm.
@@ -101,8 +102,8 @@ def fit_arrays(doses: npt.ArrayLike, responses: npt.ArrayLike, *, scale: str = "
     return FittedArrays(**out)
 
 
-def _store(out: dict[str, npt.NDArray], batch: Batch, *, scale: str, options: FitOptions) -> None:
-    fit = fit_batch(batch, model=options.model, scale=scale, options=options)  # type: ignore[arg-type]  # not "auto"
+def _store(out: dict[str, npt.NDArray[Any]], batch: Batch, *, scale: str, options: FitOptions) -> None:
+    fit = fit_batch(batch, model=options.model, scale=scale, options=options)
     rows, p = batch.rows, fit.p
     half = log10_dose_at_half(MODELS[fit.model].shape, p, fit.problem.sign)
     out["bottom"][rows], out["top"][rows] = np.minimum(p[0], p[1]), np.maximum(p[0], p[1])
@@ -116,14 +117,14 @@ def _dose_units(table: pd.DataFrame, group: npt.NDArray[np.intp], count: int) ->
     units, mixed = [""] * count, np.zeros(count, dtype=bool)
     if "dose_unit" not in table.columns:
         return units, mixed
-    pairs = pd.DataFrame({"group": group, "unit": table["dose_unit"].fillna("").astype(str)}).drop_duplicates()
-    for row in pairs[pairs["unit"] != ""].itertuples():
-        mixed[row.group] |= units[row.group] != ""
-        units[row.group] = units[row.group] or row.unit
+    names = table["dose_unit"].fillna("").astype(str).to_numpy(dtype=object)
+    for row, unit in dict.fromkeys(zip(group.tolist(), names.tolist(), strict=True)):
+        mixed[row] |= bool(unit and units[row])
+        units[row] = units[row] or unit
     return units, mixed
 
 
-def _note_missing(columns: dict[str, npt.NDArray], summary: Summary) -> None:
+def _note_missing(columns: dict[str, npt.NDArray[Any]], summary: Summary) -> None:
     """Says in the reason how many wells were left out."""
     left_out = summary.given - summary.n
     for row in np.flatnonzero(left_out):

@@ -50,7 +50,8 @@ def allowed_rise(*, rss: Array, n: npt.NDArray[np.intp], free: npt.NDArray[np.in
     """Rise of the residual sum of squares at a confidence limit; NaN without degrees of freedom."""
     spare = (n - free).astype(float)
     spare = np.where(spare > 0, spare, np.nan)
-    return rss / spare * stats.f.ppf(level, 1, spare)
+    rise: Array = rss / spare * stats.f.ppf(level, 1, spare)
+    return rise
 
 
 def profile_limits(problem: Problem, p: Array, *, estimate: Array, rise: Array, lowest: Array,
@@ -79,7 +80,8 @@ def profile_limits(problem: Problem, p: Array, *, estimate: Array, rise: Array, 
 def _rss(problem: Problem, p: Array) -> Array:
     z = scaled_distance(problem.x, p)
     g, _, _ = shape_terms(problem.shape, z, p[4], problem.sign)
-    return (problem.weight * (problem.y - p[LEFT] - (p[RIGHT] - p[LEFT]) * g) ** 2).sum(axis=0)
+    rss: Array = (problem.weight * (problem.y - p[LEFT] - (p[RIGHT] - p[LEFT]) * g) ** 2).sum(axis=0)
+    return rss
 
 
 def _keep_crossing(problem: Problem, p: Array, level: Array) -> Problem:
@@ -99,7 +101,8 @@ def _standard_steps(problem: Problem, p: Array, rise: Array) -> Array:
     z = scaled_distance(problem.x, p)
     _, by_z, _ = shape_terms(problem.shape, z, p[4], problem.sign)
     sensitivity = ((p[RIGHT] - p[LEFT]) * by_z * LN10 * np.exp(p[LOG_SLOPE])) ** 2
-    return 1.5 * np.sqrt(rise / np.maximum((problem.weight * sensitivity).sum(axis=0), 1e-300))
+    information: Array = (problem.weight * sensitivity).sum(axis=0)
+    return 1.5 * np.sqrt(rise / np.maximum(information, 1e-300))
 
 
 def _trace(side: _Side) -> Array:
@@ -157,14 +160,13 @@ def _refine(side: _Side, p: Array, inner: tuple[Array, Array], outer: tuple[Arra
 
 def wald_limits(problem: Problem, p: Array, *, estimate: Array, rise: Array) -> Limits:
     """estimate -+ sqrt(rise) times the standard error of the midpoint per residual variance, on log10 dose."""
-    free = [index for index in problem.free()]
     z = scaled_distance(problem.x, p)
     g, by_z, by_s = shape_terms(problem.shape, z, p[4], problem.sign)
     steep = (p[RIGHT] - p[LEFT]) * by_z
     rows = {LEFT: 1.0 - g, RIGHT: g, MIDPOINT: -steep * LN10 * np.exp(p[LOG_SLOPE]), LOG_SLOPE: steep * z}
     if by_s is not None:
         rows[4] = (p[RIGHT] - p[LEFT]) * by_s
-    free = [index for index in free if index in rows]
+    free = [index for index in problem.free() if index in rows]
     jacobian = np.stack([rows[index] for index in free])                         # (P, D, N)
     normal = np.einsum("idn,dn,jdn->nij", jacobian, problem.weight, jacobian)
     covariance = np.linalg.pinv(normal, hermitian=True)

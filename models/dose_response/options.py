@@ -54,6 +54,9 @@ class FitOptions:
         _check_bounds(self.bounds)
 
 
+DEFAULT_OPTIONS = FitOptions()
+
+
 def check_scale(scale: str) -> None:
     """Raise InputError unless `scale` is one that curves can be fitted on."""
     _one_of("scale", scale, get_args(Scale))

@@ -59,7 +59,7 @@ class _Area:
 
     def values(self, x: Array) -> Array:
         """Inhibition at x (D, N) or (1, N)."""
-        out = np.empty((x.shape[0], len(self.sign)))
+        out: Array = np.empty((x.shape[0], len(self.sign)))
         for shape in set(self.shape):
             rows = np.flatnonzero(self.shape == shape)
             out[:, rows] = evaluate(shape, x[:, rows], self.p[:, rows], self.sign[rows])
@@ -69,7 +69,7 @@ class _Area:
         """Int y dx; the logistic part by two softplus terms."""
         left, span, slope = self.p[LEFT], self.p[RIGHT] - self.p[LEFT], np.exp(self.p[LOG_SLOPE])
         terms = [np.logaddexp(0.0, LN10 * slope * (x - self.p[MIDPOINT])) for x in (start, end)]
-        total = left * (end - start) + span / (slope * LN10) * (terms[1] - terms[0])
+        total: Array = left * (end - start) + span / (slope * LN10) * (terms[1] - terms[0])
         rest = np.flatnonzero(~self.closed)
         if len(rest):
             total[rest] = self.take(rest)._quadrature(start[rest], end[rest], floor=None)
@@ -218,4 +218,4 @@ def _dss_asym(area: _Area, mode: Mode) -> Array:
         inside = np.trapezoid(np.maximum(held.values(x) - floor, 0.0), x, axis=0)
     else:
         inside, _ = held.above(floor)
-    return 50.0 * inside / ((100.0 - floor) * (area.high - area.low))
+    return np.asarray(50.0 * inside / ((100.0 - floor) * (area.high - area.low)))

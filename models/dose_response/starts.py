@@ -81,7 +81,8 @@ def explained_sum(shapes: Array, weight: Array, y: Array) -> Array:
     centred = weight * (shapes - (shapes @ weight / weight.sum())[:, None])          # (K, D)
     norm = np.sqrt((centred * shapes).sum(axis=1))
     useful = norm > 1e-6 * norm.max()
-    return np.abs((centred[useful] / norm[useful, None]) @ y).max(axis=0) ** 2
+    largest: Array = np.abs((centred[useful] / norm[useful, None]) @ y).max(axis=0)
+    return largest**2
 
 
 def _fit_plateaus(shapes: Array, weight: Array, y: Array, bounds: tuple[Array, Array]) -> tuple[Array, tuple[Array, Array], Array]:

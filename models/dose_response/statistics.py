@@ -82,7 +82,7 @@ def agreement(measured: npt.ArrayLike, predicted: npt.ArrayLike) -> Agreement:
     """Line, r2 and mean difference of predicted on measured OD (seeds/001, Table 1 and Bland-Altman)."""
     x, y = _pairs(measured, predicted)
     if len(x) < 2:
-        return Agreement(*[np.nan] * 5, n=len(x))
+        return Agreement(np.nan, np.nan, np.nan, np.nan, np.nan, len(x))
     difference = y - x
     moments = float(difference.mean()), float(difference.std(ddof=1))
     if np.ptp(x) == 0:
@@ -103,7 +103,8 @@ def correlation(first: npt.ArrayLike, second: npt.ArrayLike) -> Correlation:
 
 def _finite(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
     array = np.asarray(values, dtype=float).ravel()
-    return array[np.isfinite(array)]
+    finite: npt.NDArray[np.float64] = array[np.isfinite(array)]
+    return finite
 
 
 def _pairs(first: npt.ArrayLike, second: npt.ArrayLike) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

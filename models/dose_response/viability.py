@@ -41,4 +41,5 @@ def _control_level(wells: pd.DataFrame, numbers: pd.Series, *, role: str, keys: 
     if "excluded" in wells.columns:
         control &= ~wells["excluded"].fillna(False).astype(bool)
     groups = [wells[key] for key in keys]
-    return numbers.where(control).groupby(groups, dropna=False).transform(centre)
+    grouped = numbers.where(control).groupby(groups, dropna=False)
+    return grouped.transform("median") if centre == "median" else grouped.transform("mean")

@@ -26,7 +26,9 @@ def test_ryegrass_equals_drc(reference: Path) -> None:
     np.testing.assert_allclose(found, [2.98222, 0.48141, 7.79296, 3.05796], rtol=1e-4)
     np.testing.assert_allclose(row[["rss", "log_likelihood"]].astype(float), [5.400215, -16.15514], rtol=1e-6)
     np.testing.assert_allclose(row[["ec50_low", "ec50_high"]].astype(float), [2.6911, 3.4754], rtol=1e-3)
-    assert row["status"] == "ok" and row["direction"] == "falling" and np.isnan(row["ic50"])
+    assert row["status"] == "ok"
+    assert row["direction"] == "falling"
+    assert np.isnan(row["ic50"])
 
 
 def test_ryegrass_5pl_reaches_drc(reference: Path) -> None:
