@@ -54,9 +54,6 @@ class FitOptions:
         _check_bounds(self.bounds)
 
 
-DEFAULT_OPTIONS = FitOptions()
-
-
 def check_scale(scale: str) -> None:
     """Raise InputError unless `scale` is one that curves can be fitted on."""
     _one_of("scale", scale, get_args(Scale))
@@ -82,3 +79,6 @@ def _check_bounds(bounds: Bounds) -> None:
         good = False
     if not good:
         raise InputError(f"bounds must be 'percent', 'free' or ((bottom low, high), (top low, high)), got {bounds!r}")
+
+
+DEFAULT_OPTIONS = FitOptions()
