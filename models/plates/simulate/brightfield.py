@@ -56,7 +56,7 @@ CELL_LINES: dict[str, CellLine] = {line.name: line for line in (
              dead_stay=0.08, dead_grey=-30, debris=12, od_blank=0.10, od_span=0.85,
              doxorubicin=TrueCurve(midpoint=70, slope=1.3, bottom=0.02)),
     CellLine(name="NCI-H1975", cells=92, radius=5.0, elongation=2.7, clumping=0.15, rim=-36, body=9, halo=10, texture=3,
-             dead_stay=0.40, dead_grey=38, debris=110, od_blank=0.20, od_span=1.70,
+             dead_stay=0.40, dead_grey=38, debris=110, od_blank=0.20, od_span=1.45,
              doxorubicin=TrueCurve(midpoint=300, slope=0.9, bottom=0.04)),
 )}
 

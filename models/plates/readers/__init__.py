@@ -1,0 +1,34 @@
+"""From a folder as a lab or a microscope left it to a table of image files; one module per convention.
+
+A convention is an object with a name, `detect` and `read` (see `Convention`); `CONVENTIONS` lists them in the order in which
+they are asked. To add one: write its module, and put it into the list.
+"""
+
+from __future__ import annotations
+
+from models.errors import Finding, InputError
+from models.plates.readers.base import FILE_COLUMNS, Convention, Found, Source
+from models.plates.readers.table import TableConvention
+
+CONVENTIONS: tuple[Convention, ...] = (TableConvention(),)
+
+__all__ = ["CONVENTIONS", "FILE_COLUMNS", "Convention", "Found", "Source", "read_source"]
+
+
+def read_source(source: Source, *, convention: str = "auto") -> Found:
+    """What is in the source, by the named convention or the first that recognises it.
+
+    Raises InputError if none does, or if the one that does finds something wrong.
+    """
+    known = {item.name: item for item in CONVENTIONS}
+    if convention != "auto":
+        if convention not in known:
+            raise InputError(f"no convention '{convention}'; known: auto, {', '.join(known)}")
+        return known[convention].read(source)
+    for item in CONVENTIONS:
+        if item.detect(source):
+            return item.read(source)
+    raise InputError(f"{source.folder.name}/ is in no known form", [Finding(
+        rule="convention_unknown", severity="error", value=source.folder.name,
+        message=f"{source.folder.name}/ was not recognised by any of: {', '.join(known)}. Put a table (CSV or XLSX) beside the "
+                "images with a row per well and a column of file names, or name it with --platemap")])

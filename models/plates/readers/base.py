@@ -1,0 +1,61 @@
+"""What every convention is asked, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import pandas as pd
+
+from models.errors import Finding
+
+FILE_COLUMNS = ("plate", "well", "site", "channel", "plane", "path")
+"""A row per image file: names as text, site from 1, channel by name, plane from 0, path absolute."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """What a person points at.
+
+    folder: where the images lie. platemap: the layout's file, None to look for it. columns: contract column -> column of
+    the platemap. channels: channel name -> column (or channel key) of the source, in the order that is wanted; empty: all.
+    plate: plate name where the source names none.
+    """
+
+    folder: Path
+    platemap: Path | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    channels: Mapping[str, str] = field(default_factory=dict)
+    plate: str = "plate1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What a convention read: image files (FILE_COLUMNS), the raw layout (text, a row per well), channels in order.
+
+    inputs: the tables that were read. findings: errors and warnings about the files; said: what was recognised, in words.
+    """
+
+    convention: str
+    files: pd.DataFrame
+    raw_layout: pd.DataFrame
+    channels: tuple[str, ...]
+    inputs: tuple[Path, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    said: tuple[str, ...] = ()
+
+
+class Convention(Protocol):
+    """A way in which image files and layouts are kept on disk."""
+
+    @property
+    def name(self) -> str:
+        """The word for --convention."""
+
+    def detect(self, source: Source) -> bool:
+        """Whether the source looks like this convention. Quick, and never raises for content."""
+
+    def read(self, source: Source) -> Found:
+        """The image files and the layout. Raises InputError where nothing usable can be made of the source."""

@@ -1,0 +1,190 @@
+"""A platemap with a column of file names per channel: one CSV or XLSX beside the images, a row per well (or image)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from models.errors import Finding, InputError, TableError
+from models.plates.images import IMAGE_SUFFIXES
+from models.plates.layout import read_table
+from models.plates.readers.base import FILE_COLUMNS, Found, Source
+from models.plates.vocabulary import canonical_column, plain
+from models.plates.wells import canonical_well
+
+TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx")
+_FILE_WORDS = ("filename", "file", "image", "img", "path", "url")
+_SITE_WORDS, _PLANE_WORDS = ("site", "field", "fov"), ("plane", "z", "slice", "zplane")
+
+
+class TableConvention:
+    """See the module."""
+
+    name = "table"
+
+    def detect(self, source: Source) -> bool:
+        """A table is named, or lies in the folder, in which a column holds names of image files."""
+        try:
+            return bool(_file_columns(_read(_platemap(source), source.columns), source))
+        except InputError:
+            return False
+
+    def read(self, source: Source) -> Found:
+        """The files that the table names. Raises TableError if it has no column of file names or of wells."""
+        platemap = _platemap(source)
+        table = _read(platemap, source.columns)
+        channels = _file_columns(table, source)
+        if not channels:
+            raise TableError(f"{platemap.name} names no images", [Finding(
+                rule="file_column_missing", severity="error", value=platemap.name,
+                message=f"{platemap.name} has no column of image file names ({', '.join(IMAGE_SUFFIXES)}); columns found: "
+                        f"{', '.join(map(str, table.columns))}. Name it with --channels, such as --channels dna=my_column")])
+        places = _places(table, source.plate)
+        index = _FileIndex(source.folder, platemap.parent)
+        rows, findings = [], []
+        for channel, column in channels.items():
+            for position, text in enumerate(table[column]):
+                place = places.iloc[position]
+                path, problem = index.find(text)
+                if path is not None:
+                    rows.append({**place.to_dict(), "channel": channel, "path": path})
+                elif text:
+                    findings.append(Finding(rule="image_missing", severity="error", message=problem, plate=place["plate"],
+                                            well=place["well"], column=column, value=text))
+        files = pd.DataFrame(rows, columns=list(FILE_COLUMNS))
+        return Found(convention=self.name, files=files, raw_layout=_layout_part(table, channels),
+                     channels=tuple(channels), inputs=(platemap,), findings=tuple(findings),
+                     said=_said(platemap, channels, files))
+
+
+class _FileIndex:
+    """Finds the files that a table names: as written, or by their name alone anywhere in the folder."""
+
+    def __init__(self, folder: Path, beside: Path) -> None:
+        self.roots = [folder.resolve(), *([beside.resolve()] if beside.resolve() != folder.resolve() else [])]
+        self.by_name: dict[str, list[Path]] = {}
+        for path in sorted(self.roots[0].rglob("*")):
+            if path.suffix.lower() in IMAGE_SUFFIXES:
+                self.by_name.setdefault(path.name, []).append(path)
+
+    def find(self, text: str) -> tuple[Path | None, str]:
+        """(path, "") or (None, what is wrong)."""
+        written = text.replace("\\", "/")
+        for root in self.roots:
+            path = (root / written).resolve()
+            if path.is_file() and any(path.is_relative_to(allowed) for allowed in self.roots):
+                return path, ""
+        named = self.by_name.get(Path(written).name, [])
+        if len(named) == 1 and named[0].resolve().is_relative_to(self.roots[0]):
+            return named[0], ""
+        if len(named) > 1:
+            return None, f"'{text}' names {len(named)} files in {self.roots[0].name}/; write their folder into the table"
+        return None, f"image '{text}' is not in {self.roots[0].name}/; put it there, or correct the table"
+
+
+def _platemap(source: Source) -> Path:
+    """The table that is named, else the only one in the folder that names images."""
+    if source.platemap is not None:
+        return source.platemap
+    if not source.folder.is_dir():
+        raise InputError(f"{source.folder} is not a folder")
+    tables = [path for path in sorted(source.folder.iterdir()) if path.suffix.lower() in TABLE_SUFFIXES]
+    usable = [path for path in tables if _names_images(path, source)]
+    if len(usable) == 1:
+        return usable[0]
+    problem = (f"{len(usable)} tables name images ({', '.join(path.name for path in usable)})" if usable else
+               f"none of {len(tables)} table(s) in it has a column of image file names")
+    raise InputError(f"{source.folder.name}/ has no single platemap", [Finding(
+        rule="platemap", severity="error", value=source.folder.name, message=f"{problem}; name the right one with --platemap")])
+
+
+def _names_images(path: Path, source: Source) -> bool:
+    try:
+        return bool(_file_columns(_read(path, source.columns), source))
+    except InputError:
+        return False
+
+
+def _read(platemap: Path, columns: Mapping[str, str]) -> pd.DataFrame:
+    """The raw table, the columns that a person named under their contract names."""
+    table = read_table(platemap)
+    missing = [column for column in columns.values() if column not in table.columns]
+    if missing:
+        raise TableError(f"{platemap.name} has no column '{missing[0]}'", [Finding(
+            rule="column_missing", severity="error", column=missing[0],
+            message=f"--columns names '{missing[0]}', but {platemap.name} has: {', '.join(map(str, table.columns))}")])
+    renamed = table.rename(columns={column: name for name, column in columns.items()})
+    renamed.attrs = dict(table.attrs)
+    return renamed
+
+
+def _file_columns(table: pd.DataFrame, source: Source) -> dict[str, str]:
+    """channel -> column: as the person says, else each column whose filled cells name images."""
+    if source.channels:
+        missing = [column for column in source.channels.values() if column not in table.columns]
+        if missing:
+            raise TableError("a channel's column is missing", [Finding(
+                rule="file_column_missing", severity="error", column=missing[0],
+                message=f"--channels names column '{missing[0]}'; columns found: {', '.join(map(str, table.columns))}")])
+        return dict(source.channels)
+    columns = [str(name) for name in table.columns if (filled := [text for text in table[name] if text])
+               and all(text.lower().endswith(IMAGE_SUFFIXES) for text in filled)]
+    names = [_channel_name(column) for column in columns]
+    return dict(zip(names if len(set(names)) == len(names) else columns, columns, strict=True))
+
+
+def _channel_name(column: str) -> str:
+    """ "file_gfp" -> "gfp", "DNA image" -> "dna"; a bare "file" is bright-field until told otherwise."""
+    words = [word for word in column.lower().replace("_", " ").replace("-", " ").replace(".", " ").split()
+             if word not in (*_FILE_WORDS, "name")]
+    return "_".join(words) or "brightfield"
+
+
+def _places(table: pd.DataFrame, default_plate: str) -> pd.DataFrame:
+    """plate, well, site, plane of each row of the table; a well that cannot be read stays as written."""
+    columns = {canonical_column(str(name))[0] or plain(str(name)): str(name) for name in reversed(table.columns)}
+    if "well" not in columns and not {"row", "column"} <= set(columns):
+        raise TableError("the platemap has no column of wells", [Finding(
+            rule="column_missing", severity="error", column="well",
+            message=f"no column 'well'; columns found: {', '.join(map(str, table.columns))}. Name it with --columns well=...")])
+    wells = table[columns["well"]] if "well" in columns else table[columns["row"]] + table[columns["column"]]
+    plates = table[columns["plate"]] if "plate" in columns else pd.Series("", index=table.index, dtype="str")
+    return pd.DataFrame({
+        "plate": plates.where(plates != "", default_plate), "well": [_well(text) for text in wells],
+        "site": _counts(table, columns, _SITE_WORDS, default=1), "plane": _counts(table, columns, _PLANE_WORDS, default=0)})
+
+
+def _well(text: str) -> str:
+    try:
+        return canonical_well(text)
+    except InputError:
+        return text
+
+
+def _counts(table: pd.DataFrame, columns: Mapping[str, str], words: tuple[str, ...], *, default: int) -> list[int]:
+    column = next((columns[word] for word in words if word in columns), None)
+    if column is None:
+        return [default] * len(table)
+    wrong = [text for text in table[column] if not text.isdigit()]
+    if wrong:
+        raise TableError(f"column '{column}' must hold whole numbers", [Finding(
+            rule="number", severity="error", column=column, value=wrong[0],
+            message=f"'{wrong[0]}' in column {column} is not a whole number")])
+    return [int(text) for text in table[column]]
+
+
+def _layout_part(table: pd.DataFrame, channels: Mapping[str, str]) -> pd.DataFrame:
+    """The table without its file columns; rows that differ only in site or plane are one well."""
+    counting = [name for name in table.columns if plain(str(name)) in _SITE_WORDS + _PLANE_WORDS]
+    layout = table.drop(columns=[*channels.values(), *counting])
+    layout = (layout[~layout.duplicated()] if counting else layout).reset_index(drop=True)
+    layout.attrs = dict(table.attrs)
+    return layout
+
+
+def _said(platemap: Path, channels: Mapping[str, str], files: pd.DataFrame) -> tuple[str, ...]:
+    named = ", ".join(f"{channel} (column {column})" for channel, column in channels.items())
+    return (f"platemap {platemap.name} names {len(files)} image(s) of {files[['plate', 'well']].drop_duplicates().shape[0]} well(s) "
+            f"on {files['plate'].nunique()} plate(s)", f"channels: {named}")
