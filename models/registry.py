@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, TypeVar
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")   # MLflow reads it when imported
 os.environ.setdefault("MLFLOW_UV_AUTO_DETECT", "false")     # else the working folder's uv.lock goes into every entry
 os.environ.setdefault("MLFLOW_LOG_UV_FILES", "false")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 import mlflow

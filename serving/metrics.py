@@ -1,0 +1,48 @@
+"""Prometheus metrics of the service; BentoML serves them, with its own, at /metrics.
+
+BentoML tells prometheus_client by an environment variable to share metrics between processes, before this module is
+imported: so it must be imported late (by the worker, not by the command line).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from prometheus_client import Counter, Gauge, Histogram
+
+_CHAMPION = Gauge("dosewell_champion_version", "Version that serves; 0 = none", ["model"], multiprocess_mode="mostrecent")
+_REFUSED = Gauge("dosewell_champion_refused", "1 while the champion in the registry is refused", ["model"], multiprocess_mode="mostrecent")
+_REACHABLE = Gauge("dosewell_registry_reachable", "1 while the registry answers", multiprocess_mode="mostrecent")
+_CHANGES = Counter("dosewell_promotion_changes", "Alias changes seen", ["model", "event"])
+_ANSWERS = Counter("dosewell_answers", "Answers of POST /score by status", ["status"])
+_WELLS = Counter("dosewell_scored_wells", "Wells scored", ["model"])
+_SECONDS = Histogram("dosewell_score_seconds", "Seconds from a complete upload to the answer", ["model"],
+                     buckets=(0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000))
+
+_seen: set[str] = set()
+
+
+def note_snapshot(versions: Mapping[str, int], refused: Iterable[str], *, reachable: bool) -> None:
+    """What serves, what is refused, and whether the registry answers."""
+    refused = set(refused)
+    _seen.update(versions, refused)
+    for name in _seen:
+        _CHAMPION.labels(name).set(versions.get(name, 0))
+        _REFUSED.labels(name).set(name in refused)
+    _REACHABLE.set(reachable)
+
+
+def note_change(model: str, event: str) -> None:
+    """A promotion, refusal or withdrawal."""
+    _CHANGES.labels(model, event).inc()
+
+
+def note_answer(status: int) -> None:
+    """An answer of POST /score."""
+    _ANSWERS.labels(str(status)).inc()
+
+
+def note_score(model: str, *, wells: int, seconds: float) -> None:
+    """A scored upload."""
+    _WELLS.labels(model).inc(wells)
+    _SECONDS.labels(model).observe(seconds)

@@ -1,0 +1,147 @@
+"""What the service answers, as pydantic schemas: they write the OpenAPI document and check the forms that come in.
+
+The records of wells and curves are made from the contracts in models/tables.py, so that every column is described once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from models.tables import CURVES, WELL_SCORES, Column, Contract
+
+_TYPES: dict[str, Any] = {"str": str, "float": float | None, "int": int, "bool": bool, "list": list[str]}
+
+
+def _field(column: Column) -> tuple[Any, Any]:
+    described = f"{column.meaning} [{column.unit}]" if column.unit else column.meaning
+    kind = _TYPES[column.kind] if column.required else _TYPES[column.kind] | None
+    return kind, Field(description=described) if column.required else Field(default=None, description=described)
+
+
+def _record(contract: Contract, name: str, **more: tuple[Any, Any]) -> type[BaseModel]:
+    """A schema with the contract's columns; further columns of the upload come back as they are."""
+    fields = {column.name: _field(column) for column in contract.columns}
+    model: type[BaseModel] = create_model(name, __config__=ConfigDict(extra="allow", protected_namespaces=()), __doc__=f"One {contract.row}.",
+                                          **{**more, **fields})  # type: ignore[call-overload]  # names come from the contract
+    return model
+
+
+WellRecord = _record(WELL_SCORES, "WellRecord")
+CurveRecord = _record(CURVES, "CurveRecord", treatment=(str, Field(description="name as in the layout")))
+
+
+class FindingRecord(BaseModel):
+    """One thing that is wrong (error) or worth knowing (warning) about the upload."""
+
+    rule: str = Field(description="short name of the rule, stable between releases")
+    severity: str = Field(description="error or warning")
+    message: str = Field(description="what was expected, what was found, and the way out")
+    plate: str = ""
+    well: str = ""
+    column: str = ""
+    value: str = ""
+
+
+class Lineage(BaseModel):
+    """Which model answered, and where it comes from."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    model: str
+    version: str
+    run_id: str = Field(description="MLflow run that registered it")
+    git_commit: str
+    git_dirty: str = Field(description="whether tracked files differed from the commit: true, false, or empty when unknown")
+    data_md5: str = Field(description="hash of the training data, as DVC computes it")
+    params_hash: str
+    bundle_sha256: str
+    service_version: str
+
+
+class ScoreAnswer(BaseModel):
+    """The answer of POST /score. Numbers that do not exist are null."""
+
+    wells: list[WellRecord] = Field(description="one per row of the layout, in its order")  # type: ignore[valid-type]
+    curves: list[CurveRecord] = Field(description="one per treatment")  # type: ignore[valid-type]
+    quality: list[dict[str, Any]] = Field(description="assay quality, one per plate")
+    flags: list[FindingRecord] = Field(description="what a person should know before using the numbers")
+    lineage: Lineage
+
+
+class ErrorAnswer(BaseModel):
+    """Every answer from 400 on."""
+
+    error: str = Field(description="what is wrong, in a sentence")
+    findings: list[FindingRecord] = Field(description="each mistake with its place and the way out; may be empty")
+
+
+class ServingVersion(BaseModel):
+    """The version that answers for a model."""
+
+    version: int
+    since: str = Field(description="when it took over, ISO 8601, UTC")
+    run_id: str
+    git_commit: str
+    data_md5: str
+    bundle_sha256: str
+    sample: str = Field(description="cell line or patient sample that it may score")
+    system: str
+    output: str
+    planes: list[str] = Field(description="channel:projection of each network channel")
+    size: int = Field(description="pixels that images are averaged to")
+    acquisition: dict[str, Any]
+    metrics: dict[str, float | None]
+    gates: str
+
+
+class RefusedVersion(BaseModel):
+    """A champion that does not serve."""
+
+    version: int
+    reason: str
+
+
+class ModelRecord(BaseModel):
+    """A registered model."""
+
+    name: str
+    aliases: dict[str, int]
+    serving: ServingVersion | None = Field(description="null: no version answers")
+    refused: RefusedVersion | None = Field(description="the version that holds the alias champion but must not serve")
+
+
+class RegistryRecord(BaseModel):
+    """Whether the registry answers. If not, what is loaded goes on serving."""
+
+    reachable: bool
+    unreachable_since: str
+    error: str
+    looked_at: str
+
+
+class ModelsAnswer(BaseModel):
+    """The answer of GET /models."""
+
+    models: list[ModelRecord]
+    registry: RegistryRecord
+    service_version: str
+
+
+class ChangeRecord(BaseModel):
+    """One change of a champion, as seen by the service."""
+
+    at: str
+    model: str
+    event: str = Field(description="serving, refused or withdrawn")
+    version_from: int | None
+    version_to: int | None
+    reason: str
+    bundle_sha256: str
+
+
+class PromotionsAnswer(BaseModel):
+    """The answer of GET /promotions, oldest first."""
+
+    promotions: list[ChangeRecord]

@@ -1,0 +1,46 @@
+"""The BentoML service: one worker that mounts the app, follows the registry, and stops cleanly.
+
+Run it by `python -m serving.cli serve`, which sets what must be set before BentoML is imported.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+
+os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
+
+import bentoml
+
+from serving.app import clear_uploads, create_app
+from serving.settings import Settings
+
+settings = Settings.from_environment()
+app = create_app(settings)
+logging.getLogger("dosewell").setLevel(logging.INFO)
+
+
+@bentoml.service(name="dosewell", workers=1, traffic={"timeout": 24 * 3600}, metrics={"enabled": True})
+@bentoml.asgi_app(app, path="/")
+class Dosewell:
+    """Scores plates with the champions of the registry; the HTTP interface is in serving/app.py."""
+
+    def __init__(self) -> None:
+        from models.registry import Registry, default_tracking_uri  # here: the parent process need not import MLflow and torch
+        from serving.promotion import Promoter, PromotionLog
+
+        clear_uploads(settings)
+        uri = settings.tracking_uri or default_tracking_uri()
+        self.promoter = Promoter(lambda: Registry(uri, settings.state / "cache"), PromotionLog(settings.state / "promotions.jsonl"),
+                                 retry_seconds=settings.retry_seconds, grace_seconds=settings.grace_seconds, device=settings.device)
+        self.promoter.start(poll_seconds=settings.poll_seconds)
+        app.state.promoter = self.promoter
+
+    @bentoml.on_shutdown
+    def stop(self) -> None:
+        """Stop following the registry."""
+        self.promoter.stop()
+
+    def __is_ready__(self) -> bool:
+        """GET /readyz: the registry was looked at once, and its champions are loaded."""
+        return self.promoter.ready

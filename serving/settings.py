@@ -1,0 +1,59 @@
+"""What the service is told by its environment. It never reads params.yaml."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.errors import DosewellError
+
+MEBIBYTE = 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """tracking_uri: the registry ("" = MLFLOW_TRACKING_URI or SQLite in the working folder). state: folder of the bundle cache,
+    the promotion log and uploads in progress. poll_seconds between looks at the aliases; retry_seconds before a refused version
+    is tried again; grace_seconds for which a model whose alias was taken away still serves, because moving an alias by hand may
+    take it away first. max_upload_bytes of a whole request; max_layout_bytes of a layout, a screen or options; scoring_threads =
+    requests scored at a time; device: auto | cpu | cuda | mps.
+    """
+
+    tracking_uri: str = ""
+    state: Path = Path("var/service")
+    poll_seconds: float = 1.0
+    retry_seconds: float = 30.0
+    grace_seconds: float = 15.0
+    max_upload_bytes: int = 4096 * MEBIBYTE
+    max_layout_bytes: int = 32 * MEBIBYTE
+    scoring_threads: int = 2
+    device: str = "auto"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
+        """MLFLOW_TRACKING_URI and DOSEWELL_STATE, _POLL_SECONDS, _RETRY_SECONDS, _GRACE_SECONDS, _MAX_UPLOAD_MB,
+        _SCORING_THREADS, _DEVICE.
+        """
+        defaults = cls()
+        return cls(
+            tracking_uri=environment.get("MLFLOW_TRACKING_URI", ""),
+            state=Path(environment.get("DOSEWELL_STATE", defaults.state)).absolute(),
+            poll_seconds=_number(environment, "DOSEWELL_POLL_SECONDS", defaults.poll_seconds),
+            retry_seconds=_number(environment, "DOSEWELL_RETRY_SECONDS", defaults.retry_seconds),
+            grace_seconds=_number(environment, "DOSEWELL_GRACE_SECONDS", defaults.grace_seconds),
+            max_upload_bytes=int(_number(environment, "DOSEWELL_MAX_UPLOAD_MB", defaults.max_upload_bytes / MEBIBYTE) * MEBIBYTE),
+            scoring_threads=int(_number(environment, "DOSEWELL_SCORING_THREADS", defaults.scoring_threads)),
+            device=environment.get("DOSEWELL_DEVICE", defaults.device))
+
+
+def _number(environment: Mapping[str, str], name: str, default: float) -> float:
+    text = environment.get(name, "")
+    try:
+        number = float(text) if text else default
+    except ValueError:
+        number = -1.0
+    if not 0 < number < float("inf"):
+        raise DosewellError(f"environment variable {name} must be a number above 0, got {text!r}")
+    return number
