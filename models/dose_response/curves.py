@@ -147,8 +147,9 @@ def _last_crossing(shape: Shape, level: Array, p: Array, sign: Array) -> Array:
 
 def curve_parameters(curves: pd.DataFrame) -> tuple[Array, Array]:
     """The rows of a Curves table as parameters (6, N) and mirror signs (N,); NaN where nothing was fitted."""
-    falling = (curves["direction"] == "falling").to_numpy()
     bottom, top = (curves[name].to_numpy(dtype=float) for name in ("bottom", "top"))
+    # bottom > top: an unbounded 5PL of mode itrex whose plateaus changed places; its formula is read as written
+    falling = (curves["direction"] == "falling").to_numpy() != (bottom > top)
     with np.errstate(divide="ignore", invalid="ignore"):
         p = np.stack([np.where(falling, top, bottom), np.where(falling, bottom, top),
                       curves["log10_midpoint"].to_numpy(dtype=float), np.log(curves["slope"].to_numpy(dtype=float)),

@@ -15,15 +15,18 @@ from models.dose_response.curves import (
     LOG_ASYMMETRY,
     LOG_SLOPE,
     MIDPOINT,
+    MODELS,
     RIGHT,
     Array,
     evaluate,
     log10_dose_at,
     log10_dose_at_half,
+    mirror_signs,
 )
 from models.dose_response.engine import BatchFit, fit_batch
 from models.dose_response.flat_test import flat_p
 from models.dose_response.intervals import Limits, allowed_rise, profile_limits, wald_limits
+from models.dose_response.itrex import fit_batch_itrex
 from models.dose_response.options import FitOptions, Model
 
 Bools = npt.NDArray[np.bool_]
@@ -56,8 +59,12 @@ def empty_columns(summary: Summary, *, scale: str, options: FitOptions) -> Colum
 
 def choose_models(batch: Batch, *, scale: str, options: FitOptions) -> Iterator[tuple[Batch, BatchFit]]:
     """The batch with its fit; for model "auto" a part per model, by lowest AICc (fewest parameters on a tie)."""
-    if options.model != "auto":
-        yield batch, fit_batch(batch, model=options.model, scale=scale, options=options)
+    if options.mode == "itrex":
+        yield from fit_batch_itrex(batch, scale=scale)
+        return
+    if options.mode == "fimm" or options.model != "auto":
+        model = "4pl" if options.mode == "fimm" else options.model
+        yield batch, fit_batch(batch, model=model, scale=scale, options=options)
         return
     names = AUTO_RAW if scale == "raw" and isinstance(options.bounds, str) else AUTO
     fits = [fit_batch(batch, model=name, scale=scale, options=options) for name in names]
@@ -92,12 +99,12 @@ def aicc(batch: Batch, rss: Array, free: npt.NDArray[np.intp]) -> Array:
 
 def has_interval(model: str, options: FitOptions) -> bool:
     """Whether limits are computed: asked for, and the model's EC50 is tied to its midpoint."""
-    return options.interval != "none" and model != "brain_cousens"
+    return options.interval != "none" and options.mode != "itrex" and model != "brain_cousens"
 
 
 def describe(batch: Batch, fit: BatchFit, *, scale: str, options: FitOptions) -> Columns:
     """All columns of the batch's rows that depend on the fit."""
-    columns = _parameter_columns(batch, fit)
+    columns = _parameter_columns(batch, fit, scale)
     columns |= _quality_columns(batch, fit)
     failed = ~np.isfinite(fit.rss)
     flat = ~failed & ~(columns["p_flat"] <= options.flat_level)
@@ -107,10 +114,12 @@ def describe(batch: Batch, fit: BatchFit, *, scale: str, options: FitOptions) ->
     return columns
 
 
-def _parameter_columns(batch: Batch, fit: BatchFit) -> Columns:
+def _parameter_columns(batch: Batch, fit: BatchFit, scale: str) -> Columns:
     p, size = fit.p, len(batch.rows)
+    swapped = fit.problem.sign != mirror_signs(MODELS[fit.model], rising=fit.rising, scale=scale)    # see curves.py
     exact = batch.total == 0.0                       # no scatter at all: the curve is its constant
-    bottom, top = np.minimum(p[LEFT], p[RIGHT]), np.maximum(p[LEFT], p[RIGHT])
+    low, high = np.minimum(p[LEFT], p[RIGHT]), np.maximum(p[LEFT], p[RIGHT])
+    bottom, top = np.where(swapped, high, low), np.where(swapped, low, high)
     level = batch.mean()
     return {
         "model": np.full(size, fit.model, dtype=object),

@@ -32,6 +32,8 @@ def fit_curves(table: pd.DataFrame, *, by: str | Sequence[str], dose: str = "dos
     """
     keys = [by] if isinstance(by, str) else list(by)
     check_scale(scale)
+    if scale == "raw" and options.mode != "clean":
+        raise InputError(f"mode {options.mode} needs a scale with 0 and 100 %, not raw")
     require_columns(table, [*keys, dose, response], what="curves cannot be fitted")
     grouped = table.groupby(keys, sort=False, dropna=False)
     group = np.asarray(grouped.ngroup(), dtype=np.intp)
@@ -55,7 +57,7 @@ def fit_points(group: npt.NDArray[np.intp], dose: Array, response: Array, *, cou
     points = usable_points(group, dose, response)
     summary = summarise(group, points, count)
     columns = empty_columns(summary, scale=scale, options=options)
-    for batch in batches(points, summary, pooled=options.loss == "squares"):
+    for batch in batches(points, summary, pooled=options.loss == "squares" and options.mode != "itrex"):
         for part, fitted in choose_models(batch, scale=scale, options=options):
             for name, values in describe(part, fitted, scale=scale, options=options).items():
                 columns[name][part.rows] = values
@@ -82,7 +84,7 @@ def fit_arrays(doses: npt.ArrayLike, responses: npt.ArrayLike, *, scale: str = "
                options: FitOptions = DEFAULT_OPTIONS) -> FittedArrays:
     """The hot path: bare parameters of many curves, without tests, intervals and statuses.
 
-    doses (D,) or (N, D), responses (N, D), NaN = missing. One model (not "auto"), mode clean or fimm.
+    doses (D,) or (N, D), responses (N, D), NaN = missing. One model (not "auto"), mode clean.
     Raises InputError when the shapes do not fit or the options need a table.
     """
     check_scale(scale)
@@ -90,8 +92,8 @@ def fit_arrays(doses: npt.ArrayLike, responses: npt.ArrayLike, *, scale: str = "
     x = np.asarray(doses, dtype=float)
     if x.shape not in (y.shape, y.shape[1:]):
         raise InputError(f"doses must have shape {y.shape} or {y.shape[1:]} like the responses, got {x.shape}")
-    if options.model == "auto" or options.mode == "itrex":
-        raise InputError("fit_arrays takes one model in mode clean or fimm; use fit_curves for auto and itrex")
+    if options.model == "auto" or options.mode != "clean":
+        raise InputError("fit_arrays takes one model in mode clean; use fit_curves for auto, fimm and itrex")
     group = np.repeat(np.arange(len(y)), y.shape[1])
     points = usable_points(group, np.broadcast_to(x, y.shape).ravel(), y.ravel())
     summary = summarise(group, points, len(y))

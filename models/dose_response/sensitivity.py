@@ -30,7 +30,7 @@ def score_curves(curves: pd.DataFrame, *, kinds: Sequence[str] = KINDS, mode: Mo
     auc     mean viability over the tested log10 doses: 1 = no effect, 0 = all dead; not clipped
     dss1-3  Yadav et al. 2014. "clean": area of the curve above 10 % inhibition; "fimm": the original function's rules
             (bottom taken as 0, top at most 100, 0 when the midpoint reaches the top dose)
-    dss_asym  iTReX: 50 Int max(0, y - A) dx / ((100 - A)(x2 - x0)), A = 0.1 max(100, min(110, highest inhibition)); a
+    dss_asym  iTReX: 50 Int max(0, y - A) dx / ((100 - A)(x2 - x0)), A = 0.1 max(100, min(110, upper plateau)); a
             falling curve counts as its value at the top dose
     Raises InputError for an unknown kind or mode or scale raw (which has no 0 and 100 %), TableError for missing columns.
     """
@@ -209,8 +209,7 @@ def _held_if_falling(area: _Area) -> Array:
 
 
 def _dss_asym(area: _Area, mode: Mode) -> Array:
-    highest = np.maximum(area.values(area.low[None])[0], area.values(area.high[None])[0])
-    floor = 0.1 * np.maximum(100.0, np.minimum(110.0, highest))
+    floor = 0.1 * np.clip(np.maximum(area.p[LEFT], area.p[RIGHT]), 100.0, 110.0)
     held = area.take(np.arange(len(area.sign)))
     held.p = _held_if_falling(area)
     if mode == "itrex":

@@ -1,0 +1,60 @@
+"""Scores against the published code: FIMM's R function, iTReX on real plates, the paper's expected drugs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from models.dose_response import FitOptions, fit_curves, normalise_to_controls, score_curves
+
+EXPECTED_HITS = ["Trametinib", "Cobimetinib", "Dabrafenib", "Selumetinib", "Vemurafenib"]    # seeds/004, Table II
+
+
+@pytest.fixture
+def bt40(reference: Path) -> pd.DataFrame:
+    """Therapy wells of the three real BT-40 plates with viability and inhibition."""
+    wells = pd.read_csv(reference / "bt40.csv")
+    wells["role"] = wells["WellType"].map({"neg": "negative", "pos": "positive", "therapy": "treated"}).fillna("other")
+    wells = normalise_to_controls(wells, value="Readout", by=["Plate"])
+    return wells[wells["role"] == "treated"].assign(inhibition=lambda table: 100 * (1 - table["viability"]))
+
+
+def test_dss_mode_fimm_equals_the_original_function(reference: Path) -> None:
+    cases = pd.read_csv(reference / "dss_formula_cases.csv")
+    curves = pd.DataFrame({
+        "model": "4pl", "scale": "percent_inhibition", "direction": "rising", "bottom": 0.0, "top": cases["max"],
+        "log10_midpoint": np.log10(cases["ic50"]), "slope": cases["slope"], "asymmetry": 1.0, "hormesis": 0.0,
+        "dose_min": cases["min"], "dose_max": cases["max_c"]})
+    scored = score_curves(curves, kinds=("dss1", "dss2", "dss3"), mode="fimm")
+    for kind in ("dss1", "dss2", "dss3"):
+        np.testing.assert_allclose(scored[kind], cases[kind.upper()], atol=1e-4)
+
+
+def test_mode_itrex_reproduces_bt40(bt40: pd.DataFrame, reference: Path) -> None:
+    curves = fit_curves(bt40, by="Treatment", dose="Concentration", response="inhibition", options=FitOptions(mode="itrex"))
+    scored = score_curves(curves, kinds=["dss_asym"], mode="itrex").set_index("Treatment")["dss_asym"]
+    expected = pd.read_csv(reference / "bt40_expected.csv").set_index("Drug.Name")["DSS_asym"]
+    assert ((scored - expected[scored.index]).abs() <= 0.1).mean() >= 0.9
+
+
+def test_mode_itrex_is_the_same_on_both_scales(bt40: pd.DataFrame) -> None:
+    options = FitOptions(mode="itrex")
+    part = bt40[bt40["Treatment"].isin(sorted(bt40["Treatment"].unique())[:12])]
+    percent = fit_curves(part, by="Treatment", dose="Concentration", response="inhibition", options=options)
+    fraction = fit_curves(part, by="Treatment", dose="Concentration", response="viability", scale="fraction_viability",
+                          options=options)
+    scores = [score_curves(curves, mode="itrex")["dss_asym"] for curves in (percent, fraction)]
+    assert np.median(np.abs(scores[0] - scores[1])) < 1e-3
+
+
+def test_mode_clean_calls_the_expected_hits_and_censors_afatinib(bt40: pd.DataFrame) -> None:
+    curves = score_curves(fit_curves(bt40, by="Treatment", dose="Concentration", response="inhibition"))
+    curves = curves.set_index("Treatment")
+    assert (curves.loc[EXPECTED_HITS, "dss_asym"] >= 10).all()
+    afatinib = curves.loc["Afatinib"]
+    assert (afatinib["ic50_relation"], afatinib["ic50"]) == (">", 1000.0)
+    weak = curves["dss_asym"].where(curves["top"] < 50).dropna()
+    assert (curves.loc[weak.index, "ic50_relation"] == ">").all()
