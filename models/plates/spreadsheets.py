@@ -133,7 +133,7 @@ def _xlsx_rows(data: bytes, name: str) -> tuple[Rows, list[str]]:
         merged = _merged_ranges(data, str(vars(sheet)["_worksheet_path"]))
     except TableError:
         raise
-    except Exception as error:  # noqa: BLE001 - openpyxl raises whatever broken XML makes of it: not readable
+    except Exception as error:  # openpyxl raises whatever broken XML makes of it: not readable
         raise _refusal("table_unreadable", name,
                        f"is not a readable XLSX ({type(error).__name__}: {error}); save it again") from None
     _fill_merged(rows, merged)

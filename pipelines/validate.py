@@ -1,0 +1,95 @@
+"""Stage `validate`: is each screen fit to use? One process over all screens, a verdict and a page for each.
+
+A refused screen does not fail this stage: it fails its own first cell, `prepare`, so that the other screens go on.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from models.errors import Finding, InputError
+from models.plates.layout import parse_layout, read_table
+from pipelines.command import run_command
+from pipelines.params import Params
+from pipelines.screens import read_screen
+from validation.data_docs import write_index
+from validation.evidence import Evidence
+from validation.pages import screen_page
+from validation.rules import Thresholds, take_inventory
+from validation.suites import validate_screen
+from validation.verdicts import Verdict, refused, write_verdict
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A screen's verdict, what it rests on (None if the screen could not be read), and its page of Data Docs."""
+
+    verdict: Verdict
+    evidence: Evidence | None = None
+    docs: str = ""
+
+
+def gather(folder: Path, thresholds: Thresholds) -> Evidence:
+    """Read screen.yaml, layout.csv and every image of a screen's folder.
+
+    Raises InputError (its kinds: ScreenError, TableError) if there is no such folder, screen or layout.
+    """
+    if not folder.is_dir():
+        raise InputError(f"screen '{folder.name}' is not there", [Finding(
+            rule="screen_missing", severity="error", value=folder.name,
+            message=f"there is no folder data/{folder.name}; get it with `dvc pull`, make it with `python -m pipelines.add_screen "
+                    f"SOURCE --name {folder.name}` (examples: `python -m pipelines.make_example`), or take it out of params.yaml")])
+    screen = read_screen(folder)
+    parsed = parse_layout(read_table(folder / "layout.csv"), plate_format=screen.plate_format)
+    return Evidence(parsed=parsed, screen=screen, thresholds=thresholds, inventory=take_inventory((folder / "images").glob("*.zip")))
+
+
+def judge_folder(folder: Path, thresholds: Thresholds) -> Judged:
+    """The verdict on a screen's folder; what cannot be read is a refusal. Raises ScreenError only if the rules themselves broke."""
+    try:
+        evidence = gather(folder, thresholds)
+    except InputError as error:
+        return Judged(refused(folder.name, error.findings, message=error.summary))
+    verdict, docs = validate_screen(evidence)
+    return Judged(verdict, evidence, docs)
+
+
+def run(names: Iterable[str], *, data: Path, thresholds: Thresholds, out: Path, docs: Path) -> list[Verdict]:
+    """Judge the screens of these names; writes <out>/<screen>.json and .html, <docs>/<screen>.html and <docs>/index.html."""
+    for folder in (out, docs):
+        folder.mkdir(parents=True, exist_ok=True)
+    verdicts = []
+    for name in tqdm(list(names), desc="validate", unit="screen"):
+        judged = judge_folder(data / name, thresholds)
+        page = screen_page(judged.verdict, judged.evidence)
+        write_verdict(judged.verdict, out / f"{name}.json")
+        (out / f"{name}.html").write_text(page, encoding="utf-8")
+        (docs / f"{name}.html").write_text(judged.docs or page, encoding="utf-8")
+        verdicts.append(judged.verdict)
+    write_index(verdicts, docs / "index.html", reports=f"../{out.name}")
+    return verdicts
+
+
+def main() -> None:
+    """Command line of the stage."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--params", default="params.yaml")
+    parser.add_argument("--data", type=Path, required=True, help="folder of all screens")
+    parser.add_argument("--out", type=Path, required=True, help="folder of verdicts and pages")
+    parser.add_argument("--docs", type=Path, required=True, help="folder of the Data Docs")
+    arguments = parser.parse_args()
+    params = Params.read(arguments.params)
+    for verdict in run(params.screens, data=arguments.data, thresholds=params.validate, out=arguments.out, docs=arguments.docs):
+        print(f"{verdict.screen}: {'accepted' if verdict.accepted else 'REFUSED'}, {len(verdict.errors)} error(s), "
+              f"{len(verdict.warnings)} warning(s); see {arguments.out / verdict.screen}.html")
+        for finding in verdict.errors[:10]:
+            print(f"  {finding}")
+
+
+if __name__ == "__main__":
+    run_command(main)

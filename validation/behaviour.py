@@ -1,0 +1,108 @@
+"""How wells behave, before any model: by the read-out where there is one, else by simple properties of their images.
+
+The functions here are numbers in, numbers out; `behaviour_rules` turns them into findings.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from models.plates.wells import PLATE_FORMATS
+from validation.inventory import Inventory
+
+FEATURES = ("mean", "sd", "texture")
+MIN_SHARE = 0.8     # of a plate's wells with cells that must have a signal
+TURNS = {           # how a layout can lie wrong on its plate -> (row, column) from (row, column, last row, last column)
+    "rotated by 180 degrees": lambda row, column, rows, columns: (rows - row, columns - column),
+    "mirrored left to right": lambda row, column, rows, columns: (row, columns - column),
+    "mirrored top to bottom": lambda row, column, rows, columns: (rows - row, column),
+    "shifted by one row downwards": lambda row, column, rows, columns: (row + 1, column),
+    "shifted by one row upwards": lambda row, column, rows, columns: (row - 1, column),
+    "shifted by one column to the right": lambda row, column, rows, columns: (row, column + 1),
+    "shifted by one column to the left": lambda row, column, rows, columns: (row, column - 1),
+}
+
+
+def plate_signals(wells: pd.DataFrame, inventory: Inventory | None) -> tuple[pd.DataFrame, str]:
+    """Signals of one plate's wells (index well; columns signals, each scaled by the plate's median and MAD), and their source.
+
+    wells: layout rows of one plate. Empty if fewer than MIN_SHARE of the wells with cells have one. Source: "read-out" or "images".
+    """
+    plate, filled = wells["plate"].iloc[0], wells[wells["role"] != "empty"]
+    if "readout" in wells.columns and filled["readout"].notna().mean() >= MIN_SHARE:
+        return _scaled(filled.set_index("well")[["readout"]].dropna()), "read-out"
+    if inventory is None:
+        return pd.DataFrame(), ""
+    images = inventory.readable
+    images = images[(images["plate"] == plate) & images["well"].isin(filled["well"])]
+    if images["well"].nunique() < MIN_SHARE * max(1, len(filled)):
+        return pd.DataFrame(), ""
+    table = images.groupby(["well", "channel"])[list(FEATURES)].mean().apply(np.log1p).unstack("channel")
+    table.columns = [f"{feature} {channel}" for feature, channel in table.columns]
+    return _scaled(table.dropna()), "images"
+
+
+def _scaled(table: pd.DataFrame) -> pd.DataFrame:
+    """(x - median) / (1.4826 MAD), falling back on the standard deviation; constant columns go."""
+    centred = table - table.median()
+    spread = (centred.abs().median() * 1.4826)
+    spread = spread.where(spread > 0, table.std(ddof=0))
+    return (centred / spread).loc[:, spread > 0].clip(-20, 20)
+
+
+def effect(signals: pd.DataFrame, negative: list[str], positive: list[str]) -> pd.Series:
+    """Projection on the way from negative (0) to positive (1) control medians; NaN without both kinds."""
+    start, end = signals.loc[negative].median(), signals.loc[positive].median()
+    way = end - start
+    length = float((way**2).sum())
+    return ((signals - start) @ way) / length if length > 0 else pd.Series(np.nan, index=signals.index)
+
+
+def separation(signals: pd.DataFrame, negative: list[str], positive: list[str]) -> float:
+    """Balanced share of control wells that stand nearer to their own kind's median when left out themselves; 0-1, NaN if < 3."""
+    if min(len(negative), len(positive)) < 3:
+        return float("nan")
+    values = {kind: signals.loc[names].to_numpy() for kind, names in (("negative", negative), ("positive", positive))}
+    shares = []
+    for own, other in (("negative", "positive"), ("positive", "negative")):
+        centre = np.median(values[other], axis=0)
+        nearer = [np.linalg.norm(row - np.median(np.delete(values[own], place, axis=0), axis=0)) < np.linalg.norm(row - centre)
+                  for place, row in enumerate(values[own])]
+        shares.append(float(np.mean(nearer)))
+    return float(np.mean(shares))
+
+
+def coherence(signals: pd.DataFrame, groups: pd.Series) -> float:
+    """Adjusted r2 of the signals (mean over them) explained by the groups of replicate wells; NaN with < 8 spare wells."""
+    codes, names = pd.factorize(groups.loc[signals.index])
+    wells, spare = len(codes), len(codes) - len(names)
+    if spare < 8 or len(names) < 2:
+        return float("nan")
+    values = signals.to_numpy()
+    means = np.stack([values[codes == code].mean(axis=0) for code in range(len(names))])
+    within = ((values - means[codes]) ** 2).sum(axis=0) / spare
+    total = ((values - values.mean(axis=0)) ** 2).sum(axis=0) / (wells - 1)
+    return float(np.mean(1 - within / total))
+
+
+def turned(wells: pd.DataFrame, turn: str, plate_format: int) -> pd.DataFrame:
+    """The layout rows as they would stand if the layout lay on the plate turned like this; wells that fall off it go."""
+    rows, columns = (size - 1 for size in PLATE_FORMATS[plate_format])
+    places = [TURNS[turn](row, column, rows, columns) for row, column in zip(wells["row"], wells["column"], strict=True)]
+    names = {(row, column): name for row, column, name in zip(wells["row"], wells["column"], wells["well"], strict=True)}
+    moved = wells.assign(well=[names.get(place, "") for place in places])
+    return moved[moved["well"] != ""]
+
+
+def replicate_groups(wells: pd.DataFrame) -> pd.Series:
+    """What was given to each well, as a number: wells of one number should behave alike. Index: well."""
+    names = [name for name in ("role", "treatment", "dose", "treatment_2", "dose_2") if name in wells.columns]
+    return pd.Series(wells.groupby(names, dropna=False, sort=False).ngroup().to_numpy(), index=wells["well"])
+
+
+def rank_correlation(first: pd.Series, second: pd.Series) -> float:
+    """Spearman's rho; NaN if one of them is constant."""
+    if first.nunique() < 2 or second.nunique() < 2:
+        return float("nan")
+    return float(np.corrcoef(first.rank(), second.rank())[0, 1])

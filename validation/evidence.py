@@ -1,0 +1,96 @@
+"""What a rule looks at, and what a rule is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import pandas as pd
+
+from models.errors import Finding, InputError, Severity
+from models.plates.layout import ParsedLayout
+from models.plates.screen import Screen
+from models.plates.wells import in_format, parse_well
+from validation.inventory import Inventory
+from validation.thresholds import Thresholds
+
+Subject = Literal["layout", "controls", "doses", "readout", "images", "behaviour"]
+SUBJECTS: tuple[Subject, ...] = ("layout", "controls", "doses", "readout", "images", "behaviour")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """Everything known about a screen before a model sees it. inventory: None where only a layout is judged."""
+
+    parsed: ParsedLayout
+    screen: Screen
+    thresholds: Thresholds
+    inventory: Inventory | None = None
+
+    @property
+    def layout(self) -> pd.DataFrame:
+        """All rows of the layout, also those that were not understood."""
+        return self.parsed.layout
+
+    @cached_property
+    def wells(self) -> pd.DataFrame:
+        """Rows with a usable well name, first mention of each well, not excluded by a person; with `row`, `column` from 0."""
+        layout = self.layout
+        usable = pd.Series([_usable(well, self.screen.plate_format) for well in layout["well"]], index=layout.index, dtype=bool)
+        usable &= ~layout.duplicated(["plate", "well"])
+        if "excluded" in layout.columns:
+            usable &= ~layout["excluded"]
+        wells = layout[usable]
+        places = [parse_well(well) for well in wells["well"]]
+        return wells.assign(row=[row for row, _ in places], column=[column for _, column in places])
+
+    @cached_property
+    def blamed(self) -> frozenset[tuple[str, str, str]]:
+        """(plate, well, column) of cells that reading already called wrong; rules need not say it again."""
+        return frozenset((finding.plate, finding.well, finding.column) for finding in self.parsed.errors)
+
+    def is_blamed(self, row: pd.Series, column: str) -> bool:
+        """Whether that cell of a layout row was already called wrong."""
+        return (row["plate"], row["well"], column) in self.blamed
+
+
+def _usable(well: str, plate_format: int) -> bool:
+    try:
+        return in_format(well, plate_format)
+    except InputError:
+        return False
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One thing that must hold. `title` says it as a sentence; `check` yields a finding for each place where it does not."""
+
+    name: str
+    subject: Subject
+    title: str
+    check: Callable[[Evidence], Iterable[Finding]]
+
+    def findings(self, evidence: Evidence) -> Iterator[Finding]:
+        """The rule's findings; none where the rule is about images and none were given."""
+        if self.subject == "images" and evidence.inventory is None:
+            return iter(())
+        return iter(self.check(evidence))
+
+
+def said_while_reading(*names: str) -> Callable[[Evidence], Iterable[Finding]]:
+    """A check that repeats what reading the layout already found under these names."""
+    return lambda evidence: [finding for finding in evidence.parsed.findings if finding.rule in names]
+
+
+def of_well(row: pd.Series, *, rule: str, column: str, value: object, message: str, severity: Severity = "error") -> Finding:
+    """A finding about one cell of a layout row."""
+    return Finding(rule=rule, severity=severity, plate=str(row["plate"]), well=str(row["well"]), column=column,
+                   value=str(value), message=message)
+
+
+def some(names: Iterable[object], limit: int = 6) -> str:
+    """The first few names of a list, and how many more there are."""
+    listed = list(dict.fromkeys(map(str, names)))
+    return ", ".join(listed[:limit]) + (f" and {len(listed) - limit} more" if len(listed) > limit else "")

@@ -1,0 +1,89 @@
+"""What images a screen holds: one row per image, taken by reading every one of them once, with flat memory."""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from models.errors import Finding, ImageError
+from models.plates.images import PlateArchive
+
+DTYPES: dict[str, Any] = {
+    "plate": "str", "member": "str", "well": "str", "site": "int64", "channel": "int64", "plane": "int64",
+    "height": "int64", "width": "int64", "bits": "int64", "colour": "bool", "darkest": "int64", "brightest": "int64",
+    "at_limit": "float64", "mean": "float64", "sd": "float64", "texture": "float64", "checksum": "int64", "readable": "bool"}
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """images: row = image, columns of DTYPES: height, width in pixels; bits 8 or 16; darkest, brightest, mean, sd in grey values;
+    at_limit the share of pixels at the highest possible value; texture the mean absolute difference of neighbouring
+    pixels; checksum that of the file. findings: archives and images that could not be read. plates: archives given.
+    """
+
+    images: pd.DataFrame
+    findings: tuple[Finding, ...] = ()
+    plates: tuple[str, ...] = ()
+
+    @property
+    def readable(self) -> pd.DataFrame:
+        """The images that could be read."""
+        return self.images[self.images["readable"]]
+
+
+def take_inventory(archives: Iterable[Path]) -> Inventory:
+    """Read each image of each plate archive once and keep its properties, not its pixels. Never raises for content."""
+    rows: list[dict[str, Any]] = []
+    findings: list[Finding] = []
+    paths = sorted(archives)
+    for path in paths:
+        try:
+            with PlateArchive(path) as archive:
+                rows.extend(_images(archive, findings))
+        except ImageError as error:
+            findings += [_of_plate(finding, path.stem) for finding in error.findings]
+    images = pd.DataFrame(rows, columns=list(DTYPES)).astype(DTYPES)
+    return Inventory(images, tuple(findings), tuple(path.stem for path in paths))
+
+
+def _images(archive: PlateArchive, findings: list[Finding]) -> Iterator[dict[str, Any]]:
+    checksums = _checksums(archive.path)
+    for image in archive.members.to_dict("records"):
+        row: dict[str, Any] = {"plate": archive.plate, **{str(name): value for name, value in image.items()}}
+        row["checksum"] = checksums.get(image["member"], 0)
+        try:
+            yield row | _properties(archive.read(image["member"])) | {"readable": True}
+        except ImageError as error:
+            findings += [_of_plate(finding, archive.plate, image["well"]) for finding in error.findings]
+            yield dict.fromkeys(DTYPES, 0) | row | {"readable": False}
+
+
+def _checksums(path: Path) -> dict[str, int]:
+    """CRC-32 and size of each member, as the archive's own directory states them (and unpacking verifies)."""
+    with zipfile.ZipFile(path) as archive:
+        return {info.filename: struct.unpack("<q", struct.pack("<II", info.CRC, info.file_size & 0xFFFFFFFF))[0]
+                for info in archive.infolist()}
+
+
+def _properties(pixels: np.ndarray) -> dict[str, Any]:
+    """pixels: (H, W), (H, W, 3) or (Z, H, W)."""
+    colour = pixels.ndim == 3 and pixels.shape[-1] in (3, 4)
+    height, width = pixels.shape[:2] if colour or pixels.ndim == 2 else pixels.shape[-2:]
+    grey = pixels[..., :3].mean(axis=-1, dtype=np.float32) if colour else pixels.astype(np.float32, copy=False)
+    limit = np.iinfo(pixels.dtype).max
+    return {"height": height, "width": width, "bits": 8 * pixels.dtype.itemsize, "colour": colour,
+            "darkest": int(pixels.min()), "brightest": int(pixels.max()), "at_limit": float((pixels == limit).mean()),
+            "mean": float(grey.mean()), "sd": float(grey.std()), "texture": float(np.abs(np.diff(grey, axis=-1)).mean())}
+
+
+def _of_plate(finding: Finding, plate: str, well: str = "") -> Finding:
+    """The finding with its plate and well; the readers of single files do not know them."""
+    values = finding.record()
+    return Finding(**(values | {"plate": finding.plate or plate, "well": finding.well or well}))  # type: ignore[arg-type]

@@ -1,0 +1,91 @@
+"""Rules about the layout table itself: columns, well names, uniqueness, roles, numbers, units."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from models.errors import Finding
+from models.tables import DOSED_ROLES
+from validation.evidence import Evidence, Rule, of_well, said_while_reading, some
+
+
+def unique_wells(evidence: Evidence) -> Iterator[Finding]:
+    """Each well is named once per plate."""
+    layout = evidence.layout[evidence.layout["well"] != ""]
+    for _, group in layout[layout.duplicated(["plate", "well"], keep=False)].groupby(["plate", "well"], sort=False):
+        lines = [str(index + 2) for index in group.index]
+        yield of_well(group.iloc[-1], rule="well_unique", column="well", value=group.iloc[-1]["well"],
+                      message=f"well {group.iloc[-1]['well']} is named {len(group)} times on plate {group.iloc[-1]['plate']} "
+                              f"(lines {', '.join(lines)}); keep one line and correct or remove the others")
+
+
+def treatments_named(evidence: Evidence) -> Iterator[Finding]:
+    """Each treated or reference well names its treatment."""
+    layout = evidence.layout
+    for _, row in layout[layout["role"].isin(DOSED_ROLES) & (layout["treatment"] == "")].iterrows():
+        if not any(finding.column == "treatment" for finding in evidence.parsed.errors):
+            yield of_well(row, rule="treatment_named", column="treatment", value="",
+                          message=f"a {row['role']} well names no treatment; fill it in, or set its role to untreated or empty")
+
+
+def treatments_spelled_alike(evidence: Evidence) -> Iterator[Finding]:
+    """Two spellings of one treatment would become two curves."""
+    names = [name for name in dict.fromkeys(evidence.layout["treatment"]) if name]
+    spellings: dict[str, list[str]] = {}
+    for name in names:
+        spellings.setdefault("".join(name.casefold().split()), []).append(name)
+    for group in spellings.values():
+        if len(group) > 1:
+            yield Finding(rule="treatment_spelling", severity="warning", column="treatment", value=group[1],
+                          message=f"treatments {some(map(repr, group))} differ only in case or blanks and are "
+                                  "scored apart; spell them alike if they are one")
+
+
+def doses_by_role(evidence: Evidence) -> Iterator[Finding]:
+    """Treated and reference wells have a dose above zero; no dose is negative."""
+    missing_column = any(finding.rule == "column_missing" and finding.column == "dose" for finding in evidence.parsed.errors)
+    for _, row in evidence.layout.iterrows():
+        dosed = row["role"] in DOSED_ROLES
+        dose = row["dose"]
+        if missing_column or evidence.is_blamed(row, "dose") or dose > 0 or (dose != dose and not dosed):
+            continue
+        if dose < 0:
+            yield of_well(row, rule="dose_by_role", column="dose", value=f"{dose:g}",
+                          message=f"the dose {dose:g} is negative; give it as a number above zero (not as its logarithm)")
+        elif dosed:
+            what = "has dose 0" if dose == 0 else "has no dose"
+            yield of_well(row, rule="dose_by_role", column="dose", value="" if dose != dose else f"{dose:g}",
+                          message=f"a {row['role']} well {what}; give its dose, or set its role to negative or untreated")
+
+
+def one_unit_per_treatment(evidence: Evidence) -> Iterator[Finding]:
+    """All doses of a treatment have one unit (molar units are converted, so they agree)."""
+    dosed = evidence.layout[(evidence.layout["dose_unit"] != "") & (evidence.layout["treatment"] != "")]
+    for treatment, group in dosed.groupby("treatment", sort=False):
+        counts = group["dose_unit"].value_counts()
+        if len(counts) > 1:
+            usual = counts.index[0]
+            for _, row in group[group["dose_unit"] != usual].iterrows():
+                yield of_well(row, rule="one_unit", column="dose_unit", value=row["dose_unit"], message=(
+                    f"treatment {treatment} is given in {row['dose_unit']} here and in {usual} elsewhere, "
+                    "which cannot be converted; use one unit for it"))
+
+
+RULES = (
+    Rule("table_repaired", "layout", "The layout file needed no repair", said_while_reading("table_repaired")),
+    Rule("columns", "layout", "The layout has each column that is needed, once",
+         said_while_reading("column_missing", "column_repeated", "column_unused", "plate_default")),
+    Rule("well_name", "layout", "Each row names a well and a plate",
+         said_while_reading("well_name", "well_renamed", "plate_name")),
+    Rule("well_format", "layout", "Each well lies inside the plate format", said_while_reading("well_format")),
+    Rule("well_unique", "layout", "Each well is named once per plate", unique_wells),
+    Rule("role", "layout", "Each well has a known role", said_while_reading("role_unknown", "role_default")),
+    Rule("treatment_named", "layout", "Treated and reference wells name their treatment", treatments_named),
+    Rule("treatment_spelling", "layout", "Each treatment has one spelling", treatments_spelled_alike),
+    Rule("number", "layout", "Doses, replicates and read-outs are numbers",
+         said_while_reading("number", "flag", "replicate", "decimal_comma", "readout_overflow")),
+    Rule("dose_by_role", "layout", "Treated and reference wells have a dose above zero", doses_by_role),
+    Rule("dose_of_control", "layout", "Negative, untreated and empty wells have no dose", said_while_reading("dose_of_control")),
+    Rule("unit", "layout", "Each dose has a known unit", said_while_reading("unit_unknown", "unit_missing", "unit_default")),
+    Rule("one_unit", "layout", "Each treatment has one dose unit", one_unit_per_treatment),
+)
