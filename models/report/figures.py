@@ -1,0 +1,216 @@
+"""Figures of treatments: a small dose-response panel each, and the waterfall of scores."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from markupsafe import Markup
+
+from models.report.inputs import doubtful_flags, flag_list, number, raw_measure, response, text
+from models.report.svg import Frame, drawing, join, label, line, nice_ticks, polyline, short, tag
+from models.report.verdicts import KIND_WORDS, Kind
+from models.report.words import NO_VALUE, dose_text, dose_unit, fixed, flag_words, plain
+
+CurveValues = Callable[[pd.DataFrame, npt.NDArray[np.float64]], npt.NDArray[np.float64]]
+
+WIDTH, HEIGHT, STEPS = 280.0, 186.0, 80
+MARGIN = 0.18  # decades left and right of the tested doses
+
+
+def curve_panel(curve: pd.DataFrame, wells: pd.DataFrame, *, name: str, half: str, values: CurveValues) -> Markup:
+    """The panel of one curve (a table of one row) and its wells; `half` is the dose column drawn, ic50 or ec50."""
+    row = curve.iloc[0]
+    scale = text(row, "scale")
+    doses, responses = wells["dose"].to_numpy(dtype=float), response(wells, scale).to_numpy(dtype=float)
+    low, high = _dose_range(row, doses)
+    if math.isnan(low):
+        return drawing(WIDTH, 40.0, label(WIDTH / 2, 24, "no dosed well to draw", anchor="middle"), label=f"{name}: nothing to draw")
+    grid = np.logspace(low + MARGIN, high - MARGIN, STEPS)  # no curve is drawn where nothing was tested
+    fitted = _shown(values(curve, grid)[0], scale) if text(row, "status") not in NO_VALUE else np.full(STEPS, np.nan)
+    frame = _frame(low, high, np.concatenate([responses, fitted]), scale)
+    return drawing(
+        WIDTH, HEIGHT, _axes(frame, scale=scale, unit=text(row, "dose_unit"), measure=raw_measure(wells)[1]),
+        _half_dose_marks(row, frame, half=half, scale=scale), _fitted_line(frame, grid, fitted, status=text(row, "status")),
+        _points(frame, wells, responses, scale), _nothing(frame, responses),
+        label=_panel_words(name, fitted, scale), class_="curve")
+
+
+def _dose_range(row: pd.Series, doses: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """log10 of the range to draw: the doses of the curve and of all wells, excluded ones too."""
+    known = [value for value in (number(row, "dose_min"), number(row, "dose_max"), *doses) if value > 0 and math.isfinite(value)]
+    return (math.log10(min(known)) - MARGIN, math.log10(max(known)) + MARGIN) if known else (math.nan, math.nan)
+
+
+def _shown(fitted: npt.NDArray[np.float64], scale: str) -> npt.NDArray[np.float64]:
+    """Fitted values as they are drawn: viability in percent, or the raw read-out."""
+    if scale == "percent_inhibition":
+        return 100.0 - fitted
+    return 100.0 * fitted if scale == "fraction_viability" else fitted
+
+
+def _frame(low: float, high: float, values: npt.NDArray[np.float64], scale: str) -> Frame:
+    finite = values[np.isfinite(values)]
+    lowest, highest = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
+    if scale == "raw":
+        room = 0.08 * (highest - lowest) or 0.1 * abs(highest) or 1.0
+        limits = min(0.0, lowest) if lowest < 0.5 * highest else lowest - room, highest + room
+    else:
+        limits = max(min(lowest - 4, -8.0), -60.0), min(max(highest + 4, 118.0), 200.0)
+    return Frame(x_low=low, x_high=high, y_low=limits[0], y_high=limits[1], left=34, right=WIDTH - 8, top=18, bottom=HEIGHT - 28)
+
+
+def _axes(frame: Frame, *, scale: str, unit: str, measure: str) -> Markup:
+    ticks = [0.0, 50.0, 100.0] if scale != "raw" else nice_ticks(frame.y_low, frame.y_high)
+    parts = [tag("rect", x=frame.left, y=frame.top, width=frame.right - frame.left, height=frame.bottom - frame.top, class_="box")]
+    for value in ticks:
+        half = "half" if value == 50 and scale != "raw" else "grid"
+        parts += [line(frame.left, frame.y(value), frame.right, frame.y(value), class_=half),
+                  label(frame.left - 4, frame.y(value) + 3.5, plain(value), anchor="end")]
+    decades = range(math.ceil(frame.x_low), math.floor(frame.x_high) + 1)
+    named = set(decades[::max(1, math.ceil(len(decades) / 4))])
+    for decade in decades:
+        x = frame.x(decade)
+        parts.append(line(x, frame.bottom, x, frame.bottom + (4 if decade in named else 2), class_="axis"))
+        if decade in named:
+            parts.append(label(min(max(x, frame.left), WIDTH - 20), frame.bottom + 16, dose_text(10.0 ** decade, unit), anchor="middle"))
+    title = "viability, %" if scale != "raw" else measure
+    return join([*parts, label(frame.left, frame.top - 6, title, class_="t dim")])
+
+
+def _half_dose_marks(row: pd.Series, frame: Frame, *, half: str, scale: str) -> Markup:
+    """The interval as a band, the half-effect dose as a line; a censored one as an arrow out of the tested range."""
+    value, relation = number(row, half), text(row, f"{half}_relation")
+    if text(row, "status") in NO_VALUE or math.isnan(value) or value <= 0 or relation not in ("=", ">", "<"):
+        return Markup("")
+    x, y = frame.x(math.log10(value)), frame.y(50.0) if scale != "raw" else (frame.top + frame.bottom) / 2
+    shown = dose_text(value, text(row, "dose_unit"))
+    if relation == "=":
+        kind = "mid" if text(row, "status") == "ok" else "mid weak"
+        return join([_band(row, frame, half), line(x, frame.top, x, frame.bottom, class_=kind)])
+    out = 1.0 if relation == ">" else -1.0
+    start = x - out * 14
+    words = label(start - out * 4, y - 5, f"{half.upper()} {relation} {shown}", class_="t strong halo",
+                  anchor="end" if out > 0 else "start")
+    return join([_band(row, frame, half), line(x, frame.top, x, frame.bottom, class_="limit"), _arrow(start, x + out * 12, y), words])
+
+
+def _arrow(start: float, tip: float, y: float) -> Markup:
+    back = short(tip - math.copysign(6.0, tip - start))
+    head = f"M{back} {short(y - 5)}L{short(tip)} {short(y)}L{back} {short(y + 5)}"
+    return tag("path", d=f"M{short(start)} {short(y)}H{short(tip)}{head}", class_="arrow")
+
+
+def _band(row: pd.Series, frame: Frame, half: str) -> Markup:
+    """The confidence interval; a limit that is open runs to the edge of the plot."""
+    low, high = number(row, f"{half}_low"), number(row, f"{half}_high")
+    if math.isnan(low) and math.isnan(high):
+        return Markup("")
+    left = frame.x(math.log10(low)) if low > 0 else frame.left
+    right = frame.x(math.log10(high)) if high > 0 else frame.right
+    return tag("rect", x=left, y=frame.top, width=max(right - left, 1.0), height=frame.bottom - frame.top, class_="band")
+
+
+def _nothing(frame: Frame, responses: npt.NDArray[np.float64]) -> Markup:
+    if np.isfinite(responses).any():
+        return Markup("")
+    return label((frame.left + frame.right) / 2, (frame.top + frame.bottom) / 2 - 10, "no value to draw", class_="t dim", anchor="middle")
+
+
+def _fitted_line(frame: Frame, grid: npt.NDArray[np.float64], fitted: npt.NDArray[np.float64], *, status: str) -> Markup:
+    finite = np.isfinite(fitted)
+    if not finite.any():
+        return Markup("")
+    return polyline([(frame.x(math.log10(dose)), frame.y(value)) for dose, value in zip(grid[finite], fitted[finite], strict=True)],
+                    class_="fit" if status == "ok" else "fit weak")
+
+
+def _points(frame: Frame, wells: pd.DataFrame, responses: npt.NDArray[np.float64], scale: str) -> Markup:
+    """Wells: filled; hollow if excluded; a triangle if flagged but used. Values off the plot sit at its edge."""
+    parts = []
+    for (_, well), value in zip(wells.iterrows(), responses, strict=True):
+        if math.isfinite(value):
+            x, y = frame.x(math.log10(well["dose"])), frame.y(value)
+            parts.append(_point(x, y, flags=doubtful_flags(well.get("flags")), excluded=bool(well.get("excluded")),
+                                title=_point_words(well, value, scale=scale, inside=frame.holds_y(value))))
+    return join(parts)
+
+
+def _point(x: float, y: float, *, flags: list[str], excluded: bool, title: str) -> Markup:
+    if flags and not excluded:
+        return tag("path", tag("title", title), d=f"M{short(x)} {short(y - 4)}l4 7h-8z", class_="flagged")
+    return tag("circle", tag("title", title), cx=x, cy=y, r=3.0, class_="hollow" if excluded else "pt")
+
+
+def _point_words(well: pd.Series, value: float, *, scale: str, inside: bool) -> str:
+    shown = f"{fixed(value, 3)}" if scale == "raw" else f"viability {fixed(value, 0)} %"
+    parts = [f"{text(well, 'plate')} {text(well, 'well')}: {dose_text(number(well, 'dose'), text(well, 'dose_unit'))}, {shown}",
+             *map(flag_words, flag_list(well.get("flags"))), "left out of the curve" if well.get("excluded") else "",
+             "" if inside else "drawn at the edge of the plot"]
+    return "; ".join(filter(None, parts))
+
+
+def _panel_words(name: str, fitted: npt.NDArray[np.float64], scale: str) -> str:
+    finite = fitted[np.isfinite(fitted)]
+    if not len(finite):
+        return f"Dose-response of {name}: points only, no curve"
+    unit, decimals = (" %", 0) if scale != "raw" else ("", 2)
+    what = "viability" if scale != "raw" else "read-out"
+    return f"Dose-response of {name}: fitted {what} goes from {fixed(finite[0], decimals)}{unit} to {fixed(finite[-1], decimals)}{unit}"
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar of the waterfall."""
+
+    name: str
+    score: float
+    kind: Kind
+
+
+def waterfall(bars: Sequence[Bar], *, score: str, threshold: float) -> Markup:
+    """Scores, highest first, with the hit threshold; hits solid, doubtful ones hatched, a score that is missing as "?"."""
+    ordered = sorted(bars, key=lambda bar: (math.isnan(bar.score), -bar.score if not math.isnan(bar.score) else 0, bar.name))
+    step, left, top, bottom = 15.0, 40.0, 14.0, 190.0
+    width = left + max(step * len(ordered), 220.0) + 8
+    highest = max([bar.score for bar in ordered if not math.isnan(bar.score)] + [threshold * 1.5, 1.0])
+    frame = Frame(x_low=0, x_high=max(len(ordered), 1), y_low=0, y_high=highest * 1.05, left=left, right=width - 8, top=top, bottom=bottom)
+    parts: list[Markup] = []
+    for value in nice_ticks(0, frame.y_high):
+        parts += [line(left, frame.y(value), width - 8, frame.y(value), class_="grid"),
+                  label(left - 5, frame.y(value) + 3.5, plain(value), anchor="end")]
+    parts += [_bar(bar, frame, x=left + step * index + 2, width=step - 4) for index, bar in enumerate(ordered)]
+    y = frame.y(threshold)
+    parts += [line(left, y, width - 8, y, class_="limit"),
+              label(width - 10, y - 4, f"hit from {threshold:g}", class_="t strong", anchor="end")]
+    hits = sum(bar.kind == "hit" for bar in ordered)
+    return drawing(width, bottom + 112, *parts, class_="wide",
+                   label=f"Waterfall of {score} of {len(ordered)} treatments, highest first; {hits} are hits. The table has every value.")
+
+
+def _bar(bar: Bar, frame: Frame, *, x: float, width: float) -> Markup:
+    middle, known = x + width / 2, not math.isnan(bar.score)
+    title = tag("title", f"{bar.name}: {fixed(bar.score, 1) if known else 'no score'}, {KIND_WORDS[bar.kind]}")
+    y = frame.y(max(bar.score, 0.0)) if known else frame.bottom
+    body = (tag("rect", title, x=x, y=min(y, frame.bottom - 1), width=width, height=max(frame.bottom - y, 1.0), class_=f"bar {bar.kind}")
+            if known else tag("text", "?", title, x=middle, y=frame.bottom - 3, class_="t strong", text_anchor="middle"))
+    shown = bar.name if len(bar.name) <= 18 else bar.name[:17] + "…"
+    name = tag("text", shown, class_="t", text_anchor="end",
+               transform=f"translate({short(middle + 3)} {short(frame.bottom + 7)}) rotate(-60)")
+    return join([body, name])
+
+
+def dose_span(row: pd.Series) -> str:
+    """The tested doses of a curve in words: "1 nM to 10 µM, 5 doses"."""
+    low, high, unit = number(row, "dose_min"), number(row, "dose_max"), text(row, "dose_unit")
+    if math.isnan(low) or math.isnan(high):
+        return ""
+    name, factor = dose_unit(unit, low)
+    same = dose_unit(unit, high)[0] == name
+    first = plain(low * factor) if same else dose_text(low, unit)
+    doses = number(row, "n_doses")
+    return f"{first} to {dose_text(high, unit)}" + ("" if math.isnan(doses) else f", {doses:.0f} doses, {number(row, 'n'):.0f} wells")

@@ -1,0 +1,146 @@
+"""What a report is made from, and the reading of its tables that every part of the page shares."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from models.errors import Finding
+from models.tables import CURVES, DOSED_ROLES
+
+SCORE_NAMES = {"dss_asym": "DSS_asym", "dss1": "DSS1", "dss2": "DSS2", "dss3": "DSS3"}
+
+
+class ScoredTables(Protocol):
+    """A scored screen, as `models.scoring.ScoredScreen` has it; a protocol, so that reporting needs no torch."""
+
+    @property
+    def wells(self) -> pd.DataFrame:
+        """WellScores."""
+
+    @property
+    def curves(self) -> pd.DataFrame:
+        """Curves with score columns."""
+
+    @property
+    def quality(self) -> pd.DataFrame:
+        """A row per plate, columns of assay_quality."""
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What a person should know."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportTables:
+    """A scored screen read back from its files."""
+
+    wells: pd.DataFrame
+    curves: pd.DataFrame
+    quality: pd.DataFrame
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions:
+    """When a treatment is called a hit.
+
+    hit_score      score column that is judged: dss_asym, dss1, dss2 or dss3
+    hit_threshold  its least value for a hit, 0-100 (10 in the patient-by-patient profiling paper)
+    """
+
+    hit_score: str = "dss_asym"
+    hit_threshold: float = 10.0
+
+    def __post_init__(self) -> None:
+        if self.hit_score not in SCORE_NAMES:
+            raise ValueError(f"hit_score must be one of {', '.join(SCORE_NAMES)}, got {self.hit_score!r}")
+        if not 0 <= self.hit_threshold <= 100:
+            raise ValueError(f"hit_threshold must lie in 0-100, got {self.hit_threshold!r}")
+
+
+INFORMATIVE_FLAGS = frozenset({"training_well"})  # worth knowing, but no reason to distrust the well itself
+
+
+def doubtful_flags(value: Any) -> list[str]:
+    """The flags that are a reason to distrust the well."""
+    return [flag for flag in flag_list(value) if flag not in INFORMATIVE_FLAGS]
+
+
+def flag_list(value: Any) -> list[str]:
+    """The flags of a well as a list, whatever a file format made of it (list, tuple, numpy array, None, NaN, one word)."""
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return []
+    if isinstance(value, str):
+        return [value] if value else []
+    return [str(item) for item in value]
+
+
+def number(row: Any, name: str) -> float:
+    """A numeric cell of a row; NaN where the column or the value is missing."""
+    value = row.get(name)
+    return float("nan") if value is None or pd.isna(value) else float(value)
+
+
+def text(row: Any, name: str) -> str:
+    """A text cell of a row; empty where the column or the value is missing."""
+    value = row.get(name)
+    return "" if value is None or (not isinstance(value, str) and pd.isna(value)) else str(value)
+
+
+def curve_keys(curves: pd.DataFrame, wells: pd.DataFrame) -> list[str]:
+    """The columns that say which wells a curve is made of: those of Curves that are not its contract's and that wells have."""
+    known = set(CURVES.names())
+    return [name for name in curves.columns if name not in known and name in wells.columns] or ["treatment"]
+
+
+def wells_by_curve(curves: pd.DataFrame, wells: pd.DataFrame) -> list[pd.DataFrame]:
+    """The dosed wells of every curve, in the order of `curves`."""
+    keys = [name for name in curve_keys(curves, wells) if name in curves.columns]
+    dosed = wells[wells["role"].isin(DOSED_ROLES) & (pd.to_numeric(wells["dose"]) > 0)]
+    if not keys:
+        return [dosed] * len(curves)
+    groups: dict[Hashable, pd.DataFrame] = dict(iter(dosed.groupby(keys, sort=False)))
+    return [groups.get(key, dosed.iloc[:0]) for key in curves[keys].itertuples(index=False, name=None)]
+
+
+def curve_names(curves: pd.DataFrame, wells: pd.DataFrame) -> list[str]:
+    """What a person calls each curve: the treatment, and whatever else tells curves apart."""
+    keys = [name for name in curve_keys(curves, wells) if name in curves.columns]
+    others = [name for name in keys if name != "treatment"]
+    names = []
+    for _, row in curves.iterrows():
+        extra = ", ".join(f"{name.replace('_', ' ')} {text(row, name)}" for name in others)
+        names.append(" · ".join(filter(None, (text(row, "treatment"), extra))) or "unnamed")
+    return names
+
+
+def is_raw(curves: pd.DataFrame) -> bool:
+    """Whether the screen has curves of the raw read-out only, so neither viability nor IC50 nor DSS."""
+    return len(curves) > 0 and bool((curves["scale"] == "raw").all())
+
+
+def raw_measure(wells: pd.DataFrame) -> tuple[str, str]:
+    """(column, what it is called) of the model's own output: an optical density, else a probability, else a logit."""
+    for name, called in (("od", "OD"), ("probability", "probability alive"), ("logit", "logit")):
+        if name in wells.columns and wells[name].notna().any():
+            return name, called
+    return "od", "OD"
+
+
+def response(wells: pd.DataFrame, scale: str) -> pd.Series:
+    """The responses to draw: viability in percent, or the raw read-out where curves are raw."""
+    if scale == "raw":
+        name = raw_measure(wells)[0]
+        return wells[name].astype(float) if name in wells.columns else pd.Series(np.nan, index=wells.index)
+    return 100.0 * wells["viability"].astype(float)
+
+
+def score_column(curves: pd.DataFrame, preferred: str) -> str:
+    """The preferred score column, or the first other one that holds a value."""
+    names = [preferred, *(name for name in SCORE_NAMES if name != preferred)]
+    return next((name for name in names if name in curves.columns and curves[name].notna().any()), preferred)

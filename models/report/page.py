@@ -1,0 +1,151 @@
+"""The page: a scored screen as one self-contained HTML text, the same text for the same input."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+from urllib.parse import urlsplit
+
+import jinja2
+import pandas as pd
+
+from models.dose_response.curves import curve_values
+from models.plates.screen import Screen
+from models.report.inputs import ReportOptions, ReportTables, ScoredTables
+from models.report.plate_figures import colour_bar, control_strips, heat_values
+from models.report.sections import (
+    Summary,
+    doubts,
+    finding_groups,
+    kind_words,
+    metric_rows,
+    plate_views,
+    score_waterfall,
+    summarise,
+    training_words,
+    treatments,
+    verdicts,
+)
+from models.report.verdicts import GRADE_WORDS, gate_results
+
+_LINEAGE_WORDS = {"model": "model", "version": "version", "run_id": "run", "git_commit": "git commit", "data_md5": "data md5",
+                  "bundle_sha256": "bundle sha256", "service_version": "service"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexEntry:
+    """One screen's line in the index of reports."""
+
+    file: str
+    screen: Screen
+    model: str
+    summary: Summary
+
+
+def render_report(scored: ScoredTables, *, screen: Screen, lineage: Mapping[str, str], metrics: Mapping[str, Any] | None = None,
+                  gates: Iterable[Any] = (), links: Mapping[str, str] | None = None, options: ReportOptions | None = None) -> str:
+    """One HTML page of a scored screen that works offline; equal inputs give equal bytes.
+
+    lineage  model, version, run_id, git_commit, data_md5, bundle_sha256 ... as text; all are shown, missing ones as "not recorded"
+    metrics  the model's evaluation, nested as it likes
+    gates    records or objects with metric, passed, reason; a failed one turns every hit into "cannot say"
+    links    words -> address (http, https or relative; others are left out)
+    """
+    scored, options, results = _own_rows(scored), options or ReportOptions(), gate_results(gates)
+    found, plates = verdicts(scored, controls=screen.controls, gates=results, options=options)
+    summary = summarise(scored, controls=screen.controls, gates=results, options=options)
+    rows = treatments(scored, found=found, options=options, values=curve_values)
+    return _template("page.html").render(
+        screen=screen, summary=summary, rows=rows, options=options, kind_words=kind_words(), grade_words=GRADE_WORDS,
+        waterfall=score_waterfall(rows, score=summary.score, threshold=options.hit_threshold),
+        plates=plate_views(scored, plates, plate_format=screen.plate_format), strips=control_strips(scored.wells, plates),
+        doubts=doubts(scored.wells), training=training_words(scored.wells), findings=finding_groups(scored.findings),
+        lineage=lineage_rows(lineage), metrics=metric_rows(metrics or {}), gates=results, links=safe_links(links or {}),
+        model=model_name(lineage), wells=len(scored.wells), anchored=screen.controls == "both",
+        **_colour_legend(scored.wells), **_assets())
+
+
+def _own_rows(scored: ScoredTables) -> ReportTables:
+    """The same tables with rows counted from 0, whatever they were cut out of."""
+    return ReportTables(wells=scored.wells.reset_index(drop=True), curves=scored.curves.reset_index(drop=True),
+                        quality=scored.quality.reset_index(drop=True), findings=tuple(scored.findings))
+
+
+def _colour_legend(wells: pd.DataFrame) -> dict[str, Any]:
+    values, called, limits = heat_values(wells)
+    return {"heat_called": called, "colour_bar": colour_bar(called, limits) if values.notna().any() else ""}
+
+
+def index_entry(scored: ScoredTables, *, file: str, screen: Screen, lineage: Mapping[str, str], gates: Iterable[Any] = (),
+                options: ReportOptions | None = None) -> IndexEntry:
+    """The index line of a scored screen whose page is `file`."""
+    summary = summarise(_own_rows(scored), controls=screen.controls, gates=gate_results(gates), options=options or ReportOptions())
+    return IndexEntry(file=file, screen=screen, model=model_name(lineage), summary=summary)
+
+
+def render_index(entries: Sequence[IndexEntry], *, links: Mapping[str, str] | None = None) -> str:
+    """The page that lists the reports."""
+    return _template("index.html").render(entries=entries, links=safe_links(links or {}), **_assets())
+
+
+def model_name(lineage: Mapping[str, str]) -> str:
+    """ "viability-A549 version 3", as far as it is known."""
+    name, version = str(lineage.get("model", "")), str(lineage.get("version", ""))
+    return f"{name or 'model not recorded'}{f' version {version}' if version else ''}"
+
+
+def lineage_rows(lineage: Mapping[str, str]) -> list[tuple[str, str]]:
+    """(what, value) of the lineage: what every answer must name first, then the rest."""
+    known = [(called, str(lineage.get(key) or "not recorded")) for key, called in _LINEAGE_WORDS.items()
+             if key in lineage or key != "service_version"]
+    return known + [(key.replace("_", " "), str(value)) for key, value in lineage.items() if key not in _LINEAGE_WORDS]
+
+
+def safe_links(links: Mapping[str, str]) -> list[tuple[str, str]]:
+    """(words, address) of links to web or relative addresses; anything else (javascript:, data:) is left out."""
+    return [(words, address) for words, address in links.items() if _is_safe(address)]
+
+
+def _is_safe(address: str) -> bool:
+    bare = "".join(character for character in address if character > " ")  # browsers ignore blanks within a scheme
+    try:
+        return bare != "" and urlsplit(bare).scheme.lower() in ("", "http", "https")
+    except ValueError:
+        return False
+
+
+def _sort_value(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.6g}"
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(loader=jinja2.PackageLoader("models.report"), autoescape=True, undefined=jinja2.StrictUndefined,
+                                     trim_blocks=True, lstrip_blocks=True)
+    environment.filters["sort_value"] = _sort_value
+    return environment
+
+
+def _template(name: str) -> jinja2.Template:
+    return _environment().get_template(name)
+
+
+@cache
+def _source(name: str) -> str:
+    loader = _environment().loader
+    assert loader is not None  # set where the environment is made
+    return loader.get_source(_environment(), name)[0].strip()
+
+
+@cache
+def _assets() -> dict[str, Any]:
+    """Style and script, put into the page; the policy lets that script run and nothing else, and fetches nothing."""
+    script = _source("page.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return {"style": _source("page.css"), "script": script,
+            "policy": f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'; base-uri 'none'"}

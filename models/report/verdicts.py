@@ -1,0 +1,140 @@
+"""Plain verdicts: how good a plate is, and whether a treatment is a hit, with the reason for each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pandas as pd
+
+from models.plates.screen import Controls
+from models.report.inputs import SCORE_NAMES, ReportOptions, number, text
+from models.report.words import NO_VALUE, STATUS_WORDS, fixed
+
+Grade = Literal["excellent", "care", "bad", "unknown"]
+Kind = Literal["hit", "unsure", "none", "unscored"]
+
+GRADE_WORDS: dict[Grade, str] = {"excellent": "excellent", "care": "usable with care", "bad": "do not use",
+                                 "unknown": "cannot be computed"}
+KIND_WORDS: dict[Kind, str] = {"hit": "hit", "unsure": "cannot say", "none": "no hit", "unscored": "not scored"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlateQuality:
+    """One plate's controls, judged by Z' (plain): > 0.5 excellent, 0 to 0.5 usable with care, < 0 do not use."""
+
+    plate: str
+    grade: Grade
+    z_prime: float
+    words: str                     # one sentence
+    by_design: bool = False        # no Z' because the screen declares no positive control
+    row: Mapping[str, Any]         # the plate's row of the quality table
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a treatment is a hit, and why."""
+
+    kind: Kind
+    reason: str
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """One bound that the model's own evaluation had to keep."""
+
+    metric: str
+    passed: bool
+    reason: str
+
+
+def grade_of(z_prime: float) -> Grade:
+    """The grade of a Z' value; NaN is unknown."""
+    if math.isnan(z_prime):
+        return "unknown"
+    return "excellent" if z_prime > 0.5 else "care" if z_prime >= 0 else "bad"
+
+
+def plate_qualities(quality: pd.DataFrame, plates: Sequence[str], *, controls: Controls) -> list[PlateQuality]:
+    """The verdict on every plate that has wells, in that order; a plate without a quality row is unknown.
+
+    controls: what the screen declares; where it has no positive control, a missing Z' is by design.
+    """
+    rows: dict[str, Mapping[str, Any]] = {}
+    if "plate" in quality.columns:
+        rows = {text(row, "plate"): {str(name): value for name, value in row.items()} for row in quality.to_dict("records")}
+    return [_plate_quality(plate, rows.get(plate, {"reason": "no quality values were computed"}), controls) for plate in plates]
+
+
+def _plate_quality(plate: str, row: Mapping[str, Any], controls: Controls) -> PlateQuality:
+    z_prime, robust = number(row, "z_prime"), number(row, "z_prime_robust")
+    grade = grade_of(z_prime)
+    if grade == "unknown":
+        words = f"Z′ cannot be computed because {_because(row)}"
+    else:
+        words = f"Z′ {fixed(z_prime, 2)}: {GRADE_WORDS[grade]}"
+        if not math.isnan(robust) and grade_of(robust) != grade:
+            words += f" (robust Z′ {fixed(robust, 2)}, {GRADE_WORDS[grade_of(robust)]}: single control wells stand out)"
+    return PlateQuality(plate=plate, grade=grade, z_prime=z_prime, words=words, row=row,
+                        by_design=grade == "unknown" and controls != "both")
+
+
+def _because(row: Mapping[str, Any]) -> str:
+    few = [f"{'no' if wells == 0 else 'only one'} {role} control" for role in ("negative", "positive")
+           if (wells := number(row, f"n_{role}")) < 2]
+    if few:
+        return f"the plate has {' and '.join(few)} (at least 2 wells are needed)"
+    return text(row, "reason").rstrip(".") or "its controls give no usable values"
+
+
+def gate_results(gates: Iterable[Any]) -> list[GateResult]:
+    """Gate results from records or objects with metric, passed and reason."""
+    results = []
+    for gate in gates:
+        fields = gate if isinstance(gate, Mapping) else {name: getattr(gate, name, None) for name in ("metric", "passed", "reason")}
+        results.append(GateResult(metric=text(fields, "metric"), passed=bool(fields.get("passed")), reason=text(fields, "reason")))
+    return results
+
+
+def judge(row: Any, *, score: str, plates: Sequence[PlateQuality], failed_gates: Sequence[str], options: ReportOptions) -> Verdict:
+    """The verdict on one curve.
+
+    A hit has a score at or above the threshold, a curve that is ok, plates with Z' >= 0 and a model that passed its gates. A screen
+    that declares no positive control has no Z'; its hits say so.
+    What fails a check is "cannot say", never a silent no.
+    """
+    if text(row, "scale") == "raw":
+        return Verdict("unscored", "without viability there is no DSS, so no hit is called")
+    value, status = number(row, score), text(row, "status")
+    if status in NO_VALUE or math.isnan(value):
+        return Verdict("unsure", NO_VALUE.get(status, "no score could be computed"))
+    named = f"{SCORE_NAMES[score]} {fixed(value, 1)}"
+    doubt = _doubt(plates, failed_gates)
+    if value < options.hit_threshold:
+        low = f"{named} is below {options.hit_threshold:g}"
+        return Verdict("unsure", f"{low}, but {doubt}") if doubt else Verdict("none", low)
+    if status != "ok":
+        doubt = f"the curve is {STATUS_WORDS.get(status, status)}" + (f" ({reason})" if (reason := text(row, "reason")) else "")
+    if doubt or (doubt := _unknown(plates)):
+        return Verdict("unsure", f"{named} would be a hit, but {doubt}")
+    return Verdict("hit", f"{named} ≥ {options.hit_threshold:g}, curve ok, {_control_words(plates)}")
+
+
+def _control_words(plates: Sequence[PlateQuality]) -> str:
+    if any(plate.by_design for plate in plates):
+        return "plate quality unknown (no positive control)"
+    return "controls usable with care" if any(plate.grade == "care" for plate in plates) else "controls ok"
+
+
+def _doubt(plates: Sequence[PlateQuality], failed_gates: Sequence[str]) -> str:
+    bad = [plate.plate for plate in plates if plate.grade == "bad"]
+    if bad:
+        return f"plate {', '.join(bad)} has Z′ below 0: do not use"
+    return f"the model did not pass its own checks ({', '.join(failed_gates)})" if failed_gates else ""
+
+
+def _unknown(plates: Sequence[PlateQuality]) -> str:
+    unknown = [plate.plate for plate in plates if plate.grade == "unknown" and not plate.by_design]
+    return f"the quality of plate {', '.join(unknown)} cannot be computed" if unknown else ""

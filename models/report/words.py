@@ -1,0 +1,145 @@
+"""Numbers and codes in words that a bench scientist and a doctor read the same way."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from models.report.inputs import number, text
+
+NONE = "–"
+STEEP = 9.5  # fits bound the slope at 10
+_MOLAR = (("pM", 1e-3), ("nM", 1.0), ("µM", 1e3), ("mM", 1e6))  # in nM
+
+STATUS_WORDS = {"ok": "ok", "flat": "flat", "too_few_doses": "too few doses", "weakly_identified": "weakly determined",
+                "failed": "fit failed"}
+NO_VALUE = {"too_few_doses": "too few doses", "failed": "the fit failed"}  # statuses whose numbers mean nothing
+
+FLAG_WORDS = {
+    "out_of_distribution": "does not look like the wells the model learned from (contamination, empty well, artefact?)",
+    "out_of_focus": "image out of focus", "focus": "image out of focus", "blurred": "image out of focus",
+    "saturated": "image overexposed (saturated pixels)", "saturation": "image overexposed (saturated pixels)",
+    "empty": "well looks empty", "empty_well": "well looks empty", "background": "unusual background brightness",
+    "debris": "bright debris in the image", "contamination": "looks contaminated", "wrong_size": "image has another size",
+    "wrong_depth": "image has another bit depth", "missing_image": "image missing",
+    "no_image": "no image, so not scored", "training_well": "the model was trained on this well", "unreadable": "image cannot be read",
+    "foreign_sample": "scored with a model of another cell line or patient", "edge": "well at the plate's edge",
+    "outlier": "far from its replicates", "not_computable": "no viability could be computed",
+}
+
+
+def plain(value: float, digits: int = 3) -> str:
+    """A number with `digits` significant digits, no exponent between 0.0001 and a million, a real minus sign."""
+    if math.isnan(value):
+        return NONE
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    shown = f"{value:.{digits}g}"
+    if "e" in shown and 1e-4 <= abs(value) < 1e6:
+        shown = f"{float(shown):.0f}"
+    return shown.replace("-", "−") if shown != "-0" else "0"
+
+
+def fixed(value: float, decimals: int) -> str:
+    """A number with fixed decimals and a real minus sign; never "−0.00"."""
+    if math.isnan(value):
+        return NONE
+    shown = f"{value:.{decimals}f}"
+    return shown.replace("-", "−") if float(shown) != 0 else shown.lstrip("-")
+
+
+def dose_unit(unit: str, value: float) -> tuple[str, float]:
+    """(unit to print, factor) that keeps a dose readable: 2500 nM -> µM. Units that are not molar stay."""
+    if unit != "nM" or not math.isfinite(value) or value <= 0:
+        return unit.replace("ug/", "µg/"), 1.0
+    name, size = next((pair for pair in reversed(_MOLAR) if float(f"{value:.3g}") >= pair[1]), _MOLAR[0])
+    return name, 1.0 / size
+
+
+def dose_text(value: float, unit: str) -> str:
+    """A dose with its unit: "350 nM", "1.2 µM", "5 µg/mL"."""
+    if math.isnan(value):
+        return NONE
+    name, factor = dose_unit(unit, value)
+    return f"{plain(value * factor)} {name}".strip()
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A half-effect dose in words. sort: its place in an order (NaN = last); certain: a plain number may be shown."""
+
+    text: str
+    interval: str = ""
+    sort: float = float("nan")
+    certain: bool = False
+
+    def named(self, half: str) -> str:
+        """ "IC50 0.35 µM", "IC50: cannot say, too few doses"."""
+        return f"{half}: {self.text.replace(': ', ', ')}" if self.text[0].isalpha() else f"{half} {self.text}"
+
+    def sentence(self, half: str) -> str:
+        """The same with its interval: "IC50 0.35 µM (0.2 to 0.6 µM)"."""
+        return self.named(half) + (f" ({self.interval})" if self.interval else "")
+
+
+def half_dose(row: Any, name: str) -> Estimate:
+    """IC50 or EC50 (`name`) of a curve with its interval, its censoring, or why there is none."""
+    value, relation, status = number(row, name), text(row, f"{name}_relation"), text(row, "status")
+    if status in NO_VALUE:
+        return Estimate(f"cannot say: {NO_VALUE[status]}")
+    if math.isnan(value) or relation not in ("=", ">", "<"):
+        return Estimate("none: no effect" if status == "flat" else "cannot say")
+    unit = text(row, "dose_unit")
+    if relation != "=":
+        nudge = 1 + 1e-6 if relation == ">" else 1 - 1e-6
+        return Estimate(f"{relation} {dose_text(value, unit)}", _one_limit(row, name, relation), value * nudge)
+    closed = not math.isnan(number(row, f"{name}_low")) and not math.isnan(number(row, f"{name}_high"))
+    if status == "ok" and closed:
+        return Estimate(dose_text(value, unit), _interval(row, name, value), value, certain=True)
+    return Estimate(f"≈ {dose_text(value, unit)}", _interval(row, name, value), value)
+
+
+def _interval(row: Any, name: str, value: float) -> str:
+    low, high = number(row, f"{name}_low"), number(row, f"{name}_high")
+    if math.isnan(low) and math.isnan(high):
+        return "interval open on both sides"
+    unit, factor = dose_unit(text(row, "dose_unit"), value)
+    if math.isnan(high):
+        return f"{plain(low * factor)} {unit} or more, no upper limit"
+    if math.isnan(low):
+        return f"{plain(high * factor)} {unit} or less, no lower limit"
+    return f"{plain(low * factor)} to {plain(high * factor)} {unit}"
+
+
+def _one_limit(row: Any, name: str, relation: str) -> str:
+    limit = number(row, f"{name}_low" if relation == ">" else f"{name}_high")
+    if math.isnan(limit):
+        return "beyond the tested doses"
+    return f"confidence limit {'from' if relation == '>' else 'to'} {dose_text(limit, text(row, 'dose_unit'))}"
+
+
+def trusted(row: Any, name: str, *, decimals: int, unless: tuple[str, ...] = ()) -> str:
+    """A number of a curve as far as its status allows: plain, "≈" if weakly determined, a dash if it means nothing."""
+    status, value = text(row, "status"), number(row, name)
+    if status in NO_VALUE or status in unless or math.isnan(value):
+        return NONE
+    return ("≈ " if status == "weakly_identified" else "") + fixed(value, decimals)
+
+
+def slope_text(row: Any) -> str:
+    """The Hill slope; none for a flat curve, and a limit where the doses lie too far apart to tell how steep it is."""
+    value, status = number(row, "slope"), text(row, "status")
+    if status not in (*NO_VALUE, "flat") and value >= STEEP:
+        return f"> {STEEP:g}"
+    return trusted(row, "slope", decimals=2, unless=("flat",))
+
+
+def flag_words(flag: str) -> str:
+    """A well flag in words; an unknown one with its underscores removed."""
+    return FLAG_WORDS.get(flag, flag.replace("_", " "))
+
+
+def count(n: int, word: str, plural: str = "") -> str:
+    """"1 plate", "3 plates"."""
+    return f"{n} {word if n == 1 else plural or word + 's'}"
