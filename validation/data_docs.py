@@ -21,7 +21,8 @@ STYLE = """
 :root{color-scheme:light}*{box-sizing:border-box}
 body{font:15px/1.5 system-ui,sans-serif;color:#1d2733;background:#fff;margin:0}
 .container-fluid{padding:1rem 2rem}.row{display:flex;flex-wrap:wrap;gap:1rem}.col-12{flex:0 0 100%}
-.col-md-10,.col-lg-10{flex:1 1 40rem;min-width:0}.navbar,.col-md-2,.col-lg-2,.collapse,.cloud-footer,.modal,.d-none,.cta,footer{display:none}
+.col-md-10,.col-lg-10{flex:1 1 40rem;min-width:0}.navbar,.col-md-2,.col-lg-2,.collapse,
+.cloud-footer,.modal,.d-none,.cta,footer{display:none}
 .card{border:1px solid #d8dee6;border-radius:6px;padding:.75rem;margin:.5rem 0;background:#fff}
 table{border-collapse:collapse;width:100%}th,td{border:1px solid #d8dee6;padding:.4rem .6rem;text-align:left;vertical-align:top}
 th{background:#f3f5f8}.badge{background:#eef1f5;border-radius:4px;padding:0 .35em;font-size:85%;font-family:ui-monospace,monospace}

@@ -93,7 +93,9 @@ def images_complete(evidence: Evidence) -> Iterator[Finding]:
         found = set(group["channel"])
         lacking, unknown = sorted(channels - found), sorted(found - channels)
         expected = size[0] * size[1] * len(found)
-        message = (f"but no image of channel(s) {some(lacking)}; screen.yaml names {len(channels)} channel(s)" if lacking
+        twice = group[group.duplicated(["site", "channel", "plane"])]
+        message = (f"and {twice.iloc[0]['member']} is there too; the archive holds one image twice" if len(twice)
+                   else f"but no image of channel(s) {some(lacking)}; screen.yaml names {len(channels)} channel(s)" if lacking
                    else f"and images of channel(s) {some(unknown)}; screen.yaml names {len(channels)} channel(s)" if unknown
                    else f"and {size[0]} site(s) of {size[1]} plane(s), where most wells have {usual[0]} of {usual[1]}"
                    if size != usual else f"but {expected - len(group)} of its {expected} images are missing"
@@ -120,6 +122,15 @@ def images_fit_screen(evidence: Evidence) -> Iterator[Finding]:
             "export single channels, not a rendered picture"))
 
 
+def images_named_as_they_are(evidence: Evidence) -> Iterator[Finding]:
+    """Each image is the TIFF that its name says."""
+    images = _inventory(evidence).readable
+    for plate, group in images[images["kind"] != "tiff"].groupby("plate", sort=True):
+        yield _image(group.iloc[0], rule="image_kind", severity="warning", message=(
+            f"is a {group.iloc[0]['kind'].upper()} image named .tif ({len(group)} image(s) of plate {plate}); "
+            "it was read as what it is, JPEG would have lost detail"))
+
+
 def images_show_something(evidence: Evidence) -> Iterator[Finding]:
     """No image is uniform (black) or saturated."""
     limits, images = evidence.thresholds, _inventory(evidence).readable
@@ -130,8 +141,9 @@ def images_show_something(evidence: Evidence) -> Iterator[Finding]:
         bad = group[group["unusable"]].drop_duplicates("well")
         refused = len(bad) > limits.max_unusable_images * group["well"].nunique()
         for _, row in bad.iterrows():
-            what = f"is uniform (all pixels {row['darkest']})" if row["flat"] else f"is saturated ({row['at_limit']:.0%} of its pixels)"
-            yield _image(row, rule="image_uniform" if row["flat"] else "image_saturated", severity="error" if refused else "warning",
+            saturated = row["at_limit"] >= limits.saturated_share
+            what = f"is saturated ({row['at_limit']:.0%} of its pixels)" if saturated else f"is uniform (all pixels {row['darkest']})"
+            yield _image(row, rule="image_saturated" if saturated else "image_uniform", severity="error" if refused else "warning",
                          message=f"{what}; check shutter, exposure and export" + (
                              f" ({len(bad)} of {group['well'].nunique()} wells of the plate)" if refused else ", or exclude the well"))
 
@@ -156,6 +168,7 @@ RULES = (
     Rule("image_alike", "images", "All images have one size and depth", images_alike),
     Rule("image_complete", "images", "Each well has all channels, sites and planes", images_complete),
     Rule("image_fit", "images", "Images are as screen.yaml says", images_fit_screen),
+    Rule("image_kind", "images", "Each image is the TIFF that its name says", images_named_as_they_are),
     Rule("image_shows", "images", "No image is black or saturated", images_show_something),
     Rule("image_differ", "images", "No image is a copy of another", images_differ),
 )

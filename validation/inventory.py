@@ -18,12 +18,15 @@ from models.plates.images import PlateArchive
 DTYPES: dict[str, Any] = {
     "plate": "str", "member": "str", "well": "str", "site": "int64", "channel": "int64", "plane": "int64",
     "height": "int64", "width": "int64", "bits": "int64", "colour": "bool", "darkest": "int64", "brightest": "int64",
-    "at_limit": "float64", "mean": "float64", "sd": "float64", "texture": "float64", "checksum": "int64", "readable": "bool"}
+    "kind": "str", "at_limit": "float64", "mean": "float64", "sd": "float64", "texture": "float64", "checksum": "int64", "readable": "bool"}
+
+KINDS = {b"II*\0": "tiff", b"MM\0*": "tiff", b"II+\0": "tiff", b"MM\0+": "tiff", b"\x89PNG": "png"}
 
 
 @dataclass(frozen=True)
 class Inventory:
     """images: row = image, columns of DTYPES: height, width in pixels; bits 8 or 16; darkest, brightest, mean, sd in grey values;
+    kind tiff, png, jpeg or other, by its first bytes;
     at_limit the share of pixels at the highest possible value; texture the mean absolute difference of neighbouring
     pixels; checksum that of the file. findings: archives and images that could not be read. plates: archives given.
     """
@@ -54,10 +57,10 @@ def take_inventory(archives: Iterable[Path]) -> Inventory:
 
 
 def _images(archive: PlateArchive, findings: list[Finding]) -> Iterator[dict[str, Any]]:
-    checksums = _checksums(archive.path)
+    facts = _facts(archive.path)
     for image in archive.members.to_dict("records"):
         row: dict[str, Any] = {"plate": archive.plate, **{str(name): value for name, value in image.items()}}
-        row["checksum"] = checksums.get(image["member"], 0)
+        row |= facts[image["member"]]
         try:
             yield row | _properties(archive.read(image["member"])) | {"readable": True}
         except ImageError as error:
@@ -65,11 +68,23 @@ def _images(archive: PlateArchive, findings: list[Finding]) -> Iterator[dict[str
             yield dict.fromkeys(DTYPES, 0) | row | {"readable": False}
 
 
-def _checksums(path: Path) -> dict[str, int]:
-    """CRC-32 and size of each member, as the archive's own directory states them (and unpacking verifies)."""
+def _facts(path: Path) -> dict[str, dict[str, Any]]:
+    """kind and checksum (CRC-32 and size, as the archive's own directory states them and unpacking verifies) of each member."""
+    facts = {}
     with zipfile.ZipFile(path) as archive:
-        return {info.filename: struct.unpack("<q", struct.pack("<II", info.CRC, info.file_size & 0xFFFFFFFF))[0]
-                for info in archive.infolist()}
+        for info in archive.infolist():
+            checksum = struct.unpack("<q", struct.pack("<II", info.CRC, info.file_size & 0xFFFFFFFF))[0]
+            facts[info.filename] = {"checksum": checksum, "kind": _kind(archive, info)}
+    return facts
+
+
+def _kind(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> str:
+    try:
+        with archive.open(info) as stream:
+            start = stream.read(4)
+    except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, RuntimeError):
+        return "other"
+    return KINDS.get(start, "jpeg" if start[:3] == b"\xff\xd8\xff" else "other")
 
 
 def _properties(pixels: np.ndarray) -> dict[str, Any]:

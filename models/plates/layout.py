@@ -136,7 +136,7 @@ def _canonical_columns(raw: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str],
     names: dict[str, str] = {}
     units: dict[str, str] = {}
     findings = []
-    for header in map(str, raw.columns):
+    for header in sorted(map(str, raw.columns), key=lambda header: header not in LAYOUT.names()):  # the contract's own names first
         name, unit = canonical_column(header)
         if name and name in names.values():
             first = next(old for old, new in names.items() if new == name)
@@ -232,7 +232,7 @@ def _read_dose(parser: _Parser, suffix: str, default_unit: str | None) -> None:
     units = stated.map({text: canonical_unit(text) for text in stated.unique()}).astype("str")
     parser.each((units == "") & (stated != ""), unit, rule="unit_unknown", say=lambda text:
                 f"'{text}' is not a unit; use one of {', '.join(KNOWN_UNITS)}")
-    parser.each((stated == "") & doses.gt(0), unit, rule="unit_missing", say=lambda _:
+    parser.each((stated == "") & doses.gt(0) & ~parser.out["role"].isin(DOSELESS_ROLES), unit, rule="unit_missing", say=lambda _:
                 f"the dose has no unit; fill in {unit} (one of {', '.join(KNOWN_UNITS)})")
     scaled = (doses * units.map(MOLAR).fillna(1.0).astype("float64")).map(lambda value: float(f"{value:.12g}"))
     doseless = parser.out["role"].isin(DOSELESS_ROLES) if not suffix else scaled.eq(0)

@@ -1,0 +1,306 @@
+"""Bad input of many kinds, each with the finding that says what is wrong, where, and what to do."""
+
+from __future__ import annotations
+
+import io
+import stat
+import struct
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import openpyxl
+import pytest
+from PIL import Image
+
+from models.plates.images import encode_tiff, member_name
+
+if TYPE_CHECKING:
+    from .conftest import Draft
+
+Spoil = Callable[["Draft"], Any]
+
+
+def set_cell(column: str, value: str, *, role: str = "treated", place: int = 0) -> Spoil:
+    def spoil(draft: Draft) -> None:
+        draft.layout.loc[draft.at(role, place), column] = value
+    return spoil
+
+
+def set_text(make: Callable[[Draft], bytes]) -> Spoil:
+    def spoil(draft: Draft) -> None:
+        draft.file = make(draft)
+    return spoil
+
+
+def set_image(data: bytes | Callable[[bytes], bytes], *, places: int = 1) -> Spoil:
+    def spoil(draft: Draft) -> None:
+        members = draft.images["P1"]
+        for place in range(places):
+            name = draft.member(draft.at("treated", place))
+            members[name] = data(members[name]) if callable(data) else data
+    return spoil
+
+
+def duplicate_well(draft: Draft) -> None:
+    draft.layout.loc[draft.at("treated", 1), "well"] = draft.layout.at[draft.at("treated", 0), "well"]
+
+
+def rename_wells(change: Callable[[str], str]) -> Spoil:
+    def spoil(draft: Draft) -> None:
+        draft.layout["well"] = draft.layout["well"].map(change).astype("str")
+    return spoil
+
+
+def drop_column(name: str) -> Spoil:
+    def spoil(draft: Draft) -> None:
+        draft.layout = draft.layout.drop(columns=name)
+    return spoil
+
+
+def keep(wanted: Callable[[Draft], Any]) -> Spoil:
+    """Keep the wanted rows and their images."""
+    def spoil(draft: Draft) -> None:
+        dropped = draft.layout[~wanted(draft)]
+        draft.layout = draft.layout.drop(dropped.index).reset_index(drop=True)
+        for plate, well in zip(dropped["plate"], dropped["well"], strict=True):
+            del draft.images[plate][member_name(well)]
+    return spoil
+
+
+def one_column_of_controls(draft: Draft) -> None:
+    """Move the negative controls, with their images, to column 12."""
+    for place, row in enumerate(draft.layout.index[draft.layout["role"] == "negative"]):
+        target = f"{'ABCDEFGH'[place]}12"
+        other = draft.layout.index[draft.layout["well"] == target]
+        old = draft.layout.at[row, "well"]
+        images, names = draft.images["P1"], (member_name(old), member_name(target))
+        first, second = images.pop(names[0]), images.pop(names[1], None)
+        images[names[1]] = first
+        if len(other) and other[0] != row:
+            draft.layout.loc[other[0], "well"] = old
+            images[names[0]] = second
+        draft.layout.loc[row, "well"] = target
+
+
+def unbalanced(draft: Draft) -> None:
+    keep(lambda draft: (draft.layout["role"] != "positive") | (draft.layout.groupby("role").cumcount() < 3))(draft)
+    for _ in range(7):
+        draft.layout.loc[draft.at("treated"), ["role", "dose", "dose_unit"]] = ["negative", "", ""]
+
+
+def all_images(make: Callable[[np.random.Generator], np.ndarray], **screen: Any) -> Spoil:
+    def spoil(draft: Draft) -> None:
+        rng = np.random.default_rng(0)
+        draft.images = {"P1": {name: encode_tiff(make(rng)) for name in draft.images["P1"]}}
+        draft.screen.update(screen)
+    return spoil
+
+
+def merged_excel(draft: Draft) -> bytes:
+    book = openpyxl.Workbook()
+    sheet = book.worksheets[0]
+    sheet.append(list(draft.layout.columns))
+    for row in draft.layout.itertuples(index=False):
+        sheet.append(list(row))
+    sheet.merge_cells(f"A2:A{len(draft.layout) + 1}")
+    buffer = io.BytesIO()
+    book.save(buffer)
+    return buffer.getvalue()
+
+
+def huge_tiff(_: bytes) -> bytes:
+    """4 kB that declare 60000 x 60000 pixels."""
+    tags = [(256, 4, 1, 60_000), (257, 4, 1, 60_000), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), (273, 4, 1, 8),
+            (277, 3, 1, 1), (278, 4, 1, 60_000), (279, 4, 1, 3_600_000_000)]
+    entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    return (b"II*\0" + struct.pack("<I", 8) + struct.pack("<H", len(tags)) + entries + b"\0" * 4).ljust(4_096, b"\0")
+
+
+def as_png(data: bytes) -> bytes:
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(data)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def add_member(name: str, data: bytes = b"x", *, link: bool = False, compressed: bool = False) -> Spoil:
+    def spoil(draft: Draft) -> None:
+        draft.images["P1"][name] = data
+        info = zipfile.ZipInfo(name)
+        info.compress_type = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
+        info.external_attr = (stat.S_IFLNK | 0o777) << 16 if link else 0
+        draft.infos[name] = info
+    return spoil
+
+
+def drop_image(draft: Draft) -> None:
+    del draft.images["P1"][draft.member(draft.at("treated"))]
+
+
+def copy_image(draft: Draft) -> None:
+    names = [draft.member(draft.at("treated", place)) for place in (0, 1)]
+    draft.images["P1"][names[1]] = draft.images["P1"][names[0]]
+
+
+def set_screen(**values: Any) -> Spoil:
+    return lambda draft: draft.screen.update(values)
+
+
+def rename_archive(draft: Draft) -> None:
+    draft.images["P01"] = draft.images.pop("P1")
+
+
+GREY = np.full((16, 16), 90, np.uint8)
+BAD: dict[str, tuple[Spoil, str, str]] = {  # what is bad -> how it comes about, rule, a part of the message
+    "duplicate well": (duplicate_well, "well_unique", "keep one line"),
+    "well outside the format": (set_cell("well", "A13"), "well_format", "lies outside a 96-well plate (rows A-H, columns 1-12)"),
+    "1536 wells in a 384 layout": (lambda draft: (draft.screen.update(plate_format=384), set_cell("well", "AF48")(draft)),
+                                   "well_format", "lies outside a 384-well plate"),
+    "no well name": (set_cell("well", "here"), "well_name", "like A01 or AF48"),
+    "missing column": (drop_column("dose"), "column_missing", "no column 'dose'; columns found: plate, well"),
+    "two columns of one meaning": (lambda draft: draft.layout.insert(0, "Conc.", "1"), "column_repeated", "both mean dose"),
+    "unknown role": (set_cell("role", "control"), "role_unknown", "use one of negative, positive"),
+    "treatment missing": (set_cell("treatment", ""), "treatment_named", "names no treatment"),
+    "text dose": (set_cell("dose", "ten"), "number", "'ten' in column dose is not a number"),
+    "infinite dose": (set_cell("dose", "inf"), "number", "not a number"),
+    "thousands comma": (lambda draft: draft.layout.__setitem__("dose", draft.layout["dose"].replace({"1000": "1,000", "10": "10.5"})),
+                        "number", "without a comma"),
+    "negative dose": (set_cell("dose", "-1"), "dose_by_role", "is negative"),
+    "zero dose on a treated well": (set_cell("dose", "0"), "dose_by_role", "has dose 0"),
+    "NaN dose": (set_cell("dose", "NaN"), "dose_by_role", "has no dose"),
+    "mixed units": (set_cell("dose_unit", "ug/mL"), "one_unit", "given in ug/mL here and in nM elsewhere"),
+    "unknown unit": (set_cell("dose_unit", "apples"), "unit_unknown", "'apples' is not a unit"),
+    "unit missing": (set_cell("dose_unit", ""), "unit_missing", "fill in dose_unit"),
+    "text read-out": (lambda draft: draft.layout.insert(0, "OD450", ["high"] + ["1"] * (len(draft.layout) - 1)), "number", "'high'"),
+    "read-outs mostly missing": (lambda draft: draft.layout.insert(0, "OD450", ["1"] * 9 + [""] * (len(draft.layout) - 9)),
+                                 "readout_missing", "have no read-out"),
+    "empty file": (set_text(lambda _: b""), "table_empty", "is empty"),
+    "header only": (set_text(lambda draft: draft.csv().splitlines()[0]), "table_header_only", "but no rows"),
+    "wrong delimiter": (set_text(lambda draft: draft.csv("~")), "column_missing", "is the delimiter one of"),
+    "not a table": (set_text(lambda _: encode_tiff(GREY)), "table_unreadable", "not a text table"),
+    "old Excel": (set_text(lambda _: b"\xd0\xcf\x11\xe0" + b"\0" * 99), "table_unreadable", "save it as .xlsx"),
+    "control missing": (keep(lambda draft: draft.layout["role"] != "positive"), "controls_present", "has no positive control well(s)"),
+    "image missing": (drop_image, "image_missing", "add it, or remove the well"),
+    "image extra": (add_member("A07_s2_c0_z0.tif", encode_tiff(GREY)), "image_complete", "2 site(s) of 1 plane(s)"),
+    "plate and archive named differently": (rename_archive, "plate_images", "archives found: P01"),
+    "truncated TIFF": (set_image(lambda data: data[:len(data) // 2]), "image_unreadable", "copy it again"),
+    "zero bytes": (set_image(b""), "image_empty", "zero bytes"),
+    "no image at all": (set_image(b"hello"), "image_unreadable", "not an image"),
+    "60000x60000 header in 4 kB": (set_image(huge_tiff), "image_too_large", "declares 3,600,000,000 pixels"),
+    "32-bit image": (set_image(encode_tiff(GREY.astype(np.float32))), "image_depth", "expected 8- or 16-bit"),
+    "8 and 16 bit mixed": (set_image(encode_tiff(GREY.astype(np.uint16))), "image_alike", "16 bit, grey, where 41 images are"),
+    "sizes mixed": (set_image(encode_tiff(GREY[:8])), "image_alike", "8x16 pixels"),
+    "colour mixed with grey": (set_image(encode_tiff(np.stack([GREY] * 3, -1))), "image_alike", "colour"),
+    "deeper than stated": (all_images(lambda rng: rng.integers(0, 900, (16, 16)).astype(np.uint16)), "image_depth", "beyond the 8 bit"),
+    "RGB where grey is expected": (all_images(lambda rng: rng.integers(0, 255, (16, 16, 3)).astype(np.uint8), channels=["hoechst"]),
+                                   "image_colour", "export single channels"),
+    "channel missing": (set_screen(channels=["gfp", "dna"]), "image_complete", "no image of channel(s) 1"),
+    "channel unknown": (add_member("A07_s1_c1_z0.tif", encode_tiff(GREY)), "image_complete", "images of channel(s) 1"),
+    "all black": (set_image(encode_tiff(GREY * 0), places=24), "image_uniform", "all pixels 0"),
+    "all saturated": (set_image(encode_tiff(GREY * 0 + 255), places=24), "image_saturated", "100% of its pixels"),
+    "zip slip": (add_member("../../A01_s1_c0_z0.tif"), "archive_name", "is not named"),
+    "zip bomb": (add_member("A01_s9_c0_z0.tif", b"\0" * 3_000_000, compressed=True), "archive_size", "refused as a zip bomb"),
+    "symbolic link in the archive": (add_member("A01_s9_c0_z0.tif", b"/etc/passwd", link=True), "archive_link", "put the image itself"),
+    "no archive": (lambda draft: draft.images.clear(), "plate_images", "add the images"),
+}
+MARKED: dict[str, tuple[Spoil, str, str]] = {
+    "A1 for A01": (rename_wells(lambda well: well.replace("0", "") if well[1] == "0" else well), "well_renamed", "read as meant"),
+    "lower case": (rename_wells(str.lower), "well_renamed", "read as meant"),
+    "extra column": (lambda draft: draft.layout.insert(0, "notes", "x"), "column_unused", "kept as it is"),
+    "no plate column": (lambda draft: (drop_column("plate")(draft), draft.images.update(plate1=draft.images.pop("P1"))),
+                        "plate_default", "taken as plate 'plate1'"),
+    "no unit column": (drop_column("dose_unit"), "unit_default", "read as nM"),
+    "decimal comma": (set_text(lambda draft: (set_cell("dose", "1,5")(draft), draft.csv(";"))[1]), "decimal_comma", "1,5 is read as 1.5"),
+    "UTF-16": (set_text(lambda draft: draft.csv(encoding="utf-16")), "table_repaired", "read as utf-16"),
+    "Latin-1": (set_text(lambda draft: draft.csv().replace(b"nM", "µM".encode("latin-1"))), "table_repaired", "read as cp1252"),
+    "Excel with merged cells": (set_text(merged_excel), "table_repaired", "merged cell"),
+    "dose of a control": (set_cell("dose", "0.1", role="negative"), "dose_of_control", "not used as one"),
+    "two spellings": (set_cell("treatment", "Cisplatin"), "treatment_spelling", "spell them alike"),
+    "controls in one column": (one_column_of_controls, "controls_spread", "in one column"),
+    "controls unbalanced": (unbalanced, "controls_balanced", "13 negative and 3 positive"),
+    "too few replicates": (keep(lambda draft: (draft.layout["role"] != "treated")
+                                | ~draft.layout.duplicated(["treatment", "dose"])), "replicates", "fewer than 2 wells"),
+    "one dose only": (keep(lambda draft: (draft.layout["treatment"] != "cisplatin") | (draft.layout["dose"] == "1000")),
+                      "dose_count", "has 1 dose(s) (1000)"),
+    "narrow doses": (lambda draft: draft.layout.__setitem__("dose", draft.layout["dose"].replace(
+        {"1": "1", "10": "2", "100": "3", "1000": "4", "10000": "5", "100000": "6"})), "dose_range", "test a wider range"),
+    "mistyped dose": (lambda draft: draft.layout.__setitem__("dose", draft.layout["dose"].replace({"1000": "700"})),
+                      "dose_ratio", "is a dose missing or mistyped?"),
+    "PNG named .tif": (set_image(as_png), "image_kind", "PNG image named .tif"),
+    "duplicate image files": (copy_image, "image_duplicate", "one was copied over the other"),
+    "one black image": (set_image(encode_tiff(GREY * 0)), "image_uniform", "exclude the well"),
+    "other positive control": (set_screen(positive_control={"image": "benzethonium"}), "controls_named", "screen.yaml names benzethonium"),
+    "combination without a dose": (lambda draft: draft.layout.insert(6, "AddOn", ["x"] * len(draft.layout)), "combination", "give dose_2"),
+}
+
+
+def test_the_good_screen_says_nothing(draft: Draft, two_plates: Draft, tmp_path: Path) -> None:
+    assert draft.judge(tmp_path / "one").findings == ()
+    assert two_plates.judge(tmp_path / "two").findings == ()
+
+
+@pytest.mark.parametrize(("spoil", "rule", "message"), BAD.values(), ids=BAD)
+def test_refused(draft: Draft, tmp_path: Path, spoil: Spoil, rule: str, message: str) -> None:
+    spoil(draft)
+    verdict = draft.judge(tmp_path / "screen")
+    assert not verdict.accepted
+    found = [finding for finding in verdict.errors if finding.rule == rule]
+    assert found, verdict.findings
+    assert message in found[0].message
+
+
+@pytest.mark.parametrize(("spoil", "rule", "message"), MARKED.values(), ids=MARKED)
+def test_marked(draft: Draft, tmp_path: Path, spoil: Spoil, rule: str, message: str) -> None:
+    spoil(draft)
+    verdict = draft.judge(tmp_path / "screen")
+    assert verdict.accepted, verdict.errors
+    found = [finding for finding in verdict.warnings if finding.rule == rule]
+    assert found, verdict.findings
+    assert message in found[0].message
+
+
+def test_an_image_of_a_well_that_the_layout_does_not_name(draft: Draft, tmp_path: Path) -> None:
+    row = draft.layout.iloc[draft.at("treated")]
+    draft.layout = draft.layout.drop(index=row.name).reset_index(drop=True)
+    finding, = draft.judge(tmp_path / "screen").errors
+    assert (finding.rule, finding.plate, finding.well) == ("image_extra", "P1", row["well"])
+
+
+def test_a_control_missing_on_one_plate_of_two(two_plates: Draft, tmp_path: Path) -> None:
+    layout = two_plates.layout
+    keep(lambda draft: (layout["role"] != "negative") | (layout["plate"] == "P1"))(two_plates)
+    assert [finding.plate for finding in two_plates.judge(tmp_path / "screen").errors if finding.rule == "controls_present"] == ["P2"]
+
+
+def test_one_image_twice_in_an_archive(draft: Draft, tmp_path: Path) -> None:
+    name = draft.member(draft.at("treated"))
+    draft.images["P1"][name.lower().replace("_s1", "_s01")] = draft.images["P1"][name]
+    assert "holds one image twice" in draft.judge(tmp_path / "screen").errors[0].message
+
+
+def test_blanks_and_unicode_in_names_are_fine(draft: Draft, tmp_path: Path) -> None:
+    draft.layout["plate"] = "Plate é 1"
+    draft.layout["treatment"] = draft.layout["treatment"].replace({"cisplatin": "α-cis platin"})
+    draft.images = {"Plate é 1": draft.images["P1"]}
+    assert draft.judge(tmp_path / "a screen ü").findings == ()
+
+
+def test_wells_excluded_by_a_person_are_not_judged(draft: Draft, tmp_path: Path) -> None:
+    drop_image(draft)
+    draft.layout["excluded"] = ["yes" if row == draft.at("treated") else "no" for row in draft.layout.index]
+    assert {finding.rule for finding in draft.judge(tmp_path / "screen").findings} <= {"replicates"}
+
+
+@pytest.mark.parametrize(("controls", "roles", "accepted"), [
+    ("both", ("negative", "positive"), True), ("both", ("negative",), False), ("negative", ("negative",), True),
+    ("negative", ("positive",), False), ("none", (), True)])
+def test_controls_as_the_screen_declares_them(draft: Draft, tmp_path: Path, controls: str, roles: tuple[str, ...], accepted: bool) -> None:
+    keep(lambda draft: draft.layout["role"].isin([*roles, "treated"]))(draft)
+    draft.screen["controls"] = controls
+    assert draft.judge(tmp_path / "screen").accepted is accepted
+
+
+def test_at_least_forty_kinds() -> None:
+    assert len(BAD) + len(MARKED) >= 60
