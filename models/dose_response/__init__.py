@@ -1,4 +1,5 @@
-"""Dose-response curves: viability from controls, fitted curves, sensitivity scores, plate quality.
+"""Dose-response curves: viability from controls, fitted curves, sensitivity scores, growth rates,
+synergy, plate quality.
 
 Needs numpy, scipy and pandas only; `models.dose_response.plots` needs matplotlib and is imported on its own.
 """
@@ -6,9 +7,11 @@ Needs numpy, scipy and pandas only; `models.dose_response.plots` needs matplotli
 from models.dose_response.assay_quality import assay_quality
 from models.dose_response.curves import curve_values
 from models.dose_response.fit import FittedArrays, fit_arrays, fit_curves
+from models.dose_response.growth import gr_metrics
 from models.dose_response.options import FitOptions
 from models.dose_response.sensitivity import score_curves
+from models.dose_response.synergy import synergy
 from models.dose_response.viability import normalise_to_controls
 
-__all__ = ["FitOptions", "FittedArrays", "assay_quality", "curve_values", "fit_arrays", "fit_curves",
-           "normalise_to_controls", "score_curves"]
+__all__ = ["FitOptions", "FittedArrays", "assay_quality", "curve_values", "fit_arrays", "fit_curves", "gr_metrics",
+           "normalise_to_controls", "score_curves", "synergy"]

@@ -67,6 +67,18 @@ def fit_batch(batch: Batch, *, model: Model, scale: str, options: FitOptions) ->
                     np.zeros(len(rising), dtype=np.intp))
 
 
+def fit_within(batch: Batch, *, model: Model, scale: str, bounds: tuple[Array, Array]) -> BatchFit:
+    """Least squares of `model` within given bounds (low, high), each (6, N) as parameter_bounds gives them."""
+    low, high = bounds
+    plateaus = low[LEFT:RIGHT + 1], high[LEFT:RIGHT + 1]
+    starts = find_starts(batch.x, batch.y, batch.weight, bounds=plateaus, total=batch.total, count=START_COUNT)
+    sign = mirror_signs(MODELS[model], rising=starts.rising, scale=scale)
+    problem = Problem(MODELS[model].shape, batch.x, batch.y, batch.weight, low, high, sign)
+    best = _best_of([minimise(problem, start) for start in starts.p])
+    return BatchFit(model, best.p, best.rss + batch.within, problem, best.p[RIGHT] >= best.p[LEFT], starts.explained,
+                    np.zeros(len(batch.rows), dtype=np.intp))
+
+
 def _right_way_round(problem: Problem, best: Solution, *, rising: Bools) -> tuple[Problem, Solution]:
     """A mirrored model whose fit turned the other way than its start is fitted again in that direction; if it turns back,
     the data have no direction and the curve is held at its mean level."""

@@ -1,0 +1,97 @@
+"""Growth-rate inhibition (Hafner et al. 2016): drug effect on division, not on the end count.
+
+GR = 2^(log2(x/x0) / log2(xc/x0)) - 1 with the counts of treated wells x, controls xc, and time zero x0: 1 = grows as the
+control, 0 = no growth, below 0 = cells are lost. Curve: GR(c) = GRinf + (1 - GRinf)/(1 + (c/GEC50)^h), GRinf in [-1, 1],
+GEC50 within two decades around the tested doses, h in 0.1-5; flat if an F test (2 and n - 2 degrees, as R's GRmetrics
+counts them) cannot tell it from its mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import stats
+
+from models.dose_response.batches import MIN_DOSES, Batch, Points, batches, summarise, usable_points
+from models.dose_response.checks import require_columns
+from models.dose_response.curves import LEFT, LOG_SLOPE, MIDPOINT, RIGHT, Array
+from models.dose_response.engine import fit_within, parameter_bounds
+from models.dose_response.options import FitOptions
+
+SLOPES = (0.1, 5.0)
+FLAT_LEVEL = 0.05
+HALF = 0.5
+NUMBERS = ("gr50", "gr_max", "gr_inf", "gec50", "h", "gr_aoc", "r2", "p_flat", "dose_min", "dose_max")
+
+
+def gr_values(count: npt.ArrayLike, count_control: npt.ArrayLike, count_time0: npt.ArrayLike) -> Array:
+    """GR of cell counts, elementwise; NaN where a count is not positive or the control did not grow or shrink."""
+    x, xc, x0 = (np.asarray(values, dtype=float) for values in (count, count_control, count_time0))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        gr = np.asarray(2.0 ** (np.log2(x / x0) / np.log2(xc / x0)) - 1.0)
+    return np.where(np.isfinite(gr) & (x >= 0) & (xc > 0) & (x0 > 0), gr, np.nan)
+
+
+def gr_metrics(table: pd.DataFrame, *, by: str | Sequence[str], dose: str, count: str, count_control: str,
+               count_time0: str) -> pd.DataFrame:
+    """A row per group of `by`, in the order of their first wells.
+
+    table: row = well, with the dose (> 0) and three cell counts: treated, untreated at the end, at time zero.
+    Columns: gr50 and gr50_relation (=, > or < beyond the tested doses), gr_max (the lower of the mean GR at the two highest
+    doses), gr_inf, gec50, h (NaN when flat), gr_aoc (mean of 1 - GR over the tested log10 doses, trapezoid of dose means),
+    r2, p_flat, n, n_doses, dose_min, dose_max, status {ok, flat, too_few_doses}, reason.
+    Raises TableError when a column is missing.
+    """
+    keys = [by] if isinstance(by, str) else list(by)
+    require_columns(table, [*keys, dose, count, count_control, count_time0], what="GR metrics cannot be computed")
+    group = np.asarray(table.groupby(keys, sort=False, dropna=False).ngroup(), dtype=np.intp)
+    result = table.loc[~pd.Series(group, index=table.index).duplicated().to_numpy(), keys].reset_index(drop=True)
+    counts = (np.asarray(pd.to_numeric(table[name], errors="coerce"), dtype=float) for name in (count, count_control, count_time0))
+    doses = np.asarray(pd.to_numeric(table[dose], errors="coerce"), dtype=float)
+    points = usable_points(group, np.where(doses > 0, doses, np.nan), gr_values(*counts))
+    summary = summarise(group, points, len(result))
+    for name in NUMBERS:
+        result[name] = np.nan
+    result = result.assign(gr50_relation="", n=summary.n, n_doses=summary.n_doses, dose_min=summary.dose_min,
+                           dose_max=summary.dose_max, status="too_few_doses",
+                           reason=f"fewer than {MIN_DOSES} usable doses")
+    for batch in batches(points, summary, pooled=True):
+        for name, values in _metrics(batch).items():
+            result.loc[batch.rows, name] = values
+    _add_direct_metrics(result, points)
+    return result
+
+
+def _metrics(batch: Batch) -> dict[str, npt.NDArray[np.object_] | Array]:
+    low, high = parameter_bounds(batch, model="4pl", scale="raw", options=FitOptions(), rising=False)
+    low[LEFT], high[LEFT], low[RIGHT], high[RIGHT] = 1.0, 1.0, -1.0, 1.0
+    low[LOG_SLOPE], high[LOG_SLOPE] = np.log(SLOPES)[:, None]
+    fit = fit_within(batch, model="4pl", scale="raw", bounds=(low, high))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = (batch.total - fit.rss) / 2.0 / (fit.rss / (batch.n - 2.0))
+        r2 = np.where(batch.total > 0, 1.0 - fit.rss / batch.total, np.nan)
+        odds = (1.0 - fit.p[RIGHT]) / (HALF - fit.p[RIGHT]) - 1.0
+        x50 = np.where(odds > 0, fit.p[MIDPOINT] + np.log10(np.maximum(odds, 1e-300)) / np.exp(fit.p[LOG_SLOPE]), np.inf)
+    p_flat = np.where(batch.total > 0, stats.f.sf(np.maximum(np.nan_to_num(ratio), 0.0), 2, batch.n - 2), 1.0)
+    flat = ~(p_flat < FLAT_LEVEL)
+    x50 = np.where(flat, np.where(batch.mean() > HALF, np.inf, -np.inf), x50)
+    relation = np.where(x50 > 0, ">", np.where(x50 < batch.lowest, "<", "="))
+    dose50 = 10.0 ** (np.clip(x50, batch.lowest, 0.0) + batch.shift)
+    reason = np.where(flat, "no effect on growth beyond noise", np.where(relation == "=", "", "GR50 outside the tested doses"))
+    return {"gr50": dose50, "gr50_relation": relation.astype(object), "r2": r2, "p_flat": p_flat,
+            "gr_inf": np.where(flat, np.nan, fit.p[RIGHT]), "gec50": np.where(flat, np.nan, 10.0 ** (fit.p[MIDPOINT] + batch.shift)),
+            "h": np.where(flat, np.nan, np.exp(fit.p[LOG_SLOPE])),
+            "status": np.where(flat, "flat", "ok").astype(object), "reason": reason.astype(object)}
+
+
+def _add_direct_metrics(result: pd.DataFrame, points: Points) -> None:
+    """GRmax and GR_AOC, which need no fit, from the dose means of every group with at least two doses."""
+    means = pd.DataFrame({"group": points.group, "dose": points.dose, "gr": points.response}).groupby(["group", "dose"])["gr"].mean()
+    for number, series in means.groupby(level="group"):
+        gr, x = series.to_numpy(), np.log10(series.index.get_level_values("dose").to_numpy())
+        if len(gr) > 1:
+            result.loc[number, "gr_max"] = gr[-2:].min()
+            result.loc[number, "gr_aoc"] = np.trapezoid(1.0 - gr, x) / (x[-1] - x[0])

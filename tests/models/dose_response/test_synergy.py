@@ -1,0 +1,81 @@
+"""Synergy against SynergyFinder's reference columns, and by law."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from models.dose_response import synergy
+from models.dose_response.synergy import fit_single, mean_excess, zip_surfaces
+from models.errors import InputError
+
+NAMES = {"dose_1": "conc1", "dose_2": "conc2", "response": "response"}
+
+
+@pytest.fixture
+def block(reference: Path) -> pd.DataFrame:
+    return pd.read_csv(reference / "synergy_mathews_block1.csv")
+
+
+def test_bliss_and_hsa_equal_synergyfinder(block: pd.DataFrame) -> None:
+    for kind, name in (("bliss", "Bliss"), ("hsa", "HSA")):
+        found = synergy(block, **NAMES, kind=kind)
+        np.testing.assert_allclose(found["excess"], block[f"{name}_synergy"], atol=1e-6)
+        np.testing.assert_allclose(found["expected"], block[f"{name}_ref"], atol=1e-6)
+
+
+def test_zip_equals_synergyfinder_given_its_single_curves(block: pd.DataFrame) -> None:
+    """SynergyFinder's fit of drug 1 ended at the constant mean (RSS 5630, where 30 can be reached); with that constant ZIP's
+    expectation agrees to 0.01. Its fitted surface has such ends too: median difference below 1, none above 6.5."""
+    both = (block["conc1"] > 0) & (block["conc2"] > 0)
+    constant = block.loc[block["conc2"] == 0, "response"].mean()
+    alone = block[block["conc1"] == 0]
+    second = fit_single(alone["conc2"].to_numpy(float), alone["response"].to_numpy(float))
+    assert second is not None
+    a, b, y = (block[name].to_numpy(float) for name in NAMES.values())
+    expected, fitted = zip_surfaces(a, b, y, effects=(lambda dose: np.full(len(dose), constant), second.effect))
+    np.testing.assert_allclose(expected[both], block.loc[both, "ZIP_ref"], atol=0.01)
+    difference = np.abs(fitted - block["ZIP_fit"])[both]
+    assert difference.median() < 1.0
+    assert difference.max() < 6.5
+
+
+def matrix(effect: object) -> pd.DataFrame:
+    doses = np.array([0.0, 0.1, 0.3, 1.0, 3.0, 10.0])
+    a, b = (grid.ravel() for grid in np.meshgrid(doses, doses))
+    return pd.DataFrame({"conc1": a, "conc2": b, "response": effect(a, b)})
+
+
+def hill(dose: np.ndarray, middle: float) -> np.ndarray:
+    return 100 * dose / (dose + middle)
+
+
+def test_independent_drugs_have_no_bliss_and_no_zip_excess() -> None:
+    wells = matrix(lambda a, b: 100 - (100 - hill(a, 1.0)) * (100 - hill(b, 0.5)) / 100)
+    assert np.abs(synergy(wells, **NAMES)["excess"]).max() < 1e-9
+    found = synergy(wells, **NAMES, kind="zip")
+    assert np.abs(found["excess"]).max() < 0.1
+    assert abs(mean_excess(found)) < 0.1
+
+
+def test_a_drug_with_itself_has_no_loewe_excess() -> None:
+    found = synergy(matrix(lambda a, b: hill(a + b, 1.0)), **NAMES, kind="loewe")
+    assert np.abs(found["excess"]).max() < 0.01
+
+
+def test_a_missing_single_drug_well_gives_nan_with_a_reason() -> None:
+    wells = matrix(lambda a, b: hill(a + b, 1.0))
+    wells = wells[~((wells["conc1"] == 1.0) & (wells["conc2"] == 0.0))]
+    found = synergy(wells, **NAMES)
+    gone = (found["dose_1"] == 1.0) & (found["dose_2"] > 0)
+    assert found.loc[gone, "excess"].isna().all()
+    assert (found.loc[gone, "reason"] != "").all()
+    assert found.loc[~gone, "excess"].notna().all()
+
+
+def test_unknown_kind_raises() -> None:
+    with pytest.raises(InputError, match="kind"):
+        synergy(matrix(lambda a, b: a), **NAMES, kind="magic")  # type: ignore[arg-type]
