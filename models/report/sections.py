@@ -121,9 +121,11 @@ def summarise(scored: ScoredTables, *, controls: Controls, gates: Sequence[GateR
     hits, unsure = (sum(verdict.kind == kind for verdict in found) for kind in ("hit", "unsure"))
     raw = is_raw(scored.curves)
     score = score_column(scored.curves, options.hit_score)
+    failed = [gate.reason or gate.metric for gate in gates if not gate.passed]
+    shaky = " Do not rely on it." if failed or any(plate.grade == "bad" for plate in plates) else ""
     return Summary(treatments=len(found), hits=hits, unsure=unsure, raw=raw, score=SCORE_NAMES[score],
-                   headline=_headline(scored, hits=hits, unsure=unsure, raw=raw), plates=plates, plate_words=_plate_words(plates),
-                   failed_gates=[gate.reason or gate.metric for gate in gates if not gate.passed])
+                   headline=_headline(scored, hits=hits, unsure=unsure, raw=raw) + shaky, plates=plates, plate_words=_plate_words(plates),
+                   failed_gates=failed)
 
 
 def _headline(scored: ScoredTables, *, hits: int, unsure: int, raw: bool) -> str:

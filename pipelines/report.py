@@ -1,0 +1,117 @@
+"""Stage `report`: every scored screen as one self-contained HTML page, and an index of them. One process for all screens."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pandas as pd
+
+from models.errors import Finding, InputError
+from models.networks.bundle import read_card
+from models.plates.screen import Screen
+from models.report import ReportOptions, ReportTables, index_entry, render_index, render_report
+from models.report.inputs import flag_list
+from models.tables import CURVES, WELL_SCORES, check_table
+from pipelines.command import run_command
+from pipelines.screens import read_screen, whole_folder
+
+INDEX = "index.html"
+SCORE_FILES = ("wells.parquet", "curves.parquet", "quality.parquet", "findings.json", "lineage.json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredEntry:
+    """One scored screen with all that its page shows; `name` becomes the file name."""
+
+    name: str
+    screen: Screen
+    tables: ReportTables
+    lineage: Mapping[str, str]
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    gates: tuple[Any, ...] = ()
+    links: Mapping[str, str] = field(default_factory=dict)
+
+
+def run(entries: Sequence[ScoredEntry], *, options: ReportOptions | None = None) -> dict[str, str]:
+    """File name -> HTML of every screen's page and of the index. The same entries give the same bytes."""
+    pages = {f"{entry.name}.html": render_report(
+        entry.tables, screen=entry.screen, lineage=entry.lineage, metrics=entry.metrics, gates=entry.gates, options=options,
+        links={"All screens": INDEX, **entry.links}) for entry in entries}
+    lines = [index_entry(entry.tables, file=f"{entry.name}.html", screen=entry.screen, lineage=entry.lineage, gates=entry.gates,
+                         options=options) for entry in entries]
+    return {**pages, INDEX: render_index(lines)}
+
+
+def read_entry(folder: Path, *, data: Path, evaluations: Path, bundles: Path, links: Mapping[str, str]) -> ScoredEntry:
+    """A screen's scores, with the metrics and gates of the model that made them. links: words -> folder of pages named by screen.
+
+    Raises InputError naming the file if one is missing, TableError if a table breaks its contract.
+    """
+    missing = [name for name in SCORE_FILES if not (folder / name).is_file()]
+    if missing:
+        raise InputError(f"{folder} lacks {', '.join(missing)}; run the stage `score` for this screen")
+    lineage = json.loads((folder / "lineage.json").read_text(encoding="utf-8"))
+    metrics, gates = read_evaluation(lineage.get("model", ""), evaluations=evaluations, bundles=bundles)
+    return ScoredEntry(name=folder.name, screen=read_screen(data / folder.name), tables=read_tables(folder),
+                       lineage=lineage, metrics=metrics, gates=gates,
+                       links={words: f"{place}/{quote(folder.name)}.html" for words, place in links.items()})
+
+
+def read_tables(folder: Path) -> ReportTables:
+    """The tables that the stage `score` wrote; flags become lists again, which Parquet gives back as arrays."""
+    wells = pd.read_parquet(folder / "wells.parquet")
+    wells = wells.assign(flags=pd.Series([flag_list(flags) for flags in wells["flags"]], index=wells.index, dtype=object))
+    findings = json.loads((folder / "findings.json").read_text(encoding="utf-8"))
+    return ReportTables(wells=check_table(wells, WELL_SCORES, keys=("plate", "well")),
+                        curves=check_table(pd.read_parquet(folder / "curves.parquet"), CURVES),
+                        quality=pd.read_parquet(folder / "quality.parquet"), findings=tuple(Finding(**record) for record in findings))
+
+
+def read_evaluation(model: str, *, evaluations: Path, bundles: Path) -> tuple[dict[str, Any], tuple[Any, ...]]:
+    """(metrics, gate results) of a model by name."""
+    path = evaluations / model / "metrics.json"
+    if not model or not path.is_file():
+        raise InputError(f"{path} is missing, so the report cannot say how good the model is; run the stage `evaluate`")
+    return json.loads(path.read_text(encoding="utf-8")), read_card(bundles / model).gates
+
+
+def write_pages(pages: Mapping[str, str], out: Path) -> None:
+    """Write the pages into `out`, replacing what was there as a whole."""
+    with whole_folder(out) as folder:
+        for name, page in pages.items():
+            (folder / name).write_text(page, encoding="utf-8", newline="\n")
+
+
+def relative(folder: Path, out: Path) -> str:
+    """The address of `folder` for a page in `out`."""
+    return quote(Path(os.path.relpath(folder, out)).as_posix())
+
+
+def main() -> None:
+    """Command line of the stage."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scores", type=Path, required=True, help="one folder per scored screen")
+    parser.add_argument("--data", type=Path, required=True, help="one folder per screen, with screen.yaml")
+    parser.add_argument("--evaluate", type=Path, required=True, help="metrics.json per model")
+    parser.add_argument("--models", type=Path, required=True, help="bundles, whose cards hold the judged gates")
+    parser.add_argument("--validate", type=Path, required=True, help="pages of the data checks to link to, one per screen")
+    parser.add_argument("--docs", type=Path, required=True, help="Data Docs to link to, one page per screen")
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    folders = sorted(path for path in arguments.scores.iterdir() if path.is_dir())
+    links = {"Checks of the data": relative(arguments.validate, arguments.out), "Data Docs": relative(arguments.docs, arguments.out)}
+    entries = [read_entry(folder, data=arguments.data, evaluations=arguments.evaluate, bundles=arguments.models, links=links)
+               for folder in folders]
+    write_pages(run(entries), arguments.out)
+    print(f"report: {len(entries)} screen(s), see {arguments.out / INDEX}")
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,336 @@
+"""The report page: what it says for hits, doubts, censoring and bad plates; that it is safe, offline and the same each time."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass, replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from models.errors import Finding
+from models.plates.screen import Screen
+from models.plates.wells import well_name
+from models.report import ReportOptions, ReportTables, index_entry, render_index, render_report
+from models.report.inputs import curve_names, wells_by_curve
+from models.report.plate_figures import plate_map
+from models.tables import CURVES, WELL_SCORES, check_table
+
+NAN = float("nan")
+DOSES = (1.0, 10.0, 100.0, 1000.0, 10000.0)
+SCREEN = Screen(name="patient-7", sample="PAT_7", kind="patient", plate_format=384)
+LINEAGE = {"model": "profile-PAT_7", "version": "3",
+           "run_id": "run-1", "git_commit": "c0ffee", "data_md5": "abc.dir", "bundle_sha256": "feed"}
+PASSED = [{"metric": "z_prime_cv", "passed": True, "reason": "z_prime_cv is 0.7, asked at least 0.3"}]
+QUALITY = {"plate": "P1", "z_prime": 0.7, "z_prime_robust": 0.75, "z_prime_mad_mean": 0.72, "ssmd": -12.0,
+           "n_negative": 4, "n_positive": 4, "reason": ""}
+CURVE = {"treatment": "drug", "dose_unit": "nM", "scale": "percent_inhibition", "model": "4pl", "direction": "rising", "bottom": 0.0,
+         "top": 100.0, "log10_midpoint": 2.0, "slope": 1.0, "asymmetry": 1.0, "hormesis": 0.0, "ec50": 100.0, "ec50_low": 60.0,
+         "ec50_high": 170.0, "ec50_relation": "=", "ic50": 100.0, "ic50_low": 60.0, "ic50_high": 170.0, "ic50_relation": "=",
+         "ic_level": 50.0, "rss": 1.0, "rmse": 1.0, "r2": 0.98, "log_likelihood": 1.0, "aicc": 1.0, "p_flat": 0.0, "p_lack_of_fit": 0.5,
+         "n": 10, "n_doses": 5, "n_outliers": 0, "dose_min": 1.0, "dose_max": 10000.0, "auc": 0.5, "dss1": 20.0, "dss2": 20.0,
+         "dss3": 20.0, "dss_asym": 24.0, "status": "ok", "reason": ""}
+CENSORED = {"ic50": 10000.0, "ic50_low": NAN, "ic50_high": NAN, "ic50_relation": ">", "dss_asym": 2.0}
+NO_FIT = dict.fromkeys(
+    ("bottom", "top", "log10_midpoint", "slope", "ec50", "ic50", "ic50_low", "ic50_high", "auc", "dss_asym", "r2"), NAN)
+TOO_FEW = {**NO_FIT, "ic50_relation": "", "ec50_relation": "", "status": "too_few_doses", "reason": "2 usable doses; a curve needs 4"}
+
+
+def make_wells(*treatments: str, plate: str = "P1") -> pd.DataFrame:
+    """Treatments x 5 doses x 2, and four control wells of each kind, on one plate."""
+    rows = [(role, "", NAN, 1, level) for role, level in (("negative", 1.0), ("positive", 0.0)) for _ in range(4)]
+    rows += [("treated", name, dose, replicate, 1 / (1 + dose / 100.0)) for name in treatments for dose in DOSES for replicate in (1, 2)]
+    table = pd.DataFrame(rows, columns=["role", "treatment", "dose", "replicate", "viability"])
+    table["viability"] += 0.01 * np.cos(np.arange(len(table)))
+    return check_table(table.assign(
+        plate=plate, well=[well_name(*divmod(index, 24)) for index in range(len(table))],
+        dose_unit=np.where(table["dose"].notna(), "nM", ""),
+        logit=NAN, probability=0.2 + 0.6 * table["viability"], od=NAN, flags=pd.Series([[] for _ in range(len(table))], dtype=object),
+        excluded=False, exclusion_reason="", model="profile-PAT_7", version="3"), WELL_SCORES)
+
+
+def make_tables(*curves: dict[str, object], quality: dict[str, object] | None = None, wells: pd.DataFrame | None = None) -> ReportTables:
+    rows = pd.DataFrame([CURVE | curve for curve in curves], columns=list(CURVE))
+    wells = make_wells(*rows["treatment"]) if wells is None else wells
+    return ReportTables(wells=wells, curves=check_table(rows, CURVES), quality=pd.DataFrame([QUALITY | (quality or {})]))
+
+
+def render(tables: ReportTables, *, screen: Screen = SCREEN, gates: list[dict[str, object]] | None = None, **more: object) -> str:
+    return render_report(tables, screen=screen, lineage=LINEAGE, gates=PASSED if gates is None else gates, **more)  # type: ignore[arg-type]
+
+
+@dataclass
+class Element:
+    name: str
+    attributes: dict[str, str]
+
+
+class Page(HTMLParser):
+    """Text as a reader sees it, elements, and whether tags are balanced."""
+
+    VOID = frozenset({"meta", "input", "br", "link", "img"})
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.elements: list[Element] = []
+        self.open: list[str] = []
+        self.words: list[str] = []
+        self.feed(source)
+        self.close()
+        assert not self.open, self.open
+        self.text = re.sub(r"\s+", " ", " ".join(self.words))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append(Element(tag, {name: value or "" for name, value in attrs}))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append(Element(tag, {name: value or "" for name, value in attrs}))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open, tag
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not self.open or self.open[-1] not in ("style", "script"):
+            self.words.append(data)
+
+
+def rows_of(source: str) -> dict[str, str]:
+    """Text of every row of the treatments' table by its first cell."""
+    body = source.split('<table class="sortable"', 1)[1].split("</table>", 1)[0]
+    texts = [re.sub(r"\s+", " ", Page(f"<table>{row}</table>").text).strip() for row in re.findall(r"<tr data-name.*?</tr>", body, re.S)]
+    return {text.split(" ")[0]: text for text in texts}
+
+
+def test_a_clear_effect_on_a_good_plate_is_a_hit_with_its_reason() -> None:
+    row = rows_of(render(make_tables({}, {"treatment": "other"}, {"treatment": "third"}, {"treatment": "weak", **CENSORED})))
+    assert "hit DSS_asym 24.0 ≥ 10, curve ok, controls ok 100 nM 60 to 170 nM 24.0 0.50 1.00 0.98 ok" in row["drug"]
+    assert "no hit DSS_asym 2.0 is below 10 > 10 µM beyond the tested doses" in row["weak"]
+
+
+def test_the_headline_counts_hits_and_doubts() -> None:
+    page = Page(render(make_tables({}, {"treatment": "b"}, {"treatment": "c", **CENSORED}, {"treatment": "d", **TOO_FEW})))
+    assert "2 hits among 4 treatments. 1 cannot be judged." in page.text
+    assert "1 plate, excellent" in page.text
+
+
+def test_few_treatments_are_named_at_the_top() -> None:
+    assert "drug: IC50 100 nM (60 to 170 nM)." in Page(render(make_tables({}))).text
+
+
+@pytest.mark.parametrize(("curve", "said", "never"), [
+    (TOO_FEW, "cannot say: too few doses", "100 nM"),
+    ({**NO_FIT, "status": "failed", "ic50_relation": ""}, "cannot say: the fit failed", "100 nM"),
+    ({"status": "weakly_identified", "reason": "slope at its bound", "dss_asym": 24.0}, "≈ 100 nM", "<strong>100 nM"),
+    ({"ic50_high": NAN}, "≈ 100 nM", "<strong>100 nM"),
+    (CENSORED, "&gt; 10 µM", "<strong>10 µM"),
+    ({**CENSORED, "ic50": 1.0, "ic50_relation": "<"}, "&lt; 1 nM", "<strong>1 nM"),
+])
+def test_a_number_is_never_shown_as_certain_when_it_is_not(curve: dict[str, object], said: str, never: str) -> None:
+    table = render(make_tables(curve)).split("<tbody>", 1)[1].split("</tbody>", 1)[0]
+    assert said in table
+    assert never not in table
+
+
+@pytest.mark.parametrize(("curve", "quality", "gates", "reason"), [
+    ({"status": "weakly_identified", "reason": "slope at its bound"}, {}, PASSED, "a hit, but the curve is weakly determined (slope"),
+    ({}, {"z_prime": -0.2}, PASSED, "would be a hit, but plate P1 has Z′ below 0: do not use"),
+    ({"dss_asym": 1.0}, {"z_prime": -0.2}, PASSED, "is below 10, but plate P1 has Z′ below 0"),
+    ({}, {"z_prime": NAN, "n_positive": 1}, PASSED, "would be a hit, but the quality of plate P1 cannot be computed"),
+    ({}, {}, [{"metric": "z_prime_cv", "passed": False, "reason": "too low"}], "the model did not pass its own checks (z_prime_cv)"),
+])
+def test_a_failed_check_makes_a_hit_a_cannot_say(curve: dict[str, object], quality: dict[str, object], gates: list[dict[str, object]],
+                                                 reason: str) -> None:
+    row = rows_of(render(make_tables(curve, quality=quality), gates=gates))["drug"]
+    assert row.startswith("drug cannot say")
+    assert reason in row
+
+
+def test_a_plate_that_must_not_be_used_is_said_at_the_top() -> None:
+    page = Page(render(make_tables({}, quality={"z_prime": -0.4})))
+    assert "Do not use plate P1." in page.text
+    assert "Do not rely on it." in page.text
+
+
+def raw_tables() -> ReportTables:
+    curve = {"scale": "raw", "bottom": 0.2, "top": 1.6, "direction": "falling", "ic50": NAN, "ic50_relation": "", "dss_asym": NAN,
+             "auc": NAN}
+    tables = make_tables(curve, quality={"z_prime": NAN, "z_prime_robust": NAN, "n_positive": 0, "reason": "no positive control wells"})
+    wells = tables.wells[tables.wells["role"] != "positive"]
+    return replace(tables, wells=wells.assign(od=1.6 * wells["viability"], viability=NAN, probability=NAN))
+
+
+def test_a_raw_screen_shows_ec50_and_says_why_there_is_no_z_prime() -> None:
+    source = render(raw_tables(), screen=replace(SCREEN, controls="negative"))
+    page = Page(source)
+    assert "drug: EC50 100 nM (60 to 170 nM)." in page.text
+    assert "Z′ cannot be computed because the plate has no positive control (at least 2 wells are needed)" in page.text
+    assert "Hits are not called" in page.text
+    assert "EC50 100 nM" in page.text
+    assert "IC50" not in source.split('id="treatments"', 1)[1]
+    assert 'class="bar' not in source.split("<h2", 1)[1]
+
+
+def test_a_hit_of_a_screen_without_positive_control_says_so() -> None:
+    tables = make_tables({}, quality={"z_prime": NAN, "n_positive": 0})
+    assert "plate quality unknown (no positive control)" in rows_of(render(tables, screen=replace(SCREEN, controls="negative")))["drug"]
+
+
+def test_nothing_computable_is_a_page_with_reasons() -> None:
+    tables = make_tables(TOO_FEW, quality={"z_prime": NAN, "n_negative": 0, "n_positive": 0})
+    wells = tables.wells.assign(viability=NAN, probability=NAN)
+    findings = (Finding(rule="controls", severity="error", message="no controls", plate="P1"),)
+    page = Page(render(replace(tables, wells=wells, findings=findings)))
+    assert "no value to draw" in page.text
+    assert "no negative control and no positive control" in page.text
+    assert "error no controls (P1)" in page.text
+
+
+def test_a_screen_without_curves_or_wells_is_still_a_page() -> None:
+    tables = ReportTables(wells=make_wells().iloc[:0], curves=pd.DataFrame({name: [] for name in CURVE}), quality=pd.DataFrame())
+    assert "No treatment could be fitted." in Page(render(tables)).text
+
+
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>&{{ 7*7 }}"
+
+
+def test_everything_a_user_names_is_escaped() -> None:
+    tables = make_tables({"treatment": HOSTILE, "reason": HOSTILE, "status": "weakly_identified"},
+                         *({"treatment": f"t{index}"} for index in range(4)))
+    wells = tables.wells.copy()
+    wells["plate"] = HOSTILE
+    wells.at[9, "flags"] = [HOSTILE]
+    wells.loc[10, ["excluded", "exclusion_reason"]] = [True, HOSTILE]
+    tables = replace(tables, wells=wells, quality=pd.DataFrame([QUALITY | {"plate": HOSTILE}]),
+                     findings=(Finding(rule="r", severity="warning", message=HOSTILE, plate=HOSTILE, well=HOSTILE),))
+    screen = replace(SCREEN, name=HOSTILE, sample=HOSTILE, assay=HOSTILE, source=HOSTILE)
+    source = render_report(tables, screen=screen, lineage={**LINEAGE, HOSTILE: HOSTILE}, metrics={HOSTILE: HOSTILE},
+                           gates=[{"metric": HOSTILE, "passed": True, "reason": HOSTILE}], links={HOSTILE: "a.html"})
+    index = render_index([index_entry(tables, file="a.html", screen=screen, lineage={"model": HOSTILE})])
+    for text in (source, index):
+        page = Page(text)
+        assert sum(element.name == "script" for element in page.elements) == 1
+        assert not any(element.name == "img" for element in page.elements)
+        assert not any(name.startswith("on") for element in page.elements for name in element.attributes)
+        assert "49" not in re.findall(r"&amp;(\S+)", text)
+    assert HOSTILE in Page(source).text
+
+
+@pytest.mark.parametrize("address", [
+    "javascript:alert(1)", " JavaScript:alert(1)", "java\nscript:alert(1)", "data:text/html,x", "vbscript:x", "http://[", ""])
+def test_only_web_and_relative_links_are_kept(address: str) -> None:
+    assert ">bad link<" not in render(make_tables({}), links={"bad link": address})
+    assert '<a href="../docs/x.html"' in render(make_tables({}), links={"good": "../docs/x.html"})
+
+
+def test_the_page_fetches_nothing_and_is_the_same_each_time() -> None:
+    tables = make_tables({}, {"treatment": "b", **TOO_FEW})
+    source = render(tables)
+    assert source == render(tables)
+    assert "default-src &#39;none&#39;" in source
+    page = Page(source)
+    assert not [e for e in page.elements if e.name in ("link", "img", "iframe", "object") or "src" in e.attributes]
+    assert all(not e.attributes.get("href", "").startswith(("http", "//")) for e in page.elements)
+    assert "@import" not in source
+
+
+def test_the_policy_names_the_script_that_the_page_holds() -> None:
+    source = render(make_tables({}))
+    script = source.split("<script>")[1].split("</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"sha256-{digest}" in source
+
+
+def test_seventy_five_curves_stay_small() -> None:
+    source = render(make_tables(*({"treatment": f"compound {index:02d}", "dss_asym": index / 3} for index in range(75))),
+                    screen=replace(SCREEN, plate_format=1536))
+    assert len(source.encode()) < 1_500_000
+    assert source.count('class="curve"') == 75
+
+
+def test_every_drawing_is_well_formed_and_named() -> None:
+    source = render(make_tables({}, {"treatment": "b", **CENSORED}, {"treatment": "c", **TOO_FEW}, {"treatment": "d"}, {"treatment": "e"},
+                                {"treatment": "f"}))
+    drawings = re.findall(r"<svg.*?</svg>", source, re.S)
+    assert len(drawings) > 8
+    for drawing in drawings:
+        root = ElementTree.fromstring(drawing)
+        assert root.get("aria-label") or root.get("aria-hidden") == "true"
+        assert "nan" not in drawing
+
+
+def test_the_page_is_usable_by_keyboard_and_screen_reader() -> None:
+    page = Page(render(make_tables({})))
+    assert sum(e.name == "h1" for e in page.elements) == 1
+    assert [e.attributes["lang"] for e in page.elements if e.name == "html"] == ["en"]
+    ids = [e.attributes["id"] for e in page.elements if "id" in e.attributes]
+    assert len(ids) == len(set(ids))
+    targets = [e.attributes["href"][1:] for e in page.elements if e.attributes.get("href", "").startswith("#")]
+    assert set(targets) <= set(ids)
+    assert all("scope" in e.attributes for e in page.elements if e.name == "th")
+    assert all("aria-label" in e.attributes for e in page.elements if "tabindex" in e.attributes)
+
+
+def test_excluded_and_flagged_points_differ_in_shape() -> None:
+    tables = make_tables({})
+    wells = tables.wells.copy()
+    wells.loc[8, ["excluded", "exclusion_reason"]] = [True, "pipetting error"]
+    flags = {9: np.array(["out_of_focus"], dtype=object), 12: np.array(["training_well"], dtype=object)}    # as Parquet gives them back
+    wells["flags"] = pd.Series([flags.get(index, np.array([], dtype=object)) for index in wells.index], dtype=object)
+    source = render(replace(tables, wells=wells))
+    panel = source.split('<svg viewBox', 1)[1].split("</svg>", 1)[0]
+    assert panel.count('class="hollow"') == 1
+    assert panel.count('class="flagged"') == 1
+    assert panel.count('class="pt"') == 8
+    text = Page(source).text
+    assert "pipetting error left out A09 drug 1 nM" in text
+    assert "image out of focus used, with doubt A10 drug 1 nM" in text
+    assert "trained on 1 well of this screen" in text
+
+
+def test_findings_that_differ_only_in_the_well_are_one() -> None:
+    findings = tuple(Finding(rule="no_image", severity="warning", plate="P1", well=well, message=f"well {well} has no image")
+                     for well in ("A01", "A02"))
+    assert "warning has no image (P1 A01, P1 A02)" in Page(render(replace(make_tables({}), findings=findings))).text
+
+
+def test_lineage_metrics_and_gates_are_shown() -> None:
+    text = Page(render(make_tables({}), metrics={"r2": {"cv": 0.912345, "loss": None}})).text
+    for words in ("model profile-PAT_7", "version 3", "run run-1", "git commit c0ffee", "data md5 abc.dir", "bundle sha256 feed",
+                  "r2 / cv 0.9123", "passed z prime cv: z_prime_cv is 0.7"):
+        assert words in text
+    assert "run not recorded" in Page(render_report(make_tables({}), screen=SCREEN, lineage={})).text
+
+
+def test_curves_by_plate_take_only_their_own_wells() -> None:
+    wells = pd.concat([make_wells("drug"), make_wells("drug", plate="P2")], ignore_index=True)
+    curves = pd.DataFrame([CURVE, CURVE]).assign(plate=["P2", "P1"])
+    assert curve_names(curves, wells) == ["drug · plate P2", "drug · plate P1"]
+    assert [set(group["plate"]) for group in wells_by_curve(curves, wells)] == [{"P2"}, {"P1"}]
+
+
+def test_wells_cut_out_of_a_larger_table_are_drawn() -> None:
+    wells = pd.concat([make_wells("drug"), make_wells("drug", plate="P2")])      # repeated index
+    assert render(make_tables({}, wells=wells)) == render(make_tables({}, wells=wells.reset_index(drop=True)))
+
+
+def test_another_score_and_threshold_decide_when_asked() -> None:
+    options = ReportOptions(hit_score="dss2", hit_threshold=30)
+    assert "no hit DSS2 20.0 is below 30" in rows_of(render(make_tables({}), options=options))["drug"]
+    with pytest.raises(ValueError, match="hit_score"):
+        ReportOptions(hit_score="dss9")
+    with pytest.raises(ValueError, match="hit_threshold"):
+        ReportOptions(hit_threshold=-1)
+
+
+def test_wells_outside_the_declared_format_are_still_drawn() -> None:
+    wells = make_wells("drug", "other", "third").assign(well=lambda table: [well_name(*divmod(index, 24)) for index in range(len(table))])
+    drawing = plate_map(wells, plate_format=96, limits=(0.0, 100.0), values=100 * wells["viability"])
+    assert str(drawing).count("<title>") == len(wells)

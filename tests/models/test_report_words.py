@@ -1,0 +1,62 @@
+"""The report's numbers and verdicts in words."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from models.report.inputs import doubtful_flags, flag_list
+from models.report.plate_figures import colour
+from models.report.sections import metric_rows
+from models.report.svg import nice_ticks, short
+from models.report.verdicts import grade_of, plate_qualities
+from models.report.words import dose_text, fixed, half_dose, plain, slope_text, trusted
+
+NAN = float("nan")
+CURVE = {"dose_unit": "nM", "status": "ok", "ic50": 100.0, "ic50_relation": "=", "ic50_low": 60.0, "ic50_high": 170.0,
+         "slope": 1.0, "auc": 0.5}
+
+
+@pytest.mark.parametrize(("value", "unit", "shown"), [
+    (0.05, "nM", "50 pM"), (350.0, "nM", "350 nM"), (999.9, "nM", "1 µM"), (1000.0, "nM", "1 µM"), (12345.0, "nM", "12.3 µM"),
+    (2.5e6, "nM", "2.5 mM"), (5.0, "ug/mL", "5 µg/mL"), (0.5, "%", "0.5 %"), (NAN, "nM", "–")])
+def test_doses_are_printed_in_a_readable_unit(value: float, unit: str, shown: str) -> None:
+    assert dose_text(value, unit) == shown
+
+
+@pytest.mark.parametrize(("value", "shown"), [(1234.0, "1234"), (-0.0, "0"), (-1.5, "−1.5"), (1e-7, "1e−07"), (float("inf"), "∞"),
+                                              (NAN, "–")])
+def test_plain_numbers(value: float, shown: str) -> None:
+    assert plain(value, 4) == shown
+
+
+def test_small_helpers() -> None:
+    assert fixed(-0.001, 2) == "0.00"
+    assert slope_text(CURVE | {"slope": 10.0}) == "> 9.5"
+    assert slope_text(CURVE | {"status": "flat"}) == "–"
+    assert trusted(CURVE | {"status": "failed"}, "auc", decimals=2) == "–"
+    assert half_dose(CURVE | {"ic50_low": NAN, "ic50_high": NAN}, "ic50").interval == "interval open on both sides"
+    assert [flag_list(value) for value in (None, NAN, "", "a", np.array(["a", "b"]), ("a",))] == [[], [], [], ["a"], ["a", "b"], ["a"]]
+    assert doubtful_flags(["training_well", "debris"]) == ["debris"]
+    assert (colour(-1), colour(0.0), colour(2.0)) == ("#00224e", "#00224e", "#fee838")
+    assert nice_ticks(0, 100) == [0, 50, 100]
+    assert [short(value) for value in (1.0, 1.25, -0.01, -2.04)] == ["1", "1.2", "0", "-2"]
+    metrics = {"a": {"b": list(range(9)), "c": [1, 2.5]}, "d": True}
+    assert metric_rows(metrics) == [("a / b", "9 values"), ("a / c", "1, 2.5"), ("d", "True")]
+
+
+@pytest.mark.parametrize(("z_prime", "grade"), [(0.51, "excellent"), (0.5, "care"), (0.0, "care"), (-0.01, "bad"), (NAN, "unknown")])
+def test_plates_are_graded_by_z_prime(z_prime: float, grade: str) -> None:
+    assert grade_of(z_prime) == grade
+
+
+def test_disagreement_of_plain_and_robust_z_prime_is_explained() -> None:
+    plate, = plate_qualities(pd.DataFrame([{"plate": "P1", "z_prime": 0.2, "z_prime_robust": 0.8}]), ["P1"], controls="both")
+    assert plate.words == "Z′ 0.20: usable with care (robust Z′ 0.80, excellent: single control wells stand out)"
+
+
+def test_a_plate_without_quality_is_unknown_not_zero() -> None:
+    plate, = plate_qualities(pd.DataFrame(), ["P1"], controls="both")
+    assert plate.grade == "unknown"
+    assert "cannot be computed because" in plate.words

@@ -1,0 +1,132 @@
+"""The stage `report`: files of `score` and `evaluate` in, byte-stable pages out, errors that name the file."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from models.errors import Finding, InputError, TableError
+from models.networks.bundle import Card, GateResult, TrunkReference, write_bundle
+from models.networks.recipe import Recipe
+from models.plates.screen import Screen
+from models.tables import CURVES, WELL_SCORES
+from pipelines.report import main, read_tables
+from pipelines.screens import write_screen
+
+MODEL = "profile-PAT_7"
+
+
+def make_wells() -> pd.DataFrame:
+    controls = [("negative", "", None, 1.0)] * 3 + [("positive", "", None, 0.0)] * 3
+    rows = controls + [("treated", "trametinib", 10.0 ** power, 1 / (1 + 10.0 ** (power - 2))) for power in range(5)]
+    table = pd.DataFrame(rows, columns=["role", "treatment", "dose", "viability"])
+    table = table.assign(plate="P1", well=[f"A{index + 1:02d}" for index in range(len(table))], dose_unit="nM", replicate=1,
+                         logit=0.0, probability=table["viability"], od=float("nan"), excluded=False, exclusion_reason="", model=MODEL,
+                         version="abc", flags=pd.Series([["out_of_distribution"]] + [[]] * (len(table) - 1), dtype=object))
+    return table[[*WELL_SCORES.names(required_only=True), "exclusion_reason"]]
+
+
+def make_curves(**values: object) -> pd.DataFrame:
+    row = dict.fromkeys(CURVES.names(), 0.0) | {
+        "treatment": "trametinib", "dose_unit": "nM", "scale": "percent_inhibition", "model": "4pl", "direction": "rising", "top": 100.0,
+        "log10_midpoint": 2.0, "slope": 1.0, "asymmetry": 1.0, "ec50": 100.0, "ec50_relation": "=", "ic50": 100.0, "ic50_low": 50.0,
+        "ic50_high": 200.0, "ic50_relation": "=", "n": 5, "n_doses": 5, "n_outliers": 0, "dose_min": 1.0, "dose_max": 1e4, "dss_asym": 22.0,
+        "status": "ok", "reason": ""}
+    return pd.DataFrame([row | values])
+
+
+def make_card(*, passed: bool) -> Card:
+    gate = GateResult(metric="z_prime_cv", value=0.7, minimum=0.3, maximum=None, passed=passed,
+                      reason="z_prime_cv is 0.7, asked at least 0.3")
+    return Card(name=MODEL, system="profile", recipe=Recipe(system="profile", target="control_class"), output="probability alive",
+                sample="PAT_7", trunk=TrunkReference(name="small_cnn", weights="none", sha256="0"), weights_sha256="", gates=(gate,))
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project folder with one scored screen, patient-7, and the arguments of the stage."""
+    scores = tmp_path / "artifacts" / "scores" / "patient-7"
+    scores.mkdir(parents=True)
+    make_wells().to_parquet(scores / "wells.parquet", index=False)
+    make_curves().to_parquet(scores / "curves.parquet", index=False)
+    pd.DataFrame([{"plate": "P1", "z_prime": 0.7, "z_prime_robust": 0.8, "n_negative": 3, "n_positive": 3, "reason": ""}]).to_parquet(
+        scores / "quality.parquet", index=False)
+    finding = Finding(rule="out_of_distribution", severity="warning", plate="P1", well="A01", message="well A01 looks odd")
+    (scores / "findings.json").write_text(json.dumps([finding.record()]))
+    (scores / "lineage.json").write_text(json.dumps({"model": MODEL, "version": "abc", "git_commit": "c0ffee"}))
+    (tmp_path / "data" / "patient-7").mkdir(parents=True)
+    write_screen(tmp_path / "data" / "patient-7", Screen(name="patient-7", sample="PAT_7", kind="patient"))
+    evaluation = tmp_path / "artifacts" / "evaluate" / MODEL
+    evaluation.mkdir(parents=True)
+    (evaluation / "metrics.json").write_text(json.dumps({"z_prime_cv": 0.7}))
+    write_bundle(tmp_path / "artifacts" / "models" / MODEL, make_card(passed=True), head=b"weights", trunk=None)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [
+        "report", "--scores", "artifacts/scores", "--data", "data", "--evaluate", "artifacts/evaluate", "--models", "artifacts/models",
+        "--validate", "artifacts/validate", "--docs", "artifacts/data_docs", "--out", "artifacts/report"])
+    return tmp_path
+
+
+def pages(project: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (project / "artifacts" / "report").iterdir()}
+
+
+def test_a_page_per_screen_and_an_index(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main()
+    written = pages(project)
+    assert sorted(written) == ["index.html", "patient-7.html"]
+    page = written["patient-7.html"].decode()
+    for words in ("trametinib", "100 nM", "c0ffee", "z_prime_cv is 0.7", "does not look like the wells the model learned from",
+                  'href="../validate/patient-7.html"', 'href="../data_docs/patient-7.html"', 'href="index.html"'):
+        assert words in page
+    assert 'href="patient-7.html"' in written["index.html"].decode()
+    assert "1 screen(s)" in capsys.readouterr().out
+
+
+def test_a_second_run_gives_the_same_bytes_and_removes_pages_of_screens_that_are_gone(project: Path) -> None:
+    main()
+    first = pages(project)
+    (project / "artifacts" / "report" / "gone.html").write_text("old")
+    main()
+    assert pages(project) == first
+
+
+def test_failed_gates_of_the_bundle_reach_the_page(project: Path) -> None:
+    write_bundle(project / "artifacts" / "models" / MODEL, make_card(passed=False), head=b"weights", trunk=None)
+    main()
+    written = pages(project)
+    assert b"The model did not pass its own checks." in written["patient-7.html"]
+    assert b"model gates failed" in written["index.html"]
+
+
+def test_flags_come_back_as_lists(project: Path) -> None:
+    tables = read_tables(project / "artifacts" / "scores" / "patient-7")
+    assert list(tables.wells["flags"])[:2] == [["out_of_distribution"], []]
+
+
+def test_no_scored_screen_gives_an_index_that_says_so(project: Path) -> None:
+    for path in (scores := project / "artifacts" / "scores" / "patient-7").iterdir():
+        path.unlink()
+    scores.rmdir()
+    main()
+    assert b"No screen has been scored yet." in pages(project)["index.html"]
+
+
+@pytest.mark.parametrize(("path", "message"), [
+    ("artifacts/scores/patient-7/curves.parquet", "lacks curves.parquet; run the stage `score`"),
+    (f"artifacts/evaluate/{MODEL}/metrics.json", "run the stage `evaluate`")])
+def test_a_missing_file_is_named_with_the_stage_that_makes_it(project: Path, path: str, message: str) -> None:
+    (project / path).unlink()
+    with pytest.raises(InputError, match=message):
+        main()
+    assert not (project / "artifacts" / "report").exists()
+
+
+def test_a_table_that_breaks_its_contract_is_refused(project: Path) -> None:
+    make_curves(status="wonderful").to_parquet(project / "artifacts" / "scores" / "patient-7" / "curves.parquet", index=False)
+    with pytest.raises(TableError, match="status"):
+        main()
