@@ -90,8 +90,10 @@ def parse_rows(text: str) -> set[int]:
     """Rows, from 0, of "A-D" or "a,C-E". Raises InputError for anything else."""
     rows: set[int] = set()
     for part in filter(None, text.replace(" ", "").split(",")):
-        first, _, last = part.partition("-")
-        low, high = parse_well(f"{first}1")[0], parse_well(f"{last or first}1")[0]
+        ends = part.split("-")
+        if len(ends) > 2 or not all(end.isalpha() for end in ends):
+            raise InputError(f"--rows {part}: expected rows like A-D, or A,C-E")
+        low, high = (parse_well(f"{end}1")[0] for end in (ends[0], ends[-1]))
         if high < low:
             raise InputError(f"--rows {part}: the first row comes after the last")
         rows |= set(range(low, high + 1))

@@ -82,10 +82,21 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
 def _decode_tiff(data: bytes, name: str) -> np.ndarray:
     with tifffile.TiffFile(io.BytesIO(data)) as tiff:
         declared = sum(int(np.prod(page.shape)) for page in tiff.pages)
-        _refuse_large(declared, name, allowed=MAX_PIXELS * max(1, len(tiff.pages)))
+        if not len(tiff.pages):
+            raise ValueError("no page in the file")
+        _refuse_large(declared, name, allowed=MAX_PIXELS * len(tiff.pages))
         for page in tiff.pages:
             _refuse_large(int(np.prod(page.shape)), name)
-        return np.asarray(tiff.asarray())
+        return _colour_last(np.asarray(tiff.asarray()), tiff.pages.first)
+
+
+def _colour_last(pixels: np.ndarray, page: tifffile.TiffPage) -> np.ndarray:
+    """Colour as (..., H, W, 3), however it was stored, without transparency; grey as it is."""
+    if page.photometric != tifffile.PHOTOMETRIC.RGB:
+        return pixels
+    if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE:
+        pixels = np.moveaxis(pixels, -3, -1)
+    return pixels[..., :3]
 
 
 def _decode_photo(data: bytes, name: str) -> np.ndarray:

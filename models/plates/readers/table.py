@@ -26,10 +26,8 @@ class TableConvention:
 
     def detect(self, source: Source) -> bool:
         """A table is named, or lies in the folder, in which a column holds names of image files."""
-        try:
-            return bool(_file_columns(_read(_platemap(source), source.columns), source))
-        except InputError:
-            return False
+        tables = [source.platemap] if source.platemap is not None else _tables(source.folder)
+        return any(_names_images(path, source) for path in tables)
 
     def read(self, source: Source) -> Found:
         """The files that the table names. Raises TableError if it has no column of file names or of wells."""
@@ -90,8 +88,8 @@ def _platemap(source: Source) -> Path:
         return source.platemap
     if not source.folder.is_dir():
         raise InputError(f"{source.folder} is not a folder")
-    tables = [path for path in sorted(source.folder.iterdir()) if path.suffix.lower() in TABLE_SUFFIXES]
-    usable = [path for path in tables if _names_images(path, source)]
+    tables = _tables(source.folder)
+    usable = [path for path in tables if _names_images(path, source)] or (tables if len(tables) == 1 else [])
     if len(usable) == 1:
         return usable[0]
     problem = (f"{len(usable)} tables name images ({', '.join(path.name for path in usable)})" if usable else
@@ -100,11 +98,19 @@ def _platemap(source: Source) -> Path:
         rule="platemap", severity="error", value=source.folder.name, message=f"{problem}; name the right one with --platemap")])
 
 
+def _tables(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.iterdir()) if path.suffix.lower() in TABLE_SUFFIXES] if folder.is_dir() else []
+
+
 def _names_images(path: Path, source: Source) -> bool:
+    """Whether a column holds names of image files, or the columns are there that a person named as channels."""
     try:
-        return bool(_file_columns(_read(path, source.columns), source))
+        table = read_table(path)
     except InputError:
         return False
+    if source.channels:
+        return set(source.channels.values()) <= set(table.columns)
+    return bool(_image_columns(table))
 
 
 def _read(platemap: Path, columns: Mapping[str, str]) -> pd.DataFrame:
@@ -129,10 +135,14 @@ def _file_columns(table: pd.DataFrame, source: Source) -> dict[str, str]:
                 rule="file_column_missing", severity="error", column=missing[0],
                 message=f"--channels names column '{missing[0]}'; columns found: {', '.join(map(str, table.columns))}")])
         return dict(source.channels)
-    columns = [str(name) for name in table.columns if (filled := [text for text in table[name] if text])
-               and all(text.lower().endswith(IMAGE_SUFFIXES) for text in filled)]
+    columns = _image_columns(table)
     names = [_channel_name(column) for column in columns]
     return dict(zip(names if len(set(names)) == len(names) else columns, columns, strict=True))
+
+
+def _image_columns(table: pd.DataFrame) -> list[str]:
+    return [str(name) for name in table.columns if (filled := [text for text in table[name] if text])
+            and all(text.lower().endswith(IMAGE_SUFFIXES) for text in filled)]
 
 
 def _channel_name(column: str) -> str:

@@ -59,6 +59,13 @@ def test_stacks_keep_their_planes() -> None:
     np.testing.assert_array_equal(decode_image(tiff(stack, photometric="minisblack"), "x.tif"), stack)
 
 
+def test_colour_tiffs_come_out_alike_however_they_are_stored() -> None:
+    transparent = np.dstack([COLOUR, np.full(COLOUR.shape[:2], 255, np.uint8)])
+    for data in (tiff(COLOUR, photometric="rgb"), tiff(transparent, photometric="rgb", extrasamples=["unassalpha"]),
+                 tiff(np.moveaxis(COLOUR, -1, 0), photometric="rgb", planarconfig="separate")):
+        np.testing.assert_array_equal(decode_image(data, "x.tif"), COLOUR)
+
+
 def test_png_and_jpeg_are_read_whatever_the_file_is_called() -> None:
     np.testing.assert_array_equal(decode_image(photo(GREY8, "PNG"), "x.tif"), GREY8)
     np.testing.assert_array_equal(decode_image(photo(COLOUR, "PNG"), "x.png"), COLOUR)
@@ -66,7 +73,8 @@ def test_png_and_jpeg_are_read_whatever_the_file_is_called() -> None:
 
 
 @pytest.mark.parametrize(("data", "rule"), [
-    (b"", "image_empty"), (b"hello", "image_unreadable"), (encode_tiff(GREY8)[:200], "image_unreadable"),
+    (b"", "image_empty"), (b"hello", "image_unreadable"), (b"II*\0 rubbish", "image_unreadable"),
+    (encode_tiff(GREY8)[:200], "image_unreadable"),
     (photo(GREY8, "PNG")[:60], "image_unreadable"), (tiff(GREY8.astype(np.float32)), "image_depth"),
     (tiff(GREY16.astype(np.int32)), "image_depth")])
 def test_damaged_and_foreign_files_are_refused_by_name(data: bytes, rule: str) -> None:
