@@ -181,7 +181,7 @@ def _limits(batch: Batch, fit: BatchFit, estimate: Array, flat: Bools, options: 
     nothing = np.full(len(estimate), np.nan)
     if not has_interval(fit.model, options):
         return Limits(nothing, nothing)
-    rise = allowed_rise(rss=fit.rss, n=batch.n, free=free_parameters(fit), level=options.level)
+    rise = allowed_rise(rss=fit.rss if fit.scatter is None else fit.scatter, n=batch.n, free=free_parameters(fit), level=options.level)
     estimate = np.where(flat, np.nan, estimate)
     if options.interval == "wald":
         return wald_limits(fit.problem, fit.p, estimate=estimate, rise=rise)

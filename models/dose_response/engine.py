@@ -21,6 +21,7 @@ from models.dose_response.curves import (
     mirror_signs,
 )
 from models.dose_response.options import FitOptions, Model
+from models.dose_response.robust import fit_robust
 from models.dose_response.solver import Problem, Solution, minimise
 from models.dose_response.starts import Starts, find_starts
 
@@ -31,13 +32,14 @@ ASYMMETRIES = (0.05, 20.0)
 MIDPOINT_MARGIN = 2.0              # decades beyond the tested doses
 PERCENT_LEFT, PERCENT_RIGHT = (-25.0, 25.0), (-50.0, 125.0)
 FREE_RANGES = 10.0
-START_COUNT = 2
+START_COUNT, ROBUST_STARTS = 2, 6
 
 
 @dataclass(frozen=True)
 class BatchFit:
     """A model fitted to a batch: p (6, N) with x relative to the top dose, rss with replicate scatter, the problem that
-    was solved (for the profiles), rising (N,), share explained by the best start (flat test), outliers (N,)."""
+    was solved (for the profiles), rising (N,), share explained by the best start (flat test), outliers (N,); scatter (N,):
+    what stands for rss in the intervals of robust fits."""
 
     model: Model
     p: Array
@@ -46,11 +48,12 @@ class BatchFit:
     rising: Bools
     explained: Array
     outliers: npt.NDArray[np.intp]
+    scatter: Array | None = None
 
     def take(self, rows: npt.NDArray[np.intp]) -> BatchFit:
         """The same fit for some of the curves."""
         return BatchFit(self.model, self.p[:, rows], self.rss[rows], self.problem.take(rows), self.rising[rows],
-                        self.explained[rows], self.outliers[rows])
+                        self.explained[rows], self.outliers[rows], None if self.scatter is None else self.scatter[rows])
 
 
 def fit_batch(batch: Batch, *, model: Model, scale: str, options: FitOptions) -> BatchFit:
@@ -59,12 +62,23 @@ def fit_batch(batch: Batch, *, model: Model, scale: str, options: FitOptions) ->
     rising = starts.rising
     sign = mirror_signs(MODELS[model], rising=rising, scale=scale)
     problem = Problem(MODELS[model].shape, batch.x, batch.y, batch.weight, low, high, sign)
+    if options.loss != "squares":
+        return _robust(batch, problem, _vary(starts, model=model), starts=starts, model=model, options=options)
     best = _best_of([minimise(problem, start) for start in _vary(starts, model=model)])
     if MODELS[model].mirror:
         problem, best = _right_way_round(problem, best, rising=rising)
     rising = best.p[RIGHT] >= best.p[LEFT]
     return BatchFit(model, best.p, best.rss + batch.within, problem, rising, starts.explained,
                     np.zeros(len(rising), dtype=np.intp))
+
+
+def _robust(batch: Batch, problem: Problem, tried: list[Array], *, starts: Starts, model: Model, options: FitOptions) -> BatchFit:
+    """The robust fit; its problem keeps the final weights, for the profiles."""
+    fit = fit_robust(problem, tried, loss=options.loss)
+    rss = (residuals(problem, fit.p) ** 2).sum(axis=0)
+    spare = batch.n - (problem.high > problem.low).sum(axis=0)
+    return BatchFit(model, fit.p, rss, replace(problem, weight=fit.weight), fit.p[RIGHT] >= fit.p[LEFT], starts.explained,
+                    fit.outliers, scatter=fit.scale**2 * spare)
 
 
 def fit_within(batch: Batch, *, model: Model, scale: str, bounds: tuple[Array, Array]) -> BatchFit:
@@ -122,10 +136,12 @@ def _best_of(solutions: list[Solution]) -> Solution:
 
 def _starts(batch: Batch, *, model: Model, scale: str, options: FitOptions) -> tuple[Starts, Array, Array]:
     """Starts and bounds (6, N), in the direction that fits better where the bounds depend on it."""
+    count = START_COUNT if options.loss == "squares" else ROBUST_STARTS
+
     def found(rising: bool) -> tuple[Starts, Array, Array]:
         low, high = parameter_bounds(batch, model=model, scale=scale, options=options, rising=rising)
         plateaus = low[LEFT:RIGHT + 1], high[LEFT:RIGHT + 1]
-        starts = find_starts(batch.x, batch.y, batch.weight, bounds=plateaus, total=batch.total, count=START_COUNT)
+        starts = find_starts(batch.x, batch.y, batch.weight, bounds=plateaus, total=batch.total, count=count)
         return replace(starts, p=np.clip(starts.p, low, high)), low, high
     starts, low, high = found(True)
     if isinstance(options.bounds, str) and not (scale == "raw" and model in ("2pl", "3pl")):
@@ -200,6 +216,6 @@ def _on_scale(percent: tuple[float, float], scale: str) -> Pair:
     return 1.0 - percent[1] / 100.0, 1.0 - percent[0] / 100.0
 
 
-def residuals(batch: Batch, fit: BatchFit) -> Array:
+def residuals(problem: Problem, p: Array) -> Array:
     """y - curve (D, N)."""
-    return batch.y - evaluate(fit.problem.shape, batch.x, fit.p, fit.problem.sign)
+    return problem.y - evaluate(problem.shape, problem.x, p, problem.sign)
