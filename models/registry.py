@@ -93,16 +93,17 @@ def _reaching(uri: str) -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
-        text = str(error).splitlines()[0]
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "ENDPOINT_NOT_FOUND"):
-            raise UnknownModelError(f"the registry at {_without_password(uri)} says: {text}") from error
-        raise RegistryError(f"the registry at {_without_password(uri)} cannot be used: {text}") from error
+        text = without_password(f"the registry at {uri} cannot be used: {str(error).splitlines()[0][:400]}")
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise UnknownModelError(text.replace("cannot be used", "says", 1)) from error
+        raise RegistryError(text) from error
     except OSError as error:
-        raise RegistryError(f"the registry at {_without_password(uri)} cannot be reached: {error}") from error
+        raise RegistryError(without_password(f"the registry at {uri} cannot be reached: {error}")) from error
 
 
-def _without_password(uri: str) -> str:
-    return re.sub(r"//[^/@]*@", "//***@", uri)
+def without_password(text: str) -> str:
+    """The text with user and password of its addresses starred out."""
+    return re.sub(r"//[^/@\s]*@", "//***@", text)
 
 
 class Registry:
@@ -208,7 +209,7 @@ class Registry:
         """Register a bundle under its card's name; the same bundle again gives the version that is there.
 
         One MLflow run per version: recipe as params, metrics, metrics per epoch, figures. The alias `challenger` moves to
-        the version when its gates passed. Raises BundleError, RegistryError.
+        the version, new or known, when its gates passed. Raises BundleError, RegistryError.
         """
         card, sha256, record = read_card(bundle), bundle_sha256(bundle), record or RunRecord()
         known = self.find(card.name, sha256)

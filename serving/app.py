@@ -7,6 +7,7 @@ their own error bodies, and hold a whole upload in memory; see docs/service.md.
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 import tempfile
 from importlib.metadata import version as installed_version
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("dosewell.service")
 
 SERVICE_VERSION = installed_version("dosewell")
-MAX_FILES = 100_000     # of a plate whose images are sent one by one
+MAX_FILES = 5_000     # of a plate whose images are sent one by one
 _ERRORS: dict[int | str, dict[str, Any]] = {status: {"model": schemas.ErrorAnswer, "description": text} for status, text in {
     400: "The upload cannot be used; the findings say what to change.", 404: "No such model, version or alias.",
     409: "The images are of another sample than the model's (force scores them flagged), or the version must not serve.",
@@ -150,7 +151,11 @@ async def _answer_error(request: Request, error: Exception) -> Response:
     if status >= 500:
         logger.error("%s %s: %s", request.method, request.url.path, error)
     summary = str(getattr(error, "summary", None) or getattr(error, "detail", None) or error or type(error).__name__)
-    findings = list(getattr(error, "findings", ())) or [Finding(rule=type(error).__name__, severity="error", message=summary)]
+    findings = list(getattr(error, "findings", ())) or [Finding(rule=_rule_of(error), severity="error", message=summary)]
     return Response(to_json({"error": summary, "findings": [finding.record() for finding in findings]}), status_code=status,
                     media_type="application/json", headers=getattr(error, "headers", None))
 
+
+def _rule_of(error: Exception) -> str:
+    """UnknownModelError -> "unknown_model"."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", type(error).__name__.removesuffix("Error")).lower()

@@ -173,12 +173,11 @@ class Promoter:
     def _load_by_number(self, version: RegisteredVersion) -> Served:
         key = (version.name, version.version, version.bundle_sha256)
         with self._lock:  # one load at a time; champions do not wait for it
-            if key not in self._by_number:
-                self._by_number[key] = self._load(version)
-            self._by_number.move_to_end(key)
+            served = self._by_number.pop(key, None) or self._load(version)
+            self._by_number[key] = served  # the latest stands last
             while len(self._by_number) > KEPT_BY_NUMBER:
                 self._by_number.popitem(last=False)
-            return self._by_number[key]
+            return served
 
     def look(self) -> None:
         """Look at the aliases once and follow them. Never raises; what goes wrong is kept in the snapshot and logged."""

@@ -23,7 +23,8 @@ def _field(column: Column) -> tuple[Any, Any]:
 def _record(contract: Contract, name: str, **more: tuple[Any, Any]) -> type[BaseModel]:
     """A schema with the contract's columns; further columns of the upload come back as they are."""
     fields = {column.name: _field(column) for column in contract.columns}
-    model: type[BaseModel] = create_model(name, __config__=ConfigDict(extra="allow", protected_namespaces=()), __doc__=f"One {contract.row}.",
+    config = ConfigDict(extra="allow", protected_namespaces=())
+    model: type[BaseModel] = create_model(name, __config__=config, __doc__=f"One {contract.row}.",
                                           **{**more, **fields})  # type: ignore[call-overload]  # names come from the contract
     return model
 

@@ -36,9 +36,9 @@ def score_upload(upload: Upload, served: Served, *, service_version: str) -> byt
 
 
 def _prepared(upload: Upload, spec: InputSpec) -> WellImages:
-    """All plates as the stage `prepare` makes them."""
+    """All plates as the stage `prepare` makes them, in the stage's order, because batches of another make-up differ in the last bits."""
     plates = []
-    for path in upload.plates:
+    for path in sorted(upload.plates):
         with PlateArchive(path) as archive:
             plates.append(prepare_plate(archive, spec, channels=[channel.name for channel in upload.screen.channels]))
     return join_images(plates)

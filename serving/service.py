@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 
@@ -20,6 +21,12 @@ app = create_app(settings)
 logging.getLogger("dosewell").setLevel(logging.INFO)
 
 
+def allow_open_files() -> None:
+    """Raise the soft limit to the hard one: every large image of a form is an open file, and a 384-well plate has over 1,000."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65_536) if hard != resource.RLIM_INFINITY else 65_536, hard))
+
+
 @bentoml.service(name="dosewell", workers=1, traffic={"timeout": 24 * 3600}, metrics={"enabled": True})
 @bentoml.asgi_app(app, path="/")
 class Dosewell:
@@ -30,6 +37,7 @@ class Dosewell:
         from serving.promotion import Promoter, PromotionLog
 
         clear_uploads(settings)
+        allow_open_files()
         uri = settings.tracking_uri or default_tracking_uri()
         self.promoter = Promoter(lambda: Registry(uri, settings.state / "cache"), PromotionLog(settings.state / "promotions.jsonl"),
                                  retry_seconds=settings.retry_seconds, grace_seconds=settings.grace_seconds, device=settings.device)

@@ -1,0 +1,202 @@
+"""The registry on a real SQLite file: idempotent registration, references, verified fetching, refusals, and MLflow's own loader."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.errors import BundleError, RefusedError, RegistryError
+from models.networks.bundle import bundle_sha256, file_sha256, trunk_finder
+from models.networks.predict import load_predictor
+from models.registered import finite_numbers, flatten, read_epochs
+from models.registry import CHALLENGER, CHAMPION, Registry, RunRecord, UnknownModelError
+from tests.serving.tiny import MODEL, tiny_bundle, tiny_registry
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("registry")
+
+
+@pytest.fixture(scope="module")
+def registry(folder: Path) -> Registry:
+    """Version 1 passed its gates, 2 did not, 3 passed; the champion is 1."""
+    found = tiny_registry(folder)
+    find = trunk_finder([folder / "models"])
+    figures = folder / "evaluate" / "figures"
+    figures.mkdir(parents=True)
+    (figures / "fit.png").write_bytes(b"png")
+    (folder / "evaluate" / "epochs.csv").write_text("epoch,loss,val_loss\n0,1.0,\n1,0.5,0.75\n")
+    record = RunRecord(metrics={"r2_cv": 0.9, "empty": float("nan")}, epochs=folder / "evaluate" / "epochs.csv", figures=figures,
+                       tags={"git_commit": "abc", "git_dirty": "false"})
+    for number, passed in ((1, True), (2, False), (3, True)):
+        found.register(tiny_bundle(folder / "models" / f"m{number}", seed=number, passed=passed), find_trunk=find, record=record)
+    found.set_alias(found.resolve(f"{MODEL}/1"), CHAMPION)
+    return found
+
+
+def test_the_same_bundle_is_one_version(registry: Registry, folder: Path) -> None:
+    again = registry.register(folder / "models" / "m1", find_trunk=trunk_finder([]))
+    assert (again.version, again.aliases) == (1, (CHALLENGER, CHAMPION))  # what was trained last is the challenger, known or not
+    assert registry.register(folder / "models" / "m3", find_trunk=trunk_finder([])).aliases == (CHALLENGER,)
+    assert [version.version for version in registry.list_models()[0].versions] == [3, 2, 1]
+
+
+def test_a_version_says_where_it_comes_from(registry: Registry, folder: Path) -> None:
+    version = registry.resolve(MODEL)
+    assert (version.version, version.run_id != "") == (1, True)
+    assert version.tags["git_commit"] == "abc"
+    assert version.tags["git_dirty"] == "false"
+    assert version.tags["data_md5"] == "d" * 32
+    assert version.tags["gates"] == "pass"
+    assert version.tags["sample"] == "TINY"
+    assert version.bundle_sha256 == bundle_sha256(folder / "models" / "m1")
+
+
+def test_the_run_holds_recipe_metrics_epochs_and_figures(registry: Registry) -> None:
+    client = registry._client
+    run = client.get_run(registry.resolve(MODEL).run_id)
+    assert run.data.params["input.size"] == "32"
+    assert run.data.metrics["r2_cv"] == 0.9
+    assert "empty" not in run.data.metrics
+    assert [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, "epoch/loss")] == [(0, 1.0), (1, 0.5)]
+    assert [item.path for item in client.list_artifacts(run.info.run_id, "figures")] == ["figures/fit.png"]
+
+
+def test_challenger_is_a_version_whose_gates_passed(registry: Registry, folder: Path) -> None:
+    assert registry.aliases() == {MODEL: {CHALLENGER: 3, CHAMPION: 1}}
+    failed = registry.resolve(f"{MODEL}/2")
+    assert failed.tags["gates"] == "fail: r2_cv is 0.1"
+    with pytest.raises(RefusedError, match=r"r2_cv is 0\.1"):
+        registry.fetch(failed)
+
+
+def test_the_trunk_is_stored_once(registry: Registry) -> None:
+    names = [model.name for model in registry._client.search_registered_models()]
+    assert len([name for name in names if name.startswith("trunk-")]) == 1
+    assert [model.name for model in registry.list_models()] == [MODEL]
+
+
+@pytest.mark.parametrize(("reference", "version"), [(MODEL, 1), (f"{MODEL}@champion", 1), (f"{MODEL}@challenger", 3), (f"{MODEL}/2", 2)])
+def test_references(registry: Registry, reference: str, version: int) -> None:
+    assert registry.resolve(reference).version == version
+
+
+@pytest.mark.parametrize(("reference", "message"), [
+    ("nobody", "no model 'nobody'"), (f"{MODEL}@missing", "no alias 'missing'"), (f"{MODEL}/99", "99"), ("a b", "names no model"),
+    ("models:/x", "names no model"), ("", "names no model"), ("trunk-0123", "names no model"), (f"{MODEL}/1@champion", "names no model")])
+def test_unknown_references_say_what_there_is(registry: Registry, reference: str, message: str) -> None:
+    with pytest.raises(UnknownModelError, match=message):
+        registry.resolve(reference)
+
+
+def test_a_fetched_bundle_answers_like_the_trained_one(registry: Registry, folder: Path) -> None:
+    fetched = registry.load(registry.resolve(MODEL), device="cpu")
+    trained = load_predictor(folder / "models" / "m1", find_trunk=trunk_finder([folder / "models"]), device="cpu")
+    assert fetched.sha256 == trained.sha256
+    assert all(bool((fetched.network.state_dict()[name] == tensor).all()) for name, tensor in trained.network.state_dict().items())
+
+
+def test_mlflow_loads_it_as_a_pyfunc(registry: Registry, folder: Path) -> None:
+    import mlflow
+
+    mlflow.set_tracking_uri(registry.tracking_uri)
+    model = mlflow.pyfunc.load_model(f"models:/{MODEL}@champion")
+    pixels = np.random.default_rng(0).random((3, 3, 32, 32), dtype=np.float32)
+    answer = model.predict(pixels)
+    assert list(answer.columns) == ["od"]
+    assert np.isfinite(answer["od"]).all()
+    assert model.metadata.signature.inputs.to_dict()[0]["tensor-spec"] == {"dtype": "float32", "shape": (-1, 3, 32, 32)}
+    with pytest.raises(mlflow.exceptions.MlflowException):
+        model.predict(pixels[:, :1])
+
+
+def test_no_pickle_and_no_code_in_an_entry(registry: Registry, folder: Path) -> None:
+    files = [path.name for path in (folder / "mlartifacts" / "models").rglob("*") if path.is_file()]
+    assert set(files) == {"MLmodel", "conda.yaml", "python_env.yaml", "requirements.txt", "card.json", "weights.safetensors",
+                          "registered_model_meta"}  # the last one by MLflow, when it loads an entry
+
+
+def artifact(registry: Registry, folder: Path, version: int) -> Path:
+    source = registry._client.get_model_version_download_uri(MODEL, str(version))
+    return Path(source.removeprefix("file://"))
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (lambda entry: (entry / "data" / "m3" / "weights.safetensors").write_bytes(b"x"), "altered or damaged"),
+    (lambda entry: (entry / "data" / "m3" / "weights.safetensors").unlink(), "no weights.safetensors"),
+    (lambda entry: (entry / "data" / "m3" / "run.py").write_text("boom"), "run.py"),
+    (lambda entry: (entry / "extra.pkl").write_bytes(b"x"), "extra.pkl"),
+    (lambda entry: (entry / "data" / "m3" / "card.json").write_text("{}"), "format version"),
+    (lambda entry: shutil.rmtree(entry / "data"), "0 bundle"),
+])
+def test_altered_entries_are_refused(registry: Registry, folder: Path, tmp_path: Path, change, message: str) -> None:
+    entry, kept = artifact(registry, folder, 3), tmp_path / "kept"
+    shutil.copytree(entry, kept)
+    try:
+        change(entry)
+        with pytest.raises(RefusedError, match=message):
+            Registry(registry.tracking_uri, tmp_path / "cache").fetch(registry.resolve(f"{MODEL}/3"))
+    finally:
+        shutil.rmtree(entry)
+        shutil.copytree(kept, entry)
+
+
+def test_a_card_that_was_swapped_for_another_is_refused(registry: Registry, folder: Path, tmp_path: Path) -> None:
+    entry = artifact(registry, folder, 3)
+    card = entry / "data" / "m3" / "card.json"
+    kept = card.read_text()
+    try:
+        card.write_text(json.dumps(json.loads(kept) | {"sample": "OTHER"}))
+        with pytest.raises(RefusedError, match="registered was"):
+            Registry(registry.tracking_uri, tmp_path / "cache").fetch(registry.resolve(f"{MODEL}/3"))
+    finally:
+        card.write_text(kept)
+
+
+def test_a_damaged_cache_is_fetched_again(registry: Registry, tmp_path: Path) -> None:
+    fresh = Registry(registry.tracking_uri, tmp_path / "cache")
+    kept = fresh.fetch(fresh.resolve(MODEL))
+    (kept / "weights.safetensors").write_bytes(b"x")
+    assert fresh.fetch(fresh.resolve(MODEL)) == kept
+    assert file_sha256(kept / "weights.safetensors") == json.loads((kept / "card.json").read_text())["weights_sha256"]
+
+
+def test_a_version_registered_by_hand_is_refused(registry: Registry) -> None:
+    entry = registry._client.create_model_version(MODEL, source=f"models:/{MODEL}/1", tags={"gates": "pass"})
+    try:
+        with pytest.raises(RefusedError, match="bundle_sha256"):
+            registry.fetch(registry.resolve(f"{MODEL}/{entry.version}"))
+    finally:
+        registry._client.delete_model_version(MODEL, str(entry.version))
+
+
+def test_a_wrong_trunk_is_not_registered(registry: Registry, tmp_path: Path) -> None:
+    bundle = tiny_bundle(tmp_path / "models" / "x", seed=9, name="other")
+    card = json.loads((bundle / "card.json").read_text())
+    card["trunk"]["sha256"] = "0" * 64
+    (bundle / "card.json").write_text(json.dumps(card))
+    with pytest.raises(BundleError, match="is not the trunk"):
+        registry.register(bundle, find_trunk=lambda reference: tmp_path / "models" / "trunk-0" / "trunk.safetensors")
+    assert "other" not in registry.aliases()
+
+
+def test_an_unreachable_registry_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(os.environ, "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    away = Registry("http://user:secret@127.0.0.1:9", tmp_path)
+    with pytest.raises(RegistryError, match="cannot be used") as caught:
+        away.aliases()
+    assert not isinstance(caught.value, UnknownModelError | RefusedError)
+    assert "secret" not in str(caught.value)
+
+
+def test_flatten_and_numbers(tmp_path: Path) -> None:
+    assert flatten({"a": {"b": 1, "c": [1, 2]}, "gates": [{"metric": "r2"}]}) == {"a.b": 1, "a.c": [1, 2], "gates.0.metric": "r2"}
+    assert finite_numbers({"a": 1, "b": {"c": 2.5}, "n": float("nan"), "t": True, "s": "x"}) == {"a": 1.0, "b.c": 2.5}
+    (tmp_path / "epochs.csv").write_text("epoch,loss,note\n3,1.5,x\n4,,y\n")
+    assert read_epochs(tmp_path / "epochs.csv") == [(3, {"loss": 1.5}), (4, {})]

@@ -1,0 +1,57 @@
+"""The stage `register` on real bundles and a real SQLite registry."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from models.registry import CHALLENGER, CHAMPION, Registry
+from pipelines import register
+from tests.serving.tiny import tiny_bundle, tiny_registry
+
+
+@pytest.fixture
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
+    """Empty, and found by commands too; two models wait in artifacts/."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    for name, passed in (("viability-A", True), ("viability-B", False)):
+        tiny_bundle(Path("artifacts/models") / name, name=name, passed=passed)
+        folder = Path("artifacts/evaluate") / name
+        folder.mkdir(parents=True)
+        (folder / "metrics.json").write_text('{"r2_cv": 0.9, "nested": {"z_prime_cv": null}}')
+    return tiny_registry(tmp_path)
+
+
+def command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["register"])
+    register.main()
+
+
+def test_the_stage_registers_all_models_and_says_the_same_again(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    command(monkeypatch)
+    first = {path.name: path.read_bytes() for path in Path("artifacts/registered").iterdir()}
+    command(monkeypatch)
+    assert {path.name: path.read_bytes() for path in Path("artifacts/registered").iterdir()} == first
+    receipt = json.loads(first["viability-B.json"])
+    assert receipt == {"name": "viability-B", "version": 1, "gates": "fail: r2_cv is 0.1", "bundle_sha256": receipt["bundle_sha256"]}
+    assert registry.aliases() == {"viability-A": {CHALLENGER: 1}, "viability-B": {}}
+
+
+def test_missing_bundles_are_registered_and_known_ones_left_alone(registry: Registry) -> None:
+    folders = {"evaluations": Path("artifacts/evaluate"), "trunks": Path("artifacts/trunks")}
+    added = register.register_missing(Path("artifacts/models"), registry=registry, **folders)
+    assert [version.name for version in added] == ["viability-A", "viability-B"]
+    registry.set_alias(added[0], CHAMPION)
+    tiny_bundle(Path("artifacts/models/viability-A"), name="viability-A", seed=5)
+    assert [str(version) for version in register.register_missing(Path("artifacts/models"), registry=registry, **folders)] == [
+        "viability-A version 2"]
+    assert registry.aliases()["viability-A"] == {CHAMPION: 1, CHALLENGER: 2}
+    assert register.register_missing(Path("artifacts/models"), registry=registry, **folders) == []
+
+
+def test_an_empty_folder_is_no_mistake(tmp_path: Path) -> None:
+    assert register.bundles_in(tmp_path / "nothing") == []

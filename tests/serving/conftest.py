@@ -1,0 +1,74 @@
+"""One real service per test session: SQLite registry, tiny models, one 96-well plate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from models.networks.bundle import trunk_finder
+from models.registry import CHAMPION, Registry
+from serving.client import Client
+from tests.serving.tiny import MODEL, SCREEN, Server, TinyPlate, tiny_bundle, tiny_plate, tiny_registry
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("serving")
+
+
+@pytest.fixture(scope="session")
+def plate(folder: Path) -> TinyPlate:
+    return tiny_plate(folder)
+
+
+@pytest.fixture(scope="session")
+def registry(folder: Path) -> Registry:
+    """Versions 1 and 2 passed their gates, 3 did not; 1 is champion."""
+    found = tiny_registry(folder)
+    for number, passed in ((1, True), (2, True), (3, False)):
+        found.register(tiny_bundle(folder / "models" / f"m{number}", seed=number, passed=passed),
+                       find_trunk=trunk_finder([folder / "models"]))
+    found.set_alias(found.resolve(f"{MODEL}/1"), CHAMPION)
+    return found
+
+
+@pytest.fixture(scope="session")
+def server(folder: Path, registry: Registry) -> Iterator[Server]:
+    running = Server(folder / "state", registry.tracking_uri, DOSEWELL_MAX_UPLOAD_MB="8")
+    running.wait()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def client(server: Server) -> Iterator[Client]:
+    with Client(server.url, timeout=60) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def http(server: Server) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server.url, timeout=60, trust_env=False) as found:
+        yield found
+
+
+Post = Callable[..., httpx.Response]
+
+
+@pytest.fixture(scope="session")
+def post(http: httpx.Client, plate: TinyPlate) -> Post:
+    """POST /score with the good form, some of whose fields are replaced; None leaves a field out."""
+    import json
+
+    def send(**changes: Any) -> httpx.Response:
+        fields: dict[str, Any] = {"images": ("P1.zip", plate.archive.read_bytes()), "layout": ("layout.csv", plate.layout.read_bytes()),
+                                  "model": MODEL, "screen": json.dumps(SCREEN), **changes}
+        given = [(name, item) for name, value in fields.items() if value is not None
+                 for item in (value if isinstance(value, list) else [value])]
+        return http.post("/score", data={name: item for name, item in given if isinstance(item, str)},
+                         files=[(name, item) for name, item in given if not isinstance(item, str)])
+    return send

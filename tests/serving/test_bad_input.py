@@ -1,0 +1,202 @@
+"""What cannot be used is answered by 4xx with findings a person can act on, quickly, and the service lives on."""
+
+from __future__ import annotations
+
+import io
+import json
+import socket
+import struct
+import threading
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pandas as pd
+import pytest
+
+from models.errors import InputError
+from serving.client import Client, RejectedError, read_plates
+from serving.uploads import read_mapping
+from tests.serving.conftest import Post
+from tests.serving.tiny import MODEL, SCREEN, Server, TinyPlate
+
+
+def archive(members: dict[str, bytes], *, link: str = "") -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, data in members.items():
+            file.writestr(name, data)
+        if link:
+            info = zipfile.ZipInfo(link)
+            info.external_attr = 0o120777 << 16
+            file.writestr(info, "/etc/passwd")
+    return buffer.getvalue()
+
+
+def check(response: httpx.Response, status: int, message: str) -> None:
+    assert response.status_code == status, response.text
+    answer = response.json()
+    assert set(answer) == {"error", "findings"}
+    assert answer["error"]
+    assert answer["findings"]
+    assert all(set(finding) == {"rule", "severity", "message", "plate", "well", "column", "value"} for finding in answer["findings"])
+    assert message in response.text, response.text
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"images": None}, "'images' is missing"),
+    ({"layout": None}, "'layout' is missing"),
+    ({"model": None}, "'model' is missing"),
+    ({"screen": None}, "'screen' is missing"),
+    ({"option": "{}"}, "unknown field 'option'"),
+    ({"images": "http://127.0.0.1:1/P1.zip"}, "must be uploaded as a file"),
+    ({"layout": "http://127.0.0.1:1/layout.csv"}, "must be uploaded as a file"),
+    ({"layout": ("layout.pdf", b"%PDF")}, "a layout is a .csv"),
+    ({"layout": ("layout.csv", b"")}, "layout"),
+    ({"layout": ("layout.xlsx", b"PK\x03\x04broken")}, "layout.xlsx"),
+    ({"images": ("P1.zip", b"no zip")}, "not a readable zip"),
+    ({"images": ("P1.zip", b"")}, "not a readable zip"),
+    ({"images": ("..", b"x")}, "no usable file name"),
+    ({"images": ("A01_s1_c0_z0.exe", b"x")}, "A01_s1_c0_z0.exe"),
+    ({"screen": "{"}, "neither JSON nor YAML"),
+    ({"screen": "- a\n- b\n"}, "must be a mapping"),
+    ({"screen": "a: &x [1]\nb: *x\n"}, "aliases are not read"),
+    ({"screen": "!!python/object/apply:os.system ['true']"}, "neither JSON nor YAML"),
+    ({"screen": "[" * 5000}, "'screen'"),
+    ({"screen": json.dumps({"name": "x"})}, "sample"),
+    ({"screen": json.dumps({**SCREEN, "plate_format": 97})}, "plate_format"),
+    ({"screen": json.dumps({**SCREEN, "plate_format": []})}, "plate_format"),
+    ({"screen": json.dumps({**SCREEN, "channels": 5})}, "channels"),
+    ({"screen": json.dumps({**SCREEN, "channels": ["dna"]})}, "brightfield"),
+    ({"screen": json.dumps({**SCREEN, "chanels": ["dna"]})}, "did you mean 'channels'"),
+    ({"options": "{"}, "'options'"),
+    ({"options": '{"fit": {"modle": "4pl"}}'}, "options.fit.modle: unknown key, did you mean"),
+    ({"options": '{"fit": {"ic_level": 300}}'}, "ic_level"),
+    ({"options": '{"exclusions": [{"plate": "P1", "well": "Z99", "reason": "x"}]}'}, "Z99"),
+])
+def test_unusable_forms(post: Post, changes: dict, message: str) -> None:
+    check(post(**changes), 400, message)
+
+
+def duplicate(table: pd.DataFrame) -> pd.DataFrame:
+    return pd.concat([table, table.iloc[[5]]])
+
+
+def dose_as_text(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(dose=table["dose"].astype("object").where(table["treatment"] != "alpha", "ten"))
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (duplicate, "is named 2 times on plate P1"),
+    (lambda table: table[table["role"] != "positive"], "positive"),
+    (dose_as_text, "'ten'"),
+    (lambda table: table.assign(well=table["well"].replace("A01", "Q99")), "Q99"),
+    (lambda table: table.drop(columns="role"), "role"),
+    (lambda table: table.assign(plate="P9"), "P9"),
+])
+def test_unusable_layouts_get_the_rule_s_message(post: Post, plate: TinyPlate, change: Callable, message: str) -> None:
+    check(post(layout=("layout.csv", plate.csv(change(plate.table)))), 400, message)
+
+
+@pytest.mark.parametrize(("data", "message"), [
+    (archive({"../../A01_s1_c0_z0.tif": b"x"}), "archive_name"),
+    (archive({"A01_s1_c0_z0.tif": b"x"}, link="A02_s1_c0_z0.tif"), "symbolic link"),
+    (archive({"A01_s1_c0_z0.tif": bytes(50 * 2**20)}), "zip bomb"),
+    (archive({"A01_s1_c0_z0.tif": b"II*\0" + struct.pack("<I", 8) + b"garbage"}), "A01"),
+    (archive({"A01_s1_c0_z0.tif": b""}), "zero bytes"),
+    (archive({}), "P1"),
+])
+def test_hostile_archives(post: Post, data: bytes, message: str) -> None:
+    started = time.monotonic()
+    check(post(images=("P1.zip", data)), 400, message)
+    assert time.monotonic() - started < 5
+
+
+def test_a_missing_image_is_named(post: Post, plate: TinyPlate) -> None:
+    images = [item for item in plate.images.items() if not item[0].startswith("B03_")]
+    response = post(images=images)
+    assert "B03" in response.text
+
+
+@pytest.mark.parametrize(("model", "status", "message"), [
+    ("nobody", 404, "no model 'nobody' is registered; registered: viability-TINY"),
+    (f"{MODEL}@nowhere", 404, "no alias 'nowhere'"), (f"{MODEL}/99", 404, "99"), (f"{MODEL}/3", 409, "r2_cv is 0.1"),
+    ("a b", 404, "names no model")])
+def test_models_that_cannot_answer(post: Post, model: str, status: int, message: str) -> None:
+    check(post(model=model), status, message)
+
+
+def test_other_content_types_methods_and_broken_bodies(http: httpx.Client) -> None:
+    check(http.post("/score", json={"images": "http://127.0.0.1:1/"}), 400, "missing")
+    check(http.post("/score", content=b"x", headers={"content-type": "application/vnd.bentoml+pickle"}), 400, "missing")
+    check(http.post("/score", content=b"--b\r\nbroken", headers={"content-type": "multipart/form-data; boundary=b"}), 400, "")
+    check(http.post("/score", content=b"x", headers={"content-type": "multipart/form-data"}), 400, "boundary")
+    check(http.get("/score"), 405, "Method Not Allowed")
+
+
+def test_too_large_by_its_own_word(http: httpx.Client, plate: TinyPlate) -> None:
+    started = time.monotonic()
+    response = http.post("/score", files={"images": ("P1.zip", bytes(9 * 2**20))})
+    check(response, 413, "larger than 8 MiB")
+    assert time.monotonic() - started < 5
+
+
+def test_too_large_in_chunks(server: Server) -> None:
+    """A body without Content-Length is counted while it comes."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        connection.sendall(b"POST /score HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n"
+                           b"content-type: multipart/form-data; boundary=b\r\n\r\n")
+        opening = b'--b\r\ncontent-disposition: form-data; name="images"; filename="P1.zip"\r\n\r\n'
+        chunk = bytes(2**16)
+        try:
+            connection.sendall(b"%x\r\n%s\r\n" % (len(opening), opening))
+            for _ in range(200):
+                connection.sendall(b"%x\r\n%s\r\n" % (len(chunk), chunk))
+        except OSError:
+            pass  # the server closed before everything was sent
+        assert b" 413 " in connection.recv(4096).split(b"\r\n")[0]
+
+
+def test_nothing_is_fetched(post: Post) -> None:
+    """A server of our own counts who knocks."""
+    knocks = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.5)
+
+        def count() -> None:
+            while True:
+                try:
+                    knocks.append(listener.accept()[0].close())
+                except OSError:
+                    return
+        thread = threading.Thread(target=count)
+        thread.start()
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}/P1.zip"
+        for field in ("images", "layout"):
+            assert post(**{field: address}).status_code == 400
+        assert post(screen=address).status_code == 400
+        thread.join()
+    assert knocks == []
+
+
+def test_the_client_raises_what_the_service_found(client: Client, plate: TinyPlate, tmp_path: Path) -> None:
+    with pytest.raises(RejectedError, match="no model 'nobody'") as caught:
+        client.score([plate.archive], layout=plate.layout, model="nobody", screen=SCREEN)
+    assert caught.value.status == 404
+    with pytest.raises(InputError, match="neither plate zips nor TIFF"):
+        read_plates(tmp_path)
+
+
+def test_the_service_is_well_after_all_that(post: Post, server: Server) -> None:
+    assert post().status_code == 200
+    assert list((server.state / "uploads").iterdir()) == []
+    assert "Traceback" not in server.log.read_text()
+
+
+def test_mappings() -> None:
+    assert read_mapping('{"a": [1]}', field="options") == {"a": [1]}
+    assert read_mapping("a: [1]", field="options") == {"a": [1]}
+    with pytest.raises(InputError, match="cannot be read"):
+        read_mapping("1: 2", field="options")

@@ -1,0 +1,220 @@
+"""The service follows the alias `champion`: swaps under load, refusals, withdrawal, an absent registry, and the log of it all."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from models.errors import RefusedError, RegistryError
+from models.networks.bundle import trunk_finder
+from models.registry import CHAMPION, Registry, UnknownModelError
+from serving.client import Client
+from serving.promotion import Change, Promoter, PromotionLog
+from tests.serving.conftest import Post
+from tests.serving.tiny import MODEL, Server, tiny_bundle
+
+
+def until(true: Callable[[], bool], *, seconds: float = 10) -> float:
+    """Wait; returns the seconds that it took."""
+    started = time.monotonic()
+    while not true():
+        assert time.monotonic() - started < seconds, "it did not happen"
+        time.sleep(0.05)
+    return time.monotonic() - started
+
+
+@pytest.fixture
+def promote(registry: Registry, client: Client) -> Iterator[Callable[[int], None]]:
+    """Moves the alias as the MLflow UI does; afterwards version 1 is champion again."""
+    def move(version: int) -> None:
+        registry.set_alias(registry.resolve(f"{MODEL}/{version}"), CHAMPION)
+    yield move
+    move(1)
+    until(lambda: served(client) == 1 and record(client)["refused"] is None)
+
+
+def record(client: Client) -> dict:
+    return client.models()["models"][0]
+
+
+def served(client: Client) -> int | None:
+    serving = record(client)["serving"]
+    return serving["version"] if serving else None
+
+
+def test_a_promotion_under_load_fails_no_request(promote: Callable[[int], None], post: Post, client: Client) -> None:
+    answers: list[httpx.Response] = []
+    stop = threading.Event()
+
+    def send() -> None:
+        while not stop.is_set():
+            answers.append(post())
+    senders = [threading.Thread(target=send) for _ in range(2)]
+    for sender in senders:
+        sender.start()
+    until(lambda: len(answers) >= 2, seconds=30)
+    promote(2)
+    assert until(lambda: served(client) == 2) < 5
+    count = len(answers)
+    until(lambda: len(answers) >= count + 6, seconds=30)
+    promote(1)
+    until(lambda: served(client) == 1)
+    stop.set()
+    for sender in senders:
+        sender.join()
+    assert {answer.status_code for answer in answers} == {200}
+    versions = [({row["version"] for row in answer.json()["wells"]}, answer.json()["lineage"]["version"]) for answer in answers]
+    assert all(rows == {version} for rows, version in versions), "an answer mixed versions"
+    assert {version for _, version in versions} == {"1", "2"}
+    assert post().json()["lineage"]["version"] == "1"
+
+
+def test_a_version_that_failed_its_gates_is_refused(promote: Callable[[int], None], post: Post, client: Client, http: httpx.Client,
+                                                    server: Server) -> None:
+    promote(3)
+    until(lambda: record(client)["refused"] is not None)
+    assert record(client)["refused"] == {"version": 3, "reason": f"{MODEL} version 3 is refused: gates fail: r2_cv is 0.1"}
+    assert post().json()["lineage"]["version"] == "1"
+    assert f'dosewell_champion_refused{{model="{MODEL}"}} 1.0' in http.get("/metrics").text
+    assert "refused: gates fail: r2_cv is 0.1" in server.log.read_text()
+    last = client.promotions()[-1]
+    assert (last["event"], last["version_from"], last["version_to"]) == ("refused", 1, 3)
+
+
+def test_a_damaged_version_is_refused_until_it_is_repaired(promote: Callable[[int], None], registry: Registry, folder: Path, client: Client,
+                                                           post: Post) -> None:
+    bundle = tiny_bundle(folder / "models" / "m4", seed=4)
+    version = registry.register(bundle, find_trunk=trunk_finder([folder / "models"]))
+    source = Path(registry._client.get_model_version_download_uri(MODEL, str(version.version)).removeprefix("file://"))
+    weights = source / "data" / "m4" / "weights.safetensors"
+    kept = weights.read_bytes()
+    weights.write_bytes(kept[:-1] + b"\x00" + kept[-1:])
+    promote(version.version)
+    until(lambda: record(client)["refused"] is not None)
+    assert "altered or damaged" in record(client)["refused"]["reason"]
+    assert post().json()["lineage"]["version"] == "1"
+    weights.write_bytes(kept)
+    until(lambda: served(client) == version.version)
+    assert record(client)["refused"] is None
+
+
+def test_an_alias_that_is_taken_away_ends_the_service_of_its_model(promote: Callable[[int], None], registry: Registry, post: Post,
+                                                                  client: Client) -> None:
+    registry._client.delete_registered_model_alias(MODEL, CHAMPION)
+    assert post().status_code == 200  # for a while, because the alias may be on its way to another version
+    until(lambda: served(client) is None)
+    assert post().status_code == 404
+    assert client.promotions()[-1]["event"] == "withdrawn"
+
+
+def test_every_change_stands_in_the_log(promote: Callable[[int], None], client: Client, server: Server) -> None:
+    before = len(client.promotions())
+    promote(2)
+    until(lambda: served(client) == 2)
+    promote(1)
+    until(lambda: served(client) == 1)
+    assert [(change["event"], change["version_from"], change["version_to"]) for change in client.promotions()[before:]] == [
+        ("serving", 1, 2), ("serving", 2, 1)]
+    assert len((server.state / "promotions.jsonl").read_text().splitlines()) == before + 2
+
+
+class Away:
+    """A registry whose connection can be cut."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.registry, self.cut = registry, False
+
+    def __getattr__(self, name: str) -> object:
+        if self.cut:
+            raise RegistryError("the registry cannot be reached: cut")
+        return getattr(self.registry, name)
+
+
+@pytest.fixture
+def away(tmp_path: Path, folder: Path, registry: Registry) -> Away:
+    return Away(Registry(registry.tracking_uri, tmp_path / "cache"))
+
+
+@pytest.fixture
+def promoter(away: Away, tmp_path: Path) -> Promoter:
+    return Promoter(lambda: away, PromotionLog(tmp_path / "log.jsonl"), retry_seconds=0.1, grace_seconds=0.1, device="cpu")  # type: ignore
+
+
+def test_an_absent_registry_changes_nothing_but_what_is_said(promoter: Promoter, away: Away) -> None:
+    promoter.look()
+    assert promoter.pick(MODEL).version.version == 1
+    away.cut = True
+    promoter.look()
+    since = promoter.snapshot.unreachable_since
+    assert since
+    assert "cut" in promoter.snapshot.registry_error
+    assert promoter.pick(MODEL).version.version == 1
+    promoter.look()
+    assert promoter.snapshot.unreachable_since == since
+    with pytest.raises(RegistryError):
+        promoter.pick(f"{MODEL}/2")
+    away.cut = False
+    promoter.look()
+    assert promoter.snapshot.unreachable_since == ""
+    assert promoter.pick(f"{MODEL}/2").version.version == 2
+
+
+def test_a_registry_that_is_absent_from_the_start(promoter: Promoter, away: Away) -> None:
+    away.cut = True
+    promoter.look()
+    assert promoter.ready
+    with pytest.raises(RegistryError, match="cut"):
+        promoter.pick(MODEL)
+    away.cut = False
+    promoter.look()
+    assert promoter.pick(MODEL).version.version == 1
+
+
+def test_any_exception_of_a_version_only_refuses_it(promoter: Promoter, away: Away, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(away.registry, "load", lambda version, device: 1 / 0)
+    promoter.look()
+    with pytest.raises(RefusedError, match="division by zero"):
+        promoter.pick(MODEL)
+    monkeypatch.undo()
+    time.sleep(0.15)
+    promoter.look()
+    assert promoter.pick(MODEL).version.version == 1
+
+
+def test_references_that_nobody_knows(promoter: Promoter) -> None:
+    promoter.look()
+    for reference in ("", "x" * 5000, "viability-TINY/0", "../etc"):
+        with pytest.raises(UnknownModelError):
+            promoter.pick(reference)
+
+
+def test_versions_named_by_number_are_kept_and_forgotten(promoter: Promoter, monkeypatch: pytest.MonkeyPatch) -> None:
+    promoter.look()
+    first = promoter.pick(f"{MODEL}/2")
+    assert promoter.pick(f"{MODEL}/2") is first
+    assert promoter.pick(f"{MODEL}/1") is promoter.pick(MODEL)
+    monkeypatch.setattr("serving.promotion.KEPT_BY_NUMBER", 0)
+    promoter.pick(f"{MODEL}/2")
+    assert promoter.pick(f"{MODEL}/2") is not first
+
+
+def test_the_log_survives_a_cut_line_and_a_restart(away: Away, tmp_path: Path) -> None:
+    path = tmp_path / "log" / "promotions.jsonl"
+    for _ in range(2):
+        Promoter(lambda: away, PromotionLog(path), device="cpu").look()  # type: ignore
+    assert len(PromotionLog(path).read()) == 1  # the same champion again is no change
+    with path.open("a") as file:
+        file.write('{"at": "2026')
+    assert [change.event for change in PromotionLog(path).read()] == ["serving"]
+
+
+def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    log = PromotionLog(tmp_path / "log.jsonl")
+    log.path = tmp_path  # a folder
+    log.append(Change(at="", model="m", event="serving", version_from=None, version_to=1))
+    assert "cannot be written" in caplog.text
