@@ -35,7 +35,7 @@ install: .venv/.installed
 example: install
 	$(RUN) python -m pipelines.make_example
 
-repro: install example
+repro: install
 	$(RUN) python -m pipelines.repro
 
 demo: install

@@ -50,7 +50,7 @@ class ScoredScreen:
 
 
 def score_images(images: WellImages, layout: pd.DataFrame, *, screen: Screen, predictor: Predictor, model: str, version: str,
-                 options: ScoringOptions | None = None, on_images: Callable[[int], None] = lambda count: None) -> ScoredScreen:
+                 options: ScoringOptions | None = None, on_images: Callable[[int], object] = lambda count: None) -> ScoredScreen:
     """Score a screen's images with one model.
 
     images: as the model's card asks; layout: Layout; model, version: names that every row carries.
@@ -149,5 +149,5 @@ def _well_findings(wells: pd.DataFrame) -> list[Finding]:
     words = {"no_image": "has no image; it was not scored",
              "out_of_distribution": "gives a raw output outside the range seen in training; look at its image (contamination, empty well, "
                                     "wrong stain) before trusting it"}
-    return [Finding(rule=flag, severity="warning", plate=row.plate, well=row.well, message=f"well {row.well} {words[flag]}")
-            for row in wells.itertuples() for flag in row.flags if flag in words]
+    return [Finding(rule=flag, severity="warning", plate=str(plate), well=str(well), message=f"well {well} {words[flag]}")
+            for plate, well, flags in zip(wells["plate"], wells["well"], wells["flags"], strict=True) for flag in flags if flag in words]

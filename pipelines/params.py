@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +100,7 @@ class Params:
                    for name, recipe in (values.get("recipes") or {}).items()}
         sections = {name: section or {} for name, section in values.items()}
         hints = {"screens": ScreenEntry, "inputs": InputSpec, "recipes": Recipe, "trunks": TrunkEntry, "models": ModelEntry}
-        entries = {section: {name: from_record(entry, item, path=f"{section}.{name}")
+        entries: dict[str, dict[str, Any]] = {section: {name: from_record(entry, item, path=f"{section}.{name}")
                              for name, item in (recipes if section == "recipes" else sections.get(section, {})).items()}
                    for section, entry in hints.items()}
         rest = from_record(_Rest, {name: value for name, value in sections.items() if name not in hints}, path="params.yaml")
@@ -131,9 +131,9 @@ class Params:
                                   f"'{self.screens[screen].input}'; make them the same")
 
     def model_hash(self, name: str) -> str:
-        """sha256 over all parameters that define a model: its entry and its recipe (gates too)."""
+        """sha256 over all parameters that define a model's training: its entry and its recipe without the gates."""
         model = self.models[name]
-        record = {"model": to_record(model), "recipe": to_record(self.recipes[model.recipe])}
+        record = {"model": to_record(model), "recipe": to_record(replace(self.recipes[model.recipe], gates=()))}
         return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 

@@ -10,6 +10,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -32,7 +33,7 @@ class SmallCNN(nn.Module):
         widths = (3, 32, 64, 96, 128)
         self.blocks = nn.Sequential(*(nn.Sequential(
             nn.Conv2d(inside, outside, 3, padding=1, bias=False), nn.BatchNorm2d(outside), nn.ReLU(inplace=True), nn.MaxPool2d(2))
-            for inside, outside in zip(widths, widths[1:], strict=False)))
+            for inside, outside in pairwise(widths)))
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, 256)"""

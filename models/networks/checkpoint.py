@@ -6,7 +6,6 @@ All randomness of an epoch derives from (seed, epoch), so no generator state nee
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,7 +37,7 @@ def save_checkpoint(folder: Path, *, key: str, module: nn.Module, optimizer: tor
     partial = folder / "checkpoint.partial"
     save_file({name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}, partial,
               metadata={"facts": json.dumps(facts)})
-    os.replace(partial, folder / "checkpoint.safetensors")
+    partial.replace(folder / "checkpoint.safetensors")
 
 
 def load_checkpoint(folder: Path, *, key: str, module: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:

@@ -30,7 +30,7 @@ class Predictor:
     device: torch.device
 
     @torch.no_grad()
-    def predict(self, images: WellImages, *, on_images: Callable[[int], None] = lambda count: None) -> pd.DataFrame:
+    def predict(self, images: WellImages, *, on_images: Callable[[int], object] = lambda count: None) -> pd.DataFrame:
         """plate, well, site, logit, probability, od: one row per image, in their order; NaN where the head does not give it.
 
         Raises ImageError when the images are not those that the card asks for.
@@ -42,7 +42,7 @@ class Predictor:
         outputs = [np.empty((0, self.card.recipe.head.outputs), np.float32)]
         for start in range(0, len(images), BATCH):
             batch = torch.from_numpy(images.pixels[start:start + BATCH]).to(self.device, torch.float32)  # (B, C, H, W)
-            outputs.append(self.network(batch).cpu().numpy())
+            outputs.append(self.network(batch.contiguous(memory_format=torch.channels_last)).cpu().numpy())
             on_images(len(batch))
         return images.wells.assign(**output_columns(np.concatenate(outputs), regression=self.card.recipe.is_regression))
 

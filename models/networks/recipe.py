@@ -87,7 +87,11 @@ class Augmentation:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerSpec:
-    """learning_rate per step; batch_size images; epochs at most; patience epochs without a better validation loss (0 = never stop)."""
+    """learning_rate per step; batch_size images; epochs at most; patience epochs without a better validation loss (0 = never stop).
+
+    precision: "bf16" runs the network's matrix work in bfloat16 (weights and loss stay float32): several times faster on CPUs and
+    GPUs that have it; scoring is always float32.
+    """
 
     name: Literal["adam", "sgd"] = "adam"
     learning_rate: float = 1e-3
@@ -96,10 +100,12 @@ class OptimizerSpec:
     epochs: int = 100
     patience: int = 0
     schedule: Literal["constant", "cosine"] = "constant"
+    precision: Literal["fp32", "bf16"] = "fp32"
 
     def __post_init__(self) -> None:
         _require(self.name in ("adam", "sgd"), f"name must be adam or sgd, got {self.name!r}")
         _require(self.schedule in ("constant", "cosine"), f"schedule must be constant or cosine, got {self.schedule!r}")
+        _require(self.precision in ("fp32", "bf16"), f"precision must be fp32 or bf16, got {self.precision!r}")
         _require(self.learning_rate > 0, f"learning_rate must be > 0, got {self.learning_rate}")
         _require(self.weight_decay >= 0, f"weight_decay must be >= 0, got {self.weight_decay}")
         for name in ("batch_size", "epochs"):

@@ -1,0 +1,18 @@
+"""What every command line shares: errors are printed for people, with exit status 1, and tracebacks are kept for bugs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from models.errors import DosewellError
+
+
+def run_command(main: Callable[[], None]) -> None:
+    """Run a command's main(); a DosewellError becomes its message on standard error and exit status 1."""
+    try:
+        main()
+    except DosewellError as error:
+        sys.exit(f"{type(error).__name__}: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted; run the same command again to go on")

@@ -1,0 +1,90 @@
+"""Stage `evaluate`: predictions -> metrics, figures and gates, and with them the finished model bundle.
+
+Needs neither torch nor MLflow, so that a cell costs little more than its figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from models.dose_response import fit_curves
+from models.dose_response.options import FitOptions
+from models.networks.bundle import HEAD, TRUNK, Card, read_card, write_card
+from models.networks.evaluate import judge_gates, model_metrics
+from models.networks.recipe import Recipe
+from pipelines.command import run_command
+from pipelines.figures import draw_figures
+from pipelines.params import Params
+
+
+def run(predictions: pd.DataFrame, recipe: Recipe) -> dict[str, float]:
+    """All metrics of one model, flat; see models.networks.evaluate, and `midpoint_metrics` for read-outs."""
+    metrics = model_metrics(predictions, regression=recipe.is_regression)
+    if recipe.is_regression:
+        metrics |= midpoint_metrics(predictions)
+    return metrics
+
+
+def midpoint_metrics(predictions: pd.DataFrame) -> dict[str, float]:
+    """Midpoint (relative EC50) of the 4PL on measured and on held-out predicted read-outs, one compound at a time.
+
+    Predicted: cross-fitted values where there are any, else the test part. Names: log10_ec50_measured, log10_ec50_predicted (means
+    over compounds, log10 dose unit), log10_ec50_difference (largest absolute one).
+    """
+    held_out = predictions["prediction_cv"].fillna(predictions["prediction"].where(predictions["part"] == "test"))
+    wells = predictions.assign(held_out=held_out)[(predictions["role"] == "treated") & held_out.notna()]
+    if wells.empty or wells["treatment"].eq("").all():
+        return {}
+    curves = {value: fit_curves(wells, by=["treatment"], response=value, scale="raw", options=FitOptions(bounds="free", interval="none"))
+              for value in ("target", "held_out")}
+    log10 = {value: table["ec50"].where(table["ec50_relation"] == "=").map(math.log10) for value, table in curves.items()}
+    return {"log10_ec50_measured": float(log10["target"].mean()), "log10_ec50_predicted": float(log10["held_out"].mean()),
+            "log10_ec50_difference": float((log10["held_out"] - log10["target"]).abs().max())}
+
+
+def finish_card(card: Card, metrics: dict[str, float], recipe: Recipe) -> Card:
+    """The card with metrics and judged gates; gates are those of params.yaml now, not of training time."""
+    return replace(card, metrics={name: round(value, 6) for name, value in metrics.items()},
+                   gates=judge_gates(metrics, recipe.gates), recipe=recipe)
+
+
+def main() -> None:
+    """Command line of the stage."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", help="name in the section `models` of params.yaml")
+    parser.add_argument("--params", default="params.yaml")
+    parser.add_argument("--trained", type=Path, required=True)
+    parser.add_argument("--bundle", type=Path, required=True, help="where the finished bundle goes")
+    parser.add_argument("--out", type=Path, required=True, help="where metrics and figures go")
+    arguments = parser.parse_args()
+    params = Params.read(arguments.params)
+    recipe = params.recipes[params.models[arguments.model].recipe]
+    predictions = pd.read_parquet(arguments.trained / "predictions.parquet")
+    epochs = pd.read_csv(arguments.trained / "epochs.csv")
+    metrics = run(predictions, recipe)
+    draft = arguments.trained / "bundle"
+    card = finish_card(read_card(draft), metrics, recipe)
+    arguments.bundle.mkdir(parents=True, exist_ok=True)
+    for part in (HEAD, TRUNK):
+        if (draft / part).is_file():
+            shutil.copyfile(draft / part, arguments.bundle / part)
+    write_card(arguments.bundle, card)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    finite = {name: value for name, value in card.metrics.items() if math.isfinite(value)}
+    (arguments.out / "metrics.json").write_text(json.dumps(finite, indent=1, sort_keys=True) + "\n")
+    epochs.to_csv(arguments.out / "epochs.csv", index=False)
+    predictions.to_csv(arguments.out / "predictions.csv", index=False)
+    draw_figures(predictions, epochs, recipe, arguments.out / "figures")
+    for gate in card.gates:
+        print(f"{arguments.model}: {'passed' if gate.passed else 'FAILED'}: {gate.reason}")
+
+
+if __name__ == "__main__":
+    run_command(main)

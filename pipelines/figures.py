@@ -1,0 +1,89 @@
+"""Figures of a trained model: learning curve, measured against predicted, controls. Colours are safe for colour-blind readers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from models.networks.recipe import Recipe
+
+mpl.use("Agg")
+
+COLOURS = {"train": "#999999", "validation": "#E69F00", "test": "#0072B2", "cv": "#009E73", "left out": "#999999"}
+
+
+def draw_figures(predictions: pd.DataFrame, epochs: pd.DataFrame, recipe: Recipe, folder: Path) -> None:
+    """Write learning_curve.png and predictions.png (read-outs) or controls.png (classes) into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _save(_learning_curve(epochs), folder / "learning_curve.png")
+    if recipe.is_regression:
+        _save(_predicted_on_measured(predictions), folder / "predictions.png")
+    else:
+        _save(_controls(predictions), folder / "controls.png")
+
+
+def heat_map(table: pd.DataFrame, path: Path, *, title: str, unit: str) -> None:
+    """A labelled matrix, rows = models, columns = screens, with the numbers written in."""
+    figure, axes = plt.subplots(figsize=(2.2 + 1.3 * len(table.columns), 1.4 + 0.6 * len(table)), layout="constrained")
+    image = axes.imshow(table.to_numpy(float), cmap="cividis", vmin=0, vmax=1)
+    axes.set_xticks(range(len(table.columns)), table.columns)
+    axes.set_yticks(range(len(table)), table.index)
+    for (row, column), value in np.ndenumerate(table.to_numpy(float)):
+        axes.text(column, row, f"{value:.2f}", ha="center", va="center", color="black" if value > 0.5 else "white")
+    axes.set(xlabel="screen", ylabel="model", title=title)
+    figure.colorbar(image, label=unit)
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    figure.savefig(path, dpi=120, metadata={"Software": None})
+    plt.close(figure)
+
+
+def _learning_curve(epochs: pd.DataFrame) -> Figure:
+    figure, axes = plt.subplots(figsize=(5, 3.4), layout="constrained")
+    axes.plot(epochs["epoch"] + 1, epochs["loss"], color="black", label="training")
+    if epochs["validation_loss"].notna().any():
+        axes.plot(epochs["epoch"] + 1, epochs["validation_loss"], color=COLOURS["validation"], label="validation")
+        best = epochs.iloc[int(epochs["validation_loss"].argmin())]
+        axes.plot(best["epoch"] + 1, best["validation_loss"], "o", color=COLOURS["validation"], label="kept")
+    axes.set(xlabel="epoch", ylabel="loss", yscale="log")
+    axes.legend(frameon=False)
+    return figure
+
+
+def _predicted_on_measured(predictions: pd.DataFrame) -> Figure:
+    figure, axes = plt.subplots(figsize=(4.6, 4.4), layout="constrained")
+    series = {part: rows[["target", "prediction"]].to_numpy() for part, rows in predictions.groupby("part")}
+    if predictions["prediction_cv"].notna().any():
+        series["cv"] = predictions[["target", "prediction_cv"]].to_numpy()
+    for name, values in series.items():
+        label = {"cv": "cross-fitted", "test": "held out", "train": "in sample"}.get(str(name), str(name))
+        axes.scatter(values[:, 0], values[:, 1], s=14, color=COLOURS[str(name)],
+                     alpha=0.8, label=f"{label} (n = {len(values)})", linewidths=0)
+    limits = [0, max(values.max() for values in series.values()) * 1.05]
+    axes.plot(limits, limits, color="black", linewidth=0.8)
+    axes.set(xlabel="measured OD450", ylabel="predicted OD450", xlim=limits, ylim=limits, aspect="equal")
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def _controls(predictions: pd.DataFrame) -> Figure:
+    figure, axes = plt.subplots(figsize=(5, 3.6), layout="constrained")
+    views = [("in sample", "prediction", "train"), ("cross-fitted", "prediction_cv", "cv")]
+    shown = [view for view in views if predictions[view[1]].notna().any()]
+    for place, (label, column, colour) in enumerate(shown):
+        for target, marker in ((1.0, "o"), (0.0, "x")):
+            values = predictions.loc[predictions["target"] == target, column].to_numpy()
+            spread = place + np.linspace(-0.25, 0.25, max(len(values), 1))[: len(values)]
+            kind = "negative" if target else "positive"
+            axes.plot(spread, values, marker, color=COLOURS[colour], markersize=4, label=f"{kind} controls, {label}")
+    axes.set_xticks(range(len(shown)), [view[0] for view in shown])
+    axes.set(ylabel="probability of living", ylim=(-0.03, 1.03))
+    axes.legend(frameon=False, fontsize=8)
+    return figure

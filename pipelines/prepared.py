@@ -1,0 +1,37 @@
+"""Prepared screens as the stages after `prepare` read them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from models.errors import ScreenError
+from models.plates.images import WellImages
+from models.plates.layout import read_layout
+from models.plates.prepare import join_images, load_prepared
+from models.plates.screen import Screen
+from pipelines.screens import read_screen
+
+
+@dataclass(frozen=True)
+class PreparedScreen:
+    """A screen's record, layout and model-ready images, and the md5 of the data that they were made from."""
+
+    screen: Screen
+    layout: pd.DataFrame
+    images: WellImages
+    data_md5: str
+
+
+def read_prepared(folder: Path, prepared: Path) -> PreparedScreen:
+    """Read data/<screen> (screen.yaml, layout.csv) and artifacts/prepared/<screen>. Raises ScreenError if the latter is empty."""
+    screen = read_screen(folder)
+    plates = sorted(prepared.glob("*.safetensors"))
+    if not plates:
+        raise ScreenError(f"{prepared} holds no prepared plate; run `dvc repro` to make them")
+    source = json.loads((prepared / "source.json").read_text())
+    return PreparedScreen(screen, read_layout(folder / "layout.csv", plate_format=screen.plate_format),
+                          join_images(map(load_prepared, plates)), source["data_md5"])

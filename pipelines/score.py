@@ -1,0 +1,68 @@
+"""Stage `score`: a screen and the bundle that this pipeline trained -> WellScores, Curves and assay quality as Parquet."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from tqdm import tqdm
+
+from models.errors import Finding
+from models.networks.bundle import trunk_finder
+from models.networks.predict import Predictor, load_predictor
+from models.scoring import ScoredScreen, ScoringOptions, score_images
+from pipelines.command import run_command
+from pipelines.lineage import git_commit
+from pipelines.params import Params
+from pipelines.prepared import PreparedScreen, read_prepared
+
+
+def run(data: PreparedScreen, predictor: Predictor, options: ScoringOptions) -> ScoredScreen:
+    """Score a prepared screen; the version is the bundle's sha256[:12], since no registry is asked."""
+    with tqdm(total=len(data.images), unit="well", desc=f"score {data.screen.name}") as bar:
+        return score_images(data.images, data.layout, screen=data.screen, predictor=predictor, model=predictor.card.name,
+                            version=predictor.sha256[:12], options=options, on_images=bar.update)
+
+
+def write_scores(scored: ScoredScreen, out: Path, *, lineage: dict[str, str]) -> None:
+    """Write wells, curves, quality (Parquet), findings and lineage (JSON) into `out`."""
+    out.mkdir(parents=True, exist_ok=True)
+    scored.wells.to_parquet(out / "wells.parquet", index=False)
+    scored.curves.to_parquet(out / "curves.parquet", index=False)
+    scored.quality.to_parquet(out / "quality.parquet", index=False)
+    findings = [finding.record() for finding in scored.findings]
+    (out / "findings.json").write_text(json.dumps(findings, indent=1) + "\n")
+    (out / "lineage.json").write_text(json.dumps(lineage, indent=1, sort_keys=True) + "\n")
+
+
+def count_flags(findings: tuple[Finding, ...]) -> str:
+    """How many findings there are, in words."""
+    return f"{len(findings)} finding(s)" if findings else "nothing to remark"
+
+
+def main() -> None:
+    """Command line of the stage."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("screen", help="name of the screen, as in params.yaml")
+    parser.add_argument("--params", default="params.yaml")
+    parser.add_argument("--data", type=Path, required=True, help="the screen's folder")
+    parser.add_argument("--prepared", type=Path, required=True)
+    parser.add_argument("--bundle", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    params = Params.read(arguments.params)
+    find = trunk_finder([arguments.bundle.parent, arguments.bundle.parent.parent / "trunks"])
+    predictor = load_predictor(arguments.bundle, find_trunk=find, device=params.score.device)
+    data = read_prepared(arguments.data, arguments.prepared)
+    scored = run(data, predictor, ScoringOptions(fit=params.score.fit))
+    commit, dirty = git_commit()
+    write_scores(scored, arguments.out, lineage={
+        "model": predictor.card.name, "version": predictor.sha256[:12], "bundle_sha256": predictor.sha256, "screen": data.screen.name,
+        "data_md5": data.data_md5, "params_hash": predictor.card.lineage["params_hash"],
+        "git_commit": commit + (" (with uncommitted changes)" if dirty else "")})
+    print(f"{arguments.screen}: {len(scored.wells)} wells, {len(scored.curves)} curves, {count_flags(scored.findings)}")
+
+
+if __name__ == "__main__":
+    run_command(main)

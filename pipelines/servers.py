@@ -1,0 +1,118 @@
+"""The MLflow server and the scoring service as background processes: start, wait until ready, stop exactly those."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+from models.errors import DosewellError
+
+RUN_FOLDER, LOG_FOLDER = Path("var/run"), Path("var/log")
+HOST = "127.0.0.1"
+READY_SECONDS = 120
+QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "BENTOML_DO_NOT_TRACK": "True",
+         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server. started: the process's creation time, so that a reused process number is never killed."""
+
+    name: str
+    pid: int
+    started: float
+    url: str
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens at now."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def mlflow_command(port: int) -> list[str]:
+    """MLflow's server over the SQLite registry and the artifact folder of the working folder."""
+    return [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--backend-store-uri", "sqlite:///mlflow.db",
+            "--artifacts-destination", "mlartifacts", "--workers", "1"]
+
+
+def service_command(port: int) -> list[str]:
+    """The scoring service."""
+    return [sys.executable, "-m", "serving.cli", "serve", "--host", HOST, "--port", str(port)]
+
+
+def start(name: str, command: Sequence[str], *, port: int, health: str, environment: Mapping[str, str]) -> Server:
+    """Start a server in the background, note it in var/run, and wait until `health` answers.
+
+    Raises DosewellError when the port is taken, the server ends, or it is not ready in time; the message ends with its log.
+    """
+    with socket.socket() as probe:
+        if probe.connect_ex((HOST, port)) == 0:
+            raise DosewellError(f"port {port} is taken by another program; choose another one: "
+                                f"{'MLFLOW_PORT' if name == 'mlflow' else 'SERVICE_PORT'}=<port> make up")
+    for folder in (RUN_FOLDER, LOG_FOLDER):
+        folder.mkdir(parents=True, exist_ok=True)
+    with (LOG_FOLDER / f"{name}.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
+                                   env={**os.environ, **QUIET, **environment})
+    server = Server(name, process.pid, psutil.Process(process.pid).create_time(), f"http://{HOST}:{port}")
+    _note(server).write_text(json.dumps(asdict(server)) + "\n")
+    deadline = time.monotonic() + READY_SECONDS
+    while not _answers(server.url + health):
+        if process.poll() is not None or time.monotonic() > deadline:
+            stop(name)
+            log_text = (LOG_FOLDER / f"{name}.log").read_text(errors="replace")[-2000:]
+            raise DosewellError(f"{name} did not become ready (see {LOG_FOLDER / name}.log):\n{log_text}")
+        time.sleep(0.1)
+    return server
+
+
+def running(name: str) -> Server | None:
+    """The server noted under `name`, if it still runs."""
+    try:
+        server = Server(**json.loads(_note(name).read_text()))
+        return server if psutil.Process(server.pid).create_time() == server.started else None
+    except (OSError, ValueError, TypeError, psutil.NoSuchProcess):
+        return None
+
+
+def stop(name: str) -> bool:
+    """End the server noted under `name` with its children, gently, then firmly; False if none was running."""
+    server = running(name)
+    if server is not None:
+        process = psutil.Process(server.pid)
+        family = [process, *process.children(recursive=True)]
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
+        _, alive = psutil.wait_procs(family, timeout=15)
+        for member in alive:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                member.kill()
+        psutil.wait_procs(alive, timeout=5)
+    _note(name).unlink(missing_ok=True)
+    return server is not None
+
+
+def _note(server: Server | str) -> Path:
+    return RUN_FOLDER / f"{server if isinstance(server, str) else server.name}.json"
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:  # noqa: S310  # only our own loopback addresses
+            return bool(response.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False

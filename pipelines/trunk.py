@@ -1,0 +1,37 @@
+"""Stage `trunk`: the starting weights of a trunk, from a published name, a file, or a seed, checked and stored once."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from models.networks.backbones import starting_state, state_bytes, state_sha256
+from models.networks.bundle import TRUNK
+from pipelines.command import run_command
+from pipelines.params import Params, TrunkEntry
+
+
+def run(entry: TrunkEntry, out: Path) -> str:
+    """Write trunk.safetensors and trunk.json (name, weights, sha256) into `out`; returns the sha256."""
+    state = starting_state(entry.name, entry.weights, seed=entry.seed, sha256=entry.sha256)
+    weights = f"none, seed {entry.seed}" if entry.weights == "none" else Path(entry.weights).name
+    out.mkdir(parents=True, exist_ok=True)
+    (out / TRUNK).write_bytes(state_bytes(state))
+    sha256 = state_sha256(state)
+    (out / "trunk.json").write_text(json.dumps({"name": entry.name, "weights": weights, "sha256": sha256}, indent=1) + "\n")
+    return sha256
+
+
+def main() -> None:
+    """Command line of the stage."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("trunk", help="name in the section `trunks` of params.yaml")
+    parser.add_argument("--params", default="params.yaml")
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    print(f"{arguments.trunk}: sha256 {run(Params.read(arguments.params).trunks[arguments.trunk], arguments.out)}")
+
+
+if __name__ == "__main__":
+    run_command(main)

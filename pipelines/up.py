@@ -1,0 +1,48 @@
+"""`make up` and `make down`: the MLflow server and the scoring service in the background."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from models.registry import Registry, default_tracking_uri
+from pipelines import servers
+from pipelines.command import run_command
+from pipelines.register import CACHE, register_missing
+
+ARTIFACTS = Path("artifacts")
+
+
+def start() -> None:
+    """Register the bundles that the registry lacks, then start both servers and print their addresses."""
+    if (ARTIFACTS / "models").is_dir():
+        added = register_missing(ARTIFACTS / "models", evaluations=ARTIFACTS / "evaluate", trunks=ARTIFACTS / "trunks",
+                                 registry=Registry(default_tracking_uri(), CACHE))
+        print(f"registered {len(added)} model(s) that the registry lacked" if added else "the registry has every trained model")
+    mlflow_port, service_port = int(os.environ.get("MLFLOW_PORT", "5000")), int(os.environ.get("SERVICE_PORT", "3000"))
+    mlflow = servers.running("mlflow") or servers.start(
+        "mlflow", servers.mlflow_command(mlflow_port), port=mlflow_port, health="/health", environment={})
+    service = servers.running("service") or servers.start(
+        "service", servers.service_command(service_port), port=service_port, health="/readyz",
+        environment={"MLFLOW_TRACKING_URI": mlflow.url})
+    print(f"MLflow   {mlflow.url}   promote: move the alias `champion` of a registered model to another version")
+    print(f"service  {service.url}   OpenAPI at /openapi.json, models at /models")
+    print("`make down` ends both; their logs are in var/log")
+
+
+def stop() -> None:
+    """End what `start` started."""
+    for name in ("service", "mlflow"):
+        print(f"{name}: {'stopped' if servers.stop(name) else 'was not running'}")
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("action", choices=("start", "stop"))
+    {"start": start, "stop": stop}[parser.parse_args().action]()
+
+
+if __name__ == "__main__":
+    run_command(main)
