@@ -29,6 +29,7 @@ from models.report.inputs import (
 from models.report.plate_figures import heat_values, plate_map
 from models.report.verdicts import KIND_WORDS, GateResult, PlateQuality, Verdict, judge, plate_qualities
 from models.report.words import NONE, STATUS_WORDS, Estimate, count, dose_text, fixed, flag_words, half_dose, plain, slope_text, trusted
+from models.tables import DOSED_ROLES
 
 _ORDER = {"hit": 0, "unsure": 1, "none": 2, "unscored": 3}
 FEW = 3  # so many treatments are named at the top instead of counted
@@ -211,15 +212,25 @@ def _quality_numbers(row: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def doubts(wells: pd.DataFrame) -> list[Doubt]:
     """Wells that are flagged as doubtful or left out, grouped by plate and reason, in the order of the table."""
-    groups: dict[tuple[str, tuple[str, ...], bool, str], list[tuple[str, str]]] = {}
+    groups: dict[tuple[str, tuple[str, ...], str, str], list[tuple[str, str]]] = {}
     for _, well in wells.iterrows():
         flags, excluded = tuple(doubtful_flags(well.get("flags"))), bool(well.get("excluded"))
         if flags or excluded:
-            key = (text(well, "plate"), flags, excluded, text(well, "exclusion_reason"))
+            key = (text(well, "plate"), flags, _use(well), text(well, "exclusion_reason"))
             groups.setdefault(key, []).append((text(well, "well"), _content(well)))
     return [Doubt(plate=plate, words=[*map(flag_words, flags), *filter(None, [reason])] or ["left out; no reason was given"],
-                  used="left out" if excluded else "used, with doubt", wells=own)
-            for (plate, flags, excluded, reason), own in groups.items()]
+                  used=used, wells=own)
+            for (plate, flags, used, reason), own in groups.items()]
+
+
+def _use(well: pd.Series) -> str:
+    """What became of a doubtful well."""
+    if well.get("excluded"):
+        return "left out"
+    role = text(well, "role")
+    if role in DOSED_ROLES:
+        return "used in its curve, with doubt"
+    return "used as control, with doubt" if role in ("negative", "positive") else "not used"
 
 
 def training_words(wells: pd.DataFrame) -> str:

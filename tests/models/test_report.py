@@ -115,6 +115,19 @@ def test_a_clear_effect_on_a_good_plate_is_a_hit_with_its_reason() -> None:
     assert "no hit DSS_asym 2.0 is below 10 > 10 µM beyond the tested doses" in row["weak"]
 
 
+def test_a_score_at_the_threshold_is_a_hit() -> None:
+    assert "drug hit DSS_asym 10.0 ≥ 10" in rows_of(render(make_tables({"dss_asym": 10.0})))["drug"]
+
+
+@pytest.mark.parametrize(("curve", "words"), [
+    ({}, "fitted viability goes from 99 % to 1 %"),
+    ({"scale": "fraction_viability", "direction": "falling", "top": 1.0}, "fitted viability goes from 99 % to 1 %"),
+    ({"scale": "raw", "direction": "falling", "bottom": 0.2, "top": 1.6}, "fitted read-out goes from 1.59 to 0.21"),
+    (TOO_FEW, "points only, no curve")])
+def test_curves_of_every_scale_are_drawn_as_viability_or_read_out(curve: dict[str, object], words: str) -> None:
+    assert f"Dose-response of drug: {words}" in render(make_tables(curve))
+
+
 def test_the_headline_counts_hits_and_doubts() -> None:
     page = Page(render(make_tables({}, {"treatment": "b"}, {"treatment": "c", **CENSORED}, {"treatment": "d", **TOO_FEW})))
     assert "2 hits among 4 treatments. 1 cannot be judged." in page.text
@@ -282,16 +295,16 @@ def test_excluded_and_flagged_points_differ_in_shape() -> None:
     tables = make_tables({})
     wells = tables.wells.copy()
     wells.loc[8, ["excluded", "exclusion_reason"]] = [True, "pipetting error"]
-    flags = {9: np.array(["out_of_focus"], dtype=object), 12: np.array(["training_well"], dtype=object)}    # as Parquet gives them back
-    wells["flags"] = pd.Series([flags.get(index, np.array([], dtype=object)) for index in wells.index], dtype=object)
+    flags = {8: ["debris"], 9: ["out_of_focus"], 12: ["training_well"]}
+    wells["flags"] = pd.Series([np.array(flags.get(index, []), dtype=object) for index in wells.index], dtype=object)  # as Parquet has it
     source = render(replace(tables, wells=wells))
     panel = source.split('<svg viewBox', 1)[1].split("</svg>", 1)[0]
     assert panel.count('class="hollow"') == 1
     assert panel.count('class="flagged"') == 1
     assert panel.count('class="pt"') == 8
     text = Page(source).text
-    assert "pipetting error left out A09 drug 1 nM" in text
-    assert "image out of focus used, with doubt A10 drug 1 nM" in text
+    assert "bright debris in the image; pipetting error left out A09 drug 1 nM" in text
+    assert "image out of focus used in its curve, with doubt A10 drug 1 nM" in text
     assert "trained on 1 well of this screen" in text
 
 
