@@ -15,6 +15,7 @@ import numpy.typing as npt
 from models.dose_response.curves import NO_DOSE, Array
 
 MIN_DOSES = 4
+HUGE = 1e100            # responses beyond would overflow when squared; they count as infinite
 _BATCH = 4096          # curves per batch: bounds memory, and fits the processor's cache
 _POINTS = 2_000_000    # and points per batch
 Ints = npt.NDArray[np.intp]
@@ -80,8 +81,8 @@ class Points:
 
 
 def usable_points(group: Ints, dose: Array, response: Array) -> Points:
-    """Wells with a finite response and a finite dose >= 0, sorted, so that nothing depends on the order of rows."""
-    good = np.isfinite(response) & np.isfinite(dose) & (dose >= 0)
+    """Wells with a response (finite, within +-HUGE) and a finite dose >= 0, sorted, so that no result depends on the order."""
+    good = (np.abs(response) < HUGE) & np.isfinite(dose) & (dose >= 0)
     group, dose, response = group[good], dose[good], response[good]
     order = np.lexsort((response, dose, group))
     return Points(group[order], dose[order], response[order])

@@ -13,7 +13,7 @@ import pandas as pd
 from models.dose_response.batches import Batch, Summary, batches, summarise, usable_points
 from models.dose_response.checks import require_columns
 from models.dose_response.curves import MODELS, Array, log10_dose_at_half
-from models.dose_response.describe import COLUMNS, TEXT, choose_models, describe, empty_columns
+from models.dose_response.describe import COLUMNS, COUNTS, TEXT, choose_models, describe, empty_columns
 from models.dose_response.engine import fit_batch
 from models.dose_response.options import DEFAULT_OPTIONS, FitOptions, check_scale
 from models.errors import InputError
@@ -44,7 +44,7 @@ def fit_curves(table: pd.DataFrame, *, by: str | Sequence[str], dose: str = "dos
     doses = pd.to_numeric(table[dose], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
     units, mixed = _dose_units(table, group, len(result))
     columns = fit_points(group, doses, values, count=len(result), scale=scale, options=options)
-    columns["status"][mixed], columns["reason"][mixed] = "failed", "several dose units in one group"
+    _fail(columns, mixed, "several dose units in one group")
     result["dose_unit"] = pd.Series(units, dtype="str")
     for name in COLUMNS:
         result[name] = pd.Series(columns[name], dtype="str") if name in TEXT else columns[name]
@@ -124,6 +124,16 @@ def _dose_units(table: pd.DataFrame, group: npt.NDArray[np.intp], count: int) ->
         mixed[row] |= bool(unit and units[row])
         units[row] = units[row] or unit
     return units, mixed
+
+
+def _fail(columns: dict[str, npt.NDArray[Any]], rows: npt.NDArray[np.bool_], reason: str) -> None:
+    """Withdraws every number of the rows but counts and doses."""
+    for name, values in columns.items():
+        if name in ("direction", "ec50_relation", "ic50_relation"):
+            values[rows] = ""
+        elif name not in TEXT and name not in (*COUNTS, "dose_min", "dose_max", "ic_level"):
+            values[rows] = np.nan
+    columns["status"][rows], columns["reason"][rows] = "failed", reason
 
 
 def _note_missing(columns: dict[str, npt.NDArray[Any]], summary: Summary) -> None:

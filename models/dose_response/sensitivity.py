@@ -38,13 +38,15 @@ def score_curves(curves: pd.DataFrame, *, kinds: Sequence[str] = KINDS, mode: Mo
     scored = curves.copy()
     if not len(curves):
         return scored.assign(**{kind: pd.Series(dtype=float) for kind in kinds})
-    p, sign = _as_inhibition(curves)
-    low, high = (np.log10(curves[name].to_numpy(dtype=float)) for name in ("dose_min", "dose_max"))
-    area = _Area(curves["model"].to_numpy(dtype=object), p, sign, low, high)
-    unknown = ~np.isfinite(p[LEFT])
+    known = np.flatnonzero(np.isfinite(curves["top"].to_numpy(dtype=float)))
+    fitted = curves.iloc[known]
+    p, sign = _as_inhibition(fitted)
+    low, high = (np.log10(fitted[name].to_numpy(dtype=float)) for name in ("dose_min", "dose_max"))
+    area = _Area(fitted["model"].to_numpy(dtype=object), p, sign, low, high)
     for kind in kinds:
-        values = _score(area, kind=kind, mode=mode)
-        scored[kind] = np.where(unknown, np.nan, values)
+        values = np.full(len(curves), np.nan)
+        values[known] = _score(area, kind=kind, mode=mode)
+        scored[kind] = values
     return scored
 
 

@@ -1,0 +1,127 @@
+"""Laws that hold for any data: units, order, scales, models inside models, limits (hypothesis)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from models.dose_response import FitOptions, curve_values, fit_curves, score_curves
+
+DOSES = np.logspace(-2, 2, 8)
+NUMBERS = ["bottom", "top", "slope", "ec50", "ec50_low", "ec50_high", "ic50", "ic50_low", "ic50_high", "rss", "p_flat"]
+QUIET = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+curves_of_life = st.tuples(st.floats(-3, 3), st.floats(0.4, 3), st.floats(10, 110), st.integers(0, 2**31))
+
+
+def table_of(shape: tuple[float, float, float, int], *, noise: float = 5.0) -> pd.DataFrame:
+    middle, slope, top, seed = shape
+    dose = np.repeat(DOSES, 2)
+    y = top / (1 + 10 ** (slope * (middle - np.log10(dose)))) + np.random.default_rng(seed).normal(0, noise, len(dose))
+    return pd.DataFrame({"treatment": "a", "dose": dose, "response": y})
+
+
+def fit(table: pd.DataFrame, **options: object) -> pd.DataFrame:
+    return fit_curves(table, by="treatment", response="response", options=FitOptions(**options))
+
+
+@QUIET
+@given(curves_of_life, st.sampled_from([1e-9, 1e-3, 1e3, 1e6, 2.5]))
+def test_dose_unit_only_shifts_the_doses(shape: tuple[float, float, float, int], factor: float) -> None:
+    table = table_of(shape)
+    here, there = fit(table).iloc[0], fit(table.assign(dose=table["dose"] * factor)).iloc[0]
+    for name in NUMBERS:
+        scale = factor if name.startswith(("ec50", "ic50")) else 1.0
+        assert there[name] == pytest.approx(here[name] * scale, rel=1e-4, abs=1e-9, nan_ok=True), name
+    assert there[["status", "reason", "ic50_relation"]].tolist() == here[["status", "reason", "ic50_relation"]].tolist()
+
+
+@QUIET
+@given(curves_of_life, st.randoms(use_true_random=False))
+def test_row_order_does_not_matter(shape: tuple[float, float, float, int], random: object) -> None:
+    table = table_of(shape)
+    order = list(range(len(table)))
+    random.shuffle(order)
+    pd.testing.assert_frame_equal(fit(table.iloc[order]), fit(table))
+
+
+@QUIET
+@given(curves_of_life, st.sampled_from(["4pl", "5pl", "weibull1", "gompertz"]))
+def test_viability_and_inhibition_give_the_same_curve(shape: tuple[float, float, float, int], model: str) -> None:
+    table = table_of(shape)
+    percent = fit(table, model=model, interval="none")
+    fraction = fit_curves(table.assign(response=1 - table["response"] / 100), by="treatment", response="response",
+                          scale="fraction_viability", options=FitOptions(model=model, interval="none"))
+    drawn = curve_values(percent, DOSES), 100 * (1 - curve_values(fraction, DOSES))
+    rss = percent["rss"][0], fraction["rss"][0] * 1e4
+    assert rss[0] == pytest.approx(rss[1], rel=1e-4)
+    np.testing.assert_allclose(drawn[0], drawn[1], atol=1.0)
+    scores = score_curves(percent).iloc[0], score_curves(fraction).iloc[0]
+    assert scores[0]["auc"] == pytest.approx(scores[1]["auc"], abs=2e-3)
+
+
+@QUIET
+@given(curves_of_life)
+def test_a_richer_model_never_fits_worse(shape: tuple[float, float, float, int]) -> None:
+    table = table_of(shape)
+    rss = [fit(table, model=model, interval="none")["rss"][0] for model in ("3pl", "4pl", "5pl")]
+    assert rss[1] <= rss[0] * (1 + 1e-6)
+    assert rss[2] <= rss[1] * (1 + 1e-6)
+
+
+@QUIET
+@given(curves_of_life)
+def test_limits_enclose_estimates_and_reasons_explain(shape: tuple[float, float, float, int]) -> None:
+    row = fit(table_of(shape)).iloc[0]
+    for name in ("ec50", "ic50"):
+        if row[f"{name}_relation"] == "=":
+            assert not row[f"{name}_low"] > row[name]
+            assert not row[f"{name}_high"] < row[name]
+            assert row["dose_min"] <= row[name] <= row["dose_max"]
+    assert row["status"] == "ok" or row["reason"]
+    assert row["ic50_relation"] == "=" or row["reason"]
+
+
+@QUIET
+@given(st.floats(-3, 3), st.floats(0.2, 5), st.floats(0, 110), st.floats(-20, 20), st.sampled_from(["4pl", "5pl", "gompertz"]),
+       st.floats(0.2, 5))
+def test_scores_equal_quadrature(middle: float, slope: float, top: float, bottom: float, model: str, asymmetry: float) -> None:
+    curves = pd.DataFrame({
+        "model": [model], "scale": "percent_inhibition", "direction": "rising", "bottom": bottom, "top": max(top, bottom),
+        "log10_midpoint": middle, "slope": slope, "asymmetry": asymmetry if model == "5pl" else 1.0, "hormesis": 0.0,
+        "dose_min": 0.01, "dose_max": 100.0})
+    scored = score_curves(curves).iloc[0]
+
+    panels = np.linspace(-2, 2, 2001)
+    nodes, weights = np.polynomial.legendre.leggauss(6)
+    x = panels[:-1, None] + 0.001 * (nodes + 1)
+    area = float((curve_values(curves, 10 ** x.ravel())[0].reshape(x.shape) @ weights).sum() * 0.001)
+    assert scored["auc"] == pytest.approx(1 - area / 400, abs=1e-7)
+    floor = 0.1 * np.clip(max(top, bottom), 100, 110)
+    grid = np.linspace(-2, 2, 20_001)
+    above = np.trapezoid(np.maximum(curve_values(curves, 10**grid)[0] - floor, 0), grid)
+    assert scored["dss_asym"] == pytest.approx(50 * above / (100 - floor) / 4, abs=1e-4)
+
+
+def test_5pl_ec50_is_not_its_midpoint() -> None:
+    s, b, m = 0.4, 1.5, 0.3
+    y = 100 / (1 + 10 ** (b * (m - np.log10(DOSES)))) ** s
+    row = fit(pd.DataFrame({"treatment": "a", "dose": DOSES, "response": y}), model="5pl").iloc[0]
+    assert np.log10(row["ec50"]) == pytest.approx(m - np.log10(2 ** (1 / s) - 1) / b, abs=1e-4)
+    assert row["log10_midpoint"] == pytest.approx(m, abs=1e-3)
+
+
+def test_auto_prefers_the_simple_model_on_simple_data() -> None:
+    tables = [table_of((0.0, 1.0, 100.0, seed), noise=4.0).assign(treatment=seed) for seed in range(30)]
+    models = fit(pd.concat(tables), model="auto", interval="none")["model"]
+    assert (models.isin(["2pl", "3pl"])).mean() > 0.7
+
+
+def test_wald_is_near_profile_on_a_complete_curve() -> None:
+    table = table_of((0.0, 1.0, 100.0, 1), noise=2.0)
+    profile, wald = fit(table).iloc[0], fit(table, interval="wald").iloc[0]
+    assert wald["ec50_low"] == pytest.approx(profile["ec50_low"], rel=0.03)
+    assert wald["ec50_high"] == pytest.approx(profile["ec50_high"], rel=0.03)
