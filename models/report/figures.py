@@ -130,14 +130,16 @@ def _fitted_line(frame: Frame, grid: npt.NDArray[np.float64], fitted: npt.NDArra
 
 
 def _points(frame: Frame, wells: pd.DataFrame, responses: npt.NDArray[np.float64], scale: str) -> Markup:
-    """Wells: filled; hollow if excluded; a triangle if flagged but used. Values off the plot sit at its edge."""
-    parts = []
+    """Wells: filled; hollow if excluded; a triangle if flagged but used; these two on top. Values off the plot sit at its edge."""
+    parts: list[Markup] = []
+    marked: list[Markup] = []
     for (_, well), value in zip(wells.iterrows(), responses, strict=True):
         if math.isfinite(value):
             x, y = frame.x(math.log10(well["dose"])), frame.y(value)
-            parts.append(_point(x, y, flags=doubtful_flags(well.get("flags")), excluded=bool(well.get("excluded")),
-                                title=_point_words(well, value, scale=scale, inside=frame.holds_y(value))))
-    return join(parts)
+            flags, excluded = doubtful_flags(well.get("flags")), bool(well.get("excluded"))
+            (marked if flags or excluded else parts).append(_point(
+                x, y, flags=flags, excluded=excluded, title=_point_words(well, value, scale=scale, inside=frame.holds_y(value))))
+    return join([*parts, *marked])
 
 
 def _point(x: float, y: float, *, flags: list[str], excluded: bool, title: str) -> Markup:
