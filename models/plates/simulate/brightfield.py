@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy.ndimage import gaussian_filter
+from scipy.spatial import cKDTree
 
-from models.plates.simulate.stamps import Ellipses, Patches, even_places, patches, quantise, smooth_noise, uneven_light
+from models.plates.simulate.stamps import Ellipses, draw, even_places, quantise, smooth_noise, uneven_light
 from models.plates.simulate.truth import TrueCurve, well_rng, wells_of_plate
 
 AREA = 128.0**2             # px^2 that `CellLine.cells` refers to
@@ -119,7 +120,7 @@ def _cells(line: CellLine, count: float, size: int, rng: np.random.Generator) ->
     centre = even_places(round(count), size=size, margin=2 * line.radius, jitter=0.22, rng=rng)
     if line.clumping:
         islands = even_places(max(2, round(9 * size * size / AREA)), size=size, margin=2 * line.radius, jitter=0.3, rng=rng)
-        nearest = islands[((centre[:, None] - islands[None]) ** 2).sum(axis=-1).argmin(axis=1)]
+        nearest = islands[cKDTree(islands).query(centre)[1]]
         centre = centre + 0.3 * line.clumping * (nearest - centre)
     elongation = np.maximum(1.02, rng.normal(line.elongation, 0.16 * line.elongation, len(centre)))
     radius = line.radius * np.clip(rng.normal(1, 0.1, len(centre)), 0.7, 1.4)
@@ -136,14 +137,25 @@ def _living(line: CellLine, count: float, viability: float, size: int, rng: np.r
     stress = np.clip(1 - viability + rng.normal(0, 0.1, len(cells)), 0, 1)[:, None]
     mean = cells.axes.mean(axis=1, keepdims=True)
     cells = Ellipses(cells.centre, (cells.axes + 0.55 * stress * (mean - cells.axes)) * (1 - 0.22 * stress), cells.angle)
-    shape = patches(cells, size=size)
     lift = (1 + 1.2 * stress)[:, :, None]
-    inside = np.exp(-shape.distance**6)
-    ring = np.exp(-(((shape.distance - 0.98) / 0.16) ** 2))
-    halo = np.exp(-(((shape.distance - 1.28) / 0.2) ** 2))
-    nucleus = np.exp(-((shape.distance / 0.42) ** 2))
-    drawn = shape.draw(line.body * inside + line.rim * ring + lift * line.halo * halo - 9 * nucleus)
-    return np.asarray(drawn + line.texture * grain * np.minimum(shape.draw(inside), 1))
+
+    def light(square: np.ndarray, part: slice) -> np.ndarray:
+        halo = lift[part] * line.halo * _ring(square, 1.28, 0.2)
+        return line.body * _plateau(square) + line.rim * _ring(square, 0.98, 0.16) + halo - 9 * np.exp(-square / 0.42**2)
+
+    covered = draw(cells, lambda square, _: _plateau(square), size=size)
+    return draw(cells, light, size=size) + line.texture * grain * np.minimum(covered, 1)
+
+
+def _plateau(square: np.ndarray) -> np.ndarray:
+    """1 inside the ellipse, falling steeply to 0 at its edge; of the squared distance."""
+    return np.asarray(np.exp(-square * square * square))
+
+
+def _ring(square: np.ndarray, radius: float, width: float) -> np.ndarray:
+    """A Gaussian ring at `radius` times the ellipse."""
+    away = (np.sqrt(square) - radius) / width
+    return np.asarray(np.exp(-away * away))
 
 
 def _dead(line: CellLine, count: float, size: int, rng: np.random.Generator) -> np.ndarray:
@@ -152,12 +164,13 @@ def _dead(line: CellLine, count: float, size: int, rng: np.random.Generator) -> 
     if not len(cells):
         return np.zeros((size, size))
     radius = np.sqrt(cells.axes.prod(axis=1, keepdims=True)) * rng.uniform(0.42, 0.66, (len(cells), 1))
-    shape: Patches = patches(Ellipses(cells.centre, np.repeat(radius, 2, axis=1), cells.angle), size=size, reach=2.2)
-    core = np.exp(-(shape.distance**4))
-    edge = np.exp(-(((shape.distance - 1.0) / 0.22) ** 2))
-    halo = np.exp(-(((shape.distance - 1.5) / 0.26) ** 2))
     strength = rng.uniform(0.7, 1.2, (len(cells), 1, 1))
-    return shape.draw(strength * (line.dead_grey * core - 40 * edge + 42 * halo))
+
+    def light(square: np.ndarray, part: slice) -> np.ndarray:
+        body = line.dead_grey * np.exp(-square * square) - 40 * _ring(square, 1.0, 0.22) + 42 * _ring(square, 1.5, 0.26)
+        return np.asarray(strength[part] * body)
+
+    return draw(Ellipses(cells.centre, np.repeat(radius, 2, axis=1), cells.angle), light, size=size, reach=2.2)
 
 
 def _debris(count: float, size: int, rng: np.random.Generator) -> np.ndarray:
@@ -166,5 +179,6 @@ def _debris(count: float, size: int, rng: np.random.Generator) -> np.ndarray:
     if not number:
         return np.zeros((size, size))
     radius = rng.uniform(0.6, 1.5, (number, 2))
-    specks = patches(Ellipses(rng.uniform(0, size, (number, 2)), radius, rng.uniform(0, np.pi, number)), size=size)
-    return specks.draw(np.exp(-(specks.distance**2)) * rng.choice([-48.0, -30.0, 35.0], (number, 1, 1)))
+    specks = Ellipses(rng.uniform(0, size, (number, 2)), radius, rng.uniform(0, np.pi, number))
+    grey = rng.choice([-48.0, -30.0, 35.0], (number, 1, 1))
+    return draw(specks, lambda square, part: np.exp(-square) * grey[part], size=size)

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.ndimage import gaussian_filter
 
-from models.plates.simulate.stamps import Ellipses, even_places, patches, quantise, uneven_light
+from models.plates.simulate.stamps import Ellipses, draw, even_places, quantise, uneven_light
 from models.plates.simulate.truth import well_rng, wells_of_plate
 
 AREA = 96.0**2              # px^2 that counts refer to
@@ -130,5 +130,6 @@ def _in_focus_at(nuclei: _Nuclei, depth: float, size: int) -> np.ndarray:
     """Grey values that the nuclei add to the plane at `depth`: dimmer and wider the further they lie from it."""
     away = np.abs(nuclei.place[:, 2] - depth)
     radius = nuclei.radius * (1 + 0.9 * away)
-    shape = patches(Ellipses(nuclei.place[:, :2], np.column_stack([radius, radius]), np.zeros(len(radius))), size=size)
-    return shape.draw((nuclei.light * np.exp(-((away / 0.55) ** 2)))[:, None, None] * np.exp(-(shape.distance**4)))
+    seen = nuclei.light * np.exp(-((away / 0.55) ** 2))
+    return draw(Ellipses(nuclei.place[:, :2], np.column_stack([radius, radius]), np.zeros(len(radius))),
+                lambda square, part: seen[part, None, None] * np.exp(-square * square), size=size)

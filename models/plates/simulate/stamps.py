@@ -5,10 +5,15 @@ All arithmetic is float64: rounding to 8 or 16 bits then gives the same bytes on
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
+
+CHUNK = 2_000       # ellipses drawn at once: bounds the memory of large images
+
+Light = Callable[[np.ndarray, slice], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -22,41 +27,36 @@ class Ellipses:
     def __len__(self) -> int:
         return len(self.centre)
 
-    def take(self, chosen: np.ndarray) -> Ellipses:
-        """The ellipses of a boolean mask."""
-        return Ellipses(self.centre[chosen], self.axes[chosen], self.angle[chosen])
 
+def draw(ellipses: Ellipses, light: Light, *, size: int, reach: float = 1.9) -> np.ndarray:
+    """Sum over the ellipses of what `light` gives, on a canvas (size, size).
 
-@dataclass(frozen=True)
-class Patches:
-    """Square patches around ellipses. distance (n, p, p): 1 on the ellipse; pixel (n, p, p): flat index on the canvas."""
-
-    distance: np.ndarray
-    pixel: np.ndarray
-    size: int
-    margin: int
-
-    def draw(self, values: np.ndarray) -> np.ndarray:
-        """Sum of `values` (n, p, p) on a canvas (size, size)."""
-        side = self.size + 2 * self.margin
-        canvas = np.bincount(self.pixel.ravel(), weights=values.ravel(), minlength=side * side).reshape(side, side)
-        inner = slice(self.margin, self.margin + self.size)
-        return np.asarray(canvas[inner, inner])
-
-
-def patches(ellipses: Ellipses, *, size: int, reach: float = 1.9) -> Patches:
-    """Patches that reach `reach` times the longest axis; centres outside the canvas (size, size) are drawn in part."""
+    light(square, part): grey values (m, p, p) of the ellipses `part` (a slice); square (m, p, p) is the squared distance
+    from the centre, 1 on the ellipse. Patches reach `reach` times the longest axis; what lies outside the canvas is cut.
+    """
     half = int(np.ceil(reach * ellipses.axes.max())) if len(ellipses) else 1
     margin = 2 * half + 2
-    offset = np.arange(-half, half + 1)
-    corner = np.clip(np.floor(ellipses.centre).astype(np.int64), -half - 1, size + half)
-    rows = corner[:, 0, None, None] + offset[None, :, None]        # (n, p, 1)
-    columns = corner[:, 1, None, None] + offset[None, None, :]     # (n, 1, p)
-    down, right = rows - ellipses.centre[:, 0, None, None], columns - ellipses.centre[:, 1, None, None]
-    cosine, sine = np.cos(ellipses.angle)[:, None, None], np.sin(ellipses.angle)[:, None, None]
-    along, across = right * cosine + down * sine, down * cosine - right * sine
-    distance = np.hypot(along / ellipses.axes[:, 0, None, None], across / ellipses.axes[:, 1, None, None])
-    return Patches(distance, (rows + margin) * (size + 2 * margin) + columns + margin, size, margin)
+    side = size + 2 * margin
+    canvas = np.zeros(side * side)
+    for start in range(0, len(ellipses), CHUNK):
+        part = slice(start, start + CHUNK)
+        square, pixel = _patches(ellipses, part, half=half, size=size)
+        canvas += np.bincount(pixel.ravel(), weights=light(square, part).ravel(), minlength=side * side)
+    return canvas.reshape(side, side)[margin:margin + size, margin:margin + size]
+
+
+def _patches(ellipses: Ellipses, part: slice, *, half: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Squared distances and flat places on the canvas with its margin, both (m, p, p), of patches with p = 2 half + 1."""
+    centre, axes, angle = ellipses.centre[part], ellipses.axes[part], ellipses.angle[part]
+    offset, margin = np.arange(-half, half + 1), 2 * half + 2
+    corner = np.clip(np.floor(centre).astype(np.int64), -half - 1, size + half)
+    rows = corner[:, 0, None, None] + offset[None, :, None]        # (m, p, 1)
+    columns = corner[:, 1, None, None] + offset[None, None, :]     # (m, 1, p)
+    down, right = rows - centre[:, 0, None, None], columns - centre[:, 1, None, None]
+    cosine, sine = np.cos(angle)[:, None, None], np.sin(angle)[:, None, None]
+    along = (right * cosine + down * sine) / axes[:, 0, None, None]
+    across = (down * cosine - right * sine) / axes[:, 1, None, None]
+    return along * along + across * across, (rows + margin) * (size + 2 * margin) + columns + margin
 
 
 def even_places(count: int, *, size: float, margin: float, jitter: float, rng: np.random.Generator) -> np.ndarray:

@@ -23,7 +23,7 @@ from models.plates.simulate import (
     true_viability,
 )
 from models.plates.simulate.examples import Example, example_screens, random_curves
-from models.plates.simulate.stamps import Ellipses, patches
+from models.plates.simulate.stamps import CHUNK, Ellipses, draw
 from models.plates.wells import wells_of
 from models.tables import LAYOUT, check_table
 
@@ -162,13 +162,25 @@ def test_an_empty_well_shows_no_cells_and_reads_the_blank() -> None:
 
 
 def test_stamps_sum_to_the_same_light_wherever_they_lie() -> None:
-    totals = []
-    for centre in ((20.0, 20.0), (31.4, 17.8)):
-        shape = patches(Ellipses(np.array([centre]), np.array([[5.0, 3.0]]), np.array([0.7])), size=48)
-        totals.append(shape.draw(np.exp(-shape.distance**4)).sum())
+    def blob(square: np.ndarray, _: slice) -> np.ndarray:
+        return np.asarray(np.exp(-square * square))
+
+    totals = [draw(Ellipses(np.array([centre]), np.array([[5.0, 3.0]]), np.array([angle])), blob, size=48).sum()
+              for centre, angle in (((20.0, 20.0), 0.7), ((31.4, 17.8), 2.0))]
     assert totals[0] == pytest.approx(totals[1], rel=0.02)
-    outside = patches(Ellipses(np.array([[-500.0, 900.0]]), np.array([[5.0, 3.0]]), np.array([0.0])), size=48)
-    assert outside.draw(np.exp(-outside.distance**4)).sum() == 0
+    outside = Ellipses(np.array([[-500.0, 900.0]]), np.array([[5.0, 3.0]]), np.array([0.0]))
+    assert draw(outside, blob, size=48).sum() == 0
+
+
+def test_many_stamps_are_drawn_in_parts_and_add_up() -> None:
+    rng = np.random.default_rng(0)
+    many = Ellipses(rng.uniform(0, 64, (CHUNK + 30, 2)), np.full((CHUNK + 30, 2), 1.5), np.zeros(CHUNK + 30))
+    light = np.arange(CHUNK + 30, dtype=float)
+    whole = draw(many, lambda square, part: light[part, None, None] * np.exp(-square), size=64)
+    halves = [Ellipses(many.centre[rows], many.axes[rows], many.angle[rows]) for rows in (slice(0, 1000), slice(1000, None))]
+    parts = [draw(half, lambda square, part, grey=grey: grey[part, None, None] * np.exp(-square), size=64)
+             for half, grey in zip(halves, (light[:1000], light[1000:]), strict=True)]
+    np.testing.assert_allclose(whole, parts[0] + parts[1], rtol=1e-9)
 
 
 # --- can it be learnt? ---------------------------------------------------------------------------------------------------
