@@ -5,6 +5,8 @@ The functions here are numbers in, numbers out; `behaviour_rules` turns them int
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
 
@@ -24,23 +26,23 @@ TURNS = {           # how a layout can lie wrong on its plate -> (row, column) f
 }
 
 
-def plate_signals(wells: pd.DataFrame, inventory: Inventory | None) -> tuple[pd.DataFrame, str]:
-    """Signals of one plate's wells (index well; columns signals, each scaled by the plate's median and MAD), and their source.
+def plate_signals(wells: pd.DataFrame, inventory: Inventory | None) -> dict[str, pd.DataFrame]:
+    """Signals of one plate's wells by source, "images" and "read-out", of those that (nearly) all wells with cells have.
 
-    wells: layout rows of one plate. Empty if fewer than MIN_SHARE of the wells with cells have one. Source: "read-out" or "images".
+    wells: layout rows of one plate. A table's index is well, its columns signals, scaled by the plate's median and MAD.
     """
-    plate, filled = wells["plate"].iloc[0], wells[wells["role"] != "empty"]
-    if "readout" in wells.columns and filled["readout"].notna().mean() >= MIN_SHARE:
-        return _scaled(filled.set_index("well")[["readout"]].dropna()), "read-out"
-    if inventory is None:
-        return pd.DataFrame(), ""
+    filled = wells[wells["role"] != "empty"]
+    tables = {"images": _image_signals(filled, inventory) if inventory is not None else pd.DataFrame(),
+              "read-out": filled.set_index("well")[["readout"]].dropna() if "readout" in filled.columns else pd.DataFrame()}
+    scaled = {source: _scaled(table) for source, table in tables.items() if len(table) and len(table) >= MIN_SHARE * len(filled)}
+    return {source: table for source, table in scaled.items() if table.shape[1]}
+
+
+def _image_signals(wells: pd.DataFrame, inventory: Inventory) -> pd.DataFrame:
     images = inventory.readable
-    images = images[(images["plate"] == plate) & images["well"].isin(filled["well"])]
-    if images["well"].nunique() < MIN_SHARE * max(1, len(filled)):
-        return pd.DataFrame(), ""
-    table = images.groupby(["well", "channel"])[list(FEATURES)].mean().apply(np.log1p).unstack("channel")
-    table.columns = [f"{feature} {channel}" for feature, channel in table.columns]
-    return _scaled(table.dropna()), "images"
+    images = images[images["plate"].isin(wells["plate"]) & images["well"].isin(wells["well"])]
+    by_channel = {f"channel {channel}": group.groupby("well")[list(FEATURES)].mean() for channel, group in images.groupby("channel")}
+    return pd.concat(by_channel, axis="columns").apply(np.log1p).dropna() if by_channel else pd.DataFrame()
 
 
 def _scaled(table: pd.DataFrame) -> pd.DataFrame:
@@ -73,11 +75,14 @@ def separation(signals: pd.DataFrame, negative: list[str], positive: list[str]) 
     return float(np.mean(shares))
 
 
-def coherence(signals: pd.DataFrame, groups: pd.Series) -> float:
-    """Adjusted r2 of the signals (mean over them) explained by the groups of replicate wells; NaN with < 8 spare wells."""
+def coherence(signals: pd.DataFrame, groups: pd.Series, *, spare_wells: int = 8) -> float:
+    """Adjusted r2 of the signals (mean over them) explained by the groups of replicate wells.
+
+    NaN unless spare_wells more wells than groups are there, because few of them agree by chance.
+    """
     codes, names = pd.factorize(groups.loc[signals.index])
     wells, spare = len(codes), len(codes) - len(names)
-    if spare < 8 or len(names) < 2:
+    if spare < spare_wells or len(names) < 2:
         return float("nan")
     values = signals.to_numpy()
     means = np.stack([values[codes == code].mean(axis=0) for code in range(len(names))])
@@ -99,6 +104,12 @@ def replicate_groups(wells: pd.DataFrame) -> pd.Series:
     """What was given to each well, as a number: wells of one number should behave alike. Index: well."""
     names = [name for name in ("role", "treatment", "dose", "treatment_2", "dose_2") if name in wells.columns]
     return pd.Series(wells.groupby(names, dropna=False, sort=False).ngroup().to_numpy(), index=wells["well"])
+
+
+def by_chance(right: float, wells: int) -> float:
+    """Probability that guessing sorts this share of that many wells right, or more."""
+    hits = round(right * wells)
+    return float(sum(math.comb(wells, count) for count in range(hits, wells + 1)) / 2**wells)
 
 
 def rank_correlation(first: pd.Series, second: pd.Series) -> float:

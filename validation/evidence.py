@@ -13,6 +13,7 @@ from models.errors import Finding, InputError, Severity
 from models.plates.layout import ParsedLayout
 from models.plates.screen import Screen
 from models.plates.wells import in_format, parse_well
+from validation.behaviour import plate_signals
 from validation.inventory import Inventory
 from validation.thresholds import Thresholds
 
@@ -45,6 +46,11 @@ class Evidence:
         wells = layout[usable]
         places = [parse_well(well) for well in wells["well"]]
         return wells.assign(row=[row for row, _ in places], column=[column for _, column in places])
+
+    @cached_property
+    def signals(self) -> dict[str, dict[str, pd.DataFrame]]:
+        """plate -> source of signals -> signals of its wells; see behaviour.plate_signals."""
+        return {str(plate): plate_signals(wells, self.inventory) for plate, wells in self.wells.groupby("plate", sort=False)}
 
     @cached_property
     def blamed(self) -> frozenset[tuple[str, str, str]]:

@@ -83,26 +83,36 @@ def _shape(shape: tuple[int, int, int, bool]) -> str:
 
 
 def images_complete(evidence: Evidence) -> Iterator[Finding]:
-    """Each well has all channels of the screen, and as many sites and planes as the others."""
+    """Each well has all channels of the screen, and as many sites and planes as the others, each image once."""
     images = _inventory(evidence).images
-    channels = set(range(len(evidence.screen.channels)))
-    wells = [(key, group) for key, group in images.groupby(["plate", "well"], sort=True)]
-    sizes = pd.Series([(group["site"].nunique(), group["plane"].nunique()) for _, group in wells], dtype=object)
-    usual = sizes.value_counts().index[0] if len(sizes) else (1, 1)
-    for (_, group), size in zip(wells, sizes, strict=True):
-        found = set(group["channel"])
-        lacking, unknown = sorted(channels - found), sorted(found - channels)
-        expected = size[0] * size[1] * len(found)
-        twice = group[group.duplicated(["site", "channel", "plane"])]
-        message = (f"and {twice.iloc[0]['member']} is there too; the archive holds one image twice" if len(twice)
-                   else f"but no image of channel(s) {some(lacking)}; screen.yaml names {len(channels)} channel(s)" if lacking
-                   else f"and images of channel(s) {some(unknown)}; screen.yaml names {len(channels)} channel(s)" if unknown
-                   else f"and {size[0]} site(s) of {size[1]} plane(s), where most wells have {usual[0]} of {usual[1]}"
-                   if size != usual else f"but {expected - len(group)} of its {expected} images are missing"
-                   if len(group) != expected else "")
+    if images.empty:
+        return
+    wells = images.groupby(["plate", "well"], sort=True).agg(
+        member=("member", "first"), images=("member", "size"), channels=("channel", lambda values: tuple(sorted(set(values)))),
+        sites=("site", "nunique"), planes=("plane", "nunique")).reset_index()
+    usual = wells[["sites", "planes"]].value_counts().index[0]
+    again = images[images.duplicated(["plate", "well", "site", "channel", "plane"])]
+    repeated = dict(zip(zip(again["plate"], again["well"], strict=True), again["member"], strict=True))
+    for _, row in wells.iterrows():
+        message = _lacks(row, set(range(len(evidence.screen.channels))), usual, repeated.get((row["plate"], row["well"]), ""))
         if message:
-            yield _image(group.iloc[0], rule="image_complete", message=(
-                f"is there, {message} (well {group.iloc[0]['well']}); export the well again, or correct channels in screen.yaml"))
+            yield _image(row, rule="image_complete", message=(
+                f"is there, {message} (well {row['well']}); export the well again, or correct channels in screen.yaml"))
+
+
+def _lacks(row: pd.Series, channels: set[int], usual: tuple[int, int], repeated: str) -> str:
+    """What a well's images lack, or "". row: sites, planes, channels, images of the well; usual: (sites, planes) of most wells."""
+    found = set(row["channels"])
+    if repeated:
+        return f"and {repeated} is there too; the archive holds one image twice"
+    if channels - found:
+        return f"but no image of channel(s) {some(sorted(channels - found))}; screen.yaml names {len(channels)} channel(s)"
+    if found - channels:
+        return f"and images of channel(s) {some(sorted(found - channels))}; screen.yaml names {len(channels)} channel(s)"
+    if (row["sites"], row["planes"]) != usual:
+        return f"and {row['sites']} site(s) of {row['planes']} plane(s), where most wells have {usual[0]} of {usual[1]}"
+    expected = row["sites"] * row["planes"] * len(found)
+    return f"but {expected - row['images']} of its {expected} images are missing" if row["images"] != expected else ""
 
 
 def images_fit_screen(evidence: Evidence) -> Iterator[Finding]:

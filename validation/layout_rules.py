@@ -43,19 +43,16 @@ def treatments_spelled_alike(evidence: Evidence) -> Iterator[Finding]:
 
 def doses_by_role(evidence: Evidence) -> Iterator[Finding]:
     """Treated and reference wells have a dose above zero; no dose is negative."""
-    missing_column = any(finding.rule == "column_missing" and finding.column == "dose" for finding in evidence.parsed.errors)
-    for _, row in evidence.layout.iterrows():
-        dosed = row["role"] in DOSED_ROLES
+    if any(finding.rule == "column_missing" and finding.column == "dose" for finding in evidence.parsed.errors):
+        return
+    layout, dosed = evidence.layout, evidence.layout["role"].isin(DOSED_ROLES)
+    for _, row in layout[layout["dose"].lt(0) | (dosed & ~layout["dose"].gt(0))].iterrows():
         dose = row["dose"]
-        if missing_column or evidence.is_blamed(row, "dose") or dose > 0 or (dose != dose and not dosed):
+        if evidence.is_blamed(row, "dose"):
             continue
-        if dose < 0:
-            yield of_well(row, rule="dose_by_role", column="dose", value=f"{dose:g}",
-                          message=f"the dose {dose:g} is negative; give it as a number above zero (not as its logarithm)")
-        elif dosed:
-            what = "has dose 0" if dose == 0 else "has no dose"
-            yield of_well(row, rule="dose_by_role", column="dose", value="" if dose != dose else f"{dose:g}",
-                          message=f"a {row['role']} well {what}; give its dose, or set its role to negative or untreated")
+        what = (f"the dose {dose:g} is negative; give it as a number above zero (not as its logarithm)" if dose < 0 else
+                f"a {row['role']} well has {'dose 0' if dose == 0 else 'no dose'}; give its dose, or set its role to negative or untreated")
+        yield of_well(row, rule="dose_by_role", column="dose", value="" if dose != dose else f"{dose:g}", message=what)
 
 
 def one_unit_per_treatment(evidence: Evidence) -> Iterator[Finding]:

@@ -14,9 +14,7 @@ from collections import Counter
 from itertools import islice
 from pathlib import Path
 
-import openpyxl
 import pandas as pd
-from openpyxl.utils import range_boundaries
 
 from models.errors import Finding, TableError
 
@@ -122,6 +120,8 @@ def _fitness(lines: list[str], delimiter: str) -> tuple[bool, int, float]:
 
 
 def _xlsx_rows(data: bytes, name: str) -> tuple[Rows, list[str]]:
+    import openpyxl  # a third of a second, and only XLSX needs it
+
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             if sum(info.file_size for info in archive.infolist()) > 4 * MAX_BYTES:
@@ -151,6 +151,8 @@ def _cell_text(value: object) -> str:
 
 def _merged_ranges(data: bytes, sheet_path: str) -> list[tuple[int, int, int, int]]:
     """(first column, first row, last column, last row), from 1. openpyxl drops them when it streams."""
+    from openpyxl.utils import range_boundaries
+
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         xml = archive.read(sheet_path.lstrip("/"))
     return [tuple(range_boundaries(match.decode())) for match in _MERGED.findall(xml)]  # type: ignore[misc]

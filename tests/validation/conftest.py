@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from validation.rules import judge_screen
 from validation.thresholds import Thresholds
 from validation.verdicts import Verdict, refused
 
+DRUGS = ("cisplatin", "gemcitabine", "topotecan", "olaparib", "doxorubicin", "trametinib")
 DOSES = (1, 10, 100, 1_000, 10_000, 100_000)
 
 
@@ -83,11 +82,11 @@ class Draft:
         return judge_screen(evidence.parsed, evidence.screen, inventory=evidence.inventory, thresholds=evidence.thresholds)
 
 
-def make_draft(plates: tuple[str, ...] = ("P1",), *, seed: int = 1) -> Draft:
-    """A good draft: per plate 6 negative, 6 positive, 6 reference, 24 treated wells, scattered over the plate."""
-    given: list[tuple[str, str, float]] = [("negative", "DMSO", 0)] * 6 + [("positive", "staurosporine", 1_000)] * 6
+def make_draft(plates: tuple[str, ...] = ("P1",), *, drugs: int = 2, controls: int = 6, seed: int = 1) -> Draft:
+    """A good draft: per plate negative, positive, 6 reference and 12 wells a drug, scattered; 6 drugs and 9 controls fill it."""
+    given: list[tuple[str, str, float]] = [("negative", "DMSO", 0)] * controls + [("positive", "staurosporine", 1_000)] * controls
     given += [("reference", "staurosporine", dose) for dose in DOSES]
-    given += [("treated", drug, dose) for drug in ("cisplatin", "gemcitabine") for dose in DOSES for _ in range(2)]
+    given += [("treated", drug, dose) for drug in DRUGS[:drugs] for dose in DOSES for _ in range(2)]
     rows, images = [], {}
     for number, plate in enumerate(plates):
         rng = np.random.default_rng(seed + number)
@@ -116,12 +115,6 @@ def two_plates() -> Draft:
 
 
 @pytest.fixture
-def png() -> Callable[[np.ndarray], bytes]:
-    """Encoder of PNG files."""
-    from PIL import Image
-
-    def encode(pixels: np.ndarray) -> bytes:
-        buffer = io.BytesIO()
-        Image.fromarray(pixels).save(buffer, "PNG")
-        return buffer.getvalue()
-    return encode
+def full_plates() -> Draft:
+    """A good screen of three plates, each with all of its 96 wells in use."""
+    return make_draft(("P1", "P2", "P3"), drugs=6, controls=9)
