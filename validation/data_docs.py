@@ -10,12 +10,13 @@ from pathlib import Path
 from validation.verdicts import Verdict
 
 _SCRIPTS = re.compile(r"<script\b.*?</script\s*>", re.DOTALL | re.IGNORECASE)
-_REMOTE_TAGS = re.compile(r"<(?:link|img|iframe)\b[^>]*(?:https?:)?//[^>]*>", re.IGNORECASE)
+_FILES = re.compile(r"<(?:link|img|iframe)\b[^>]*>", re.IGNORECASE)     # local ones would lie in a folder that is not written
 _REMOTE_URLS = re.compile(r"url\(\s*['\"]?(?:https?:)?//[^)]*\)", re.IGNORECASE)
 _TOGGLES = re.compile(r"<a\b[^>]*data-toggle=[^>]*>.*?</a>", re.DOTALL | re.IGNORECASE)     # need the scripts
 _ANCHORS = re.compile(r"<a\b[^>]*href=[\"'][^#][^>]*>(.*?)</a>", re.DOTALL | re.IGNORECASE)  # to pages of another folder
 _IDS = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
-_REMOTE = re.compile(r"(?:src|href)\s*=\s*[\"']?(?:https?:)?//|url\(\s*['\"]?(?:https?:)?//|@import", re.IGNORECASE)
+_REMOTE = re.compile(r"\b(?:src|href|srcset|data|action|poster)\s*=\s*[\"']?(?:https?:)?//|url\(\s*['\"]?(?:https?:)?//|@import",
+                     re.IGNORECASE)
 
 STYLE = """
 :root{color-scheme:light}*{box-sizing:border-box}
@@ -37,7 +38,7 @@ def offline_page(page: str) -> str:
 
     Raises ValueError if a remote load is left, so that an update of the renderer cannot bring one in unseen.
     """
-    for pattern, replacement in ((_SCRIPTS, ""), (_REMOTE_TAGS, ""), (_REMOTE_URLS, "none"), (_TOGGLES, ""), (_ANCHORS, r"\1"), (_IDS, "")):
+    for pattern, replacement in ((_SCRIPTS, ""), (_FILES, ""), (_REMOTE_URLS, "none"), (_TOGGLES, ""), (_ANCHORS, r"\1"), (_IDS, "")):
         page = pattern.sub(replacement, page)
     page = page.replace("</head>", f"<style>{STYLE}</style></head>", 1)
     page = page.replace("Data asset: None<br>", "")  # says the result has no checkpoint; it needs none
