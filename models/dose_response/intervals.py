@@ -17,6 +17,7 @@ from models.dose_response.engine import MIDPOINT_MARGIN
 from models.dose_response.solver import Gauge, Problem, minimise
 
 _EXPANSIONS, _REFINEMENTS = 14, 14
+_STEPS, _INNER = 40, 1e-7
 _TOLERANCE = 2e-4       # of the square root of the rise, relative to the threshold: log10 dose to about 1e-4 standard errors
 
 
@@ -44,6 +45,21 @@ class _Side:
     def take(self, keep: npt.NDArray[np.intp]) -> _Side:
         return _Side(self.problem.take(keep), self.start[:, keep], self.centre[keep], self.step[keep], self.edge[keep],
                      self.rss[keep], self.rise[keep], None if self.level is None else self.level[keep])
+
+
+@dataclass(frozen=True)
+class _End:
+    """Ends of brackets: dose x (N,), f (N,) and the profile's parameters p (6, N) there."""
+
+    x: Array
+    f: Array
+    p: Array
+
+    def take(self, rows: npt.NDArray[np.intp]) -> _End:
+        return _End(self.x[rows], self.f[rows], self.p[:, rows])
+
+    def put(self, rows: npt.NDArray[np.intp], end: _End) -> None:
+        self.x[rows], self.f[rows], self.p[:, rows] = end.x, end.f, end.p
 
 
 def allowed_rise(*, rss: Array, n: npt.NDArray[np.intp], free: npt.NDArray[np.intp], level: float) -> Array:
@@ -109,50 +125,50 @@ def _trace(side: _Side) -> Array:
     """The limit of every row: walk outwards in growing steps until the rise is reached, then refine in the bracket."""
     size = len(side.centre)
     found = np.full(size, np.nan)
-    inner, inner_f = side.centre.copy(), np.full(size, -1.0)
-    p, outer, outer_f = side.start.copy(), side.centre.copy(), np.full(size, -1.0)
+    inner = _End(side.centre.copy(), np.full(size, -1.0), side.start.copy())
+    outer = _End(side.centre.copy(), np.full(size, -1.0), side.start.copy())
     walking = np.arange(size)
     for turn in range(_EXPANSIONS):
-        reach = side.centre[walking] + side.step[walking] * 2.0**turn
-        last = side.step[walking] * (reach - side.edge[walking]) >= 0
-        target = np.where(last, side.edge[walking], reach)
-        p[:, walking], f = _profile(side.take(walking), p[:, walking], target)
-        crossed = f >= 0
-        outer[walking], outer_f[walking] = target, f
-        go_on = ~crossed & ~last
-        stay = walking[go_on]
-        inner[stay], inner_f[stay] = target[go_on], f[go_on]
-        walking = stay
+        here = side.take(walking)
+        reach = here.centre + here.step * 2.0**turn
+        last = here.step * (reach - here.edge) >= 0
+        target = np.where(last, here.edge, reach)
+        outer.put(walking, _profile(here, inner.p[:, walking], target))
+        go_on = (outer.f[walking] < 0) & ~last
+        walking = walking[go_on]
+        inner.put(walking, outer.take(walking))
         if not len(walking):
             break
-    closed = np.flatnonzero(outer_f >= 0)
+    closed = np.flatnonzero(outer.f >= 0)
     if len(closed):
-        found[closed] = _refine(side.take(closed), p[:, closed], (inner[closed], inner_f[closed]),
-                                (outer[closed], outer_f[closed]))
+        found[closed] = _refine(side.take(closed), inner.take(closed), outer.take(closed))
     return found
 
 
-def _profile(side: _Side, p: Array, target: Array) -> tuple[Array, Array]:
+def _profile(side: _Side, p: Array, target: Array) -> _End:
     """Best parameters with the dose held at target, and f = sqrt(rise so far / allowed rise) - 1."""
-    solution = minimise(side.problem, p, gauge=Gauge(target, side.level), max_iterations=60)
-    return solution.p, np.sqrt(np.maximum(solution.rss - side.rss, 0.0) / side.rise) - 1.0
+    solution = minimise(side.problem, p, gauge=Gauge(target, side.level), max_iterations=_STEPS, tolerance=_INNER)
+    return _End(target, np.sqrt(np.maximum(solution.rss - side.rss, 0.0) / side.rise) - 1.0, solution.p)
 
 
-def _refine(side: _Side, p: Array, inner: tuple[Array, Array], outer: tuple[Array, Array]) -> Array:
-    """Root of f between inner (f < 0) and outer (f >= 0) by the Illinois rule, all rows at once."""
-    a, fa, b, fb = inner[0].copy(), inner[1].copy(), outer[0].copy(), outer[1].copy()
-    root = b.copy()
-    active = np.arange(len(a))
+def _refine(side: _Side, inner: _End, outer: _End) -> Array:
+    """Root of f between inner (f < 0) and outer (f >= 0) by the Illinois rule, all rows at once. Each step starts from
+    parameters interpolated between the two ends."""
+    root = outer.x.copy()
+    kept = np.zeros(len(root))              # which end the last step kept: -1 inner, 1 outer
+    active = np.arange(len(root))
     for _ in range(_REFINEMENTS):
-        gap = fb[active] - fa[active]
-        middle = (a[active] * fb[active] - b[active] * fa[active]) / np.where(gap > 0, gap, 1.0)
-        p[:, active], f = _profile(side.take(active), p[:, active], middle)
-        root[active] = middle
-        below = f < 0
-        low, high = active[below], active[~below]
-        a[low], fa[low], fb[low] = middle[below], f[below], fb[low] * 0.5
-        b[high], fb[high], fa[high] = middle[~below], f[~below], fa[high] * 0.5
-        active = active[np.abs(f) > _TOLERANCE]
+        a, b = inner.take(active), outer.take(active)
+        part = -a.f / np.maximum(b.f - a.f, 1e-300)
+        new = _profile(side.take(active), a.p + part * (b.p - a.p), a.x + part * (b.x - a.x))
+        root[active] = new.x
+        below = new.f < 0
+        for end, other, chosen, name in ((inner, outer, below, 1.0), (outer, inner, ~below, -1.0)):
+            rows = active[chosen]
+            end.put(rows, new.take(np.flatnonzero(chosen)))
+            other.f[rows] *= np.where(kept[rows] == name, 0.5, 1.0)
+            kept[rows] = name
+        active = active[np.abs(new.f) > _TOLERANCE]
         if not len(active):
             break
     return root

@@ -27,8 +27,7 @@ from models.dose_response.curves import (
     shape_terms,
 )
 
-GRADIENT_TOLERANCE = 1e-13     # squared cosine between the residuals and any free direction
-REDUCTION_TOLERANCE = 1e-13    # relative fall of the residual sum of squares
+TOLERANCE = 1e-13     # squared cosine between residuals and any free direction; relative fall of the sum of squares
 MAX_ITERATIONS = 200
 
 
@@ -89,15 +88,15 @@ class _State:
                       self.damping[keep])
 
 
-def minimise(problem: Problem, start: Array, *, gauge: Gauge | None = None,
-             max_iterations: int = MAX_ITERATIONS) -> Solution:
+def minimise(problem: Problem, start: Array, *, gauge: Gauge | None = None, max_iterations: int = MAX_ITERATIONS,
+             tolerance: float = TOLERANCE) -> Solution:
     """The bounded least-squares minimum next to `start` (6, N). Deterministic; each curve ends on its own."""
     free = [index for index in problem.free() if gauge is None or index != MIDPOINT]
     best_p, best_rss = start.copy(), np.full(start.shape[1], np.inf)
     active = np.arange(start.shape[1])
     state = _evaluate(problem, np.clip(start, problem.low, problem.high), free, gauge)
     for _ in range(max_iterations):
-        state, done = _step(problem, state, free, gauge)
+        state, done = _step(problem, state, free, gauge, tolerance)
         if done.any():
             ended, keep = np.flatnonzero(done), np.flatnonzero(~done)
             best_p[:, active[ended]], best_rss[active[ended]] = state.p[:, ended], state.rss[ended]
@@ -152,21 +151,21 @@ def _tie(problem: Problem, p: Array, gauge: Gauge) -> tuple[Array, dict[int, Arr
     return p, ties
 
 
-def _step(problem: Problem, state: _State, free: Sequence[int],
-          gauge: Gauge | None) -> tuple[_State, npt.NDArray[np.bool_]]:
+def _step(problem: Problem, state: _State, free: Sequence[int], gauge: Gauge | None,
+          tolerance: float) -> tuple[_State, npt.NDArray[np.bool_]]:
     """One damped step of every curve, kept where it lowers the sum of squares; which curves have arrived."""
     normal, gradient = _normal_equations(problem, state, free)
     diagonal = np.stack([normal[i][i] for i in range(len(free))])
     with np.errstate(divide="ignore", invalid="ignore"):
         cosine = np.where(diagonal > 0, gradient**2 / (diagonal * state.rss), 0.0)
-    arrived = ~(np.nan_to_num(cosine, nan=0.0).max(axis=0) > GRADIENT_TOLERANCE)
+    arrived = ~(np.nan_to_num(cosine, nan=0.0).max(axis=0) > tolerance)
     step = _solve(normal, gradient, diagonal, state.damping)
     trial_p = state.p.copy()
     trial_p[list(free)] = np.clip(state.p[list(free)] + step, problem.low[list(free)], problem.high[list(free)])
     trial = _evaluate(problem, trial_p, free, gauge)
     better = trial.rss < state.rss
     fall = np.where(better, state.rss - trial.rss, 0.0)
-    small = fall <= REDUCTION_TOLERANCE * state.rss
+    small = fall <= tolerance * state.rss
     done = arrived | (small & better) | (~better & (state.damping > 1e7))
     merged = _merge(state, trial, better)
     merged.damping = np.where(better, np.maximum(state.damping * 0.15, 1e-12), state.damping * 6.0)

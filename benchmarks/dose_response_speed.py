@@ -1,0 +1,126 @@
+"""How fast are curves fitted, beside scipy and, where installed, curve-curator and R's drc? One thread, ratios of one run.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.dose_response_speed [--curves 2000] [--sample 200]
+
+2,000 ten-point 4PL curves with bounds. scipy's curve_fit is timed on a sample of them and scaled up: "lm" from one start
+without bounds, "trf" from one start with this package's bounds. Quality: no curve's RSS may exceed the best of six TRF
+starts by 0.1 %. Also the whole output (profile intervals of EC50 and IC50, flat test) against the bare fit.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import OptimizeWarning, curve_fit
+
+from models.dose_response import FitOptions, fit_arrays, fit_curves
+
+SEED = 11
+DOSE = np.logspace(-3, 1, 10)
+X = np.log10(DOSE)
+BOUNDS = ([-25.0, -50.0, -5.0, 0.1], [25.0, 125.0, 3.0, 10.0])
+STARTS = [(0.0, 100.0, middle, slope) for middle in (-2.5, -1.0, 0.5) for slope in (0.7, 3.0)]
+
+
+def four_pl(x: np.ndarray, left: float, right: float, middle: float, slope: float) -> np.ndarray:
+    return left + (right - left) / (1.0 + 10.0 ** np.clip(slope * (middle - x), -300, 300))
+
+
+def simulated(curves: int) -> np.ndarray:
+    """Complete, partial, weak and steep curves in noise of 2-8 %."""
+    rng = np.random.default_rng(SEED)
+    middle, slope = rng.uniform(-3.5, 1.5, (2, curves))[0], 10 ** rng.uniform(-0.3, 0.5, curves)
+    top, noise = rng.uniform(20, 105, curves), rng.uniform(2, 8, curves)
+    clean = top[:, None] / (1 + 10 ** (slope[:, None] * (middle[:, None] - X)))
+    return clean + noise[:, None] * rng.standard_normal(clean.shape)
+
+
+def seconds(run: Callable[[], object], *, repeats: int = 3) -> float:
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def scipy_rss(y: np.ndarray, starts: list[tuple[float, ...]], *, method: str) -> float:
+    """Lowest RSS over the starts; inf where curve_fit gives up."""
+    best = np.inf
+    for start in starts:
+        try:
+            bounds = {"bounds": BOUNDS} if method == "trf" else {}
+            found, _ = curve_fit(four_pl, X, y, p0=start, method=method, maxfev=2000, **bounds)
+        except RuntimeError:
+            continue
+        best = min(best, float(((y - four_pl(X, *found)) ** 2).sum()))
+    return best
+
+
+def drc_seconds(y: np.ndarray) -> float | None:
+    """Time that R's drc needs for the curves; None without R and drc."""
+    if not shutil.which("Rscript"):
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "y.csv"
+        pd.DataFrame(y).to_csv(path, index=False)
+        script = f"""suppressMessages(library(drc)); y <- as.matrix(read.csv("{path}")); d <- 10^seq(-3, 1, length.out = 10)
+            t <- system.time(for (i in 1:nrow(y)) try(drm(y[i, ] ~ d, fct = LL.4()), silent = TRUE)); cat(t[["elapsed"]])"""
+        done = subprocess.run(["Rscript", "-e", script], capture_output=True, text=True, check=False)
+        return float(done.stdout) if done.returncode == 0 and done.stdout.strip() else None
+
+
+def curve_curator_seconds(y: np.ndarray) -> float | None:
+    """Time that curve-curator's fitting needs for the curves; None where it is not installed."""
+    try:
+        from curve_curator.models import LogisticModel
+    except ImportError:
+        return None
+    ratio = 1.0 - y / 100.0
+    start = time.perf_counter()
+    for row in ratio:
+        LogisticModel().fit_guesses(-X, row, [])
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    def number(flag: str, default: int) -> int:
+        return int(sys.argv[sys.argv.index(flag) + 1]) if flag in sys.argv else default
+
+    warnings.simplefilter("ignore", OptimizeWarning)
+    curves, sample = number("--curves", 2000), number("--sample", 200)
+    y = simulated(curves)
+    table = pd.DataFrame({"curve": np.repeat(np.arange(curves), len(DOSE)), "dose": np.tile(DOSE, curves), "y": y.ravel()})
+    fit_curves(table, by="curve", response="y")                       # makes the null of this design once
+    bare = seconds(lambda: fit_arrays(DOSE, y))
+    per_curve = curves / sample
+    rows = [("array call, 2 starts, bounds", bare),
+            ("table, flat test", seconds(lambda: fit_curves(table, by="curve", response="y", options=FitOptions(interval="none")))),
+            ("table, flat test, profile intervals", seconds(lambda: fit_curves(table, by="curve", response="y"))),
+            ("scipy curve_fit lm, 1 start", per_curve * seconds(
+                lambda: [scipy_rss(row, STARTS[2:3], method="lm") for row in y[:sample]], repeats=2)),
+            ("scipy curve_fit trf, 1 start, bounds", per_curve * seconds(
+                lambda: [scipy_rss(row, STARTS[2:3], method="trf") for row in y[:sample]], repeats=1))]
+    for name, run in (("curve-curator", curve_curator_seconds), ("R drc LL.4", drc_seconds)):
+        took = run(y[:sample])
+        rows.append((name, np.nan if took is None else took * per_curve))
+    report = pd.DataFrame(rows, columns=["fit", "seconds"])
+    report["us per curve"] = report["seconds"] / curves * 1e6
+    report["times the array call"] = report["seconds"] / bare
+    print(report.to_string(index=False, float_format=lambda value: f"{value:.2f}"))
+    best = np.array([scipy_rss(row, STARTS, method="trf") for row in y[:sample]])
+    excess = fit_arrays(DOSE, y[:sample]).rss / best - 1
+    print(f"\nRSS against the best of 6 TRF starts ({sample} curves): worst {excess.max():+.2e}, best {excess.min():+.2e}")
+
+
+if __name__ == "__main__":
+    main()
