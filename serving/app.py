@@ -62,7 +62,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.settings, app.state.promoter = settings, None
     app.state.limiter = None
     app.add_middleware(BodyLimit, max_bytes=settings.max_upload_bytes)
-    for kind in (DosewellError, HTTPException, ClientDisconnect):
+    for kind in (DosewellError, HTTPException, ClientDisconnect, Exception):
         app.add_exception_handler(kind, _answer_error)
     app.get("/", include_in_schema=False, response_class=HTMLResponse)(_page)
     app.get("/openapi.json", include_in_schema=False)(app.openapi)
@@ -149,8 +149,10 @@ async def _answer_error(request: Request, error: Exception) -> Response:
 
     status = status_of(error)
     if status >= 500:
-        logger.error("%s %s: %s", request.method, request.url.path, error)
+        logger.error("%s %s: %s: %s", request.method, request.url.path, type(error).__name__, error)
     summary = str(getattr(error, "summary", None) or getattr(error, "detail", None) or error or type(error).__name__)
+    if status == 500:
+        summary = "the service made a mistake; its log says more"
     findings = list(getattr(error, "findings", ())) or [Finding(rule=_rule_of(error), severity="error", message=summary)]
     return Response(to_json({"error": summary, "findings": [finding.record() for finding in findings]}), status_code=status,
                     media_type="application/json", headers=getattr(error, "headers", None))

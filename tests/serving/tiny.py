@@ -129,7 +129,7 @@ class Server:
             self.process = subprocess.Popen([sys.executable, "-m", "serving.cli", "serve", "--port", str(self.port)], cwd=state,
                                             env=environment, stdout=log, stderr=subprocess.STDOUT)
 
-    def wait(self, *, seconds: float = 60) -> None:
+    def wait(self, *, seconds: float = 180) -> None:
         """Until /readyz answers 200."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:

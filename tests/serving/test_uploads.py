@@ -1,0 +1,98 @@
+"""Forms by law: whatever stands in them, reading them gives values or an InputError."""
+
+from __future__ import annotations
+
+import io
+import json
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from models.errors import InputError
+from models.plates.images import PlateArchive
+from serving.settings import Settings
+from serving.uploads import read_mapping, read_options, read_screen, sort_parts, store_images
+from tests.serving.tiny import SCREEN
+
+SCALARS = st.none() | st.booleans() | st.integers(-10, 2000) | st.floats() | st.text(max_size=8)
+VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+                      max_leaves=5)
+SCREEN_FIELDS = ("name", "sample", "kind", "channels", "magnification", "bit_depth", "plate_format", "controls", "positive_control",
+                 "source")
+OPTION_FIELDS = ("fit", "exclusions", "force")
+FIT_FIELDS = ("model", "loss", "mode", "bounds", "interval", "level", "ic_level", "flat_level")
+
+
+@dataclass
+class Part:
+    """An uploaded file."""
+
+    filename: str | None
+    data: bytes = b""
+    file: IO[bytes] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.file = io.BytesIO(self.data)
+
+
+def accepts_or_refuses(read: Any, text: str) -> None:
+    with suppress(InputError):
+        read(text)
+
+
+@given(st.dictionaries(st.sampled_from(SCREEN_FIELDS), VALUES))
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_any_screen_is_read_or_refused(changes: dict[str, Any]) -> None:
+    accepts_or_refuses(read_screen, json.dumps({**SCREEN, **changes}))
+
+
+@given(st.dictionaries(st.sampled_from(OPTION_FIELDS), VALUES), st.dictionaries(st.sampled_from(FIT_FIELDS), VALUES))
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_any_options_are_read_or_refused(changes: dict[str, Any], fit: dict[str, Any]) -> None:
+    accepts_or_refuses(read_options, json.dumps({"fit": fit, **changes}))
+
+
+@given(st.text(max_size=200))
+@settings(max_examples=150, deadline=None)
+def test_any_text_is_read_or_refused(text: str) -> None:
+    accepts_or_refuses(lambda given: read_mapping(given, field="screen"), text)
+
+
+@given(st.lists(st.tuples(st.text(max_size=12), st.binary(max_size=40)), min_size=1, max_size=4))
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_files_stay_in_their_folder(tmp_path: Path, files: list[tuple[str, bytes]]) -> None:
+    folder = tmp_path / "images"
+    with suppress(InputError):
+        for path in store_images([Part(name, data) for name, data in files], folder):
+            assert path.parent == folder
+            PlateArchive(path).close()
+    assert {path.name for path in tmp_path.iterdir()} == {"images"}
+
+
+@pytest.mark.parametrize("name", ["../../x.zip", "..\\..\\x.zip", "/etc/x.zip"])
+def test_file_names_lose_their_folders(tmp_path: Path, name: str) -> None:
+    assert store_images([Part(name)], tmp_path / "images") == (tmp_path / "images" / "x.zip",)
+
+
+@pytest.mark.parametrize("name", ["C:x.zip", ".zip", "", None, "a\0b.zip", "x" * 300 + ".zip"])
+def test_names_that_no_file_should_have_are_refused(tmp_path: Path, name: str | None) -> None:
+    with pytest.raises(InputError, match="cannot be used") as caught:
+        store_images([Part(name)], tmp_path / "images")
+    assert "no usable file name" in caught.value.findings[0].message
+
+
+def test_a_field_given_twice_is_refused() -> None:
+    with pytest.raises(InputError, match="'model' is given 2 times"):
+        sort_parts([("images", Part("a.zip")), ("layout", Part("l.csv")), ("screen", "{}"), ("model", "a"), ("model", "b")])
+
+
+@pytest.mark.parametrize(("name", "text"), [("DOSEWELL_POLL_SECONDS", "soon"), ("DOSEWELL_MAX_UPLOAD_MB", "-1"),
+                                            ("DOSEWELL_SCORING_THREADS", "nan")])
+def test_settings_name_the_variable_at_fault(name: str, text: str) -> None:
+    with pytest.raises(Exception, match=name):
+        Settings.from_environment({name: text})
