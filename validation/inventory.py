@@ -20,6 +20,7 @@ DTYPES: dict[str, Any] = {
     "height": "int64", "width": "int64", "bits": "int64", "colour": "bool", "darkest": "int64", "brightest": "int64",
     "kind": "str", "at_limit": "float64", "mean": "float64", "sd": "float64", "texture": "float64", "checksum": "int64", "readable": "bool"}
 
+SAMPLED_ROWS = 512
 KINDS = {b"II*\0": "tiff", b"MM\0*": "tiff", b"II+\0": "tiff", b"MM\0+": "tiff", b"\x89PNG": "png"}
 
 
@@ -43,17 +44,20 @@ class Inventory:
 
 def take_inventory(archives: Iterable[Path]) -> Inventory:
     """Read each image of each plate archive once and keep its properties, not its pixels. Never raises for content."""
-    rows: list[dict[str, Any]] = []
+    tables = [_table([])]
     findings: list[Finding] = []
     paths = sorted(archives)
     for path in paths:
         try:
             with PlateArchive(path) as archive:
-                rows.extend(_images(archive, findings))
+                tables.append(_table(_images(archive, findings)))
         except ImageError as error:
             findings += [_of_plate(finding, path.stem) for finding in error.findings]
-    images = pd.DataFrame(rows, columns=list(DTYPES)).astype(DTYPES)
-    return Inventory(images, tuple(findings), tuple(path.stem for path in paths))
+    return Inventory(pd.concat(tables, ignore_index=True), tuple(findings), tuple(path.stem for path in paths))
+
+
+def _table(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
+    return pd.DataFrame(list(rows), columns=list(DTYPES)).astype(DTYPES)
 
 
 def _images(archive: PlateArchive, findings: list[Finding]) -> Iterator[dict[str, Any]]:
@@ -88,10 +92,12 @@ def _kind(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> str:
 
 
 def _properties(pixels: np.ndarray) -> dict[str, Any]:
-    """pixels: (H, W), (H, W, 3) or (Z, H, W)."""
+    """pixels: (H, W), (H, W, 3) or (Z, H, W). Of tall images every n-th row tells mean, sd and texture."""
     colour = pixels.ndim == 3 and pixels.shape[-1] in (3, 4)
     height, width = pixels.shape[:2] if colour or pixels.ndim == 2 else pixels.shape[-2:]
-    grey = pixels[..., :3].mean(axis=-1, dtype=np.float32) if colour else pixels.astype(np.float32, copy=False)
+    step = max(1, height // SAMPLED_ROWS)
+    rows = pixels[::step] if colour or pixels.ndim == 2 else pixels[:, ::step]
+    grey = rows[..., :3].mean(axis=-1, dtype=np.float32) if colour else rows.astype(np.float32, copy=False)
     limit = np.iinfo(pixels.dtype).max
     return {"height": height, "width": width, "bits": 8 * pixels.dtype.itemsize, "colour": colour,
             "darkest": int(pixels.min()), "brightest": int(pixels.max()), "at_limit": float((pixels == limit).mean()),

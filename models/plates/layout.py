@@ -235,6 +235,8 @@ def _read_dose(parser: _Parser, suffix: str, default_unit: str | None) -> None:
     parser.each((stated == "") & doses.gt(0) & ~parser.out["role"].isin(DOSELESS_ROLES), unit, rule="unit_missing", say=lambda _:
                 f"the dose has no unit; fill in {unit} (one of {', '.join(KNOWN_UNITS)})")
     scaled = (doses * units.map(MOLAR).fillna(1.0).astype("float64")).map(lambda value: float(f"{value:.12g}"))
+    parser.each(np.isinf(scaled), dose, rule="number", say=lambda value: _say_number(value, dose))
+    scaled = scaled.mask(np.isinf(scaled), np.nan)
     doseless = parser.out["role"].isin(DOSELESS_ROLES) if not suffix else scaled.eq(0)
     parser.once(doseless & scaled.gt(0), dose, rule="dose_of_control", say=lambda count, text:
                 f"{count} negative, untreated or empty well(s) state a dose, such as {text}; it is not used as one")

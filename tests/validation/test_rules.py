@@ -1,0 +1,120 @@
+"""Laws of the rules: they judge anything without breaking, say nothing twice, and hide nothing that reading found."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from models.plates.images import MAX_PIXELS, member_name, write_plate
+from models.plates.layout import parse_layout
+from models.plates.screen import Screen
+from models.plates.wells import wells_of
+from models.tables import ROLES
+from validation.evidence import SUBJECTS, some
+from validation.inventory import DTYPES, Inventory, take_inventory
+from validation.rules import RULES, Thresholds, judge_layout, judge_screen
+
+SCREEN = Screen(name="s", sample="A549")
+CELLS = {
+    "plate": st.sampled_from(["P1", "P2", "", "a/b"]), "well": st.sampled_from(["A01", "a1", "A02", "B12", "H12", "P24", "", "?", "A00"]),
+    "role": st.sampled_from([*ROLES, "dmso", "", "?"]), "treatment": st.sampled_from(["x", "X", "y", ""]),
+    "dose": st.sampled_from(["1", "10", "0", "-1", "ten", "", "1e308", "1e-300", "0,5", "nan"]),
+    "dose_unit": st.sampled_from(["nM", "M", "%", "", "?"]),
+    "replicate": st.sampled_from(["1", "2", "0", "x", ""]), "AddOn": st.sampled_from(["", "x", "z"]),
+    "dose 2": st.sampled_from(["", "1", "-1"]),
+    "OD450": st.sampled_from(["", "1", "2", "2", "-1", "OVRFLW"]), "excluded": st.sampled_from(["", "yes", "?"])}
+LAYOUTS = st.lists(st.fixed_dictionaries(CELLS), min_size=1, max_size=14).flatmap(
+    lambda rows: st.sets(st.sampled_from(sorted(CELLS)), max_size=4).map(
+        lambda dropped: pd.DataFrame(rows, dtype="str").drop(columns=sorted(dropped))))
+IMAGES = st.lists(st.fixed_dictionaries({
+    "plate": st.sampled_from(["P1", "P2", "plate1"]), "well": st.sampled_from(["A01", "A02", "B12", "H12"]), "site": st.integers(1, 2),
+    "channel": st.integers(0, 1), "plane": st.integers(0, 1), "height": st.integers(8, 9), "width": st.just(8),
+    "bits": st.sampled_from([8, 16]),
+    "colour": st.booleans(), "darkest": st.integers(0, 1), "brightest": st.integers(1, 300), "at_limit": st.sampled_from([0.0, 1.0]),
+    "mean": st.floats(0, 255), "sd": st.floats(0, 50), "texture": st.floats(0, 50), "checksum": st.integers(0, 2),
+    "readable": st.booleans(), "kind": st.sampled_from(["tiff", "png"])}), max_size=10)
+
+
+@settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.too_slow])
+@given(LAYOUTS, IMAGES, st.sampled_from(["both", "negative", "none"]))
+def test_anything_can_be_judged(raw: pd.DataFrame, images: list[dict[str, object]], controls: str) -> None:
+    rows = [row | {"member": member_name(str(row["well"]))} for row in images]
+    inventory = Inventory(pd.DataFrame(rows, columns=list(DTYPES)).astype(DTYPES), (), tuple(sorted({str(row["plate"]) for row in rows})))
+    parsed = parse_layout(raw, plate_format=96)
+    screen = Screen(name="s", sample="A549", controls=controls)  # type: ignore[arg-type]
+    verdict = judge_screen(parsed, screen, inventory=inventory)
+    assert len(set(verdict.findings)) == len(verdict.findings)
+    assert set(parsed.findings) <= set(verdict.findings)
+    assert [finding.severity for finding in verdict.findings] == sorted(finding.severity for finding in verdict.findings)
+    assert all(finding.message for finding in verdict.findings)
+
+
+def test_rules_are_named_once_and_say_what_must_hold() -> None:
+    assert len({rule.name for rule in RULES}) == len(RULES)
+    assert {rule.subject for rule in RULES} == set(SUBJECTS)
+    assert all(rule.title and rule.title[0].isupper() and not rule.title.endswith(".") for rule in RULES)
+
+
+def test_every_rule_is_explained_in_the_docs() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "validation.md").read_text(encoding="utf-8")
+    assert [rule.name for rule in RULES if f"`{rule.name}`" not in page] == []
+    assert [name for name in Thresholds.__dataclass_fields__ if f"`{name}`" not in page] == []
+
+
+def test_a_customary_series_of_round_doses_is_no_mistake() -> None:
+    def rules(doses: list[float]) -> set[str]:
+        raw = pd.DataFrame({"plate": "P", "well": [f"A{place + 1:02d}" for place in range(len(doses))], "role": "treated", "treatment": "x",
+                            "dose": [f"{dose:g}" for dose in doses], "dose_unit": "nM", "replicate": "1"}, dtype="str")
+        return {finding.rule for finding in judge_layout(parse_layout(raw, plate_format=96), Screen(name="s", sample="x", controls="none"))}
+    assert "dose_ratio" not in rules([0.1, 1, 5, 10, 50, 100, 500, 1_000])
+    assert "dose_ratio" not in rules([0.98, 1.95, 3.91, 7.81, 15.63, 31.25, 62.5, 125, 250])
+    assert "dose_ratio" in rules([1, 10, 1_000, 10_000])
+    assert "dose_ratio" in rules([1, 3, 9, 72, 81])
+
+
+def test_a_list_of_names_is_cut() -> None:
+    assert some("abc") == "a, b, c"
+    assert some("aabc", limit=1) == "a and 2 more"
+
+
+def test_a_plate_of_96_wells_is_judged_within_a_second(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    wells = list(wells_of(96))
+    write_plate(tmp_path / "P1.zip", ((member_name(well), rng.integers(0, 255, (128, 128)).astype(np.uint8)) for well in wells))
+    raw = pd.DataFrame({"plate": "P1", "well": wells, "role": ["negative", "positive", "treated"] * 32, "treatment": "x",
+                        "dose": "1", "dose_unit": "nM", "replicate": "1"}, dtype="str")
+    times = []
+    for _ in range(3):
+        start = time.process_time()
+        judge_screen(parse_layout(raw, plate_format=96), SCREEN, inventory=take_inventory([tmp_path / "P1.zip"]))
+        times.append(time.process_time() - start)
+    assert min(times) < 1.0
+
+
+def test_the_inventory_measures_images(tmp_path: Path) -> None:
+    stripes = np.tile(np.array([[0, 255]], np.uint8), (4, 2))
+    write_plate(tmp_path / "P1.zip", [(member_name("A01"), stripes), (member_name("A02"), np.stack([stripes] * 3, -1)),
+                                      (member_name("A03"), stripes.astype(np.uint16))])
+    images = take_inventory([tmp_path / "P1.zip"]).images.set_index("well")
+    whole = ["height", "width", "bits", "colour", "darkest", "brightest", "kind"]
+    assert images.loc["A01", whole].tolist() == [4, 4, 8, False, 0, 255, "tiff"]
+    assert images.loc["A01", ["at_limit", "mean", "sd", "texture"]].tolist() == pytest.approx([0.5, 127.5, 127.5, 255])
+    assert images["colour"].tolist() == [False, True, False]
+    assert images["bits"].tolist() == [8, 8, 16]
+    assert images.loc["A03", "at_limit"] == 0
+    assert {name: str(dtype) for name, dtype in images.dtypes.items()} == {name: kind for name, kind in DTYPES.items() if name != "well"}
+
+
+def test_an_empty_inventory_has_the_same_columns(tmp_path: Path) -> None:
+    assert list(take_inventory([]).images.columns) == list(DTYPES)
+    (tmp_path / "P1.zip").write_bytes(b"no zip")
+    inventory = take_inventory([tmp_path / "P1.zip"])
+    assert [finding.rule for finding in inventory.findings] == ["archive_unreadable"]
+    assert inventory.plates == ("P1",)
+    assert MAX_PIXELS > 2048 * 2048
