@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,6 +61,11 @@ class RunRecord:
     epochs: Path | None = None
     figures: Path | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+
+
+def is_trunk(name: str) -> bool:
+    """Whether a registered model is a stored trunk, trunk-<sha12>, rather than a model that answers."""
+    return re.fullmatch(TRUNK_PREFIX + "[0-9a-f]{12}", name) is not None
 
 
 def trunk_name(reference: TrunkReference) -> str:

@@ -42,13 +42,13 @@ from models.networks.bundle import TRUNK, Card, TrunkReference, bundle_sha256, f
 from models.plates.images import WellImages
 from models.records import to_record
 from models.registered import (
-    TRUNK_PREFIX,
     RegisteredModel,
     RegisteredVersion,
     RunRecord,
     UnknownModelError,
     finite_numbers,
     flatten,
+    is_trunk,
     read_epochs,
     trunk_name,
     version_tags,
@@ -126,7 +126,7 @@ class Registry:
         with _reaching(self.tracking_uri):
             models = _all_pages(lambda token: self._client.search_registered_models(max_results=500, page_token=token))
         return {model.name: {alias: int(number) for alias, number in model.aliases.items()}
-                for model in sorted(models, key=lambda model: model.name) if not model.name.startswith(TRUNK_PREFIX)}
+                for model in sorted(models, key=lambda model: model.name) if not is_trunk(model.name)}
 
     def list_models(self) -> tuple[RegisteredModel, ...]:
         """Every registered model that is no trunk, by name, with all its versions."""
@@ -146,7 +146,7 @@ class Registry:
         the registry cannot be reached.
         """
         match = _REFERENCE.match(reference)
-        if match is None or reference.startswith(TRUNK_PREFIX):
+        if match is None or is_trunk(match["name"]):
             raise UnknownModelError(f"'{reference}' names no model; expected name, name@alias or name/version")
         name, alias = match["name"], match["alias"] or CHAMPION
         known = self.aliases()
