@@ -9,9 +9,10 @@ from models.dose_response.curves import curve_values
 from models.dose_response.fit import FittedArrays, fit_arrays, fit_curves
 from models.dose_response.growth import gr_metrics
 from models.dose_response.options import FitOptions
+from models.dose_response.selection import call_hits, selective_scores
 from models.dose_response.sensitivity import score_curves
 from models.dose_response.synergy import synergy
 from models.dose_response.viability import normalise_to_controls
 
-__all__ = ["FitOptions", "FittedArrays", "assay_quality", "curve_values", "fit_arrays", "fit_curves", "gr_metrics",
-           "normalise_to_controls", "score_curves", "synergy"]
+__all__ = ["FitOptions", "FittedArrays", "assay_quality", "call_hits", "curve_values", "fit_arrays", "fit_curves",
+           "gr_metrics", "normalise_to_controls", "score_curves", "selective_scores", "synergy"]

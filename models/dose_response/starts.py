@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from models.dose_response.curves import LEFT, LN10, LOG_SLOPE, MIDPOINT, NO_DOSE, RIGHT, Array
 
-SLOPES = (0.3, 0.7, 1.4, 3.0, 8.0)
+SLOPES = (0.15, 0.35, 0.7, 1.5, 4.0)        # per mean distance of neighbouring doses, so that the grid scales with the design
 MIDPOINTS = 17
-OVERHANG = 0.35       # decades by which the grid reaches beyond the tested doses
+OVERHANG = 0.7        # mean distances by which the grid reaches beyond the tested doses
 _CHUNK = 512
 
 
@@ -30,8 +30,9 @@ class Starts:
 def grid_nodes(x: Array) -> tuple[Array, Array]:
     """Midpoints and slopes (K,) of the grid for the log10 doses x (D,) of one design."""
     real = x[x > NO_DOSE]
-    middles = np.linspace(real.min() - OVERHANG, real.max() + OVERHANG, MIDPOINTS)
-    return np.repeat(middles, len(SLOPES)), np.tile(np.array(SLOPES), MIDPOINTS)
+    step = (real.max() - real.min()) / (len(np.unique(real)) - 1)
+    middles = np.linspace(real.min() - OVERHANG * step, real.max() + OVERHANG * step, MIDPOINTS)
+    return np.repeat(middles, len(SLOPES)), np.tile(np.array(SLOPES) / step, MIDPOINTS)
 
 
 def grid_shapes(x: Array) -> Array:

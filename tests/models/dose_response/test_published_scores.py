@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models.dose_response import FitOptions, fit_curves, normalise_to_controls, score_curves
+from models.dose_response import FitOptions, call_hits, fit_curves, normalise_to_controls, score_curves, selective_scores
 
 EXPECTED_HITS = ["Trametinib", "Cobimetinib", "Dabrafenib", "Selumetinib", "Vemurafenib"]    # seeds/004, Table II
 
@@ -52,9 +52,32 @@ def test_mode_itrex_is_the_same_on_both_scales(bt40: pd.DataFrame) -> None:
 
 def test_mode_clean_calls_the_expected_hits_and_censors_afatinib(bt40: pd.DataFrame) -> None:
     curves = score_curves(fit_curves(bt40, by="Treatment", dose="Concentration", response="inhibition"))
-    curves = curves.set_index("Treatment")
+    curves = call_hits(curves).set_index("Treatment")
     assert (curves.loc[EXPECTED_HITS, "dss_asym"] >= 10).all()
+    assert curves.loc[EXPECTED_HITS, "hit"].all()
+    assert not curves.loc["Afatinib", "hit"]
+    assert "below 10 but flat" in curves.loc["Afatinib", "hit_reason"]
     afatinib = curves.loc["Afatinib"]
     assert (afatinib["ic50_relation"], afatinib["ic50"]) == (">", 1000.0)
     weak = curves["dss_asym"].where(curves["top"] < 50).dropna()
     assert (curves.loc[weak.index, "ic50_relation"] == ">").all()
+
+
+def test_selective_scores_follow_their_formulas() -> None:
+    scored = pd.DataFrame({"treatment": ["a", "b", "c"], "dss_asym": [20.0, 5.0, 1.0]})
+    controls = pd.DataFrame({"treatment": ["a"] * 4 + ["b"], "dss_asym": [4.0, 6.0, 7.0, 11.0, 2.0]})
+    found = selective_scores(scored, controls)
+    sample = np.array([4.0, 6.0, 7.0, 11.0])
+    a = found.iloc[0]
+    assert a["s_dss_asym"] == pytest.approx(20 - 7)
+    assert a["z_dss_asym"] == pytest.approx(13 / (sample.std(ddof=1) + 1))
+    assert a["r_dss_asym"] == pytest.approx((20 - 6.5) / (1.4826 * 1.5 + 1))
+    assert (found["s_dss_asym"][1], found["n_controls"].tolist()) == (3.0, [4, 1, 0])
+    assert np.isnan(found["s_dss_asym"][2])
+    assert np.isnan(found["z_dss_asym"][1])
+
+
+def test_selective_scores_equal_itrex(reference: Path) -> None:
+    expected = pd.read_csv(reference / "bt40_expected.csv").rename(columns={"Drug.Name": "treatment", "DSS_asym": "dss_asym"})
+    controls = expected[["treatment"]].assign(dss_asym=expected["controlDSS"])
+    np.testing.assert_allclose(selective_scores(expected, controls)["s_dss_asym"], expected["sDSS_asym"], atol=1e-6)

@@ -1,0 +1,98 @@
+"""The promises of tests and intervals, by small seeded simulations (large ones: benchmarks/dose_response_statistics.py)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from models.dose_response import FitOptions, fit_arrays, fit_curves
+from models.dose_response import flat_test as calibrated
+
+DOSES = np.logspace(-3, 1, 10)
+
+
+def long_table(dose: np.ndarray, responses: np.ndarray) -> pd.DataFrame:
+    curves, wells = responses.shape
+    return pd.DataFrame({"curve": np.repeat(np.arange(curves), wells), "dose": np.tile(dose, curves), "y": responses.ravel()})
+
+
+def hill(ec50: float, top: float = 100.0) -> np.ndarray:
+    return top / (1 + ec50 / DOSES)
+
+
+@pytest.mark.parametrize(("doses", "replicates"), [(6, 1), (10, 1), (8, 2), (10, 4)])
+def test_noise_is_called_an_effect_five_times_in_a_hundred(doses: int, replicates: int) -> None:
+    noise = np.random.default_rng(doses).standard_normal((2000, doses * replicates))
+    dose = np.repeat(np.logspace(0, 3, doses), replicates)
+    p = fit_curves(long_table(dose, noise), by="curve", response="y", options=FitOptions(interval="none"))["p_flat"]
+    assert 0.035 < (p < 0.05).mean() < 0.065
+    assert 0.07 < (p < 0.10).mean() < 0.13
+
+
+def test_an_uneven_design_with_missing_wells_is_calibrated_too() -> None:
+    rng = np.random.default_rng(5)
+    noise = rng.standard_normal((2000, 9))
+    dose = np.array([0.0, 0.0, 0.01, 0.1, 0.3, 1.0, 2.0, 50.0, 50.0])
+    noise[:1000, 4] = np.nan
+    p = fit_curves(long_table(dose, noise), by="curve", response="y", options=FitOptions(interval="none"))["p_flat"]
+    assert 0.035 < (p < 0.05).mean() < 0.065
+
+
+def test_p_does_not_depend_on_the_noise_or_on_where_the_doses_lie() -> None:
+    noise = np.random.default_rng(1).standard_normal((50, 10))
+    options = FitOptions(interval="none")
+    p = [fit_curves(long_table(dose, scale * noise + shift), by="curve", response="y", options=options)["p_flat"]
+         for dose, scale, shift in ((DOSES, 1.0, 0.0), (DOSES * 1e6, 1e-4, 40.0), (DOSES**2, 1e3, -7.0))]
+    np.testing.assert_allclose(p[1], p[0], rtol=1e-4)
+    np.testing.assert_allclose(p[2], p[0], rtol=1e-4)
+
+
+def test_shipped_nulls_are_what_is_simulated_and_others_are_kept(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    design = calibrated.design_of(np.linspace(0, 1, 7), np.full(7, 2.0))
+    np.testing.assert_allclose(calibrated.null_shares(design), calibrated.simulate_null(design), rtol=1e-6)
+    other = calibrated.design_of(np.array([0.0, 0.1, 0.5, 0.77, 1.0]), np.full(5, 1.0))
+    monkeypatch.setenv("DOSEWELL_CACHE", str(tmp_path))
+    calibrated.null_shares.cache_clear()
+    first = calibrated.null_shares(other)
+    monkeypatch.setattr(calibrated, "simulate_null", None)
+    calibrated.null_shares.cache_clear()
+    np.testing.assert_allclose(calibrated.null_shares(other), first)
+
+
+@pytest.mark.parametrize("ec50", [0.1, 5.0, 30.0], ids=["complete", "half the top dose", "beyond the top dose"])
+def test_profile_intervals_cover(ec50: float) -> None:
+    y = hill(ec50) + np.random.default_rng(2).normal(0, 5, (1500, 10))
+    curves = fit_curves(long_table(DOSES, y), by="curve", response="y")
+    low, high = curves["ec50_low"].fillna(0), curves["ec50_high"].fillna(np.inf)
+    assert ((low <= ec50) & (ec50 <= high)).mean() >= 0.935
+
+
+def test_profile_ends_are_where_the_profile_says(reference: object) -> None:
+    """The limit's own constrained RSS equals the threshold (the definition)."""
+    from scipy import optimize, stats
+
+    y = hill(0.1) + np.random.default_rng(4).normal(0, 5, 10)
+    row = fit_curves(long_table(DOSES, y[None]), by="curve", response="y").iloc[0]
+    rise = row["rss"] / 6 * stats.f.ppf(0.95, 1, 6)
+    for limit in (row["ec50_low"], row["ec50_high"]):
+        def rss(free: np.ndarray, limit: float = limit) -> float:
+            return float(((y - free[0] - (free[1] - free[0]) / (1 + (limit / DOSES) ** free[2])) ** 2).sum())
+        best = optimize.minimize(rss, [row["bottom"], row["top"], row["slope"]], method="Nelder-Mead",
+                                 options={"xatol": 1e-9, "fatol": 1e-9, "maxiter": 5000})
+        assert best.fun - row["rss"] == pytest.approx(rise, rel=2e-3)
+
+
+def test_one_outlier_costs_robust_losses_less_than_half() -> None:
+    rng = np.random.default_rng(9)
+    clean = hill(0.1) + rng.normal(0, 4, (400, 10))
+    dirty = clean.copy()
+    dirty[np.arange(400), rng.integers(0, 10, 400)] += rng.uniform(50, 100, 400) * rng.choice([-1, 1], 400)
+
+    def error(y: np.ndarray, loss: str) -> float:
+        fitted = fit_arrays(DOSES, y, options=FitOptions(loss=loss))
+        return float(np.median(np.abs(np.log10(fitted.ec50) + 1)))
+
+    for loss in ("cauchy", "tukey"):
+        assert error(dirty, loss) <= 0.5 * error(dirty, "squares")
+        assert error(clean, loss) <= 1.15 * error(clean, "squares")
