@@ -13,10 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pandas as pd
 import pytest
 
 from models.errors import InputError
+from models.plates.images import encode_tiff
 from serving.client import Client, RejectedError, read_plates
 from serving.uploads import read_mapping
 from tests.serving.conftest import Post
@@ -35,14 +37,23 @@ def archive(members: dict[str, bytes], *, link: str = "") -> bytes:
     return buffer.getvalue()
 
 
+def lying_tiff(side: int = 60_000) -> bytes:
+    """200 bytes that declare 3.6 gigapixels."""
+    data = bytearray(encode_tiff(np.zeros((8, 8), np.uint8)))
+    for tag in (256, 257):  # width and height: tag, type LONG or SHORT, count 1, value
+        place = next(at for at in range(len(data)) if data[at:at + 2] == struct.pack("<H", tag) and data[at + 4:at + 8] == b"\1\0\0\0")
+        data[place + 2:place + 12] = struct.pack("<HII", 4, 1, side)
+    return bytes(data)
+
+
 def check(response: httpx.Response, status: int, message: str) -> None:
-    assert response.status_code == status, response.text
+    assert response.status_code == status, response.text[:1000]
     answer = response.json()
     assert set(answer) == {"error", "findings"}
     assert answer["error"]
     assert answer["findings"]
     assert all(set(finding) == {"rule", "severity", "message", "plate", "well", "column", "value"} for finding in answer["findings"])
-    assert message in response.text, response.text
+    assert message in response.text, response.text[:1000]
 
 
 @pytest.mark.parametrize(("changes", "message"), [
@@ -106,6 +117,7 @@ def test_unusable_layouts_get_the_rule_s_message(post: Post, plate: TinyPlate, c
     (archive({"A01_s1_c0_z0.tif": bytes(50 * 2**20)}), "zip bomb"),
     (archive({"A01_s1_c0_z0.tif": b"II*\0" + struct.pack("<I", 8) + b"garbage"}), "A01"),
     (archive({"A01_s1_c0_z0.tif": b""}), "zero bytes"),
+    (archive({"A01_s1_c0_z0.tif": lying_tiff()}), "image_too_large"),
     (archive({}), "P1"),
 ])
 def test_hostile_archives(post: Post, data: bytes, message: str) -> None:
