@@ -46,7 +46,8 @@ def gather(folder: Path, thresholds: Thresholds) -> Evidence:
                     f"SOURCE --name {folder.name}` (examples: `python -m pipelines.make_example`), or take it out of params.yaml")])
     screen = read_screen(folder)
     parsed = parse_layout(read_table(folder / "layout.csv"), plate_format=screen.plate_format)
-    return Evidence(parsed=parsed, screen=screen, thresholds=thresholds, inventory=take_inventory((folder / "images").glob("*.zip")))
+    inventory = take_inventory((folder / "images").glob("*.zip"))
+    return Evidence(parsed=parsed, screen=screen, thresholds=thresholds, inventory=inventory)
 
 
 def judge_folder(folder: Path, thresholds: Thresholds) -> Judged:

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from models.plates.wells import PLATE_FORMATS
-from validation.inventory import Inventory
 
 FEATURES = ("mean", "sd", "texture")
 MIN_SHARE = 0.8     # of a plate's wells with cells that must have a signal
@@ -26,21 +25,21 @@ TURNS = {           # how a layout can lie wrong on its plate -> (row, column) f
 }
 
 
-def plate_signals(wells: pd.DataFrame, inventory: Inventory | None) -> dict[str, pd.DataFrame]:
+def plate_signals(wells: pd.DataFrame, images: pd.DataFrame | None) -> dict[str, pd.DataFrame]:
     """Signals of one plate's wells by source, "images" and "read-out", of those that (nearly) all wells with cells have.
 
-    wells: layout rows of one plate. A table's index is well, its columns signals, scaled by the plate's median and MAD.
+    wells: layout rows of one plate. images: the inventory's rows of that plate's readable images. A table's index is well, its
+    columns are signals, scaled by the plate's median and MAD.
     """
     filled = wells[wells["role"] != "empty"]
-    tables = {"images": _image_signals(filled, inventory) if inventory is not None else pd.DataFrame(),
+    tables = {"images": _image_signals(filled, images) if images is not None else pd.DataFrame(),
               "read-out": filled.set_index("well")[["readout"]].dropna() if "readout" in filled.columns else pd.DataFrame()}
     scaled = {source: _scaled(table) for source, table in tables.items() if len(table) and len(table) >= MIN_SHARE * len(filled)}
     return {source: table for source, table in scaled.items() if table.shape[1]}
 
 
-def _image_signals(wells: pd.DataFrame, inventory: Inventory) -> pd.DataFrame:
-    images = inventory.readable
-    images = images[images["plate"].isin(wells["plate"]) & images["well"].isin(wells["well"])]
+def _image_signals(wells: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
+    images = images[images["well"].isin(wells["well"])]
     by_channel = {f"channel {channel}": group.groupby("well")[list(FEATURES)].mean() for channel, group in images.groupby("channel")}
     return pd.concat(by_channel, axis="columns").apply(np.log1p).dropna() if by_channel else pd.DataFrame()
 

@@ -58,6 +58,8 @@ def layout_lies_right(evidence: Evidence) -> Iterator[Finding]:
     for plate in _signals(evidence):
         alone = not all(plate.controls())
         own = _fit(plate, plate.wells, alone=alone)
+        if own[1] >= 1 - COHERENCE_ALONE if alone else own[0] >= 1 - SEPARATION_GAIN:
+            continue    # no turned layout could be that much better
         turn, fit = max(((turn, _fit(plate, turned(plate.wells, turn, evidence.screen.plate_format), alone=alone)) for turn in TURNS),
                         key=lambda one: one[1])
         unlikely = by_chance(fit[0], sum(map(len, plate.controls()))) * len(TURNS) < CHANCE

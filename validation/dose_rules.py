@@ -77,18 +77,21 @@ def enough_replicates(evidence: Evidence) -> Iterator[Finding]:
 
 def combinations_complete(evidence: Evidence) -> Iterator[Finding]:
     """A well with a second treatment also has its dose, and the reverse; the two treatments differ."""
-    wells = evidence.wells
-    if "treatment_2" not in wells.columns:
+    if "treatment_2" not in evidence.wells.columns:
         return
-    for _, row in wells[wells["role"] == "treated"].iterrows():
-        named, dosed = row["treatment_2"] != "", row["dose_2"] > 0
-        message = ("the second treatment has no dose; give dose_2" if named and not dosed
-                   else "dose_2 stands without treatment_2; name the second treatment" if dosed and not named
-                   else "both treatments are the same; name two, or one with the summed dose"
-                   if named and row["treatment_2"] == row["treatment"] else "")
-        if message and not evidence.is_blamed(row, "dose_2"):
-            yield Finding(rule="combination", severity="warning", plate=str(row["plate"]), well=str(row["well"]),
-                          column="dose_2", value=str(row["treatment_2"]), message=message)
+    wells = evidence.wells[evidence.wells["role"] == "treated"]
+    named, dosed = wells["treatment_2"] != "", wells["dose_2"] > 0
+    unread = pd.Series([evidence.is_blamed(row, "dose_2") for _, row in wells.iterrows()], index=wells.index, dtype=bool)
+    for wrong, message in (
+        (named & ~dosed & ~unread, "name a second treatment without its dose; give dose_2 (and dose_unit_2)"),
+        (dosed & ~named, "have dose_2 without treatment_2; name the second treatment"),
+        (named & (wells["treatment_2"] == wells["treatment"]), "combine a treatment with itself; name two, or one with the summed dose"),
+    ):
+        for plate, group in wells[wrong].groupby("plate", sort=False):
+            first = group.iloc[0]
+            yield Finding(rule="combination", severity="warning", plate=str(plate), well=str(first["well"]), column="dose_2",
+                          value=str(first["treatment_2"]),
+                          message=f"{len(group)} well(s) of plate {plate} ({some(group['well'])}) {message}")
 
 
 def readouts_complete(evidence: Evidence) -> Iterator[Finding]:

@@ -50,7 +50,8 @@ class Evidence:
     @cached_property
     def signals(self) -> dict[str, dict[str, pd.DataFrame]]:
         """plate -> source of signals -> signals of its wells; see behaviour.plate_signals."""
-        return {str(plate): plate_signals(wells, self.inventory) for plate, wells in self.wells.groupby("plate", sort=False)}
+        images = dict(iter(self.inventory.readable.groupby("plate"))) if self.inventory is not None else {}
+        return {str(plate): plate_signals(wells, images.get(plate)) for plate, wells in self.wells.groupby("plate", sort=False)}
 
     @cached_property
     def blamed(self) -> frozenset[tuple[str, str, str]]:
