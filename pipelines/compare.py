@@ -12,7 +12,6 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
@@ -91,13 +90,14 @@ def write_comparison(table: pd.DataFrame, out: Path) -> None:
     table.round(6).to_csv(out / "matrix.csv", index=False)
     metrics: dict[str, dict[str, float]] = {}
     for system, rows in table.groupby("system"):
-        metric = "r2" if rows["r2"].notna().any() else "auroc"
-        means = rows.groupby("relation")[metric].mean()
-        metrics[str(system)] = {f"{metric}_{relation}": round(float(value), 4) for relation, value in means.items() if math.isfinite(value)}
-        matrix = rows.pivot_table(index="model", columns="screen", values=metric, sort=False)
-        heat_map(matrix, out / f"{system}.png", title=f"{system}: {metric} of every model on every screen", unit=metric)
+        shown = [name for name in ("r2", "r2_score", "auroc", "z_prime") if name in rows and rows[name].notna().any()]
+        means = rows.groupby("relation")[shown].mean()
+        metrics[str(system)] = {f"{name}_{relation}": round(float(value), 4) for relation, values in means.iterrows()
+                                for name, value in values.items() if math.isfinite(value)}
+        matrix = rows.pivot_table(index="model", columns="screen", values=shown[0], sort=False)
+        heat_map(matrix, out / f"{system}.png", title=f"{system}: {shown[0]} of every model on every screen", unit=shown[0])
+        print(f"\n{system}\n{rows[['model', 'screen', 'relation', *shown]].round(3).to_string(index=False)}")
     (out / "metrics.json").write_text(json.dumps(metrics, indent=1, sort_keys=True) + "\n")
-    print(table.select_dtypes(exclude=[np.number]).assign(r2=table.get("r2"), accuracy=table.get("accuracy")).to_string(index=False))
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ def score(arguments: argparse.Namespace) -> None:
         scores = client.score(read_plates(arguments.images), layout=arguments.layout, model=arguments.model, screen=screen, options=options)
     if arguments.out is not None:
         scores.write(arguments.out)
-        print(f"wrote {arguments.out}/wells.csv, curves.csv and answer.json")
+        print(f"wrote {arguments.out}/report.html, wells.csv, curves.csv, quality.csv and answer.json")
     print(scores.summary())
 
 
@@ -71,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--options", default="", help='JSON, e.g. {"fit": {"model": "5pl"}}')
     one.add_argument("--force", action="store_true", help="score another sample than the model's")
     one.add_argument("--url", default=os.environ.get("DOSEWELL_URL", DEFAULT_URL))
-    one.add_argument("--out", type=Path, help="folder for wells.csv, curves.csv and answer.json")
+    one.add_argument("--out", type=Path, help="folder for report.html, the tables as CSV, and answer.json")
     one.set_defaults(run=score)
     one = commands.add_parser("promote", help="make a registered version the champion")
     one.add_argument("name")

@@ -19,8 +19,9 @@ import pandas as pd
 
 from models.errors import DosewellError, Finding, InputError
 from models.plates.images import TIFF_SUFFIXES
-
-_SHOWN = ("treatment", "ic50_relation", "ic50", "ic50_low", "ic50_high", "dose_unit", "dss3", "status")
+from models.plates.screen import Screen
+from models.report import render_report, render_text
+from models.tables import CURVES, WELL_SCORES, check_table
 
 
 class ServiceError(DosewellError):
@@ -41,28 +42,32 @@ class RejectedError(InputError):
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """An answer as tables: wells (WellScores), curves (Curves), quality (a row per plate), flags; lineage as a mapping."""
+    """An answer as tables: wells (WellScores), curves (Curves), quality (a row per plate), flags as `findings`; the screen as it was
+    understood; lineage as a mapping.
+    """
 
     wells: pd.DataFrame
     curves: pd.DataFrame
     quality: pd.DataFrame
-    flags: tuple[Finding, ...]
+    findings: tuple[Finding, ...]
+    screen: Screen
     lineage: Mapping[str, str]
     answer: Mapping[str, Any]
 
     def write(self, folder: Path) -> None:
-        """wells.csv, curves.csv, quality.csv and answer.json."""
+        """wells.csv, curves.csv, quality.csv, answer.json, and report.html: one page that works offline."""
         folder.mkdir(parents=True, exist_ok=True)
         for name in ("wells", "curves", "quality"):
             getattr(self, name).to_csv(folder / f"{name}.csv", index=False)
         (folder / "answer.json").write_text(json.dumps(self.answer, indent=1) + "\n", encoding="utf-8")
+        page = render_report(self, screen=self.screen, lineage=self.lineage)
+        (folder / "report.html").write_text(page, encoding="utf-8")
 
     def summary(self) -> str:
-        """The curves as a table of text, and the warnings."""
-        shown = self.curves[[name for name in _SHOWN if name in self.curves]]
-        lines = [f"{self.lineage['model']} version {self.lineage['version']}: {len(self.wells)} wells, {len(self.curves)} curves",
-                 shown.to_string(index=False, float_format=lambda value: f"{value:.4g}", na_rep="-"), *map(str, self.flags[:20])]
-        return "\n".join(lines + ([f"... and {len(self.flags) - 20} more"] if len(self.flags) > 20 else []))
+        """Plate quality and curves in words, and the first warnings."""
+        lines = [f"{self.lineage['model']} version {self.lineage['version']}: {len(self.wells)} wells, {len(self.curves)} treatments",
+                 render_text(self, screen=self.screen), *(["", *map(str, self.findings[:20])] if self.findings else [])]
+        return "\n".join(lines + ([f"... and {len(self.findings) - 20} more"] if len(self.findings) > 20 else []))
 
 
 class Client:
@@ -79,9 +84,9 @@ class Client:
             files = [("images", (path.name, stack.enter_context(path.open("rb")))) for path in plates]
             files.append(("layout", (layout.name, stack.enter_context(layout.open("rb")))))
             answer = self._request("POST", "/score", data=data, files=files)
-        return Scores(wells=pd.DataFrame(answer["wells"]), curves=pd.DataFrame(answer["curves"]), answer=answer,
-                      quality=pd.DataFrame(answer["quality"]), flags=tuple(Finding(**flag) for flag in answer["flags"]),
-                      lineage=answer["lineage"])
+        return Scores(wells=check_table(pd.DataFrame(answer["wells"]), WELL_SCORES),
+                      curves=check_table(pd.DataFrame(answer["curves"]), CURVES), quality=pd.DataFrame(answer["quality"]), findings=tuple(Finding(**flag) for flag in answer["flags"]),
+                      screen=Screen.from_dict(answer["screen"]), lineage=answer["lineage"], answer=answer)
 
     def models(self) -> dict[str, Any]:
         """GET /models."""

@@ -68,6 +68,7 @@ class ScoreAnswer(BaseModel):
     curves: list[CurveRecord] = Field(description="one per treatment")  # type: ignore[valid-type]
     quality: list[dict[str, Any]] = Field(description="assay quality, one per plate")
     flags: list[FindingRecord] = Field(description="what a person should know before using the numbers")
+    screen: dict[str, Any] = Field(description="the screen as it was understood, fields of screen.yaml")
     lineage: Lineage
 
 
