@@ -53,6 +53,9 @@ def take_inventory(archives: Iterable[Path]) -> Inventory:
                 tables.append(_table(_images(archive, findings)))
         except ImageError as error:
             findings += [_of_plate(finding, path.stem) for finding in error.findings]
+        except Exception as error:  # a damaged directory breaks zipfile in many ways; all mean: not readable
+            findings.append(Finding(rule="archive_unreadable", severity="error", plate=path.stem, value=path.name,
+                                    message=f"{path.name} is damaged ({type(error).__name__}: {error}); zip the images again"))
     return Inventory(pd.concat(tables, ignore_index=True), tuple(findings), tuple(path.stem for path in paths))
 
 
@@ -70,6 +73,11 @@ def _images(archive: PlateArchive, findings: list[Finding]) -> Iterator[dict[str
         except ImageError as error:
             findings += [_of_plate(finding, archive.plate, image["well"]) for finding in error.findings]
             yield dict.fromkeys(DTYPES, 0) | row | {"readable": False}
+        except Exception as error:  # every decompressor raises errors of its own; all mean: not readable
+            findings.append(Finding(rule="image_unreadable", severity="error", plate=archive.plate, well=image["well"],
+                                    value=image["member"],
+                                    message=f"image {image['member']} cannot be unpacked ({error}); it is damaged, copy it again"))
+            yield dict.fromkeys(DTYPES, 0) | row | {"readable": False}
 
 
 def _facts(path: Path) -> dict[str, dict[str, Any]]:
@@ -86,7 +94,7 @@ def _kind(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> str:
     try:
         with archive.open(info) as stream:
             start = stream.read(4)
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, RuntimeError):
+    except Exception:   # every decompressor raises errors of its own; reading the image will say what is wrong
         return "other"
     return KINDS.get(start, "jpeg" if start[:3] == b"\xff\xd8\xff" else "other")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.plates.images import MAX_PIXELS, member_name, write_plate
+from models.plates.images import MAX_PIXELS, encode_tiff, member_name, write_plate
 from models.plates.layout import parse_layout
 from models.plates.screen import Screen
 from models.plates.wells import wells_of
@@ -41,7 +43,7 @@ IMAGES = st.lists(st.fixed_dictionaries({
     "readable": st.booleans(), "kind": st.sampled_from(["tiff", "png"])}), max_size=10)
 
 
-@settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(LAYOUTS, IMAGES, st.sampled_from(["both", "negative", "none"]))
 def test_anything_can_be_judged(raw: pd.DataFrame, images: list[dict[str, object]], controls: str) -> None:
     rows = [row | {"member": member_name(str(row["well"]))} for row in images]
@@ -118,3 +120,22 @@ def test_an_empty_inventory_has_the_same_columns(tmp_path: Path) -> None:
     assert [finding.rule for finding in inventory.findings] == ["archive_unreadable"]
     assert inventory.plates == ("P1",)
     assert MAX_PIXELS > 2048 * 2048
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_damaged_archive_is_a_finding_and_no_crash(tmp_path: Path, compression: int) -> None:
+    rng = np.random.default_rng(compression)
+    path, clean = tmp_path / "P1.zip", io.BytesIO()
+    with zipfile.ZipFile(clean, "w", compression) as archive:
+        for well in ("A01", "A02", "A03"):
+            archive.writestr(member_name(well), encode_tiff(rng.integers(0, 255, (16, 16)).astype(np.uint8)))
+    broken = 0
+    for cut in range(60):
+        data = bytearray(clean.getvalue())
+        for _ in range(4):
+            data[rng.integers(len(data))] = rng.integers(256)
+        path.write_bytes(bytes(data[:rng.integers(len(data))] if cut % 5 == 0 else data))
+        inventory = take_inventory([path])
+        broken += bool(inventory.findings)
+        assert all(finding.plate == "P1" and finding.severity == "error" for finding in inventory.findings)
+    assert broken > 30
