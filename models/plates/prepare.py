@@ -43,8 +43,11 @@ class InputSpec:
 
     def __post_init__(self) -> None:
         for plane in self.planes:
-            if plane.rpartition(":")[2] not in get_args(Projection) or not plane.rpartition(":")[0]:
+            source, _, projection = plane.rpartition(":")
+            if projection not in get_args(Projection) or not source:
                 raise ValueError(f"planes must read channel:projection with a projection of {get_args(Projection)}, got {plane!r}")
+            if "." in source and source.partition(".")[2] not in _COLOURS:
+                raise ValueError(f"planes may name the colours {', '.join(_COLOURS)} after a channel and a point, got {plane!r}")
         if not 8 <= self.size <= 4096:
             raise ValueError(f"size must lie between 8 and 4096 pixels, got {self.size}")
         if self.intensity not in get_args(Intensity):
@@ -118,17 +121,17 @@ def _scaled(pixels: np.ndarray, intensity: Intensity, full_scale: float) -> np.n
 def save_prepared(images: WellImages, path: Path) -> None:
     """One plate's images as safetensors; the wells ride in its metadata. Same images, same bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({"pixels": np.ascontiguousarray(images.pixels)}, path, metadata={
-        "channels": json.dumps(images.channels), "wells": images.wells.to_json(orient="split", index=False)})
+    record = {"channels": images.channels, "wells": json.loads(images.wells.to_json(orient="split", index=False))}
+    save_file({"pixels": np.ascontiguousarray(images.pixels)}, path,
+              metadata={"images": json.dumps(record)})  # one entry: safetensors writes several in a random order
 
 
 def load_prepared(path: Path) -> WellImages:
     """Read what `save_prepared` wrote."""
     with safe_open(path, framework="numpy") as file:
-        metadata, pixels = file.metadata(), file.get_tensor("pixels")
-    wells = json.loads(metadata["wells"])
-    return WellImages(pd.DataFrame(wells["data"], columns=wells["columns"]).astype({"plate": "str", "well": "str"}), pixels,
-                      tuple(json.loads(metadata["channels"])))
+        record, pixels = json.loads(file.metadata()["images"]), file.get_tensor("pixels")
+    wells = pd.DataFrame(record["wells"]["data"], columns=record["wells"]["columns"])
+    return WellImages(wells.astype({"plate": "str", "well": "str"}), pixels, tuple(record["channels"]))
 
 
 def join_images(parts: Iterable[WellImages]) -> WellImages:
