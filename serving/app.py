@@ -43,13 +43,15 @@ _BINARY = {"type": "string", "format": "binary"}
 _FORM = {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": {
     "type": "object", "required": ["images", "layout", "model", "screen"], "properties": {
         "images": {"type": "array", "items": _BINARY, "description":
-                   "one zip per plate, named <plate>.zip, or the images of one plate; names <well>_s<site>_c<channel>_z<plane>.tif"},
+                   "one zip per plate, named after it (P1.zip), or the images of one plate; names like B03_s1_c0_z0.tif: "
+                   "well, site from 1, channel and plane from 0"},
         "layout": {**_BINARY, "description": "CSV or XLSX, one row per well: plate, well, role, treatment, dose, dose_unit, replicate"},
         "model": {"type": "string", "description": "registered name, name@alias or name/version; the default alias is champion"},
         "screen": {"type": "string", "description": "YAML or JSON, fields of screen.yaml: name, sample, channels, controls ..."},
         "options": {"type": "string", "description":
                     'JSON: {"fit": {...}, "exclusions": [{"plate", "well", "reason"}], "force": false}'}}}}}}}
 _PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Dosewell</title>
+<link rel="icon" href="static_content/favicon-light-32x32.png">
 <link rel="stylesheet" href="static_content/swagger-ui.css"></head><body><div id="swagger-ui"></div>
 <script src="static_content/swagger-ui-bundle.js"></script>
 <script>window.ui = SwaggerUIBundle({url: "docs.json", dom_id: "#swagger-ui"});</script></body></html>"""

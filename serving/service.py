@@ -8,6 +8,9 @@ from __future__ import annotations
 import logging
 import os
 import resource
+import signal
+import threading
+import time
 
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 
@@ -27,6 +30,18 @@ def allow_open_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65_536) if hard != resource.RLIM_INFINITY else 65_536, hard))
 
 
+def end_with_parent() -> None:
+    """End this worker when the process that started it is killed, so that no orphan keeps the port."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        logging.getLogger("dosewell.service").error("the parent process is gone; this worker ends")
+        os.kill(os.getpid(), signal.SIGTERM)
+    threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
 @bentoml.service(name="dosewell", workers=1, traffic={"timeout": 24 * 3600}, metrics={"enabled": True})
 @bentoml.asgi_app(app, path="/")
 class Dosewell:
@@ -34,10 +49,12 @@ class Dosewell:
 
     def __init__(self) -> None:
         from models.registry import Registry, default_tracking_uri  # here: the parent process need not import MLflow and torch
+        from serving import answers, scoring, uploads  # noqa: F401  # now, so that the first request need not wait for them
         from serving.promotion import Promoter, PromotionLog
 
         clear_uploads(settings)
         allow_open_files()
+        end_with_parent()
         uri = settings.tracking_uri or default_tracking_uri()
         self.promoter = Promoter(lambda: Registry(uri, settings.state / "cache"), PromotionLog(settings.state / "promotions.jsonl"),
                                  retry_seconds=settings.retry_seconds, grace_seconds=settings.grace_seconds, device=settings.device)

@@ -144,6 +144,19 @@ def test_the_client_gives_tables(client: Client, plate: TinyPlate, tmp_path: Pat
     assert len(pd.read_csv(tmp_path / "out" / "wells.csv")) == 96
 
 
+def test_a_plate_of_controls_only(client: Client, plate: TinyPlate, tmp_path: Path) -> None:
+    """No treatment, no curve, and still an answer."""
+    table = plate.table[plate.table["treatment"] == ""]
+    (tmp_path / "layout.csv").write_bytes(plate.csv(table))
+    for well in table["well"]:
+        name = f"{well}_s1_c0_z0.tif"
+        (tmp_path / name).write_bytes(plate.images[name])
+    scores = client.score(read_plates(tmp_path), layout=tmp_path / "layout.csv", model=MODEL, screen=SCREEN)
+    assert (len(scores.wells), len(scores.curves)) == (32, 0)
+    scores.write(tmp_path / "out")
+    assert scores.summary()
+
+
 def test_models_metrics_health_and_openapi(http: httpx.Client, client: Client) -> None:
     record = client.models()["models"][0]
     assert record["name"] == MODEL
