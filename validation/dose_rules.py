@@ -12,8 +12,12 @@ from validation.evidence import Evidence, Rule, some
 
 
 def _series(evidence: Evidence) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Wells of each single treatment with a usable dose (a combination partner's dose is held in its own column)."""
-    wells = evidence.wells[(evidence.wells["role"] == "treated") & evidence.wells["dose"].gt(0)]
+    """Wells of each single treatment with a dose; not of those with a dose that was not understood, which look incomplete."""
+    wrong = {(one.plate, one.well) for one in evidence.parsed.errors if one.column == "dose"}
+    unread = [(plate, well) in wrong
+              for plate, well in zip(evidence.layout["plate"], evidence.layout["well"], strict=True)]
+    wells = evidence.wells[(evidence.wells["role"] == "treated") & evidence.wells["dose"].gt(0)
+                           & ~evidence.wells["treatment"].isin(evidence.layout.loc[unread, "treatment"])]
     if "treatment_2" in wells.columns:
         wells = wells[wells["treatment_2"] == ""]
     return ((str(treatment), group) for treatment, group in wells.groupby("treatment", sort=False))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import groupby
 
 import pandas as pd
 
 from models.errors import Finding, InputError
 from models.plates.wells import PLATE_FORMATS, parse_well, row_letters
-from validation.evidence import Evidence
+from validation.evidence import Evidence, some
 from validation.rules import RULES
 from validation.verdicts import Verdict, file_of
 
@@ -59,16 +60,19 @@ def _findings(title: str, findings: Sequence[Finding]) -> str:
     titles = {rule.name: rule.title for rule in RULES}
     parts = [f"<h2>{title}</h2>\n"]
     for rule, group in groupby(sorted(findings, key=lambda one: one.rule), key=lambda one: one.rule):
-        listed = list(group)
+        alike: dict[Finding, list[str]] = {}    # findings that differ in their well only -> wells
+        for one in group:
+            alike.setdefault(replace(one, well="", value=""), []).append(one.well)
+        listed = list(alike.items())
         parts.append(f"<h3>{html.escape(titles.get(rule, rule.replace('_', ' ').capitalize()))}</h3>\n<ul>")
-        parts += [f"<li class='{one.severity}'>{html.escape(one.message)} <span class='where'>{html.escape(_where(one))}</span></li>\n"
-                  for one in listed[:MAX_PER_RULE]]
+        parts += [f"<li class='{one.severity}'>{html.escape(one.message)} "
+                  f"<span class='where'>{html.escape(_where(one, wells))}</span></li>\n" for one, wells in listed[:MAX_PER_RULE]]
         parts.append((f"<li>... and {len(listed) - MAX_PER_RULE} more of this kind</li>" if len(listed) > MAX_PER_RULE else "") + "</ul>\n")
     return "".join(parts)
 
 
-def _where(finding: Finding) -> str:
-    places = (("file", file_of(finding)), ("plate", finding.plate), ("well", finding.well), ("column", finding.column))
+def _where(finding: Finding, wells: Sequence[str]) -> str:
+    places = (("file", file_of(finding)), ("plate", finding.plate), ("well", some(filter(None, wells), 24)), ("column", finding.column))
     return ", ".join(f"{name} {text}" for name, text in places if text)
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from models.errors import Finding, ScreenError
 
+MAX_TOLD = 20   # findings that a command prints; its page shows more
+
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
@@ -42,8 +44,13 @@ class Verdict:
     def require(self) -> None:
         """Raises ScreenError with the findings if the screen is refused."""
         if not self.accepted:
-            files = ", ".join(dict.fromkeys(file_of(finding) for finding in self.errors))
-            raise ScreenError(f"screen '{self.screen}' is refused for {len(self.errors)} reason(s), in {files}", self.errors)
+            raise ScreenError(self.refusal, self.errors)
+
+    @property
+    def refusal(self) -> str:
+        """In one line, for how many reasons the screen is refused, and which files they are in."""
+        files = ", ".join(dict.fromkeys(file_of(finding) for finding in self.errors))
+        return f"screen '{self.screen}' is refused for {len(self.errors)} reason(s), in {files}"
 
 
 def file_of(finding: Finding) -> str:
@@ -82,5 +89,7 @@ def _finding(record: Mapping[str, Any]) -> Finding:
 
 
 def require_accepted(path: Path) -> None:
-    """Raises ScreenError, with the findings, unless the verdict in `path` accepts its screen."""
-    read_verdict(path).require()
+    """Raises ScreenError, with the (first) findings and where to see them drawn, unless the verdict in `path` accepts its screen."""
+    verdict = read_verdict(path)
+    if not verdict.accepted:
+        raise ScreenError(f"{verdict.refusal}; see {path.with_suffix('.html')}", verdict.errors[:MAX_TOLD])

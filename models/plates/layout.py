@@ -257,8 +257,8 @@ def _numbers(parser: _Parser, column: str) -> tuple[pd.Series, pd.Series]:
     matches = [_NUMBER.match(value) for value in text]
     numbers = pd.Series([float(match[1]) if match else np.nan for match in matches], index=text.index, dtype="float64")
     units = pd.Series([(match[2] or "") if match else "" for match in matches], index=text.index, dtype="str")
-    if not column.startswith("dose"):
-        numbers, units = numbers.mask(units != "", np.nan), units.mask(units != "", "").astype("str")
+    unknown = pd.Series([unit != "" and not (column.startswith("dose") and canonical_unit(unit)) for unit in units], text.index)
+    numbers, units = numbers.mask(unknown, np.nan), units.mask(unknown, "").astype("str")
     bad = (text != "") & (numbers.isna() | np.isinf(numbers))
     if column == "readout":
         over = text.str.lower().isin(OVERFLOW)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ import pytest
 from models.errors import Finding, ScreenError
 from validation.pages import MAX_PER_RULE, screen_page
 from validation.rules import Thresholds, judge_images, judge_layout
-from validation.verdicts import Verdict, file_of, read_verdict, refused, require_accepted, write_verdict
+from validation.verdicts import MAX_TOLD, Verdict, file_of, read_verdict, refused, require_accepted, write_verdict
 
 if TYPE_CHECKING:
     from .conftest import Draft
@@ -34,9 +35,20 @@ def test_only_errors_refuse(tmp_path: Path) -> None:
     write_verdict(Verdict(screen="s", findings=(WARNING,)), tmp_path / "good.json")
     require_accepted(tmp_path / "good.json")
     write_verdict(Verdict(screen="s", findings=(WARNING, ERROR)), tmp_path / "bad.json")
-    with pytest.raises(ScreenError, match=r"screen 's' is refused for 1 reason\(s\), in images/P1.zip") as refusal:
+    with pytest.raises(ScreenError, match=r"screen 's' is refused for 1 reason\(s\), in images/P1.zip; see .*bad.html") as refusal:
         require_accepted(tmp_path / "bad.json")
     assert refusal.value.findings == (ERROR,)
+
+
+def test_a_command_tells_the_first_of_many_findings(tmp_path: Path) -> None:
+    verdict = Verdict(screen="s", findings=tuple(Finding(rule="number", severity="error", message=f"{place}") for place in range(99)))
+    write_verdict(verdict, tmp_path / "bad.json")
+    with pytest.raises(ScreenError, match="refused for 99 reason") as told:
+        require_accepted(tmp_path / "bad.json")
+    assert len(told.value.findings) == MAX_TOLD
+    with pytest.raises(ScreenError) as all_told:
+        verdict.require()
+    assert all_told.value.findings == verdict.findings
 
 
 @pytest.mark.parametrize("content", [None, "", "{}", "[1]", '{"screen": "s", "counts": {}, "findings": [{"a": 1}]}'])
@@ -89,7 +101,9 @@ def test_the_page_draws_the_plate_and_marks_the_well(draft: Draft, tmp_path: Pat
 
 
 def test_a_page_without_a_layout_and_with_many_findings() -> None:
-    page = screen_page(refused("s", [ERROR] * (MAX_PER_RULE + 5)))
+    many = [replace(ERROR, message=f"image {place} is not there") for place in range(MAX_PER_RULE + 5)]
+    page = screen_page(refused("s", [*many, replace(many[0], well="B02")]))
+    assert "plate P1, well A01, B02" in page
     Tags(page)
     assert "and 5 more of this kind" in page
     assert Tags(screen_page(Verdict(screen="fine"))).counts["p"] == 1

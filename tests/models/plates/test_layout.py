@@ -91,7 +91,8 @@ def test_a_dose_in_words_names_plate_well_column_and_value() -> None:
 @pytest.mark.parametrize(("values", "doses"), [
     (["0,5", "1,25"], [0.5, 1.25]), (["1e-3", "2E2"], [0.001, 200.0]), (["10 uM", "5 nM"], [10_000.0, 5.0]),
     (["1,1 µM", "2"], [np.nan, 2.0]), (["inf", "1e999"], [np.nan, np.nan]), (["1_000", "1 000"], [np.nan, np.nan]),
-    (["1,000", "2"], [np.nan, 2.0]), (["NaN", "n/a"], [np.nan, np.nan]), (["=A1", "<5"], [np.nan, np.nan])])
+    (["1,000", "2"], [np.nan, 2.0]), (["NaN", "n/a"], [np.nan, np.nan]), (["=A1", "<5"], [np.nan, np.nan]),
+    (["10OO", "5 apples"], [np.nan, np.nan])])
 def test_numbers(values: list[str], doses: list[float]) -> None:
     raw = pd.DataFrame({"well": ["A01", "A02"], "role": "treated", "treatment": "x", "dose": values})
     np.testing.assert_array_equal(parse_layout(raw, plate_format=96).layout["dose"], doses)
