@@ -86,7 +86,7 @@ def split_units(wells: pd.DataFrame, unit: SplitUnit) -> pd.Series:
 def assign_folds(units: np.ndarray, strata: np.ndarray, *, folds: int, seed: int) -> np.ndarray:
     """Fold number 0 .. folds-1 of each row, (N,): whole units dealt out in a seeded order, each stratum in turn.
 
-    Raises InputError when there are fewer units than folds.
+    Raises InputError when there are fewer units than folds, or leaving a fold out leaves a stratum without a row.
     """
     table = pd.DataFrame({"unit": units, "stratum": strata}).groupby("unit", sort=True)["stratum"].agg(lambda s: s.mode().iloc[0])
     if len(table) < folds:
@@ -94,7 +94,11 @@ def assign_folds(units: np.ndarray, strata: np.ndarray, *, folds: int, seed: int
     order = np.random.default_rng(seed).permutation(len(table))
     shuffled = table.iloc[order].sort_values(kind="stable")
     fold_of = dict(zip(shuffled.index, np.arange(len(shuffled)) % folds, strict=True))
-    return np.array([fold_of[unit] for unit in units])
+    found = np.array([fold_of[unit] for unit in units])
+    if any(len(np.unique(strata[found != fold])) < len(np.unique(strata)) for fold in range(folds)):
+        raise InputError("all wells of one class lie in the same split unit, so that cross-fitting would learn from the other class "
+                         "alone; choose a finer split.unit (well) or no folds (0)")
+    return found
 
 
 def assign_parts(units: np.ndarray, strata: np.ndarray, *, split: SplitSpec, seed: int) -> np.ndarray:
@@ -104,8 +108,9 @@ def assign_parts(units: np.ndarray, strata: np.ndarray, *, split: SplitSpec, see
     part_of: dict[object, str] = {}
     for _, group in table.groupby(table):
         names = generator.permutation(group.index.to_numpy())
-        test = round(split.test * len(names)) if len(names) > 2 else 0
+        test = min(round(split.test * len(names)), len(names) - 1) if len(names) > 2 else 0
         validation = max(round(split.validation * len(names)), int(split.validation > 0)) if len(names) - test > 2 else 0
+        validation = min(validation, len(names) - test - 1)  # rounding must leave a unit to train on
         part_of |= {name: "test" if place < test else "validation" if place < test + validation else "train"
                     for place, name in enumerate(names)}
     return np.array([part_of[unit] for unit in units])
