@@ -18,22 +18,30 @@ from torch import Tensor, nn
 
 @dataclass
 class Progress:
-    """Where a training stands. epochs: one record per finished epoch; best: state of the best epoch so far."""
+    """Where a training stands. epochs: one record per finished epoch; best: state of the best epoch so far; finished: nothing is
+    left to do, and the module's state is the one to keep.
+    """
 
     epochs: list[dict[str, float]] = field(default_factory=list)
     best_loss: float = float("inf")
     best_epoch: int = -1
     best: dict[str, Tensor] = field(default_factory=dict)
+    finished: bool = False
 
 
 def save_checkpoint(folder: Path, *, key: str, module: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
-    """Replace the folder's checkpoint atomically. key: hash of everything that defines the training."""
+    """Replace the folder's checkpoint atomically. key: hash of everything that defines the training.
+
+    Of a finished training only the module's state is kept: a quarter of the disk.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {f"module/{name}": value for name, value in module.state_dict().items()}
-    tensors |= {f"best/{name}": value for name, value in progress.best.items()}
-    tensors |= {f"optimizer/{index}/{name}": value for index, values in optimizer.state_dict()["state"].items()
-                for name, value in values.items() if isinstance(value, Tensor)}
-    facts = {"key": key, "epochs": progress.epochs, "best_loss": progress.best_loss, "best_epoch": progress.best_epoch}
+    if not progress.finished:
+        tensors |= {f"best/{name}": value for name, value in progress.best.items()}
+        tensors |= {f"optimizer/{index}/{name}": value for index, values in optimizer.state_dict()["state"].items()
+                    for name, value in values.items() if isinstance(value, Tensor)}
+    facts = {"key": key, "epochs": progress.epochs, "best_loss": progress.best_loss, "best_epoch": progress.best_epoch,
+             "finished": progress.finished}
     partial = folder / "checkpoint.partial"
     save_file({name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}, partial,
               metadata={"facts": json.dumps(facts)})
@@ -56,12 +64,13 @@ def load_checkpoint(folder: Path, *, key: str, module: nn.Module, optimizer: tor
         index, _, entry = name.partition("/")
         state.setdefault(int(index), {})[entry] = value
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-    return Progress(facts["epochs"], facts["best_loss"], facts["best_epoch"], _part(tensors, "best"))
+    return Progress(facts["epochs"], facts["best_loss"], facts["best_epoch"], _part(tensors, "best"), facts.get("finished", False))
 
 
-def clear_checkpoint(folder: Path) -> None:
-    """Remove the checkpoint of a finished training."""
-    shutil.rmtree(folder, ignore_errors=True)
+def clear_checkpoints(folder: Path) -> None:
+    """Remove the checkpoints in the subfolders of `folder`, when all that they were for is done."""
+    for path in folder.glob("*/checkpoint.safetensors"):
+        shutil.rmtree(path.parent, ignore_errors=True)
 
 
 def _part(tensors: dict[str, Tensor], part: str) -> dict[str, Tensor]:

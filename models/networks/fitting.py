@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from models.networks.checkpoint import clear_checkpoints
 from models.networks.heads import Network
 from models.networks.labels import Labelled, assign_folds, assign_parts, label_wells
 from models.networks.predict import output_columns
@@ -50,13 +51,17 @@ def fit_model(network: Network, images: WellImages, layout: pd.DataFrame, recipe
 
     Cross-fitting: split.folds more trainings from the same start, each predicting the wells that it never saw.
     on_epoch gets the name of the run ("final", "fold 1" ...) and the epoch's record.
+    checkpoint: folder from which a killed fit goes on, finished folds included; cleared when all is done.
     """
     target_device = pick_device(device)
     network = network.to(target_device).to(memory_format=torch.channels_last)
     labelled = label_wells(images, layout, recipe)
     source = _source(network, images, labelled, recipe, target_device)
     with _threads(1 if isinstance(source, FeatureSource) else torch.get_num_threads()):
-        return _fit(network, source, labelled, recipe, on_epoch=on_epoch, checkpoint=checkpoint)
+        fitted = _fit(network, source, labelled, recipe, on_epoch=on_epoch, checkpoint=checkpoint)
+    if checkpoint:
+        clear_checkpoints(checkpoint)
+    return fitted
 
 
 @contextmanager

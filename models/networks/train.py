@@ -17,9 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.errors import ParamsError
 from models.networks.augment import augment
 from models.networks.backbones import state_sha256
-from models.networks.checkpoint import Progress, clear_checkpoint, load_checkpoint, save_checkpoint
+from models.networks.checkpoint import Progress, load_checkpoint, save_checkpoint
 from models.networks.heads import Network, living_logit
 from models.networks.recipe import Augmentation, OptimizerSpec, Recipe
 from models.records import to_record
@@ -115,7 +116,8 @@ def train(network: Network, source: Source, targets: np.ndarray, parts: np.ndarr
     or the last one where no row is a validation row. Returns one record per epoch: epoch, loss, validation_loss.
 
     targets: (N,) read-outs, or soft class labels; parts: (N,) "train" | "validation" | anything else is left alone.
-    checkpoint: folder for exact resume after a kill; cleared when done.
+    checkpoint: folder for exact resume after a kill; what is in it when done says so, and answers when asked again.
+    Raises ParamsError when the loss is no number any more.
     """
     module: nn.Module = network.head if isinstance(source, FeatureSource) else network
     _start_at_mean(network, targets[parts == "train"], regression=recipe.is_regression)
@@ -126,20 +128,24 @@ def train(network: Network, source: Source, targets: np.ndarray, parts: np.ndarr
         on_epoch(record)
     labels = torch.from_numpy(targets.astype(np.float32)).to(next(module.parameters()).device)
     rows = {part: torch.from_numpy(np.flatnonzero(parts == part)) for part in ("train", "validation")}
-    for epoch in range(len(progress.epochs), recipe.optimizer.epochs):
+    for epoch in range(len(progress.epochs), 0 if progress.finished else recipe.optimizer.epochs):
         if recipe.optimizer.patience and epoch - progress.best_epoch > recipe.optimizer.patience and progress.best:
             break
         _set_rate(optimizer, recipe.optimizer, epoch)
         record = {"epoch": float(epoch), "loss": _epoch(module, source, labels, rows["train"], recipe, optimizer, epoch)}
         record["validation_loss"] = _validation_loss(module, source, labels, rows["validation"], recipe)
+        if not math.isfinite(record["loss"]):
+            raise ParamsError(f"optimizer.learning_rate: {recipe.optimizer.learning_rate} makes the training diverge: the loss of epoch "
+                              f"{epoch + 1} is {record['loss']}; choose a smaller one")
         _keep_best(progress, record, module)
         on_epoch(record)
         if checkpoint and (epoch + 1) % _CHECKPOINT_EVERY == 0:
             save_checkpoint(checkpoint, key=key, module=module, optimizer=optimizer, progress=progress)
-    if len(rows["validation"]):
+    if progress.best and not progress.finished:
         module.load_state_dict(progress.best)
     if checkpoint:
-        clear_checkpoint(checkpoint)
+        progress.finished = True
+        save_checkpoint(checkpoint, key=key, module=module, optimizer=optimizer, progress=progress)
     return progress.epochs
 
 
@@ -170,10 +176,11 @@ def _epoch(module: nn.Module, source: Source, labels: Tensor, rows: Tensor, reci
     module.train()
     torch.manual_seed(recipe.seed * 1_000_003 + epoch)  # dropout
     generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + epoch)
-    total = 0.0
+    total, seen = 0.0, 0
     for batch in rows[torch.randperm(len(rows), generator=generator)].split(recipe.optimizer.batch_size):
-        if len(batch) == 1 < len(rows) and any(isinstance(layer, nn.BatchNorm2d) for layer in module.modules()):
-            continue  # batch norm has no statistics of one image; the seeded order gives it another place next epoch
+        if len(batch) == 1 < min(len(rows), recipe.optimizer.batch_size) and any(
+                isinstance(layer, nn.BatchNorm2d) for layer in module.modules()):
+            continue  # batch norm has poor statistics of one left-over image; the seeded order gives it another place next epoch
         inputs, wanted = source.training(batch, generator), labels[batch.to(labels.device)]
         with torch.autocast(labels.device.type, torch.bfloat16, enabled=recipe.optimizer.precision == "bf16"):
             outputs = module(inputs)
@@ -181,8 +188,8 @@ def _epoch(module: nn.Module, source: Source, labels: Tensor, rows: Tensor, reci
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-        total += loss.item() * len(batch)
-    return total / max(len(rows), 1)
+        total, seen = total + loss.item() * len(batch), seen + len(batch)
+    return total / max(seen, 1)
 
 
 @torch.no_grad()
