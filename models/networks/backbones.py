@@ -14,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load as load_bytes
 from safetensors.torch import save as save_bytes
 from torch import Tensor, nn
@@ -74,7 +75,8 @@ def build_trunk(name: str) -> nn.Module:
     import torchvision  # here, because it takes seconds that the small trunk need not pay
 
     published = TORCHVISION[name]
-    options = {"aux_logits": False, "init_weights": True} if name == "inception_v3" else {}
+    # published Inception weights expect ImageNet's mean and std to be undone, which transform_input does
+    options = {"aux_logits": False, "init_weights": True, "transform_input": True} if name == "inception_v3" else {}
     network: nn.Module = getattr(torchvision.models, name)(weights=None, **options)
     setattr(network, published.classifier, nn.Identity())
     network.feature_count = published.feature_count  # type: ignore[assignment]  # a plain int beside the layers
@@ -111,7 +113,10 @@ def _from_file(weights: str, sha256: str) -> State:
     found = hashlib.sha256(data).hexdigest()
     if sha256 and found != sha256:
         raise WeightsError(f"{path} has sha256 {found}, params.yaml expects {sha256}; get the right file or correct the hash")
-    return load_bytes(data)
+    try:
+        return load_bytes(data)
+    except SafetensorError as error:
+        raise WeightsError(f"{path} is no safetensors file ({error}); download or convert it again") from None
 
 
 def _from_torchvision(name: str, weights: str) -> State:

@@ -34,7 +34,7 @@ def regression_metrics(measured: np.ndarray, predicted: np.ndarray) -> dict[str,
 
 
 def control_metrics(living: np.ndarray, probability: np.ndarray, logit: np.ndarray) -> dict[str, float]:
-    """accuracy, auroc, loss, and z_prime and ssmd of robust control statistics on probability and logit scale.
+    """accuracy, auroc, loss, and z_prime and ssmd (means and SDs) on probability and, ending in _logit, on logit scale.
 
     living: 1 for negative (living) controls, 0 for positive ones. NaN where a class has fewer than two wells.
     """

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from models.errors import BundleError, ImageError
@@ -73,6 +74,6 @@ def load_network(card: Card, *, head: Path, trunk: Path) -> Network:
     for part, path in ((network.trunk, trunk), (network.head, head)):
         try:
             part.load_state_dict(load_file(path), strict=True)
-        except (RuntimeError, OSError, ValueError) as error:
+        except (RuntimeError, OSError, ValueError, SafetensorError) as error:
             raise BundleError(f"{path} does not fit the recipe of {card.name}: {error}") from None
     return network.eval()
