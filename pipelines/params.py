@@ -5,10 +5,11 @@ A message about a bad value starts with its YAML path: "recipes.viability.optimi
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -95,18 +96,19 @@ class Params:
         """The same from the mapping that params.yaml holds."""
         if not isinstance(values, Mapping):
             raise ParamsError(f"params.yaml: expected a mapping of sections, got {values!r}")
-        inputs = values.get("inputs") or {}
+        sections = _sections(values, known=[item.name for item in fields(cls)])
+        inputs = sections["inputs"]
         recipes = {name: {**recipe, "input": _named(inputs, recipe.get("input"), f"recipes.{name}.input", "inputs")}
-                   for name, recipe in (values.get("recipes") or {}).items()}
-        sections = {name: section or {} for name, section in values.items()}
+                   for name, recipe in sections["recipes"].items()}
         hints = {"screens": ScreenEntry, "inputs": InputSpec, "recipes": Recipe, "trunks": TrunkEntry, "models": ModelEntry}
         entries: dict[str, dict[str, Any]] = {section: {name: from_record(entry, item, path=f"{section}.{name}")
-                             for name, item in (recipes if section == "recipes" else sections.get(section, {})).items()}
+                             for name, item in (recipes if section == "recipes" else sections[section]).items()}
                    for section, entry in hints.items()}
         rest = from_record(_Rest, {name: value for name, value in sections.items() if name not in hints}, path="params.yaml")
         params = cls(**entries, scores=rest.scores, validate=rest.validate, train=rest.train, score=rest.score)
         params._check_names()
-        params._check_inputs({name: recipe.get("input") for name, recipe in (values.get("recipes") or {}).items()})
+        params._check_parents()
+        params._check_inputs({name: recipe["input"] for name, recipe in sections["recipes"].items()})
         return params
 
     def _check_names(self) -> None:
@@ -120,6 +122,21 @@ class Params:
             _named(self.models, scorer, f"scores.{screen}", "models")
         for name, entry in self.screens.items():
             _named(self.inputs, entry.input, f"screens.{name}.input", "inputs")
+
+    def _check_parents(self) -> None:
+        """A model takes over its parent's trunk, so both must have the same; no model is its own ancestor."""
+        for name, model in self.models.items():
+            section, _, parent = model.parent.partition("/")
+            trunk = self.trunks[parent].name if section == "trunks" else self.recipes[self.models[parent].recipe].trunk.name
+            if trunk != (own := self.recipes[model.recipe].trunk.name):
+                raise ParamsError(f"models.{name}.parent: {model.parent} has the trunk {trunk}, but recipe {model.recipe} has {own}; "
+                                  "choose another parent or recipe")
+            seen = [name]
+            while section == "models":
+                if parent in seen:
+                    raise ParamsError(f"models.{name}.parent: models may not descend in a circle ({' < '.join([*seen, parent])})")
+                seen.append(parent)
+                section, _, parent = self.models[parent].parent.partition("/")
 
     def _check_inputs(self, input_names: Mapping[str, str]) -> None:
         """A screen is prepared once, so every model that reads it must ask for that input."""
@@ -147,7 +164,22 @@ class _Rest:
     score: ScoreParams = field(default_factory=ScoreParams)
 
 
+def _sections(values: Mapping[str, Any], *, known: list[str]) -> dict[str, Mapping[str, Any]]:
+    """Every section as a mapping, empty ones too; the entries of `recipes` are mappings as well. Raises ParamsError."""
+    for name, section in values.items():
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, 1)
+            raise ParamsError(f"{name}: unknown section" + (f", did you mean '{near[0]}'?" if near else f"; known: {', '.join(known)}"))
+        if section is not None and not isinstance(section, Mapping):
+            raise ParamsError(f"{name}: expected a mapping, got {section!r}")
+    sections = {name: values.get(name) or {} for name in known}
+    for name, recipe in sections["recipes"].items():
+        if not isinstance(recipe, Mapping):
+            raise ParamsError(f"recipes.{name}: expected a mapping, got {recipe!r}")
+    return sections
+
+
 def _named(known: Mapping[str, Any], name: object, path: str, section: str) -> Any:
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         raise ParamsError(f"{path}: '{name}' is not in {section}; known: {', '.join(known) or 'none'}")
-    return known[str(name)]
+    return known[name]
