@@ -84,26 +84,41 @@ def running(name: str) -> Server | None:
     """The server noted under `name`, if it still runs."""
     try:
         server = Server(**json.loads(_note(name).read_text()))
-        return server if psutil.Process(server.pid).create_time() == server.started else None
-    except (OSError, ValueError, TypeError, psutil.NoSuchProcess):
+    except (OSError, ValueError, TypeError):
         return None
+    return server if any(process.pid == server.pid for process in _family(server)) else None
+
+
+def _family(server: Server) -> list[psutil.Process]:
+    """The living processes of a server, itself included. Its workers are known by its session, which it leads and they inherit, so
+    that they are found after the server itself was killed.
+    """
+    family = set()
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+            if os.getsid(process.pid) == server.pid and process.status() != psutil.STATUS_ZOMBIE:
+                family |= {process, *process.children(recursive=True)}
+    reused = any(process.pid == server.pid and process.create_time() != server.started for process in family)
+    return [] if reused else list(family)
 
 
 def stop(name: str) -> bool:
     """End the server noted under `name` with its children, gently, then firmly; False if none was running."""
-    server = running(name)
-    if server is not None:
-        process = psutil.Process(server.pid)
-        family = [process, *process.children(recursive=True)]
+    try:
+        server = Server(**json.loads(_note(name).read_text()))
+    except (OSError, ValueError, TypeError):
+        return False
+    family = _family(server)
+    for member in [process for process in family if process.pid == server.pid] or family:  # a server ends its own workers
         with contextlib.suppress(psutil.NoSuchProcess):
-            process.terminate()
-        _, alive = psutil.wait_procs(family, timeout=15)
-        for member in alive:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                member.kill()
-        psutil.wait_procs(alive, timeout=5)
+            member.terminate()
+    _, alive = psutil.wait_procs(family, timeout=15)
+    for member in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            member.kill()
+    psutil.wait_procs(alive, timeout=5)
     _note(name).unlink(missing_ok=True)
-    return server is not None
+    return bool(family)
 
 
 def _note(server: Server | str) -> Path:
