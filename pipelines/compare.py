@@ -62,7 +62,7 @@ def run(predictors: Mapping[str, Predictor], screens: Mapping[str, PreparedScree
             continue
         rows.append({"system": predictor.card.system, "model": name, "screen": screen,
                      "relation": "autologous" if autologous else "allogenic", **metrics})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=None if rows else ["system", "model", "screen", "relation"])
 
 
 def main() -> None:
@@ -91,6 +91,8 @@ def write_comparison(table: pd.DataFrame, out: Path) -> None:
     metrics: dict[str, dict[str, float]] = {}
     for system, rows in table.groupby("system"):
         shown = [name for name in ("r2", "r2_score", "auroc", "z_prime") if name in rows and rows[name].notna().any()]
+        if not shown:
+            continue
         means = rows.groupby("relation")[shown].mean()
         metrics[str(system)] = {f"{name}_{relation}": round(float(value), 4) for relation, values in means.iterrows()
                                 for name, value in values.items() if math.isfinite(value)}

@@ -17,7 +17,7 @@ def data_md5(folder: Path, names: Iterable[str] = ("screen.yaml", "layout.csv", 
     The truth of simulated screens is left out: no model depends on it.
     """
     paths = sorted((path for name in names for path in [folder / name, *(folder / name).rglob("*")] if path.is_file()),
-                   key=lambda path: path.relative_to(folder).parts)
+                   key=lambda path: path.relative_to(folder).as_posix())
     entries = [{"md5": _md5(path), "relpath": path.relative_to(folder).as_posix()} for path in paths]
     return hashlib.md5(json.dumps(entries, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
 

@@ -1,6 +1,6 @@
 """`make repro`: `dvc repro --keep-going`, then what the refused screens left undone for the others.
 
-DVC skips the stages over all screens (register, report ...) when one cell failed. They are run once more by themselves, so that one
+DVC skips the stages over all screens (compare, register, report) when one cell failed. They are run once more by themselves, so that one
 bad plate does not keep the other patients from their results.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from models.errors import DosewellError
 from pipelines.command import run_command
 
-GROUPED = ("register", "report")
+GROUPED = ("compare", "register", "report")
 VERDICTS = Path("artifacts/validate")
 
 
