@@ -60,7 +60,8 @@ def score_images(images: WellImages, layout: pd.DataFrame, *, screen: Screen, pr
     """
     options = options or ScoringOptions()
     layout = check_table(layout, LAYOUT, keys=("plate", "well"))
-    findings = [*_sample_finding(screen, predictor.card, options), *_acquisition_findings(screen, predictor.card)]
+    findings = [*_sample_finding(screen, predictor.card, options), *_acquisition_findings(screen, predictor.card),
+                *_scope_findings(predictor.card)]
     raw = predictor.predict(images, on_images=on_images)
     wells = _with_raw(layout, raw, predictor.card).assign(model=model, version=version)
     wells = _with_exclusions(wells, options.exclusions)
@@ -88,10 +89,24 @@ def _acquisition_findings(screen: Screen, card: Card) -> list[Finding]:
             for name, (trained, given) in found.items() if given is not None and given != trained]
 
 
+def _scope_findings(card: Card) -> list[Finding]:
+    """What the numbers of this kind of model do not say, so that nobody reads more confidence into them than there is."""
+    if card.recipe.target == "control_class":
+        return [Finding(rule="effect_scale", severity="warning", column="viability", value=card.name,
+                        message="the model learned from controls only: its viability orders wells between the two controls, but values "
+                                "between them are not calibrated, so curves are steeper and midpoints can lie at lower doses than a "
+                                "metabolic assay's. Compare treatments within this screen; do not quote these IC50s as metabolic ones")]
+    error = card.metrics.get("log10_ec50_difference", np.nan)
+    known = f" (on its own training screen, cross-fitted, the midpoint was off by {10**error:.2g}-fold)" if np.isfinite(error) else ""
+    return [Finding(rule="interval_scope", severity="warning", column="ic50", value=card.name,
+                    message="confidence intervals hold the scatter between replicates, not the model's own error" + known)]
+
+
 def _with_raw(layout: pd.DataFrame, raw: pd.DataFrame, card: Card) -> pd.DataFrame:
     """Layout rows with the median over sites of each raw output, and flags."""
     medians = raw.groupby(["plate", "well"], sort=False)[["logit", "probability", "od"]].median().reset_index()
-    wells = layout.merge(medians, on=["plate", "well"], how="left", validate="one_to_one")
+    own = layout.drop(columns=["logit", "probability", "od"], errors="ignore")  # a layout's extra columns of these names give way
+    wells = own.merge(medians, on=["plate", "well"], how="left", validate="one_to_one")
     trained = {(plate, well) for plate, well, part in card.training_wells if part != "test"}
     low, high = card.thresholds.get("raw_low", -np.inf), card.thresholds.get("raw_high", np.inf)
     value = wells["od"] if card.recipe.is_regression else wells["probability"]

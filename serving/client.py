@@ -21,7 +21,7 @@ from models.errors import DosewellError, Finding, InputError
 from models.plates.images import TIFF_SUFFIXES
 from models.plates.screen import Screen
 from models.report import render_report, render_text
-from models.tables import CURVES, WELL_SCORES, check_table
+from models.tables import CURVES, WELL_SCORES, Contract, check_table
 
 
 class ServiceError(DosewellError):
@@ -60,7 +60,7 @@ class Scores:
         for name in ("wells", "curves", "quality"):
             getattr(self, name).to_csv(folder / f"{name}.csv", index=False)
         (folder / "answer.json").write_text(json.dumps(self.answer, indent=1) + "\n", encoding="utf-8")
-        page = render_report(self, screen=self.screen, lineage=self.lineage)
+        page = render_report(self, screen=self.screen, lineage=self.lineage, gates=self.answer["gates"])
         (folder / "report.html").write_text(page, encoding="utf-8")
 
     def summary(self) -> str:
@@ -84,8 +84,8 @@ class Client:
             files = [("images", (path.name, stack.enter_context(path.open("rb")))) for path in plates]
             files.append(("layout", (layout.name, stack.enter_context(layout.open("rb")))))
             answer = self._request("POST", "/score", data=data, files=files)
-        return Scores(wells=check_table(pd.DataFrame(answer["wells"]), WELL_SCORES),
-                      curves=check_table(pd.DataFrame(answer["curves"]), CURVES), quality=pd.DataFrame(answer["quality"]), findings=tuple(Finding(**flag) for flag in answer["flags"]),
+        return Scores(wells=_table(answer["wells"], WELL_SCORES), curves=_table(answer["curves"], CURVES),
+                      quality=pd.DataFrame(answer["quality"]), findings=tuple(Finding(**flag) for flag in answer["flags"]),
                       screen=Screen.from_dict(answer["screen"]), lineage=answer["lineage"], answer=answer)
 
     def models(self) -> dict[str, Any]:
@@ -120,6 +120,11 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _table(records: list[dict[str, Any]], contract: Contract) -> pd.DataFrame:
+    """Records as a checked table; none at all is a table without rows, as for a plate of controls only."""
+    return check_table(pd.DataFrame(records, columns=None if records else contract.names()), contract)
 
 
 def read_plates(path: Path) -> list[Path]:

@@ -61,6 +61,17 @@ class Lineage(BaseModel):
     service_version: str
 
 
+class GateRecord(BaseModel):
+    """One bound on a metric of the model's evaluation."""
+
+    metric: str
+    value: float | None
+    minimum: float | None
+    maximum: float | None
+    passed: bool
+    reason: str
+
+
 class ScoreAnswer(BaseModel):
     """The answer of POST /score. Numbers that do not exist are null."""
 
@@ -69,6 +80,7 @@ class ScoreAnswer(BaseModel):
     quality: list[dict[str, Any]] = Field(description="assay quality, one per plate")
     flags: list[FindingRecord] = Field(description="what a person should know before using the numbers")
     screen: dict[str, Any] = Field(description="the screen as it was understood, fields of screen.yaml")
+    gates: list[GateRecord] = Field(description="the bounds that the model's own evaluation had to keep")
     lineage: Lineage
 
 

@@ -12,9 +12,11 @@ import numpy as np
 import pandas as pd
 
 from models.errors import Finding
+from models.networks.bundle import Card
 from models.plates.images import PlateArchive, WellImages
 from models.plates.prepare import InputSpec, join_images, prepare_plate
 from models.plates.screen import Screen
+from models.records import to_record
 from models.registry import RegisteredVersion
 from models.scoring import ScoredScreen, score_images
 from serving import metrics
@@ -31,7 +33,7 @@ def score_upload(upload: Upload, served: Served, *, service_version: str) -> byt
     version = served.version
     scored = score_images(_prepared(upload, served.predictor.card.recipe.input), upload.layout.layout, screen=upload.screen,
                           predictor=served.predictor, model=version.name, version=str(version.version), options=upload.options)
-    answer = to_json(answer_of(scored, screen=upload.screen, findings=verdict.findings,
+    answer = to_json(answer_of(scored, screen=upload.screen, card=served.predictor.card, findings=verdict.findings,
                                lineage=lineage_of(version, service_version=service_version)))
     metrics.note_score(version.name, wells=len(scored.wells), seconds=time.monotonic() - started)
     return answer
@@ -46,10 +48,11 @@ def _prepared(upload: Upload, spec: InputSpec) -> WellImages:
     return join_images(plates)
 
 
-def answer_of(scored: ScoredScreen, *, screen: Screen, findings: Iterable[Finding], lineage: Mapping[str, str]) -> dict[str, Any]:
-    """Scores as plain records, with the screen as it was understood."""
+def answer_of(scored: ScoredScreen, *, screen: Screen, card: Card, findings: Iterable[Finding], lineage: Mapping[str, str]) -> dict[str, Any]:
+    """Scores as plain records, with the screen as it was understood and the checks that the model passed."""
     return {"wells": records(scored.wells), "curves": records(scored.curves), "quality": records(scored.quality),
             "flags": [finding.record() for finding in (*findings, *scored.findings)], "screen": plain(screen.to_dict()),
+            "gates": plain(to_record(card.gates)),
             "lineage": dict(lineage)}
 
 
