@@ -5,7 +5,7 @@ Needs numpy, scipy and pandas only; `models.dose_response.plots` needs matplotli
 """
 
 from models.dose_response.assay_quality import assay_quality
-from models.dose_response.curves import curve_values
+from models.dose_response.curves import curve_values, doses_at
 from models.dose_response.fit import FittedArrays, fit_arrays, fit_curves
 from models.dose_response.growth import gr_metrics
 from models.dose_response.options import FitOptions
@@ -14,5 +14,5 @@ from models.dose_response.sensitivity import score_curves
 from models.dose_response.synergy import synergy
 from models.dose_response.viability import normalise_to_controls
 
-__all__ = ["FitOptions", "FittedArrays", "assay_quality", "call_hits", "curve_values", "fit_arrays", "fit_curves",
+__all__ = ["FitOptions", "FittedArrays", "assay_quality", "call_hits", "curve_values", "doses_at", "fit_arrays", "fit_curves",
            "gr_metrics", "normalise_to_controls", "score_curves", "selective_scores", "synergy"]

@@ -24,6 +24,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from models.dose_response.options import Model
+from models.errors import InputError
 
 Array = npt.NDArray[np.float64]
 Shape = Literal["logistic", "power", "gompertz"]
@@ -190,3 +191,19 @@ def log10_or_none(dose: Array) -> Array:
     """log10 of doses, with NO_DOSE for dose 0."""
     with np.errstate(divide="ignore"):
         return np.where(dose > 0, np.log10(np.where(dose > 0, dose, 1.0)), NO_DOSE)
+
+
+def doses_at(curves: pd.DataFrame, *, level: float | None = None, fraction: float | None = None) -> Array:
+    """Doses (rows,) at which Curves rows reach a response: any IC or ED, uncensored, in the row's dose unit.
+
+    level: a response on the row's scale (absolute: IC80 in percent is level 80). fraction: share of the way from the
+    plateau at dose 0 to the other one (relative: ED10 is 0.1). Give one of the two. NaN where the curve never gets there.
+    """
+    if (level is None) == (fraction is None):
+        raise InputError("doses_at takes either level or fraction")
+    p, sign = curve_parameters(curves)
+    target = np.full(len(curves), level) if fraction is None else p[LEFT] + fraction * (p[RIGHT] - p[LEFT])
+    x = np.full(len(curves), np.nan)
+    for name, rows in rows_by_model(curves):
+        x[rows] = log10_dose_at(MODELS[name].shape, target[rows], p[:, rows], sign[rows])
+    return np.asarray(10.0**x)

@@ -98,8 +98,8 @@ def aicc(batch: Batch, rss: Array, free: npt.NDArray[np.intp]) -> Array:
 
 
 def has_interval(model: str, options: FitOptions) -> bool:
-    """Whether limits are computed: asked for, and the model's EC50 is tied to its midpoint."""
-    return options.interval != "none" and options.mode != "itrex" and model != "brain_cousens"
+    """Whether limits are computed: asked for, and known for the model (Wald: not for hormesis)."""
+    return options.interval != "none" and options.mode != "itrex" and (model, options.interval) != ("brain_cousens", "wald")
 
 
 def describe(batch: Batch, fit: BatchFit, *, scale: str, options: FitOptions) -> Columns:
@@ -167,7 +167,10 @@ def _potency_columns(batch: Batch, fit: BatchFit, flat: Bools, *, scale: str,
     at_low, at_top = (_effect(evaluate(shape, x[None], fit.p, sign)[0], scale) for x in (batch.lowest, 0.0 * batch.lowest))
     relation = np.where(at_top < options.ic_level, ">", np.where(at_low >= options.ic_level, "<", "="))
     relation = np.where(flat, np.where(strong, "<", ">"), np.where(np.isnan(crossing) & (relation == "="), ">", relation))
-    limits = _limits(batch, fit, crossing, flat, options, level=level)
+    reaches = fit.rising == (scale == "percent_inhibition")              # the effect grows with dose
+    unreached = np.where(at_top < options.ic_level, np.inf, -np.inf)
+    estimate = np.where(reaches & np.isnan(crossing), unreached, crossing)
+    limits = _limits(batch, fit, estimate, flat, options, level=level)
     return columns | _dose_columns("ic50", crossing, relation, batch) | _limit_columns("ic50", limits, batch)
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from models.dose_response.curves import LEFT, LN10, LOG_SLOPE, MIDPOINT, RIGHT, Array, scaled_distance, shape_terms
-from models.dose_response.engine import MIDPOINT_MARGIN
+from models.dose_response.engine import MIDPOINT_MARGIN, residuals
 from models.dose_response.solver import Gauge, Problem, minimise
 
 _EXPANSIONS, _REFINEMENTS = 14, 14
@@ -74,29 +74,41 @@ def profile_limits(problem: Problem, p: Array, *, estimate: Array, rise: Array, 
                    level: Array | None = None) -> Limits:
     """Limits of the EC50 (level None) or of the dose where the curve crosses `level` (N,).
 
-    p (6, N): the fit; estimate (N,): log10 of its EC50 or IC, NaN where there is none (both sides stay open);
+    p (6, N): the fit; estimate (N,): log10 of its EC50 or IC, inf or -inf where the curve does not reach the level (then
+    only the near side is searched, from the bound of the midpoint inwards), NaN where there is none (both sides stay open);
     rise (N,): allowed_rise; lowest (N,): x of the lowest dose.
     """
     size = p.shape[1]
     limits = np.full(2 * size, np.nan)
-    usable = np.flatnonzero(np.isfinite(estimate) & np.isfinite(rise) & (rise > 0))
-    if len(usable):
-        rows = np.concatenate([usable, usable])
-        down = np.repeat([-1.0, 1.0], len(usable))
-        bounded = problem if level is None else _keep_crossing(problem, p, level)
-        residual_ss = _rss(problem, p)
-        edge = np.where(down < 0, lowest[rows] - MIDPOINT_MARGIN, MIDPOINT_MARGIN)
-        spread = np.clip(_standard_steps(problem, p, rise)[rows], 1e-3, 0.5)
-        side = _Side(bounded.take(rows), p[:, rows], estimate[rows], down * spread, edge, residual_ss[rows], rise[rows],
-                     None if level is None else level[rows])
-        limits[np.concatenate([usable, usable + size])] = _trace(side)
+    usable = np.flatnonzero(~np.isnan(estimate) & np.isfinite(rise) & (rise > 0))
+    if not len(usable):
+        return Limits(limits[:size], limits[size:])
+    edges = np.stack([lowest - MIDPOINT_MARGIN, np.full(size, MIDPOINT_MARGIN)])
+    beyond = np.stack([estimate <= edges[0], estimate >= edges[1]])
+    rows = np.concatenate([usable, usable])
+    up = np.repeat([0, 1], len(usable))
+    bounded = problem if level is None else _keep_crossing(problem, p, level)
+    spread = np.clip(_standard_steps(problem, p, rise)[rows], 1e-3, 0.5)
+    side = _Side(bounded.take(rows), p[:, rows], np.clip(estimate, *edges)[rows], np.where(up == 0, -spread, spread),
+                 edges[up, rows], _rss(problem, p)[rows], rise[rows], None if level is None else level[rows])
+    wanted = np.flatnonzero(~beyond[up, rows])
+    wanted = wanted[_allowed_at_start(side.take(wanted), beyond[1 - up, rows][wanted])]
+    limits[(rows + up * size)[wanted]] = _trace(side.take(wanted))
     return Limits(limits[:size], limits[size:])
 
 
+def _allowed_at_start(side: _Side, beyond: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """False for a search that starts at a bound which the data already exclude."""
+    allowed = np.ones(len(beyond), dtype=bool)
+    rows = np.flatnonzero(beyond)
+    if len(rows):
+        here = side.take(rows)
+        allowed[rows] = _profile(here, here.start, here.centre).f < 0
+    return allowed
+
+
 def _rss(problem: Problem, p: Array) -> Array:
-    z = scaled_distance(problem.x, p)
-    g, _, _ = shape_terms(problem.shape, z, p[4], problem.sign)
-    rss: Array = (problem.weight * (problem.y - p[LEFT] - (p[RIGHT] - p[LEFT]) * g) ** 2).sum(axis=0)
+    rss: Array = (problem.weight * residuals(problem, p) ** 2).sum(axis=0)
     return rss
 
 

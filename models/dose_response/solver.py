@@ -1,7 +1,7 @@
 """Many small least-squares fits at once: a bounded Levenberg-Marquardt on arrays whose last axis is the curve.
 
-Parameter rows are those of curves.py. A gauge ties the midpoint to the others so that a chosen dose (EC50 or an absolute
-IC) stays where it is told to be: that is how profile likelihoods are traced.
+Parameter rows are those of curves.py. A gauge ties one parameter (the midpoint; with hormesis, the hormesis) to the others
+so that a chosen dose (EC50 or an absolute IC) stays where it is told to be: that is how profile likelihoods are traced.
 """
 
 from __future__ import annotations
@@ -48,6 +48,10 @@ class Problem:
         return replace(self, x=self.x[:, rows], y=self.y[:, rows], weight=self.weight[:, rows], low=self.low[:, rows],
                        high=self.high[:, rows], sign=self.sign[rows])
 
+    def tied(self) -> int:
+        """The parameter that a gauge sets."""
+        return HORMESIS if (self.high[HORMESIS] > self.low[HORMESIS]).any() else MIDPOINT
+
     def free(self) -> list[int]:
         """Parameters that are free in any curve."""
         return np.flatnonzero((self.high > self.low).any(axis=1)).tolist()
@@ -91,7 +95,9 @@ class _State:
 def minimise(problem: Problem, start: Array, *, gauge: Gauge | None = None, max_iterations: int = MAX_ITERATIONS,
              tolerance: float = TOLERANCE) -> Solution:
     """The bounded least-squares minimum next to `start` (6, N). Deterministic; each curve ends on its own."""
-    free = [index for index in problem.free() if gauge is None or index != MIDPOINT]
+    if not start.shape[1]:
+        return Solution(start.copy(), np.zeros(0))
+    free = [index for index in problem.free() if gauge is None or index != problem.tied()]
     best_p, best_rss = start.copy(), np.full(start.shape[1], np.inf)
     active = np.arange(start.shape[1])
     state = _evaluate(problem, np.clip(start, problem.low, problem.high), free, gauge)
@@ -111,14 +117,15 @@ def minimise(problem: Problem, start: Array, *, gauge: Gauge | None = None, max_
 def _evaluate(problem: Problem, p: Array, free: Sequence[int], gauge: Gauge | None) -> _State:
     """Residuals and the Jacobian of the free parameters at p; with a gauge, p's midpoint is set by it."""
     ties: dict[int, Array] = {}
+    tied = problem.tied()
     if gauge is not None:
-        p, ties = _tie(problem, p, gauge)
+        p, ties = (_tie_hormesis if tied == HORMESIS else _tie)(problem, p, gauge)
     z = scaled_distance(problem.x, p)
     g, by_z, by_s = shape_terms(problem.shape, z, p[LOG_ASYMMETRY], problem.sign)
     span = p[RIGHT] - p[LEFT]
     value = p[LEFT] + span * g
     rows: dict[int, Array] = {LEFT: 1.0 - g, RIGHT: g}
-    if HORMESIS in free:
+    if HORMESIS in (*free, tied):
         dose = np.power(10.0, problem.x)
         rows[HORMESIS] = dose * (1.0 - g)
         value = value + p[HORMESIS] * rows[HORMESIS]
@@ -128,7 +135,7 @@ def _evaluate(problem: Problem, p: Array, free: Sequence[int], gauge: Gauge | No
     rows[LOG_SLOPE] = steep * z
     if by_s is not None:
         rows[LOG_ASYMMETRY] = span * by_s
-    jacobian = [rows[index] + rows[MIDPOINT] * ties[index] if index in ties else rows[index] for index in free]
+    jacobian = [rows[index] + rows[tied] * ties[index] if index in ties else rows[index] for index in free]
     residual = problem.y - value
     return _State(p, residual, jacobian, (problem.weight * residual * residual).sum(axis=0), np.full(p.shape[1], 1e-3))
 
@@ -149,6 +156,21 @@ def _tie(problem: Problem, p: Array, gauge: Gauge) -> tuple[Array, dict[int, Arr
         by_q = -1.0 / (slope * by_z[0])
         ties[LEFT], ties[RIGHT] = by_q * (q - 1.0) / span, by_q * -q / span
     return p, ties
+
+
+def _tie_hormesis(problem: Problem, p: Array, gauge: Gauge) -> tuple[Array, dict[int, Array]]:
+    """p with the hormesis that brings the curve to its level (or the middle of its plateaus) at the gauge's dose."""
+    slope = LN10 * np.exp(p[LOG_SLOPE])
+    z = np.clip(slope * (gauge.target - p[MIDPOINT]), -700.0, 30.0)
+    g = 1.0 / (1.0 + np.exp(-z))
+    share = 0.5 if gauge.level is None else 0.0
+    level = 0.5 * (p[LEFT] + p[RIGHT]) if gauge.level is None else gauge.level
+    reach = np.power(10.0, gauge.target) * (1.0 - g)
+    p = p.copy()
+    p[HORMESIS] = (level - p[LEFT] - (p[RIGHT] - p[LEFT]) * g) / reach
+    by_g = (level - p[RIGHT]) / (reach * (1.0 - g))
+    return p, {LEFT: (share - 1.0 + g) / reach, RIGHT: (share - g) / reach, MIDPOINT: -by_g * g * (1.0 - g) * slope,
+               LOG_SLOPE: by_g * g * (1.0 - g) * z}
 
 
 def _step(problem: Problem, state: _State, free: Sequence[int], gauge: Gauge | None,
