@@ -45,8 +45,10 @@ def gather(folder: Path, thresholds: Thresholds) -> Evidence:
             message=f"there is no folder data/{folder.name}; get it with `dvc pull`, make it with `python -m pipelines.add_screen "
                     f"SOURCE --name {folder.name}` (examples: `python -m pipelines.make_example`), or take it out of params.yaml")])
     screen = read_screen(folder)
-    parsed = parse_layout(read_table(folder / "layout.csv"), plate_format=screen.plate_format)
+    raw = read_table(folder / "layout.csv")
     inventory = take_inventory((folder / "images").glob("*.zip"))
+    only = inventory.plates[0] if len(inventory.plates) == 1 else "plate1"  # a layout without plates means the only one there is
+    parsed = parse_layout(raw, plate_format=screen.plate_format, default_plate=only)
     return Evidence(parsed=parsed, screen=screen, thresholds=thresholds, inventory=inventory)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import zipfile
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ DTYPES: dict[str, Any] = {
     "kind": "str", "at_limit": "float64", "mean": "float64", "sd": "float64", "texture": "float64", "checksum": "int64", "readable": "bool"}
 
 SAMPLED_ROWS = 512
+THREADS = min(4, os.cpu_count() or 1)
 KINDS = {b"II*\0": "tiff", b"MM\0*": "tiff", b"II+\0": "tiff", b"MM\0+": "tiff", b"\x89PNG": "png"}
 
 
@@ -65,19 +68,23 @@ def _table(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
 
 def _images(archive: PlateArchive, findings: list[Finding]) -> Iterator[dict[str, Any]]:
     facts = _facts(archive.path)
-    for image in archive.members.to_dict("records"):
-        row: dict[str, Any] = {"plate": archive.plate, **{str(name): value for name, value in image.items()}}
-        row |= facts[image["member"]]
-        try:
-            yield row | _properties(archive.read(image["member"])) | {"readable": True}
-        except ImageError as error:
-            findings += [_of_plate(finding, archive.plate, image["well"]) for finding in error.findings]
-            yield dict.fromkeys(DTYPES, 0) | row | {"readable": False}
-        except Exception as error:  # every decompressor raises errors of its own; all mean: not readable
-            findings.append(Finding(rule="image_unreadable", severity="error", plate=archive.plate, well=image["well"],
-                                    value=image["member"],
-                                    message=f"image {image['member']} cannot be unpacked ({error}); it is damaged, copy it again"))
-            yield dict.fromkeys(DTYPES, 0) | row | {"readable": False}
+    images = [{str(name): value for name, value in image.items()} for image in archive.members.to_dict("records")]
+    with ThreadPoolExecutor(THREADS) as pool:   # decoding and numpy leave the interpreter free
+        for row, found in pool.map(lambda image: _look(archive, {"plate": archive.plate, **image, **facts[image["member"]]}), images):
+            findings += found
+            yield row
+
+
+def _look(archive: PlateArchive, image: dict[str, Any]) -> tuple[dict[str, Any], list[Finding]]:
+    """The inventory's row of one image, and what is wrong with the image."""
+    try:
+        return image | _properties(archive.read(image["member"])) | {"readable": True}, []
+    except ImageError as error:
+        found = [_of_plate(finding, archive.plate, image["well"]) for finding in error.findings]
+    except Exception as error:  # every decompressor raises errors of its own; all mean: not readable
+        found = [Finding(rule="image_unreadable", severity="error", plate=archive.plate, well=image["well"], value=image["member"],
+                         message=f"image {image['member']} cannot be unpacked ({error}); it is damaged, copy it again")]
+    return dict.fromkeys(DTYPES, 0) | image | {"readable": False}, found
 
 
 def _facts(path: Path) -> dict[str, dict[str, Any]]:
@@ -106,9 +113,10 @@ def _properties(pixels: np.ndarray) -> dict[str, Any]:
     step = max(1, height // SAMPLED_ROWS)
     rows = pixels[::step] if colour or pixels.ndim == 2 else pixels[:, ::step]
     grey = rows[..., :3].mean(axis=-1, dtype=np.float32) if colour else rows.astype(np.float32, copy=False)
-    limit = np.iinfo(pixels.dtype).max
+    limit, brightest = np.iinfo(pixels.dtype).max, pixels.max()
     return {"height": height, "width": width, "bits": 8 * pixels.dtype.itemsize, "colour": colour,
-            "darkest": int(pixels.min()), "brightest": int(pixels.max()), "at_limit": float((pixels == limit).mean()),
+            "darkest": int(pixels.min()), "brightest": int(brightest),
+            "at_limit": float((pixels == limit).mean()) if brightest == limit else 0.0,
             "mean": float(grey.mean()), "sd": float(grey.std()), "texture": float(np.abs(np.diff(grey, axis=-1)).mean())}
 
 

@@ -100,6 +100,14 @@ def test_the_command_exits_well_although_a_screen_is_refused(
     assert "'ten' in column dose" in said
 
 
+def test_a_layout_without_plates_means_the_only_archive(data: Path) -> None:
+    layout = data / "good" / "layout.csv"
+    layout.write_text("\n".join(line.partition(",")[2] for line in layout.read_text().splitlines()) + "\n")
+    evidence = validate.gather(data / "good", Thresholds())
+    assert set(evidence.layout["plate"]) == {"P1"}
+    assert validate.judge_folder(data / "good", Thresholds()).verdict.accepted
+
+
 class _Params:
     """The part of params.yaml that the stage uses."""
 
