@@ -274,7 +274,8 @@ class Registry:
         known = self._client.get_experiment_by_name(EXPERIMENT)
         if known is not None:
             return str(known.experiment_id)
-        return str(self._client.create_experiment(EXPERIMENT, artifact_location=self._artifact_location()))
+        kind = {"mlflow.experimentKind": "custom_model_development"}  # so that the UI opens at the training runs
+        return str(self._client.create_experiment(EXPERIMENT, artifact_location=self._artifact_location(), tags=kind))
 
     def _artifact_location(self) -> str | None:
         if not self.tracking_uri.startswith("sqlite:///"):
