@@ -79,6 +79,8 @@ class Augmentation:
         _require(0 <= self.rotation <= 180, f"rotation must lie in 0-180 degrees, got {self.rotation}")
         _require(0.1 <= self.crop <= 1, f"crop must keep 0.1-1 of the side, got {self.crop}")
         _require(0 <= self.shift < 1, f"shift must lie in [0, 1), got {self.shift}")
+        _require(0 <= self.brightness <= 1, f"brightness must lie in 0-1, got {self.brightness}")
+        _require(0 <= self.hue <= 0.5, f"hue must lie in 0-0.5 turns, got {self.hue}")
         _require(self.views >= 0, f"views must be 0 or more, got {self.views}")
         for name in ("scale", "intensity", "contrast", "saturation"):
             low, high = getattr(self, name)
