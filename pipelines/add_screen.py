@@ -1,10 +1,10 @@
 """Bring a folder of images and its platemap into data/<name>/: screen.yaml, layout.csv, images/<plate>.zip.
 
     python -m pipelines.add_screen SOURCE --name my-screen [--platemap FILE] [--columns well=Position,role=Type]
-        [--rows A-D] [--dose-unit uM] [--sample U2OS] [--channels gfp=file_gfp,dna=file_dna]
+        [--rows A-D] [--dose-unit uM] [--sample U2OS] [--channels gfp=file_gfp,dna=file_dna] [--readout FILE]
 
 Says what it recognised, refuses what cannot be used with findings, and leaves nothing half-written. The same source and
-options again: nothing to do. docs/bring_your_plate.md shows it on a real plate.
+options again: nothing to do. docs/bring_your_plate.md shows it on a real plate, docs/conventions.md what folders and layouts are read.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from models.errors import DosewellError, Finding, ImageError, InputError, Screen
 from models.plates.images import decode_image, member_name, write_plate
 from models.plates.layout import parse_layout, write_layout
 from models.plates.readers import CONVENTIONS, Found, Source, read_source
+from models.plates.readers.platemaps import TREATMENTS_FILE, find_treatments, read_treatments
+from models.plates.readers.readouts import attach_readout, read_readouts
 from models.plates.screen import Screen
 from models.plates.vocabulary import canonical_column
 from models.plates.wells import PLATE_FORMATS, add_row_column, in_format, parse_well
@@ -38,7 +40,11 @@ USUAL_FORMATS = (96, 384, 1536)     # tried in this order when --plate-format is
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a person asks for. rows: "A-D" or "A,C-E", empty for all; facts: fields of screen.yaml that the source cannot tell."""
+    """What a person asks for.
+
+    rows: "A-D" or "A,C-E", empty for all. facts: fields of screen.yaml; they win over what the source tells. readout: a plate reader's
+    export, readout_name: which one of those in it. jpeg_size: JPEGs may come in smaller, not below so many pixels a side.
+    """
 
     source: Source
     name: str
@@ -49,6 +55,9 @@ class Request:
     plate_format: int | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     force: bool = False
+    readout: Path | None = None
+    readout_name: str = ""
+    jpeg_size: int | None = None
 
 
 @dataclass
@@ -66,7 +75,7 @@ def add_screen(request: Request, *, progress: bool = True) -> list[str]:
 
     Raises InputError, with findings, for a source that cannot be used or a screen of that name with other content.
     """
-    found = read_source(request.source, convention=request.convention)
+    found = _found(request)
     target = request.out / request.name
     mark = f"{request.source.folder.resolve().name} ({found.convention}), sha256 {_fingerprint(request, found)[:16]}"
     if target.exists() and not request.force:
@@ -76,14 +85,27 @@ def add_screen(request: Request, *, progress: bool = True) -> list[str]:
     layout, files, warnings = _chosen(request, found)
     seen = _Seen()
     with whole_folder(target) as folder:
-        _write_images(folder, files, found.channels, seen=seen, progress=progress)
+        _write_images(folder, files, found.channels, seen=seen, jpeg_size=request.jpeg_size, progress=progress)
         if seen.findings:
             raise ScreenError(f"{len(seen.findings)} image(s) cannot be used", seen.findings)
         screen = _describe(request, found, layout, depth=max(seen.depths), source=mark)
         write_layout(layout, folder / "layout.csv")
         write_screen(folder, screen)
+        if (treatments := find_treatments(request.source)) is not None:
+            read_treatments(treatments).to_csv(folder / TREATMENTS_FILE, index=False, lineterminator="\n")
     return [f"convention {found.convention}: {line}" for line in found.said] + [str(item) for item in warnings] + [
         *_summary(layout, screen, seen), f"{target}: made"]
+
+
+def _found(request: Request) -> Found:
+    """What the source holds, with the read-out that was named, and the facts that a person states over those of the instrument."""
+    found = read_source(request.source, convention=request.convention)
+    if request.readout is not None:
+        found = attach_readout(found, read_readouts(request.readout), (request.readout,), name=request.readout_name)
+    stated = {name: value for name, value in request.facts.items() if value is not None}
+    treatments = find_treatments(request.source)
+    inputs = (*found.inputs, *([treatments] if treatments is not None else []))
+    return replace(found, facts={**found.facts, **stated}, inputs=inputs)
 
 
 def parse_rows(text: str) -> set[int]:
@@ -145,10 +167,13 @@ def _layout(request: Request, found: Found) -> tuple[pd.DataFrame, list[Finding]
 
 
 def _plate_format(request: Request, found: Found) -> int:
-    """As asked for, else the smallest usual format that holds all wells."""
-    if request.plate_format:
-        return request.plate_format
-    wells = [well for well in found.files["well"].unique() if _row(well) is not None]
+    """As asked for, else as the instrument says, else the smallest usual format that holds all wells of images and layout."""
+    if request.plate_format or found.facts.get("plate_format"):
+        return int(request.plate_format or found.facts["plate_format"])
+    columns = {canonical_column(str(name))[0]: str(name) for name in reversed(found.raw_layout.columns)}
+    stated = found.raw_layout[columns["row"]] + found.raw_layout[columns["column"]] if {"row", "column"} <= set(columns) else \
+        found.raw_layout.get(columns.get("well", ""), pd.Series(dtype="str"))
+    wells = [well for well in {*found.files["well"], *stated} if _row(well) is not None]
     return next((size for size in USUAL_FORMATS if all(in_format(well, size) for well in wells)), USUAL_FORMATS[-1])
 
 
@@ -164,26 +189,28 @@ def _fingerprint(request: Request, found: Found) -> str:
     source = request.source
     options = [request.name, request.rows, request.dose_unit, request.plate_format, dict(request.facts), dict(source.columns),
                list(found.channels), source.plate, found.convention]
+    options += [part for part in (source.pattern, source.timepoint, request.readout_name, request.jpeg_size) if part]
     digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode())
     for path in (*found.inputs, *sorted(set(found.files["path"]))):
         digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 
 
-def _write_images(folder: Path, files: pd.DataFrame, channels: tuple[str, ...], *, seen: _Seen, progress: bool) -> None:
+def _write_images(folder: Path, files: pd.DataFrame, channels: tuple[str, ...], *, seen: _Seen, jpeg_size: int | None,
+                  progress: bool) -> None:
     with tqdm(total=len(files), desc="images", unit="image", disable=not progress, leave=False) as bar:
         for plate, chosen in files.groupby("plate"):
             ordered = add_row_column(chosen).assign(number=chosen["channel"].map(list(channels).index))
             ordered = ordered.sort_values(["row", "column", "site", "number", "plane"], kind="stable")
-            write_plate(folder / "images" / f"{plate}.zip", _members(ordered, seen, bar))
+            write_plate(folder / "images" / f"{plate}.zip", _members(ordered, seen, bar, jpeg_size))
 
 
-def _members(files: pd.DataFrame, seen: _Seen, bar: tqdm[Any]) -> Iterator[tuple[str, np.ndarray]]:
+def _members(files: pd.DataFrame, seen: _Seen, bar: tqdm[Any], jpeg_size: int | None) -> Iterator[tuple[str, np.ndarray]]:
     """(member name, pixels) of each plane; images that cannot be read become findings, so that all are named at once."""
     for file in files.to_dict("records"):
         bar.update()
         try:
-            pixels = decode_image(file["path"].read_bytes(), file["path"].name)
+            pixels = decode_image(file["path"].read_bytes(), file["path"].name, at_least=jpeg_size)
         except ImageError as error:
             seen.findings += [replace(item, plate=file["plate"], well=file["well"]) for item in error.findings]
             continue
@@ -203,7 +230,7 @@ def _describe(request: Request, found: Found, layout: pd.DataFrame, *, depth: in
               "plate_format": _plate_format(request, found), "source": source,
               "controls": "both" if {"negative", "positive"} <= roles else "negative" if "negative" in roles else "none",
               "positive_control": {"image": kills.pop()} if len(kills) == 1 else {}}
-    return Screen.from_dict({**values, **{name: value for name, value in request.facts.items() if value is not None}})
+    return Screen.from_dict({**values, **found.facts, "plate_format": values["plate_format"]})
 
 
 def _summary(layout: pd.DataFrame, screen: Screen, seen: _Seen) -> list[str]:
@@ -251,6 +278,11 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--platemap", type=Path, help="layout (CSV or XLSX); default: the table in SOURCE that names images")
     parser.add_argument("--columns", type=_pairs, default={}, help="our column=its column, e.g. well=Position,role=Type")
     parser.add_argument("--channels", type=_pairs, default={}, help="channel=column of file names, e.g. gfp=file_gfp,dna=file_dna")
+    parser.add_argument("--pattern", default="", help="names of images, e.g. '{plate}/{well}_s{site}_w{channel}.tif'")
+    parser.add_argument("--timepoint", type=int, help="which time point, as the source counts them (default: the last)")
+    parser.add_argument("--readout", type=Path, help="a plate reader's export (grid, long table, zip): the layout's column readout")
+    parser.add_argument("--readout-name", default="", help="which read-out of that file, where it holds several")
+    parser.add_argument("--jpeg-size", type=int, help="JPEGs may be decoded smaller, not below so many pixels a side: faster")
     parser.add_argument("--rows", default="", help="only these plate rows, e.g. A-D")
     parser.add_argument("--plate", help="plate name where the platemap has none (default: name of SOURCE)")
     parser.add_argument("--dose-unit", help="unit of doses where the platemap names none (default: nM)")
@@ -270,11 +302,12 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def _request(arguments: argparse.Namespace) -> Request:
     source = Source(folder=arguments.source, platemap=arguments.platemap, columns=arguments.columns, channels=arguments.channels,
-                    plate=arguments.plate or arguments.source.resolve().name)
+                    plate=arguments.plate or arguments.source.resolve().name, pattern=arguments.pattern, timepoint=arguments.timepoint)
     facts = {name: value for name in ("sample", "kind", "assay", "organism", "magnification", "pixel_size_um", "camera")
              if (value := getattr(arguments, name)) is not None}
     return Request(source=source, name=arguments.name, out=arguments.out, convention=arguments.convention, rows=arguments.rows,
-                   dose_unit=arguments.dose_unit, plate_format=arguments.plate_format, facts=facts, force=arguments.force)
+                   dose_unit=arguments.dose_unit, plate_format=arguments.plate_format, facts=facts, force=arguments.force,
+                   readout=arguments.readout, readout_name=arguments.readout_name, jpeg_size=arguments.jpeg_size)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -13,6 +13,7 @@ import zipfile
 from collections import Counter
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -34,21 +35,40 @@ def read_table(path: Path) -> pd.DataFrame:
     The first row with more than one filled cell is the header. `attrs["notes"]`: what was guessed or repaired.
     Raises TableError for a file that is missing, empty, without rows, or not a table.
     """
-    data = _file_bytes(path)
-    rows, notes = _xlsx_rows(data, path.name) if data[:4] == b"PK\x03\x04" else _csv_rows(data, path.name)
+    return table_of(_file_bytes(path), path.name)
+
+
+def table_of(data: bytes, name: str) -> pd.DataFrame:
+    """`read_table` of a file's content, such as a member of an archive. `name` stands in messages."""
+    rows, notes = _xlsx_rows(data, name) if data[:4] == b"PK\x03\x04" else _csv_rows(data, name)
     rows = [row for row in rows if any(row)]
     if not rows:
-        raise _refusal("table_empty", path.name, "has no filled cell; save the table again")
+        raise _refusal("table_empty", name, "has no filled cell; save the table again")
     titles = _title_rows(rows)
     if titles:
-        notes.append(f"{path.name}: skipped {titles} title row(s) above the header")
-    header, body = _named(rows[titles], path.name), rows[titles + 1:]
+        notes.append(f"{name}: skipped {titles} title row(s) above the header")
+    header, body = _named(rows[titles], name), rows[titles + 1:]
     if not body:
-        raise _refusal("table_header_only", path.name, f"has a header ({', '.join(filter(None, header))}) but no rows; "
+        raise _refusal("table_header_only", name, f"has a header ({', '.join(filter(None, header))}) but no rows; "
                        "add one row per well")
-    table = _framed(header, body, path.name)
+    table = _framed(header, body, name)
     table.attrs["notes"] = tuple(notes)
     return table
+
+
+def read_sheets(path: Path) -> list[tuple[str, Rows]]:
+    """(sheet name, rows of text) of every sheet of an XLSX, or ("", rows) of a text file; nothing skipped, nothing interpreted.
+
+    Raises TableError for a file that is missing, empty or not a table.
+    """
+    return sheets_of(_file_bytes(path), path.name)
+
+
+def sheets_of(data: bytes, name: str) -> list[tuple[str, Rows]]:
+    """`read_sheets` of a file's content, such as a member of an archive. `name` stands in messages."""
+    if data[:4] == b"PK\x03\x04":
+        return [(title, rows) for title, rows, _ in _workbook(data, name)]
+    return [("", _csv_rows(data, name)[0])]
 
 
 def _file_bytes(path: Path) -> bytes:
@@ -120,6 +140,13 @@ def _fitness(lines: list[str], delimiter: str) -> tuple[bool, int, float]:
 
 
 def _xlsx_rows(data: bytes, name: str) -> tuple[Rows, list[str]]:
+    _, rows, merged = next(iter(_workbook(data, name, first_only=True)))
+    said = f"{name}: {merged} merged cell(s) were filled with their value in every row"
+    return rows, [said] if merged else []
+
+
+def _workbook(data: bytes, name: str, *, first_only: bool = False) -> list[tuple[str, Rows, int]]:
+    """(title, rows, number of merged cells) of the sheets."""
     import openpyxl  # a third of a second, and only XLSX needs it
 
     try:
@@ -127,18 +154,20 @@ def _xlsx_rows(data: bytes, name: str) -> tuple[Rows, list[str]]:
             if sum(info.file_size for info in archive.infolist()) > 4 * MAX_BYTES:
                 raise _refusal("table_too_large", name, "unpacks to too many bytes; save the first sheet alone")
         book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
-        sheet = book.worksheets[0]
-        sheet.reset_dimensions()  # many programs write a wrong size into the file
-        rows = [[_cell_text(cell) for cell in row] for row in islice(sheet.iter_rows(values_only=True), MAX_ROWS)]
-        merged = _merged_ranges(data, str(vars(sheet)["_worksheet_path"]))
+        return [_sheet(sheet, data) for sheet in book.worksheets[:1 if first_only else None]]
     except TableError:
         raise
     except Exception as error:  # openpyxl raises whatever broken XML makes of it: not readable
         raise _refusal("table_unreadable", name,
                        f"is not a readable XLSX ({type(error).__name__}: {error}); save it again") from None
+
+
+def _sheet(sheet: Any, data: bytes) -> tuple[str, Rows, int]:
+    sheet.reset_dimensions()  # many programs write a wrong size into the file
+    rows = [[_cell_text(cell) for cell in row] for row in islice(sheet.iter_rows(values_only=True), MAX_ROWS)]
+    merged = _merged_ranges(data, str(vars(sheet)["_worksheet_path"]))
     _fill_merged(rows, merged)
-    said = f"{name}: {len(merged)} merged cell(s) were filled with their value in every row"
-    return rows, [said] if merged else []
+    return str(sheet.title), rows, len(merged)
 
 
 def _cell_text(value: object) -> str:

@@ -8,9 +8,15 @@ from __future__ import annotations
 
 from models.errors import Finding, InputError
 from models.plates.readers.base import FILE_COLUMNS, Convention, Found, Source
+from models.plates.readers.cellvoyager import CellVoyagerConvention
+from models.plates.readers.imagexpress import ImageXpressConvention
+from models.plates.readers.itrade import ITradeConvention
+from models.plates.readers.opera_phenix import OperaPhenixConvention
+from models.plates.readers.pattern import PatternConvention
 from models.plates.readers.table import TableConvention
 
-CONVENTIONS: tuple[Convention, ...] = (TableConvention(),)
+CONVENTIONS: tuple[Convention, ...] = (TableConvention(), CellVoyagerConvention(), OperaPhenixConvention(), ITradeConvention(),
+                                       ImageXpressConvention(), PatternConvention())     # the most particular first, guesses last
 
 __all__ = ["CONVENTIONS", "FILE_COLUMNS", "Convention", "Found", "Source", "read_source"]
 
@@ -21,6 +27,7 @@ def read_source(source: Source, *, convention: str = "auto") -> Found:
     Raises InputError if none does, or if the one that does finds something wrong.
     """
     known = {item.name: item for item in CONVENTIONS}
+    convention = "pattern" if source.pattern and convention == "auto" else convention
     if convention != "auto":
         if convention not in known:
             raise InputError(f"no convention '{convention}'; known: auto, {', '.join(known)}")

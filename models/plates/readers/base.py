@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pandas as pd
 
@@ -21,7 +21,8 @@ class Source:
 
     folder: where the images lie. platemap: the layout's file, None to look for it. columns: contract column -> column of
     the platemap. channels: channel name -> column (or channel key) of the source, in the order that is wanted; empty: all.
-    plate: plate name where the source names none.
+    plate: plate name where the source names none. pattern: of file names, for the convention `pattern`. timepoint: which one
+    of several, counted as the source does; None: the last.
     """
 
     folder: Path
@@ -29,6 +30,8 @@ class Source:
     columns: Mapping[str, str] = field(default_factory=dict)
     channels: Mapping[str, str] = field(default_factory=dict)
     plate: str = "plate1"
+    pattern: str = ""
+    timepoint: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +39,7 @@ class Found:
     """What a convention read: image files (FILE_COLUMNS), the raw layout (text, a row per well), channels in order.
 
     inputs: the tables that were read. findings: errors and warnings about the files; said: what was recognised, in words.
+    facts: fields of screen.yaml that the instrument wrote down (magnification, pixel_size_um, plate_format, sample).
     """
 
     convention: str
@@ -45,6 +49,7 @@ class Found:
     inputs: tuple[Path, ...] = ()
     findings: tuple[Finding, ...] = ()
     said: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Convention(Protocol):

@@ -1,0 +1,111 @@
+"""Images whose names alone tell plate, well, site, channel and plane: a pattern with named parts, or one of the usual forms.
+
+A pattern is a template, "{plate}_{well}_s{site}_w{channel}.tif", or a regular expression with named groups,
+"(?P<well>[A-P]\\d\\d)_f(?P<site>\\d+)". Parts: plate, well (or row and column), site (or field), channel, plane (or z), time.
+It is matched against the path below SOURCE, so that folders may name the plate: "{plate}/{well}.tif".
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from models.errors import Finding, InputError
+from models.plates.readers.base import Found, Source
+from models.plates.readers.files import LOOK_AT, channel_word, found_with_layout, images_in, last_timepoint
+from models.plates.wells import parse_well, row_letters, well_name
+
+PARTS = {"plate": r"[^/]+?", "well": r"[A-Za-z]{1,2}\d{1,2}", "row": r"(?:[A-Za-z]{1,2}|\d{1,2})", "column": r"\d{1,2}", "site": r"\d+",
+         "field": r"\d+", "channel": r"[^/_]+?", "plane": r"\d+", "z": r"\d+", "time": r"\d+"}
+_SUFFIX = r"\.(?:tiff?|png|jpe?g)$"
+USUAL = (   # asked in this order; the first that fits nine of ten images is taken
+    r"(?:^|[_/])(?P<well>[A-P]\d{2})_T(?P<time>\d+)F(?P<site>\d+)L\d+A\d+Z(?P<plane>\d+)C(?P<channel>\d+)" + _SUFFIX,
+    r"(?:^|/)(?P<channel>[A-Za-z]+\d*)-\d+-(?P<row>[A-P])-(?P<column>\d{2})" + _SUFFIX,
+    r"(?:^|[_/ -])(?P<well>[A-P]\d{1,2})(?:[_-](?:s|f|site|field)?(?P<site>\d+))?(?:[_-]z(?P<plane>\d+))?"
+    r"(?:[_-](?:w|ch?|channel)?(?P<channel>\d+|[A-Za-z]\w*?))?(?:[_-]z(?P<z>\d+))?" + _SUFFIX,
+)
+_TEMPLATE = re.compile(r"\{(\w+)\}")
+FITTING = 0.9
+
+
+class PatternConvention:
+    """See the module."""
+
+    name = "pattern"
+
+    def detect(self, source: Source) -> bool:
+        """A pattern is given, or the images' names have a usual form."""
+        return bool(source.pattern) or (source.folder.is_dir() and _usual(source.folder) is not None)
+
+    def read(self, source: Source) -> Found:
+        """The images that match; the others are said. Raises InputError if the pattern is none, or none matches."""
+        pattern = compile_pattern(source.pattern) if source.pattern else _usual(source.folder)
+        paths = images_in(source.folder)
+        if pattern is None:
+            raise InputError(f"{source.folder.name}/: no usual form of names fits; give one with "
+                             "--pattern '{well}_s{site}_w{channel}.tif'")
+        root = source.folder.resolve()
+        matches = {path: match for path in paths if (match := pattern.search(path.relative_to(root).as_posix()))}
+        if not matches:
+            shown = ", ".join(path.name for path in paths[:3]) or "no image at all"
+            raise InputError(f"--pattern fits none of {len(paths)} images", [Finding(
+                rule="pattern_unmatched", severity="error", value=source.pattern,
+                message=f"pattern {pattern.pattern!r} fits no file; found: {shown}")])
+        files, late = last_timepoint(pd.DataFrame([_row(path, match, source) for path, match in matches.items()]), source)
+        unmatched = [path.name for path in paths if path not in matches]
+        findings = (Finding(rule="pattern_unmatched", severity="warning", value=unmatched[0], message=(
+            f"{len(unmatched)} image(s) do not fit the pattern and are left out, such as '{unmatched[0]}'")),) if unmatched else ()
+        planes = files.groupby(["plate", "well", "site", "channel"])["number"].rank(method="dense").astype("int64") - 1
+        keys = sorted(files["channel"].unique())
+        return found_with_layout(self.name, source, files.assign(plane=planes), channels={key: channel_word(key) or key for key in keys},
+                                 findings=(*findings, *late), said=(f"names by {source.pattern or pattern.pattern}",))
+
+
+def compile_pattern(text: str) -> re.Pattern[str]:
+    """A template or regular expression as a regular expression. Raises InputError for one that cannot be used."""
+    unknown = [name for name in _TEMPLATE.findall(text) if name not in PARTS] if "(?P<" not in text else []
+    if unknown:
+        raise InputError(f"--pattern: {{{unknown[0]}}} is no part; parts: {', '.join(PARTS)}")
+    try:
+        pattern = re.compile(text if "(?P<" in text else _from_template(text), re.IGNORECASE)
+    except re.error as error:
+        raise InputError(f"--pattern {text!r} is no regular expression ({error})") from None
+    groups = set(pattern.groupindex)
+    if groups - set(PARTS) or not ("well" in groups or {"row", "column"} <= groups):
+        raise InputError(f"--pattern needs {{well}}, or {{row}} and {{column}}; parts: {', '.join(PARTS)}; "
+                         f"got {', '.join(sorted(groups)) or 'none'}")
+    return pattern
+
+
+def _from_template(text: str) -> str:
+    """The parts as groups, the rest as it stands; * stands for anything within a name."""
+    pieces = _TEMPLATE.split(text)
+    body = "".join(re.escape(piece).replace(r"\*", "[^/]*?") if place % 2 == 0 else f"(?P<{piece}>{PARTS[piece]})"
+                   for place, piece in enumerate(pieces))
+    return rf"(?:^|/){body}$"
+
+
+def _usual(folder: Path) -> re.Pattern[str] | None:
+    paths = images_in(folder)[:LOOK_AT]
+    for text in USUAL if paths else ():
+        pattern = re.compile(text)
+        if sum(pattern.search(path.name) is not None for path in paths) >= FITTING * len(paths):
+            return pattern
+    return None
+
+
+def _row(path: Path, match: re.Match[str], source: Source) -> dict[str, Any]:
+    parts = {name: text for name, text in match.groupdict().items() if text}
+    row = parts.get("row", "")
+    well = parts.get("well") or (row_letters(int(row) - 1) if row.isdigit() else row) + parts["column"]
+    try:
+        place = well_name(*parse_well(well))
+    except InputError:
+        place = well
+    channel = parts.get("channel", "brightfield")
+    return {"plate": parts.get("plate", source.plate), "well": place, "site": int(parts.get("site") or parts.get("field") or 1),
+            "channel": f"ch{int(channel)}" if channel.isdigit() else channel, "timepoint": int(parts.get("time", 1)),
+            "number": int(parts.get("plane") or parts.get("z") or 0), "path": path}

@@ -1,0 +1,171 @@
+"""Layouts as labs keep them: a long table (a row per well), or plates drawn as grids, one block per quantity."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from models.errors import Finding, InputError, TableError
+from models.plates.layout import MISSING, read_table
+from models.plates.readers.base import Source
+from models.plates.readers.grids import Grid, find_grids
+from models.plates.spreadsheets import read_sheets
+from models.plates.vocabulary import canonical_column, canonical_role, plain
+from models.plates.wells import parse_well
+from models.tables import TREATMENTS, check_table
+
+TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx")
+TREATMENTS_FILE = "treatments.csv"
+_ROLES_BY_NAME = ("negative", "positive", "untreated", "empty")   # roles that the name of a treatment can tell
+_SHEET_WORDS = ("sheet", "tabelle", "data", "feuil", "hoja")       # names that programs give to sheets
+
+
+@dataclass(frozen=True, kw_only=True)
+class Platemap:
+    """raw_layout: text, a row per well, ready for parse_layout. said: how it was read. facts: fields of screen.yaml in it."""
+
+    raw_layout: pd.DataFrame
+    said: tuple[str, ...] = ()
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_platemap(path: Path, *, columns: Mapping[str, str] | None = None) -> Platemap:
+    """The layout in a CSV, TXT or XLSX file of either form. columns: contract column -> its column (or grid title) in the file.
+
+    Raises TableError for a file that is neither.
+    """
+    grids = [grid for grid in find_grids(read_sheets(path)) if len(grid.cells) > 2]
+    if grids:
+        return _renamed(_from_grids(grids, path), columns or {}, path)
+    return _without_sample(_renamed(Platemap(raw_layout=read_table(path)), columns or {}, path))
+
+
+def find_platemap(folder: Path) -> Path:
+    """The one table in the folder that is a layout. Raises InputError if there is none or more than one."""
+    usable = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in TABLE_SUFFIXES and _is_layout(path)]
+    if len(usable) == 1:
+        return usable[0]
+    problem = f"{len(usable)} tables look like layouts ({', '.join(path.name for path in usable)})" if usable else \
+        "no table in it has wells with a role, treatment or dose"
+    raise InputError(f"{folder.name}/ has no single layout", [Finding(
+        rule="platemap", severity="error", value=folder.name,
+        message=f"{folder.name}/: {problem}; name the layout with --platemap FILE (CSV or XLSX, docs/conventions.md)")])
+
+
+def find_treatments(source: Source) -> Path | None:
+    """treatments.csv in the source's folder, or beside its platemap."""
+    folders = [source.folder, *([source.platemap.parent] if source.platemap is not None else [])]
+    return next((path for folder in folders if (path := folder / TREATMENTS_FILE).is_file()), None)
+
+
+def read_treatments(path: Path) -> pd.DataFrame:
+    """The Treatments table of a file. Raises TableError."""
+    table = read_table(path)
+    for column in TREATMENTS.columns:
+        if column.kind == "float" and column.name in table:
+            try:
+                table[column.name] = pd.to_numeric(table[column.name].replace("", None))
+            except ValueError as error:
+                raise TableError(f"{path.name} cannot be used", [Finding(
+                    rule="number", severity="error", column=column.name, message=f"{path.name}: {column.name}: {error}")]) from None
+    return check_table(table, TREATMENTS, keys=("treatment",))
+
+
+def _is_layout(path: Path) -> bool:
+    if path.name.lower() == TREATMENTS_FILE:
+        return False
+    try:
+        names = {canonical_column(str(name))[0] for name in read_platemap(path).raw_layout.columns}
+    except InputError:
+        return False
+    return ("well" in names or {"row", "column"} <= names) and bool({"role", "treatment", "dose"} & names)
+
+
+def _from_grids(grids: list[Grid], path: Path) -> Platemap:
+    """One row per plate and well, one column per quantity; header texts stay, so that units in them are understood."""
+    tables: dict[str, dict[str, dict[str, str]]] = {}  # plate -> quantity -> well -> text
+    named = len({grid.sheet for grid in grids}) > 1
+    for grid in grids:
+        quantity, plate = _meaning(grid, alone=len(grids) == 1, named=named)
+        if not plate:
+            plate = next((name for name in _counted(grids) if quantity not in tables.get(name, {})), "")
+        if quantity in tables.setdefault(plate, {}):
+            raise TableError(f"{path.name} is no usable layout", [Finding(
+                rule="grid_repeated", severity="error", plate=plate, column=quantity, value=path.name,
+                message=f"{path.name} has the block '{quantity}' twice for plate {plate}; write 'Plate 2: {quantity}' above it")])
+        tables[plate][quantity] = grid.cells
+    frames = [_plate_rows(plate, quantities, only=len(tables) == 1) for plate, quantities in tables.items()]
+    layout = pd.concat(frames, ignore_index=True).fillna("").astype("str")
+    quantities = [str(name) for name in layout.columns if name not in ("plate", "well")]
+    layout, said = _with_roles(layout)
+    return Platemap(raw_layout=layout, said=(
+        f"platemap {path.name}: {len(grids)} plate grid(s) of {', '.join(quantities)} on {len(tables)} plate(s)", *said))
+
+
+def _counted(grids: list[Grid]) -> list[str]:
+    return [str(number) for number in range(1, len(grids) + 1)]
+
+
+def _meaning(grid: Grid, *, alone: bool, named: bool) -> tuple[str, str]:
+    """(quantity, plate) of a block; a sheet's name is the quantity where no title is, and the plate where one is."""
+    sheet = "" if plain(grid.sheet).rstrip("0123456789") in _SHEET_WORDS else grid.sheet
+    if canonical_column(grid.title)[0] or not canonical_column(sheet)[0]:
+        numeric = not grid.title and all(text.lower() in MISSING or _is_number(text) for text in grid.cells.values())
+        quantity = grid.title or ("readout" if numeric else "treatment" if alone else sheet or "block")
+        return quantity, grid.plate or (sheet if named else "")
+    return sheet, grid.plate
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text.replace(",", "."))
+    except ValueError:
+        return False
+    return True
+
+
+def _plate_rows(plate: str, quantities: dict[str, dict[str, str]], *, only: bool) -> pd.DataFrame:
+    wells = sorted({well for cells in quantities.values() for well in cells}, key=parse_well)
+    table = pd.DataFrame({"well": wells, **{name: [cells.get(well, "") for well in wells] for name, cells in quantities.items()}})
+    if not (only and plate == "1"):
+        table.insert(0, "plate", plate)
+    return table
+
+
+def _with_roles(layout: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """A layout without roles gets them from the names of its treatments: DMSO is a negative control, an empty cell an empty well."""
+    names = {canonical_column(str(name))[0]: str(name) for name in reversed(layout.columns)}
+    if "role" in names or "treatment" not in names:
+        return layout, ()
+    treatments = layout[names["treatment"]].mask(layout[names["treatment"]].str.lower().isin(MISSING), "")
+    roles = [(role if (role := canonical_role(name)) in _ROLES_BY_NAME else "treated") if name else "empty" for name in treatments]
+    return layout.assign(role=roles), ("no block of roles: they are read from the treatments' names (DMSO negative, blank empty, "
+                                       "else treated); add a block 'role' if that is wrong",)
+
+
+def _renamed(platemap: Platemap, columns: Mapping[str, str], path: Path) -> Platemap:
+    """The columns that a person named under their contract names."""
+    table = platemap.raw_layout
+    missing = [column for column in columns.values() if column not in table.columns]
+    if missing:
+        raise TableError(f"{path.name} has no column '{missing[0]}'", [Finding(
+            rule="column_missing", severity="error", column=missing[0],
+            message=f"--columns names '{missing[0]}', but {path.name} has: {', '.join(map(str, table.columns))}")])
+    renamed = table.rename(columns={column: name for name, column in columns.items()})
+    renamed.attrs = dict(table.attrs)
+    return Platemap(raw_layout=renamed, said=platemap.said, facts=platemap.facts)
+
+
+def _without_sample(platemap: Platemap) -> Platemap:
+    """The column Sample of iTReX names the screen's sample, if it names one; an empty one says nothing."""
+    table = platemap.raw_layout
+    column = next((name for name in table.columns if plain(str(name)) == "sample"), None)
+    samples = set(table[column]) - set(MISSING) if column is not None else set()
+    if column is None or len(samples) > 1 or canonical_column(str(column))[0]:
+        return platemap
+    rest = table.drop(columns=column)
+    rest.attrs = dict(table.attrs)
+    return Platemap(raw_layout=rest, said=platemap.said, facts={"sample": samples.pop()} if samples else {})
