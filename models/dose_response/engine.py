@@ -64,7 +64,7 @@ def fit_batch(batch: Batch, *, model: Model, scale: str, options: FitOptions) ->
     problem = Problem(MODELS[model].shape, batch.x, batch.y, batch.weight, low, high, sign)
     if options.loss != "squares":
         return _robust(batch, problem, _vary(starts, model=model), starts=starts, model=model, options=options)
-    best = _best_of([minimise(problem, start) for start in _vary(starts, model=model)])
+    best = _best_of(problem, _vary(starts, model=model))
     if MODELS[model].mirror:
         problem, best = _right_way_round(problem, best, rising=rising)
     rising = best.p[RIGHT] >= best.p[LEFT]
@@ -88,7 +88,7 @@ def fit_within(batch: Batch, *, model: Model, scale: str, bounds: tuple[Array, A
     starts = find_starts(batch.x, batch.y, batch.weight, bounds=plateaus, total=batch.total, count=START_COUNT)
     sign = mirror_signs(MODELS[model], rising=starts.rising, scale=scale)
     problem = Problem(MODELS[model].shape, batch.x, batch.y, batch.weight, low, high, sign)
-    best = _best_of([minimise(problem, start) for start in starts.p])
+    best = _best_of(problem, list(starts.p))
     return BatchFit(model, best.p, best.rss + batch.within, problem, best.p[RIGHT] >= best.p[LEFT], starts.explained,
                     np.zeros(len(batch.rows), dtype=np.intp))
 
@@ -125,12 +125,15 @@ def _vary(starts: Starts, *, model: Model) -> list[Array]:
     return varied
 
 
-def _best_of(solutions: list[Solution]) -> Solution:
-    """Per curve the solution of the lowest sum of squares; the earlier one of equals."""
-    best = solutions[0]
-    for other in solutions[1:]:
-        better = other.rss < best.rss * (1.0 - 1e-9)
-        best = Solution(np.where(better, other.p, best.p), np.where(better, other.rss, best.rss))
+def _best_of(problem: Problem, starts: list[Array]) -> Solution:
+    """Per curve the solution of the lowest sum of squares from all starts, the earlier one of equals; solved together."""
+    size = problem.x.shape[1]
+    together = minimise(problem.take(np.tile(np.arange(size), len(starts))), np.concatenate(starts, axis=1))
+    best = Solution(together.p[:, :size], together.rss[:size])
+    for first in range(size, size * len(starts), size):
+        p, rss = together.p[:, first:first + size], together.rss[first:first + size]
+        better = rss < best.rss * (1.0 - 1e-9)
+        best = Solution(np.where(better, p, best.p), np.where(better, rss, best.rss))
     return best
 
 

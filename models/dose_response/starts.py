@@ -102,11 +102,11 @@ def _fit_plateaus(shapes: Array, weight: Array, y: Array, bounds: tuple[Array, A
 
 def _separate_minima(rss: Array, count: int) -> list[npt.NDArray[np.intp]]:
     """Best node of each curve, then the best one well away from those before."""
-    chosen = [np.argmin(rss, axis=0)]
-    middle, slope = np.divmod(np.arange(len(rss)), len(SLOPES))
+    rss = np.ascontiguousarray(rss.T)                       # (N, K): argmin runs along memory
+    chosen = [np.argmin(rss, axis=1)]
+    middle, slope = np.divmod(np.arange(rss.shape[1]), len(SLOPES))
+    near = (np.abs(middle[:, None] - middle) <= 2) & (np.abs(slope[:, None] - slope) <= 1)       # (K, K)
     for _ in range(count - 1):
-        last = chosen[-1]
-        near = (np.abs(middle[:, None] - middle[last]) <= 2) & (np.abs(slope[:, None] - slope[last]) <= 1)
-        rss = np.where(near, np.inf, rss)
-        chosen.append(np.argmin(rss, axis=0))
+        rss[near[chosen[-1]]] = np.inf
+        chosen.append(np.argmin(rss, axis=1))
     return chosen
