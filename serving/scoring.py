@@ -48,7 +48,8 @@ def _prepared(upload: Upload, spec: InputSpec) -> WellImages:
     return join_images(plates)
 
 
-def answer_of(scored: ScoredScreen, *, screen: Screen, card: Card, findings: Iterable[Finding], lineage: Mapping[str, str]) -> dict[str, Any]:
+def answer_of(scored: ScoredScreen, *, screen: Screen, card: Card, findings: Iterable[Finding],
+              lineage: Mapping[str, str]) -> dict[str, Any]:
     """Scores as plain records, with the screen as it was understood and the checks that the model passed."""
     return {"wells": records(scored.wells), "curves": records(scored.curves), "quality": records(scored.quality),
             "flags": [finding.record() for finding in (*findings, *scored.findings)], "screen": plain(screen.to_dict()),
