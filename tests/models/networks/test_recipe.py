@@ -101,7 +101,7 @@ def test_a_network_is_random_by_its_seed_only() -> None:
     (Augmentation, {"rotation": 181}, "rotation must lie"), (Augmentation, {"crop": 0.05}, "crop must keep"),
     (Augmentation, {"shift": -0.1}, "shift must lie"), (Augmentation, {"views": -1}, "views must be"),
     (Augmentation, {"scale": (1.2, 0.8)}, "scale must be two factors"), (Augmentation, {"contrast": (0.0, 1.0)}, "contrast must be two"),
-    (Augmentation, {"brightness": -0.1}, "brightness must be"), (Augmentation, {"hue": float("nan")}, "hue must be"),
+    (Augmentation, {"brightness": -0.1}, "brightness must lie"), (Augmentation, {"hue": float("nan")}, "hue must lie"),
     (OptimizerSpec, {"learning_rate": 0}, "learning_rate must be > 0"), (OptimizerSpec, {"learning_rate": float("nan")}, "learning_rate"),
     (OptimizerSpec, {"epochs": 0}, "epochs must be 1 or more"), (OptimizerSpec, {"batch_size": 0}, "batch_size must be"),
     (OptimizerSpec, {"name": "adamw"}, "name must be adam or sgd"), (OptimizerSpec, {"schedule": "step"}, "schedule must be"),

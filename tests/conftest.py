@@ -1,0 +1,75 @@
+"""Shared by all tests: property tests are repeatable, and tiny recipes, images and screens."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import settings
+
+from models.networks.recipe import Augmentation, HeadSpec, OptimizerSpec, Recipe, SplitSpec, TrunkSpec
+from models.plates.images import WellImages
+from models.plates.prepare import InputSpec
+from models.plates.wells import wells_of
+
+settings.register_profile("dosewell", deadline=None, derandomize=os.environ.get("DOSEWELL_EXPLORE") is None)  # a busy machine is no failure
+settings.load_profile("dosewell")
+
+TINY_INPUT = InputSpec(size=16)
+READOUT = Recipe(
+    system="viability", target="readout", input=TINY_INPUT, trunk=TrunkSpec(name="small_cnn"), head=HeadSpec(hidden=(10,)),
+    augmentation=Augmentation(flip=True, views=1), optimizer=OptimizerSpec(learning_rate=0.01, batch_size=16, epochs=60, schedule="cosine"),
+    split=SplitSpec(unit="replicate", test=0.25, validation=0.125, folds=4), seed=1)
+CONTROLS = replace(READOUT, system="profile", target="control_class", head=HeadSpec(outputs=2), label_smoothing=0.4,
+                   split=SplitSpec(unit="well", validation=0.125, folds=4))
+
+
+def tiny_layout(*, plate: str = "P1", controls: int = 12, doses: int = 8, replicates: int = 4) -> pd.DataFrame:
+    """Layout of one 96-well plate: negative and positive controls, and one treatment in replicate sets; `readout` falls with dose."""
+    rows: list[dict[str, Any]] = [{"role": role, "treatment": "", "dose": np.nan, "dose_unit": "", "replicate": number + 1,
+                                   "readout": level} for role, level in (("negative", 1.5), ("positive", 0.1)) for number in range(controls)]
+    rows += [{"role": "treated", "treatment": "drug", "dose": 10.0**dose, "dose_unit": "nM", "replicate": number + 1,
+              "readout": 0.1 + 1.4 / (1 + 10.0**dose / 3e3)} for dose in range(doses) for number in range(replicates)]
+    wells = np.random.default_rng(0).permutation(list(wells_of(96)))[:len(rows)]
+    return pd.DataFrame([{"plate": plate, "well": str(well), **row} for well, row in zip(wells, rows, strict=True)])
+
+
+def tiny_images(layout: pd.DataFrame, *, sites: int = 1, size: int = 16, noise: float = 0.02, seed: int = 0) -> WellImages:
+    """Grey images as bright as their well's read-out, with noise; (N, 3, size, size)."""
+    rng = np.random.default_rng(seed)
+    wells = layout.loc[layout.index.repeat(sites), ["plate", "well"]].reset_index(drop=True)
+    level = layout["readout"].repeat(sites).to_numpy()[:, None, None, None] / 2
+    pixels = (level + rng.normal(0, noise, (len(wells), 1, size, size))).clip(0, 1).repeat(3, axis=1)
+    return WellImages(wells.assign(site=np.tile(np.arange(1, sites + 1), len(layout))), pixels.astype(np.float16), InputSpec().planes)
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """What a network test needs: a layout and its images."""
+
+    layout: pd.DataFrame
+    images: WellImages
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Tiny:
+    """One plate: 12 + 12 controls and 8 doses x 4 replicates."""
+    layout = tiny_layout()
+    return Tiny(layout, tiny_images(layout))
+
+
+@pytest.fixture
+def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Work inside a new folder of that name."""
+    def enter(name: str) -> Path:
+        folder = tmp_path / name
+        folder.mkdir(parents=True)
+        monkeypatch.chdir(folder)
+        return folder
+    return enter
