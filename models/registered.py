@@ -5,15 +5,23 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from models.errors import RegistryError
-from models.networks.bundle import Card, TrunkReference
+import numpy as np
+import pandas as pd
+
+from models.errors import BundleError, RefusedError, RegistryError
+from models.networks.bundle import Card, TrunkReference, bundle_sha256, read_card
+from models.plates.images import WellImages
+
+if TYPE_CHECKING:
+    from models.networks.predict import Predictor
 
 TRUNK_PREFIX = "trunk-"
+T = TypeVar("T")
 
 
 class UnknownModelError(RegistryError):
@@ -115,3 +123,51 @@ def _number(text: str | None) -> float | None:
     except ValueError:
         return None
     return number if math.isfinite(number) else None
+
+
+def without_password(text: str) -> str:
+    """The text with user and password of its addresses starred out."""
+    return re.sub(r"//[^/@\s]*@", "//***@", text)
+
+
+def refusing(version: RegisteredVersion, read: Callable[[], T]) -> T:
+    """The result of `read`; a bundle that cannot be used becomes a refusal of the version."""
+    try:
+        return read()
+    except (BundleError, UnknownModelError) as error:
+        raise RefusedError(f"{version} is refused: {error}") from error
+
+
+def hash_or_reason(bundle: Path) -> str:
+    """The bundle's hash if all its files are as its card says, else why not."""
+    try:
+        read_card(bundle)
+    except BundleError as error:
+        return f"unreadable ({error})"
+    return bundle_sha256(bundle)
+
+
+def absolute_uri(tracking_uri: str) -> str:
+    """SQLite paths made absolute, so that the working folder may change."""
+    if not tracking_uri.startswith("sqlite:///"):
+        return tracking_uri
+    return f"sqlite:///{Path(tracking_uri.removeprefix('sqlite:///')).absolute()}"
+
+
+def output_names(card: Card) -> list[str]:
+    """Columns of an answer: od of a regressing head, else logit and probability."""
+    return ["od"] if card.recipe.is_regression else ["logit", "probability"]
+
+
+class ImagePredictor:
+    """What MLflow calls: pixels float32 (N, C, H, W) on 0-1, as `prepare_plate` makes them, to one row per image."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self.predictor = predictor
+
+    def predict(self, pixels: np.ndarray, params: Mapping[str, object] | None = None) -> pd.DataFrame:
+        """Columns od, or logit and probability (of the living class)."""
+        card = self.predictor.card
+        wells = pd.DataFrame({"plate": "", "well": "", "site": range(len(pixels))})
+        predicted = self.predictor.predict(WellImages(wells, np.asarray(pixels), card.recipe.input.planes))
+        return predicted[output_names(card)]

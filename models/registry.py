@@ -29,7 +29,6 @@ os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 import mlflow
 import mlflow.pyfunc
 import numpy as np
-import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 from mlflow.entities.model_registry import ModelVersion
@@ -39,19 +38,24 @@ from mlflow.types import ColSpec, Schema, TensorSpec
 
 from models.errors import BundleError, RefusedError, RegistryError
 from models.networks.bundle import TRUNK, Card, TrunkReference, bundle_sha256, file_sha256, read_card
-from models.plates.images import WellImages
 from models.records import to_record
 from models.registered import (
+    ImagePredictor,
     RegisteredModel,
     RegisteredVersion,
     RunRecord,
     UnknownModelError,
+    absolute_uri,
     finite_numbers,
     flatten,
+    hash_or_reason,
     is_trunk,
+    output_names,
     read_epochs,
+    refusing,
     trunk_name,
     version_tags,
+    without_password,
 )
 
 if TYPE_CHECKING:
@@ -101,11 +105,6 @@ def _reaching(uri: str) -> Iterator[None]:
         raise RegistryError(without_password(f"the registry at {uri} cannot be reached: {error}")) from error
 
 
-def without_password(text: str) -> str:
-    """The text with user and password of its addresses starred out."""
-    return re.sub(r"//[^/@\s]*@", "//***@", text)
-
-
 class Registry:
     """The registered models at a tracking URI (SQLite file, database or MLflow server), with a local cache of bundles.
 
@@ -114,7 +113,7 @@ class Registry:
     """
 
     def __init__(self, tracking_uri: str, cache: Path, *, artifacts: Path | None = None) -> None:
-        self.tracking_uri, self.cache, self._artifacts = _absolute(tracking_uri), cache.absolute(), artifacts
+        self.tracking_uri, self.cache, self._artifacts = absolute_uri(tracking_uri), cache.absolute(), artifacts
         with _reaching(self.tracking_uri), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # SQLAlchemy deprecations inside MLflow's own models
             self._client = MlflowClient(self.tracking_uri, registry_uri=self.tracking_uri)
@@ -169,9 +168,9 @@ class Registry:
         if not re.fullmatch(r"[0-9a-f]{64}", version.bundle_sha256):
             raise RefusedError(f"{version} is refused: it has no tag bundle_sha256; `python -m pipelines.register` sets it")
         kept = self.cache / "bundles" / version.bundle_sha256 / version.name
-        if not (kept.is_dir() and _hash_or_reason(kept) == version.bundle_sha256):
+        if not (kept.is_dir() and hash_or_reason(kept) == version.bundle_sha256):
             self._download_bundle(version, kept)
-        card = _refusing(version, lambda: read_card(kept))
+        card = refusing(version, lambda: read_card(kept))
         if check_gates and not card.gates_passed:
             raise RefusedError(f"{version} is refused: {'; '.join(card.gate_failures())}")
         return kept
@@ -195,7 +194,7 @@ class Registry:
         from models.networks.predict import load_predictor  # torch takes seconds that registering need not pay
 
         folder = self.fetch(version, check_gates=check_gates)
-        return _refusing(version, lambda: load_predictor(folder, find_trunk=self.find_trunk, device=device))
+        return refusing(version, lambda: load_predictor(folder, find_trunk=self.find_trunk, device=device))
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
@@ -293,7 +292,7 @@ class Registry:
             if foreign or extra or len(bundles) != 1:
                 raise RefusedError(f"{version} is refused: expected one bundle and nothing else, got {len(bundles)} bundle(s) "
                                    f"and {', '.join(foreign + extra) or 'nothing'} beside")
-            found = _hash_or_reason(bundles[0])
+            found = hash_or_reason(bundles[0])
             if found != version.bundle_sha256:
                 raise RefusedError(f"{version} is refused: its content has sha256 {found}, registered was {version.bundle_sha256}")
             shutil.rmtree(kept, ignore_errors=True)
@@ -327,52 +326,10 @@ def _version(entry: ModelVersion, aliases: Mapping[str, int]) -> RegisteredVersi
                              aliases=tuple(alias for alias, target in aliases.items() if target == number))
 
 
-def _refusing(version: RegisteredVersion, read: Callable[[], T]) -> T:
-    """The result of `read`; a bundle that cannot be used becomes a refusal of the version."""
-    try:
-        return read()
-    except (BundleError, UnknownModelError) as error:
-        raise RefusedError(f"{version} is refused: {error}") from error
-
-
-def _hash_or_reason(bundle: Path) -> str:
-    """The bundle's hash if all its files are as its card says, else why not."""
-    try:
-        read_card(bundle)
-    except BundleError as error:
-        return f"unreadable ({error})"
-    return bundle_sha256(bundle)
-
-
-def _absolute(tracking_uri: str) -> str:
-    """SQLite paths made absolute, so that the working folder may change."""
-    if not tracking_uri.startswith("sqlite:///"):
-        return tracking_uri
-    return f"sqlite:///{Path(tracking_uri.removeprefix('sqlite:///')).absolute()}"
-
-
 def _signature(card: Card) -> ModelSignature:
     planes, size = len(card.recipe.input.planes), card.recipe.input.size
     return ModelSignature(inputs=Schema([TensorSpec(np.dtype("float32"), (-1, planes, size, size))]),
-                          outputs=Schema([ColSpec("double", name) for name in _outputs(card)]))
-
-
-def _outputs(card: Card) -> list[str]:
-    return ["od"] if card.recipe.is_regression else ["logit", "probability"]
-
-
-class ImagePredictor:
-    """What MLflow calls: pixels float32 (N, C, H, W) on 0-1, as `prepare_plate` makes them, to one row per image."""
-
-    def __init__(self, predictor: Predictor) -> None:
-        self.predictor = predictor
-
-    def predict(self, pixels: np.ndarray, params: Mapping[str, object] | None = None) -> pd.DataFrame:
-        """Columns od, or logit and probability (of the living class)."""
-        card = self.predictor.card
-        wells = pd.DataFrame({"plate": "", "well": "", "site": range(len(pixels))})
-        predicted = self.predictor.predict(WellImages(wells, np.asarray(pixels), card.recipe.input.planes))
-        return predicted[_outputs(card)]
+                          outputs=Schema([ColSpec("double", name) for name in output_names(card)]))
 
 
 def _load_pyfunc(path: str) -> ImagePredictor:
