@@ -32,8 +32,9 @@ CONTROLS = replace(READOUT, system="profile", target="control_class", head=HeadS
 
 def tiny_layout(*, plate: str = "P1", controls: int = 12, doses: int = 8, replicates: int = 4) -> pd.DataFrame:
     """Layout of one 96-well plate: negative and positive controls, and one treatment in replicate sets; `readout` falls with dose."""
-    rows: list[dict[str, Any]] = [{"role": role, "treatment": "", "dose": np.nan, "dose_unit": "", "replicate": number + 1,
-                                   "readout": level} for role, level in (("negative", 1.5), ("positive", 0.1)) for number in range(controls)]
+    rows: list[dict[str, Any]] = [
+        {"role": role, "treatment": "", "dose": np.nan, "dose_unit": "", "replicate": number + 1, "readout": level}
+        for role, level in (("negative", 1.5), ("positive", 0.1)) for number in range(controls)]
     rows += [{"role": "treated", "treatment": "drug", "dose": 10.0**dose, "dose_unit": "nM", "replicate": number + 1,
               "readout": 0.1 + 1.4 / (1 + 10.0**dose / 3e3)} for dose in range(doses) for number in range(replicates)]
     wells = np.random.default_rng(0).permutation(list(wells_of(96)))[:len(rows)]

@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from scipy.special import expit
 
 from models.errors import BundleError, ImageError
 from models.networks.bundle import HEAD, TRUNK, Card, TrunkReference, bundle_sha256, read_card
@@ -54,7 +55,7 @@ def output_columns(outputs: np.ndarray, *, regression: bool) -> dict[str, np.nda
     if regression:
         return {"logit": missing, "probability": missing, "od": outputs[:, 0].astype(float)}
     logit = living_logit(torch.from_numpy(outputs)).numpy().astype(float)
-    return {"logit": logit, "probability": 1 / (1 + np.exp(-logit)), "od": missing}
+    return {"logit": logit, "probability": expit(logit), "od": missing}
 
 
 def load_predictor(folder: Path, *, find_trunk: Callable[[TrunkReference], Path], device: str = "auto") -> Predictor:

@@ -40,7 +40,8 @@ def test_folds_keep_units_whole_and_share_classes_out(drawn: tuple[list[int], li
 
 
 @given(units_and_classes, st.floats(0, 0.6), st.floats(0, 0.39), st.integers(0, 5))
-def test_parts_keep_units_whole_and_each_class_trains(drawn: tuple[list[int], list[int]], test: float, validation: float, seed: int) -> None:
+def test_parts_keep_units_whole_and_each_class_trains(
+        drawn: tuple[list[int], list[int]], test: float, validation: float, seed: int) -> None:
     units, classes = spread(drawn)
     found = assign_parts(units, classes, split=SplitSpec(test=test, validation=validation), seed=seed)
     assert set(found) <= set(PARTS)

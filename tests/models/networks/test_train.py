@@ -245,7 +245,7 @@ def test_single_images_train_networks_with_batch_norm(batch_size: int) -> None:
 
 def test_a_training_that_diverges_says_so() -> None:
     recipe, source, targets = feature_case()
-    with pytest.raises(ParamsError, match=r"^optimizer\.learning_rate: 1e\+30 makes the training diverge: the loss of epoch \d+ is (nan|inf)"):
+    with pytest.raises(ParamsError, match=r"^optimizer\.learning_rate: 1e\+30 makes the training diverge: .* epoch \d+ is (nan|inf)"):
         train(build_network(recipe), source, targets, PARTS, short(recipe, name="sgd", learning_rate=1e30))
 
 

@@ -1,0 +1,233 @@
+"""Scoring: every well comes back, what is doubtful is said, and what a person leaves out stays visible on the same scale."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from models.dose_response import FitOptions
+from models.errors import InputError, SampleMismatch, TableError
+from models.networks.bundle import Card, TrunkReference
+from models.networks.heads import build_network
+from models.networks.predict import Predictor, output_columns
+from models.networks.recipe import Recipe
+from models.plates.images import WellImages
+from models.plates.screen import Screen
+from models.scoring import Exclusion, ScoredScreen, ScoringOptions, score_images
+from models.tables import CURVES, WELL_SCORES, check_table
+from tests.conftest import CONTROLS, READOUT, tiny_images, tiny_layout
+
+SCREEN = Screen.from_dict({"name": "s", "sample": "X", "magnification": 10.0, "pixel_size_um": 1.3})
+
+
+class Reader(Predictor):
+    """Reads the brightness of an image as OD, or the OD as a logit of life: an oracle instead of a network."""
+
+    def predict(self, images: WellImages, *, on_images: Callable[[int], object] = lambda count: None) -> pd.DataFrame:
+        level = 2 * images.pixels.astype(np.float32).mean(axis=(1, 2, 3))
+        regression = self.card.recipe.is_regression
+        return images.wells.assign(**output_columns((level if regression else 4 * (level - 0.8))[:, None], regression=regression))
+
+
+def reader(recipe: Recipe = READOUT, **changes: object) -> Reader:
+    values: dict[str, object] = {"name": "viability-X", "system": recipe.system, "recipe": recipe, "output": "", "sample": "X",
+                                 "acquisition": {"magnification": 10.0, "pixel_size_um": 1.3, "bit_depth": None}, "weights_sha256": "",
+                                 "trunk": TrunkReference(name="small_cnn", weights="none", sha256="")}
+    return Reader(build_network(recipe), Card(**{**values, **changes}), "f" * 64, torch.device("cpu"))  # type: ignore[arg-type]
+
+
+def score(layout: pd.DataFrame | None = None, images: WellImages | None = None, *, screen: Screen = SCREEN,
+          predictor: Predictor | None = None, **options: object) -> ScoredScreen:
+    layout = tiny_layout() if layout is None else layout
+    return score_images(tiny_images(layout, noise=0) if images is None else images, layout, screen=screen,
+                        predictor=predictor or reader(), model="viability-X", version="7",
+                        options=ScoringOptions(fit=FitOptions(interval="none"), **options))  # type: ignore[arg-type]
+
+
+def rules(scored: ScoredScreen) -> list[str]:
+    """Findings about data; what a kind of model can say at all stands in every answer."""
+    return [finding.rule for finding in scored.findings if not finding.rule.endswith("_scope") and finding.rule != "effect_scale"]
+
+
+def test_viability_and_curve_are_those_of_the_read_out() -> None:
+    layout = tiny_layout()
+    scored = score(layout)
+    wells = scored.wells
+    assert wells[["plate", "well"]].equals(layout[["plate", "well"]])
+    np.testing.assert_allclose(wells["viability"], (layout["readout"] - 0.1) / 1.4, atol=2e-3)
+    np.testing.assert_allclose(wells["od"], layout["readout"], atol=2e-3)
+    assert set(wells["model"] + "/" + wells["version"]) == {"viability-X/7"}
+    assert wells["flags"].map(len).eq(0).all()
+    (curve,) = scored.curves.to_dict("records")
+    assert (curve["treatment"], curve["status"], curve["ic50_relation"], curve["n"]) == ("drug", "ok", "=", 32)
+    assert curve["ic50"] == pytest.approx(3e3, rel=0.02)
+    assert curve["dss_asym"] > 10
+    assert rules(scored) == []
+    check_table(wells, WELL_SCORES, keys=("plate", "well"))
+    check_table(scored.curves, CURVES)
+    assert scored.quality["z_prime"].tolist() == pytest.approx([1.0], abs=0.05)
+
+
+def test_a_classifier_gives_probability_and_logit() -> None:
+    wells = score(predictor=reader(CONTROLS)).wells
+    np.testing.assert_allclose(wells["logit"], 4 * (tiny_layout()["readout"] - 0.8), atol=0.02)
+    np.testing.assert_allclose(wells["probability"], 1 / (1 + np.exp(-wells["logit"])))
+    assert wells["od"].isna().all()
+    assert wells.groupby("role")["viability"].median()[["negative", "positive"]].tolist() == pytest.approx([1, 0])
+
+
+def test_another_sample_is_refused_unless_forced() -> None:
+    other = replace(SCREEN, sample="Y")
+    with pytest.raises(SampleMismatch, match="model viability-X is for X, not Y") as caught:
+        score(screen=other)
+    assert [(finding.rule, finding.severity, finding.value) for finding in caught.value.findings] == [("sample_mismatch", "error", "Y")]
+    forced = score(screen=other, force=True)
+    assert [(finding.rule, finding.severity) for finding in forced.findings][0] == ("sample_mismatch", "warning")
+    pd.testing.assert_frame_equal(forced.wells, score().wells)
+
+
+def test_another_acquisition_is_a_warning() -> None:
+    scored = score(screen=replace(SCREEN, magnification=20.0, bit_depth=16))
+    assert [(finding.rule, finding.column, finding.value) for finding in scored.findings if finding.rule == "acquisition_mismatch"] == [
+        ("acquisition_mismatch", "magnification", "20.0")]  # the card does not know a bit depth
+    assert rules(score(screen=replace(SCREEN, magnification=None))) == []
+
+
+def test_a_well_without_an_image_is_kept_and_flagged() -> None:
+    layout = tiny_layout()
+    lost = layout.index[layout["role"] == "treated"][:2]
+    scored = score(layout, tiny_images(layout.drop(lost), noise=0))
+    assert len(scored.wells) == len(layout)
+    assert scored.wells.loc[lost, "flags"].tolist() == [["no_image"]] * 2
+    assert scored.wells.loc[lost, ["od", "viability"]].isna().all(axis=None)
+    assert scored.wells.drop(lost)["viability"].notna().all()
+    assert scored.curves["n"].tolist() == [30]
+    assert sorted(finding.well for finding in scored.findings if finding.rule == "no_image") == sorted(layout.loc[lost, "well"])
+
+
+def test_rows_out_are_rows_in_in_their_order_whatever_the_images_order() -> None:
+    layout = tiny_layout()
+    shuffled = layout.sample(frac=1, random_state=3)
+    images = tiny_images(layout, noise=0)
+    scored = score(shuffled, images.take(np.random.default_rng(0).permutation(len(images))))
+    assert scored.wells["well"].tolist() == shuffled["well"].tolist()
+    np.testing.assert_allclose(scored.wells["od"], shuffled["readout"], atol=2e-3)
+
+
+def test_a_well_is_the_median_of_its_sites() -> None:
+    layout = tiny_layout()
+    images = tiny_images(layout, sites=3, noise=0)
+    images.pixels[1::3] = 1.0  # one site of each well is dust
+    np.testing.assert_allclose(score(layout, images).wells["od"], layout["readout"], atol=2e-3)
+
+
+def test_what_a_person_excludes_keeps_its_viability_and_changes_nothing_else_but_the_scale() -> None:
+    layout = tiny_layout()
+    odd = layout.index[layout["role"] == "negative"][:3]
+    layout.loc[odd, "readout"] = 0.9  # three bad negative controls of twelve do not move the median, the others do
+    layout.loc[layout.index[layout["role"] == "negative"][3:], "readout"] = np.linspace(1.40, 1.56, 9)
+    chosen = tuple(Exclusion(plate="P1", well=str(well), reason="bubble") for well in layout.loc[odd, "well"])
+    plain, scored = score(layout).wells, score(layout, exclusions=chosen)
+    wells = scored.wells
+    assert wells["excluded"].tolist() == layout.index.isin(odd).tolist()
+    assert wells.loc[odd, "exclusion_reason"].tolist() == ["bubble"] * 3
+    negative, positive = layout["readout"][(layout["role"] == "negative") & ~layout.index.isin(odd)].median(), 0.1
+    np.testing.assert_allclose(wells["viability"], (layout["readout"] - positive) / (negative - positive), atol=3e-3)
+    assert not np.allclose(wells["viability"], plain["viability"], atol=5e-3)
+    assert scored.quality["n_negative"].tolist() == [9]
+
+
+def test_an_excluded_dose_is_not_in_the_curve() -> None:
+    layout = tiny_layout()
+    outlier = layout.index[(layout["role"] == "treated") & (layout["replicate"] == 1)][2]
+    layout.loc[outlier, "readout"] = 0.1
+    good = score(tiny_layout()).curves["ic50"].iloc[0]
+    spoilt = score(layout).curves["ic50"].iloc[0]
+    mended = score(layout, exclusions=(Exclusion(plate="P1", well=layout.at[outlier, "well"], reason="dry"),)).curves
+    assert mended["n"].tolist() == [31]
+    assert abs(np.log10(mended["ic50"].iloc[0] / good)) < 0.01 < abs(np.log10(spoilt / good))
+    told = score(layout.assign(excluded=layout.index == outlier, exclusion_reason="by layout"))
+    assert told.curves["ic50"].iloc[0] == pytest.approx(mended["ic50"].iloc[0])
+    assert told.wells.loc[outlier, "exclusion_reason"] == "by layout"
+
+
+def test_excluding_what_is_not_there_is_refused() -> None:
+    for plate, well in (("P2", "A01"), ("P1", "H99")):
+        with pytest.raises(InputError, match=f"cannot exclude well {well} of plate {plate}") as caught:
+            score(exclusions=(Exclusion(plate=plate, well=well, reason="x"),))
+        assert caught.value.findings[0].rule == "exclusion_unknown"
+
+
+def test_each_plate_has_its_own_scale() -> None:
+    one, two = tiny_layout(plate="P1"), tiny_layout(plate="P2")
+    two["readout"] = 0.5 * two["readout"] + 0.2
+    both = pd.concat([one, two], ignore_index=True)
+    viability = score(both).wells["viability"].to_numpy()
+    np.testing.assert_allclose(viability[:len(one)], viability[len(one):], atol=4e-3)
+
+
+def test_negative_controls_alone_scale_to_zero_read_out() -> None:
+    layout = tiny_layout()
+    layout = layout[layout["role"] != "positive"].reset_index(drop=True)
+    wells = score(layout, screen=replace(SCREEN, controls="negative")).wells
+    np.testing.assert_allclose(wells["viability"], layout["readout"] / 1.5, atol=2e-3)
+    chosen = (Exclusion(plate="P1", well=layout["well"].iloc[20], reason="x"),)
+    again = score(layout, screen=replace(SCREEN, controls="negative"), exclusions=chosen).wells
+    np.testing.assert_allclose(again["viability"], wells["viability"])
+
+
+def test_without_controls_the_read_out_itself_is_fitted() -> None:
+    scored = score(screen=replace(SCREEN, controls="none"))
+    assert scored.wells["viability"].isna().all()
+    (curve,) = scored.curves.to_dict("records")
+    assert (curve["scale"], curve["direction"]) == ("raw", "falling")
+    assert curve["ec50"] == pytest.approx(3e3, rel=0.02)
+    assert np.isnan(curve["ic50"])
+
+
+def test_outputs_beyond_the_training_range_are_flagged() -> None:
+    layout = tiny_layout()
+    layout.loc[[0, 30], "readout"] = [1.95, 0.0]
+    scored = score(layout, predictor=reader(thresholds={"raw_low": 0.05, "raw_high": 1.8}))
+    assert scored.wells.index[scored.wells["flags"].map(lambda flags: "out_of_distribution" in flags)].tolist() == [0, 30]
+    assert rules(scored) == ["out_of_distribution"] * 2
+    probability = score(layout, predictor=reader(CONTROLS, thresholds={"raw_low": 0.05, "raw_high": 0.97})).wells
+    expected = (probability["probability"] < 0.05) | (probability["probability"] > 0.97)
+    assert probability["flags"].map(lambda flags: "out_of_distribution" in flags).equals(expected)
+    assert expected.any()
+
+
+def test_wells_that_the_model_learned_from_are_flagged() -> None:
+    layout = tiny_layout()
+    trained = tuple(("P1", str(well), part) for well, part in zip(layout["well"], ["train", "validation", "test"], strict=False))
+    flags = score(layout, predictor=reader(training_wells=trained)).wells["flags"].tolist()
+    assert flags[:4] == [["training_well"], ["training_well"], [], []]
+
+
+def test_extra_columns_stay_and_names_of_the_answer_are_the_models() -> None:
+    layout = tiny_layout().assign(batch="b1", od=9.0, probability=0.1, logit=3.0, viability=7.0)
+    wells = score(layout).wells
+    assert (wells["batch"] == "b1").all()
+    np.testing.assert_allclose(wells["od"], layout["readout"], atol=2e-3)
+    assert wells[["probability", "logit"]].isna().all(axis=None)
+    assert wells["viability"].max() < 1.1
+
+
+def test_a_layout_that_breaks_its_contract_is_refused() -> None:
+    with pytest.raises(TableError, match="more than once"):
+        score(pd.concat([tiny_layout()] * 2, ignore_index=True))
+    with pytest.raises(TableError, match="Layout has no column 'replicate'"):
+        score(tiny_layout().drop(columns="replicate"))
+
+
+def test_a_plate_of_controls_has_no_curves_but_their_columns() -> None:
+    layout = tiny_layout()
+    scored = score(layout[layout["role"] != "treated"].reset_index(drop=True))
+    assert scored.curves.empty
+    assert {"treatment", *CURVES.names(required_only=True)} <= set(scored.curves.columns)
+    assert len(scored.wells) == 24
