@@ -27,7 +27,7 @@ from models.dose_response.curves import (
     shape_terms,
 )
 
-TOLERANCE = 1e-13     # squared cosine between residuals and any free direction; relative fall of the sum of squares
+TOLERANCE = 1e-12     # squared cosine between residuals and any free direction; relative fall of the sum of squares
 MAX_ITERATIONS = 200
 
 
@@ -190,7 +190,7 @@ def _step(problem: Problem, state: _State, free: Sequence[int], gauge: Gauge | N
     small = fall <= tolerance * state.rss
     done = arrived | (small & better) | (~better & (state.damping > 1e7))
     merged = _merge(state, trial, better)
-    merged.damping = np.where(better, np.maximum(state.damping * 0.15, 1e-12), state.damping * 6.0)
+    merged.damping = np.where(better, np.maximum(state.damping * 0.2, 1e-12), state.damping * 10.0)
     return merged, done
 
 

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from models.dose_response import FitOptions, curve_values, fit_curves, score_curves
+from models.dose_response.stream import stream_curves
 
 DOSES = np.logspace(-2, 2, 8)
 NUMBERS = ["bottom", "top", "slope", "ec50", "ec50_low", "ec50_high", "ic50", "ic50_low", "ic50_high", "rss", "p_flat"]
@@ -125,3 +126,14 @@ def test_wald_is_near_profile_on_a_complete_curve() -> None:
     profile, wald = fit(table).iloc[0], fit(table, interval="wald").iloc[0]
     assert wald["ec50_low"] == pytest.approx(profile["ec50_low"], rel=0.03)
     assert wald["ec50_high"] == pytest.approx(profile["ec50_high"], rel=0.03)
+
+
+def test_streaming_gives_the_same_curves_whatever_the_pieces() -> None:
+    table = pd.concat([table_of((0.0, 1.0, 90.0, seed)).assign(treatment=f"t{seed}") for seed in range(7)], ignore_index=True)
+    whole = fit(table)
+    counted: list[int] = []
+    for size in (5, 16, 40, 1000):
+        pieces = (table.iloc[first:first + size] for first in range(0, len(table), size))
+        parts = list(stream_curves(pieces, by="treatment", response="response", on_curves=counted.append))
+        pd.testing.assert_frame_equal(pd.concat(parts, ignore_index=True), whole)
+    assert sum(counted) == 4 * 7
