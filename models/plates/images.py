@@ -68,7 +68,7 @@ def member_name(well: str, *, site: int = 1, channel: int = 0, plane: int = 0) -
 def decode_image(data: bytes, name: str, *, at_least: int | None = None) -> np.ndarray:
     """Pixels of a TIFF, PNG or JPEG: (H, W), (Z, H, W) for a stack, or (H, W, 3) for colour; uint8 or uint16.
 
-    at_least: a JPEG may come out 2, 4 or 8 times smaller as long as its sides have as many pixels; up to five times faster.
+    at_least: a JPEG may come out 2, 4 or 8 times smaller as long as its sides have as many pixels; two to three times faster.
     Raises ImageError, naming `name`, for empty, truncated, oversized or foreign files.
     """
     if not data:

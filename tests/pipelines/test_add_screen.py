@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+from PIL import Image
 
 from models.errors import InputError, ScreenError
 from models.plates.images import PlateArchive, decode_image, encode_tiff
@@ -227,3 +228,34 @@ def test_the_real_plate_goes_in_as_two_screens(
         well = treated["well"].iloc[0]
         original = folder / "images" / f"Channel2-{(ord(well[0]) - 65) * 12 + int(well[1:]):02d}-{well[0]}-{well[1:]}.tif"
         np.testing.assert_array_equal(plate.read(f"{well}_s1_c1_z0.tif"), decode_image(original.read_bytes(), original.name))
+
+
+def test_a_microscopes_folder_with_grids_readout_and_treatments_becomes_a_screen(tmp_path: Path) -> None:
+    folder, out = tmp_path / "run", tmp_path / "data"
+    for column in (1, 2, 3):
+        path = folder / "TimePoint_1" / f"x_A0{column}_s1_w1.TIF"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode_tiff(pixels(column)))
+    (folder / "x.HTD").write_text('"XWells", 24\n"YWells", 16\n"WaveName1", "DAPI"\n', encoding="latin-1")
+    (folder / "map.csv").write_text("Compound,1,2,3\nA,DMSO,drug,drug\n,,,\nDose (uM),1,2,3\nA,,1,10\n", encoding="utf-8")
+    (folder / "treatments.csv").write_text("treatment,class\ndrug,kinase inhibitor\n", encoding="utf-8")
+    (tmp_path / "OD_1.txt").write_text("\t1\t2\t3\nA\t0.9\tNA\t0.2\n", encoding="utf-8")
+    said = "\n".join(add_screen(request(folder, out, readout=tmp_path / "OD_1.txt", facts={"sample": "U2OS"}), progress=False))
+    screen, layout = read_screen(out / "mine"), read_layout(out / "mine" / "layout.csv", plate_format=384)
+    assert (screen.plate_format, screen.sample, [channel.name for channel in screen.channels]) == (384, "U2OS", ["dapi"])
+    assert layout["role"].tolist() == ["negative", "treated", "treated"]
+    assert layout["readout"].fillna(-1).tolist() == [0.9, -1, 0.2]
+    assert "drug,kinase inhibitor" in (out / "mine" / "treatments.csv").read_text(encoding="utf-8")
+    assert "convention imagexpress" in said
+    assert "already there, made from the same" in add_screen(
+        request(folder, out, readout=tmp_path / "OD_1.txt", facts={"sample": "U2OS"}), progress=False)[0]
+
+
+def test_jpegs_may_come_in_smaller_where_a_small_image_will_do(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    Image.fromarray(np.full((480, 640), 90, np.uint8)).save(folder / "A01.jpg")
+    (folder / "map.csv").write_text("well,role,treatment,dose\nA1,negative,,0\n", encoding="utf-8")
+    assert main([str(folder), "--name", "mine", "--out", str(tmp_path / "data"), "--pattern", "{well}.jpg", "--jpeg-size", "100"]) == 0
+    with PlateArchive(tmp_path / "data" / "mine" / "images" / "photos.zip") as plate:
+        assert plate.read("A01_s1_c0_z0.tif").shape == (120, 160)

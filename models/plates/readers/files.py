@@ -139,8 +139,9 @@ def _same_plates(images: list[str], stated: list[str]) -> dict[str, str] | None:
         return {name: name for name in images}
     if len(images) == 1 and len(stated) == 1:
         return {images[0]: stated[0]}
-    same = {image: [name for name in stated if re.search(rf"(?:^|[\W_])(?:p|plate)?0*{re.escape(name)}$", image, re.IGNORECASE)]
-            for image in images}
+    numbers = {name: re.sub(r"^(?:plate|p)?[\W_]*0*(?=\d+$)", "", name, flags=re.IGNORECASE) for name in stated}
+    same = {image: [name for name, number in numbers.items()
+                    if re.search(rf"(?:^|[\W_])(?:plate|p)?[\W_]*0*{re.escape(number)}$", image, re.IGNORECASE)] for image in images}
     if all(len(names) == 1 for names in same.values()) and len({names[0] for names in same.values()}) == len(images):
         return {image: names[0] for image, names in same.items()}
     return None

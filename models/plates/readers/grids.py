@@ -34,13 +34,15 @@ def find_grids(sheets: list[tuple[str, Rows]]) -> list[Grid]:
 
 
 def _grids_of(sheet: str, rows: Rows) -> Iterator[Grid]:
+    taken: set[tuple[int, int]] = set()     # cells inside a grid: data that look like a header are none
     for top, row in enumerate(rows[:-1]):
         for left in range(len(row) - 2):
-            numbers = _column_numbers(row, left)
+            numbers = _column_numbers(row, left) if (top, left) not in taken else []
             letters = _letters_below(rows, top, left) if numbers else []
             if letters:
                 cells = {well_name(_LETTERS[letter], number - 1): _cell(rows[top + 1 + down], left + 1 + right)
                          for down, letter in enumerate(letters) for right, number in enumerate(numbers)}
+                taken |= {(top + 1 + down, left + right) for down in range(len(letters)) for right in range(len(numbers) + 1)}
                 yield Grid(*_title(rows, top, left, len(numbers)), sheet, cells)
 
 

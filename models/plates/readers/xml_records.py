@@ -56,7 +56,7 @@ class _Collector:
 def xml_records(path: Path, *names: str) -> Iterator[tuple[str, Record]]:
     """(element name, record) of each element of these names, in file order; names without namespace.
 
-    A record maps attribute names and the names of inner elements to text; "" is the element's own text.
+    A record maps attribute names and the names of inner elements to text; "" is the text of one without inner elements.
     Raises InputError for a file that is no XML, is too large, or declares a document type.
     """
     if path.stat().st_size > MAX_BYTES:
