@@ -10,6 +10,7 @@
     |-- WeightsError          starting weights cannot be had, or have another hash than stated
     |-- BundleError           a model bundle is incomplete, altered or of an unknown version
     `-- RegistryError         the registry cannot be reached, or has no such model
+        |-- UnknownModelError no such model, version or alias (models/registered.py)
         `-- RefusedError      the model is there but must not serve (gates failed, wrong hash, foreign content)
 
 A message says what was expected, what was found, where, and the way out. A `Finding` is the same as a record, so that

@@ -1,0 +1,63 @@
+"""The documentation says what the code does: tables and units, links, commands, modules named in pages."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from models.tables import CONTRACTS, Contract
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TABLES = ROOT / "docs" / "tables.md"
+HEADER = """# Tables and units
+
+What flows through Dosewell. A row is never dropped silently: rows in are rows out, with a status or a flag. Columns in *italics* are optional;
+further columns are kept as they are. This page is made from `models/tables.py` (`DOSEWELL_ACCEPT=1 pytest tests/test_docs.py`).
+"""
+
+
+def tables_page() -> str:
+    return HEADER + "".join(f"\n## {contract.name}\n\nOne row per {contract.row}.\n\n{table(contract)}" for contract in CONTRACTS)
+
+
+def table(contract: Contract) -> str:
+    lines = ["| column | kind | unit | meaning |", "|---|---|---|---|"]
+    for column in contract.columns:
+        name = f"`{column.name}`" if column.required else f"*`{column.name}`*"
+        allowed = f" ({', '.join(filter(None, column.allowed))})" if column.allowed else ""
+        lines.append(f"| {name} | {column.kind} | {column.unit} | {column.meaning}{allowed} |")
+    return "\n".join(lines) + "\n"
+
+
+def test_tables_page_is_that_of_the_contracts() -> None:
+    if os.environ.get("DOSEWELL_ACCEPT"):
+        TABLES.write_text(tables_page(), encoding="utf-8")
+    assert TABLES.read_text(encoding="utf-8") == tables_page(), "docs/tables.md is old: DOSEWELL_ACCEPT=1 pytest tests/test_docs.py"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text(encoding="utf-8"))
+    assert not [target for target in targets if not (page.parent / target).exists()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_and_make_targets_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    modules = set(re.findall(r"python -m ((?:models|pipelines|serving|validation|benchmarks)[\w.]*)", text))
+    assert not [module for module in modules if importlib.util.find_spec(module) is None]
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"`make (\w+)", text)) | set(re.findall(r"^make (\w+)", text, flags=re.MULTILINE))
+    assert not [target for target in targets if f"\n{target}:" not in makefile]
+
+
+def test_readme_names_the_two_commands_first() -> None:
+    first_screen = (ROOT / "README.md").read_text(encoding="utf-8")[:1500]
+    assert "make demo" in first_screen
+    assert "make test" in first_screen
+    assert "![" in first_screen
