@@ -249,17 +249,18 @@ def _summary(layout: pd.DataFrame, screen: Screen, seen: _Seen) -> list[str]:
 
 
 def params_lines(screen: Screen, params_file: Path) -> list[str]:
-    """The lines to put into params.yaml: the screen with an input that fits its channels, written out if there is none yet."""
+    """What comes next: the command that lists a model of the screen, or the lines for an input where no recipe reads its channels."""
     names = [channel.name for channel in screen.channels]
-    known = Params.read(params_file).inputs if params_file.is_file() else {}
-    fitting = [name for name, spec in known.items()
-               if {plane.rpartition(":")[0].partition(".")[0] for plane in spec.planes} == set(names)]
-    name = fitting[0] if fitting else f"{'_'.join(names)}_224"
-    lines = ["", "To use it, put into params.yaml:", "screens:", f"  {screen.name}: {{input: {name}}}"]
-    if not fitting:
-        planes = ", ".join(f'"{names[place % len(names)]}:mid"' for place in range(3))
-        lines += ["inputs:", f"  {name}: {{planes: [{planes}], size: 224, intensity: {'depth' if screen.bit_depth == 8 else 'plate'}}}"]
-    return [*lines, "then a model of it under models: and scores: (docs/bring_your_plate.md)."]
+    known = Params.read(params_file).recipes if params_file.is_file() else {}
+    fitting = [name for name, recipe in known.items()
+               if {plane.rpartition(":")[0].partition(".")[0] for plane in recipe.input.planes} <= set(names)]
+    if fitting:
+        return ["", f"Recipes that read its channels: {', '.join(fitting)}. To list a model of it in params.yaml:",
+                f"python -m pipelines.add_model profile-{screen.name} --screen {screen.name} --recipe {fitting[-1]} --parent trunks/NAME"]
+    planes, name = ", ".join(f'"{names[place % len(names)]}:mid"' for place in range(3)), f"{'_'.join(names)}_224"
+    return ["", "No recipe reads its channels yet. Put into params.yaml, with a recipe that reads this input (docs/bring_your_plate.md):",
+            "screens:", f"  {screen.name}: {{input: {name}}}",
+            "inputs:", f"  {name}: {{planes: [{planes}], size: 224, intensity: {'depth' if screen.bit_depth == 8 else 'plate'}}}"]
 
 
 def _pairs(text: str) -> dict[str, str]:
@@ -295,7 +296,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--pixel-size-um", type=float)
     parser.add_argument("--camera")
     parser.add_argument("--out", type=Path, default=Path("data"), help="folder of the screens (default: data)")
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="read to suggest an input (default: params.yaml)")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="read to suggest a recipe (default: params.yaml)")
     parser.add_argument("--force", action="store_true", help="replace a screen of that name")
     return parser.parse_args(argv)
 

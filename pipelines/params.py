@@ -1,4 +1,4 @@
-"""The only reader of params.yaml: one frozen, range-checked dataclass per section.
+"""The only reader of params.yaml, and what lists entries in it: one frozen, range-checked dataclass per section.
 
 A message about a bad value starts with its YAML path: "recipes.viability.optimizer.learning_rate must be > 0, got -1".
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -183,3 +184,65 @@ def _named(known: Mapping[str, Any], name: object, path: str, section: str) -> A
     if not isinstance(name, str) or name not in known:
         raise ParamsError(f"{path}: '{name}' is not in {section}; known: {', '.join(known) or 'none'}")
     return known[name]
+
+
+def input_of(path: str | Path, recipe: str) -> str:
+    """The name in `inputs` of what a recipe reads. Raises ParamsError as `Params.read` does, and for an unknown recipe."""
+    Params.read(path)
+    recipes = yaml.safe_load(Path(path).read_text(encoding="utf-8")).get("recipes") or {}
+    return str(_named(recipes, recipe, "recipe", "recipes")["input"])
+
+
+def add_entries(path: str | Path, entries: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """List entries (section -> name -> value) in params.yaml, one line each at the end of their section; all else stays as it is.
+
+    Returns the YAML paths that were added; what is there already with the same value is left alone. Raises ParamsError, and writes
+    nothing, when a name stands there with another value or the whole would no longer be accepted by `Params`.
+    """
+    text = Path(path).read_text(encoding="utf-8")
+    Params.parse(wanted := yaml.safe_load(text))
+    added = []
+    for section, name, value in [(section, name, value) for section, items in entries.items() for name, value in items.items()]:
+        present = (wanted.get(section) or {}).get(name)
+        if present == value:
+            continue
+        if present is not None:
+            raise ParamsError(f"{section}.{name}: stands in {path} as {present}, not as {value}; change it there, or choose another name")
+        text = _with_line(text, section, _flow_line(name, value))
+        wanted = {**wanted, section: {**(wanted.get(section) or {}), name: value}}
+        added.append(f"{section}.{name}")
+    Params.parse(wanted)
+    assert yaml.safe_load(text) == wanted, f"{path} would not hold what was added"
+    if added:
+        _replace(Path(path), text)
+    return added
+
+
+def _flow_line(name: str, value: Any) -> str:
+    """`name: {key: value}`, as the sections of params.yaml are written."""
+    return yaml.safe_dump({name: value}, default_flow_style=True, width=10**6, sort_keys=False, allow_unicode=True).strip()[1:-1]
+
+
+def _with_line(text: str, section: str, line: str) -> str:
+    """The text with `line` after the last entry of a block section; a section that is missing or empty is begun at the end."""
+    lines = text.rstrip("\n").split("\n")
+    root = yaml.compose(text)
+    assert root is not None     # Params accepted it
+    found = next((value for key, value in root.value if key.value == section), None)
+    if not isinstance(found, yaml.MappingNode) or not found.value:
+        kept = [item for item in lines if not item.startswith(f"{section}:")]
+        return "\n".join([*kept, "", f"{section}:", f"  {line}", ""])
+    if found.flow_style:
+        raise ParamsError(f"{section}: stands in one pair of braces, where a program adds no line; add '{line}' to it by hand")
+    last: yaml.Node = found
+    while isinstance(last, yaml.CollectionNode) and not last.flow_style and last.value:
+        last = last.value[-1][1] if isinstance(last, yaml.MappingNode) else last.value[-1]
+    at, indent = last.end_mark.line + 1, found.value[0][0].start_mark.column
+    return "\n".join([*lines[:at], " " * indent + line, *lines[at:], ""])
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write whole or not at all."""
+    making = path.with_name(f".{path.name}.making-{os.getpid()}")
+    making.write_text(text, encoding="utf-8", newline="\n")
+    making.replace(path)

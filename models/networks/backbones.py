@@ -103,12 +103,18 @@ def starting_state(name: str, weights: str, *, seed: int, sha256: str = "") -> S
     return dict(trunk.state_dict())
 
 
-def _from_file(weights: str, sha256: str) -> State:
+def weights_file(weights: str) -> Path:
+    """A weights file by its path, or by its name in the folder DOSEWELL_WEIGHTS. Raises WeightsError when it is in neither place."""
     candidates = [Path(weights).expanduser(), Path(os.environ.get("DOSEWELL_WEIGHTS", ".")) / weights]
     path = next((path for path in candidates if path.is_file()), None)
     if path is None:
         raise WeightsError(f"weights file '{weights}' not found (looked for {' and '.join(map(str, candidates))}); put it there, set "
                            "DOSEWELL_WEIGHTS to its folder, or name torchvision weights such as IMAGENET1K_V2 in params.yaml")
+    return path
+
+
+def _from_file(weights: str, sha256: str) -> State:
+    path = weights_file(weights)
     data = path.read_bytes()
     found = hashlib.sha256(data).hexdigest()
     if sha256 and found != sha256:

@@ -18,7 +18,6 @@ from models.plates.layout import read_layout
 from models.plates.readers import Source
 from models.plates.screen import Screen
 from pipelines.add_screen import Request, add_screen, main, number_replicates, params_lines, parse_rows
-from pipelines.params import Params
 from pipelines.screens import read_screen, write_screen
 
 SHARED = Path(os.environ.get("DOSEWELL_SHARED", Path(__file__).parents[3] / "shared")) / "data"
@@ -170,16 +169,13 @@ def test_replicates_are_numbered_by_plate_order_whatever_the_order_of_the_table(
     assert number_replicates(two.assign(role="negative"))["replicate"].tolist() == [1, 2, 3, 4] * 2
 
 
-def test_the_params_lines_name_a_fitting_input_or_bring_one(tmp_path: Path) -> None:
+def test_what_comes_next_is_a_command_or_the_lines_of_an_input(tmp_path: Path) -> None:
     screen = Screen.from_dict({"name": "mine", "sample": "X", "channels": ["gfp", "dna"], "bit_depth": 16})
     missing = params_lines(screen, tmp_path / "params.yaml")
     assert "  mine: {input: gfp_dna_224}" in missing
     assert any("gfp:mid" in line and "intensity: plate" in line for line in missing)
-    params = Path(__file__).parents[2] / "params.yaml"
-    lines = params_lines(screen, params)
-    named = next(line for line in lines if line.startswith("  mine:")).split("input: ")[1].rstrip("}")
-    assert named in Params.read(params).inputs
-    assert "inputs:" not in lines
+    command = params_lines(screen, Path(__file__).parents[2] / "params.yaml")[-1]
+    assert command.startswith("python -m pipelines.add_model profile-mine --screen mine --recipe controls_mobilenet")
 
 
 def test_the_command_says_what_it_did_and_returns_1_on_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,86 @@
+"""List a model in params.yaml, with its screen, its starting weights and what it scores; comments and order stay.
+
+    python -m pipelines.add_model profile-my-screen --screen my-screen --recipe controls_mobilenet --parent trunks/mobilenet_v2
+        [--weights IMAGENET1K_V2 | --weights mobilenet_v2_imagenet.safetensors] [--no-score]
+
+The same command again changes nothing. A name that leads nowhere, or stands there with other values, is refused.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from models.errors import ParamsError, ScreenError
+from models.networks.backbones import weights_file
+from pipelines.command import run_command
+from pipelines.params import Params, add_entries, input_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewModel:
+    """What a person asks for. parent: trunks/<name> or models/<name>; weights: of a trunk that is not listed yet, a torchvision name
+    or a .safetensors file; scores: whether it is to score its screen.
+    """
+
+    name: str
+    screen: str
+    recipe: str
+    parent: str
+    weights: str = ""
+    scores: bool = True
+
+
+def entries_of(model: NewModel, params_file: Path) -> dict[str, dict[str, Any]]:
+    """section -> name -> value, as they stand in params.yaml. Raises ParamsError for an unknown recipe or misplaced weights."""
+    entries: dict[str, dict[str, Any]] = {
+        "screens": {model.screen: {"input": input_of(params_file, model.recipe)}},
+        "models": {model.name: {"screen": model.screen, "recipe": model.recipe, "parent": model.parent}}}
+    if model.scores:
+        entries["scores"] = {model.screen: model.name}
+    if model.weights:
+        section, _, trunk = model.parent.partition("/")
+        if section != "trunks":
+            raise ParamsError(f"--weights {model.weights}: a model that descends from {model.parent} takes over its weights; leave it out")
+        entries["trunks"] = {trunk: trunk_entry(Params.read(params_file).recipes[model.recipe].trunk.name, model.weights)}
+    return entries
+
+
+def trunk_entry(trunk: str, weights: str) -> dict[str, Any]:
+    """Starting weights as params.yaml lists them; a file carries its sha256. Raises WeightsError when the file is not found."""
+    if not weights.endswith(".safetensors"):
+        return {"name": trunk, "weights": weights}
+    return {"name": trunk, "weights": weights, "sha256": hashlib.sha256(weights_file(weights).read_bytes()).hexdigest()}
+
+
+def add_model(model: NewModel, *, params_file: Path, data: Path) -> list[str]:
+    """List the model; returns what was added, as YAML paths. Raises ScreenError when the screen is not in `data`, ParamsError."""
+    if not (data / model.screen).is_dir():
+        raise ScreenError(f"{data / model.screen} is not there; `python -m pipelines.add_screen` makes a screen from a folder")
+    return add_entries(params_file, entries_of(model, params_file))
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="python -m pipelines.add_model", description="List a model in params.yaml.")
+    parser.add_argument("name", help="name to register it by, e.g. profile-<screen> or viability-<cell line>")
+    parser.add_argument("--screen", required=True, help="data/<screen>")
+    parser.add_argument("--recipe", required=True, help="a section of `recipes`")
+    parser.add_argument("--parent", required=True, help="trunks/<starting weights> or models/<model to fine-tune>")
+    parser.add_argument("--weights", default="", help="of a trunk that is not listed yet: torchvision name, or .safetensors file "
+                                                      "(a path, or a name in the folder DOSEWELL_WEIGHTS)")
+    parser.add_argument("--no-score", action="store_true", help="another model scores the screen, or none does")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the screens (default: data)")
+    arguments = parser.parse_args(argv)
+    model = NewModel(name=arguments.name, screen=arguments.screen, recipe=arguments.recipe, parent=arguments.parent,
+                     weights=arguments.weights, scores=not arguments.no_score)
+    added = add_model(model, params_file=arguments.params, data=arguments.data)
+    print(f"{arguments.params}: {'added ' + ', '.join(added) if added else 'lists all of this already'}")
+
+
+if __name__ == "__main__":
+    run_command(main)
