@@ -105,8 +105,9 @@ class Params:
         entries: dict[str, dict[str, Any]] = {section: {name: from_record(entry, item, path=f"{section}.{name}")
                              for name, item in (recipes if section == "recipes" else sections[section]).items()}
                    for section, entry in hints.items()}
-        rest = from_record(_Rest, {name: value for name, value in sections.items() if name not in hints}, path="params.yaml")
-        params = cls(**entries, scores=rest.scores, validate=rest.validate, train=rest.train, score=rest.score)
+        params = cls(**entries, scores=sections["scores"], validate=from_record(Thresholds, sections["validate"], path="validate"),
+                     train=from_record(TrainParams, sections["train"], path="train"),
+                     score=from_record(ScoreParams, sections["score"], path="score"))
         params._check_names()
         params._check_parents()
         params._check_inputs({name: recipe["input"] for name, recipe in sections["recipes"].items()})
@@ -155,16 +156,6 @@ class Params:
         return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Rest:
-    """The sections that are not tables of named entries."""
-
-    scores: Mapping[str, str] = field(default_factory=dict)
-    validate: Thresholds = field(default_factory=Thresholds)
-    train: TrainParams = field(default_factory=TrainParams)
-    score: ScoreParams = field(default_factory=ScoreParams)
-
-
 def _sections(values: Mapping[str, Any], *, known: list[str]) -> dict[str, Mapping[str, Any]]:
     """Every section as a mapping, empty ones too; the entries of `recipes` are mappings as well. Raises ParamsError."""
     for name, section in values.items():
@@ -210,12 +201,20 @@ def add_entries(path: str | Path, entries: Mapping[str, Mapping[str, Any]]) -> l
             raise ParamsError(f"{section}.{name}: stands in {path} as {present}, not as {value}; change it there, or choose another name")
         text = _with_line(text, section, _flow_line(name, value))
         wanted = {**wanted, section: {**(wanted.get(section) or {}), name: value}}
+        if not _holds(text, wanted):
+            raise ParamsError(f"{section}: has a form in {path} to which a program adds no entry; add '{_flow_line(name, value)}' by hand")
         added.append(f"{section}.{name}")
     Params.parse(wanted)
-    assert yaml.safe_load(text) == wanted, f"{path} would not hold what was added"
     if added:
         _replace(Path(path), text)
     return added
+
+
+def _holds(text: str, wanted: object) -> bool:
+    try:
+        return bool(yaml.safe_load(text) == wanted)
+    except yaml.YAMLError:
+        return False
 
 
 def _flow_line(name: str, value: Any) -> str:
@@ -232,8 +231,6 @@ def _with_line(text: str, section: str, line: str) -> str:
     if not isinstance(found, yaml.MappingNode) or not found.value:
         kept = [item for item in lines if not item.startswith(f"{section}:")]
         return "\n".join([*kept, "", f"{section}:", f"  {line}", ""])
-    if found.flow_style:
-        raise ParamsError(f"{section}: stands in one pair of braces, where a program adds no line; add '{line}' to it by hand")
     last: yaml.Node = found
     while isinstance(last, yaml.CollectionNode) and not last.flow_style and last.value:
         last = last.value[-1][1] if isinstance(last, yaml.MappingNode) else last.value[-1]

@@ -16,6 +16,7 @@ import pandas as pd
 from safetensors.torch import load_file
 from tqdm import tqdm
 
+from models.errors import WeightsError
 from models.networks.backbones import state_bytes
 from models.networks.bundle import (
     CARD,
@@ -57,6 +58,8 @@ def read_start(folder: Path, recipe: Recipe) -> Start:
     """Load the parent in `folder`, a bundle or starting weights, into the recipe's network."""
     network = build_network(recipe)
     if not (folder / CARD).is_file():
+        if not (folder / TRUNK).is_file():
+            raise WeightsError(f"{folder} holds neither a model nor starting weights; `dvc repro` makes it")
         network.trunk.load_state_dict(load_file(folder / TRUNK))
         return Start(network, TrunkReference(**json.loads((folder / "trunk.json").read_text())), None)
     card = read_card(folder)

@@ -74,3 +74,11 @@ def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str]
         monkeypatch.chdir(folder)
         return folder
     return enter
+
+
+@pytest.fixture(scope="session")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which every stage from `validate` to `score` has run on three tiny screens. Read it, do not change it."""
+    from tests.pipelines.chain import run_chain
+
+    return run_chain(tmp_path_factory.mktemp("chain"))

@@ -87,7 +87,7 @@ def test_another_sample_is_refused_unless_forced() -> None:
         score(screen=other)
     assert [(finding.rule, finding.severity, finding.value) for finding in caught.value.findings] == [("sample_mismatch", "error", "Y")]
     forced = score(screen=other, force=True)
-    assert [(finding.rule, finding.severity) for finding in forced.findings][0] == ("sample_mismatch", "warning")
+    assert (forced.findings[0].rule, forced.findings[0].severity) == ("sample_mismatch", "warning")
     pd.testing.assert_frame_equal(forced.wells, score().wells)
 
 

@@ -37,7 +37,8 @@ def test_regression_metrics_against_matrices_and_scipy() -> None:
 def test_regression_laws() -> None:
     measured, predicted = pairs()
     perfect = regression_metrics(measured, measured)
-    assert [perfect[name] for name in ("r2", "r2_score", "slope", "intercept", "mean_difference", "rmse")] == pytest.approx([1, 1, 1, 0, 0, 0])
+    ideal = {"r2": 1, "r2_score": 1, "slope": 1, "intercept": 0, "mean_difference": 0, "rmse": 0}
+    assert {name: perfect[name] for name in ideal} == pytest.approx(ideal)
     shifted, plain = regression_metrics(measured, predicted + 0.5), regression_metrics(measured, predicted)
     assert shifted["r2"] == pytest.approx(plain["r2"])  # blind to bias, unlike
     assert shifted["r2_score"] < plain["r2_score"] - 0.3
@@ -99,7 +100,8 @@ def test_control_metrics() -> None:
 def table(parts: list[str], *, cv: bool) -> pd.DataFrame:
     measured, predicted = pairs(1, len(parts))
     cross = predicted + 0.3 if cv else np.full(len(parts), np.nan)
-    return pd.DataFrame({"part": parts, "target": measured, "prediction": predicted, "prediction_cv": cross, "logit": np.nan, "logit_cv": np.nan})
+    return pd.DataFrame({"part": parts, "target": measured, "prediction": predicted, "prediction_cv": cross,
+                         "logit": np.nan, "logit_cv": np.nan})
 
 
 def test_each_view_has_its_own_rows() -> None:

@@ -1,0 +1,91 @@
+"""The stage `compare`: every model on every screen that it can read, its own screen only by wells it did not learn from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from models.networks.bundle import read_card, trunk_finder
+from models.networks.evaluate import control_metrics, regression_metrics
+from models.networks.predict import Predictor, load_predictor
+from pipelines import compare
+from pipelines.prepared import PreparedScreen, read_prepared
+
+
+@pytest.fixture(scope="module")
+def matrix(chain: Path) -> pd.DataFrame:
+    return pd.read_csv(chain / "artifacts" / "compare" / "matrix.csv")
+
+
+def predictions(chain: Path, model: str) -> pd.DataFrame:
+    return pd.read_parquet(chain / "artifacts" / "trained" / model / "predictions.parquet")
+
+
+def screen(chain: Path, name: str) -> PreparedScreen:
+    return read_prepared(chain / "data" / name, chain / "artifacts" / "prepared" / name)
+
+
+def predictor(chain: Path, name: str) -> Predictor:
+    models = chain / "artifacts" / "models"
+    return load_predictor(models / name, find_trunk=trunk_finder([models, models.parent / "trunks"]), device="cpu")
+
+
+def test_every_pair_that_can_be_read_is_there(matrix: pd.DataFrame) -> None:
+    pairs = {(row.model, row.screen): row.relation for row in matrix.itertuples()}
+    assert pairs == {("viability-A549", "a549"): "autologous", ("viability-A549", "hek293"): "allogenic",
+                     ("viability-HEK293", "a549"): "allogenic", ("viability-HEK293", "hek293"): "autologous",
+                     ("profile-PAT_1", "patient-1"): "autologous"}
+
+
+def test_own_screens_are_judged_by_held_out_wells_only(chain: Path, matrix: pd.DataFrame) -> None:
+    found = matrix.set_index(["model", "screen"])
+    test = predictions(chain, "viability-A549").query("part == 'test'")
+    expected = regression_metrics(test["target"].to_numpy(), test["prediction"].to_numpy())
+    assert found.loc[("viability-A549", "a549"), list(expected)].astype(float).to_dict() == pytest.approx(expected, abs=1e-5)
+    own = predictions(chain, "viability-HEK293")
+    expected = regression_metrics(own["target"].to_numpy(), own["prediction_cv"].to_numpy())
+    assert found.loc[("viability-HEK293", "hek293"), list(expected)].astype(float).to_dict() == pytest.approx(expected, abs=1e-5)
+    own = predictions(chain, "profile-PAT_1")
+    expected = control_metrics(own["target"].to_numpy(), own["prediction_cv"].to_numpy(), own["logit_cv"].to_numpy())
+    assert found.loc[("profile-PAT_1", "patient-1"), list(expected)].astype(float).to_dict() == pytest.approx(expected, abs=1e-5)
+
+
+def test_other_screens_are_judged_by_all_wells(chain: Path, matrix: pd.DataFrame) -> None:
+    data, model = screen(chain, "hek293"), predictor(chain, "viability-A549")
+    raw = model.predict(data.images).merge(data.layout, on=["plate", "well"])
+    expected = regression_metrics(raw["readout"].to_numpy(), raw["od"].to_numpy())
+    found = matrix.set_index(["model", "screen"]).loc[("viability-A549", "hek293"), list(expected)]
+    assert found.astype(float).to_dict() == pytest.approx(expected, abs=1e-4)
+
+
+def test_means_stand_beside_the_matrix(chain: Path, matrix: pd.DataFrame) -> None:
+    metrics = json.loads((chain / "artifacts" / "compare" / "metrics.json").read_text())
+    viability = matrix[matrix["system"] == "viability"]
+    for relation, rows in viability.groupby("relation"):
+        assert metrics["viability"][f"r2_{relation}"] == pytest.approx(rows["r2"].mean(), abs=1e-4)
+    assert "auroc_autologous" in metrics["profile"]
+    assert {path.name for path in (chain / "artifacts" / "compare").glob("*.png")} == {"viability.png", "profile.png"}
+
+
+def test_a_screen_without_read_outs_is_left_out(chain: Path) -> None:
+    data = screen(chain, "hek293")
+    blank = replace(data, layout=data.layout.drop(columns="readout"))
+    table = compare.run({"viability-A549": predictor(chain, "viability-A549")}, {"hek293": blank}, {})
+    assert table.empty
+
+
+@pytest.mark.parametrize("models", [[], ["profile-PAT_1"]])
+def test_nothing_to_compare_and_classifiers_alone_are_written(chain: Path, tmp_path: Path, models: list[str]) -> None:
+    table = compare.run({name: predictor(chain, name) for name in models}, {"patient-1": screen(chain, "patient-1")},
+                        {name: predictions(chain, name) for name in models})
+    compare.write_comparison(table, tmp_path)
+    assert len(pd.read_csv(tmp_path / "matrix.csv")) == len(models)
+    assert set(json.loads((tmp_path / "metrics.json").read_text())) == ({"profile"} if models else set())
+
+
+def test_cards_know_their_screen(chain: Path) -> None:
+    assert read_card(chain / "artifacts" / "models" / "profile-PAT_1").lineage["screen"] == "patient-1"

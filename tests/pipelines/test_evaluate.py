@@ -1,0 +1,106 @@
+"""The stage `evaluate`: metrics, midpoints, gates and figures; the finished bundle."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from models.networks.bundle import HEAD, TRUNK, read_card
+from models.networks.recipe import Gate
+from pipelines import evaluate
+from pipelines.figures import draw_figures
+from pipelines.params import Params
+from tests.conftest import CONTROLS
+
+MODELS = ("viability-A549", "viability-HEK293", "profile-PAT_1")
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_finished_bundle_holds_the_draft_and_its_judgement(chain: Path, model: str) -> None:
+    draft, done = chain / "artifacts" / "trained" / model / "bundle", chain / "artifacts" / "models" / model
+    assert sorted(path.name for path in done.iterdir()) == sorted(path.name for path in draft.iterdir())
+    for name in (HEAD, TRUNK):
+        if (draft / name).is_file():
+            assert (done / name).read_bytes() == (draft / name).read_bytes()
+    card, before = read_card(done), read_card(draft)
+    assert (before.gates, dict(before.metrics)) == ((), {})
+    recipe = Params.read(chain / "params.yaml").models[model].recipe
+    predictions = pd.read_parquet(chain / "artifacts" / "trained" / model / "predictions.parquet")
+    expected = evaluate.run(predictions, Params.read(chain / "params.yaml").recipes[recipe])
+    assert {name: round(value, 6) for name, value in expected.items() if math.isfinite(value)} == {
+        name: value for name, value in card.metrics.items() if math.isfinite(value)}
+    written = json.loads((chain / "artifacts" / "evaluate" / model / "metrics.json").read_text())
+    assert written == {name: value for name, value in card.metrics.items() if math.isfinite(value)}
+
+
+def test_gates_are_judged_and_a_metric_that_is_none_fails(chain: Path) -> None:
+    card = read_card(chain / "artifacts" / "models" / "viability-HEK293")
+    assert [(gate.metric, gate.passed) for gate in card.gates] == [("r2_cv", True), ("r2_typo", False)]
+    assert not card.gates_passed
+    assert read_card(chain / "artifacts" / "models" / "viability-A549").gates_passed
+    assert read_card(chain / "artifacts" / "models" / "profile-PAT_1").gates_passed
+
+
+@pytest.mark.parametrize(("model", "figure"), list(zip(MODELS, ("predictions.png", "predictions.png", "controls.png"), strict=True)))
+def test_plots_and_figures_are_there(chain: Path, model: str, figure: str) -> None:
+    folder = chain / "artifacts" / "evaluate" / model
+    assert sorted(path.name for path in (folder / "figures").iterdir()) == sorted(["learning_curve.png", figure])
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in (folder / "figures").iterdir())
+    assert {"epoch", "loss", "validation_loss"} <= set(pd.read_csv(folder / "epochs.csv").columns)
+    assert {"target", "prediction"} <= set(pd.read_csv(folder / "predictions.csv").columns)
+
+
+def test_figures_are_the_same_bytes_each_time(chain: Path, tmp_path: Path) -> None:
+    folder = chain / "artifacts" / "trained" / "profile-PAT_1"
+    draw_figures(pd.read_parquet(folder / "predictions.parquet"), pd.read_csv(folder / "epochs.csv"), CONTROLS, tmp_path)
+    for path in tmp_path.iterdir():
+        assert path.read_bytes() == (chain / "artifacts" / "evaluate" / "profile-PAT_1" / "figures" / path.name).read_bytes()
+
+
+def predictions(*, shift: float = 1.0, cv: bool = True) -> pd.DataFrame:
+    """Read-outs that fall at 100 nM (drug a) and 1000 nM (drug b), predicted at `shift` times that."""
+    rows = []
+    for drug, midpoint in (("a", 100.0), ("b", 1000.0)):
+        for dose in 10.0 ** np.arange(0, 6):
+            for replicate in range(4):
+                rows.append({"role": "treated", "treatment": drug, "dose": dose, "dose_unit": "nM",
+                             "part": "test" if replicate == 3 else "train", "target": 0.1 + 1.4 / (1 + dose / midpoint),
+                             "prediction": 0.1 + 1.4 / (1 + dose / midpoint / shift)})
+    table = pd.DataFrame(rows)
+    return table.assign(prediction_cv=table["prediction"] if cv else np.nan, logit=np.nan, logit_cv=np.nan)
+
+
+@pytest.mark.parametrize("cv", [True, False])
+def test_midpoints_measured_and_predicted(cv: bool) -> None:
+    found = evaluate.midpoint_metrics(predictions(shift=2.0, cv=cv))
+    assert found["log10_ec50_measured"] == pytest.approx(2.5, abs=0.01)
+    assert found["log10_ec50_predicted"] == pytest.approx(2.5 + math.log10(2), abs=0.01)
+    assert found["log10_ec50_difference"] == pytest.approx(math.log10(2), abs=0.01)
+
+
+def test_a_midpoint_needs_held_out_wells_of_a_compound() -> None:
+    table = predictions(cv=False)
+    assert evaluate.midpoint_metrics(table[table["part"] == "train"]) == {}
+    assert evaluate.midpoint_metrics(table.assign(treatment="")) == {}
+    assert evaluate.midpoint_metrics(table.assign(role="negative")) == {}
+
+
+def test_classifiers_have_no_midpoints() -> None:
+    rows = pd.DataFrame({"part": "train", "target": [1.0, 1, 0, 0], "prediction": [0.8, 0.7, 0.2, 0.3], "prediction_cv": np.nan,
+                         "logit": [1.4, 0.8, -1.4, -0.8], "logit_cv": np.nan})
+    found = evaluate.run(rows, CONTROLS)
+    assert found["accuracy_in_sample"] == 1
+    assert not any(name.startswith("log10") for name in found)
+
+
+def test_gates_of_today_judge_a_model_of_yesterday(chain: Path) -> None:
+    card = read_card(chain / "artifacts" / "trained" / "viability-HEK293" / "bundle")
+    strict = evaluate.finish_card(card, {"r2_cv": 0.8}, replace(card.recipe, gates=(Gate(metric="r2_cv", minimum=0.9),)))
+    assert [gate.passed for gate in strict.gates] == [False]
+    assert strict.recipe.gates[0].minimum == 0.9

@@ -1,0 +1,125 @@
+"""params.yaml: whatever is wrong or dangling is named by its path; the file that ships parses."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from models.errors import ParamsError
+from models.networks.recipe import Recipe
+from pipelines.params import Params
+from tests.pipelines.chain import tiny_params
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_file_that_ships_parses_and_means_what_it_says() -> None:
+    params = Params.read(ROOT / "params.yaml")
+    raw = yaml.safe_load((ROOT / "params.yaml").read_text())
+    for section in ("screens", "inputs", "recipes", "trunks", "models", "scores"):
+        assert list(getattr(params, section)) == list(raw[section])
+    for name, recipe in params.recipes.items():
+        assert isinstance(recipe, Recipe)
+        assert recipe.input == params.inputs[raw["recipes"][name]["input"]]
+        assert recipe.gates  # an unjudged model must not serve
+
+
+def test_dvc_sees_every_part_of_a_recipe_but_its_gates() -> None:
+    """`train` depends on the parts that it reads; one left out of dvc.yaml would leave a stale model."""
+    from dataclasses import fields
+
+    listed = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["train"]["do"]["params"]
+    parts = {text.rpartition(".")[2] for text in listed if text.startswith("recipes.")}
+    assert parts == {field.name for field in fields(Recipe)} - {"gates"}
+
+
+def changed(*path: str, to: Any) -> dict[str, Any]:
+    values = copy.deepcopy(tiny_params())
+    place = values
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = to
+    return values
+
+
+@pytest.mark.parametrize(("path", "value", "message"), [
+    (("models", "viability-A549", "screen"), "a594", "models.viability-A549.screen: 'a594' is not in screens; known: a549, hek293"),
+    (("models", "viability-A549", "recipe"), "x", "models.viability-A549.recipe: 'x' is not in recipes; known: base, head, controls"),
+    (("models", "viability-A549", "parent"), "trunks/x", "models.viability-A549.parent: 'x' is not in trunks; known: small"),
+    (("models", "viability-A549", "parent"), "models/x", "models.viability-A549.parent: 'x' is not in models"),
+    (("models", "viability-A549", "parent"), "small", "models.viability-A549.parent must read trunks/<name> or models/<name>"),
+    (("models", "viability-A549", "parent"), "trunks/", "models.viability-A549.parent must read"),
+    (("models", "viability-A549", "parent"), "models/viability-HEK293", "models.viability-A549.parent: models may not descend in a circle"),
+    (("models", "viability-A549", "parent"), "models/viability-A549", "models.viability-A549.parent: models may not descend in a circle"),
+    (("models", "viability-A549"), None, "models.viability-A549: expected a mapping, got None"),
+    (("scores", "hek239"), "viability-HEK293", "scores.hek239: 'hek239' is not in screens"),
+    (("scores", "hek293"), 3, "scores.hek293: '3' is not in models"),
+    (("scores", "hek293"), "viability-X", "scores.hek293: 'viability-X' is not in models"),
+    (("screens", "a549", "input"), "x", "screens.a549.input: 'x' is not in inputs; known: brightfield, spheroid"),
+    (("screens", "a549", "input"), "spheroid",
+     "models.viability-A549: recipe base reads input 'brightfield', but screens.a549.input is 'spheroid'"),
+    (("scores", "patient-1"), "viability-A549", "scores.patient-1: recipe base reads input 'brightfield', but screens.patient-1.input"),
+    (("recipes", "base", "input"), "x", "recipes.base.input: 'x' is not in inputs"),
+    (("recipes", "base", "input"), None, "recipes.base.input: 'None' is not in inputs"),
+    (("recipes", "base", "input"), ["brightfield"], "recipes.base.input: '['brightfield']' is not in inputs"),
+    (("recipes", "base", "optimizer", "learning_rate"), -1, "recipes.base.optimizer.learning_rate must be > 0, got -1"),
+    (("recipes", "base", "optimizer", "learnin_rate"), 1,
+     "recipes.base.optimizer.learnin_rate: unknown key, did you mean 'learning_rate'?"),
+    (("recipes", "base", "head", "outputs"), 2, "recipes.base.head.outputs must be 1 to predict a read-out"),
+    (("recipes", "base", "trunk", "name"), "vgg19",
+     "models.viability-A549.parent: trunks/small has the trunk small_cnn, but recipe base has vgg19"),
+    (("recipes", "base"), 3, "recipes.base: expected a mapping, got 3"),
+    (("recipes",), ["base"], "recipes: expected a mapping, got ['base']"),
+    (("inputs",), "brightfield", "inputs: expected a mapping"),
+    (("inputs", "brightfield", "size"), 4, "inputs.brightfield.size must lie between 8 and 4096"),
+    (("inputs", "brightfield", "planes"), ["x:max"], "inputs.brightfield.planes must read channel:projection"),
+    (("models",), 7, "models: expected a mapping, got 7"),
+    (("model",), {}, "model: unknown section, did you mean 'models'?"),
+    (("colour",), {}, "colour: unknown section; known: screens, inputs"),
+    (("score", "fit"), {"model": "6pl"}, "score.fit.model: must be one of"),
+    (("validate",), {"min_controls": 0}, "validate.min_controls"),
+    (("trunks", "small", "seed"), "x", "trunks.small.seed: expected int, got 'x'"),
+])
+def test_what_is_wrong_is_named_by_its_path(path: tuple[str, ...], value: Any, message: str) -> None:
+    with pytest.raises(ParamsError) as caught:
+        Params.parse(changed(*path, to=value))
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("a: [", "cannot be read"), ("- 1", "expected a mapping of sections"), ("", "expected a mapping"), (None, "cannot be read")])
+def test_a_file_that_is_no_params_file(tmp_path: Path, text: str | None, message: str) -> None:
+    if text is not None:
+        (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(ParamsError, match=message):
+        Params.read(tmp_path / "params.yaml")
+
+
+def test_empty_sections_are_empty() -> None:
+    params = Params.parse({"screens": None, "inputs": {}})
+    assert (dict(params.models), dict(params.scores), params.train.device) == ({}, {}, "auto")
+
+
+def hashed(change: Callable[[dict[str, Any]], None] = lambda values: None) -> str:
+    values = copy.deepcopy(tiny_params())
+    change(values)
+    return Params.parse(values).model_hash("viability-HEK293")
+
+
+def test_the_hash_of_a_model_is_that_of_what_it_is_trained_with() -> None:
+    first = hashed()
+    assert hashed() == first
+    assert hashed(lambda values: values["recipes"]["head"].update(gates=[])) == first
+    assert hashed(lambda values: values["recipes"]["controls"].update(seed=5)) == first  # another recipe
+    assert hashed(lambda values: values["score"].update(fit={"model": "5pl"})) == first
+    others = {hashed(change) for change in (
+        lambda values: values["recipes"]["head"].update(seed=5),
+        lambda values: values["recipes"]["head"]["optimizer"].update(epochs=41),
+        lambda values: values["inputs"]["brightfield"].update(size=40),
+        lambda values: values["models"]["viability-HEK293"].update(parent="trunks/small"))}
+    assert len(others | {first}) == 5

@@ -1,0 +1,87 @@
+"""The stage `prepare`: a file a plate, refused screens stop here, and the same data gives the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from models.errors import ImageError, ScreenError
+from models.plates.prepare import InputSpec
+from pipelines import prepare
+from pipelines.command import run_command
+from pipelines.lineage import data_md5
+from pipelines.params import Params
+from pipelines.prepared import read_prepared
+from tests.pipelines.chain import SIZE, call, commands, tiny_params
+
+
+def test_each_plate_has_its_arrays(chain: Path) -> None:
+    for screen, plates in (("a549", 1), ("patient-1", 2)):
+        data = read_prepared(chain / "data" / screen, chain / "artifacts" / "prepared" / screen)
+        layout = pd.read_csv(chain / "data" / screen / "layout.csv")
+        assert len(data.images) == len(data.layout) == len(layout)
+        assert data.images.wells["plate"].nunique() == plates
+        assert set(map(tuple, data.images.wells[["plate", "well"]].to_numpy())) == set(map(tuple, layout[["plate", "well"]].to_numpy()))
+        assert data.images.pixels.shape[1:] == (3, SIZE, SIZE)
+        assert (data.images.pixels.dtype, data.images.pixels.min() >= 0, data.images.pixels.max() <= 1) == (np.float16, True, True)
+        assert data.data_md5 == data_md5(chain / "data" / screen)
+    mip, mid, again = (data.images.pixels[:, channel] for channel in range(3))
+    assert (mip == again).all()
+    assert (mip != mid).any(axis=(1, 2)).all()
+
+
+def test_the_same_data_gives_the_same_bytes(chain: Path, tmp_path: Path) -> None:
+    spec = Params.read(chain / "params.yaml").inputs["spheroid"]
+    assert prepare.run(chain / "data" / "patient-1", spec, tmp_path / "out") == 192
+
+    def digests(folder: Path) -> dict[str, str]:
+        return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+    assert digests(tmp_path / "out") == digests(chain / "artifacts" / "prepared" / "patient-1")
+    assert len(digests(tmp_path / "out")) == 3
+
+
+def test_a_refused_screen_stops_here(chain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("data", "params.yaml"):
+        (tmp_path / name).symlink_to(chain / name)
+    shutil.copytree(chain / "artifacts" / "validate", tmp_path / "artifacts" / "validate")
+    path = tmp_path / "artifacts" / "validate" / "a549.json"
+    verdict = json.loads(path.read_text())
+    finding = {"rule": "layout_well", "severity": "error", "message": "well A01 stands twice", "plate": "P1", "well": "A01",
+               "column": "well", "value": "A01"}
+    path.write_text(json.dumps(verdict | {"accepted": False, "findings": [finding]}))
+    words = commands(tiny_params())["prepare"]["a549"]
+    with pytest.raises(ScreenError) as caught:
+        call(words)
+    assert "well A01 stands twice" in str(caught.value)
+    with pytest.raises(SystemExit) as ended:
+        run_command(lambda: call(words))
+    assert str(ended.value.code).startswith("ScreenError: ")
+    assert not (tmp_path / "artifacts" / "prepared").exists()
+
+
+def test_what_is_missing_is_said(chain: Path, tmp_path: Path) -> None:
+    (tmp_path / "s" / "images").mkdir(parents=True)
+    shutil.copy(chain / "data" / "a549" / "screen.yaml", tmp_path / "s")
+    with pytest.raises(ScreenError, match=r"images holds no plate archive"):
+        prepare.run(tmp_path / "s", InputSpec(size=16), tmp_path / "out")
+    with pytest.raises(ScreenError, match="holds no prepared plate; run `dvc repro`"):
+        read_prepared(chain / "data" / "a549", tmp_path)
+    with pytest.raises(ImageError, match="the model needs channel"):
+        prepare.run(chain / "data" / "a549", InputSpec(planes=("gfp:mid",), size=16), tmp_path / "out")
+
+
+def test_an_interrupt_and_a_bug_are_told_apart() -> None:
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit, match="run the same command again to go on"):
+        run_command(stop)
+    with pytest.raises(ZeroDivisionError):
+        run_command(lambda: None if 1 / 0 else None)
