@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
 from models.dose_response.batches import MIN_DOSES, Batch, Summary
 from models.dose_response.curves import (
@@ -144,7 +144,7 @@ def _quality_columns(batch: Batch, fit: BatchFit) -> Columns:
         ratio = (rss - batch.within) / misfit_df / (batch.within / pure_df)
     p_misfit = np.full(len(rss), np.nan)
     known = np.flatnonzero((misfit_df > 0) & (pure_df > 0) & (batch.within > 0))
-    p_misfit[known] = stats.f.sf(np.maximum(ratio[known], 0.0), misfit_df[known], pure_df[known])
+    p_misfit[known] = special.fdtrc(misfit_df[known], pure_df[known], np.maximum(ratio[known], 0.0))
     return {"rss": rss, "rmse": rmse, "r2": r2, "log_likelihood": log_likelihood(rss, batch.n),
             "aicc": aicc(batch, rss, free), "p_lack_of_fit": p_misfit,
             "p_flat": flat_p(batch.x, batch.weight, explained=np.where(batch.total > 0, fit.explained, 0.0))}

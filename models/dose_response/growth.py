@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from models.dose_response.batches import MIN_DOSES, Batch, Points, batches, summarise, usable_points
 from models.dose_response.checks import require_columns
@@ -75,7 +75,7 @@ def _metrics(batch: Batch) -> dict[str, npt.NDArray[np.object_] | Array]:
         r2 = np.where(batch.total > 0, 1.0 - fit.rss / batch.total, np.nan)
         odds = (1.0 - fit.p[RIGHT]) / (HALF - fit.p[RIGHT]) - 1.0
         x50 = np.where(odds > 0, fit.p[MIDPOINT] + np.log10(np.maximum(odds, 1e-300)) / np.exp(fit.p[LOG_SLOPE]), np.inf)
-    p_flat = np.where(batch.total > 0, stats.f.sf(np.maximum(np.nan_to_num(ratio), 0.0), 2, batch.n - 2), 1.0)
+    p_flat = np.where(batch.total > 0, special.fdtrc(2, batch.n - 2, np.maximum(np.nan_to_num(ratio), 0.0)), 1.0)
     flat = ~(p_flat < FLAT_LEVEL)
     x50 = np.where(flat, np.where(batch.mean() > HALF, np.inf, -np.inf), x50)
     relation = np.where(x50 > 0, ">", np.where(x50 < batch.lowest, "<", "="))

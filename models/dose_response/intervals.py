@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
 from models.dose_response.curves import LEFT, LN10, LOG_SLOPE, MIDPOINT, RIGHT, Array, scaled_distance, shape_terms
 from models.dose_response.engine import MIDPOINT_MARGIN, residuals
@@ -66,7 +66,7 @@ def allowed_rise(*, rss: Array, n: npt.NDArray[np.intp], free: npt.NDArray[np.in
     """Rise of the residual sum of squares at a confidence limit; NaN without degrees of freedom."""
     spare = (n - free).astype(float)
     spare = np.where(spare > 0, spare, np.nan)
-    rise: Array = rss / spare * stats.f.ppf(level, 1, spare)
+    rise: Array = rss / spare * special.fdtri(1, spare, level)
     return rise
 
 
