@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from models.networks.bundle import GateResult
 from models.networks.recipe import Gate
@@ -26,9 +25,10 @@ def regression_metrics(measured: np.ndarray, predicted: np.ndarray) -> dict[str,
     names = ("r2", "r2_score", "slope", "intercept", "mean_difference", "sd_difference", "rmse")
     if len(measured) < 3 or np.ptp(measured) == 0 or np.ptp(predicted) == 0:
         return dict.fromkeys(names, math.nan)
-    line, difference = stats.linregress(measured, predicted), predicted - measured
+    (slope, intercept), difference = np.polyfit(measured, predicted, 1), predicted - measured
+    pearson = np.corrcoef(measured, predicted)[0, 1]
     unexplained = np.sum(difference**2) / np.sum((measured - measured.mean()) ** 2)
-    values = (line.rvalue**2, 1 - unexplained, line.slope, line.intercept, difference.mean(), difference.std(ddof=1),
+    values = (pearson**2, 1 - unexplained, slope, intercept, difference.mean(), difference.std(ddof=1),
               np.sqrt(np.mean(difference**2)))
     return {name: float(value) for name, value in zip(names, values, strict=True)}
 
@@ -61,7 +61,7 @@ def auroc(living: np.ndarray, score: np.ndarray) -> float:
     positives, negatives = int(living.sum()), int((~living).sum())
     if not positives or not negatives:
         return math.nan
-    ranks = stats.rankdata(score)
+    ranks = pd.Series(score).rank().to_numpy()
     return float((ranks[living].sum() - positives * (positives + 1) / 2) / (positives * negatives))
 
 
