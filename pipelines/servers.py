@@ -109,14 +109,13 @@ def stop(name: str) -> bool:
     except (OSError, ValueError, TypeError):
         return False
     family = _family(server)
-    for member in [process for process in family if process.pid == server.pid] or family:  # a server ends its own workers
-        with contextlib.suppress(psutil.NoSuchProcess):
-            member.terminate()
-    _, alive = psutil.wait_procs(family, timeout=15)
-    for member in alive:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            member.kill()
-    psutil.wait_procs(alive, timeout=5)
+    leader = [process for process in family if process.pid == server.pid]
+    for members, act, seconds in ((leader, psutil.Process.terminate, 15),   # a server ends its own workers
+                                  (family, psutil.Process.terminate, 5), (family, psutil.Process.kill, 5)):
+        for member in members:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                act(member)
+        psutil.wait_procs(members, timeout=seconds)
     _note(name).unlink(missing_ok=True)
     return bool(family)
 

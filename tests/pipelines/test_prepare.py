@@ -83,5 +83,8 @@ def test_an_interrupt_and_a_bug_are_told_apart() -> None:
 
     with pytest.raises(SystemExit, match="run the same command again to go on"):
         run_command(stop)
+    def break_down() -> None:
+        raise ZeroDivisionError
+
     with pytest.raises(ZeroDivisionError):
-        run_command(lambda: None if 1 / 0 else None)
+        run_command(break_down)
