@@ -35,7 +35,9 @@ def curves_against_truth(screen: str, curves: pd.DataFrame) -> pd.DataFrame:
     inside = (joined["ic50_low"].fillna(0) <= joined["ic50_true"]) & (joined["ic50_true"] <= joined["ic50_high"].fillna(np.inf))
     return pd.DataFrame({
         "screen": screen, "treatment": joined["treatment"], "true": censored(joined["ic50_relation_true"], joined["ic50_true"]),
-        "scored": censored(joined["ic50_relation"], joined["ic50"]), "low": joined["ic50_low"].round(2), "high": joined["ic50_high"].round(2), "log10_ratio": np.log10(joined["ic50"] / joined["ic50_true"]).where(both).round(3),
+        "scored": censored(joined["ic50_relation"], joined["ic50"]),
+        "low": joined["ic50_low"].round(2), "high": joined["ic50_high"].round(2),
+        "log10_ratio": np.log10(joined["ic50"] / joined["ic50_true"]).where(both).round(3),
         "covered": inside.where(both), "dss_asym": joined["dss_asym"].round(2), "status": joined["status"]})
 
 

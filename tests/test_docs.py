@@ -16,8 +16,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 TABLES = ROOT / "docs" / "tables.md"
 HEADER = """# Tables and units
 
-What flows through Dosewell. A row is never dropped silently: rows in are rows out, with a status or a flag. Columns in *italics* are optional;
-further columns are kept as they are. This page is made from `models/tables.py` (`DOSEWELL_ACCEPT=1 pytest tests/test_docs.py`).
+What flows through Dosewell. A row is never dropped silently: rows in are rows out, with a status or a flag. Columns in *italics* are
+optional; further columns are kept as they are. This page is made from `models/tables.py` (`DOSEWELL_ACCEPT=1 pytest tests/test_docs.py`).
 """
 
 

@@ -7,7 +7,7 @@ squares that is exact, and 1e5 replicates cost what ten do. Robust losses need e
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -55,10 +55,6 @@ class Batch:
         """The same batch with some of the curves."""
         return Batch(self.rows[keep], self.x[:, keep], self.y[:, keep], self.weight[:, keep], self.within[keep],
                      self.total[keep], self.lowest[keep], self.shift[keep], self.n[keep], self.levels[keep])
-
-    def reweighted(self, weight: Array) -> Batch:
-        """The same batch with other weights."""
-        return replace(self, weight=weight)
 
     def mean(self) -> Array:
         """Mean response of each curve (N,)."""

@@ -83,11 +83,13 @@ def test_a_missing_or_empty_section_is_begun(tmp_path: Path, text: str) -> None:
     assert list(Params.read(path).screens) == ["s", "no"]
 
 
-def test_a_form_that_a_program_cannot_extend_is_said_and_left_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ["screens: {s: {input: i}}\n", "screens:\n  {s: {input: i}}\n", "screens:\n  {}\n",
+                                  "trunks: &none {}\nscreens: *none\n"])
+def test_a_form_that_a_program_cannot_extend_is_said_and_left_alone(tmp_path: Path, text: str) -> None:
     path = tmp_path / "params.yaml"
-    path.write_text(text := "inputs: {i: {}}\nscreens: {s: {input: i}}\n")
+    path.write_text(text := "inputs: {i: {}}\n" + text)
     with pytest.raises(ParamsError, match="by hand"):
-        add_entries(path, {"screens": {"t": {"input": "i"}}})
+        add_entries(path, {"trunks": {"u": {"name": "small_cnn"}}, "screens": {"t": {"input": "i"}}})
     assert path.read_text() == text
 
 
