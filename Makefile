@@ -27,7 +27,7 @@ $(UV):
 	$(TOOLS)/bin/pip install --quiet uv==$(UV_VERSION)
 
 .venv/.installed: $(UV) pyproject.toml uv.lock
-	$(UV) sync --frozen --python "$$(command -v $(PYTHON))" --all-groups
+	$(UV) sync --frozen --python "$$(command -v $(PYTHON))" --all-groups --compile-bytecode
 	@touch $@
 
 install: .venv/.installed

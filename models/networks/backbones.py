@@ -25,15 +25,18 @@ State = dict[str, Tensor]
 
 
 class SmallCNN(nn.Module):
-    """Four 3x3 convolutions (32-64-96-128) with batch norm and 2x2 pools, then mean and maximum over the image: 256 features."""
+    """Four 3x3 convolutions (16-32-64-128) with 2x2 pools and batch norm, then mean and maximum over the image: 256 features.
+
+    The pools come first: batch norm and ReLU then see a quarter of the pixels, which halves the time of a training step on a CPU.
+    """
 
     feature_count = 256
 
     def __init__(self) -> None:
         super().__init__()
-        widths = (3, 32, 64, 96, 128)
+        widths = (3, 16, 32, 64, 128)
         self.blocks = nn.Sequential(*(nn.Sequential(
-            nn.Conv2d(inside, outside, 3, padding=1, bias=False), nn.BatchNorm2d(outside), nn.ReLU(inplace=True), nn.MaxPool2d(2))
+            nn.Conv2d(inside, outside, 3, padding=1, bias=False), nn.MaxPool2d(2), nn.BatchNorm2d(outside), nn.ReLU(inplace=True))
             for inside, outside in pairwise(widths)))
 
     def forward(self, images: Tensor) -> Tensor:

@@ -92,7 +92,7 @@ class OptimizerSpec:
     """learning_rate per step; batch_size images; epochs at most; patience epochs without a better validation loss (0 = never stop).
 
     precision: "bf16" runs the network's matrix work in bfloat16 (weights and loss stay float32): several times faster on CPUs and
-    GPUs that have it; scoring is always float32.
+    GPUs that do bfloat16 in hardware, half as fast on those that do not; scoring is always float32.
     """
 
     name: Literal["adam", "sgd"] = "adam"
