@@ -27,7 +27,7 @@ def tiny_params() -> dict[str, Any]:
     base = recipes["brightfield_pretrain"] | {
         "input": "brightfield", "split": {"unit": "replicate", "test": 0.25, "validation": 0.125, "folds": 0},
         "gates": [{"metric": "r2_test", "minimum": 0.3}]}
-    base["optimizer"] = base["optimizer"] | {"epochs": 12, "precision": "fp32"}
+    base["optimizer"] = base["optimizer"] | {"epochs": 12}
     head = recipes["viability_small"] | {
         "input": "brightfield", "gates": [{"metric": "r2_cv", "minimum": 0.3}, {"metric": "r2_typo", "minimum": 0}]}
     head["optimizer"], head["augmentation"] = head["optimizer"] | {"epochs": 40}, head["augmentation"] | {"views": 1}

@@ -34,7 +34,7 @@ def test_every_well_of_the_layout_is_scored(chain: Path, screen: str) -> None:
 
 
 def test_predicted_viability_follows_the_truth(chain: Path) -> None:
-    for screen, least in (("hek293", 0.9), ("patient-1", 0.7)):
+    for screen, least in (("hek293", 0.9), ("patient-1", 0.6)):
         wells = pd.read_parquet(chain / "artifacts" / "scores" / screen / "wells.parquet")
         truth = pd.read_csv(chain / "data" / screen / "truth" / "wells.csv")
         both = wells.merge(truth, on=["plate", "well"], suffixes=("", "_true"))

@@ -73,8 +73,8 @@ def test_the_small_trunk() -> None:
     trunk = SmallCNN().eval()
     for size in (16, 24, 97):
         assert trunk(torch.rand(2, 3, size, size)).shape == (2, 256)
-    convolutions = 9 * (3 * 32 + 32 * 64 + 64 * 96 + 96 * 128)
-    assert parameter_count(trunk) == convolutions + 2 * (32 + 64 + 96 + 128)
+    convolutions = 9 * (3 * 16 + 16 * 32 + 32 * 64 + 64 * 128)
+    assert parameter_count(trunk) == convolutions + 2 * (16 + 32 + 64 + 128)
     assert parameter_count(trunk, only=lambda parameter: parameter.dim() == 4) == convolutions
 
 

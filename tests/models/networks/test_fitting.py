@@ -43,10 +43,10 @@ def test_every_labelled_image_has_its_predictions(readout: Fitted, controls: Fit
 
 def test_brightness_is_learnt_as_read_out_and_as_class(readout: Fitted, controls: Fitted) -> None:
     for name in ("prediction", "prediction_cv"):
-        assert np.corrcoef(readout.predictions["target"], readout.predictions[name])[0, 1] ** 2 > 0.98
+        assert np.corrcoef(readout.predictions["target"], readout.predictions[name])[0, 1] ** 2 > 0.95
         assert ((controls.predictions[name] > 0.5) == (controls.predictions["target"] > 0.5)).all()
     test = readout.predictions[readout.predictions["part"] == "test"]
-    assert np.abs(test["prediction"] - test["target"]).max() < 0.25
+    assert np.abs(test["prediction"] - test["target"]).max() < 0.4
     assert readout.predictions["logit"].isna().all()
     logit = controls.predictions["logit"]
     np.testing.assert_allclose(controls.predictions["prediction"], 1 / (1 + np.exp(-logit)))
