@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from models.dose_response import FitOptions, fit_curves, score_curves
+
 SCORES = {"a549": Path("artifacts/scores/a549"), "hek293": Path("artifacts/scores/hek293"), "nci-h1975": Path("artifacts/scores/nci-h1975"),
           "patient-1": Path("artifacts/scores/patient-1"), "heldout-a549": Path("var/demo")}
 
@@ -28,6 +30,17 @@ def wells_against_truth(screen: str, wells: pd.DataFrame) -> dict[str, object]:
             "bias": difference.mean(), "sd": difference.std(), "rmse": np.sqrt((difference**2).mean())}
 
 
+def true_dss(truth: pd.DataFrame) -> pd.Series:
+    """DSS_asym of the true curves, over the tested doses: a fit to 41 noise-free points of each."""
+    points = truth.loc[truth.index.repeat(41)].reset_index(drop=True)
+    share = np.tile(np.linspace(0, 1, 41), len(truth))
+    points["dose"] = points["dose_min"] ** (1 - share) * points["dose_max"] ** share
+    effect = 1 / (1 + (points["dose"] / points["midpoint"]) ** -points["slope"])
+    points["viability"] = points["top"] - (points["top"] - points["bottom"]) * effect
+    fitted = fit_curves(points, by="treatment", response="viability", scale="fraction_viability", options=FitOptions(interval="none"))
+    return score_curves(fitted).set_index("treatment")["dss_asym"]
+
+
 def curves_against_truth(screen: str, curves: pd.DataFrame) -> pd.DataFrame:
     truth = pd.read_csv(Path("data") / screen / "truth" / "curves.csv")
     joined = truth.merge(curves, on="treatment", suffixes=("_true", ""))
@@ -37,8 +50,9 @@ def curves_against_truth(screen: str, curves: pd.DataFrame) -> pd.DataFrame:
         "screen": screen, "treatment": joined["treatment"], "true": censored(joined["ic50_relation_true"], joined["ic50_true"]),
         "scored": censored(joined["ic50_relation"], joined["ic50"]),
         "low": joined["ic50_low"].round(2), "high": joined["ic50_high"].round(2),
-        "log10_ratio": np.log10(joined["ic50"] / joined["ic50_true"]).where(both).round(3),
-        "covered": inside.where(both), "dss_asym": joined["dss_asym"].round(2), "status": joined["status"]})
+        "log10_ratio": (joined["ic50"] / joined["ic50_true"]).apply(np.log10).where(both).round(3),
+        "covered": inside.where(both), "true_dss": joined["treatment"].map(true_dss(truth)).round(2),
+        "dss": joined["dss_asym"].round(2), "status": joined["status"]})
 
 
 def censored(relation: pd.Series, value: pd.Series) -> pd.Series:
@@ -51,6 +65,11 @@ def main() -> None:
     print(wells.round(3).to_string(index=False))
     curves = pd.concat([curves_against_truth(screen, read(folder, "curves")) for screen, folder in there.items()], ignore_index=True)
     print(curves.to_string(index=False))
+    for screen, rows in curves.groupby("screen", sort=False):
+        if len(rows) > 2:
+            found = stats.pearsonr(rows["true_dss"], rows["dss"])
+            print(f"{screen}: DSS_asym of {len(rows)} treatments, scored against true: R {found.statistic:.3f}, "
+                  f"mean difference {(rows['dss'] - rows['true_dss']).mean():.1f}")
     known = curves["log10_ratio"].dropna()
     print(f"\nIC50 inside the tested doses: {len(known)}; |log10 ratio| median {known.abs().median():.3f}, largest "
           f"{known.abs().max():.3f}; 95 % interval holds the truth in {curves['covered'].sum()} of {curves['covered'].notna().sum()}")
