@@ -22,22 +22,48 @@ WIDTH, HEIGHT, STEPS = 280.0, 186.0, 80
 MARGIN = 0.18  # decades left and right of the tested doses
 
 
-def curve_panel(curve: pd.DataFrame, wells: pd.DataFrame, *, name: str, half: str, values: CurveValues) -> Markup:
-    """The panel of one curve (a table of one row) and its wells; `half` is the dose column drawn, ic50 or ec50."""
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """What the panel of a curve shows, in the units of the data.
+
+    row: the curve. frame: the limits, x in log10 dose, y in `scale`'s drawn unit (viability in %, or the raw read-out).
+    grid: doses of the drawn line; fitted: its values, NaN where the fit means nothing; responses: one per row of `wells`.
+    """
+
+    row: pd.Series
+    scale: str
+    frame: Frame
+    grid: npt.NDArray[np.float64]
+    fitted: npt.NDArray[np.float64]
+    wells: pd.DataFrame
+    responses: npt.NDArray[np.float64]
+
+
+def panel_of(curve: pd.DataFrame, wells: pd.DataFrame, *, values: CurveValues) -> Panel | None:
+    """The panel of one curve (a table of one row) and its wells; None where nothing was dosed."""
     row = curve.iloc[0]
     scale = text(row, "scale")
     doses, responses = wells["dose"].to_numpy(dtype=float), response(wells, scale).to_numpy(dtype=float)
     low, high = _dose_range(row, doses)
     if math.isnan(low):
-        return drawing(WIDTH, 40.0, label(WIDTH / 2, 24, "no dosed well to draw", anchor="middle"), label=f"{name}: nothing to draw")
+        return None
     grid = np.logspace(low + MARGIN, high - MARGIN, STEPS)  # no curve is drawn where nothing was tested
     fitted = _shown(values(curve, grid)[0], scale) if text(row, "status") not in NO_VALUE else np.full(STEPS, np.nan)
-    frame = _frame(low, high, np.concatenate([responses, fitted]), scale)
+    return Panel(row=row, scale=scale, frame=_frame(low, high, np.concatenate([responses, fitted]), scale), grid=grid, fitted=fitted,
+                 wells=wells, responses=responses)
+
+
+def curve_panel(curve: pd.DataFrame, wells: pd.DataFrame, *, name: str, half: str, values: CurveValues) -> Markup:
+    """The drawing of `panel_of`; `half` is the dose column drawn, ic50 or ec50."""
+    panel = panel_of(curve, wells, values=values)
+    if panel is None:
+        return drawing(WIDTH, 40.0, label(WIDTH / 2, 24, "no dosed well to draw", anchor="middle"), label=f"{name}: nothing to draw")
+    row, frame, scale = panel.row, panel.frame, panel.scale
     return drawing(
         WIDTH, HEIGHT, _axes(frame, scale=scale, unit=text(row, "dose_unit"), measure=raw_measure(wells)[1]),
-        _half_dose_marks(row, frame, half=half, scale=scale), _fitted_line(frame, grid, fitted, status=text(row, "status")),
-        _points(frame, wells, responses, scale), _nothing(frame, responses),
-        label=_panel_words(name, fitted, scale), class_="curve")
+        _half_dose_marks(row, frame, half=half, scale=scale), _fitted_line(frame, panel.grid, panel.fitted, status=text(row, "status")),
+        _points(frame, wells, panel.responses, scale), _nothing(frame, panel.responses),
+        label=panel_words(name, panel), class_="curve")
 
 
 def _dose_range(row: pd.Series, doses: npt.NDArray[np.float64]) -> tuple[float, float]:
@@ -64,29 +90,51 @@ def _frame(low: float, high: float, values: npt.NDArray[np.float64], scale: str)
     return Frame(x_low=low, x_high=high, y_low=limits[0], y_high=limits[1], left=34, right=WIDTH - 8, top=18, bottom=HEIGHT - 28)
 
 
+def response_ticks(frame: Frame, scale: str) -> list[float]:
+    """Where the response axis is labelled."""
+    return [0.0, 50.0, 100.0] if scale != "raw" else nice_ticks(frame.y_low, frame.y_high)
+
+
+def dose_ticks(frame: Frame, unit: str) -> list[tuple[int, str]]:
+    """(log10 dose, words) of the decades on the dose axis; the words are empty where there is no room for them."""
+    decades = range(math.ceil(frame.x_low), math.floor(frame.x_high) + 1)
+    named = set(decades[::max(1, math.ceil(len(decades) / 4))])
+    return [(decade, dose_text(10.0 ** decade, unit) if decade in named else "") for decade in decades]
+
+
+def response_title(scale: str, measure: str) -> str:
+    """What the response axis shows."""
+    return "viability, %" if scale != "raw" else measure
+
+
 def _axes(frame: Frame, *, scale: str, unit: str, measure: str) -> Markup:
-    ticks = [0.0, 50.0, 100.0] if scale != "raw" else nice_ticks(frame.y_low, frame.y_high)
     parts = [tag("rect", x=frame.left, y=frame.top, width=frame.right - frame.left, height=frame.bottom - frame.top, class_="box")]
-    for value in ticks:
+    for value in response_ticks(frame, scale):
         half = "half" if value == 50 and scale != "raw" else "grid"
         parts += [line(frame.left, frame.y(value), frame.right, frame.y(value), class_=half),
                   label(frame.left - 4, frame.y(value) + 3.5, plain(value), anchor="end")]
-    decades = range(math.ceil(frame.x_low), math.floor(frame.x_high) + 1)
-    named = set(decades[::max(1, math.ceil(len(decades) / 4))])
-    for decade in decades:
+    for decade, words in dose_ticks(frame, unit):
         x = frame.x(decade)
-        parts.append(line(x, frame.bottom, x, frame.bottom + (4 if decade in named else 2), class_="axis"))
-        if decade in named:
-            parts.append(label(min(max(x, frame.left), WIDTH - 20), frame.bottom + 16, dose_text(10.0 ** decade, unit), anchor="middle"))
-    title = "viability, %" if scale != "raw" else measure
-    return join([*parts, label(frame.left, frame.top - 6, title, class_="t dim")])
+        parts.append(line(x, frame.bottom, x, frame.bottom + (4 if words else 2), class_="axis"))
+        if words:
+            parts.append(label(min(max(x, frame.left), WIDTH - 20), frame.bottom + 16, words, anchor="middle"))
+    return join([*parts, label(frame.left, frame.top - 6, response_title(scale, measure), class_="t dim")])
+
+
+def drawn_half(row: pd.Series, half: str) -> tuple[float, str] | None:
+    """(dose, relation) of the half-effect dose to mark; None where the curve gives none."""
+    value, relation = number(row, half), text(row, f"{half}_relation")
+    if text(row, "status") in NO_VALUE or math.isnan(value) or value <= 0 or relation not in ("=", ">", "<"):
+        return None
+    return value, relation
 
 
 def _half_dose_marks(row: pd.Series, frame: Frame, *, half: str, scale: str) -> Markup:
     """The interval as a band, the half-effect dose as a line; a censored one as an arrow out of the tested range."""
-    value, relation = number(row, half), text(row, f"{half}_relation")
-    if text(row, "status") in NO_VALUE or math.isnan(value) or value <= 0 or relation not in ("=", ">", "<"):
+    marked = drawn_half(row, half)
+    if marked is None:
         return Markup("")
+    value, relation = marked
     x, y = frame.x(math.log10(value)), frame.y(50.0) if scale != "raw" else (frame.top + frame.bottom) / 2
     shown = dose_text(value, text(row, "dose_unit"))
     if relation == "=":
@@ -156,12 +204,12 @@ def _point_words(well: pd.Series, value: float, *, scale: str, inside: bool) -> 
     return "; ".join(filter(None, parts))
 
 
-def _panel_words(name: str, fitted: npt.NDArray[np.float64], scale: str) -> str:
-    finite = fitted[np.isfinite(fitted)]
+def panel_words(name: str, panel: Panel) -> str:
+    """What a screen reader says of a panel."""
+    finite = panel.fitted[np.isfinite(panel.fitted)]
     if not len(finite):
         return f"Dose-response of {name}: points only, no curve"
-    unit, decimals = (" %", 0) if scale != "raw" else ("", 2)
-    what = "viability" if scale != "raw" else "read-out"
+    unit, decimals, what = (" %", 0, "viability") if panel.scale != "raw" else ("", 2, "read-out")
     return f"Dose-response of {name}: fitted {what} goes from {fixed(finite[0], decimals)}{unit} to {fixed(finite[-1], decimals)}{unit}"
 
 

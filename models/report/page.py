@@ -16,6 +16,7 @@ import pandas as pd
 
 from models.dose_response.curves import curve_values
 from models.plates.screen import Screen
+from models.report.explanations import help_rows, hit_rule, training_words
 from models.report.inputs import ReportOptions, ReportTables, ScoredTables
 from models.report.plate_figures import colour_bar, control_strips, heat_values
 from models.report.sections import (
@@ -24,10 +25,10 @@ from models.report.sections import (
     finding_groups,
     kind_words,
     metric_rows,
+    panels,
     plate_views,
     score_waterfall,
     summarise,
-    training_words,
     treatments,
     verdicts,
 )
@@ -56,21 +57,23 @@ def render_report(scored: ScoredTables, *, screen: Screen, lineage: Mapping[str,
     gates    records or objects with metric, passed, reason; a failed one turns every hit into "cannot say"
     links    words -> address (http, https or relative; others are left out)
     """
-    scored, options, results = _own_rows(scored), options or ReportOptions(), gate_results(gates)
+    scored, options, results = own_rows(scored), options or ReportOptions(), gate_results(gates)
     found, plates = verdicts(scored, controls=screen.controls, gates=results, options=options)
     summary = summarise(scored, controls=screen.controls, gates=results, options=options)
-    rows = treatments(scored, found=found, options=options, values=curve_values)
+    rows = treatments(scored, found=found, options=options)
     return _template("page.html").render(
-        screen=screen, summary=summary, rows=rows, options=options, kind_words=kind_words(), grade_words=GRADE_WORDS,
+        screen=screen, summary=summary, rows=rows, panels=panels(scored, rows, values=curve_values), options=options,
+        kind_words=kind_words(), grade_words=GRADE_WORDS,
         waterfall=score_waterfall(rows, score=summary.score, threshold=options.hit_threshold),
         plates=plate_views(scored, plates, plate_format=screen.plate_format), strips=control_strips(scored.wells, plates),
         doubts=doubts(scored.wells), training=training_words(scored.wells), findings=finding_groups(scored.findings),
         lineage=lineage_rows(lineage), metrics=metric_rows(metrics or {}), gates=results, links=safe_links(links or {}),
-        model=model_name(lineage), wells=len(scored.wells), anchored=screen.controls == "both",
+        model=model_name(lineage), wells=len(scored.wells), help=help_rows(summary, controls=screen.controls),
+        hit_rule=hit_rule(summary, controls=screen.controls, threshold=options.hit_threshold, judged=bool(results)),
         **_colour_legend(scored.wells), **_assets())
 
 
-def _own_rows(scored: ScoredTables) -> ReportTables:
+def own_rows(scored: ScoredTables) -> ReportTables:
     """The same tables with rows counted from 0, whatever they were cut out of."""
     return ReportTables(wells=scored.wells.reset_index(drop=True), curves=scored.curves.reset_index(drop=True),
                         quality=scored.quality.reset_index(drop=True), findings=tuple(scored.findings))
@@ -84,7 +87,7 @@ def _colour_legend(wells: pd.DataFrame) -> dict[str, Any]:
 def index_entry(scored: ScoredTables, *, file: str, screen: Screen, lineage: Mapping[str, str], gates: Iterable[Any] = (),
                 options: ReportOptions | None = None) -> IndexEntry:
     """The index line of a scored screen whose page is `file`."""
-    summary = summarise(_own_rows(scored), controls=screen.controls, gates=gate_results(gates), options=options or ReportOptions())
+    summary = summarise(own_rows(scored), controls=screen.controls, gates=gate_results(gates), options=options or ReportOptions())
     return IndexEntry(file=file, screen=screen, model=model_name(lineage), summary=summary)
 
 

@@ -94,16 +94,25 @@ def _mark(well: pd.Series, *, x: float, y: float, size: float) -> str:
     return bar if role == "negative" else ""
 
 
+def content_words(well: pd.Series) -> str:
+    """What is in a well: "doxorubicin 5 µM"; empty for wells without a treatment."""
+    dose = number(well, "dose")
+    return f"{text(well, 'treatment')} {dose_text(dose, text(well, 'dose_unit')) if dose > 0 else ''}".strip()
+
+
+def raw_words(well: pd.Series) -> list[str]:
+    """The model's own outputs for a well: ["probability 0.42", "logit −0.31"]."""
+    return [f"{called} {plain(number(well, column))}" for column, called in
+            (("probability", "probability"), ("logit", "logit"), ("od", "OD")) if not math.isnan(number(well, column))]
+
+
 def _cell_words(well: pd.Series, value: float, limits: tuple[float, float]) -> str:
-    what = " ".join(filter(None, (text(well, "treatment"), dose_text(number(well, "dose"), text(well, "dose_unit"))
-                                  if number(well, "dose") > 0 else "")))
-    raw = [f"{called} {plain(number(well, column))}" for column, called in
-           (("probability", "probability"), ("logit", "logit"), ("od", "OD")) if not math.isnan(number(well, column))]
+    what = content_words(well)
     viability = [] if limits != (0.0, 100.0) else [f"viability {fixed(value, 0)} %" if math.isfinite(value) else "no viability"]
     flags = [flag_words(flag) for flag in flag_list(well.get("flags"))]
     reason = text(well, "exclusion_reason")
     left_out = [f"left out{': ' + reason if reason else ''}"] if well.get("excluded") else []
-    return "; ".join([f"{text(well, 'well')} {text(well, 'role')}", *filter(None, [what]), *viability, *raw, *flags, *left_out])
+    return "; ".join([f"{text(well, 'well')} {text(well, 'role')}", *filter(None, [what]), *viability, *raw_words(well), *flags, *left_out])
 
 
 def colour_bar(called: str, limits: tuple[float, float]) -> Markup:

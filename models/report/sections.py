@@ -19,16 +19,15 @@ from models.report.inputs import (
     ScoredTables,
     curve_names,
     doubtful_flags,
-    flag_list,
     is_raw,
     number,
     score_column,
     text,
     wells_by_curve,
 )
-from models.report.plate_figures import heat_values, plate_map
+from models.report.plate_figures import content_words, heat_values, plate_map
 from models.report.verdicts import KIND_WORDS, GateResult, PlateQuality, Verdict, judge, plate_qualities
-from models.report.words import NONE, STATUS_WORDS, Estimate, count, dose_text, fixed, flag_words, half_dose, plain, slope_text, trusted
+from models.report.words import NONE, STATUS_WORDS, Estimate, count, fixed, flag_words, half_dose, plain, slope_text, trusted
 from models.tables import DOSED_ROLES
 
 _ORDER = {"hit": 0, "unsure": 1, "none": 2, "unscored": 3}
@@ -38,9 +37,10 @@ _NO_SHAPE = ("flat",)  # statuses without a slope or a meaningful R2
 
 @dataclass(frozen=True, kw_only=True)
 class Treatment:
-    """One row of the table and its panel."""
+    """One row of the table. curve: its row in `scored.curves`."""
 
     name: str
+    curve: int
     verdict: Verdict
     half: Estimate
     slope: str
@@ -56,7 +56,6 @@ class Treatment:
     reason: str
     doses: str
     unseen: str            # wells of it that could not be drawn
-    panel: Markup
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,29 +154,40 @@ def _plate_words(plates: Sequence[PlateQuality]) -> str:
     return f"{count(len(plates), 'plate')}: " + ", ".join(parts) if plates else "No plates."
 
 
-def treatments(scored: ScoredTables, *, found: Sequence[Verdict], options: ReportOptions, values: CurveValues) -> list[Treatment]:
+def treatments(scored: ScoredTables, *, found: Sequence[Verdict], options: ReportOptions) -> list[Treatment]:
     """Rows of the table: hits first, then what cannot be said, then the rest; higher scores first."""
     score = score_column(scored.curves, options.hit_score)
     names, groups = curve_names(scored.curves, scored.wells), wells_by_curve(scored.curves, scored.wells)
-    rows = [_treatment(scored.curves.iloc[[index]], wells, name=names[index], verdict=found[index], score=score, values=values)
+    rows = [_treatment(scored.curves.iloc[index], wells, curve=index, name=names[index], verdict=found[index], score=score)
             for index, wells in enumerate(groups)]
     return sorted(rows, key=lambda row: (_ORDER[row.verdict.kind], -row.score_value if not math.isnan(row.score_value) else math.inf))
 
 
-def _treatment(curve: pd.DataFrame, wells: pd.DataFrame, *, name: str, verdict: Verdict, score: str, values: CurveValues) -> Treatment:
-    row = curve.iloc[0]
-    half = "ec50" if text(row, "scale") == "raw" else "ic50"
+def half_name(row: Any) -> str:
+    """The column of the half-effect dose that a curve is judged by."""
+    return "ec50" if text(row, "scale") == "raw" else "ic50"
+
+
+def _treatment(row: pd.Series, wells: pd.DataFrame, *, curve: int, name: str, verdict: Verdict, score: str) -> Treatment:
+    half = half_name(row)
     estimate, status = half_dose(row, half), text(row, "status")
     measured = wells["od" if half == "ec50" and wells["od"].notna().any() else "probability" if half == "ec50" else "viability"]
     lost = int(measured.isna().sum())
     return Treatment(
-        name=name, verdict=verdict, half=estimate, status=status, status_words=STATUS_WORDS.get(status, status), reason=text(row, "reason"),
+        name=name, curve=curve, verdict=verdict, half=estimate, status=status,
+        status_words=STATUS_WORDS.get(status, status), reason=text(row, "reason"),
         slope=slope_text(row), slope_sort=_sortable(row, "slope", unless=_NO_SHAPE),
         auc=trusted(row, "auc", decimals=2), auc_sort=_sortable(row, "auc"),
         score=trusted(row, score, decimals=1), score_value=_sortable(row, score),
         r2=trusted(row, "r2", decimals=2, unless=_NO_SHAPE), r2_sort=_sortable(row, "r2", unless=_NO_SHAPE), doses=dose_span(row),
-        unseen=f"{count(lost, 'well')} without a value {'is' if lost == 1 else 'are'} not drawn" if lost else "",
-        panel=curve_panel(curve, wells, name=name, half=half, values=values))
+        unseen=f"{count(lost, 'well')} without a value {'is' if lost == 1 else 'are'} not drawn" if lost else "")
+
+
+def panels(scored: ScoredTables, rows: Sequence[Treatment], *, values: CurveValues) -> dict[int, Markup]:
+    """The panel of each row, by its curve."""
+    groups = wells_by_curve(scored.curves, scored.wells)
+    return {row.curve: curve_panel(scored.curves.iloc[[row.curve]], groups[row.curve], name=row.name,
+                                   half=half_name(scored.curves.iloc[row.curve]), values=values) for row in rows}
 
 
 def _sortable(row: Any, name: str, unless: tuple[str, ...] = ()) -> float:
@@ -197,12 +207,13 @@ def plate_views(scored: ScoredTables, plates: Sequence[PlateQuality], *, plate_f
     views = []
     for plate in plates:
         own = scored.wells[scored.wells["plate"].astype(str) == plate.plate]
-        views.append(PlateView(quality=plate, numbers=_quality_numbers(plate.row),
+        views.append(PlateView(quality=plate, numbers=quality_numbers(plate.row),
                                map=plate_map(own, plate_format=plate_format, limits=limits, values=values.loc[own.index])))
     return views
 
 
-def _quality_numbers(row: Mapping[str, Any]) -> list[tuple[str, str]]:
+def quality_numbers(row: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(name, value) of a plate's quality, without those that could not be computed."""
     named = (("Z′ robust", "z_prime_robust", 2), ("Z′ (mean abs. deviation)", "z_prime_mad_mean", 2), ("SSMD", "ssmd", 1),
              ("signal / background", "signal_background", 1), ("CV negative", "cv_negative", 2), ("CV positive", "cv_positive", 2),
              ("edge effect", "edge_effect", 2), ("row trend", "row_trend", 2), ("column trend", "column_trend", 2),
@@ -217,7 +228,7 @@ def doubts(wells: pd.DataFrame) -> list[Doubt]:
         flags, excluded = tuple(doubtful_flags(well.get("flags"))), bool(well.get("excluded"))
         if flags or excluded:
             key = (text(well, "plate"), flags, _use(well), text(well, "exclusion_reason"))
-            groups.setdefault(key, []).append((text(well, "well"), _content(well)))
+            groups.setdefault(key, []).append((text(well, "well"), content_words(well) or text(well, "role")))
     return [Doubt(plate=plate, words=[*map(flag_words, flags), *filter(None, [reason])] or ["left out; no reason was given"],
                   used=used, wells=own)
             for (plate, flags, used, reason), own in groups.items()]
@@ -233,15 +244,6 @@ def _use(well: pd.Series) -> str:
     return "used as control, with doubt" if role in ("negative", "positive") else "not used"
 
 
-def training_words(wells: pd.DataFrame) -> str:
-    """How many wells the model has learned from, for its numbers there flatter; empty if none is marked."""
-    seen = sum("training_well" in flag_list(flags) for flags in wells["flags"])
-    if not seen:
-        return ""
-    return (f"The model was trained on {count(seen, 'well')} of this screen, so its numbers there are in-sample: they look better than on "
-            "new wells. The cross-fitted numbers under “Model and lineage” do not have this flaw.")
-
-
 def finding_groups(findings: Sequence[Finding]) -> list[FindingGroup]:
     """Findings that differ only in their well, together, in order of first appearance."""
     groups: dict[tuple[str, str, str], list[str]] = {}
@@ -249,12 +251,6 @@ def finding_groups(findings: Sequence[Finding]) -> list[FindingGroup]:
         message = finding.message.replace(f"well {finding.well} ", "", 1) if finding.well else finding.message
         groups.setdefault((finding.severity, finding.rule, message), []).append(" ".join(filter(None, (finding.plate, finding.well))))
     return [FindingGroup(severity, message, [place for place in places if place]) for (severity, _, message), places in groups.items()]
-
-
-def _content(well: pd.Series) -> str:
-    dose = number(well, "dose")
-    shown = f"{text(well, 'treatment')} {dose_text(dose, text(well, 'dose_unit')) if dose > 0 else ''}".strip()
-    return shown or text(well, "role")
 
 
 def metric_rows(metrics: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

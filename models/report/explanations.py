@@ -1,0 +1,45 @@
+"""Sentences that explain the page: what makes a hit, what the terms mean, what in-sample numbers are worth."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from models.plates.screen import Controls
+from models.report.inputs import flag_list
+from models.report.sections import Summary
+from models.report.words import count
+
+
+def hit_rule(summary: Summary, *, controls: Controls, threshold: float, judged: bool) -> str:
+    """What makes a hit on this page. judged: the model has gate results on record."""
+    if summary.raw:
+        return "Hits are not called: without a positive control there is no viability, so neither IC50 nor DSS."
+    quality = "controls that separate" if controls == "both" else "no check of plate quality (the screen has no positive control)"
+    return (f"A hit has {summary.score} ≥ {threshold:g}, a curve that is ok, {quality} and a model that passed its checks"
+            f"{'' if judged else ' (none is on record here)'}.")
+
+
+def help_rows(summary: Summary, *, controls: Controls) -> list[tuple[str, str]]:
+    """(term, meaning) of what the page shows."""
+    anchored = controls == "both"
+    zero = (", 0 % = median of the positive controls of the same plate" if anchored else
+            " of the same plate, 0 % = a read-out of zero, because the screen has no positive control: dead wells stay above 0 %")
+    measured = [("EC50", "The dose at half of the fitted change of the read-out. It is not the dose that kills half of the cells.")
+                ] if summary.raw else [
+        ("Viability", f"100 % = median of the negative controls{zero}. It may lie outside 0 to 100."),
+        ("IC50", "The dose at which the fitted viability crosses 50 %. “> 10 µM” means: not reached at 10 µM, the highest dose tested."),
+        (summary.score, "Drug sensitivity score: the area of the effect above 10 % over the tested doses. Higher means more effect "
+                        "at lower doses."),
+        ("AUC", "Area under the viability curve: 1 = no effect at any dose, 0 = full effect at every dose.")]
+    return [*measured, ("Slope, R²", "How steep the curve is, and how much of the scatter it explains. Slopes of different models are "
+                                     "not comparable."),
+            ("Cannot say", "A check failed or the data do not decide. It is not a “no”.")]
+
+
+def training_words(wells: pd.DataFrame) -> str:
+    """How many wells the model has learned from, for its numbers there flatter; empty if none is marked."""
+    seen = sum("training_well" in flag_list(flags) for flags in wells["flags"])
+    if not seen:
+        return ""
+    return (f"The model was trained on {count(seen, 'well')} of this screen, so its numbers there are in-sample: they look better than on "
+            "new wells. The cross-fitted numbers under “Model and lineage” do not have this flaw.")

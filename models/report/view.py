@@ -1,0 +1,136 @@
+"""A scored screen as plain values in the words of the report, for a page that draws it itself and lets a person work on it.
+
+The same verdicts, words and limits as `render_report`: what the page shows and what the report says cannot differ.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from models.dose_response.curves import curve_values
+from models.plates.screen import Screen
+from models.plates.wells import PLATE_FORMATS, parse_well
+from models.report.explanations import help_rows, hit_rule, training_words
+from models.report.figures import Panel, dose_ticks, drawn_half, panel_of, panel_words, response_ticks, response_title
+from models.report.inputs import ReportOptions, ScoredTables, doubtful_flags, flag_list, number, raw_measure, text, wells_by_curve
+from models.report.page import lineage_rows, model_name, own_rows
+from models.report.plate_figures import colour, content_words, heat_values, raw_words
+from models.report.sections import (
+    Treatment,
+    doubts,
+    finding_groups,
+    half_name,
+    kind_words,
+    metric_rows,
+    quality_numbers,
+    summarise,
+    treatments,
+    verdicts,
+)
+from models.report.verdicts import GRADE_WORDS, PlateQuality, gate_results
+from models.report.words import fixed, flag_words, plain
+
+LEGEND_STEPS = 20
+
+
+def report_view(scored: ScoredTables, *, screen: Screen, lineage: Mapping[str, str], metrics: Mapping[str, Any] | None = None,
+                gates: Iterable[Any] = (), options: ReportOptions | None = None) -> dict[str, Any]:
+    """What a page needs, as JSON has it: no NaN, no tuples with meaning by place but points and ticks.
+
+    summary, screen, plates (assay quality), wells (in order of `scored.wells`), colours, treatments (in the report's order; their
+    points name wells by place in `wells`), findings, lineage, metrics, gates, help. Arguments as in `render_report`.
+    """
+    scored, options, results = own_rows(scored), options or ReportOptions(), gate_results(gates)
+    found, plates = verdicts(scored, controls=screen.controls, gates=results, options=options)
+    summary = summarise(scored, controls=screen.controls, gates=results, options=options)
+    return {
+        "summary": {"headline": summary.headline, "plate_words": summary.plate_words, "score": summary.score, "raw": summary.raw,
+                    "half": "EC50" if summary.raw else "IC50", "failed_gates": summary.failed_gates,
+                    "hit_threshold": options.hit_threshold, "model": model_name(lineage), "training": training_words(scored.wells),
+                    "hit_rule": hit_rule(summary, controls=screen.controls, threshold=options.hit_threshold, judged=bool(results))},
+        "screen": {**screen.to_dict(), "rows": PLATE_FORMATS[screen.plate_format][0], "columns": PLATE_FORMATS[screen.plate_format][1]},
+        "plates": [_plate(plate) for plate in plates], **_wells(scored.wells),
+        "treatments": _treatments(scored, treatments(scored, found=found, options=options)),
+        "kinds": kind_words(), "help": help_rows(summary, controls=screen.controls),
+        "doubts": [vars(doubt) for doubt in doubts(scored.wells)],
+        "findings": [vars(group) for group in finding_groups(scored.findings)],
+        "lineage": lineage_rows(lineage), "metrics": metric_rows(metrics or {}), "gates": [vars(gate) for gate in results]}
+
+
+def _plate(plate: PlateQuality) -> dict[str, Any]:
+    return {"plate": plate.plate, "grade": plate.grade, "grade_words": GRADE_WORDS[plate.grade] if plate.grade != "unknown" else "no Z′",
+            "words": plate.words, "numbers": quality_numbers(plate.row)}
+
+
+def _wells(wells: pd.DataFrame) -> dict[str, Any]:
+    """The wells with their colours, and the scale of the colours."""
+    values, called, (low, high) = heat_values(wells)
+    in_percent = (low, high) == (0.0, 100.0)
+    legend = {"called": called, "low": "0 (dead)" if in_percent else plain(low), "high": "100 (alive)" if in_percent else plain(high),
+              "steps": [colour(step / (LEGEND_STEPS - 1)) for step in range(LEGEND_STEPS)]}
+    shown = [_well(well, value, part=(value - low) / (high - low), decimals=0 if in_percent else 2)
+             for (_, well), value in zip(wells.iterrows(), values, strict=True)]
+    return {"colours": legend, "wells": shown}
+
+
+def _well(well: pd.Series, value: float, *, part: float, decimals: int) -> dict[str, Any]:
+    row, column = parse_well(text(well, "well"))
+    known = math.isfinite(value)
+    return {"plate": text(well, "plate"), "well": text(well, "well"), "row": row, "column": column, "role": text(well, "role"),
+            "content": content_words(well), "value": fixed(value, decimals), "colour": colour(part) if known else None,
+            "dark": known and part < 0.55, "raw": raw_words(well), "flags": [flag_words(flag) for flag in flag_list(well.get("flags"))],
+            "doubtful": bool(doubtful_flags(well.get("flags"))), "excluded": bool(well.get("excluded")),
+            "reason": text(well, "exclusion_reason")}
+
+
+def _treatments(scored: ScoredTables, rows: Iterable[Treatment]) -> list[dict[str, Any]]:
+    groups = wells_by_curve(scored.curves, scored.wells)
+    return [{
+        "name": row.name, "kind": row.verdict.kind, "why": row.verdict.reason, "half": row.half.text, "interval": row.half.interval,
+        "half_sort": _known(row.half.sort), "certain": row.half.certain, "score": row.score, "score_sort": _known(row.score_value),
+        "auc": row.auc, "auc_sort": _known(row.auc_sort), "slope": row.slope, "slope_sort": _known(row.slope_sort), "r2": row.r2,
+        "r2_sort": _known(row.r2_sort), "status": row.status_words, "ok": row.status == "ok", "reason": row.reason, "doses": row.doses,
+        "unseen": row.unseen, "panel": _panel(row.name, panel_of(scored.curves.iloc[[row.curve]], groups[row.curve], values=curve_values))}
+        for row in rows]
+
+
+def _panel(name: str, panel: Panel | None) -> dict[str, Any] | None:
+    """The panel in data units: x in log10 dose."""
+    if panel is None:
+        return None
+    frame, row = panel.frame, panel.row
+    return {
+        "words": panel_words(name, panel), "x": [frame.x_low, frame.x_high], "y": [frame.y_low, frame.y_high],
+        "x_ticks": dose_ticks(frame, text(row, "dose_unit")),
+        "y_ticks": [(tick, plain(tick)) for tick in response_ticks(frame, panel.scale)],
+        "y_title": response_title(panel.scale, raw_measure(panel.wells)[1]), "half_line": 50.0 if panel.scale != "raw" else None,
+        "line": [(round(math.log10(dose), 4), round(float(value), 3))
+                 for dose, value in zip(panel.grid, panel.fitted, strict=True) if np.isfinite(value)],
+        "points": [(round(math.log10(dose), 4), round(float(value), 3), int(well))
+                   for well, dose, value in zip(panel.wells.index, panel.wells["dose"], panel.responses, strict=True)
+                   if np.isfinite(value)],
+        "mark": _mark(row)}
+
+
+def _mark(row: pd.Series) -> dict[str, Any] | None:
+    """The half-effect dose and its interval, in log10 dose; an open limit is None."""
+    half = half_name(row)
+    marked = drawn_half(row, half)
+    if marked is None:
+        return None
+    value, relation = marked
+    low, high = (number(row, f"{half}_{end}") for end in ("low", "high"))
+    return {"at": math.log10(value), "relation": relation, "low": _log(low), "high": _log(high)}
+
+
+def _log(value: float) -> float | None:
+    return math.log10(value) if value > 0 else None
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
