@@ -1,21 +1,30 @@
-"""Images + layout + model -> viability -> curves -> scores: the one function that the stage `score` and the service share."""
+"""Images + layout + model -> viability -> curves -> scores: the one function that the stage `score` and the service share.
+
+The same road is taken by measured read-outs (`score_measured`), and again, from the raw outputs on, by wells that a person leaves
+out or takes back (`refit_wells`). Importing this module costs no torch: only a `Predictor` brings it along.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from models.dose_response import FitOptions, assay_quality, fit_curves, normalise_to_controls, score_curves
-from models.errors import Finding, InputError, SampleMismatch
+from models.errors import Finding, InputError, SampleMismatch, TableError
 from models.networks.bundle import Card
-from models.networks.predict import Predictor
 from models.plates.images import WellImages
 from models.plates.screen import Screen
 from models.tables import CURVES, LAYOUT, WELL_SCORES, check_table
 
+if TYPE_CHECKING:
+    from models.networks.predict import Predictor
+
+MEASURED = "read-out"   # stands for the model where wells were measured, not predicted
+RAW_OUTPUTS = ("od", "probability", "readout")  # what viability is made from: the first that a table holds
 CURVE_ROLES = ("treated", "reference")
 
 
@@ -64,9 +73,44 @@ def score_images(images: WellImages, layout: pd.DataFrame, *, screen: Screen, pr
                 *_scope_findings(predictor.card)]
     raw = predictor.predict(images, on_images=on_images)
     wells = _with_raw(layout, raw, predictor.card).assign(model=model, version=version)
-    wells = _with_exclusions(wells, options.exclusions)
-    wells, value = _with_viability(wells, screen, regression=predictor.card.recipe.is_regression)
-    return ScoredScreen(check_table(wells, WELL_SCORES, keys=("plate", "well")), _curves(wells, options.fit),
+    value = "od" if predictor.card.recipe.is_regression else "probability"
+    return _scored(wells, value=value, screen=screen, options=options, findings=findings)
+
+
+def score_measured(layout: pd.DataFrame, *, screen: Screen, options: ScoringOptions | None = None) -> ScoredScreen:
+    """Score measured read-outs: the same as `score_images` with the layout's column `readout` in the place of a model's output.
+
+    Wells without a read-out come back with NaN and the flag "no_readout"; `model` is "read-out". Raises TableError when the layout
+    breaks its contract or has no read-out at all.
+    """
+    layout = check_table(layout, LAYOUT, keys=("plate", "well"))
+    if "readout" not in layout or layout["readout"].isna().all():
+        raise TableError("the table has no read-out", [Finding(
+            rule="column_missing", severity="error", column="readout",
+            message=f"no column holds measured values; columns found: {', '.join(map(str, layout.columns))}. Name it readout, signal, "
+                    "luminescence or od, or give the plate reader's file beside the table")])
+    missing = layout["readout"].isna() & (layout["role"] != "empty")
+    flags = pd.Series([["no_readout"] if gone else [] for gone in missing], index=layout.index, dtype=object)
+    own = layout.drop(columns=["logit", "probability", "od"], errors="ignore")
+    wells = own.assign(logit=np.nan, probability=np.nan, od=np.nan, flags=flags, model=MEASURED, version="measured")
+    return _scored(wells, value="readout", screen=screen, options=options or ScoringOptions(), findings=())
+
+
+def refit_wells(wells: pd.DataFrame, *, screen: Screen, exclusions: Iterable[Exclusion], fit: FitOptions) -> ScoredScreen:
+    """Scored wells again from their raw outputs on, with just these wells left out; nothing is scored anew.
+
+    wells: WellScores as scored, whatever was left out then. The findings of the scoring are not repeated.
+    """
+    wells = wells.drop(columns=["viability", "excluded", "exclusion_reason"], errors="ignore")
+    value = next((name for name in RAW_OUTPUTS if name in wells and wells[name].notna().any()), "od")
+    return replace(_scored(wells, value=value, screen=screen, options=ScoringOptions(fit=fit, exclusions=tuple(exclusions)), findings=()),
+                   findings=())
+
+
+def _scored(wells: pd.DataFrame, *, value: str, screen: Screen, options: ScoringOptions, findings: Iterable[Finding]) -> ScoredScreen:
+    """value: the column of raw outputs that viability is made from."""
+    wells = _with_viability(_with_exclusions(wells, options.exclusions), screen, value=value)
+    return ScoredScreen(check_table(wells, WELL_SCORES, keys=("plate", "well")), _curves(wells, options.fit, value=value),
                         assay_quality(wells[~wells["excluded"]], value=value), (*findings, *_well_findings(wells)))
 
 
@@ -129,11 +173,10 @@ def _with_exclusions(wells: pd.DataFrame, exclusions: tuple[Exclusion, ...]) -> 
     return wells.assign(excluded=excluded, exclusion_reason=reasons)
 
 
-def _with_viability(wells: pd.DataFrame, screen: Screen, *, regression: bool) -> tuple[pd.DataFrame, str]:
-    """The wells with viability, and the name of the raw column that it was made from."""
-    value = "od" if regression else "probability"
+def _with_viability(wells: pd.DataFrame, screen: Screen, *, value: str) -> pd.DataFrame:
+    """The wells with viability, made from the raw column `value`."""
     if screen.controls == "none":
-        return wells.assign(viability=np.nan), value
+        return wells.assign(viability=np.nan)
     normalised = normalise_to_controls(wells[~wells["excluded"]], value=value,
                                        positive="positive" if screen.controls == "both" else None)
     viability = normalised["viability"].reindex(wells.index)
@@ -143,17 +186,17 @@ def _with_viability(wells: pd.DataFrame, screen: Screen, *, regression: bool) ->
         negative = wells["plate"].map(anchors["negative"])
         positive = wells["plate"].map(anchors["positive"]) if screen.controls == "both" and "positive" in anchors else 0.0
         viability = viability.where(~left_out, (wells[value] - positive) / (negative - positive))
-    return wells.assign(viability=viability), value
+    return wells.assign(viability=viability)
 
 
-def _curves(wells: pd.DataFrame, options: FitOptions) -> pd.DataFrame:
-    """Curves of inhibition percent per treatment; of raw OD where no viability could be computed."""
+def _curves(wells: pd.DataFrame, options: FitOptions, *, value: str) -> pd.DataFrame:
+    """Curves of inhibition percent per treatment; of the raw read-out where no viability could be computed."""
     treated = wells[wells["role"].isin(CURVE_ROLES) & (wells["treatment"] != "")]
     usable = treated.assign(response=(100 * (1 - treated["viability"])).mask(treated["excluded"]))
     if usable.empty:
         return pd.DataFrame({name: pd.Series(dtype="object") for name in ("treatment", *CURVES.names())})
-    if usable["viability"].isna().all() and usable["od"].notna().any():
-        raw = usable.assign(response=usable["od"].mask(usable["excluded"]))
+    if value != "probability" and usable["viability"].isna().all() and usable[value].notna().any():
+        raw = usable.assign(response=usable[value].mask(usable["excluded"]))
         return fit_curves(raw, by=["treatment"], response="response", scale="raw", options=replace(options, bounds="free"))
     curves = fit_curves(usable, by=["treatment"], response="response", scale="percent_inhibition", options=options)
     return score_curves(curves)
@@ -162,6 +205,7 @@ def _curves(wells: pd.DataFrame, options: FitOptions) -> pd.DataFrame:
 def _well_findings(wells: pd.DataFrame) -> list[Finding]:
     """One finding per flagged well that a person should look at."""
     words = {"no_image": "has no image; it was not scored",
+             "no_readout": "has no read-out; it takes no part in any curve",
              "out_of_distribution": "gives a raw output outside the range seen in training; look at its image (contamination, empty well, "
                                     "wrong stain) before trusting it"}
     return [Finding(rule=flag, severity="warning", plate=str(plate), well=str(well), message=f"well {well} {words[flag]}")

@@ -18,7 +18,7 @@ from models.networks.predict import Predictor, output_columns
 from models.networks.recipe import Recipe
 from models.plates.images import WellImages
 from models.plates.screen import Screen
-from models.scoring import Exclusion, ScoredScreen, ScoringOptions, score_images
+from models.scoring import Exclusion, ScoredScreen, ScoringOptions, refit_wells, score_images, score_measured
 from models.tables import CURVES, WELL_SCORES, check_table
 from tests.conftest import CONTROLS, READOUT, tiny_images, tiny_layout
 
@@ -231,3 +231,46 @@ def test_a_plate_of_controls_has_no_curves_but_their_columns() -> None:
     assert scored.curves.empty
     assert {"treatment", *CURVES.names(required_only=True)} <= set(scored.curves.columns)
     assert len(scored.wells) == 24
+
+
+def test_measured_read_outs_take_the_same_road() -> None:
+    layout = tiny_layout()
+    measured, predicted = score_measured(layout, screen=SCREEN, options=ScoringOptions(fit=FitOptions(interval="none"))), score(layout)
+    np.testing.assert_allclose(measured.wells["viability"], predicted.wells["viability"], atol=2e-3)
+    assert measured.curves["ic50"].iloc[0] == pytest.approx(predicted.curves["ic50"].iloc[0], rel=0.01)
+    assert measured.quality["z_prime"].tolist() == pytest.approx([1.0], abs=0.05)
+    check_table(measured.wells, WELL_SCORES, keys=("plate", "well"))
+
+
+def test_a_well_without_a_read_out_is_kept_and_flagged() -> None:
+    layout = tiny_layout()
+    lost = layout.index[layout["role"] == "treated"][0]
+    layout.loc[lost, "readout"] = np.nan
+    scored = score_measured(layout, screen=SCREEN)
+    assert scored.wells.loc[lost, "flags"] == ["no_readout"]
+    assert rules(scored) == ["no_readout"]
+    assert scored.curves["n"].tolist() == [31]
+
+
+def test_a_table_without_read_outs_says_what_it_has() -> None:
+    with pytest.raises(TableError, match="columns found: plate, well"):
+        score_measured(tiny_layout().drop(columns="readout"), screen=SCREEN)
+
+
+def test_measured_without_controls_is_fitted_as_it_is() -> None:
+    curves = score_measured(tiny_layout(), screen=replace(SCREEN, controls="none")).curves
+    assert (curves["scale"].iloc[0], curves["ec50"].iloc[0]) == ("raw", pytest.approx(3e3, rel=0.02))
+
+
+@pytest.mark.parametrize("predictor", [reader(), reader(CONTROLS)], ids=["od", "probability"])
+def test_refitting_equals_scoring_with_those_wells_left_out(predictor: Predictor) -> None:
+    layout = tiny_layout()
+    out = [Exclusion(plate="P1", well=layout["well"][index], reason="bubble") for index in (3, 30)]
+    fit = FitOptions(interval="none")
+    base, wanted = score(layout, predictor=predictor, exclusions=(out[0],)), score(layout, predictor=predictor, exclusions=tuple(out))
+    again = refit_wells(base.wells, screen=SCREEN, exclusions=out, fit=fit)
+    pd.testing.assert_frame_equal(again.wells, wanted.wells)
+    pd.testing.assert_frame_equal(again.curves, wanted.curves)
+    pd.testing.assert_frame_equal(again.quality, wanted.quality)
+    restored = refit_wells(again.wells, screen=SCREEN, exclusions=(), fit=fit)
+    pd.testing.assert_frame_equal(restored.curves, score(layout, predictor=predictor).curves)
