@@ -209,7 +209,7 @@ def _set_status(columns: Columns, doubts: list[Note], *, flat: Bools, failed: Bo
     ic50 = columns["ic50_relation"]
     notes: list[Note] = [
         (failed, "responses too large or too small to fit"),
-        (~failed & flat, "no effect beyond noise"),
+        (~failed & flat, "no dependence on dose beyond noise"),
         (~failed & flat & weak, "the drawn curve is weakly identified"),
         *[(mask & ~failed, text) for mask, text in doubts],
         (~failed & (ic50 == ">"), "the effect stays below the IC level up to the top dose"),
