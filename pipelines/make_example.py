@@ -11,21 +11,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from models.errors import DosewellError, InputError
-from models.plates.images import member_name, write_plate
+from models.plates.images import write_plate
 from models.plates.layout import read_layout, write_layout
-from models.plates.screen import Screen
 from models.plates.simulate.examples import Example, example_screens, random_curves
 from pipelines.screens import read_screen, whole_folder, write_screen
-
-VERSION = 1     # raise when the simulation changes, so that older example data is told apart
 
 
 def make_example(out: Path, screens: list[Example], *, force: bool = False, progress: bool = True) -> list[str]:
@@ -36,7 +31,7 @@ def make_example(out: Path, screens: list[Example], *, force: bool = False, prog
         for screen in missing:
             with whole_folder(out / screen.name) as folder:
                 for plate in screen.plates:
-                    write_plate(folder / "images" / f"{plate}.zip", _members(screen, plate))
+                    write_plate(folder / "images" / f"{plate}.zip", screen.members(plate))
                     bar.update()
                 _write_tables(folder, screen)
     made = {screen.name for screen in missing}
@@ -50,25 +45,6 @@ def is_complete(folder: Path, screen: Example) -> bool:
     return all((folder / name).is_file() for name in files)
 
 
-def describe(screen: Example) -> Screen:
-    """What screen.yaml says of a simulated screen."""
-    brightfield = bool(screen.lines)
-    return Screen.from_dict({
-        "name": screen.name, "sample": screen.sample, "kind": screen.kind,
-        "assay": "CCK-8 (OD450)" if brightfield else "nuclear morphology of spheroids",
-        "channels": [{"name": "brightfield"} if brightfield else {"name": "hoechst", "stain": "Hoechst 33342"}],
-        "magnification": 10.0, "pixel_size_um": 1.3 if brightfield else 2.4, "camera": "simulated",
-        "bit_depth": 8 if brightfield else 16, "plate_format": screen.plate_format, "controls": screen.controls,
-        "positive_control": dict(screen.positive_control),
-        "source": f"simulated by pipelines.make_example, version {VERSION}, seed {screen.seed}; potencies are invented"})
-
-
-def _members(screen: Example, plate: str) -> Iterator[tuple[str, np.ndarray]]:
-    for well, pixels in screen.images(plate):
-        for plane, image in enumerate(pixels if pixels.ndim == 3 else pixels[None]):
-            yield member_name(well, plane=plane), image
-
-
 def _write_tables(folder: Path, screen: Example) -> None:
     write_layout(screen.full_layout(), folder / "layout.csv")
     (folder / "truth").mkdir()
@@ -76,14 +52,14 @@ def _write_tables(folder: Path, screen: Example) -> None:
     screen.true_curves().to_csv(folder / "truth" / "curves.csv", index=False, lineterminator="\n")
     if screen.treatments is not None:
         screen.treatments.to_csv(folder / "treatments.csv", index=False, lineterminator="\n")
-    write_screen(folder, describe(screen))
+    write_screen(folder, screen.screen())
 
 
 def _said(folder: Path, screen: Example, *, made: bool) -> str:
     if made:
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
         return f"{folder}: made, {len(screen.layout)} wells on {len(screen.plates)} plate(s), {size:.1f} MB"
-    if read_screen(folder).source != describe(screen).source:
+    if read_screen(folder).source != screen.screen().source:
         return f"{folder}: already there, but made by another version; --force makes it anew"
     return f"{folder}: already there"
 

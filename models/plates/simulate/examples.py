@@ -11,10 +11,15 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from models.plates.images import member_name
+from models.plates.screen import Channel, Controls, SampleKind, Screen
 from models.plates.simulate.brightfield import CELL_LINES, MIXED_LINES, CellLine, simulate_brightfield, simulate_readout
 from models.plates.simulate.spheroids import sample_look, simulate_spheroids
 from models.plates.simulate.truth import TrueCurve, curve_table, true_viability
 from models.plates.wells import wells_of
+
+VERSION = 1     # raise when the simulation changes, so that older example data is told apart
+SIMULATED = "simulated"     # the camera of example screens, by which a model that learned from them is known
 
 DOXORUBICIN_NM = (0.1, 1, 5, 10, 50, 100, 500, 1_000, 5_000, 10_000, 100_000)
 STAUROSPORINE = TrueCurve(midpoint=18, slope=1.5)
@@ -58,11 +63,11 @@ class Example:
 
     name: str
     sample: str
-    kind: str
+    kind: SampleKind
     layout: pd.DataFrame
     curves: Mapping[str, TrueCurve]
     lines: Mapping[str, CellLine] = field(default_factory=dict)
-    controls: str = "both"
+    controls: Controls = "both"
     positive_control: Mapping[str, str] = field(default_factory=dict)
     treatments: pd.DataFrame | None = None
     plate_format: int = 96
@@ -106,6 +111,22 @@ class Example:
             else:
                 yield from simulate_spheroids(part, look=sample_look(self.sample), truth=truth, planes=self.planes,
                                               size=self.size, seed=self.seed, plate=plate)
+
+    def members(self, plate: str) -> Iterator[tuple[str, np.ndarray]]:
+        """(member name, plane) of one plate's archive."""
+        for well, pixels in self.images(plate):
+            for plane, image in enumerate(pixels if pixels.ndim == 3 else pixels[None]):
+                yield member_name(well, plane=plane), image
+
+    def screen(self) -> Screen:
+        """What screen.yaml says of it."""
+        brightfield = bool(self.lines)
+        return Screen(
+            name=self.name, sample=self.sample, kind=self.kind, assay="CCK-8 (OD450)" if brightfield else "nuclear morphology of spheroids",
+            channels=(Channel(name="brightfield") if brightfield else Channel(name="hoechst", stain="Hoechst 33342"),),
+            magnification=10.0, pixel_size_um=1.3 if brightfield else 2.4, camera=SIMULATED, bit_depth=8 if brightfield else 16,
+            plate_format=self.plate_format, controls=self.controls, positive_control=dict(self.positive_control),
+            source=f"simulated by pipelines.make_example, version {VERSION}, seed {self.seed}; potencies are invented")
 
     def _parts(self) -> Iterator[tuple[str, pd.DataFrame, Mapping[str, TrueCurve]]]:
         """(line, its rows of the layout, its true curves)."""
