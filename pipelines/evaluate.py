@@ -19,9 +19,11 @@ from models.dose_response.options import FitOptions
 from models.networks.bundle import HEAD, TRUNK, Card, read_card, write_card
 from models.networks.evaluate import judge_gates, model_metrics
 from models.networks.recipe import Recipe
+from models.records import to_record
 from pipelines.command import run_command
 from pipelines.figures import draw_figures
 from pipelines.params import Params
+from validation.thresholds import Thresholds
 
 
 def run(predictions: pd.DataFrame, recipe: Recipe) -> dict[str, float]:
@@ -49,10 +51,10 @@ def midpoint_metrics(predictions: pd.DataFrame) -> dict[str, float]:
             "log10_ec50_difference": float((log10["held_out"] - log10["target"]).abs().max())}
 
 
-def finish_card(card: Card, metrics: dict[str, float], recipe: Recipe) -> Card:
-    """The card with metrics and judged gates; gates are those of params.yaml now, not of training time."""
+def finish_card(card: Card, metrics: dict[str, float], recipe: Recipe, thresholds: Thresholds) -> Card:
+    """The card with metrics and judged gates; gates and limits of the data checks are those of params.yaml now, not of training time."""
     return replace(card, metrics={name: round(value, 6) for name, value in metrics.items()},
-                   gates=judge_gates(metrics, recipe.gates), recipe=recipe)
+                   gates=judge_gates(metrics, recipe.gates), recipe=recipe, validation=to_record(thresholds))
 
 
 def main() -> None:
@@ -70,7 +72,7 @@ def main() -> None:
     epochs = pd.read_csv(arguments.trained / "epochs.csv")
     metrics = run(predictions, recipe)
     draft = arguments.trained / "bundle"
-    card = finish_card(read_card(draft), metrics, recipe)
+    card = finish_card(read_card(draft), metrics, recipe, params.validate)
     arguments.bundle.mkdir(parents=True, exist_ok=True)
     for part in (HEAD, TRUNK):
         if (draft / part).is_file():

@@ -16,19 +16,20 @@ from models.networks.bundle import Card
 from models.plates.images import PlateArchive, WellImages
 from models.plates.prepare import InputSpec, join_images, prepare_plate
 from models.plates.screen import Screen
-from models.records import to_record
+from models.records import from_record, to_record
 from models.registry import RegisteredVersion
 from models.scoring import ScoredScreen, score_images
 from serving import metrics
 from serving.promotion import Served
 from serving.uploads import Upload
-from validation.rules import judge_screen, take_inventory
+from validation.rules import Thresholds, judge_screen, take_inventory
 
 
 def score_upload(upload: Upload, served: Served, *, service_version: str) -> bytes:
     """The answer as JSON. Raises InputError (ScreenError, ImageError, SampleMismatch ...) with findings for unusable uploads."""
     started = time.monotonic()
-    verdict = judge_screen(upload.layout, upload.screen, inventory=take_inventory(upload.plates))
+    verdict = judge_screen(upload.layout, upload.screen, inventory=take_inventory(upload.plates),
+                           thresholds=thresholds_of(served.predictor.card))
     verdict.require()
     version = served.version
     scored = score_images(_prepared(upload, served.predictor.card.recipe.input), upload.layout.layout, screen=upload.screen,
@@ -37,6 +38,11 @@ def score_upload(upload: Upload, served: Served, *, service_version: str) -> byt
                                lineage=lineage_of(version, service_version=service_version)))
     metrics.note_score(version.name, wells=len(scored.wells), seconds=time.monotonic() - started)
     return answer
+
+
+def thresholds_of(card: Card) -> Thresholds:
+    """The limits of the data checks under which the model was made. Raises ParamsError for a card with one that no rule knows."""
+    return from_record(Thresholds, card.validation, path=f"model {card.name}: card.json: validation")
 
 
 def _prepared(upload: Upload, spec: InputSpec) -> WellImages:

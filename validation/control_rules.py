@@ -24,9 +24,10 @@ def controls_present(evidence: Evidence) -> Iterator[Finding]:
         for kind in KINDS[declared]:
             count = int((wells["role"] == kind).sum())
             if count < needed:
+                found = f"{count or 'no'} {kind} control well{'s' * (count > 1)}"
                 yield Finding(rule="controls_present", severity="error", plate=plate, column="role", value=str(count), message=(
-                    f"plate {plate} has {count or 'no'} {kind} control well(s), needed are {needed}; mark them in the layout "
-                    f"(role {kind}), or change 'controls: {declared}' in screen.yaml if the plate was made without"))
+                    f"plate {plate} has {found}, where {needed} are needed; mark them in the layout (role {kind}), or change "
+                    f"'controls: {declared}' in screen.yaml if the plate was made without"))
 
 
 def controls_balanced(evidence: Evidence) -> Iterator[Finding]:

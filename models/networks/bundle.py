@@ -57,7 +57,8 @@ class GateResult:
 @dataclass(frozen=True, kw_only=True)
 class Card:
     """card.json. sample: the cell line or patient sample it was trained for; acquisition: screen fields that images must share;
-    training_wells: [plate, well, part] of every labelled well; thresholds: out-of-distribution limits of the raw output.
+    training_wells: [plate, well, part] of every labelled well; thresholds: out-of-distribution limits of the raw output; validation:
+    the limits of the data checks (validation/thresholds.py) that its own screens had to keep, and that served plates are judged by.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Card:
     parent: Parent | None = None
     training_wells: tuple[tuple[str, str, str], ...] = ()
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    validation: Mapping[str, int | float] = field(default_factory=dict)
     lineage: Mapping[str, str] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 

@@ -13,10 +13,12 @@ import pytest
 
 from models.networks.bundle import HEAD, TRUNK, read_card
 from models.networks.recipe import Gate
+from models.records import from_record
 from pipelines import evaluate
 from pipelines.figures import draw_figures
 from pipelines.params import Params
 from tests.conftest import CONTROLS
+from validation.thresholds import Thresholds
 
 MODELS = ("viability-A549", "viability-HEK293", "profile-PAT_1")
 
@@ -101,6 +103,15 @@ def test_classifiers_have_no_midpoints() -> None:
 
 def test_gates_of_today_judge_a_model_of_yesterday(chain: Path) -> None:
     card = read_card(chain / "artifacts" / "trained" / "viability-HEK293" / "bundle")
-    strict = evaluate.finish_card(card, {"r2_cv": 0.8}, replace(card.recipe, gates=(Gate(metric="r2_cv", minimum=0.9),)))
+    strict = evaluate.finish_card(card, {"r2_cv": 0.8}, replace(card.recipe, gates=(Gate(metric="r2_cv", minimum=0.9),)),
+                                  Thresholds())
     assert [gate.passed for gate in strict.gates] == [False]
     assert strict.recipe.gates[0].minimum == 0.9
+
+
+def test_the_card_keeps_the_limits_of_the_data_checks(chain: Path) -> None:
+    params = Params.read(chain / "params.yaml")
+    assert params.validate.min_controls == 3    # of the defaults: the tiny params.yaml names none
+    for model in MODELS:
+        card = read_card(chain / "artifacts" / "models" / model)
+        assert from_record(Thresholds, card.validation, path="validation") == params.validate

@@ -48,7 +48,7 @@ def test_suite_and_rules_agree(draft: Draft, tmp_path: Path) -> None:
     verdict, page = suites.validate_screen(draft.evidence(tmp_path / "suite"))
     assert verdict == direct
     assert {"number", "well_unique", "controls_present"} <= {finding.rule for finding in verdict.errors}
-    for text in ("'ten' in column dose is not a number", "keep one line", "has no positive control well(s)"):
+    for text in ("'ten' in column dose is not a number", "keep one line", "has no positive control well, where 3 are needed"):
         assert text.replace("'", "&#39;") in page or text in page
 
 
