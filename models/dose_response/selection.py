@@ -32,12 +32,13 @@ def selective_scores(scored: pd.DataFrame, controls: pd.DataFrame, *, by: str = 
 def call_hits(scored: pd.DataFrame, *, kind: str = "dss_asym", threshold: float = HIT_THRESHOLD) -> pd.DataFrame:
     """A copy of `scored` with `hit` (bool) and `hit_reason`.
 
-    A hit has a score of at least `threshold` and a curve that is fitted and not flat; a weakly identified curve can be a
-    hit, and the reason says that it is. Raises TableError when a column is missing.
+    A hit has a score of at least `threshold` and a curve that is fitted and not flat, or flat because the effect is beyond the IC level
+    from the lowest dose on (ic50_relation "<"): a drug that kills at every dose tested is a hit without a slope. A weakly identified
+    curve can be a hit. The reason says either. Raises TableError when a column is missing.
     """
-    require_columns(scored, [kind, "status", "reason"], what="hits cannot be called")
+    require_columns(scored, [kind, "status", "reason", "ic50_relation"], what="hits cannot be called")
     strong = scored[kind] >= threshold
-    fitted = scored["status"].isin(["ok", "weakly_identified"])
+    fitted = scored["status"].isin(["ok", "weakly_identified"]) | ((scored["status"] == "flat") & (scored["ic50_relation"] == "<"))
     text = np.where(strong, f"{kind} {threshold:g} or more", f"{kind} below {threshold:g}").astype(object)
     text = np.where(scored[kind].isna(), "no score", text)
     doubt = np.where(scored["status"] == "ok", "", " but " + scored["status"].astype(str) + ": " + scored["reason"].astype(str))

@@ -101,6 +101,14 @@ def correlation(first: npt.ArrayLike, second: npt.ArrayLike) -> Correlation:
                        len(a))
 
 
+def correlation_interval(r: float, n: int, *, level: float = 0.95) -> tuple[float, float]:
+    """Confidence limits of Pearson's r of n independent pairs by Fisher's z; NaN where n < 4 or |r| = 1."""
+    if n < 4 or not abs(r) < 1:
+        return np.nan, np.nan
+    half = float(stats.norm.ppf(0.5 + level / 2)) / np.sqrt(n - 3)
+    return float(np.tanh(np.arctanh(r) - half)), float(np.tanh(np.arctanh(r) + half))
+
+
 def _finite(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
     array = np.asarray(values, dtype=float).ravel()
     finite: npt.NDArray[np.float64] = array[np.isfinite(array)]
