@@ -6,7 +6,7 @@ dead cells that stay, and debris. OD450 follows the living cells of the well: OD
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ import pandas as pd
 from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
+from models.plates.simulate.faults import Fault, Spoil, shown_well, spoiler
 from models.plates.simulate.stamps import Ellipses, draw, even_places, quantise, smooth_noise, uneven_light
 from models.plates.simulate.truth import TrueCurve, well_rng, wells_of_plate
 
@@ -78,14 +79,17 @@ MIXED_LINES: dict[str, CellLine] = {line.name: line for line in (
 
 
 def simulate_brightfield(layout: pd.DataFrame, *, line: CellLine, truth: pd.Series, size: int = 128, seed: int = 0,
-                         plate: str) -> Iterator[tuple[str, np.ndarray]]:
+                         plate: str, faults: Mapping[str, Fault] | None = None) -> Iterator[tuple[str, np.ndarray]]:
     """(well, pixels) of one plate, in the order of the layout; pixels uint8 (size, size).
 
-    truth: viability per row of the layout (same index), NaN for a well without cells.
+    truth: viability per row of the layout (same index), NaN for a well without cells. faults: well -> what is wrong with it.
     """
-    for well, viability in wells_of_plate(layout, truth, plate):
-        yield well, _render_well(line, viability, size=size, count=_count_factor(seed, plate, well),
-                                 rng=well_rng(seed, plate, well))
+    viabilities, faults = dict(wells_of_plate(layout, truth, plate)), faults or {}
+    for well in viabilities:
+        shown, fault = shown_well(well, faults), faults.get(well)
+        spoil = spoiler(fault, full_scale=255, signal=0, rng=well_rng(seed, plate, well, stream="fault"))
+        yield well, _render_well(line, np.nan if fault and fault.kind == "empty" else viabilities[shown], size=size,
+                                 count=_count_factor(seed, plate, shown), rng=well_rng(seed, plate, shown), spoil=spoil)
 
 
 def simulate_readout(layout: pd.DataFrame, *, line: CellLine, truth: pd.Series, seed: int = 0) -> pd.Series:
@@ -103,7 +107,7 @@ def _count_factor(seed: int, plate: str, well: str) -> float:
     return float(np.clip(well_rng(seed, plate, well, stream="count").normal(1, COUNT_SD), 0.8, 1.2))
 
 
-def _render_well(line: CellLine, viability: float, *, size: int, count: float, rng: np.random.Generator) -> np.ndarray:
+def _render_well(line: CellLine, viability: float, *, size: int, count: float, rng: np.random.Generator, spoil: Spoil) -> np.ndarray:
     pixels = np.full((size, size), 148.0)
     if not np.isnan(viability):
         full = line.cells * count * size * size / AREA
@@ -111,7 +115,7 @@ def _render_well(line: CellLine, viability: float, *, size: int, count: float, r
         pixels += _dead(line, full * (1 - viability) * line.dead_stay, size, rng)
         pixels += _debris(line.debris * (0.08 + 0.92 * (1 - viability)) * size * size / AREA, size, rng)
     pixels = gaussian_filter(pixels, rng.uniform(0.45, 0.8)) * uneven_light(size, rng, strength=0.05)
-    pixels = pixels * rng.normal(1, 0.012) + rng.normal(0, 2.2, pixels.shape)
+    pixels = spoil(pixels) * rng.normal(1, 0.012) + rng.normal(0, 2.2, pixels.shape)
     return quantise(pixels, bits=8)
 
 

@@ -7,13 +7,14 @@ and dead nuclei lie loose around them. How much of each is the sample's own look
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy.ndimage import gaussian_filter
 
+from models.plates.simulate.faults import Fault, Spoil, shown_well, spoiler
 from models.plates.simulate.stamps import Ellipses, draw, even_places, quantise, uneven_light
 from models.plates.simulate.truth import well_rng, wells_of_plate
 
@@ -61,14 +62,18 @@ def sample_look(name: str) -> SampleLook:
         fragments=between(0.3, 0.7), detach=between(0.45, 0.75), wash=between(0.1, 0.4))
 
 
-def simulate_spheroids(layout: pd.DataFrame, *, look: SampleLook, truth: pd.Series, planes: int = 3, size: int = 96,
-                       seed: int = 0, plate: str) -> Iterator[tuple[str, np.ndarray]]:
+def simulate_spheroids(layout: pd.DataFrame, *, look: SampleLook, truth: pd.Series, planes: int = 3, size: int = 96, seed: int = 0,
+                       plate: str, faults: Mapping[str, Fault] | None = None) -> Iterator[tuple[str, np.ndarray]]:
     """(well, stack) of one plate, in the order of the layout; stack uint16 (planes, size, size).
 
-    truth: viability per row of the layout (same index), NaN for a well without cells.
+    truth: viability per row of the layout (same index), NaN for a well without cells. faults: well -> what is wrong with it.
     """
-    for well, viability in wells_of_plate(layout, truth, plate):
-        yield well, _render_well(look, viability, planes=planes, size=size, rng=well_rng(seed, plate, well, stream="spheroids"))
+    viabilities, faults = dict(wells_of_plate(layout, truth, plate)), faults or {}
+    for well in viabilities:
+        shown, fault = shown_well(well, faults), faults.get(well)
+        spoil = spoiler(fault, full_scale=65_535, signal=look.brightness, rng=well_rng(seed, plate, well, stream="fault"))
+        yield well, _render_well(look, np.nan if fault and fault.kind == "empty" else viabilities[shown], planes=planes, size=size,
+                                 rng=well_rng(seed, plate, shown, stream="spheroids"), spoil=spoil)
 
 
 @dataclass(frozen=True)
@@ -80,18 +85,21 @@ class _Nuclei:
     light: np.ndarray
 
 
-def _render_well(look: SampleLook, viability: float, *, planes: int, size: int, rng: np.random.Generator) -> np.ndarray:
+def _render_well(look: SampleLook, viability: float, *, planes: int, size: int, rng: np.random.Generator, spoil: Spoil) -> np.ndarray:
     nuclei = None if np.isnan(viability) else _nuclei(look, viability, size, rng)
     light = uneven_light(size, rng, strength=0.06) * rng.normal(1, 0.03)
     blur = rng.uniform(0.4, 0.75)
-    stack = []
-    for depth in np.linspace(-0.6, 0.6, planes) if planes > 1 else np.zeros(1):
-        plane = np.full((size, size), look.background)
-        if nuclei is not None and len(nuclei.radius):
-            plane += _in_focus_at(nuclei, float(depth), size)
-        plane = gaussian_filter(plane, blur) * light
-        stack.append(quantise(plane + rng.standard_normal(plane.shape) * np.sqrt(60.0**2 + 3 * plane), bits=16))
-    return np.stack(stack)
+    depths = np.linspace(-0.6, 0.6, planes) if planes > 1 else np.zeros(1)
+    stack = spoil(np.stack([_plane(look, nuclei, float(depth), size=size, blur=blur) * light for depth in depths]))
+    return np.stack([quantise(plane + rng.standard_normal(plane.shape) * np.sqrt(60.0**2 + 3 * plane), bits=16) for plane in stack])
+
+
+def _plane(look: SampleLook, nuclei: _Nuclei | None, depth: float, *, size: int, blur: float) -> np.ndarray:
+    """The light of the plane at `depth`, before the lamp's unevenness."""
+    plane = np.full((size, size), look.background)
+    if nuclei is not None and len(nuclei.radius):
+        plane += _in_focus_at(nuclei, depth, size)
+    return np.asarray(gaussian_filter(plane, blur))
 
 
 def _nuclei(look: SampleLook, viability: float, size: int, rng: np.random.Generator) -> _Nuclei:
