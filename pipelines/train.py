@@ -121,7 +121,7 @@ def main() -> None:
     start = read_start(arguments.parent, recipe)
     fitted, card = run(arguments.model, read_prepared(arguments.data, arguments.prepared), recipe, start, device=params.train.device,
                        checkpoint=arguments.checkpoint, params_hash=params.model_hash(arguments.model))
-    trunk = state_bytes(fitted.network.trunk.state_dict()) if recipe.trunk.trained == "all" else None
+    trunk = state_bytes(fitted.network.trunk.state_dict()) if recipe.trunk.trained != "head" else None
     if trunk is not None:
         card = card_with_own_trunk(card)
     write_bundle(arguments.out / "bundle", card, head=state_bytes(fitted.network.head.state_dict()), trunk=trunk)

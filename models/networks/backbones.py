@@ -1,7 +1,8 @@
 """Trunks: image (B, C, H, W) -> features (B, F), and where their starting weights come from.
 
-`small_cnn` is ours and needs torch only, so that the demo and bare GPU boxes do without torchvision's seven-second import; all
-others are torchvision's networks with the classifying layer taken off, so that their published state dicts fit by name.
+`small_cnn`, `toxicity_cnn` and `tumour_cnn` are ours and need torch only, so that the demo and bare GPU boxes do without torchvision's
+seven-second import; all others are published networks (torchvision's, and timm's for the one that torchvision has not) with the
+classifying layer taken off, so that their published state dicts fit by name.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import cast
 
 import torch
 from safetensors import SafetensorError
@@ -20,8 +23,11 @@ from safetensors.torch import save as save_bytes
 from torch import Tensor, nn
 
 from models.errors import WeightsError
+from models.networks.recipe import INPUT_OF_TRUNK
 
 State = dict[str, Tensor]
+
+LEAK = 0.1  # slope of LeakyReLU below zero; the paper of S4, which uses it, does not state one
 
 
 class SmallCNN(nn.Module):
@@ -45,14 +51,52 @@ class SmallCNN(nn.Module):
         return torch.cat([maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3))], dim=1)
 
 
+class StackedCNN(nn.Module):
+    """Three 3x3 convolutions (32-64-128), each followed by its activation and a 2x2 maximum pool, then flattened.
+
+    padding: 1 keeps the size, 0 loses a pixel on every side; round_up: the pools keep an odd last row and column. Flattened, so that
+    the image's size is part of the network: `size` pixels, `planes` channels.
+    """
+
+    def __init__(self, *, planes: int, size: int, padding: int, round_up: bool, activation: Callable[[], nn.Module]) -> None:
+        super().__init__()
+        widths = (planes, 32, 64, 128)
+        self.blocks = nn.Sequential(*(nn.Sequential(
+            nn.Conv2d(inside, outside, 3, padding=padding), activation(), nn.MaxPool2d(2, ceil_mode=round_up))
+            for inside, outside in pairwise(widths)))
+        for _ in range(3):
+            size = (size + 2 * padding - 2 + round_up) // 2
+        self.feature_count = widths[-1] * size * size
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, planes, size, size) -> (B, F)"""
+        return cast(Tensor, self.blocks(images).flatten(1))
+
+
+def _toxicity_cnn() -> StackedCNN:
+    """System S4 (Saini et al. 2020, Table 2): 28 -> 14 -> 7 -> 4 pixels."""
+    planes, size = INPUT_OF_TRUNK["toxicity_cnn"]
+    return StackedCNN(planes=planes, size=size, padding=1, round_up=True, activation=partial(nn.LeakyReLU, LEAK))
+
+
+def _tumour_cnn() -> StackedCNN:
+    """System S5, as its Keras listing has it: 128 -> 63 -> 30 -> 14 pixels."""
+    planes, size = INPUT_OF_TRUNK["tumour_cnn"]
+    return StackedCNN(planes=planes, size=size, padding=0, round_up=False, activation=nn.ReLU)
+
+
+OWN: dict[str, Callable[[], nn.Module]] = {"small_cnn": SmallCNN, "toxicity_cnn": _toxicity_cnn, "tumour_cnn": _tumour_cnn}
+
+
 @dataclass(frozen=True)
 class _Published:
-    """A torchvision network: the attribute that holds its classifying layers, and the features that reach them."""
+    """A published network: the attribute that holds its classifying layers, and the features that reach them."""
 
     classifier: str
     feature_count: int
 
 
+TIMM = {"inception_resnet_v2": _Published("classif", 1536)}
 TORCHVISION = {
     "mobilenet_v2": _Published("classifier", 1280),
     "resnet18": _Published("fc", 512),
@@ -64,40 +108,70 @@ TORCHVISION = {
 }
 
 
+PUBLISHED = TORCHVISION | TIMM
+
+
 def trunk_names() -> tuple[str, ...]:
     """Names that `build_trunk` knows."""
-    return ("small_cnn", *TORCHVISION)
+    return (*OWN, *PUBLISHED)
 
 
 def build_trunk(name: str) -> nn.Module:
     """A trunk with random weights; attribute `feature_count` gives F. Raises WeightsError for unknown names."""
-    if name == "small_cnn":
-        return SmallCNN()
-    if name not in TORCHVISION:
+    if name in OWN:
+        return OWN[name]()
+    if name not in PUBLISHED:
         raise WeightsError(f"unknown trunk '{name}'; known: {', '.join(trunk_names())}")
-    import torchvision  # here, because it takes seconds that the small trunk need not pay
-
-    published = TORCHVISION[name]
-    # published Inception weights expect ImageNet's mean and std to be undone, which transform_input does
-    options = {"aux_logits": False, "init_weights": True, "transform_input": True} if name == "inception_v3" else {}
-    network: nn.Module = getattr(torchvision.models, name)(weights=None, **options)
+    published = PUBLISHED[name]
+    network = _timm_trunk(name) if name in TIMM else _torchvision_trunk(name)
     setattr(network, published.classifier, nn.Identity())
     network.feature_count = published.feature_count  # type: ignore[assignment]  # a plain int beside the layers
     return network
 
 
+def _torchvision_trunk(name: str) -> nn.Module:
+    import torchvision  # here, because it takes seconds that our own trunks need not pay
+
+    # published Inception weights expect ImageNet's mean and std to be undone, which transform_input does
+    options = {"aux_logits": False, "init_weights": True, "transform_input": True} if name == "inception_v3" else {}
+    return cast(nn.Module, getattr(torchvision.models, name)(weights=None, **options))
+
+
+def _timm_trunk(name: str, *, weights: str = "") -> nn.Module:
+    """timm's network without classes; with its published weights of that tag, which it downloads or has in its cache."""
+    import timm
+
+    return cast(nn.Module, timm.create_model(f"{name}.{weights}" if weights else name, pretrained=bool(weights), num_classes=0))
+
+
+def trunk_blocks(trunk: nn.Module) -> list[nn.Module]:
+    """The parts of a trunk in order, of which `trunk.blocks` of a recipe counts the last: residual stages, inception blocks, single
+    convolutions of VGG. Together they hold all of its parameters; a batch norm that stands alone belongs to the part before it.
+    """
+    parts = [part for part in trunk.children() if next(part.parameters(), None) is not None]
+    if len(parts) == 1 and isinstance(parts[0], nn.Sequential):
+        return trunk_blocks(parts[0])
+    blocks: list[nn.Module] = []
+    for part in parts:
+        if blocks and isinstance(part, nn.BatchNorm2d):
+            blocks[-1] = nn.Sequential(blocks[-1], part)
+        else:
+            blocks.append(part)
+    return blocks
+
+
 def starting_state(name: str, weights: str, *, seed: int, sha256: str = "") -> State:
     """The trunk's starting weights.
 
-    weights: "none" (random, from `seed`), a torchvision name such as IMAGENET1K_V2, or a safetensors file: a path, or a name
-    inside the folder that the environment variable DOSEWELL_WEIGHTS names.
+    weights: "none" (random, from `seed`), a torchvision name such as IMAGENET1K_V2 (timm's trunk: timm's tag, tf_in1k), or a
+    safetensors file: a path, or a name inside the folder that the environment variable DOSEWELL_WEIGHTS names.
     Raises WeightsError when they cannot be had, do not fit the trunk, or have another hash than `sha256` (of the file).
     """
     torch.manual_seed(seed)
     trunk = build_trunk(name)
     if weights != "none":
-        state = _from_file(weights, sha256) if weights.endswith(".safetensors") else _from_torchvision(name, weights)
-        prefix = f"{TORCHVISION[name].classifier}." if name in TORCHVISION else "\0"
+        state = _from_file(weights, sha256) if weights.endswith(".safetensors") else _from_library(name, weights)
+        prefix = f"{PUBLISHED[name].classifier}." if name in PUBLISHED else "\0"
         state = {key: value for key, value in state.items() if not key.startswith((prefix, "AuxLogits."))}
         try:
             trunk.load_state_dict(state, strict=True)
@@ -128,9 +202,13 @@ def _from_file(weights: str, sha256: str) -> State:
         raise WeightsError(f"{path} is no safetensors file ({error}); download or convert it again") from None
 
 
-def _from_torchvision(name: str, weights: str) -> State:
-    if name not in TORCHVISION:
+def _from_library(name: str, weights: str) -> State:
+    if name not in PUBLISHED:
         raise WeightsError(f"the trunk {name} has no published weights '{weights}'; use weights: none or a .safetensors file")
+    return _from_timm(name, weights) if name in TIMM else _from_torchvision(name, weights)
+
+
+def _from_torchvision(name: str, weights: str) -> State:
     import torchvision
 
     try:
@@ -141,9 +219,25 @@ def _from_torchvision(name: str, weights: str) -> State:
     try:
         state: State = entry.get_state_dict(progress=True, check_hash=True)
     except OSError as error:
-        raise WeightsError(f"cannot download {entry.url} ({error}); download it on another machine, save it as safetensors and "
-                           "name that file as weights, or use weights: none") from None
+        raise _unreachable(entry.url, error) from None
     return state
+
+
+def _from_timm(name: str, weights: str) -> State:
+    import timm
+
+    known = [full.partition(".")[2] for full in timm.list_pretrained(f"{name}.*")]
+    if weights not in known:
+        raise WeightsError(f"timm has no weights '{weights}' for {name}; it has {', '.join(known)}")
+    try:
+        return dict(_timm_trunk(name, weights=weights).state_dict())
+    except OSError as error:
+        raise _unreachable(f"timm/{name}.{weights} from the Hugging Face hub", error) from None
+
+
+def _unreachable(source: str, error: OSError) -> WeightsError:
+    return WeightsError(f"cannot download {source} ({error}); download it on another machine, save it as safetensors and "
+                        "name that file as weights, or use weights: none")
 
 
 def state_bytes(state: State) -> bytes:

@@ -7,15 +7,17 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from models.networks.backbones import build_trunk
+from models.errors import ParamsError
+from models.networks.backbones import LEAK, build_trunk, trunk_blocks
 from models.networks.recipe import HeadSpec, Recipe, TrunkSpec
 
 
 def build_head(spec: HeadSpec, feature_count: int) -> nn.Sequential:
-    """Dense layers (B, F) -> (B, outputs): each hidden one followed by ReLU and dropout."""
+    """Dense layers (B, F) -> (B, outputs): each hidden one followed by its activation and dropout."""
     layers: list[nn.Module] = []
     for width in spec.hidden:
-        layers += [nn.Linear(feature_count, width), nn.ReLU(), nn.Dropout(spec.dropout)]
+        activation = nn.LeakyReLU(LEAK) if spec.activation == "leaky_relu" else nn.ReLU()
+        layers += [nn.Linear(feature_count, width), activation, nn.Dropout(spec.dropout)]
         feature_count = width
     return nn.Sequential(*layers, nn.Linear(feature_count, spec.outputs))
 
@@ -59,6 +61,16 @@ def build_network(recipe: Recipe) -> Network:
     """The recipe's network with random weights; downloads nothing."""
     torch.manual_seed(recipe.seed)
     return Network(recipe)
+
+
+def frozen_parts(network: Network, spec: TrunkSpec) -> list[nn.Module]:
+    """The parts of the trunk that stay as they are. Raises ParamsError when the recipe trains more blocks than there are."""
+    if spec.trained == "all":
+        return []
+    blocks = trunk_blocks(network.trunk)
+    if spec.blocks >= len(blocks):
+        raise ParamsError(f"trunk.blocks: {spec.blocks}, but {spec.name} has {len(blocks)} blocks; name fewer, or trained: all")
+    return blocks[:len(blocks) - spec.blocks]
 
 
 def living_logit(outputs: Tensor) -> Tensor:

@@ -13,8 +13,12 @@ from models.plates.prepare import InputSpec
 
 System = Literal["viability", "profile", "treatment", "toxicity", "tumour"]
 Target = Literal["readout", "control_class", "label"]
-Trained = Literal["head", "all"]
+Trained = Literal["head", "last", "all"]
+Activation = Literal["relu", "leaky_relu"]
 SplitUnit = Literal["well", "replicate", "row", "column", "plate", "group"]
+
+INPUT_OF_TRUNK = {"toxicity_cnn": (1, 28), "tumour_cnn": (3, 128)}
+"""(channels, pixels) of the trunks that read one size only; all others read 3 channels of any size."""
 
 
 def _require(condition: bool, message: str) -> None:
@@ -24,33 +28,41 @@ def _require(condition: bool, message: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class TrunkSpec:
-    """The feature extractor. trained: "head" freezes the trunk, "all" trains it too.
+    """The feature extractor. trained: "head" freezes the trunk, "last" trains its last `blocks` blocks too (see
+    `models.networks.backbones.trunk_blocks`), "all" trains all of it.
 
     offset is added to the 0-1 pixels before mean and std are removed (seeds of S2 add 0.5); mean and std per channel.
     """
 
     name: str = "mobilenet_v2"
     trained: Trained = "head"
+    blocks: int = 0
     offset: float = 0.0
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
 
     def __post_init__(self) -> None:
         _require(self.trained in get_args(Trained), f"trained must be one of {get_args(Trained)}, got {self.trained!r}")
+        _require(self.blocks >= 0 and (self.blocks > 0) == (self.trained == "last"),
+                 f"blocks must be 1 or more with trained: last, and 0 otherwise, got {self.blocks} with trained: {self.trained}")
         _require(len(self.mean) == len(self.std), f"std must have as many values as mean, got {len(self.std)} and {len(self.mean)}")
         _require(all(value > 0 for value in self.std), f"std must be > 0, got {self.std}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeadSpec:
-    """Dense layers on the pooled features; `hidden` widths, `outputs` 1 (regression or one logit) or the number of classes."""
+    """Dense layers on the features; `hidden` widths, each followed by `activation` and dropout; `outputs` 1 (regression, or the logit
+    of one class against the other: sigmoid) or 2 (a softmax pair: living and dead, first and second class).
+    """
 
     hidden: tuple[int, ...] = ()
     outputs: int = 1
     dropout: float = 0.0
+    activation: Activation = "relu"
 
     def __post_init__(self) -> None:
-        _require(self.outputs >= 1, f"outputs must be 1 or more, got {self.outputs}")
+        _require(self.outputs in (1, 2), f"outputs must be 1 or 2, got {self.outputs}")
+        _require(self.activation in get_args(Activation), f"activation must be one of {get_args(Activation)}, got {self.activation!r}")
         _require(0 <= self.dropout < 1, f"dropout must lie in [0, 1), got {self.dropout}")
         _require(all(width > 0 for width in self.hidden), f"hidden must hold positive widths, got {self.hidden}")
 
@@ -168,6 +180,10 @@ class Recipe:
         _require(0 <= self.label_smoothing < 1, f"label_smoothing must lie in [0, 1), got {self.label_smoothing}")
         _require(len(self.input.planes) == len(self.trunk.mean),
                  f"trunk.mean must have one value per input plane ({len(self.input.planes)}), got {len(self.trunk.mean)}")
+        planes, size = INPUT_OF_TRUNK.get(self.trunk.name, (3, self.input.size))
+        _require((len(self.input.planes), self.input.size) == (planes, size),
+                 f"trunk.name {self.trunk.name} reads {planes} channel(s) of {size} pixels, the input has {len(self.input.planes)} of "
+                 f"{self.input.size}; choose another input or trunk")
         _require(self.target != "readout" or self.head.outputs == 1,
                  f"head.outputs must be 1 to predict a read-out, got {self.head.outputs}")
 

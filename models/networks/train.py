@@ -21,7 +21,7 @@ from models.errors import ParamsError
 from models.networks.augment import augment
 from models.networks.backbones import state_sha256
 from models.networks.checkpoint import Progress, load_checkpoint, save_checkpoint
-from models.networks.heads import Network, living_logit
+from models.networks.heads import Network, frozen_parts, living_logit
 from models.networks.recipe import Augmentation, OptimizerSpec, Recipe
 from models.records import to_record
 
@@ -120,9 +120,12 @@ def train(network: Network, source: Source, targets: np.ndarray, parts: np.ndarr
     Raises ParamsError when the loss is no number any more.
     """
     module: nn.Module = network.head if isinstance(source, FeatureSource) else network
+    frozen = frozen_parts(network, recipe.trunk)
+    for part in frozen:
+        part.requires_grad_(False)
     _start_at_mean(network, targets[parts == "train"], regression=recipe.is_regression)
     optimizer = _optimizer(module, recipe.optimizer)
-    key = _training_key(network, source, targets, parts, recipe)
+    key = _training_key(network, source, targets, parts, recipe) if checkpoint else ""
     progress = load_checkpoint(checkpoint, key=key, module=module, optimizer=optimizer) if checkpoint else Progress()
     for record in progress.epochs:
         on_epoch(record)
@@ -132,7 +135,7 @@ def train(network: Network, source: Source, targets: np.ndarray, parts: np.ndarr
         if recipe.optimizer.patience and epoch - progress.best_epoch > recipe.optimizer.patience and progress.best:
             break
         _set_rate(optimizer, recipe.optimizer, epoch)
-        record = {"epoch": float(epoch), "loss": _epoch(module, source, labels, rows["train"], recipe, optimizer, epoch)}
+        record = {"epoch": float(epoch), "loss": _epoch(module, source, labels, rows["train"], recipe, optimizer, epoch, frozen)}
         record["validation_loss"] = _validation_loss(module, source, labels, rows["validation"], recipe)
         if not math.isfinite(record["loss"]):
             raise ParamsError(f"optimizer.learning_rate: {recipe.optimizer.learning_rate} makes the training diverge: the loss of epoch "
@@ -171,9 +174,11 @@ def _set_rate(optimizer: torch.optim.Optimizer, spec: OptimizerSpec, epoch: int)
 
 
 def _epoch(module: nn.Module, source: Source, labels: Tensor, rows: Tensor, recipe: Recipe,
-           optimizer: torch.optim.Optimizer, epoch: int) -> float:
+           optimizer: torch.optim.Optimizer, epoch: int, frozen: list[nn.Module]) -> float:
     """One pass over the training rows in a seeded order; the mean loss."""
     module.train()
+    for part in frozen:
+        part.eval()  # else batch norm would go on learning the images' statistics
     torch.manual_seed(recipe.seed * 1_000_003 + epoch)  # dropout
     generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + epoch)
     total, seen = 0.0, 0

@@ -13,6 +13,8 @@ from torch import nn
 
 from models.errors import WeightsError
 from models.networks.backbones import (
+    OWN,
+    TIMM,
     TORCHVISION,
     SmallCNN,
     build_trunk,
@@ -79,9 +81,9 @@ def test_the_small_trunk() -> None:
 
 
 def test_unknown_trunks_are_refused_with_the_known_ones() -> None:
-    with pytest.raises(WeightsError, match=r"unknown trunk 'resnet19'; known: small_cnn, mobilenet_v2"):
+    with pytest.raises(WeightsError, match=r"unknown trunk 'resnet19'; known: small_cnn, toxicity_cnn, tumour_cnn, mobilenet_v2"):
         build_trunk("resnet19")
-    assert set(trunk_names()) == {"small_cnn", *TORCHVISION}
+    assert set(trunk_names()) == {*OWN, *TORCHVISION, *TIMM}
 
 
 def test_random_weights_are_those_of_the_seed() -> None:
@@ -130,6 +132,25 @@ def test_weights_that_cannot_be_used_say_why(weights: Path, tmp_path: Path, monk
     weights.write_bytes(b"<html>not found</html>")
     with pytest.raises(WeightsError, match=r"w\.safetensors is no safetensors file"):
         starting_state("small_cnn", str(weights), seed=0)
+
+
+def test_timms_weights_are_named_or_refused_with_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a network and without a cache; nothing is asked for."""
+    import timm
+
+    def unreachable(name: str, **_: object) -> None:
+        raise FileNotFoundError(f"no {name} here")
+
+    with pytest.raises(WeightsError, match=r"timm has no weights 'IMAGENET1K_V1' for inception_resnet_v2; it has .*tf_in1k"):
+        starting_state_of_timm("IMAGENET1K_V1", monkeypatch)
+    monkeypatch.setattr(timm, "create_model", unreachable)
+    with pytest.raises(WeightsError, match=r"cannot download timm/inception_resnet_v2\.tf_in1k .*no inception.*weights: none"):
+        starting_state_of_timm("tf_in1k", monkeypatch)
+
+
+def starting_state_of_timm(weights: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.networks.backbones.build_trunk", lambda name: nn.Identity())  # the trunk itself takes seconds
+    starting_state("inception_resnet_v2", weights, seed=0)
 
 
 def test_no_network_is_a_clear_message(monkeypatch: pytest.MonkeyPatch) -> None:

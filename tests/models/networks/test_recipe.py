@@ -60,7 +60,7 @@ def test_every_recipe_builds(params: Params) -> None:
     for recipe in params.recipes.values():
         with torch.device("meta"):
             network = Network(recipe)
-            outputs = network(torch.empty(2, len(recipe.input.planes), 64, 64))
+            outputs = network(torch.empty(2, len(recipe.input.planes), recipe.input.size, recipe.input.size))
         assert outputs.shape == (2, recipe.head.outputs)
 
 
@@ -96,7 +96,9 @@ def test_a_network_is_random_by_its_seed_only() -> None:
 
 @pytest.mark.parametrize(("cls", "values", "message"), [
     (TrunkSpec, {"trained": "tail"}, "trained must be one of"), (TrunkSpec, {"std": (1.0,)}, "std must have as many values"),
-    (TrunkSpec, {"std": (1.0, 0.0, 1.0)}, "std must be > 0"), (HeadSpec, {"outputs": 0}, "outputs must be 1 or more"),
+    (TrunkSpec, {"std": (1.0, 0.0, 1.0)}, "std must be > 0"), (HeadSpec, {"outputs": 0}, "outputs must be 1 or 2"),
+    (TrunkSpec, {"trained": "last"}, "blocks must be 1 or more"), (TrunkSpec, {"blocks": 2}, "blocks must be 1 or more"),
+    (HeadSpec, {"outputs": 3}, "outputs must be 1 or 2"), (HeadSpec, {"activation": "gelu"}, "activation must be one of"),
     (HeadSpec, {"dropout": 1.0}, r"dropout must lie in \[0, 1\)"), (HeadSpec, {"hidden": (3, 0)}, "hidden must hold positive"),
     (Augmentation, {"rotation": 181}, "rotation must lie"), (Augmentation, {"crop": 0.05}, "crop must keep"),
     (Augmentation, {"shift": -0.1}, "shift must lie"), (Augmentation, {"views": -1}, "views must be"),
@@ -118,6 +120,7 @@ def test_a_value_out_of_range_starts_with_its_field(cls: type, values: dict[str,
 @pytest.mark.parametrize(("values", "message"), [
     ({"system": "S9"}, "system must be one of"), ({"target": "od"}, "target must be one of"), ({"label_smoothing": 1.0}, "label_smoothing"),
     ({"input": InputSpec(planes=("a:mid",))}, r"trunk\.mean must have one value per input plane \(1\), got 3"),
+    ({"trunk": TrunkSpec(name="tumour_cnn")}, r"trunk\.name tumour_cnn reads 3 channel\(s\) of 128 pixels, the input has 3 of 224"),
     ({"target": "readout", "head": HeadSpec(outputs=2)}, r"head\.outputs must be 1 to predict a read-out"),
 ])
 def test_parts_of_a_recipe_must_fit_together(values: dict[str, Any], message: str) -> None:
