@@ -24,11 +24,12 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 Severity = Literal["error", "warning"]
+MAX_WELLS_SAID = 8  # by the text of a finding; its record holds all
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that is wrong (error) or worth knowing (warning) about a user's data."""
+    """One thing that is wrong (error) or worth knowing (warning) about a user's data. well: one, or several as "A01, B02"."""
 
     rule: str
     severity: Severity
@@ -38,13 +39,20 @@ class Finding:
     column: str = ""
     value: str = ""
 
+    @property
+    def wells(self) -> tuple[str, ...]:
+        """The names of the wells that it is about."""
+        return tuple(filter(None, self.well.split(", ")))
+
     def record(self) -> dict[str, str]:
         """The finding as a flat dict of strings, in the order of its fields."""
         return asdict(self)
 
     def __str__(self) -> str:
-        place = ", ".join(f"{name} {text}" for name, text in
-                          (("plate", self.plate), ("well", self.well), ("column", self.column)) if text)
+        many = len(self.wells) - MAX_WELLS_SAID
+        wells = ", ".join(self.wells[:MAX_WELLS_SAID]) + (f" and {many} more" if many > 0 else "")
+        place = ", ".join(f"{name} {text}" for name, text in (
+            ("plate", self.plate), ("wells" if len(self.wells) > 1 else "well", wells), ("column", self.column)) if text)
         return f"{self.severity}: {self.message}" + (f" ({place})" if place else "")
 
 

@@ -10,7 +10,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from models.plates.wells import PLATE_FORMATS
+from models.plates.wells import PLATE_FORMATS, well_name
 
 FEATURES = ("mean", "sd", "texture")
 MIN_SHARE = 0.8     # of a plate's wells with cells that must have a signal
@@ -91,12 +91,15 @@ def coherence(signals: pd.DataFrame, groups: pd.Series, *, spare_wells: int = 8)
 
 
 def turned(wells: pd.DataFrame, turn: str, plate_format: int) -> pd.DataFrame:
-    """The layout rows as they would stand if the layout lay on the plate turned like this; wells that fall off it go."""
+    """The layout rows under the names of the wells where they would stand if the layout lay on the plate turned like this.
+
+    Rows that fall off the plate go; `row` and `column` stay as they were.
+    """
     rows, columns = (size - 1 for size in PLATE_FORMATS[plate_format])
-    places = [TURNS[turn](row, column, rows, columns) for row, column in zip(wells["row"], wells["column"], strict=True)]
-    names = {(row, column): name for row, column, name in zip(wells["row"], wells["column"], wells["well"], strict=True)}
-    moved = wells.assign(well=[names.get(place, "") for place in places])
-    return moved[moved["well"] != ""]
+    row, column = TURNS[turn](wells["row"], wells["column"], rows, columns)
+    inside = row.between(0, rows) & column.between(0, columns)
+    names = [well_name(*place) for place in zip(row[inside], column[inside], strict=True)]
+    return wells[inside].assign(well=pd.Series(names, index=wells.index[inside], dtype="str"))
 
 
 def replicate_groups(wells: pd.DataFrame) -> pd.Series:

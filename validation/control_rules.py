@@ -1,4 +1,4 @@
-"""Rules about controls: are those that the screen declares on each plate, enough, balanced, and well placed?"""
+"""Rules about controls: are those that the screen declares on each plate, enough, balanced, well placed, and where they should be?"""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import pandas as pd
 
 from models.errors import Finding
-from models.plates.wells import PLATE_FORMATS
-from validation.evidence import Evidence, Rule, some
+from models.plates.wells import PLATE_FORMATS, parse_wells
+from validation.behaviour import TURNS, turned
+from validation.evidence import Evidence, Rule, are, listed, number, some
 
 KINDS = {"both": ("negative", "positive"), "negative": ("negative",), "none": ()}
 
@@ -22,22 +23,25 @@ def controls_present(evidence: Evidence) -> Iterator[Finding]:
     needed, declared = evidence.thresholds.min_controls, evidence.screen.controls
     for plate, wells in _plates(evidence):
         for kind in KINDS[declared]:
-            count = int((wells["role"] == kind).sum())
-            if count < needed:
-                found = f"{count or 'no'} {kind} control well{'s' * (count > 1)}"
-                yield Finding(rule="controls_present", severity="error", plate=plate, column="role", value=str(count), message=(
-                    f"plate {plate} has {found}, where {needed} are needed; mark them in the layout (role {kind}), or change "
+            found = wells.loc[wells["role"] == kind, "well"]
+            if len(found) < needed:
+                said = number(len(found), f"{kind} control well") if len(found) else f"no {kind} control well"
+                yield Finding(rule="controls_present", severity="error", plate=plate, well=listed(found), column="role",
+                              value=str(len(found)), message=(
+                    f"plate {plate} has {said}, where {needed} are needed; mark them in the layout (role {kind}), or change "
                     f"'controls: {declared}' in screen.yaml if the plate was made without"))
 
 
 def controls_balanced(evidence: Evidence) -> Iterator[Finding]:
     """Neither kind of control outnumbers the other by far."""
     for plate, wells in _plates(evidence):
-        negative, positive = (int((wells["role"] == kind).sum()) for kind in ("negative", "positive"))
-        if negative and positive and max(negative, positive) > evidence.thresholds.max_control_ratio * min(negative, positive):
-            yield Finding(rule="controls_balanced", severity="warning", plate=plate, column="role", value=f"{negative}:{positive}",
-                          message=f"plate {plate} has {negative} negative and {positive} positive control wells; the rarer kind "
-                                  "sets how well viability is known, give it more wells next time")
+        counts = {kind: int((wells["role"] == kind).sum()) for kind in ("negative", "positive")}
+        rarer = min(counts, key=lambda kind: counts[kind])
+        if counts[rarer] and max(counts.values()) > evidence.thresholds.max_control_ratio * counts[rarer]:
+            yield Finding(rule="controls_balanced", severity="warning", plate=plate, well=listed(wells.loc[wells["role"] == rarer, "well"]),
+                          column="role", value=f"{counts['negative']}:{counts['positive']}", message=(
+                f"plate {plate} has {counts['negative']} negative and {counts['positive']} positive control wells; the rarer kind "
+                "sets how well viability is known, give it more wells next time"))
 
 
 def controls_spread(evidence: Evidence) -> Iterator[Finding]:
@@ -50,9 +54,10 @@ def controls_spread(evidence: Evidence) -> Iterator[Finding]:
             where = ("in one column" if controls["column"].nunique() == 1 else "in one row" if controls["row"].nunique() == 1
                      else "on the edge of the plate" if edge.all() else "")
             if where and len(controls) > 1:
-                yield Finding(rule="controls_spread", severity="warning", plate=plate, column="role", value=kind, message=(
-                    f"all {len(controls)} {kind} control wells of plate {plate} stand {where} ({some(controls['well'])}); "
-                    "a pipetting or edge effect there shifts every result, spread them next time"))
+                yield Finding(rule="controls_spread", severity="warning", plate=plate, well=listed(controls["well"]), column="role",
+                              value=kind, message=(
+                    f"all {len(controls)} {kind} control wells of plate {plate} stand {where}; a pipetting or edge effect there "
+                    "shifts every result, spread them next time"))
 
 
 def controls_named(evidence: Evidence) -> Iterator[Finding]:
@@ -62,10 +67,35 @@ def controls_named(evidence: Evidence) -> Iterator[Finding]:
         positive = wells[(wells["role"] == "positive") & (wells["treatment"] != "")]
         other = positive[~positive["treatment"].str.casefold().isin(named)]
         if named and len(other):
-            yield Finding(rule="controls_named", severity="warning", plate=plate, well=str(other.iloc[0]["well"]), column="treatment",
+            yield Finding(rule="controls_named", severity="warning", plate=plate, well=listed(other["well"]), column="treatment",
                           value=str(other.iloc[0]["treatment"]), message=(
-                f"{len(other)} positive control well(s) hold {some(other['treatment'])}, but screen.yaml names {some(sorted(named))}; "
-                "set their role to reference, or correct positive_control"))
+                f"{number(len(other), 'positive control well')} of plate {plate} hold {some(other['treatment'])}, but screen.yaml names "
+                f"{some(sorted(named))}; set their role to reference, or correct positive_control"))
+
+
+def controls_follow_pattern(evidence: Evidence) -> Iterator[Finding]:
+    """Where screen.yaml names the wells of a role, each plate has that role there and nowhere else; excluded wells count."""
+    pattern = {role: set(parse_wells(wells)) for role, wells in evidence.screen.control_pattern.items()}
+    for plate, wells in evidence.usable.groupby("plate", sort=False):
+        found = _roles(wells, pattern)
+        for role in (role for role in pattern if found[role] != pattern[role]):
+            lacking, extra = pattern[role] - found[role], found[role] - pattern[role]
+            parts = [f"{number(len(group), 'well')} should {text} ({some(listed(group).split(', '))})"
+                     for group, text in ((lacking, f"be {role} and {are(len(lacking))} not"),
+                                         (extra, f"not be {role} and {are(len(extra))}")) if group]
+            yield Finding(rule="control_pattern", severity="error", plate=str(plate), well=listed(lacking | extra), column="role",
+                          value=role, message=(
+                f"plate {plate} does not follow the control_pattern of screen.yaml: {'; '.join(parts)}"
+                f"{_turn_that_fits(evidence, wells, pattern)}; correct the layout, or control_pattern"))
+
+
+def _roles(wells: pd.DataFrame, pattern: dict[str, set[str]]) -> dict[str, set[str]]:
+    return {role: set(wells.loc[wells["role"] == role, "well"]) for role in pattern}
+
+
+def _turn_that_fits(evidence: Evidence, wells: pd.DataFrame, pattern: dict[str, set[str]]) -> str:
+    fits = [turn for turn in TURNS if _roles(turned(wells, turn, evidence.screen.plate_format), pattern) == pattern]
+    return f" (it would if it were {fits[0]})" if fits else ""
 
 
 RULES = (
@@ -73,4 +103,5 @@ RULES = (
     Rule("controls_balanced", "controls", "Negative and positive controls are balanced", controls_balanced),
     Rule("controls_spread", "controls", "Controls are spread over the plate", controls_spread),
     Rule("controls_named", "controls", "Positive controls hold the compound that the screen names", controls_named),
+    Rule("control_pattern", "controls", "Controls stand where the screen says", controls_follow_pattern),
 )

@@ -7,24 +7,26 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from models.errors import Finding
-from validation.evidence import Evidence, Rule, some
+from models.errors import Finding, Severity
+from validation.evidence import Evidence, Rule, are, have, listed, number, some
+
+OD_SCALE = 10   # plate readers give optical densities below this; luminescence and fluorescence count in hundreds and more
 
 
 def _series(evidence: Evidence) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Wells of each single treatment with a dose; not of those with a dose that was not understood, which look incomplete."""
-    wrong = {(one.plate, one.well) for one in evidence.parsed.errors if one.column == "dose"}
-    unread = [(plate, well) in wrong
-              for plate, well in zip(evidence.layout["plate"], evidence.layout["well"], strict=True)]
+    """Wells of each single treatment with a dose; not where one of its rows is wrong, because then it only looks incomplete."""
     wells = evidence.wells[(evidence.wells["role"] == "treated") & evidence.wells["dose"].gt(0)
-                           & ~evidence.wells["treatment"].isin(evidence.layout.loc[unread, "treatment"])]
+                           & ~evidence.wells["treatment"].isin(evidence.faulty_treatments)]
     if "treatment_2" in wells.columns:
         wells = wells[wells["treatment_2"] == ""]
     return ((str(treatment), group) for treatment, group in wells.groupby("treatment", sort=False))
 
 
-def _about(treatment: str, *, rule: str, value: object, message: str, column: str = "dose") -> Finding:
-    return Finding(rule=rule, severity="warning", column=column, value=str(value), message=f"treatment {treatment} {message}")
+def _about(treatment: str, wells: pd.DataFrame, *, rule: str, value: object, message: str) -> Finding:
+    """A warning about a treatment; `wells` are drawn if they stand on one plate."""
+    one = wells["plate"].nunique() == 1
+    return Finding(rule=rule, severity="warning", plate=str(wells["plate"].iloc[0]) if one else "",
+                   well=listed(wells["well"]) if one else "", column="dose", value=str(value), message=f"treatment {treatment} {message}")
 
 
 def enough_doses(evidence: Evidence) -> Iterator[Finding]:
@@ -32,9 +34,13 @@ def enough_doses(evidence: Evidence) -> Iterator[Finding]:
     for treatment, wells in _series(evidence):
         doses = np.unique(wells["dose"])
         if len(doses) < evidence.thresholds.min_doses:
-            yield _about(treatment, rule="dose_count", value=len(doses), message=(
-                f"has {len(doses)} dose(s) ({some(f'{dose:g}' for dose in doses)}); a curve needs {evidence.thresholds.min_doses}, "
-                "so it gets viabilities but no IC50"))
+            yield _about(treatment, wells, rule="dose_count", value=len(doses), message=(
+                f"has {number(len(doses), 'dose')} ({some(f'{dose:g}' for dose in doses)} {_unit(wells)}); a curve needs "
+                f"{evidence.thresholds.min_doses}, so it gets viabilities but no IC50"))
+
+
+def _unit(wells: pd.DataFrame) -> str:
+    return str(wells["dose_unit"].iloc[0])
 
 
 def constant_dilution(evidence: Evidence) -> Iterator[Finding]:
@@ -47,9 +53,10 @@ def constant_dilution(evidence: Evidence) -> Iterator[Finding]:
         usual = float(np.median(steps))
         worst = int(np.argmax(np.abs(np.log(steps / usual))))
         if abs(steps[worst] / usual - 1) > evidence.thresholds.dilution_tolerance and not _customary(doses):
-            yield _about(treatment, rule="dose_ratio", value=f"{steps[worst]:.3g}", message=(
-                f"goes from {doses[worst]:g} to {doses[worst + 1]:g} (a factor of {steps[worst]:.3g}, elsewhere {usual:.3g}); "
-                "is a dose missing or mistyped?"))
+            either_side = wells[wells["dose"].isin(doses[worst:worst + 2])]
+            yield _about(treatment, either_side, rule="dose_ratio", value=f"{steps[worst]:.3g}", message=(
+                f"goes from {doses[worst]:g} to {doses[worst + 1]:g} {_unit(wells)} (a factor of {steps[worst]:.3g}, elsewhere "
+                f"{usual:.3g}); is a dose missing or mistyped?"))
 
 
 def _customary(doses: np.ndarray) -> bool:
@@ -63,39 +70,63 @@ def wide_doses(evidence: Evidence) -> Iterator[Finding]:
     for treatment, wells in _series(evidence):
         low, high = wells["dose"].min(), wells["dose"].max()
         if low < high and np.log10(high / low) < evidence.thresholds.min_dose_decades:
-            yield _about(treatment, rule="dose_range", value=f"{low:g}-{high:g}", message=(
-                f"is tested from {low:g} to {high:g} only; its IC50 will rarely lie inside, test a wider range"))
+            yield _about(treatment, wells, rule="dose_range", value=f"{low:g}-{high:g}", message=(
+                f"is tested from {low:g} to {high:g} {_unit(wells)} only; its IC50 will rarely lie inside, test a wider range"))
 
 
 def enough_replicates(evidence: Evidence) -> Iterator[Finding]:
-    """Each dose of a treatment stands in enough wells. One finding names all treatments at fault."""
-    needed, few = evidence.thresholds.min_replicates, []
-    for treatment, wells in _series(evidence):
-        if wells.groupby("dose").size().min() < needed:
-            few.append(treatment)
-    if few:
-        yield Finding(rule="replicates", severity="warning", column="replicate", value=few[0], message=(
-            f"{len(few)} treatment(s) have doses in fewer than {needed} wells ({some(few)}); "
-            "their scatter cannot be told from an effect"))
+    """Each dose of a treatment stands in enough wells, on whichever plates. One finding per plate names its wells at fault."""
+    needed = evidence.thresholds.min_replicates
+    counted = [wells.assign(count=wells.groupby("dose")["dose"].transform("size")) for _, wells in _series(evidence)]
+    few = pd.concat([wells[wells["count"] < needed] for wells in counted]) if counted else pd.DataFrame(columns=["plate"])
+    for plate, wells in few.groupby("plate", sort=False):
+        treatments = list(dict.fromkeys(wells["treatment"]))
+        patient = evidence.screen.kind == "patient"
+        second = "; phase III of a patient's model, which labels each well by its duplicate, needs two" if patient else ""
+        yield Finding(rule="replicates", severity="warning", plate=str(plate), well=listed(wells["well"]), column="replicate",
+                      value=treatments[0], message=(
+            f"{number(len(treatments), 'treatment')} of plate {plate} ({some(treatments)}) {have(len(treatments))} doses in fewer "
+            f"than {needed} wells; their scatter cannot be told from an effect{second}"))
 
 
 def combinations_complete(evidence: Evidence) -> Iterator[Finding]:
-    """A well with a second treatment also has its dose, and the reverse; the two treatments differ."""
+    """A well with a second treatment also has its dose, and the reverse; the two treatments differ.
+
+    Where no well states a second dose, the second treatment is taken as given alike to all (an add-on): a warning.
+    """
     if "treatment_2" not in evidence.wells.columns:
         return
     wells = evidence.wells[evidence.wells["role"] == "treated"]
     named, dosed = wells["treatment_2"] != "", wells["dose_2"] > 0
-    unread = pd.Series([evidence.is_blamed(row, "dose_2") for _, row in wells.iterrows()], index=wells.index, dtype=bool)
-    for wrong, message in (
-        (named & ~dosed & ~unread, "name a second treatment without its dose; give dose_2 (and dose_unit_2)"),
-        (dosed & ~named, "have dose_2 without treatment_2; name the second treatment"),
-        (named & (wells["treatment_2"] == wells["treatment"]), "combine a treatment with itself; name two, or one with the summed dose"),
-    ):
+    unread = pd.Series([(plate, well, "dose_2") in evidence.blamed for plate, well in zip(wells["plate"], wells["well"], strict=True)],
+                       index=wells.index, dtype=bool)
+    grade: Severity = "error" if dosed.any() else "warning"
+    problems: tuple[tuple[pd.Series, Severity, str], ...] = (
+        (named & ~dosed & ~unread, grade, "name a second treatment without its dose; give dose_2 (and dose_unit_2)"),
+        (dosed & ~named, "error", "have dose_2 without treatment_2; name the second treatment"),
+        (named & (wells["treatment_2"] == wells["treatment"]), "error",
+         "combine a treatment with itself; name two, or one with the summed dose"))
+    for wrong, severity, message in problems:
         for plate, group in wells[wrong].groupby("plate", sort=False):
-            first = group.iloc[0]
-            yield Finding(rule="combination", severity="warning", plate=str(plate), well=str(first["well"]), column="dose_2",
-                          value=str(first["treatment_2"]),
-                          message=f"{len(group)} well(s) of plate {plate} ({some(group['well'])}) {message}")
+            yield Finding(rule="combination", severity=severity, plate=str(plate), well=listed(group["well"]), column="dose_2",
+                          value=str(group["treatment_2"].iloc[0]), message=f"{number(len(group), 'well')} of plate {plate} {message}")
+
+
+def combinations_have_parts(evidence: Evidence) -> Iterator[Finding]:
+    """Both parts of a combination are tested alone at its doses, without which no synergy can be computed."""
+    if "treatment_2" not in evidence.wells.columns:
+        return
+    wells = evidence.wells[(evidence.wells["role"] == "treated") & evidence.wells["dose"].gt(0)]
+    single = wells[wells["treatment_2"] == ""]
+    alone = set(zip(single["treatment"], single["dose"], strict=True))
+    pairs = wells[(wells["treatment_2"] != "") & wells["dose_2"].gt(0)]
+    for (first, second), group in pairs.groupby(["treatment", "treatment_2"], sort=False):
+        parts = {(first, dose) for dose in group["dose"]} | {(second, dose) for dose in group["dose_2"]}
+        lacking = sorted(parts - alone)
+        if lacking:
+            yield _about(f"{first} + {second}", group, rule="combination_parts", value=len(lacking), message=(
+                f"has no wells with {some(f'{name} {dose:g}' for name, dose in lacking)} alone; its viabilities are scored, but not "
+                "whether the two help each other (synergy)"))
 
 
 def readouts_complete(evidence: Evidence) -> Iterator[Finding]:
@@ -104,25 +135,31 @@ def readouts_complete(evidence: Evidence) -> Iterator[Finding]:
         missing = wells[wells["readout"].isna()]
         if len(missing):
             refused = len(missing) > evidence.thresholds.max_missing_readouts * len(wells)
-            yield Finding(rule="readout_missing", severity="error" if refused else "warning", plate=plate,
-                          well=str(missing.iloc[0]["well"]), column="readout", value=str(len(missing)), message=(
-                f"{len(missing)} of {len(wells)} wells of plate {plate} have no read-out ({some(missing['well'])}); "
-                "fill them in, or remove the column if there was no assay"))
+            yield Finding(rule="readout_missing", severity="error" if refused else "warning", plate=plate, well=listed(missing["well"]),
+                          column="readout", value=str(len(missing)), message=(
+                f"{len(missing)} of {number(len(wells), 'well')} of plate {plate} {have(len(missing))} no read-out; "
+                "fill them in, exclude the wells, or remove the column if there was no assay"))
 
 
 def readouts_in_range(evidence: Evidence) -> Iterator[Finding]:
-    """No read-out is below zero, and none sits at the reader's upper limit."""
+    """No read-out is below zero, none is an optical density that no reader measures, and none sits at the reader's upper limit."""
+    limits = evidence.thresholds
     for plate, wells in _read(evidence):
-        below, top = wells[wells["readout"] < 0], wells[wells["readout"] == wells["readout"].max()]
-        for rule, group, count, what in (
-            ("readout_negative", below, 1, "below zero; is the blank subtracted twice?"),
-            ("readout_saturated", top, evidence.thresholds.saturated_readouts,
-             "exactly the plate's highest value, as a saturated reader gives it; dilute, or read again"),
+        values = wells["readout"]
+        is_od = values.median() < limits.max_od and values.max() < OD_SCALE
+        at_top = values == values.max()
+        stuck = at_top.sum() >= limits.saturated_readouts and values.nunique() > 1
+        for rule, group, what in (
+            ("readout_negative", wells[values < 0], "below zero; is the blank subtracted twice?"),
+            ("readout_high", wells[(values > limits.max_od) & is_od],
+             f"above OD {limits.max_od:g}, where too little light is left to measure; dilute, or read again"),
+            ("readout_saturated", wells[at_top & stuck], "exactly the plate's highest value, as a saturated reader gives it; "
+                                                         "dilute, or read again"),
         ):
-            if len(group) >= count and wells["readout"].nunique() > 1:
-                yield Finding(rule=rule, severity="warning", plate=plate, well=str(group.iloc[0]["well"]), column="readout",
-                              value=f"{group.iloc[0]['readout']:g}",
-                              message=f"{len(group)} read-out(s) of plate {plate} ({some(group['well'])}) are {what}")
+            if len(group):
+                yield Finding(rule=rule, severity="warning", plate=plate, well=listed(group["well"]), column="readout",
+                              value=f"{group['readout'].iloc[0]:g}", message=(
+                    f"{number(len(group), 'read-out')} of plate {plate} {are(len(group))} {what}"))
 
 
 def _read(evidence: Evidence) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -140,6 +177,7 @@ RULES = (
     Rule("dose_range", "doses", "Doses span a useful range", wide_doses),
     Rule("replicates", "doses", "Each dose is replicated", enough_replicates),
     Rule("combination", "doses", "Combinations name and dose both treatments", combinations_complete),
+    Rule("combination_parts", "doses", "Both parts of a combination are tested alone too", combinations_have_parts),
     Rule("readout_missing", "readout", "Each well of an assay has a read-out", readouts_complete),
     Rule("readout_range", "readout", "Read-outs lie inside the reader's range", readouts_in_range),
 )

@@ -13,6 +13,7 @@ from models.errors import Finding, InputError, Severity
 from models.plates.layout import ParsedLayout
 from models.plates.screen import Screen
 from models.plates.wells import in_format, parse_well
+from models.tables import DOSED_ROLES
 from validation.behaviour import plate_signals
 from validation.inventory import Inventory
 from validation.thresholds import Thresholds
@@ -37,13 +38,15 @@ class Evidence:
 
     @cached_property
     def wells(self) -> pd.DataFrame:
-        """Rows with a usable well name, first mention of each well, not excluded by a person; with `row`, `column` from 0."""
+        """Those of `usable` that no person excluded."""
+        return self.usable[~self.usable["excluded"]] if "excluded" in self.usable.columns else self.usable
+
+    @cached_property
+    def usable(self) -> pd.DataFrame:
+        """Rows with a usable well name, first mention of each well; with `row`, `column` from 0."""
         layout = self.layout
         usable = pd.Series([_usable(well, self.screen.plate_format) for well in layout["well"]], index=layout.index, dtype=bool)
-        usable &= ~layout.duplicated(["plate", "well"])
-        if "excluded" in layout.columns:
-            usable &= ~layout["excluded"]
-        wells = layout[usable]
+        wells = layout[usable & ~layout.duplicated(["plate", "well"])]
         places = [parse_well(well) for well in wells["well"]]
         return wells.assign(row=[row for row, _ in places], column=[column for _, column in places])
 
@@ -52,6 +55,14 @@ class Evidence:
         """plate -> source of signals -> signals of its wells; see behaviour.plate_signals."""
         images = dict(iter(self.inventory.readable.groupby("plate"))) if self.inventory is not None else {}
         return {str(plate): plate_signals(wells, images.get(plate)) for plate, wells in self.wells.groupby("plate", sort=False)}
+
+    @cached_property
+    def faulty_treatments(self) -> frozenset[str]:
+        """Treatments with a row in which something is wrong; what is odd about their doses may follow from that, and is not told."""
+        layout, wrong = self.layout, {(finding.plate, finding.well) for finding in self.parsed.errors}
+        rows = pd.Series([key in wrong for key in zip(layout["plate"], layout["well"], strict=True)], index=layout.index, dtype=bool)
+        rows |= layout.duplicated(["plate", "well"], keep=False) | (layout["role"].isin(DOSED_ROLES) & ~layout["dose"].gt(0))
+        return frozenset(layout.loc[rows, "treatment"]) | {""}
 
     @cached_property
     def blamed(self) -> frozenset[tuple[str, str, str]]:
@@ -95,6 +106,33 @@ def of_well(row: pd.Series, *, rule: str, column: str, value: object, message: s
     """A finding about one cell of a layout row."""
     return Finding(rule=rule, severity=severity, plate=str(row["plate"]), well=str(row["well"]), column=column,
                    value=str(value), message=message)
+
+
+def listed(wells: Iterable[object]) -> str:
+    """Well names in plate order, as a finding's `well` holds several."""
+    return ", ".join(sorted(set(map(str, wells)), key=_place))
+
+
+def _place(well: str) -> tuple[int, int, str]:
+    try:
+        return (*parse_well(well), well)
+    except InputError:
+        return (-1, -1, well)
+
+
+def number(count: int, noun: str) -> str:
+    """ "1 well", "2 wells"."""
+    return f"{count} {noun}" + ("" if count == 1 else "s")
+
+
+def have(count: int) -> str:
+    """ "has" or "have"."""
+    return "has" if count == 1 else "have"
+
+
+def are(count: int) -> str:
+    """ "is" or "are"."""
+    return "is" if count == 1 else "are"
 
 
 def some(names: Iterable[object], limit: int = 6) -> str:

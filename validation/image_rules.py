@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import difflib
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 
 from models.errors import Finding, Severity
-from validation.evidence import Evidence, Rule, some
+from validation.evidence import Evidence, Rule, are, have, listed, number, some
 from validation.inventory import Inventory
 
 _SHAPE = ["height", "width", "bits", "colour"]
@@ -19,9 +22,10 @@ def _inventory(evidence: Evidence) -> Inventory:
     return evidence.inventory
 
 
-def _image(row: pd.Series, *, rule: str, message: str, severity: Severity = "error", column: str = "") -> Finding:
-    return Finding(rule=rule, severity=severity, plate=str(row["plate"]), well=str(row["well"]),
-                   column=column, value=str(row["member"]), message=f"{row['plate']}.zip: {row['member']} {message}")
+def _images(images: pd.DataFrame, *, rule: str, message: str, severity: Severity = "error", column: str = "") -> Finding:
+    """A finding about images of one plate (rows of the inventory); `value` is the first of them."""
+    return Finding(rule=rule, severity=severity, plate=str(images["plate"].iloc[0]), well=listed(images["well"]), column=column,
+                   value=str(images["member"].iloc[0]), message=message)
 
 
 def plates_have_archives(evidence: Evidence) -> Iterator[Finding]:
@@ -29,12 +33,21 @@ def plates_have_archives(evidence: Evidence) -> Iterator[Finding]:
     named, given = set(evidence.layout["plate"]), set(_inventory(evidence).plates)
     for plate in sorted(named - given):
         yield Finding(rule="plate_images", severity="error", plate=plate, column="plate", value=plate, message=(
-            f"plate {plate} of the layout has no images/{plate}.zip; archives found: {some(sorted(given)) or 'none'}. "
-            "Name the archive like the plate, or add the images"))
+            f"plate {plate} of the layout has no images/{plate}.zip; {_nearest(plate, given - named)}archives found: "
+            f"{some(sorted(given)) or 'none'}. Name archive and plate alike, or add the images"))
     for plate in sorted(given - named):
         yield Finding(rule="plate_images", severity="error", plate=plate, column="plate", value=plate, message=(
-            f"images/{plate}.zip belongs to no plate of the layout (plates: {some(sorted(named)) or 'none'}); "
-            "name the plate in the layout, or take the archive away"))
+            f"images/{plate}.zip belongs to no plate of the layout; {_nearest(plate, named - given)}plates of the layout: "
+            f"{some(sorted(named)) or 'none'}. Name archive and plate alike, or take the archive away"))
+
+
+def _nearest(name: str, others: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name.casefold(), {other.casefold(): other for other in others}, 1)
+    return f"is it '{next(other for other in others if other.casefold() == near[0])}'? " if near else ""
+
+
+def _by_plate(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    return ((str(plate), group) for plate, group in table.groupby("plate", sort=False))
 
 
 def wells_have_images(evidence: Evidence) -> Iterator[Finding]:
@@ -42,28 +55,36 @@ def wells_have_images(evidence: Evidence) -> Iterator[Finding]:
     inventory = _inventory(evidence)
     seen = set(zip(inventory.images["plate"], inventory.images["well"], strict=True))
     broken = {finding.plate for finding in inventory.findings if finding.rule.startswith("archive_")}
-    for _, row in evidence.wells[evidence.wells["role"] != "empty"].iterrows():
-        plate, well = str(row["plate"]), str(row["well"])
-        if plate in inventory.plates and plate not in broken and (plate, well) not in seen:
-            yield Finding(rule="image_missing", severity="error", plate=plate, well=well, message=(
-                f"well {well} of plate {plate} has no image in images/{plate}.zip; add it, or remove the well from the layout"))
+    for plate, wells in _by_plate(evidence.wells[evidence.wells["role"] != "empty"]):
+        lacking = [well for well in wells["well"] if (plate, well) not in seen]
+        if lacking and plate in inventory.plates and plate not in broken:
+            yield Finding(rule="image_missing", severity="error", plate=plate, well=listed(lacking), value=str(len(lacking)), message=(
+                f"{number(len(lacking), 'well')} of plate {plate} {have(len(lacking))} no image in images/{plate}.zip; add the images, "
+                "or remove the wells from the layout"))
 
 
 def images_have_wells(evidence: Evidence) -> Iterator[Finding]:
     """Each image belongs to a well of the layout."""
-    inventory = _inventory(evidence)
-    named = set(zip(evidence.layout["plate"], evidence.layout["well"], strict=True))
-    for key, images in inventory.images.groupby(["plate", "well"], sort=True):
-        plate, well = map(str, key)
-        if (plate, well) not in named and plate in set(evidence.layout["plate"]):
-            yield _image(images.iloc[0], rule="image_extra", message=(
-                f"is an image of well {well}, which the layout does not name ({len(images)} image(s)); "
-                "add the well with its role (empty or untreated if nothing was given), or take the image away"))
+    images, layout = _inventory(evidence).images, evidence.layout
+    named = set(zip(layout["plate"], layout["well"], strict=True))
+    known = images["plate"].isin(layout["plate"])
+    extra = images[known & ~pd.Series([key in named for key in zip(images["plate"], images["well"], strict=True)],
+                                      index=images.index, dtype=bool)]
+    for plate, group in _by_plate(extra):
+        wells = group["well"].nunique()
+        yield _images(group, rule="image_extra", message=(
+            f"images/{plate}.zip has {number(len(group), 'image')} of {number(wells, 'well')} that the layout does not name; add "
+            f"{'it' if wells == 1 else 'them'} with a role (empty or untreated if nothing was given), or take the images away"))
 
 
 def images_readable(evidence: Evidence) -> Iterator[Finding]:
-    """Each archive and each image can be read."""
-    yield from _inventory(evidence).findings
+    """Each archive and each image can be read. What is said of several images of a plate is said once."""
+    alike: dict[tuple[str, str, str], list[Finding]] = {}
+    for finding in _inventory(evidence).findings:
+        alike.setdefault((finding.plate, finding.rule, finding.message.removeprefix(f"image {finding.value} ")), []).append(finding)
+    for (plate, _, said), same in alike.items():
+        named = f"{number(len(same), 'image')} of plate {plate} ({some((one.value for one in same), 2)}): each "
+        yield same[0] if len(same) == 1 else replace(same[0], well=listed(one.well for one in same), message=named + said)
 
 
 def images_alike(evidence: Evidence) -> Iterator[Finding]:
@@ -71,10 +92,10 @@ def images_alike(evidence: Evidence) -> Iterator[Finding]:
     images = _inventory(evidence).readable
     kinds = images.groupby(_SHAPE, sort=True).size().sort_values(ascending=False, kind="stable")
     for shape in kinds.index[1:]:
-        for plate, group in images[(images[_SHAPE] == list(shape)).all(axis=1)].groupby("plate", sort=True):
-            yield _image(group.iloc[0], rule="image_alike", message=(
-                f"and {len(group) - 1} more image(s) of plate {plate} are {_shape(shape)}, where {kinds.iloc[0]} images are "
-                f"{_shape(kinds.index[0])} (wells {some(group['well'])}); export all with the same settings"))
+        for plate, group in _by_plate(images[(images[_SHAPE] == list(shape)).all(axis=1)]):
+            yield _images(group, rule="image_alike", message=(
+                f"{number(len(group), 'image')} of plate {plate} ({some(group['member'], 2)}) {are(len(group))} {_shape(shape)}, where "
+                f"{kinds.iloc[0]} of the screen's are {_shape(kinds.index[0])}; export all with the same settings"))
 
 
 def _shape(shape: tuple[int, int, int, bool]) -> str:
@@ -93,69 +114,80 @@ def images_complete(evidence: Evidence) -> Iterator[Finding]:
     usual = wells[["sites", "planes"]].value_counts().index[0]
     again = images[images.duplicated(["plate", "well", "site", "channel", "plane"])]
     repeated = dict(zip(zip(again["plate"], again["well"], strict=True), again["member"], strict=True))
-    for _, row in wells.iterrows():
-        message = _lacks(row, set(range(len(evidence.screen.channels))), usual, repeated.get((row["plate"], row["well"]), ""))
-        if message:
-            yield _image(row, rule="image_complete", message=(
-                f"is there, {message} (well {row['well']}); export the well again, or correct channels in screen.yaml"))
+    expected = set(range(len(evidence.screen.channels)))
+    lacks = pd.Series([_lacks(well, expected, usual, repeated.get((well.plate, well.well), "")) for well in wells.itertuples()],
+                      index=wells.index, dtype="str")
+    for (plate, message), group in wells[lacks != ""].groupby(["plate", lacks], sort=False):
+        yield _images(group, rule="image_complete", message=(
+            f"{number(len(group), 'well')} of plate {plate} {have(len(group))} {message}"))
 
 
-def _lacks(row: pd.Series, channels: set[int], usual: tuple[int, int], repeated: str) -> str:
-    """What a well's images lack, or "". row: sites, planes, channels, images of the well; usual: (sites, planes) of most wells."""
-    found = set(row["channels"])
+def _lacks(well: Any, channels: set[int], usual: tuple[int, int], repeated: str) -> str:
+    """What a well's images lack, and what to do, or "".
+
+    well: sites, planes, channels, images of it; usual: (sites, planes) of most wells; repeated: a member that is there twice.
+    """
+    found, named = set(well.channels), f"screen.yaml names {number(len(channels), 'channel')}"
     if repeated:
-        return f"and {repeated} is there too; the archive holds one image twice"
+        return f"one image twice in the archive ({repeated} and another of the same site, channel and plane); zip the images again"
     if channels - found:
-        return f"but no image of channel(s) {some(sorted(channels - found))}; screen.yaml names {len(channels)} channel(s)"
+        return (f"no image of channel {some(sorted(channels - found))} (counted from 0; {named}); export the missing channel, "
+                "or correct channels in screen.yaml")
     if found - channels:
-        return f"and images of channel(s) {some(sorted(found - channels))}; screen.yaml names {len(channels)} channel(s)"
-    if (row["sites"], row["planes"]) != usual:
-        return f"and {row['sites']} site(s) of {row['planes']} plane(s), where most wells have {usual[0]} of {usual[1]}"
-    expected = row["sites"] * row["planes"] * len(found)
-    return f"but {expected - row['images']} of its {expected} images are missing" if row["images"] != expected else ""
+        return (f"images of channel {some(sorted(found - channels))} (counted from 0; {named}); add it to channels in screen.yaml, "
+                "or leave those images out")
+    if (well.sites, well.planes) != usual:
+        return (f"{number(well.sites, 'site')} of {number(well.planes, 'plane')}, where most wells have {usual[0]} of {usual[1]}; "
+                "export those wells again")
+    due = well.sites * well.planes * len(found)
+    return "" if well.images == due else f"{well.images} of its {due} images (sites x planes x channels); export those wells again"
 
 
 def images_fit_screen(evidence: Evidence) -> Iterator[Finding]:
     """Depth and colour are what screen.yaml says."""
     images, screen = _inventory(evidence).readable, evidence.screen
     too_bright = images[images["brightest"] >= 2 ** screen.bit_depth]
-    for plate, group in too_bright.groupby("plate", sort=True):
-        yield _image(group.iloc[0], rule="image_depth", column="bit_depth", message=(
-            f"has grey values up to {group['brightest'].max()}, beyond the {screen.bit_depth} bit that screen.yaml states "
-            f"({len(group)} image(s) of plate {plate}); correct bit_depth"))
+    for plate, group in _by_plate(too_bright):
+        yield _images(group, rule="image_depth", column="bit_depth", message=(
+            f"{number(len(group), 'image')} of plate {plate} {have(len(group))} grey values up to {group['brightest'].max()}, beyond the "
+            f"{screen.bit_depth} bit that screen.yaml states; correct bit_depth"))
     fluorescent = [place for place, channel in enumerate(screen.channels)
                    if not any(word in (channel.name.casefold(), channel.stain.casefold()) for word in BRIGHT_FIELD)]
-    for _, group in images[images["colour"] & images["channel"].isin(fluorescent)].groupby("plate", sort=True):
+    for plate, group in _by_plate(images[images["colour"] & images["channel"].isin(fluorescent)]):
         channel = screen.channels[int(group.iloc[0]["channel"])].name
-        yield _image(group.iloc[0], rule="image_colour", message=(
-            f"is a colour (RGB) image, but channel {channel} is expected in grey ({len(group)} image(s) alike); "
+        yield _images(group, rule="image_colour", message=(
+            f"{number(len(group), 'image')} of plate {plate} {are(len(group))} in colour (RGB), but channel {channel} is expected in grey; "
             "export single channels, not a rendered picture"))
 
 
 def images_named_as_they_are(evidence: Evidence) -> Iterator[Finding]:
     """Each image is the TIFF that its name says."""
     images = _inventory(evidence).readable
-    for plate, group in images[images["kind"] != "tiff"].groupby("plate", sort=True):
-        yield _image(group.iloc[0], rule="image_kind", severity="warning", message=(
-            f"is a {group.iloc[0]['kind'].upper()} image named .tif ({len(group)} image(s) of plate {plate}); "
-            "it was read as what it is, JPEG would have lost detail"))
+    for plate, group in _by_plate(images[images["kind"] != "tiff"]):
+        lost = ("JPEG loses detail, export TIFF or PNG" if "jpeg" in set(group["kind"]) else
+                "nothing is lost, but other programs may refuse it")
+        yield _images(group, rule="image_kind", severity="warning", message=(
+            f"{number(len(group), 'image')} of plate {plate} {are(len(group))} {some(group['kind'].str.upper())} named .tif; "
+            f"read as what {'it is' if len(group) == 1 else 'they are'}; {lost}"))
 
 
 def images_show_something(evidence: Evidence) -> Iterator[Finding]:
     """No image is uniform (black) or saturated."""
     limits, images = evidence.thresholds, _inventory(evidence).readable
     filled = images.merge(evidence.wells.loc[evidence.wells["role"] != "empty", ["plate", "well"]], on=["plate", "well"])
-    flat = (filled["brightest"] - filled["darkest"]) <= limits.uniform_range
-    clipped = filled["at_limit"] >= limits.saturated_share
-    for _, group in filled.assign(flat=flat, unusable=flat | clipped).groupby("plate", sort=True):
-        bad = group[group["unusable"]].drop_duplicates("well")
-        refused = len(bad) > limits.max_unusable_images * group["well"].nunique()
-        for _, row in bad.iterrows():
-            saturated = row["at_limit"] >= limits.saturated_share
-            what = f"is saturated ({row['at_limit']:.0%} of its pixels)" if saturated else f"is uniform (all pixels {row['darkest']})"
-            yield _image(row, rule="image_saturated" if saturated else "image_uniform", severity="error" if refused else "warning",
-                         message=f"{what}; check shutter, exposure and export" + (
-                             f" ({len(bad)} of {group['well'].nunique()} wells of the plate)" if refused else ", or exclude the well"))
+    saturated = filled["at_limit"] >= limits.saturated_share
+    uniform = ~saturated & ((filled["brightest"] - filled["darkest"]) <= limits.uniform_range)
+    for plate, images_of_plate in _by_plate(filled):
+        wells, unusable = images_of_plate["well"].nunique(), images_of_plate[(saturated | uniform)[images_of_plate.index]]["well"].nunique()
+        refused = unusable > limits.max_unusable_images * wells
+        for rule, bad, what in (
+            ("image_saturated", images_of_plate[saturated[images_of_plate.index]], "mostly white (pixels at the camera's highest value)"),
+            ("image_uniform", images_of_plate[uniform[images_of_plate.index]], "black or of one grey throughout"),
+        ):
+            if len(bad):
+                way_out = "check shutter, lamp, exposure and export" + ("" if refused else ", or exclude the wells")
+                yield _images(bad, rule=rule, severity="error" if refused else "warning", message=(
+                    f"{bad['well'].nunique()} of {number(wells, 'well')} of plate {plate} {are(bad['well'].nunique())} {what}; {way_out}"))
 
 
 def images_differ(evidence: Evidence) -> Iterator[Finding]:
@@ -163,11 +195,13 @@ def images_differ(evidence: Evidence) -> Iterator[Finding]:
     images = _inventory(evidence).readable
     images = images[images["brightest"] > images["darkest"]]
     for _, group in images[images.duplicated("checksum", keep=False)].groupby("checksum", sort=False):
-        if group[["plate", "well", "site", "channel"]].drop_duplicates().shape[0] > 1:
-            places = (group["plate"] + " " + group["member"]).tolist()
-            yield _image(group.iloc[1], rule="image_duplicate", severity="warning", message=(
-                f"is byte for byte the same as {some(places[:1])} ({len(group)} alike: {some(places)}); "
-                "one was copied over the other, export the well again or exclude it"))
+        if group[["plate", "well", "site", "channel"]].drop_duplicates().shape[0] == 1:
+            continue
+        places = (group["plate"] + " " + group["member"]).tolist()
+        for _, here in _by_plate(group):
+            yield _images(here, rule="image_duplicate", severity="warning", message=(
+                f"{len(group)} images are the same byte for byte ({some(places)}); one was copied over the other: export the wells "
+                "again, or exclude them"))
 
 
 RULES = (

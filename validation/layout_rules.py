@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import pandas as pd
+
 from models.errors import Finding
 from models.tables import DOSED_ROLES
-from validation.evidence import Evidence, Rule, of_well, said_while_reading, some
+from validation.evidence import Evidence, Rule, listed, of_well, said_while_reading, some
 
 
 def unique_wells(evidence: Evidence) -> Iterator[Finding]:
@@ -56,16 +58,24 @@ def doses_by_role(evidence: Evidence) -> Iterator[Finding]:
 
 
 def one_unit_per_treatment(evidence: Evidence) -> Iterator[Finding]:
-    """All doses of a treatment have one unit (molar units are converted, so they agree)."""
-    dosed = evidence.layout[(evidence.layout["dose_unit"] != "") & (evidence.layout["treatment"] != "")]
-    for treatment, group in dosed.groupby("treatment", sort=False):
-        counts = group["dose_unit"].value_counts()
-        if len(counts) > 1:
-            usual = counts.index[0]
-            for _, row in group[group["dose_unit"] != usual].iterrows():
-                yield of_well(row, rule="one_unit", column="dose_unit", value=row["dose_unit"], message=(
-                    f"treatment {treatment} is given in {row['dose_unit']} here and in {usual} elsewhere, "
-                    "which cannot be converted; use one unit for it"))
+    """All doses of a treatment have one unit (molar units are converted, so they agree), be it given alone or second."""
+    given = _given(evidence.layout)
+    mixed = given[given.groupby("treatment")["unit"].transform("nunique") > 1]
+    for treatment, group in mixed.groupby("treatment", sort=False):
+        usual = group["unit"].value_counts().index[0]
+        for (plate, column, unit), odd in group[group["unit"] != usual].groupby(["plate", "column", "unit"], sort=False):
+            yield Finding(rule="one_unit", severity="error", plate=str(plate), well=listed(odd["well"]), column=str(column),
+                          value=str(unit), message=f"treatment {treatment} is given in {unit} here and in {usual} elsewhere, "
+                                  "which cannot be converted; use one unit for it")
+
+
+def _given(layout: pd.DataFrame) -> pd.DataFrame:
+    """plate, well, treatment, unit, column (dose_unit or dose_unit_2) of each treatment with a dose."""
+    parts = [layout[["plate", "well"]].assign(treatment=layout[f"treatment{suffix}"], unit=layout[f"dose_unit{suffix}"],
+                                              column=f"dose_unit{suffix}")
+             for suffix in ("", "_2") if f"dose_unit{suffix}" in layout.columns]
+    given = pd.concat(parts)
+    return given[(given["unit"] != "") & (given["treatment"] != "")]
 
 
 RULES = (

@@ -11,7 +11,7 @@ import pandas as pd
 
 from models.errors import Finding, InputError
 from models.plates.wells import PLATE_FORMATS, parse_well, row_letters
-from validation.evidence import Evidence, some
+from validation.evidence import Evidence, number, some
 from validation.rules import RULES
 from validation.verdicts import Verdict, file_of
 
@@ -36,7 +36,7 @@ def screen_page(verdict: Verdict, evidence: Evidence | None = None) -> str:
     """The page of a verdict. evidence: draws the plates; None where no layout could be read. Same input, same bytes."""
     state = "accepted" if verdict.accepted else "refused"
     said = (f"Accepted{_with(verdict.warnings)}." if verdict.accepted else
-            f"Refused: {_number(len(verdict.errors), 'thing')} to put right before this screen can be used{_with(verdict.warnings)}.")
+            f"Refused: {number(len(verdict.errors), 'thing')} to put right before this screen can be used{_with(verdict.warnings)}.")
     counts = "".join(f"<tr><th>{html.escape(name)}</th><td>{number}</td></tr>" for name, number in verdict.counts.items())
     return ("<!doctype html>\n<html lang='en'><head><meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
             f"<title>{html.escape(verdict.screen)}: {state}</title><style>{STYLE}</style></head>\n<body>"
@@ -47,11 +47,7 @@ def screen_page(verdict: Verdict, evidence: Evidence | None = None) -> str:
 
 
 def _with(warnings: Sequence[Finding]) -> str:
-    return f", {_number(len(warnings), 'thing')} worth knowing" if warnings else ""
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}" + ("" if count == 1 else "s")
+    return f", {number(len(warnings), 'thing')} worth knowing" if warnings else ""
 
 
 def _findings(title: str, findings: Sequence[Finding]) -> str:

@@ -19,6 +19,7 @@ class Thresholds:
     dilution_tolerance: float = 0.25    # relative deviation of a dilution step from the treatment's median step; beyond: marked
     min_dose_decades: float = 1.0       # log10(highest dose / lowest dose) per treatment; less: marked
     max_missing_readouts: float = 0.2   # share of a plate's wells without a read-out; more: refused
+    max_od: float = 4.0                 # optical density (0.01 % of the light) up to which readers measure; above: marked
     saturated_readouts: int = 3         # wells of a plate that share its exact highest read-out; as many: marked
     series_correlation: float = -0.5    # Spearman of a reference series' signal on its dose; above: marked
     swap_confidence: float = 0.9        # share of controls that a turned layout must explain to be suspected
@@ -38,6 +39,8 @@ class Thresholds:
         for name in ("dilution_tolerance", "min_dose_decades", "uniform_range"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: must be 0 or more, got {getattr(self, name)}")
+        if self.max_od <= 0:
+            raise ValueError(f"max_od: must be above 0, got {self.max_od}")
         if self.max_control_ratio < 1:
             raise ValueError(f"max_control_ratio: must be 1 or more, got {self.max_control_ratio}")
         if not -1 <= self.series_correlation <= 1:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
-from models.errors import Finding, ScreenError
-from models.plates.wells import PLATE_FORMATS
+from models.errors import Finding, InputError, ScreenError
+from models.plates.wells import PLATE_FORMATS, in_format, parse_wells
 
 Controls = Literal["both", "negative", "none"]
 SampleKind = Literal["cell_line", "patient"]
+PATTERN_ROLES = ("negative", "positive", "reference", "untreated", "empty")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,7 @@ class Screen:
 
     sample: cell line or patient sample; a model serves only the sample that it was trained for.
     controls: which controls every plate must hold. positive_control: read-out -> compound (kill control).
+    control_pattern: role -> its wells on every plate, such as {negative: "A1-H1", positive: "A12-D12, H12"}; empty: any wells.
     magnification x; pixel_size_um micrometre per pixel; bit_depth bits per sample; plate_format wells.
     """
 
@@ -44,6 +46,7 @@ class Screen:
     plate_format: int = 96
     controls: Controls = "both"
     positive_control: Mapping[str, str] = field(default_factory=dict)
+    control_pattern: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
 
     def __post_init__(self) -> None:
@@ -57,11 +60,28 @@ class Screen:
              f"must be one of {sorted(PLATE_FORMATS)}, got {self.plate_format!r}"),
             ("controls", self.controls not in get_args(Controls),
              f"must be one of {get_args(Controls)}, got {self.controls!r}"),
+            *(("control_pattern", True, problem) for problem in self._pattern_problems()),
         ) if wrong]
         if problems:
             raise ScreenError(f"screen '{self.name}' cannot be used", [
                 Finding(rule="screen_field", severity="error", column=name, message=f"screen.yaml: {name} {message}")
                 for name, message in problems])
+
+    def _pattern_problems(self) -> Iterator[str]:
+        pattern: Any = self.control_pattern     # a file may hold anything
+        if not isinstance(pattern, Mapping):
+            yield f"must be a mapping like {{negative: 'A1-H1'}}, got {pattern!r}"
+            return
+        for role, text in pattern.items():
+            if role not in PATTERN_ROLES:
+                yield f"may name the roles {', '.join(PATTERN_ROLES)}, got {role!r}"
+            try:
+                outside = [well for well in parse_wells(str(text)) if not in_format(well, self.plate_format)]
+            except (InputError, KeyError):      # KeyError: of a plate format that is no format, which is told apart
+                yield f"of {role} must be wells like 'A1-H1, C12', got {text!r}"
+                continue
+            if outside:
+                yield f"of {role} names wells outside of a {self.plate_format}-well plate: {', '.join(outside[:6])}"
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Screen:
@@ -84,4 +104,5 @@ class Screen:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for YAML or JSON; `from_dict` reads them back."""
         values = asdict(self)
-        return values | {"channels": list(values["channels"]), "positive_control": dict(self.positive_control)}
+        return values | {"channels": list(values["channels"]), "positive_control": dict(self.positive_control),
+                         "control_pattern": dict(self.control_pattern)}

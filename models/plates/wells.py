@@ -55,6 +55,20 @@ def wells_of(plate_format: int) -> Iterator[str]:
     return (well_name(row, column) for row in range(rows) for column in range(columns))
 
 
+def parse_wells(text: str) -> list[str]:
+    """Canonical names of the wells in "A1-H1, C12": names and rectangles, separated by commas; each once, in order.
+
+    Raises InputError for anything else.
+    """
+    names: dict[str, None] = {}
+    for part in text.split(","):
+        first, dash, last = (side.strip() for side in part.partition("-"))
+        (top, left), (bottom, right) = parse_well(first), parse_well(last if dash else first)
+        names |= {well_name(row, column): None for row in range(min(top, bottom), max(top, bottom) + 1)
+                  for column in range(min(left, right), max(left, right) + 1)}
+    return list(names)
+
+
 def add_row_column(table: pd.DataFrame) -> pd.DataFrame:
     """`table` with integer columns `row` and `column` (from 0) of its `well` names."""
     places = [parse_well(name) for name in table["well"]]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import openpyxl
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -148,6 +149,23 @@ def set_screen(**values: Any) -> Spoil:
     return lambda draft: draft.screen.update(values)
 
 
+def combine(change: Callable[[pd.DataFrame], pd.DataFrame]) -> Spoil:
+    """Give a second treatment to the wells of gemcitabine."""
+    def spoil(draft: Draft) -> None:
+        chosen = draft.layout["treatment"] == "gemcitabine"
+        second = change(draft.layout[chosen])[["treatment_2", "dose_2", "dose_unit_2"]]
+        draft.layout = draft.layout.join(second).fillna("").astype("str")
+    return spoil
+
+
+def read_out(change: Callable[[pd.Series], pd.Series]) -> Spoil:
+    """Give every well an OD450 from 0.1 to 1.7, a little higher from well to well, then change it."""
+    def spoil(draft: Draft) -> None:
+        values = change(pd.Series(np.linspace(0.1, 1.7, len(draft.layout))))
+        draft.layout["OD450"] = values.map(lambda value: "" if value != value else f"{value:.4f}").astype("str")
+    return spoil
+
+
 def rename_archive(draft: Draft) -> None:
     draft.images["P01"] = draft.images.pop("P1")
 
@@ -181,28 +199,40 @@ BAD: dict[str, tuple[Spoil, str, str]] = {  # what is bad -> how it comes about,
     "wrong delimiter": (set_text(lambda draft: draft.csv("~")), "column_missing", "is the delimiter one of"),
     "not a table": (set_text(lambda _: encode_tiff(GREY)), "table_unreadable", "not a text table"),
     "old Excel": (set_text(lambda _: b"\xd0\xcf\x11\xe0" + b"\0" * 99), "table_unreadable", "save it as .xlsx"),
-    "control missing": (keep(lambda draft: draft.layout["role"] != "positive"), "controls_present", "has no positive control well, where 3 are needed"),
-    "image missing": (drop_image, "image_missing", "add it, or remove the well"),
-    "image extra": (add_member("A07_s2_c0_z0.tif", encode_tiff(GREY)), "image_complete", "2 site(s) of 1 plane(s)"),
-    "plate and archive named differently": (rename_archive, "plate_images", "archives found: P01"),
+    "control missing": (keep(lambda draft: draft.layout["role"] != "positive"), "controls_present",
+                        "has no positive control well, where 3 are needed"),
+    "image missing": (drop_image, "image_missing", "1 well of plate P1 has no image in images/P1.zip; add the images"),
+    "image extra": (add_member("A07_s2_c0_z0.tif", encode_tiff(GREY)), "image_complete",
+                    "2 sites of 1 plane, where most wells have 1 of 1"),
+    "plate and archive named differently": (rename_archive, "plate_images", "is it 'P01'? archives found: P01"),
     "truncated TIFF": (set_image(lambda data: data[:len(data) // 2]), "image_unreadable", "copy it again"),
     "zero bytes": (set_image(b""), "image_empty", "zero bytes"),
     "no image at all": (set_image(b"hello"), "image_unreadable", "not an image"),
     "60000x60000 header in 4 kB": (set_image(huge_tiff), "image_too_large", "declares 3,600,000,000 pixels"),
     "32-bit image": (set_image(encode_tiff(GREY.astype(np.float32))), "image_depth", "expected 8- or 16-bit"),
-    "8 and 16 bit mixed": (set_image(encode_tiff(GREY.astype(np.uint16))), "image_alike", "16 bit, grey, where 41 images are"),
+    "8 and 16 bit mixed": (set_image(encode_tiff(GREY.astype(np.uint16))), "image_alike", "16 bit, grey, where 41 of the screen's are"),
     "sizes mixed": (set_image(encode_tiff(GREY[:8])), "image_alike", "8x16 pixels"),
     "colour mixed with grey": (set_image(encode_tiff(np.stack([GREY] * 3, -1))), "image_alike", "colour"),
     "deeper than stated": (all_images(lambda rng: rng.integers(0, 900, (16, 16)).astype(np.uint16)), "image_depth", "beyond the 8 bit"),
     "RGB where grey is expected": (all_images(lambda rng: rng.integers(0, 255, (16, 16, 3)).astype(np.uint8), channels=["hoechst"]),
                                    "image_colour", "export single channels"),
-    "channel missing": (set_screen(channels=["gfp", "dna"]), "image_complete", "no image of channel(s) 1"),
-    "channel unknown": (add_member("A07_s1_c1_z0.tif", encode_tiff(GREY)), "image_complete", "images of channel(s) 1"),
-    "all black": (set_image(encode_tiff(GREY * 0), places=24), "image_uniform", "all pixels 0"),
-    "all saturated": (set_image(encode_tiff(GREY * 0 + 255), places=24), "image_saturated", "100% of its pixels"),
+    "channel missing": (set_screen(channels=["gfp", "dna"]), "image_complete", "42 wells of plate P1 have no image of channel 1"),
+    "channel unknown": (add_member("A07_s1_c1_z0.tif", encode_tiff(GREY)), "image_complete", "images of channel 1"),
+    "all black": (set_image(encode_tiff(GREY * 0), places=24), "image_uniform", "24 of 42 wells of plate P1 are black"),
+    "all saturated": (set_image(encode_tiff(GREY * 0 + 255), places=24), "image_saturated", "24 of 42 wells of plate P1 are mostly white"),
     "zip slip": (add_member("../../A01_s1_c0_z0.tif"), "archive_name", "is not named"),
     "zip bomb": (add_member("A01_s9_c0_z0.tif", b"\0" * 3_000_000, compressed=True), "archive_size", "refused as a zip bomb"),
     "symbolic link in the archive": (add_member("A01_s9_c0_z0.tif", b"/etc/passwd", link=True), "archive_link", "put the image itself"),
+    "combination with one dose missing": (combine(lambda at: at.assign(treatment_2="olaparib", dose_2=["50"] + [""] * (len(at) - 1),
+                                                                       dose_unit_2="nM")), "combination", "give dose_2"),
+    "second dose without a treatment": (combine(lambda at: at.assign(treatment_2="", dose_2="50", dose_unit_2="nM")),
+                                        "combination", "name the second treatment"),
+    "a treatment combined with itself": (combine(lambda at: at.assign(treatment_2=at["treatment"], dose_2="50", dose_unit_2="nM")),
+                                         "combination", "combine a treatment with itself"),
+    "second treatment in another unit": (combine(lambda at: at.assign(treatment_2="cisplatin", dose_2="5", dose_unit_2="ug/mL")),
+                                         "one_unit", "given in ug/mL here and in nM elsewhere"),
+    "controls off their pattern": (set_screen(control_pattern={"positive": "A1-H1"}), "control_pattern",
+                                   "6 wells should be positive and are not (A01, B01, C01, D01, F01, G01); 4 wells should not be"),
     "no archive": (lambda draft: draft.images.clear(), "plate_images", "add the images"),
 }
 MARKED: dict[str, tuple[Spoil, str, str]] = {
@@ -223,16 +253,24 @@ MARKED: dict[str, tuple[Spoil, str, str]] = {
     "too few replicates": (keep(lambda draft: (draft.layout["role"] != "treated")
                                 | ~draft.layout.duplicated(["treatment", "dose"])), "replicates", "fewer than 2 wells"),
     "one dose only": (keep(lambda draft: (draft.layout["treatment"] != "cisplatin") | (draft.layout["dose"] == "1000")),
-                      "dose_count", "has 1 dose(s) (1000)"),
+                      "dose_count", "has 1 dose (1000 nM)"),
     "narrow doses": (lambda draft: draft.layout.__setitem__("dose", draft.layout["dose"].replace(
         {"1": "1", "10": "2", "100": "3", "1000": "4", "10000": "5", "100000": "6"})), "dose_range", "test a wider range"),
     "mistyped dose": (lambda draft: draft.layout.__setitem__("dose", draft.layout["dose"].replace({"1000": "700"})),
                       "dose_ratio", "is a dose missing or mistyped?"),
-    "PNG named .tif": (set_image(as_png), "image_kind", "PNG image named .tif"),
+    "PNG named .tif": (set_image(as_png), "image_kind", "PNG named .tif"),
     "duplicate image files": (copy_image, "image_duplicate", "one was copied over the other"),
-    "one black image": (set_image(encode_tiff(GREY * 0)), "image_uniform", "exclude the well"),
+    "one black image": (set_image(encode_tiff(GREY * 0)), "image_uniform", "or exclude the wells"),
     "other positive control": (set_screen(positive_control={"image": "benzethonium"}), "controls_named", "screen.yaml names benzethonium"),
-    "combination without a dose": (lambda draft: draft.layout.insert(6, "AddOn", ["x"] * len(draft.layout)), "combination", "give dose_2"),
+    "combination without any dose": (lambda draft: draft.layout.insert(6, "AddOn", ["x"] * len(draft.layout)), "combination",
+                                     "give dose_2"),
+    "parts of a combination not tested alone": (combine(lambda at: at.assign(treatment_2="olaparib", dose_2="50", dose_unit_2="nM")),
+                                                "combination_parts", "no wells with gemcitabine 1, gemcitabine 10"),
+    "read-out below zero": (read_out(lambda values: values - 0.3), "readout_negative", "is the blank subtracted twice?"),
+    "read-out beyond the reader's range": (read_out(lambda values: values.replace(values.max(), 4.2)), "readout_high", "above OD 4"),
+    "saturated read-outs": (read_out(lambda values: values.clip(upper=1.2)), "readout_saturated", "as a saturated reader gives it"),
+    "read-out missing in one well": (read_out(lambda values: values.mask(values == values.max())), "readout_missing",
+                                     "1 of 42 wells of plate P1 has no read-out"),
 }
 
 
@@ -274,10 +312,45 @@ def test_a_control_missing_on_one_plate_of_two(two_plates: Draft, tmp_path: Path
     assert [finding.plate for finding in two_plates.judge(tmp_path / "screen").errors if finding.rule == "controls_present"] == ["P2"]
 
 
+def test_a_well_under_two_spellings_is_a_well_twice(draft: Draft, tmp_path: Path) -> None:
+    first, second = draft.at("treated", 0), draft.at("treated", 1)
+    draft.layout.loc[second, "well"] = draft.layout.at[first, "well"].replace("0", "").lower()   # a7 beside A07
+    finding = next(finding for finding in draft.judge(tmp_path / "screen").errors if finding.rule == "well_unique")
+    assert finding.well == draft.layout.at[first, "well"]
+    assert f"(lines {first + 2}, {second + 2})" in finding.message
+
+
+def test_the_pattern_of_controls_names_the_turn_by_which_a_layout_would_fit(full_plates: Draft, tmp_path: Path) -> None:
+    roles = full_plates.layout[full_plates.layout["plate"] == "P2"].groupby("role")["well"]
+    full_plates.screen["control_pattern"] = {role: ", ".join(roles.get_group(role)) for role in ("negative", "positive")}
+    found = [finding for finding in full_plates.judge(tmp_path / "three").errors if finding.rule == "control_pattern"]
+    assert {(finding.plate, finding.value) for finding in found} == {(plate, role) for plate in ("P1", "P3")
+                                                                    for role in ("negative", "positive")}
+    here = full_plates.layout["plate"] == "P2"
+    wells = full_plates.layout.loc[here, "well"]
+    full_plates.layout = full_plates.layout[here].assign(well=[f"{'HGFEDCBA'['ABCDEFGH'.index(well[0])]}{13 - int(well[1:]):02d}"
+                                                               for well in wells]).reset_index(drop=True)
+    full_plates.images = {"P2": full_plates.images["P2"]}
+    found = [finding for finding in full_plates.judge(tmp_path / "turned").errors if finding.rule == "control_pattern"]
+    assert [finding.plate for finding in found] == ["P2", "P2"]
+    assert all("it would if it were rotated by 180 degrees" in finding.message for finding in found)
+
+
+def test_what_is_wrong_alike_in_many_wells_is_said_once(draft: Draft, tmp_path: Path) -> None:
+    for member in list(draft.images["P1"])[:5]:
+        draft.images["P1"][member] = b""
+    draft.layout["dose"] = draft.layout["dose"].replace({"1000": "much"})
+    findings = {finding.rule: finding for finding in draft.judge(tmp_path / "screen").errors}
+    assert len(findings["image_empty"].wells) == 5
+    assert findings["image_empty"].message.startswith("5 images of plate P1 (A04_s1_c0_z0.tif, A07_s1_c0_z0.tif and 3 more): each has zero")
+    assert len(findings["number"].wells) == (draft.layout["dose"] == "much").sum()
+    assert str(findings["number"]).endswith("wells B04, B08, B11, C12, D04, D10, E01, E09 and 3 more, column dose)")
+
+
 def test_one_image_twice_in_an_archive(draft: Draft, tmp_path: Path) -> None:
     name = draft.member(draft.at("treated"))
     draft.images["P1"][name.lower().replace("_s1", "_s01")] = draft.images["P1"][name]
-    assert "holds one image twice" in draft.judge(tmp_path / "screen").errors[0].message
+    assert "one image twice in the archive" in draft.judge(tmp_path / "screen").errors[0].message
 
 
 def test_blanks_and_unicode_in_names_are_fine(draft: Draft, tmp_path: Path) -> None:

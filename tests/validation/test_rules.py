@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,8 @@ def test_anything_can_be_judged(raw: pd.DataFrame, images: list[dict[str, object
     screen = Screen(name="s", sample="A549", controls=controls)  # type: ignore[arg-type]
     verdict = judge_screen(parsed, screen, inventory=inventory)
     assert len(set(verdict.findings)) == len(verdict.findings)
-    assert set(parsed.findings) <= set(verdict.findings)
+    told = {(replace(finding, well="", value=""), well) for finding in verdict.findings for well in ("", *finding.wells)}
+    assert {(replace(finding, well="", value=""), finding.well) for finding in parsed.findings} <= told
     assert [finding.severity for finding in verdict.findings] == sorted(finding.severity for finding in verdict.findings)
     assert all(finding.message for finding in verdict.findings)
 

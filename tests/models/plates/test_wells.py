@@ -14,6 +14,7 @@ from models.plates.wells import (
     canonical_well,
     in_format,
     parse_well,
+    parse_wells,
     row_letters,
     well_name,
     wells_of,
@@ -51,6 +52,18 @@ def test_wells_outside_the_format_are_told() -> None:
     assert not in_format("I01", 96)
     assert not in_format("A13", 96)
     assert in_format("I13", 384)
+
+
+@pytest.mark.parametrize(("text", "wells"), [
+    ("A1", ["A01"]), ("A1-C1", ["A01", "B01", "C01"]), ("h12 - g11", ["G11", "G12", "H11", "H12"]), ("A1, A1-A2", ["A01", "A02"])])
+def test_wells_and_rectangles(text: str, wells: list[str]) -> None:
+    assert parse_wells(text) == wells
+
+
+@pytest.mark.parametrize("text", ["", "A1-", "A1--B2", "A1;B2", "column 1", "A1-B"])
+def test_what_is_no_list_of_wells_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="A01"):
+        parse_wells(text)
 
 
 def test_rows_and_columns_are_added_from_zero() -> None:
