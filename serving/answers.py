@@ -6,8 +6,8 @@ from dataclasses import asdict
 from typing import Any
 
 from models.records import to_record
+from serving.plain import plain
 from serving.promotion import PromotionLog, Served, Snapshot
-from serving.scoring import plain
 
 
 def models_answer(snapshot: Snapshot, *, service_version: str) -> dict[str, Any]:

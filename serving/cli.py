@@ -1,4 +1,4 @@
-"""Command line of the service: serve, score, promote."""
+"""Command line of the service and of its client: serve, score, curves, promote."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ DEFAULT_URL = "http://127.0.0.1:3000"
 
 def serve(arguments: argparse.Namespace) -> None:
     """Replace this process by BentoML's server; it ends with SIGTERM, after the requests in hand."""
-    state = Path(os.environ.get("DOSEWELL_STATE", "var/service")).absolute()
+    from serving.access import require_tokens_beyond_loopback
+    from serving.settings import Settings
+
+    settings = Settings.from_environment()
+    require_tokens_beyond_loopback(arguments.host, settings.tokens)
+    state = settings.state
     environment = {"BENTOML_DO_NOT_TRACK": "True", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true",
                    "BENTOML_HOME": str(state / "bentoml"), "DOSEWELL_STATE": str(state),
                    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}  # the promoter itself tries again
@@ -42,6 +47,41 @@ def score(arguments: argparse.Namespace) -> None:
     print(scores.summary())
 
 
+def curves(arguments: argparse.Namespace) -> None:
+    """Curves, scores and figures of a plate reader's table; works without a service."""
+    from models.records import from_record
+    from models.report import ReportOptions, render_report, render_text
+    from serving.readouts import ReadoutOptions, read_readout_table, score_table, write_figures, write_tables
+
+    options = from_record(ReadoutOptions, {
+        "fit": json.loads(arguments.fit or "{}"), "controls": arguments.controls, "plate_format": arguments.plate_format,
+        "readout": arguments.readout_name, "name": arguments.name or arguments.table.stem, "exclusions": arguments.exclude}, path="options")
+    table = read_readout_table(arguments.table, arguments.readout, options=options, columns=dict(arguments.columns))
+    scored, report = score_table(table, options), ReportOptions(hit_score=arguments.score, hit_threshold=arguments.threshold)
+    print(*table.said, *scored.findings, render_text(scored, screen=table.screen, options=report), sep="\n")
+    page = render_report(scored, screen=table.screen, lineage={"model": "read-out", "version": "measured"}, options=report)
+    written = [*write_tables(scored, arguments.out), _write_text(arguments.out / "report.html", page)]
+    if arguments.figures:
+        written += write_figures(scored, arguments.out, score=arguments.score, threshold=arguments.threshold)
+    print(f"\nwrote {', '.join(path.name for path in written)} in {arguments.out}")
+
+
+def _write_text(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8", newline="\n")
+    return path
+
+
+def token(arguments: argparse.Namespace) -> None:
+    """Make a token for somebody and show it, once."""
+    from serving.access import add_token
+    from serving.settings import Settings
+
+    path = Settings.from_environment().tokens
+    print(add_token(path, name=arguments.name, role=arguments.role))
+    print(f"This is {arguments.name}'s token, role {arguments.role}; it is shown only now. Its hash stands in {path}: delete that line to "
+          "take the token back. A service that was started without tokens must be started again.", file=sys.stderr)
+
+
 def promote(arguments: argparse.Namespace) -> None:
     """Move the alias champion, as a person does in the MLflow UI."""
     from models.registry import CHAMPION, Registry, default_tracking_uri
@@ -55,9 +95,26 @@ def promote(arguments: argparse.Namespace) -> None:
     print(f"{version} is champion; the service takes it over within seconds")
 
 
+def _pairs(text: str) -> tuple[tuple[str, str], ...]:
+    """ "dose=Conc,well=Position" -> (("dose", "Conc"), ("well", "Position"))."""
+    pairs = [item.partition("=") for item in text.split(",")]
+    if not all(mark and name.strip() and value.strip() for name, mark, value in pairs):
+        raise argparse.ArgumentTypeError(f"expected name=column,name=column, got {text!r}")
+    return tuple((name.strip(), value.strip()) for name, _, value in pairs)
+
+
+def _exclusion(text: str) -> dict[str, str]:
+    """ "P1:B03=bubble" -> plate, well, reason."""
+    place, _, reason = text.partition("=")
+    plate, mark, well = place.rpartition(":")
+    if not (mark and plate and well and reason):
+        raise argparse.ArgumentTypeError(f"expected PLATE:WELL=REASON, got {text!r}")
+    return {"plate": plate, "well": well, "reason": reason}
+
+
 def parser() -> argparse.ArgumentParser:
     """All commands and their options."""
-    top = argparse.ArgumentParser(prog="python -m serving.cli", description=__doc__)
+    top = argparse.ArgumentParser(prog="dosewell", description=__doc__)
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     one = commands.add_parser("serve", help="start the service")
     one.add_argument("--host", default="127.0.0.1", help="address to listen at (default: only this machine)")
@@ -73,6 +130,25 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--url", default=os.environ.get("DOSEWELL_URL", DEFAULT_URL))
     one.add_argument("--out", type=Path, help="folder for report.html, the tables as CSV, and answer.json")
     one.set_defaults(run=score)
+    one = commands.add_parser("curves", help="curves, scores and figures of a plate reader's table, without a service")
+    one.add_argument("table", type=Path, help="CSV or XLSX, a row per well: plate, well, role, treatment, dose and the read-out")
+    one.add_argument("--out", type=Path, required=True, help="folder for wells.csv, curves.csv, quality.csv, report.html and the figures")
+    one.add_argument("--readout", type=Path, nargs="+", default=[], help="the plate reader's own files, where the table has no read-out")
+    one.add_argument("--readout-name", default="", help="which read-out, where those files hold several")
+    one.add_argument("--columns", type=_pairs, default=(), metavar="dose=Conc,...", help="columns of the table by another name")
+    one.add_argument("--controls", choices=("auto", "both", "negative", "none"), default="auto", help="what normalises")
+    one.add_argument("--plate-format", type=int, default=0, help="wells of a plate (default: the smallest that fits)")
+    one.add_argument("--exclude", type=_exclusion, nargs="+", default=[], metavar="PLATE:WELL=REASON", help="wells to leave out")
+    one.add_argument("--fit", default="", help='curve options as JSON, e.g. {"model": "5pl", "loss": "tukey"}')
+    one.add_argument("--score", choices=("dss_asym", "dss1", "dss2", "dss3"), default="dss_asym", help="score that calls hits")
+    one.add_argument("--threshold", type=float, default=10.0, help="its least value for a hit")
+    one.add_argument("--name", default="", help="title of the report (default: the table's name)")
+    one.add_argument("--no-figures", dest="figures", action="store_false", help="tables and report only, which is quicker")
+    one.set_defaults(run=curves)
+    one = commands.add_parser("token", help="make a token for somebody who may use the service")
+    one.add_argument("name", help="whose it is; stands in logs and with jobs")
+    one.add_argument("--role", choices=("score", "admin"), default="score", help="admin: sees and deletes everybody's jobs")
+    one.set_defaults(run=token)
     one = commands.add_parser("promote", help="make a registered version the champion")
     one.add_argument("name")
     one.add_argument("version", type=int)

@@ -159,3 +159,38 @@ class PromotionsAnswer(BaseModel):
     """The answer of GET /promotions, oldest first."""
 
     promotions: list[ChangeRecord]
+
+
+ERRORS: dict[int | str, dict[str, Any]] = {status: {"model": ErrorAnswer, "description": text} for status, text in {
+    400: "The upload cannot be used; the findings say what to change.", 401: "No token, or one that is not known.",
+    403: "The token's role, the address or the site that sent the request is not allowed to do this.",
+    404: "No such model, version or alias.",
+    409: "The images are of another sample than the model's (force scores them flagged), or the version must not serve.",
+    413: "The request is too large.", 503: "The registry cannot be reached and the model is not loaded."}.items()}
+
+_BINARY = {"type": "string", "format": "binary"}
+_LAYOUT = {**_BINARY, "description": "CSV or XLSX, one row per well: plate, well, role, treatment, dose, dose_unit, replicate"}
+_SCORE_FIELDS: dict[str, Any] = {
+    "images": {"type": "array", "items": _BINARY, "description":
+               "one zip per plate, named after it (P1.zip), or the images of one plate; names like B03_s1_c0_z0.tif: "
+               "well, site from 1, channel and plane from 0"},
+    "layout": _LAYOUT,
+    "model": {"type": "string", "description": "registered name, name@alias or name/version; the default alias is champion"},
+    "screen": {"type": "string", "description": "YAML or JSON, fields of screen.yaml: name, sample, channels, controls ..."},
+    "options": {"type": "string", "description":
+                'JSON: {"fit": {...}, "exclusions": [{"plate", "well", "reason"}], "force": false}'}}
+
+
+def _form(required: tuple[str, ...], fields: dict[str, Any]) -> dict[str, Any]:
+    """A multipart form in the OpenAPI document."""
+    schema = {"type": "object", "required": list(required), "properties": fields}
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
+
+
+SCORE_FORM = _form(("images", "layout", "model", "screen"), _SCORE_FIELDS)
+CURVES_FORM = _form(("layout",), {
+    "layout": {**_LAYOUT, "description": "CSV or XLSX, one row per well; measured values in a column readout, signal, od ..."},
+    "readout": {"type": "array", "items": _BINARY, "description":
+                "instead of that column: the plate reader's own files (grids or lists; TXT, CSV, XLSX), named <read-out>_<plate>"},
+    "options": {"type": "string", "description":
+                'JSON: {"fit": {...}, "exclusions": [...], "controls": "auto", "plate_format": 0, "readout": "", "name": ""}'}})

@@ -11,17 +11,21 @@ import resource
 import signal
 import threading
 import time
+from typing import Any
 
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 
 import bentoml
 
+from serving.access import AccessGuard, TokenFile
 from serving.app import clear_uploads, create_app
+from serving.limits import BodyLimit
+from serving.observe import Observer, set_up_logging
 from serving.settings import Settings
 
 settings = Settings.from_environment()
+set_up_logging(settings.log)
 app = create_app(settings)
-logging.getLogger("dosewell").setLevel(logging.INFO)
 
 
 def allow_open_files() -> None:
@@ -42,7 +46,8 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
-@bentoml.service(name="dosewell", workers=1, traffic={"timeout": 24 * 3600}, metrics={"enabled": True})
+@bentoml.service(name="dosewell", workers=1, traffic={"timeout": 24 * 3600}, metrics={"enabled": True},
+                 logging={"access": {"enabled": False}})  # serving/observe.py writes it, with ids
 @bentoml.asgi_app(app, path="/")
 class Dosewell:
     """Scores plates with the champions of the registry; the HTTP interface is in serving/app.py."""
@@ -69,3 +74,10 @@ class Dosewell:
     def __is_ready__(self) -> bool:
         """GET /readyz: the registry was looked at once, and its champions are loaded."""
         return self.promoter.ready
+
+
+# around all that BentoML answers, its own /metrics included; the first is the outermost
+_service: Any = Dosewell    # what the decorator made of the class
+_service.add_asgi_middleware(Observer)
+_service.add_asgi_middleware(AccessGuard, tokens=TokenFile(settings.tokens))
+_service.add_asgi_middleware(BodyLimit, max_bytes=settings.max_upload_bytes)

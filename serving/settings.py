@@ -17,8 +17,8 @@ class Settings:
     """tracking_uri: the registry ("" = MLFLOW_TRACKING_URI or SQLite in the working folder). state: folder of the bundle cache,
     the promotion log and uploads in progress. poll_seconds between looks at the aliases; retry_seconds before a refused version
     is tried again; grace_seconds for which a model whose alias was taken away still serves, because moving an alias by hand may
-    take it away first. max_upload_bytes of a whole request; max_layout_bytes of a layout, a screen or options; scoring_threads =
-    requests scored at a time; device: auto | cpu | cuda | mps.
+    take it away first. max_upload_bytes of a whole request; max_layout_bytes of a screen or options; scoring_threads =
+    requests scored at a time; device: auto | cpu | cuda | mps. tokens: file of those who may ask (serving/access.py). log: json | text.
     """
 
     tracking_uri: str = ""
@@ -30,22 +30,38 @@ class Settings:
     max_layout_bytes: int = 32 * MEBIBYTE
     scoring_threads: int = 2
     device: str = "auto"
+    tokens: Path = Path("var/service/tokens")
+    log: str = "json"
+
+    @property
+    def uploads(self) -> Path:
+        """Folder of uploads in progress; emptied at start."""
+        return self.state / "uploads"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
         """MLFLOW_TRACKING_URI and DOSEWELL_STATE, _POLL_SECONDS, _RETRY_SECONDS, _GRACE_SECONDS, _MAX_UPLOAD_MB,
-        _SCORING_THREADS, _DEVICE.
+        _SCORING_THREADS, _DEVICE, _TOKENS, _LOG. Raises DosewellError naming the variable at fault.
         """
         defaults = cls()
+        state = Path(environment.get("DOSEWELL_STATE", defaults.state)).absolute()
         return cls(
-            tracking_uri=environment.get("MLFLOW_TRACKING_URI", ""),
-            state=Path(environment.get("DOSEWELL_STATE", defaults.state)).absolute(),
+            tracking_uri=environment.get("MLFLOW_TRACKING_URI", ""), state=state,
+            tokens=Path(environment.get("DOSEWELL_TOKENS") or state / "tokens").absolute(),
+            log=_choice(environment, "DOSEWELL_LOG", ("json", "text")),
             poll_seconds=_number(environment, "DOSEWELL_POLL_SECONDS", defaults.poll_seconds),
             retry_seconds=_number(environment, "DOSEWELL_RETRY_SECONDS", defaults.retry_seconds),
             grace_seconds=_number(environment, "DOSEWELL_GRACE_SECONDS", defaults.grace_seconds),
             max_upload_bytes=int(_number(environment, "DOSEWELL_MAX_UPLOAD_MB", defaults.max_upload_bytes / MEBIBYTE) * MEBIBYTE),
             scoring_threads=int(_number(environment, "DOSEWELL_SCORING_THREADS", defaults.scoring_threads)),
             device=environment.get("DOSEWELL_DEVICE", defaults.device))
+
+
+def _choice(environment: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> str:
+    value = environment.get(name) or allowed[0]
+    if value not in allowed:
+        raise DosewellError(f"environment variable {name} must be {' or '.join(allowed)}, got {value!r}")
+    return value
 
 
 def _number(environment: Mapping[str, str], name: str, default: float) -> float:

@@ -1,4 +1,4 @@
-"""From a multipart form to files on disk and checked values. Nothing is believed: names, sizes and fields are checked here.
+"""From a form on disk to checked values. Nothing is believed: names, sizes and fields are checked here.
 
 Images come as one zip per plate, named <plate>.zip, or as many files <well>_s<site>_c<channel>_z<plane>.tif of one plate.
 Only uploads are read; a URL in a field is refused, never fetched.
@@ -11,41 +11,25 @@ import re
 import shutil
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any
 
 import yaml
 
-from models.errors import Finding, InputError
+from models.errors import InputError
 from models.plates.layout import ParsedLayout, parse_layout, read_table
 from models.plates.screen import Screen
 from models.records import from_record
 from models.scoring import ScoringOptions
+from serving.forms import Fields, Form, StoredFile, field_finding
+from serving.readouts import ReadoutOptions, ReadoutTable, read_readout_table
 
-FIELDS = ("images", "layout", "model", "screen", "options")
-FILE_FIELDS = ("images", "layout")
+SCORE_FIELDS = Fields(files=("images", "layout"), texts=("model", "screen", "options"), required=("images", "layout", "model", "screen"))
+CURVE_FIELDS = Fields(files=("layout", "readout"), texts=("options",), required=("layout",))
 LAYOUT_SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx")
 _FILE_NAME = re.compile(r"^[^\x00-\x1f/\\<>:|?*\"]{1,200}$")
 _COPY = 2**20
-
-
-class FilePart(Protocol):
-    """An uploaded file of a form."""
-
-    filename: str | None
-    file: IO[bytes]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Form:
-    """The parts of POST /score as they came: files and texts."""
-
-    images: Sequence[FilePart]
-    layout: FilePart
-    model: str
-    screen: str
-    options: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,45 +42,37 @@ class Upload:
     options: ScoringOptions
 
 
-def sort_parts(parts: Sequence[tuple[str, FilePart | str]]) -> Form:
-    """The parts of a form under their names. Raises InputError with a finding per missing, unknown, repeated or wrong field."""
-    files: dict[str, list[FilePart]] = {name: [] for name in FILE_FIELDS}
-    texts: dict[str, list[str]] = {}
-    findings = []
-    for name, part in parts:
-        if name not in FIELDS:
-            findings.append(_field(name, f"unknown field '{name}'; known: {', '.join(FIELDS)}"))
-        elif isinstance(part, str) and name in FILE_FIELDS:
-            findings.append(_field(name, f"'{name}' must be uploaded as a file; addresses and texts are not fetched or read", part))
-        elif isinstance(part, str):
-            texts.setdefault(name, []).append(part)
-        elif name in FILE_FIELDS:
-            files[name].append(part)
-        else:
-            texts.setdefault(name, []).append(part.file.read().decode("utf-8", errors="replace"))
-    counts = {**{name: len(items) for name, items in texts.items()}, "layout": len(files["layout"])}
-    findings += [_field(name, f"'{name}' is given {count} times; give it once") for name, count in counts.items() if count > 1]
-    findings += [_field(name, f"'{name}' is missing") for name in FIELDS[:-1]
-                 if not (files.get(name) or texts.get(name)) and not any(finding.column == name for finding in findings)]
-    if findings:
-        raise InputError("the form cannot be used", findings)
-    return Form(images=files["images"], layout=files["layout"][0], **{name: items[0] for name, items in texts.items()})
-
-
 def read_upload(form: Form, folder: Path) -> Upload:
-    """Write the form's files into `folder` and read its values. Raises InputError."""
-    screen, options = read_screen(form.screen), read_options(form.options)
-    plates, zipped = store_images(form.images, folder / "images"), bool(_zips(form.images))
-    layout = store_layout(form.layout, folder, screen=screen,
-                          default_plate=plates[0].stem if zipped and len(plates) == 1 else "plate1")
+    """Put the form's files in order in `folder` and read its values. Raises InputError."""
+    screen, options = read_screen(form.texts["screen"]), read_options(form.texts.get("options", ""))
+    images = form.files["images"]
+    plates, zipped = store_images(images, folder / "images"), bool(_zips(images))
+    layout = read_layout_file(form.files["layout"][0], plate_format=screen.plate_format,
+                              default_plate=plates[0].stem if zipped and len(plates) == 1 else "plate1")
     return Upload(plates=plates if zipped else (_name_plate(plates[0], layout),), layout=layout, screen=screen, options=options)
+
+
+def read_readout_form(form: Form, folder: Path) -> tuple[ReadoutTable, ReadoutOptions]:
+    """The table of POST /curves, with the plate reader's files where there are some. Raises InputError."""
+    options = from_record(ReadoutOptions, _options_mapping(form.texts.get("options", "")), path="options")
+    files = form.files["readout"]
+    names = [base_name(file.filename, "readout") for file in files]     # they say read-out and plate
+    if repeated := {name for name in names if names.count(name) > 1}:
+        raise InputError("the read-outs cannot be used", [field_finding("readout", f"file {name} is sent more than once", name)
+                                                          for name in sorted(repeated)])
+    (folder / "readouts").mkdir()
+    for file, name in zip(files, names, strict=True):
+        file.path.rename(folder / "readouts" / name)
+    title = Path(base_name(form.files["layout"][0].filename, "layout")).stem
+    options = options if options.name else replace(options, name=title)
+    return read_readout_table(table_path(form.files["layout"][0]), sorted((folder / "readouts").glob("*")), options=options), options
 
 
 def _name_plate(loose: Path, layout: ParsedLayout) -> Path:
     """The archive of loose images under the name of the layout's one plate."""
     named = sorted(set(layout.layout["plate"]))
     if len(named) != 1 or not _FILE_NAME.match(named[0]):
-        raise InputError("the images name no plate", [_field(
+        raise InputError("the images name no plate", [field_finding(
             "images", f"the layout has plates {', '.join(named)}; send one zip per plate, named <plate>.zip")])
     return loose.rename(loose.with_name(f"{named[0]}.zip"))
 
@@ -112,7 +88,11 @@ def read_screen(text: str) -> Screen:
 
 def read_options(text: str) -> ScoringOptions:
     """The options of a form: JSON with fit, exclusions, force. Raises InputError (ParamsError) naming the key at fault."""
-    return from_record(ScoringOptions, read_mapping(text, field="options") if text.strip() else {}, path="options")
+    return from_record(ScoringOptions, _options_mapping(text), path="options")
+
+
+def _options_mapping(text: str) -> dict[str, Any]:
+    return read_mapping(text, field="options") if text.strip() else {}
 
 
 def read_mapping(text: str, *, field: str) -> dict[str, Any]:
@@ -121,9 +101,9 @@ def read_mapping(text: str, *, field: str) -> dict[str, Any]:
         values = json.loads(text) if text.lstrip().startswith("{") else yaml.load(text, Loader=_PlainLoader)  # noqa: S506  # a SafeLoader
     except (ValueError, yaml.YAMLError, RecursionError) as error:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise InputError(f"'{field}' cannot be read", [_field(field, f"'{field}' is neither JSON nor YAML: {reason}")]) from None
+        raise InputError(f"'{field}' cannot be read", [field_finding(field, f"'{field}' is neither JSON nor YAML: {reason}")]) from None
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-        raise InputError(f"'{field}' cannot be read", [_field(field, f"'{field}' must be a mapping of names to values", text[:100])])
+        raise InputError(f"'{field}' cannot be read", [field_finding(field, f"'{field}' must be a mapping of names to values", text[:100])])
     return values
 
 
@@ -136,54 +116,53 @@ class _PlainLoader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
 
-def store_images(parts: Sequence[FilePart], folder: Path) -> tuple[Path, ...]:
-    """The uploaded images as plate archives on disk. Loose images go into one archive, whose plate the layout names."""
+def store_images(files: Sequence[StoredFile], folder: Path) -> tuple[Path, ...]:
+    """The uploaded images as plate archives in `folder`. Loose images go into one archive, whose plate the layout names."""
     folder.mkdir(parents=True, exist_ok=True)
-    names = [base_name(part, "images") for part in parts]
+    names = [re.sub(r"\.zip$", ".zip", base_name(file.filename, "images"), flags=re.IGNORECASE) for file in files]
     repeated = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
-    zips = _zips(parts)
-    if zips and len(zips) < len(parts):
-        raise InputError("the images cannot be used", [_field("images", "send either one zip per plate or single images, not both")])
+    zips = _zips(files)
+    if zips and len(zips) < len(files):
+        raise InputError("the images cannot be used", [field_finding("images", "send either one zip per plate or single images, not both")])
     if repeated:
-        raise InputError("the images cannot be used", [_field("images", f"file {name} is sent more than once", name) for name in repeated])
+        raise InputError("the images cannot be used", [field_finding("images", f"file {name} is sent more than once", name)
+                                                       for name in repeated])
     if zips:
-        return tuple(_store(part, folder / name) for part, name in zip(parts, names, strict=True))
+        return tuple(file.path.rename(folder / name) for file, name in zip(files, names, strict=True))
     path = folder / "loose.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        for part, name in zip(parts, names, strict=True):
-            with archive.open(zipfile.ZipInfo(name), "w", force_zip64=True) as member:
-                shutil.copyfileobj(part.file, member, _COPY)
+        for file, name in zip(files, names, strict=True):
+            with file.path.open("rb") as source, archive.open(zipfile.ZipInfo(name), "w", force_zip64=True) as member:
+                shutil.copyfileobj(source, member, _COPY)
+            file.path.unlink()
     return (path,)
 
 
-def store_layout(part: FilePart, folder: Path, *, screen: Screen, default_plate: str) -> ParsedLayout:
+def read_layout_file(file: StoredFile, *, plate_format: int, default_plate: str) -> ParsedLayout:
     """The uploaded table, parsed. Raises InputError when it is no table at all; what its cells say is judged later."""
-    name = base_name(part, "layout")
+    return parse_layout(read_table(table_path(file)), plate_format=plate_format, default_plate=default_plate)
+
+
+def table_path(file: StoredFile, *, field: str = "layout") -> Path:
+    """The uploaded table under a name of our own beside where it came: layout.csv or so. Raises InputError when its name is not that of
+    a table.
+    """
+    name = base_name(file.filename, field)
     suffix = Path(name).suffix.lower()
     if suffix not in LAYOUT_SUFFIXES:
-        raise InputError("the layout cannot be read", [_field("layout", f"a layout is a {' or '.join(LAYOUT_SUFFIXES)} file, got '{name}'",
-                                                              name)])
-    return parse_layout(read_table(_store(part, folder / f"layout{suffix}")), plate_format=screen.plate_format, default_plate=default_plate)
+        raise InputError("the layout cannot be read", [field_finding(
+            "layout", f"a layout is a {' or '.join(LAYOUT_SUFFIXES)} file, got '{name}'", name)])
+    path = file.path.with_name(f"{field}{suffix}")
+    return path if path.exists() else file.path.rename(path)
 
 
-def base_name(part: FilePart, field: str) -> str:
+def base_name(filename: str, field: str) -> str:
     """The file's name without its folders. Raises InputError for names that no file may have."""
-    name = re.split(r"[/\\]", part.filename or "")[-1]
+    name = re.split(r"[/\\]", filename)[-1]
     if not _FILE_NAME.match(name) or name.startswith(".") or not Path(name).stem:
-        raise InputError("a file cannot be used", [_field(field, f"'{part.filename}' is no usable file name", str(part.filename))])
+        raise InputError("a file cannot be used", [field_finding(field, f"'{filename[:200]}' is no usable file name", filename)])
     return name
 
 
-def _zips(parts: Sequence[FilePart]) -> list[FilePart]:
-    return [part for part in parts if (part.filename or "").lower().endswith(".zip")]
-
-
-def _store(part: FilePart, path: Path) -> Path:
-    path = path.with_suffix(path.suffix.lower())
-    with path.open("wb") as file:
-        shutil.copyfileobj(part.file, file, _COPY)
-    return path
-
-
-def _field(name: str, message: str, value: str = "") -> Finding:
-    return Finding(rule="form_field", severity="error", column=name, value=value[:200], message=message)
+def _zips(files: Sequence[StoredFile]) -> list[StoredFile]:
+    return [file for file in files if file.filename.lower().endswith(".zip")]

@@ -124,6 +124,7 @@ def plot_panel(curves: pd.DataFrame, wells: pd.DataFrame, *, by: str, dose: str,
         plot_curve(curve, part, dose=dose, response=response, title=str(curve[by]), axes=axes, notes="short")
         axes.set_ylim(*limits)
         axes.tick_params(labelsize=6)
+        axes.minorticks_off()       # too small to be read, and half of the drawing time
         axes.set_xlabel("")
         axes.set_ylabel("")
     for axes in grid.flat[len(curves):]:

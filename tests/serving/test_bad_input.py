@@ -158,7 +158,7 @@ def test_too_large_by_its_own_word(http: httpx.Client, plate: TinyPlate) -> None
 def test_too_large_in_chunks(server: Server) -> None:
     """A body without Content-Length is counted while it comes."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
-        connection.sendall(b"POST /score HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n"
+        connection.sendall(b"POST /score HTTP/1.1\r\nhost: 127.0.0.1\r\ntransfer-encoding: chunked\r\n"
                            b"content-type: multipart/form-data; boundary=b\r\n\r\n")
         opening = b'--b\r\ncontent-disposition: form-data; name="images"; filename="P1.zip"\r\n\r\n'
         chunk = bytes(2**16)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import io
+import hashlib
 import json
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,8 +16,9 @@ from hypothesis import strategies as st
 
 from models.errors import InputError
 from models.plates.images import PlateArchive
+from serving.forms import StoredFile
 from serving.settings import Settings
-from serving.uploads import read_mapping, read_options, read_screen, sort_parts, store_images
+from serving.uploads import read_mapping, read_options, read_screen, store_images, table_path
 from tests.serving.tiny import SCREEN
 
 SCALARS = st.none() | st.booleans() | st.integers(-10, 2000) | st.floats() | st.text(max_size=8)
@@ -28,16 +30,14 @@ OPTION_FIELDS = ("fit", "exclusions", "force")
 FIT_FIELDS = ("model", "loss", "mode", "bounds", "interval", "level", "ic_level", "flat_level")
 
 
-@dataclass
-class Part:
-    """An uploaded file."""
+_numbers: Iterator[int] = count()
 
-    filename: str | None
-    data: bytes = b""
-    file: IO[bytes] = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.file = io.BytesIO(self.data)
+def stored(folder: Path, name: str, data: bytes = b"") -> StoredFile:
+    """A file as it lies on disk when its form has come."""
+    path = folder / f"part-{next(_numbers)}"
+    path.write_bytes(data)
+    return StoredFile(filename=name, path=path, sha256=hashlib.sha256(data).hexdigest())
 
 
 def accepts_or_refuses(read: Any, text: str) -> None:
@@ -68,27 +68,34 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 def test_any_files_stay_in_their_folder(tmp_path: Path, files: list[tuple[str, bytes]]) -> None:
     folder = tmp_path / "images"
     with suppress(InputError):
-        for path in store_images([Part(name, data) for name, data in files], folder):
+        for path in store_images([stored(tmp_path, name, data) for name, data in files], folder):
             assert path.parent == folder
             PlateArchive(path).close()
-    assert {path.name for path in tmp_path.iterdir()} == {"images"}
+    assert {path.name for path in tmp_path.iterdir() if not path.name.startswith("part-")} == {"images"}
 
 
 @pytest.mark.parametrize("name", ["../../x.zip", "..\\..\\x.zip", "/etc/x.zip"])
 def test_file_names_lose_their_folders(tmp_path: Path, name: str) -> None:
-    assert store_images([Part(name)], tmp_path / "images") == (tmp_path / "images" / "x.zip",)
+    assert store_images([stored(tmp_path, name)], tmp_path / "images") == (tmp_path / "images" / "x.zip",)
 
 
-@pytest.mark.parametrize("name", ["C:x.zip", ".zip", "", None, "a\0b.zip", "x" * 300 + ".zip"])
-def test_names_that_no_file_should_have_are_refused(tmp_path: Path, name: str | None) -> None:
+@pytest.mark.parametrize("name", ["C:x.zip", ".zip", "", "a\0b.zip", "x" * 300 + ".zip"])
+def test_names_that_no_file_should_have_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match="cannot be used") as caught:
-        store_images([Part(name)], tmp_path / "images")
+        store_images([stored(tmp_path, name)], tmp_path / "images")
     assert "no usable file name" in caught.value.findings[0].message
 
 
-def test_a_field_given_twice_is_refused() -> None:
-    with pytest.raises(InputError, match="'model' is given 2 times"):
-        sort_parts([("images", Part("a.zip")), ("layout", Part("l.csv")), ("screen", "{}"), ("model", "a"), ("model", "b")])
+def test_archives_that_differ_in_case_only_are_one_plate_sent_twice(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="sent more than once"):
+        store_images([stored(tmp_path, "P1.zip"), stored(tmp_path, "P1.ZIP")], tmp_path / "images")
+
+
+def test_a_table_keeps_its_kind_and_nothing_else_of_its_name(tmp_path: Path) -> None:
+    file = stored(tmp_path, "../My Layout.XLSX")
+    assert table_path(file) == table_path(file) == tmp_path / "layout.xlsx"
+    with pytest.raises(InputError, match="cannot be read"):
+        table_path(stored(tmp_path, "layout.pdf"))
 
 
 @pytest.mark.parametrize(("name", "text"), [("DOSEWELL_POLL_SECONDS", "soon"), ("DOSEWELL_MAX_UPLOAD_MB", "-1"),

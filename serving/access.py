@@ -1,0 +1,199 @@
+"""Who may ask: bearer tokens with roles, and, where there are none, this machine alone.
+
+Tokens stand in a file, one a line: name, role, sha256 of the token. The tokens themselves are random, shown once and kept nowhere.
+Without that file the service answers only what reaches it over loopback, under a loopback name, and from no other site's page.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import logging
+import os
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+from urllib.parse import urlsplit
+
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from models.errors import DosewellError
+from serving.faults import error_record
+from serving.plain import to_json
+
+logger = logging.getLogger("dosewell.access")
+
+Role = Literal["score", "admin"]
+OPEN_PATHS = ("/", "/docs", "/openapi.json", "/docs.json", "/livez", "/healthz", "/readyz", "/favicon.ico")  # they hold no data
+OPEN_FOLDERS = ("/page/", "/static_content/")
+SCOPE_KEY = "dosewell.token"
+_NAME = re.compile(r"^[\w.@-]{1,64}$")
+_LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Token:
+    """Whose token it is, and what it allows: "score" = send plates, see and delete one's own jobs; "admin" = everybody's."""
+
+    name: str
+    role: Role
+    sha256: str
+
+
+NOBODY = Token(name="", role="admin", sha256="")
+"""Who asks where there are no tokens: the person at this machine."""
+
+
+def parse_tokens(text: str) -> tuple[Token, ...]:
+    """The tokens of a file; blank lines and lines from # on are left out. Raises DosewellError naming the line at fault, not its text."""
+    tokens: list[Token] = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        words = line.partition("#")[0].split()
+        if not words:
+            continue
+        if len(words) != 3 or not _NAME.match(words[0]) or words[1] not in get_args(Role) or not re.fullmatch("[0-9a-f]{64}", words[2]):
+            raise DosewellError(f"line {number} of the tokens must read: name, {' or '.join(get_args(Role))}, sha256 of the token; "
+                                "`dosewell token NAME` writes such a line")
+        if words[0] in {token.name for token in tokens}:
+            raise DosewellError(f"line {number} of the tokens names '{words[0]}' again; a name has one token")
+        tokens.append(Token(name=words[0], role=words[1], sha256=words[2]))  # type: ignore[arg-type]  # one of the roles
+    return tuple(tokens)
+
+
+def add_token(path: Path, *, name: str, role: Role) -> str:
+    """Append a new token to the file, which only its owner may read, and return it: it is shown once and cannot be had again.
+
+    Raises DosewellError for a name that is taken or has other characters than letters, digits and . _ @ -.
+    """
+    known = parse_tokens(path.read_text(encoding="utf-8")) if path.is_file() else ()
+    if not _NAME.match(name) or name in {token.name for token in known}:
+        raise DosewellError(f"'{name}' is taken or no usable name; expected up to 64 letters, digits and . _ @ -")
+    secret = secrets.token_urlsafe(32)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "w", encoding="utf-8") as file:
+        file.write(f"{name} {role} {hashlib.sha256(secret.encode()).hexdigest()}\n")
+    return secret
+
+
+class TokenFile:
+    """The tokens of a file, read again when it changes, so that a token is revoked by deleting its line.
+
+    A file that cannot be read lets nobody in; a damaged one leaves the last good state. `needed`: whether there is such a file at all.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.needed = path.is_file()
+        self._stamp: tuple[int, int] = (-1, -1)
+        self._tokens: tuple[Token, ...] = ()
+        if self.needed:
+            self._tokens, self._stamp = parse_tokens(path.read_text(encoding="utf-8")), self._look()
+            if path.stat().st_mode & 0o077:
+                logger.warning("%s may be read by others than its owner; chmod 600 it", path)
+
+    def find(self, secret: str) -> Token | None:
+        """Whose token this is. Takes as long for a wrong one as for any other."""
+        self._refresh()
+        presented = hashlib.sha256(secret.encode()).hexdigest()
+        found = None
+        for token in self._tokens:
+            if hmac.compare_digest(token.sha256, presented):
+                found = token
+        return found
+
+    def _look(self) -> tuple[int, int]:
+        status = self.path.stat()
+        return status.st_mtime_ns, status.st_size
+
+    def _refresh(self) -> None:
+        try:
+            stamp = self._look()
+            if stamp == self._stamp:
+                return
+            self._stamp = stamp
+            self._tokens = parse_tokens(self.path.read_text(encoding="utf-8"))
+            logger.info("the tokens were read again: %d", len(self._tokens))
+        except OSError as error:
+            self._tokens, self._stamp = (), (-1, -1)
+            logger.error("the tokens cannot be read, so nobody is let in: %s", error)
+        except DosewellError as error:
+            logger.error("the changed tokens cannot be used, the former ones stay: %s", error)
+
+
+def require_tokens_beyond_loopback(host: str, path: Path) -> None:
+    """Raises DosewellError for a service that others could reach and that has no tokens."""
+    if not is_loopback(host) and not path.is_file():
+        raise DosewellError(f"the service would listen at {host}, where others can reach it, and has no tokens: make one with "
+                            f"`dosewell token NAME` (it goes to {path}), or listen at 127.0.0.1")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address or name is this machine's own. "" is any address, so not."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+class AccessGuard:
+    """ASGI middleware: 401 without a known token, 403 for other sites' pages, and for strangers where there are no tokens."""
+
+    def __init__(self, app: ASGIApp, *, tokens: TokenFile) -> None:
+        self.app, self.tokens = app, tokens
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on with the token under SCOPE_KEY, or refuse."""
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        try:
+            scope[SCOPE_KEY] = self._admit(scope, {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]})
+        except HTTPException as error:
+            await _refuse(send, error)
+            return
+        await self.app(scope, receive, send)
+
+    def _admit(self, scope: Scope, headers: Mapping[str, str]) -> Token:
+        host, origin = headers.get("host", ""), headers.get("origin")
+        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+            raise HTTPException(403, "a page of another site may not use this service")
+        if scope["type"] != "http":
+            raise HTTPException(403, "only HTTP is answered")
+        if not self.tokens.needed:
+            return _admit_local(scope, host)
+        path = scope["path"]
+        if scope["method"] in ("GET", "HEAD") and (path in OPEN_PATHS or path.startswith(OPEN_FOLDERS)):
+            return Token(name="", role="score", sha256="")
+        scheme, _, secret = headers.get("authorization", "").partition(" ")
+        token = self.tokens.find(secret.strip()) if scheme.lower() == "bearer" else None
+        if token is None:
+            raise HTTPException(401, "a token is needed: send the header 'Authorization: Bearer <token>'; the service's admin gives tokens",
+                                headers={"www-authenticate": 'Bearer realm="dosewell"'})
+        return token
+
+
+def _admit_local(scope: Scope, host: str) -> Token:
+    """Without tokens: only over loopback (a server that was told to listen elsewhere refuses here), and only under a local name, which
+    the page of a site that points its own name at 127.0.0.1 has not.
+    """
+    address = (scope.get("server") or ("",))[0]
+    if address and not address.startswith("/") and not is_loopback(address):     # a socket file is local, too
+        raise HTTPException(403, "this service has no tokens, so it answers on its own machine only; `dosewell token NAME` makes one")
+    name = urlsplit(f"//{host}").hostname or ""
+    if name not in _LOCAL_NAMES:
+        raise HTTPException(403, f"'{name[:100]}' is no name of this service; without tokens it is asked as 127.0.0.1 or localhost")
+    return NOBODY
+
+
+async def _refuse(send: Send, error: HTTPException) -> None:
+    headers = [(b"content-type", b"application/json"),
+               *((name.encode(), value.encode()) for name, value in (error.headers or {}).items())]
+    await send({"type": "http.response.start", "status": error.status_code, "headers": headers})
+    await send({"type": "http.response.body", "body": to_json(error_record(error))})

@@ -1,0 +1,96 @@
+"""POST /score and /curves, GET /models and /promotions. What needs torch or pandas is imported when it is first asked for."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import anyio
+import anyio.to_thread
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import Response
+
+from serving import schemas
+from serving.faults import status_of
+from serving.forms import Fields, Form, receive_form
+
+if TYPE_CHECKING:
+    from serving.promotion import Promoter
+
+T = TypeVar("T")
+router = APIRouter()
+
+
+@asynccontextmanager
+async def received(request: Request, fields: Fields) -> AsyncIterator[tuple[Form, Path]]:
+    """The request's form and the folder that its files lie in, for as long as the block lasts."""
+    settings = request.app.state.settings
+    settings.uploads.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=settings.uploads) as name:
+        folder = Path(name)
+        yield await receive_form(request, folder, fields, max_text_bytes=settings.max_layout_bytes), folder
+
+
+async def in_thread(app: FastAPI, work: Callable[[], T]) -> T:
+    """Heavy work in one of a few threads, away from the event loop; others wait."""
+    if app.state.limiter is None:  # made in the event loop that it belongs to
+        app.state.limiter = anyio.CapacityLimiter(app.state.settings.scoring_threads)
+    return await anyio.to_thread.run_sync(work, limiter=app.state.limiter)
+
+
+def promoter_of(request: Request) -> Promoter:
+    """Who says which model answers."""
+    return cast("Promoter", request.app.state.promoter)
+
+
+@router.get("/models", response_model=schemas.ModelsAnswer, summary="Which version of each model answers")
+def models(request: Request) -> Any:
+    """GET /models."""
+    from serving.answers import models_answer
+
+    return models_answer(promoter_of(request).snapshot, service_version=request.app.state.version)
+
+
+@router.get("/promotions", response_model=schemas.PromotionsAnswer, summary="Changes of champions, oldest first")
+def promotions(request: Request) -> Any:
+    """GET /promotions."""
+    from serving.answers import promotions_answer
+
+    return promotions_answer(promoter_of(request).log)
+
+
+@router.post("/score", response_model=schemas.ScoreAnswer, responses=schemas.ERRORS, openapi_extra=schemas.SCORE_FORM,
+             summary="Score plates: viability per well, a curve per treatment")
+async def score(request: Request) -> Response:
+    """POST /score: one snapshot of the promoter answers the whole request."""
+    from serving import metrics
+    from serving.scoring import score_upload
+    from serving.uploads import SCORE_FIELDS, read_upload
+
+    def work(form: Form, folder: Path) -> bytes:
+        served = promoter_of(request).pick(form.texts["model"].strip())
+        return score_upload(read_upload(form, folder), served, service_version=request.app.state.version)
+
+    try:
+        async with received(request, SCORE_FIELDS) as (form, folder):
+            body = await in_thread(request.app, lambda: work(form, folder))
+    except Exception as error:
+        metrics.note_answer(status_of(error))
+        raise
+    metrics.note_answer(200)
+    return Response(body, media_type="application/json")
+
+
+@router.post("/curves", response_model=schemas.ScoreAnswer, responses=schemas.ERRORS, openapi_extra=schemas.CURVES_FORM,
+             summary="A plate reader's table alone: viability, a curve per treatment, scores, plate quality")
+async def curves(request: Request) -> Response:
+    """POST /curves: no images, no model."""
+    from serving.scoring import score_readout_form
+    from serving.uploads import CURVE_FIELDS
+
+    async with received(request, CURVE_FIELDS) as (form, folder):
+        body = await in_thread(request.app, lambda: score_readout_form(form, folder, service_version=request.app.state.version))
+    return Response(body, media_type="application/json")

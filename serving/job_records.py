@@ -1,0 +1,114 @@
+"""What is known of a job, as frozen data, and what can be wrong with one. No database in here."""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import psutil
+
+from models.errors import DosewellError
+
+State = Literal["queued", "running", "done", "failed", "deleting"]
+STATES: tuple[State, ...] = ("queued", "running", "done", "failed", "deleting")
+
+
+class UnknownJobError(DosewellError):
+    """There is no such job, or it is somebody else's."""
+
+
+class JobConflictError(DosewellError):
+    """The job is not in a state in which that can be done."""
+
+
+class JobStoreError(DosewellError):
+    """The database of jobs cannot be used now."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewJob:
+    """What is known of a job when it is accepted. fingerprint: sha256 over all that was sent and who sent it; version: of the model
+    that will score, or that is adapted, as it was when the job came.
+    """
+
+    fingerprint: str
+    owner: str
+    model: str
+    version: int
+    adapt: bool
+    screen: str
+    sample: str
+    plates: int
+    wells: int
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A row of the table. stage, stage_done, stage_total: what is being done and how far; note: why it waits; sent: how often the same
+    was sent; revision: how often wells were excluded or restored; error: {status, error, findings} of a failed one.
+    """
+
+    id: str
+    fingerprint: str
+    owner: str
+    state: State
+    model: str
+    version: int
+    adapt: bool
+    screen: str
+    sample: str
+    plates: int
+    wells: int
+    created_at: str
+    started_at: str
+    finished_at: str
+    stage: str
+    stage_done: int
+    stage_total: int
+    note: str
+    worker: str
+    beat: float
+    not_before: float
+    attempts: int
+    sent: int
+    revision: int
+    error: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class WellChange:
+    """A person leaves a well out of the curves (excluded) or takes it back, and says why."""
+
+    plate: str
+    well: str
+    excluded: bool
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptChange:
+    """A change as it is kept: with the revision that it led to, when, and by whom."""
+
+    revision: int
+    at: str
+    by: str
+    plate: str
+    well: str
+    excluded: bool
+    reason: str
+
+
+def now() -> str:
+    """The time in ISO 8601, UTC, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def worker_name() -> str:
+    """host:process:when it started, so that a process number that is used again is not taken for a living worker."""
+    return f"{socket.gethostname()}:{os.getpid()}:{psutil.Process().create_time():.2f}"

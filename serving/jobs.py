@@ -1,0 +1,288 @@
+"""Jobs as rows of a database table: accepted once, claimed by one worker at a time, and never lost.
+
+SQLite by default, PostgreSQL by URL. A worker says every second that it lives; a job whose worker is dead or silent is claimed
+again. The files of a job lie beside the database in a folder of its own (serving/job_files.py).
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from serving.job_records import (
+    STATES,
+    Job,
+    JobConflictError,
+    JobStoreError,
+    KeptChange,
+    NewJob,
+    UnknownJobError,
+    WellChange,
+    now,
+)
+
+SILENT_SECONDS = 60.0   # without a sign of life a worker elsewhere is taken for dead
+GRACE_SECONDS = 3.0     # the same for a worker of this machine whose process is gone
+MAX_ATTEMPTS = 5        # a job at which so many workers died is not tried again
+
+_METADATA = sa.MetaData()
+JOBS = sa.Table(
+    "dosewell_jobs", _METADATA,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("fingerprint", sa.String(64), nullable=False, unique=True),
+    sa.Column("owner", sa.String(64), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False, index=True),
+    sa.Column("model", sa.String(255), nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("adapt", sa.Boolean, nullable=False),
+    sa.Column("screen", sa.String(255), nullable=False),
+    sa.Column("sample", sa.String(255), nullable=False),
+    sa.Column("plates", sa.Integer, nullable=False),
+    sa.Column("wells", sa.Integer, nullable=False),
+    sa.Column("created_at", sa.String(32), nullable=False, index=True),
+    sa.Column("started_at", sa.String(32), nullable=False, default=""),
+    sa.Column("finished_at", sa.String(32), nullable=False, default=""),
+    sa.Column("stage", sa.String(64), nullable=False, default=""),
+    sa.Column("stage_done", sa.Integer, nullable=False, default=0),
+    sa.Column("stage_total", sa.Integer, nullable=False, default=0),
+    sa.Column("note", sa.Text, nullable=False, default=""),
+    sa.Column("worker", sa.String(255), nullable=False, default=""),
+    sa.Column("beat", sa.Float, nullable=False, default=0.0),
+    sa.Column("not_before", sa.Float, nullable=False, default=0.0),
+    sa.Column("attempts", sa.Integer, nullable=False, default=0),
+    sa.Column("sent", sa.Integer, nullable=False, default=1),
+    sa.Column("revision", sa.Integer, nullable=False, default=0),
+    sa.Column("error", sa.Text, nullable=False, default=""))
+EXCLUSIONS = sa.Table(
+    "dosewell_exclusions", _METADATA,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("job", sa.String(32), sa.ForeignKey(JOBS.c.id, ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("at", sa.String(32), nullable=False),
+    sa.Column("by", sa.String(64), nullable=False),
+    sa.Column("plate", sa.String(255), nullable=False),
+    sa.Column("well", sa.String(8), nullable=False),
+    sa.Column("excluded", sa.Boolean, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False))
+
+
+def _is_gone(worker: str, beat: float) -> bool:
+    """Whether the worker that has a job is dead, or silent for so long that it is taken for dead."""
+    silent = time.time() - beat
+    host, pid, started = [*worker.rsplit(":", 2), "", ""][:3]
+    if host != socket.gethostname() or silent < GRACE_SECONDS:
+        return silent > SILENT_SECONDS
+    try:
+        process = psutil.Process(int(pid))
+        return f"{process.create_time():.2f}" != started or process.status() == psutil.STATUS_ZOMBIE
+    except (psutil.Error, ValueError):
+        return True
+
+
+class JobStore:
+    """The table. Every method is one transaction, safe from any thread and process. Raises JobStoreError when the database is away."""
+
+    def __init__(self, url: str) -> None:
+        address = sa.make_url(url)
+        self.where = address.render_as_string(hide_password=True)
+        if address.get_backend_name() == "sqlite" and address.database:
+            Path(address.database).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._engine = sa.create_engine(address, pool_pre_ping=True)
+        except (SQLAlchemyError, ImportError) as error:
+            raise JobStoreError(f"the database of jobs at {self.where} cannot be used: {error}; PostgreSQL needs the extra "
+                                "'postgres'") from None
+        if address.get_backend_name() == "sqlite":
+            sa.event.listen(self._engine, "connect", _prepare_sqlite)
+        self._create_tables()
+
+    def _create_tables(self) -> None:
+        try:
+            with self._transaction() as connection:
+                _METADATA.create_all(connection)
+        except (JobStoreError, IntegrityError):     # another process may make them at this moment
+            with self._transaction() as connection:
+                _METADATA.create_all(connection)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sa.Connection]:
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except IntegrityError:
+            raise
+        except SQLAlchemyError as error:
+            reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+            raise JobStoreError(f"the database of jobs at {self.where} cannot be used now: {reason}") from error
+
+    # -- asked by people -----------------------------------------------------------------------------------------------
+
+    def accept(self, job: NewJob) -> tuple[Job, bool]:
+        """The job and whether it is new: what was sent before is the job that it was then; one that failed is tried again."""
+        values = {**vars(job), "state": "queued", "created_at": now()}
+        try:
+            with self._transaction() as connection:
+                connection.execute(sa.insert(JOBS).values(values))
+                return _job(connection, JOBS.c.id == job.id), True
+        except IntegrityError:
+            with self._transaction() as connection:
+                connection.execute(sa.update(JOBS).where(JOBS.c.fingerprint == job.fingerprint).values(sent=JOBS.c.sent + 1))
+                connection.execute(sa.update(JOBS).where(JOBS.c.fingerprint == job.fingerprint, JOBS.c.state == "failed").values(
+                    state="queued", error="", attempts=0, finished_at="", not_before=0.0, note=""))
+                return _job(connection, JOBS.c.fingerprint == job.fingerprint), False
+
+    def find(self, fingerprint: str) -> Job | None:
+        """The job of an upload that came before."""
+        with self._transaction() as connection:
+            row = connection.execute(sa.select(JOBS).where(JOBS.c.fingerprint == fingerprint)).mappings().first()
+            return _of(row) if row else None
+
+    def get(self, job: str, *, owner: str | None = None) -> Job:
+        """One job. owner: None sees everybody's. Raises UnknownJobError."""
+        with self._transaction() as connection:
+            return _job(connection, JOBS.c.id == job, *([JOBS.c.owner == owner] if owner is not None else []), JOBS.c.state != "deleting")
+
+    def latest(self, *, owner: str | None = None, state: str = "", limit: int = 100) -> list[Job]:
+        """The latest jobs, newest first."""
+        query = sa.select(JOBS).where(JOBS.c.state != "deleting").order_by(JOBS.c.created_at.desc(), JOBS.c.id).limit(limit)
+        query = query.where(JOBS.c.owner == owner) if owner is not None else query
+        query = query.where(JOBS.c.state == state) if state else query
+        with self._transaction() as connection:
+            return [_of(row) for row in connection.execute(query).mappings()]
+
+    def change_wells(self, job: str, changes: Sequence[WellChange], *, by: str) -> Job:
+        """Keep these changes as one new revision. Raises JobConflictError unless the job is done."""
+        with self._transaction() as connection:
+            done = connection.execute(sa.update(JOBS).where(JOBS.c.id == job, JOBS.c.state == "done").values(revision=JOBS.c.revision + 1))
+            found = _job(connection, JOBS.c.id == job)
+            if not done.rowcount:
+                raise JobConflictError(f"job {job} is {found.state}; wells can be excluded and restored once it is done")
+            at = now()
+            connection.execute(sa.insert(EXCLUSIONS), [
+                {**vars(change), "job": job, "revision": found.revision, "at": at, "by": by} for change in changes])
+            return found
+
+    def changes(self, job: str, *, upto: int | None = None) -> list[KeptChange]:
+        """What was excluded and restored, oldest first. upto: the last revision that counts."""
+        query = sa.select(EXCLUSIONS).where(EXCLUSIONS.c.job == job).order_by(EXCLUSIONS.c.id)
+        query = query.where(EXCLUSIONS.c.revision <= upto) if upto is not None else query
+        with self._transaction() as connection:
+            return [KeptChange(**{name: value for name, value in row.items() if name not in ("id", "job")})
+                    for row in connection.execute(query).mappings()]
+
+    def begin_delete(self, job: str) -> bool:
+        """Mark for deletion, so that nobody finds the job any more; True when no worker has it, so that its files can go now."""
+        with self._transaction() as connection:
+            found = _job(connection, JOBS.c.id == job)
+            # its fingerprint is given free: the same may be sent again before the last file of this one is gone
+            connection.execute(sa.update(JOBS).where(JOBS.c.id == job).values(state="deleting", fingerprint=f"deleted {found.id}"))
+            return found.state != "running" or _is_gone(found.worker, found.beat)
+
+    def end_delete(self, job: str) -> None:
+        """Forget a job whose files are gone."""
+        with self._transaction() as connection:
+            connection.execute(sa.delete(EXCLUSIONS).where(EXCLUSIONS.c.job == job))
+            connection.execute(sa.delete(JOBS).where(JOBS.c.id == job, JOBS.c.state == "deleting"))
+
+    def counts(self) -> dict[str, int]:
+        """How many jobs are in each state."""
+        with self._transaction() as connection:
+            rows = connection.execute(sa.select(JOBS.c.state, sa.func.count()).group_by(JOBS.c.state)).all()
+        return {state: sum(int(count) for name, count in rows if name == state) for state in STATES}
+
+    def known(self) -> set[str]:
+        """The ids of all jobs, those being deleted too."""
+        with self._transaction() as connection:
+            return set(connection.execute(sa.select(JOBS.c.id)).scalars())
+
+    # -- asked by workers ----------------------------------------------------------------------------------------------
+
+    def claim(self, worker: str) -> Job | None:
+        """The oldest job that waits, or whose worker is gone, now this worker's; None if there is none."""
+        for found in self._waiting():
+            mine = {"state": "running", "worker": worker, "beat": time.time(), "stage": "starting", "stage_done": 0, "stage_total": 0,
+                    "note": "", "attempts": found.attempts + 1}
+            if found.attempts >= MAX_ATTEMPTS:
+                mine |= {"state": "failed", "finished_at": now(), "worker": "", "error": json.dumps(_worn_out(found))}
+            with self._transaction() as connection:
+                done = connection.execute(sa.update(JOBS).where(
+                    JOBS.c.id == found.id, JOBS.c.state == found.state, JOBS.c.worker == found.worker, JOBS.c.beat == found.beat).values(
+                    **mine, started_at=found.started_at or now()))
+                if done.rowcount and mine["state"] == "running":
+                    return _job(connection, JOBS.c.id == found.id)
+        return None
+
+    def _waiting(self) -> list[Job]:
+        ready = sa.and_(JOBS.c.state == "queued", JOBS.c.not_before <= time.time())
+        query = sa.select(JOBS).where(sa.or_(ready, JOBS.c.state == "running"))
+        with self._transaction() as connection:
+            found = [_of(row) for row in connection.execute(query.order_by(JOBS.c.created_at, JOBS.c.id)).mappings()]
+        return [job for job in found if job.state == "queued" or _is_gone(job.worker, job.beat)]
+
+    def beat(self, job: str, worker: str, *, stage: str, done: int, total: int) -> bool:
+        """Say that the worker lives and how far it is; False when the job is no longer its own (deleted, or taken over)."""
+        with self._transaction() as connection:
+            return bool(connection.execute(sa.update(JOBS).where(_held(job, worker)).values(
+                beat=time.time(), stage=stage, stage_done=done, stage_total=total)).rowcount)
+
+    def finish(self, job: str, worker: str) -> bool:
+        """The result is written. False when the job is no longer this worker's."""
+        return self._end(job, worker, state="done", stage="", error="")
+
+    def fail(self, job: str, worker: str, error: Mapping[str, Any]) -> bool:
+        """The job cannot be done; error: {status, error, findings}."""
+        return self._end(job, worker, state="failed", error=json.dumps(error))
+
+    def _end(self, job: str, worker: str, **values: Any) -> bool:
+        with self._transaction() as connection:
+            return bool(connection.execute(sa.update(JOBS).where(_held(job, worker)).values(
+                **values, finished_at=now(), worker="", note="")).rowcount)
+
+    def release(self, job: str, worker: str, *, note: str = "", after: float = 0.0) -> None:
+        """Put the job back into the queue, for this worker stops or something that it needs is away. after: seconds to wait."""
+        with self._transaction() as connection:
+            connection.execute(sa.update(JOBS).where(_held(job, worker)).values(
+                state="queued", worker="", note=note, not_before=time.time() + after, attempts=JOBS.c.attempts - 1))
+
+    def leftovers(self) -> list[str]:
+        """Jobs that are to be deleted and that no living worker has."""
+        with self._transaction() as connection:
+            rows = connection.execute(sa.select(JOBS).where(JOBS.c.state == "deleting")).mappings()
+            return [job.id for job in map(_of, rows) if not job.worker or _is_gone(job.worker, job.beat)]
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    """Readers beside a writer, commits that survive a power cut, patience with a busy file, and foreign keys."""
+    for line in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=20000", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {line}")
+
+
+def _held(job: str, worker: str) -> sa.ColumnElement[bool]:
+    return sa.and_(JOBS.c.id == job, JOBS.c.worker == worker, JOBS.c.state == "running")
+
+
+def _job(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> Job:
+    row = connection.execute(sa.select(JOBS).where(*conditions)).mappings().first()
+    if row is None:
+        raise UnknownJobError("there is no such job; it was deleted, or its id is wrong")
+    return _of(row)
+
+
+def _of(row: sa.RowMapping) -> Job:
+    return Job(**{**row, "error": json.loads(row["error"]) if row["error"] else None})
+
+
+def _worn_out(job: Job) -> dict[str, Any]:
+    message = (f"{MAX_ATTEMPTS} workers died while they were at it (the last at: {job.stage or 'start'}); most often memory runs out: send "
+               "fewer plates at a time, or give the service more memory. Send it again to try once more")
+    return {"status": 500, "error": message, "findings": [
+        {"rule": "workers_died", "severity": "error", "message": message, "plate": "", "well": "", "column": "", "value": ""}]}

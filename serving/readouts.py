@@ -1,0 +1,168 @@
+"""From a plate reader's table to viability, curves, scores and figures, without images and without a model.
+
+POST /curves and the command `curves` share it. Needs neither torch nor a registry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import pandas as pd
+
+from models.dose_response import FitOptions
+from models.errors import Finding, InputError
+from models.plates.layout import ParsedLayout, parse_layout, read_table
+from models.plates.readers.base import FILE_COLUMNS, Found
+from models.plates.readers.readouts import attach_readout, read_readouts
+from models.plates.screen import Controls, Screen
+from models.plates.wells import PLATE_FORMATS, in_format
+from models.scoring import Exclusion, ScoredScreen, ScoringOptions, score_measured
+from validation.rules import judge_screen
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SAMPLE = "not stated"
+PANELS = 20     # curves on a page
+_FORMATS = tuple(size for size in sorted(PLATE_FORMATS) if size >= 96)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadoutOptions:
+    """What is asked of a table of read-outs.
+
+    fit: curve options; exclusions: wells left out by a person; controls: which controls normalise, "auto" = those that the table
+    has; plate_format: wells, 0 = the smallest that holds all wells of the table; readout: which of several read-outs of a plate
+    reader's file; name: title of the report.
+    """
+
+    fit: FitOptions = field(default_factory=FitOptions)
+    exclusions: tuple[Exclusion, ...] = ()
+    controls: Literal["auto", "both", "negative", "none"] = "auto"
+    plate_format: int = 0
+    readout: str = ""
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if self.plate_format and self.plate_format not in PLATE_FORMATS:
+            raise ValueError(f"plate_format: must be one of {sorted(PLATE_FORMATS)}, or 0 to find it out, got {self.plate_format}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadoutTable:
+    """A table that was understood, and the screen as which it is judged. said: what was matched, in words."""
+
+    parsed: ParsedLayout
+    screen: Screen
+    said: tuple[str, ...] = ()
+
+
+def read_readout_table(table: Path, readouts: Sequence[Path] = (), *, options: ReadoutOptions | None = None,
+                       columns: Mapping[str, str] | None = None) -> ReadoutTable:
+    """Read a layout with a column of read-outs, or a layout and the plate reader's own files.
+
+    columns: contract column -> column of the table, where its name is not understood. Raises InputError (TableError) for what is no
+    table, and for read-outs that do not fit the plates.
+    """
+    options = options or ReadoutOptions()
+    raw = _renamed(read_table(table), columns or {})
+    said: tuple[str, ...] = ()
+    if readouts:
+        found = Found(convention="", files=pd.DataFrame(columns=list(FILE_COLUMNS)), raw_layout=raw, channels=())
+        values = pd.concat([read_readouts(path) for path in readouts], ignore_index=True)
+        joined = attach_readout(found, values, tuple(readouts), name=options.readout)
+        raw, said = joined.raw_layout, joined.said
+    wells = options.plate_format or _plate_format(raw)
+    parsed = parse_layout(raw, plate_format=wells)
+    screen = Screen(name=options.name or table.stem, sample=SAMPLE, plate_format=wells, assay="plate-reader table",
+                    controls=_controls(parsed.layout) if options.controls == "auto" else options.controls)
+    return ReadoutTable(parsed=parsed, screen=screen, said=said)
+
+
+def _renamed(raw: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
+    missing = [name for name in columns.values() if name not in raw.columns]
+    if missing:
+        raise InputError(f"the table has no column '{missing[0]}'", [Finding(
+            rule="column_missing", severity="error", column=missing[0],
+            message=f"no column '{missing[0]}'; columns found: {', '.join(map(str, raw.columns))}")])
+    taken = [name for name in columns if name in raw.columns and name not in columns.values()]
+    renamed = raw.drop(columns=taken).rename(columns={column: name for name, column in columns.items()})
+    renamed.attrs = dict(raw.attrs)
+    return renamed
+
+
+def _plate_format(raw: pd.DataFrame) -> int:
+    """The smallest usual format that holds every well that can be read as one."""
+    names = parse_layout(raw, plate_format=_FORMATS[-1]).layout["well"].drop_duplicates()
+    return next((size for size in _FORMATS if all(_inside(name, size) for name in names)), _FORMATS[-1])
+
+
+def _inside(well: str, size: int) -> bool:
+    try:
+        return in_format(well, size)
+    except InputError:
+        return True  # no well name at all: the rules will say so
+
+
+def _controls(layout: pd.DataFrame) -> Controls:
+    """The controls that every plate has."""
+    roles = [set(group) for _, group in layout.groupby("plate", sort=False)["role"]]
+    if not all("negative" in found for found in roles):
+        return "none"
+    return "both" if all("positive" in found for found in roles) else "negative"
+
+
+def score_table(table: ReadoutTable, options: ReadoutOptions | None = None) -> ScoredScreen:
+    """Viability, curves, scores and plate quality. Raises ScreenError with the rules' findings for a table that is no use."""
+    options = options or ReadoutOptions()
+    verdict = judge_screen(table.parsed, table.screen)
+    verdict.require()
+    scored = score_measured(table.parsed.layout, screen=table.screen,
+                            options=ScoringOptions(fit=options.fit, exclusions=options.exclusions))
+    return replace(scored, findings=(*verdict.findings, *scored.findings))
+
+
+def write_tables(scored: ScoredScreen, out: Path) -> list[Path]:
+    """wells.csv, curves.csv and quality.csv; returns their paths."""
+    out.mkdir(parents=True, exist_ok=True)
+    wells = scored.wells.assign(flags=scored.wells["flags"].map(" ".join))
+    for name, table in (("wells", wells), ("curves", scored.curves), ("quality", scored.quality)):
+        table.to_csv(out / f"{name}.csv", index=False)
+    return [out / f"{name}.csv" for name in ("wells", "curves", "quality")]
+
+
+def write_figures(scored: ScoredScreen, out: Path, *, score: str = "dss_asym", threshold: float = 10.0) -> list[Path]:
+    """panel.pdf (all curves), waterfall.pdf (where there are scores), plates.pdf (a heat map per plate); returns their paths."""
+    from models.dose_response.plots import plot_panel, plot_plate, plot_waterfall
+
+    wells = scored.wells
+    raw = bool(len(scored.curves)) and bool((scored.curves["scale"] == "raw").all())
+    value, label = ("readout", "read-out") if wells["viability"].isna().all() else ("viability", "viability")
+    response = wells["readout"] if raw else 100 * (1 - wells["viability"])
+    drawn = wells.assign(response=response)[wells["role"].isin(("treated", "reference")) & ~wells["excluded"]]
+    figures: dict[str, Callable[[], list[Figure]]] = {
+        "panel.pdf": lambda: [plot_panel(scored.curves.iloc[first:first + PANELS], drawn, by="treatment", dose="dose", response="response")
+                              for first in range(0, len(scored.curves), PANELS)],
+        "waterfall.pdf": lambda: [plot_waterfall(scored.curves, score=score, threshold=threshold)],
+        "plates.pdf": lambda: [plot_plate(plate, value=value, title=str(name), label=label)
+                               for name, plate in wells.groupby("plate", sort=False)]}
+    if scored.curves.empty:
+        del figures["panel.pdf"], figures["waterfall.pdf"]
+    elif score not in scored.curves or scored.curves[score].isna().all():
+        del figures["waterfall.pdf"]
+    return [_write_pages(draw(), out / name) for name, draw in figures.items()]
+
+
+def _write_pages(pages: Sequence[Figure], path: Path) -> Path:
+    from matplotlib.backends.backend_pdf import PdfPages
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with PdfPages(path, metadata={"CreationDate": None}) as file:   # no clock: the same table gives the same bytes
+        for page in pages:
+            file.savefig(page)
+    return path
+
+

@@ -1,0 +1,43 @@
+"""A scored screen with all that its answer says: tables, findings, the screen as it was understood, gates and lineage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from models.plates.screen import Screen
+from models.records import to_record
+from models.registered import RegisteredVersion
+from models.scoring import MEASURED, ScoredScreen
+from serving.plain import plain, records
+
+_TAGS = ("git_commit", "git_dirty", "data_md5", "params_hash", "bundle_sha256")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """What POST /score answers. tables: its findings are all flags; gates: those of the model's card; lineage: as text."""
+
+    tables: ScoredScreen
+    screen: Screen
+    gates: tuple[Any, ...]
+    lineage: Mapping[str, str]
+
+    def record(self) -> dict[str, Any]:
+        """Plain records, as JSON has them."""
+        tables = self.tables
+        return {"wells": records(tables.wells), "curves": records(tables.curves), "quality": records(tables.quality),
+                "flags": [finding.record() for finding in tables.findings], "screen": plain(self.screen.to_dict()),
+                "gates": plain(to_record(self.gates)), "lineage": dict(self.lineage)}
+
+
+def lineage_of(version: RegisteredVersion, *, service_version: str) -> dict[str, str]:
+    """Which model answers, and where it comes from."""
+    tags = {name: version.tags.get(name, "") for name in _TAGS}
+    return {"model": version.name, "version": str(version.version), "run_id": version.run_id, **tags, "service_version": service_version}
+
+
+def measured_lineage(*, service_version: str) -> dict[str, str]:
+    """The lineage of measured read-outs: no model answered."""
+    return {"model": MEASURED, "version": "measured", "run_id": "", **dict.fromkeys(_TAGS, ""), "service_version": service_version}

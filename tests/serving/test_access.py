@@ -1,0 +1,201 @@
+"""Who is let in: tokens with roles, this machine alone without them, no other site's page, and nothing secret in any log."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from models.errors import DosewellError
+from serving.access import SCOPE_KEY, AccessGuard, TokenFile, add_token, is_loopback, parse_tokens, require_tokens_beyond_loopback
+from serving.limits import BodyLimit
+from serving.observe import JsonFormatter, Observer
+from tests.serving.tiny import ROOT, free_port
+
+LOCAL = "http://127.0.0.1:3000"
+
+
+def client(tokens: Path, *, server: str = "127.0.0.1") -> TestClient:
+    """An app that says who asks, behind the service's own guards. server: the address at which it was reached."""
+    async def answer(request: Request) -> Response:
+        await request.body()
+        token = request.scope[SCOPE_KEY]
+        return JSONResponse({"name": token.name, "role": token.role})
+
+    app = Starlette(routes=[Route("/{path:path}", answer, methods=["GET", "POST", "DELETE"])], middleware=[
+        Middleware(Observer), Middleware(AccessGuard, tokens=TokenFile(tokens)), Middleware(BodyLimit, max_bytes=1000)])
+
+    async def reached(scope: dict, receive: object, send: object) -> None:
+        await app({**scope, "server": (server, 3000)}, receive, send)  # type: ignore[arg-type]
+    return TestClient(reached, base_url=LOCAL)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def tokens(tmp_path: Path) -> Path:
+    return tmp_path / "secret" / "tokens"
+
+
+@pytest.fixture
+def anna(tokens: Path) -> str:
+    """A score token, beside an admin's."""
+    add_token(tokens, name="boss", role="admin")
+    return add_token(tokens, name="anna", role="score")
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    """What the project logs, as the service writes it."""
+    stream, project = io.StringIO(), logging.getLogger("dosewell")
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonFormatter())
+    level = project.level
+    project.addHandler(handler)
+    project.setLevel(logging.INFO)
+    yield stream
+    project.removeHandler(handler)
+    project.setLevel(level)
+
+
+def test_a_known_token_is_let_in_with_its_role(tokens: Path, anna: str) -> None:
+    answer = client(tokens, server="10.0.0.7").get("/jobs", headers={"authorization": f"Bearer {anna}", "host": "dosewell.lab"})
+    assert answer.json() == {"name": "anna", "role": "score"}
+
+
+@pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Bearer wrong", "Basic YTpi", "bearer\tx", "Bearer \xff"])
+def test_anybody_else_is_not(tokens: Path, anna: str, header: str | None) -> None:
+    asking = client(tokens)
+    headers = {} if header is None else {"authorization": header.encode("latin-1")}
+    for method, path in (("GET", "/jobs"), ("POST", "/score"), ("GET", "/metrics"), ("DELETE", "/jobs/1"), ("POST", "/"), ("GET", "/pag")):
+        answer = asking.request(method, path, headers=headers)
+        assert answer.status_code == 401, (method, path)
+        assert answer.headers["www-authenticate"].startswith("Bearer")
+        assert set(answer.json()) == {"error", "findings"}
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/livez", "/readyz", "/openapi.json", "/page/app.js", "/static_content/swagger-ui.css"])
+def test_what_holds_no_data_needs_no_token(tokens: Path, anna: str, path: str) -> None:
+    assert client(tokens).get(path).status_code == 200
+
+
+def test_the_hash_and_not_the_token_is_kept_and_only_for_its_owner(tokens: Path, anna: str) -> None:
+    assert anna not in tokens.read_text()
+    assert tokens.stat().st_mode & 0o777 == 0o600
+    assert len(anna) >= 40
+
+
+def test_a_token_is_taken_back_without_a_restart(tokens: Path, anna: str) -> None:
+    asking, headers = client(tokens), {"authorization": f"Bearer {anna}"}
+    assert asking.get("/jobs", headers=headers).status_code == 200
+    kept = tokens.read_text()
+    tokens.write_text("\n".join(line for line in kept.splitlines() if not line.startswith("anna")))
+    assert asking.get("/jobs", headers=headers).status_code == 401
+    tokens.write_text(kept + "rubbish\n")
+    assert asking.get("/jobs", headers=headers).status_code == 401     # a damaged file changes nothing
+    tokens.write_text(kept)
+    assert asking.get("/jobs", headers=headers).status_code == 200
+    tokens.unlink()
+    assert asking.get("/jobs", headers=headers).status_code == 401     # a file that is gone opens nothing
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("anna", "line 1"), ("anna boss " + "0" * 64, "line 1"), ("# ok\n\nanna score 12", "line 3"),
+    (f"anna score {'0' * 64}\nanna admin {'1' * 64}", "'anna' again"), (f"an/na score {'0' * 64}", "line 1")])
+def test_a_tokens_file_names_its_line_at_fault(text: str, message: str) -> None:
+    with pytest.raises(DosewellError, match=message) as caught:
+        parse_tokens(text)
+    assert "0" * 64 not in str(caught.value)
+
+
+def test_a_name_has_one_token(tokens: Path, anna: str) -> None:
+    for name in ("anna", "", "a b", "x" * 65):
+        with pytest.raises(DosewellError, match="no usable name"):
+            add_token(tokens, name=name, role="score")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:3000", "localhost", "LOCALHOST:80", "[::1]:3000"])
+def test_without_tokens_this_machine_is_let_in(tokens: Path, host: str) -> None:
+    assert client(tokens).get("/jobs", headers={"host": host}).json() == {"name": "", "role": "admin"}
+
+
+@pytest.mark.parametrize(("host", "server"), [
+    ("evil.example", "127.0.0.1"), ("127.0.0.1.evil.example", "127.0.0.1"), ("", "127.0.0.1"), ("127.0.0.1", "10.0.0.7"),
+    ("127.0.0.1", "::")])
+def test_without_tokens_nobody_else_is(tokens: Path, host: str, server: str) -> None:
+    """A name that a site points at 127.0.0.1 (rebinding), and a service that was told to listen elsewhere."""
+    assert client(tokens, server=server).get("/jobs", headers={"host": host}).status_code == 403
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:3001", "http://localhost:3000", ""])
+def test_another_sites_page_is_refused_with_or_without_a_token(tokens: Path, origin: str) -> None:
+    assert client(tokens).post("/jobs", headers={"origin": origin}).status_code == 403
+    secret = add_token(tokens, name="anna", role="score")
+    answer = client(tokens).post("/jobs", headers={"origin": origin, "authorization": f"Bearer {secret}"})
+    assert answer.status_code == 403
+    assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
+def test_the_services_own_page_is_not_another_site(tokens: Path) -> None:
+    assert client(tokens).post("/jobs", headers={"origin": LOCAL}).status_code == 200
+
+
+def test_answers_carry_the_headers_that_keep_browsers_in_check(tokens: Path, anna: str) -> None:
+    for answer in (client(tokens).get("/"), client(tokens).get("/jobs"), client(tokens).post("/", content=b"x" * 2000)):
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["x-frame-options"] == "DENY"
+        assert answer.headers["cache-control"] == "no-store"
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert len(answer.headers["x-request-id"]) == 32
+    assert client(tokens).get("/", headers={"x-request-id": "run-7.plate-3"}).headers["x-request-id"] == "run-7.plate-3"
+    assert "\n" not in client(tokens).get("/", headers={"x-request-id": "a b"}).headers["x-request-id"]
+
+
+def test_a_request_leaves_one_structured_line_and_no_secret(tokens: Path, anna: str, log: io.StringIO) -> None:
+    client(tokens).get("/jobs?x=secret-in-query", headers={"authorization": f"Bearer {anna}", "x-request-id": "request-1"})
+    client(tokens).get("/jobs", headers={"authorization": "Bearer wrong-secret"})
+    client(tokens).get("/livez")
+    first, second = [json.loads(line) for line in log.getvalue().splitlines()]
+    assert (first["method"], first["path"], first["status"], first["by"], first["request_id"]) == ("GET", "/jobs", 200, "anna", "request-1")
+    assert (second["status"], second["by"]) == (401, "")
+    assert not [secret for secret in (anna, "wrong-secret", "secret-in-query") if secret in log.getvalue()]
+
+
+@pytest.mark.parametrize(("host", "expected"), [
+    ("127.0.0.1", True), ("127.8.8.8", True), ("localhost", True), ("::1", True), ("[::1]", True), ("0.0.0.0", False), ("::", False),
+    ("", False), ("10.0.0.7", False), ("example", False)])
+def test_loopback(host: str, expected: bool) -> None:
+    assert is_loopback(host) is expected
+
+
+def test_no_start_beyond_loopback_without_tokens(tokens: Path) -> None:
+    require_tokens_beyond_loopback("127.0.0.1", tokens)
+    with pytest.raises(DosewellError, match=r"listen at 0\.0\.0\.0, where others can reach it, and has no tokens"):
+        require_tokens_beyond_loopback("0.0.0.0", tokens)
+    add_token(tokens, name="anna", role="score")
+    require_tokens_beyond_loopback("0.0.0.0", tokens)
+
+
+def test_the_command_refuses_to_start_beyond_loopback(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "serving.cli", "serve", "--host", "0.0.0.0", "--port", str(free_port())]
+    done = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT), "DOSEWELL_STATE": str(tmp_path)}, capture_output=True,
+                          text=True)
+    assert done.returncode == 1
+    assert "has no tokens" in done.stderr
+
+
+def test_the_guards_stand_before_all_that_the_server_answers(http: httpx.Client) -> None:
+    for path in ("/metrics", "/livez", "/schema.json", "/models", "/nowhere"):
+        assert http.get(path, headers={"host": "evil.example"}).status_code == 403, path
+        assert http.get(path).headers["x-content-type-options"] == "nosniff"

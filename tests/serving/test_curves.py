@@ -1,0 +1,141 @@
+"""A plate reader's table alone, by HTTP and by command: the numbers of the functions in Python, figures, and refusals in words."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import httpx
+import pandas as pd
+import pytest
+
+from models.dose_response import FitOptions, assay_quality, fit_curves, normalise_to_controls, score_curves
+from models.tables import CURVES, WELL_SCORES, check_table
+from serving import cli
+from tests.conftest import tiny_layout
+from tests.serving.tiny import ROOT
+
+SHARED = Path(os.environ.get("DOSEWELL_SHARED", ROOT.parent / "shared")) / "data" / "dose_response"
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    return tiny_layout()
+
+
+@pytest.fixture(scope="module")
+def grid(table: pd.DataFrame) -> str:
+    """The read-outs as a plate reader prints them."""
+    values = table.set_index("well")["readout"]
+    rows = ["\t".join([row, *(str(values.get(f"{row}{column:02d}", "NA")) for column in range(1, 13))]) for row in "ABCDEFGH"]
+    return "\n".join(["\t".join(["", *map(str, range(1, 13))]), *rows])
+
+
+def post(http: httpx.Client, table: pd.DataFrame, *, options: dict | None = None, **files: tuple[str, str]) -> httpx.Response:
+    parts = {"layout": ("my plate.csv", table.to_csv(index=False)), **files}
+    return http.post("/curves", files=parts, data={"options": json.dumps(options or {})})
+
+
+def by_hand(table: pd.DataFrame) -> pd.DataFrame:
+    wells = normalise_to_controls(table, value="readout")
+    treated = wells[wells["role"] == "treated"].assign(response=lambda rows: 100 * (1 - rows["viability"]))
+    return score_curves(fit_curves(treated, by=["treatment"], response="response"))
+
+
+def test_the_numbers_are_those_of_the_functions(http: httpx.Client, table: pd.DataFrame) -> None:
+    response = post(http, table)
+    assert response.status_code == 200, response.text
+    answer = response.json()
+    curves = check_table(pd.DataFrame(answer["curves"]), CURVES)
+    pd.testing.assert_frame_equal(curves, check_table(by_hand(table), CURVES)[list(curves.columns)], rtol=1e-12)
+    wells = check_table(pd.DataFrame(answer["wells"]), WELL_SCORES, keys=("plate", "well"))
+    assert list(wells["well"]) == list(table["well"])
+    assert pd.DataFrame(answer["quality"])["z_prime"].tolist() == assay_quality(table, value="readout")["z_prime"].tolist()
+    assert (answer["lineage"]["model"], answer["screen"]["name"], answer["screen"]["plate_format"]) == ("read-out", "my plate", 96)
+
+
+def test_the_plate_readers_own_file_gives_the_same(http: httpx.Client, table: pd.DataFrame, grid: str) -> None:
+    bare = table.drop(columns="readout")
+    assert post(http, bare, readout=("CTG_1.txt", grid)).json()["curves"] == post(http, table).json()["curves"]
+    assert "no column holds measured values" in post(http, bare).text
+
+
+def test_options_of_a_table(http: httpx.Client, table: pd.DataFrame) -> None:
+    well = table.loc[table["role"] == "treated", "well"].iloc[0]
+    answer = post(http, table, options={"fit": {"ic_level": 30}, "exclusions": [{"plate": "P1", "well": well, "reason": "bubble"}],
+                                        "controls": "none", "plate_format": 384, "name": "mine"}).json()
+    (curve,) = answer["curves"]
+    assert (curve["scale"], curve["n"], curve["ic50"]) == ("raw", 31, None)
+    assert (answer["screen"]["plate_format"], answer["screen"]["name"]) == (384, "mine")
+
+
+@pytest.mark.parametrize(("change", "options", "message"), [
+    (lambda table: table.drop(columns="role"), {}, "no column 'role'"),
+    (lambda table: table.assign(dose=table["dose"].astype(object).where(table["role"] != "treated", "ten")), {}, "'ten'"),
+    (lambda table: table.iloc[:2], {"controls": "both"}, "control well"),
+    (lambda table: table, {"fit": {"modle": "5pl"}}, "did you mean"),
+    (lambda table: table, {"plate_format": 97}, "plate_format"),
+    (lambda table: table, {"exclusions": [{"plate": "P9", "well": "A01", "reason": "x"}]}, "cannot exclude well A01 of plate P9"),
+])
+def test_tables_that_are_no_use(http: httpx.Client, table: pd.DataFrame, change: object, options: dict, message: str) -> None:
+    response = post(http, change(table), options=options)  # type: ignore[operator]
+    assert response.status_code == 400
+    assert message in response.text
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
+    monkeypatch.setattr(sys, "argv", ["dosewell", *map(str, arguments)])
+    cli.main()
+
+
+def test_the_command_works_without_a_service(tmp_path: Path, table: pd.DataFrame, grid: str, monkeypatch: pytest.MonkeyPatch,
+                                             capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "CTG_1.txt").write_text(grid)
+    table.drop(columns="readout").rename(columns={"dose": "level"}).to_csv(tmp_path / "screen.csv", index=False)
+    well = table.loc[table["role"] == "treated", "well"].iloc[0]
+    run(monkeypatch, "curves", tmp_path / "screen.csv", "--readout", tmp_path / "CTG_1.txt", "--columns", "dose=level",
+        "--exclude", f"P1:{well}=bubble", "--out", tmp_path / "out")
+    printed = capsys.readouterr().out
+    assert "drug" in printed
+    assert "Z′ 1.00: excellent" in printed
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "wells.csv", "curves.csv", "quality.csv", "report.html", "panel.pdf", "waterfall.pdf", "plates.pdf"}
+    assert all((tmp_path / "out" / name).read_bytes()[:5] == b"%PDF-" for name in ("panel.pdf", "waterfall.pdf", "plates.pdf"))
+    curves = pd.read_csv(tmp_path / "out" / "curves.csv")
+    assert curves["n"].tolist() == [31]
+    assert curves["ic50"].iloc[0] == pytest.approx(by_hand(table)["ic50"].iloc[0], rel=1e-3)
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["--columns", "dose=Conc"], "no column 'Conc'; columns found: plate, well"),
+    (["--readout-name", "CTG", "--readout", "nowhere.txt"], "nowhere.txt"),
+    (["--fit", '{"ic_level": 300}'], "ic_level")])
+def test_the_command_says_what_is_wrong(tmp_path: Path, table: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, arguments: list[str],
+                                        message: str) -> None:
+    table.to_csv(tmp_path / "screen.csv", index=False)
+    with pytest.raises(SystemExit, match=message):
+        run(monkeypatch, "curves", tmp_path / "screen.csv", "--out", tmp_path / "out", *arguments)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.shared
+@pytest.mark.skipif(not SHARED.is_dir(), reason=f"{SHARED} is not there; set DOSEWELL_SHARED")
+def test_a_published_screen_in_one_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """BT-40: 3 plates of 384 wells as iTReX has them, no column renamed. Its own scores, by another optimizer, within 3 of 50."""
+    run(monkeypatch, "curves", SHARED / "bt40.csv", "--out", tmp_path, "--no-figures")
+    printed = capsys.readouterr().out
+    assert printed.count("plate ") >= 3
+    curves = pd.read_csv(tmp_path / "curves.csv").set_index("treatment")
+    expected = pd.read_csv(SHARED / "bt40_expected.csv").set_index("Drug.Name")["DSS_asym"]
+    difference = (curves["dss_asym"] - expected).dropna().abs()
+    assert (len(curves), len(difference)) == (76, 75)   # and staurosporine, the reference series
+    assert difference.median() < 0.3
+    assert difference.max() < 3
+
+
+def test_options_keep_their_defaults() -> None:
+    from serving.readouts import ReadoutOptions
+
+    assert ReadoutOptions().fit == FitOptions()

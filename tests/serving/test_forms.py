@@ -1,0 +1,86 @@
+"""Forms as they come over the wire: straight to disk, hashed, in pieces of any size, and never half a form."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from models.errors import InputError
+from serving.forms import Fields, receive_form
+
+FIELDS = Fields(files=("images", "layout"), texts=("model", "options"), required=("images", "model"))
+BOUNDARY = b"xyz"
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> TestClient:
+    """Answers with what came, or with the messages of the findings."""
+    async def answer(request: Request) -> Response:
+        try:
+            form = await receive_form(request, tmp_path, FIELDS, max_text_bytes=1000)
+        except InputError as error:
+            return JSONResponse([finding.message for finding in error.findings], status_code=400)
+        assert all(file.path.parent == tmp_path for files in form.files.values() for file in files)
+        return JSONResponse({"texts": dict(form.texts), "files": {name: [
+            (file.filename, file.sha256, hashlib.sha256(file.path.read_bytes()).hexdigest()) for file in files]
+            for name, files in form.files.items()}})
+    return TestClient(Starlette(routes=[Route("/", answer, methods=["POST"])]))
+
+
+def part(name: str, data: bytes, filename: str | None = None) -> bytes:
+    file = f'; filename="{filename}"' if filename is not None else ""
+    return b'--xyz\r\nContent-Disposition: form-data; name="' + name.encode() + b'"' + file.encode() + b"\r\n\r\n" + data + b"\r\n"
+
+
+def send(client: TestClient, body: bytes, *, piece: int = 0) -> tuple[int, object]:
+    def pieces() -> Iterator[bytes]:
+        yield from (body[start:start + piece] for start in range(0, len(body), piece))
+    response = client.post("/", content=pieces() if piece else body, headers={"content-type": "multipart/form-data; boundary=xyz"})
+    return response.status_code, response.json()
+
+
+GOOD = part("model", b"m") + part("images", b"\r\n--xy\r\n" * 50, "P1.zip") + part("images", b"", "P2.zip") + b"--xyz--\r\n"
+
+
+@pytest.mark.parametrize("piece", [0, 1, 7, 64])
+def test_files_come_whole_whatever_the_pieces(client: TestClient, piece: int) -> None:
+    status, answer = send(client, GOOD, piece=piece)
+    assert status == 200
+    assert isinstance(answer, dict)
+    assert answer["texts"] == {"model": "m"}
+    (first, stated, found), (second, _, _) = answer["files"]["images"]
+    assert (first, second, stated) == ("P1.zip", "P2.zip", found)
+    assert found == hashlib.sha256(b"\r\n--xy\r\n" * 50).hexdigest()
+
+
+@pytest.mark.parametrize(("body", "message"), [
+    (GOOD[:-6], "ends before its last boundary"),
+    (GOOD[:40], "ends before its last boundary"),
+    (b"rubbish", "no multipart form"),
+    (part("model", b"m") + part("model", b"n") + part("images", b"x", "a") + b"--xyz--\r\n", "'model' is given 2 times"),
+    (part("model", b"m") + b"--xyz--\r\n", "'images' is missing"),
+    (part("model", b"m") + part("images", b"http://127.0.0.1/") + b"--xyz--\r\n", "must be uploaded as a file"),
+    (part("model", b"m" * 1001) + part("images", b"x", "a") + b"--xyz--\r\n", "'model' is larger than"),
+    (part("else", b"m") + b"--xyz--\r\n", "unknown field 'else'; known: images, layout, model, options"),
+    (b"--xyz\r\nX: " + b"y" * 100_000 + b"\r\n\r\n--xyz--\r\n", "no multipart form"),
+    (b"--xyz\r\nX: y\r\n\r\n\r\n--xyz--\r\n", "a part has no name"),
+    (part("images", b"", "a") * 5_100 + b"--xyz--\r\n", "more than 5020 parts"),
+])
+def test_what_is_no_usable_form_is_refused(client: TestClient, body: bytes, message: str) -> None:
+    status, answer = send(client, body)
+    assert status == 400
+    assert isinstance(answer, list)
+    assert message in " ".join(answer)
+
+
+def test_a_text_may_come_as_a_file(client: TestClient) -> None:
+    status, answer = send(client, part("model", b"m", "model.txt") + part("images", b"x", "a") + b"--xyz--\r\n")
+    assert (status, answer["texts"]) == (200, {"model": "m"})  # type: ignore[index]
