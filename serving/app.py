@@ -11,24 +11,20 @@ import shutil
 from importlib.metadata import version as installed_version
 
 from fastapi import FastAPI, Request
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from models.errors import DosewellError
-from serving import endpoints
+from serving import endpoints, page_endpoints
 from serving.faults import error_record, status_of
 from serving.plain import to_json
 from serving.settings import Settings
+from serving.site import add_page
 
 logger = logging.getLogger("dosewell.service")
 
 SERVICE_VERSION = installed_version("dosewell")
-_PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Dosewell</title>
-<link rel="icon" href="static_content/favicon-light-32x32.png">
-<link rel="stylesheet" href="static_content/swagger-ui.css"></head><body><div id="swagger-ui"></div>
-<script src="static_content/swagger-ui-bundle.js"></script>
-<script>window.ui = SwaggerUIBundle({url: "docs.json", dom_id: "#swagger-ui"});</script></body></html>"""
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -39,14 +35,11 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.limiter = None
     for kind in (DosewellError, HTTPException, ClientDisconnect, Exception):
         app.add_exception_handler(kind, _answer_error)
-    app.get("/", include_in_schema=False)(_page)
     app.get("/openapi.json", include_in_schema=False)(app.openapi)
     app.include_router(endpoints.router)
+    app.include_router(page_endpoints.router)
+    add_page(app)
     return app
-
-
-async def _page() -> HTMLResponse:
-    return HTMLResponse(_PAGE, headers={"content-security-policy": "default-src 'self' data: 'unsafe-inline'"})
 
 
 def clear_uploads(settings: Settings) -> None:

@@ -75,10 +75,10 @@ def read_readout_table(table: Path, readouts: Sequence[Path] = (), *, options: R
         values = pd.concat([read_readouts(path) for path in readouts], ignore_index=True)
         joined = attach_readout(found, values, tuple(readouts), name=options.readout)
         raw, said = joined.raw_layout, joined.said
-    wells = options.plate_format or _plate_format(raw)
+    wells = options.plate_format or smallest_format(raw)
     parsed = parse_layout(raw, plate_format=wells)
     screen = Screen(name=options.name or table.stem, sample=SAMPLE, plate_format=wells, assay="plate-reader table",
-                    controls=_controls(parsed.layout) if options.controls == "auto" else options.controls)
+                    controls=controls_of(parsed.layout) if options.controls == "auto" else options.controls)
     return ReadoutTable(parsed=parsed, screen=screen, said=said)
 
 
@@ -94,7 +94,7 @@ def _renamed(raw: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
     return renamed
 
 
-def _plate_format(raw: pd.DataFrame) -> int:
+def smallest_format(raw: pd.DataFrame) -> int:
     """The smallest usual format that holds every well that can be read as one."""
     names = parse_layout(raw, plate_format=_FORMATS[-1]).layout["well"].drop_duplicates()
     return next((size for size in _FORMATS if all(_inside(name, size) for name in names)), _FORMATS[-1])
@@ -107,7 +107,7 @@ def _inside(well: str, size: int) -> bool:
         return True  # no well name at all: the rules will say so
 
 
-def _controls(layout: pd.DataFrame) -> Controls:
+def controls_of(layout: pd.DataFrame) -> Controls:
     """The controls that every plate has."""
     roles = [set(group) for _, group in layout.groupby("plate", sort=False)["role"]]
     if not all("negative" in found for found in roles):

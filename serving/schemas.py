@@ -194,3 +194,8 @@ CURVES_FORM = _form(("layout",), {
                 "instead of that column: the plate reader's own files (grids or lists; TXT, CSV, XLSX), named <read-out>_<plate>"},
     "options": {"type": "string", "description":
                 'JSON: {"fit": {...}, "exclusions": [...], "controls": "auto", "plate_format": 0, "readout": "", "name": ""}'}})
+LAYOUT_FORM = _form(("layout",), {
+    "layout": _LAYOUT,
+    "screen": {"type": "string", "description":
+               "YAML or JSON, fields of screen.yaml; without it plate and controls are read from the layout"},
+    "plate": {"type": "string", "description": "name of the plate where the layout gives none"}})

@@ -1,0 +1,44 @@
+// Which page is shown: the address after "#/" names it.
+import { watchConnection } from "./shared/connection.js";
+import { el, show } from "./shared/dom.js";
+import { askForToken, watchToken } from "./shared/token.js";
+import { listPage } from "./jobs/list.js";
+import { jobPage } from "./jobs/job.js";
+import { modelsPage } from "./registry/models.js";
+import { scorePage } from "./score/page.js";
+
+const PAGES = [
+  { pattern: /^\/?$/, name: "score", title: "Score plates", draw: scorePage },
+  { pattern: /^\/jobs$/, name: "jobs", title: "Jobs", draw: listPage },
+  { pattern: /^\/jobs\/([\w-]+)$/, name: "jobs", title: "Job", draw: jobPage },
+  { pattern: /^\/models$/, name: "models", title: "Models", draw: modelsPage },
+];
+
+const main = document.getElementById("main");
+let leave = new AbortController(); // ends what the page that is left still waits for
+
+function route() {
+  const path = location.hash.startsWith("#/") ? location.hash.slice(1) : "/";
+  const page = PAGES.find(({ pattern }) => pattern.test(path));
+  leave.abort();
+  leave = new AbortController();
+  for (const link of document.querySelectorAll("[data-page]")) {
+    if (link.dataset.page === page?.name) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  document.title = `${page?.title ?? "Not found"} · Dosewell`;
+  if (page) page.draw(main, { arguments: page.pattern.exec(path).slice(1), signal: leave.signal });
+  else show(main, el("h1", "There is no such page"), el("p", el("a", { href: "#/" }, "Score plates")));
+}
+
+function followSkipLink(event) {
+  event.preventDefault(); // "#main" must not change the page's address
+  main.focus();
+}
+
+document.querySelector(".skip").addEventListener("click", followSkipLink);
+addEventListener("hashchange", () => { route(); main.focus({ preventScroll: true }); scrollTo(0, 0); });
+document.getElementById("token").addEventListener("click", askForToken);
+watchToken(route);
+watchConnection(document.getElementById("connection"));
+route();

@@ -1,0 +1,56 @@
+// One job: how far it is, why it was refused, or what came out.
+import { get, post } from "../shared/api.js";
+import { chip, el, show } from "../shared/dom.js";
+import { refusalView } from "../shared/findings.js";
+import { watch } from "../shared/watch.js";
+import { count, moment } from "../shared/words.js";
+import { ResultPage } from "../result/page.js";
+import { isSettled, stateOf } from "./states.js";
+
+const [FIRST, LONGEST] = [400, 3000]; // milliseconds between two looks
+
+/** Draw the job and follow it until it is settled. */
+export function jobPage(main, { arguments: [id], signal }) {
+  const path = `jobs/${encodeURIComponent(id)}`;
+  const [head, body] = [el("div"), el("div", el("p.dim", "Loading …"))];
+  let wait = FIRST;
+  show(main, el("p", el("a", { href: "#/jobs" }, "All jobs")), head, body);
+  return watch(async () => {
+    const job = await get(path, { signal });
+    drawHead(head, job);
+    if (isSettled(job.state)) {
+      await drawEnd(body, job, { path, signal });
+      return null;
+    }
+    show(body, progress(job));
+    wait = Math.min(wait * 1.3, LONGEST);
+    return wait;
+  }, { place: body, signal });
+}
+
+function drawHead(head, { id, name, state, model, created }) {
+  const { words, kind } = stateOf(state);
+  document.title = `${name || id}: ${words} · Dosewell`;
+  show(head, el("div.title", el("h1", name || id), el("span", { id: "state", role: "status" }, chip(kind, words))),
+    el("p.dim", `Sent ${moment(created)} for ${model}.`));
+}
+
+function progress({ state, progress: { done, total } = {} }) {
+  if (state === "queued") return el("p", "Accepted. It waits for its turn and is safe: you can close this page.");
+  const words = total ? `${done} of ${count(total, "image")} scored.` : "Checking and reading the images.";
+  return [el("progress", { ...(total ? { max: total, value: done } : {}), "aria-label": "Scoring" }),
+    el("p", { role: "status" }, words, " You can close this page; the job goes on.")];
+}
+
+async function drawEnd(body, job, { path, signal }) {
+  if (job.state !== "done") {
+    show(body, refusalView({ message: job.error, findings: job.findings }),
+      el("p", "Nothing was scored. ", el("a", { href: "#/" }, "Back to your entries"), ", to put it right and send it again."));
+    return;
+  }
+  const exclude = async (wells, excluded, reason) => {
+    await post(`${path}/exclusions`, { exclusions: wells.map(({ plate, well }) => ({ plate, well, excluded, reason })) }, { signal });
+    return get(`${path}/view`, { signal });
+  };
+  new ResultPage(body, job, { exclude, signal }).draw(await get(`${path}/view`, { signal }));
+}

@@ -1,0 +1,55 @@
+// All jobs, newest first.
+import { get, remove } from "../shared/api.js";
+import { button, chip, el, show, table } from "../shared/dom.js";
+import { refusalView } from "../shared/findings.js";
+import { watch } from "../shared/watch.js";
+import { moment } from "../shared/words.js";
+import { stateOf } from "./states.js";
+
+const AGAIN = 2000; // milliseconds
+
+/** Draw the page and keep it up to date. */
+export function listPage(main, { signal }) {
+  const place = el("div", el("p.dim", "Loading …"));
+  let last = "";
+  show(main, el("h1", "Jobs"), el("p.lead", "Every plate that was sent, until someone deletes it."), place);
+  return watch(async () => {
+    const { jobs } = await get("jobs", { signal });
+    if (JSON.stringify(jobs) !== last) draw(place, jobs); // an unchanged list keeps the focus where it is
+    last = JSON.stringify(jobs);
+    return AGAIN;
+  }, { place, signal });
+}
+
+function draw(place, jobs) {
+  if (jobs.length === 0) show(place, el("p", "No plate was sent yet. ", el("a", { href: "#/" }, "Score the first one.")));
+  else show(place, table("Jobs", ["Screen", "State", "Model", "Sent", el("span.unseen", "Delete")], jobs.map(line)));
+}
+
+function line({ id, name, state, model, created, error }) {
+  const title = name || id;
+  const { words, kind } = stateOf(state);
+  const row = el("tr", { data: { job: id } },
+    el("th", { scope: "row" }, el("a", { href: `#/jobs/${id}` }, title)),
+    el("td", chip(kind, words), error && el("span.sub", error)), el("td", model), el("td.when", moment(created)),
+    el("td", button("Delete", () => confirmDelete(row, id, title), { class: "quiet danger", "aria-label": `Delete ${title}` })));
+  return row;
+}
+
+function confirmDelete(row, id, title) {
+  const dialog = el("dialog.dialog", { "aria-labelledby": "delete-title" }, el("form", { method: "dialog" },
+    el("h2", { id: "delete-title" }, `Delete ${title}?`), el("p", "Its images and results are removed from the service for good."),
+    el("div.actions", el("button.danger", { value: "delete" }, "Delete"), el("button", { value: "" }, "Keep"))));
+  dialog.addEventListener("close", async () => {
+    dialog.remove();
+    if (dialog.returnValue !== "delete") return;
+    try {
+      await remove(`jobs/${encodeURIComponent(id)}`);
+      row.remove();
+    } catch (error) {
+      row.cells[1].append(refusalView(error));
+    }
+  });
+  document.body.append(dialog);
+  dialog.showModal();
+}

@@ -1,0 +1,57 @@
+// All curves of a result, in the order of its table.
+import { chip, el, sentence, svg } from "../shared/dom.js";
+import { curveDrawing } from "./curve.js";
+
+export class CurvePanels {
+  /** onChoose([well]): a point was clicked; onPoint(well): the pointer is on one, or on none (null). Wells by number. */
+  constructor(view, { onChoose, onPoint }) {
+    this.figures = new Map(view.treatments.map((treatment) => [treatment.name, panel(treatment, view)]));
+    const few = view.treatments.length <= 3;
+    this.element = el("div", key(view.summary.half), el("div", { class: few ? "panels few" : "panels" }, [...this.figures.values()]));
+    const well = ({ target }) => {
+      const point = target.closest?.("[data-well]");
+      return point ? Number(point.dataset.well) : null;
+    };
+    this.element.addEventListener("click", (event) => well(event) !== null && onChoose([well(event)]));
+    this.element.addEventListener("pointerover", (event) => onPoint(well(event)));
+  }
+
+  /** Bring a treatment's curve into view. */
+  open(name) {
+    const figure = this.figures.get(name);
+    figure.scrollIntoView({ block: "center" });
+    figure.focus({ preventScroll: true });
+  }
+
+  /** Make a well's points stand out, or none. */
+  point(number) {
+    for (const point of this.element.querySelectorAll(".point")) point.classList.toggle("pointed", point.dataset.well === String(number));
+  }
+}
+
+function panel(treatment, view) {
+  const { name, kind, why, half, interval, status, ok, reason, doses, unseen, score } = treatment;
+  const judged = !view.summary.raw;
+  return el("figure", { tabindex: "-1" },
+    el("div.head", el("h3", name), judged && chip(kind, view.kinds[kind])),
+    curveDrawing(treatment, view),
+    el("figcaption",
+      el("p", el("strong", `${view.summary.half} ${half}`), interval && el("span.dim", ` (${interval})`)),
+      judged && score !== "–" && el("p", sentence(why)),
+      (!ok || reason) && el("p", sentence(`curve ${status}${reason ? `: ${reason}` : ""}`)),
+      el("p.dim", [doses, unseen].filter(Boolean).join("; "))));
+}
+
+function key(half) {
+  const item = (width, words, ...shapes) => el("li",
+    svg("svg", { width, height: 14, viewBox: `0 0 ${width} 14`, "aria-hidden": "true" }, shapes), words);
+  const bend = (kind) => svg("path", { d: "M1 3C12 3 12 11 23 11", class: kind });
+  return el("ul.keys",
+    item(14, "well", svg("circle.pt", { cx: 7, cy: 7, r: 3.5 })),
+    item(14, "left out", svg("circle.hollow", { cx: 7, cy: 7, r: 3.5 })),
+    item(14, "flagged, but used", svg("path.flagged", { d: "M7 2.5l4.5 8h-9z" })),
+    item(24, "fitted curve", bend("fit")),
+    item(24, "flat or weakly determined", bend("fit weak")),
+    item(24, `${half} and its interval`, svg("rect.band", { x: 2, width: 20, height: 14 }), svg("path.mid", { d: "M12 0V14" })),
+    item(24, `${half} beyond the tested doses`, svg("path.arrow", { d: "M2 7H20M15 3L20 7L15 11" })));
+}

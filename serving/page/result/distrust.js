@@ -1,0 +1,33 @@
+// Wells that a rule flagged or a person left out, and what the checks of the data said.
+import { button, el, fold, sentence, table } from "../shared/dom.js";
+import { count } from "../shared/words.js";
+
+const MANY = 24; // wells from which on they are folded away
+const PLACES = 12;
+
+/** onChoose([well]): a well's name was clicked. */
+export function distrustView({ doubts, summary, findings, wells }, { onChoose }) {
+  const numbers = new Map(wells.map(({ plate, well }, number) => [`${plate} ${well}`, number]));
+  const wellButton = (plate) => ([well, content]) =>
+    button(well, () => onChoose([numbers.get(`${plate} ${well}`)]), { class: "link", title: content });
+  return [
+    doubts.length === 0 ? el("p", "No well was flagged or left out.")
+      : table("Flagged wells", ["Plate", "Why", "Use", "Wells"], doubts.map(({ plate, words, used, wells: own }) => el("tr",
+        el("th", { scope: "row" }, plate), el("td.why", words.join("; ")), el("td", used), el("td", folded(own.map(wellButton(plate))))))),
+    summary.training && el("p", summary.training),
+    el("h3", "Findings"),
+    findings.length === 0 ? el("p", "The checks of the data had nothing to say.")
+      : el("ul.finding-list", findings.map(({ severity, message, places }) =>
+        el("li", { class: severity }, sentence(message), places.length > 0 && el("span.dim", ` (${placesInWords(places)})`)))),
+  ];
+}
+
+function folded(buttons) {
+  const row = el("div.well-list", buttons);
+  return buttons.length <= MANY ? row : fold(count(buttons.length, "well"), row);
+}
+
+function placesInWords(places) {
+  const more = places.length - PLACES;
+  return places.slice(0, PLACES).join(", ") + (more > 0 ? ` and ${more} more` : "");
+}

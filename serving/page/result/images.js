@@ -1,0 +1,44 @@
+// The wells' images, fetched when they are looked at and kept for a while.
+import { file, isAbort } from "../shared/api.js";
+import { el } from "../shared/dom.js";
+
+const KEPT = 200;
+const PATIENCE = 120; // milliseconds that the pointer must rest, so that a sweep over the plate fetches nothing
+
+export class WellImages {
+  constructor(job, signal) {
+    Object.assign(this, { job, signal, kept: new Map(), latest: null });
+    signal.addEventListener("abort", () => this.kept.forEach((address) => URL.revokeObjectURL(address)));
+  }
+
+  /** A figure that fills itself when its image has come. */
+  figure({ plate, well }) {
+    const image = el("img", { alt: `Image of well ${well}`, width: "192", height: "192" });
+    const figure = el("figure.well-image", image);
+    this.latest = figure;
+    this.fill(image, figure, `jobs/${encodeURIComponent(this.job.id)}/wells/${encodeURIComponent(plate)}/${encodeURIComponent(well)}.png`);
+    return figure;
+  }
+
+  async fill(image, figure, path) {
+    try {
+      if (!this.kept.has(path)) {
+        await new Promise((resolve) => { setTimeout(resolve, PATIENCE); });
+        if (this.latest !== figure) return; // the pointer went on
+        this.keep(path, URL.createObjectURL(await file(path, { signal: this.signal })));
+      }
+      image.src = this.kept.get(path);
+    } catch (error) {
+      if (isAbort(error)) return;
+      figure.replaceChildren(el("p.dim", error.status === 404 ? "No image of this well." : "The image could not be fetched."));
+    }
+  }
+
+  keep(path, address) {
+    this.kept.set(path, address);
+    if (this.kept.size <= KEPT) return;
+    const [oldest, gone] = this.kept.entries().next().value;
+    URL.revokeObjectURL(gone);
+    this.kept.delete(oldest);
+  }
+}

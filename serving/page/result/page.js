@@ -1,0 +1,76 @@
+// A scored plate: what came out, where it came from, and the wells to leave out.
+import { el, pairs, show } from "../shared/dom.js";
+import { CurvePanels } from "./curves.js";
+import { distrustView } from "./distrust.js";
+import { downloadButtons } from "./downloads.js";
+import { lineageView } from "./lineage.js";
+import { PlateView } from "./plates.js";
+import { summaryView } from "./summary.js";
+import { TreatmentTable } from "./table.js";
+import { waterfallView } from "./waterfall.js";
+
+const TOLD = 3; // changed treatments that are named after a well was left out
+
+/**
+ * The result of a job in `place`.
+ *
+ * exclude(wells, excluded, reason): resolves with GET /jobs/{id}/view after the change; signal: ends with the page
+ */
+export class ResultPage {
+  constructor(place, job, { exclude, signal }) {
+    Object.assign(this, { place, job, exclude, signal });
+    this.said = el("div", { role: "status", id: "changes" });
+    this.sort = { column: null, down: false };
+  }
+
+  /** view: GET /jobs/{id}/view. Drawn anew after each change; what was chosen and sorted stays so. */
+  draw(view) {
+    this.view = view;
+    const choose = (wells) => this.plates.choose(wells);
+    const open = (treatment) => this.curves.open(treatment);
+    this.plates = new PlateView(view, { job: this.job, signal: this.signal, kept: this.plates,
+      exclude: (...change) => this.change(...change), onPoint: (well) => this.curves.point(well) });
+    this.curves = new CurvePanels(view, { onChoose: choose, onPoint: (well) => this.plates.point(well) });
+    this.table = new TreatmentTable(view, { sort: this.sort, onOpen: open, onPoint: (treatment) => this.plates.pointTreatment(treatment) });
+    const ranking = waterfallView(view, { onOpen: open });
+    show(this.place, downloadButtons(this.job, this.signal), this.said, summaryView(view),
+      section("plates", "Plates", this.plates.element),
+      section("treatments", "Treatments", this.table.element),
+      section("curves", "Curves", this.curves.element),
+      ranking && section("ranking", `Ranking by ${view.summary.score}`, ranking),
+      section("distrust", "What to distrust", distrustView(view, { onChoose: choose })),
+      section("lineage", "Model and lineage", lineageView(view)),
+      section("help", "How to read this", pairs(view.help)));
+  }
+
+  /** Leave wells out or take them back, fit again, and say what that did. */
+  async change(wells, excluded, reason) {
+    const before = this.view;
+    const after = await this.exclude(wells, excluded, reason);
+    const at = scrollY;
+    this.draw(after);
+    scrollTo(0, at);
+    const names = wells.map(({ well }) => well).join(", ");
+    show(this.said, el("p.notice", `${names} ${excluded ? `left out (${reason})` : "taken back"}. ${changes(before, after)}`));
+  }
+}
+
+function section(id, title, ...content) {
+  return el("section", { id, "aria-labelledby": `${id}-title` }, el("h2", { id: `${id}-title` }, title), content);
+}
+
+/** "Fitted again: alpha: IC50 3.1 µM → 2.9 µM." */
+function changes(before, after) {
+  const was = new Map(before.treatments.map((treatment) => [treatment.name, treatment]));
+  const moved = after.treatments.filter(({ name, half, score, kind }) => {
+    const old = was.get(name);
+    return old && (old.half !== half || old.score !== score || old.kind !== kind);
+  });
+  if (moved.length === 0) return "Fitted again; no result changed in the digits shown.";
+  const told = moved.slice(0, TOLD).map(({ name, half, score, kind }) => {
+    const old = was.get(name);
+    const value = old.half !== half ? `${after.summary.half} ${old.half} → ${half}` : `${after.summary.score} ${old.score} → ${score}`;
+    return `${name} ${value}${old.kind !== kind ? `, now “${after.kinds[kind]}”` : ""}`;
+  });
+  return `Fitted again: ${told.join("; ")}${moved.length > TOLD ? `; and ${moved.length - TOLD} more changed` : ""}.`;
+}

@@ -1,0 +1,77 @@
+// One well, or those that are chosen: image, values, flags, its curve, and the form to leave it out or take it back.
+import { isAbort } from "../shared/api.js";
+import { el, newId, pairs, show } from "../shared/dom.js";
+import { refusalView } from "../shared/findings.js";
+import { count } from "../shared/words.js";
+import { curveDrawing } from "./curve.js";
+import { WellImages } from "./images.js";
+
+const REASONS = ["bubble", "contamination", "out of focus", "debris", "pipetting error", "cells detached", "edge effect"];
+const HINT = "Point at a well to see its image and values. Choose one to leave it out of the curves or take it back; "
+  + "hold Shift to choose several.";
+
+export class WellPanel {
+  constructor(view, { job, signal, exclude }) {
+    Object.assign(this, { view, exclude, chosen: null, form: null });
+    this.images = new WellImages(job, signal);
+    this.element = el("aside.well-panel", { "aria-label": "The well" });
+    this.treatments = new Map(); // number of a well -> its treatment
+    for (const treatment of view.treatments) {
+      for (const [, , number] of treatment.panel?.points ?? []) this.treatments.set(number, treatment);
+    }
+  }
+
+  /** Show a well in passing. */
+  visit(well) {
+    show(this.element, this.one(well));
+  }
+
+  /** Show the chosen wells with the form; a reason that was begun stays while the choice does. */
+  choose(wells) {
+    if (wells !== this.chosen) this.form = wells.length > 0 ? this.newForm(wells) : null;
+    this.chosen = wells;
+    show(this.element, wells.length === 0 ? el("p.dim", HINT) : wells.length === 1 ? this.one(wells[0]) : several(wells), this.form);
+  }
+
+  one(well) {
+    const treatment = this.treatments.get(well.number);
+    const rows = [[this.view.colours.called, well.value === "–" ? "none" : well.value], ["raw", well.raw.join(", ") || "none"],
+      ["role", well.role]];
+    if (well.flags.length > 0) rows.push(["flags", el("ul", well.flags.map((flag) => el("li", flag)))]);
+    if (well.excluded) rows.push(["left out", well.reason || "no reason was given"]);
+    return [
+      el("h3", el("span.well-name", well.well), ` ${well.content || well.role}`),
+      el("div.well-body", this.images.figure(well), pairs(rows)),
+      treatment && el("figure.well-curve", curveDrawing(treatment, this.view, { pointed: well.number }),
+        el("figcaption", `${treatment.name}: ${this.view.summary.half} ${treatment.half}`)),
+    ];
+  }
+
+  /** Leave out what takes part; take back what was left out. */
+  newForm(wells) {
+    const out = wells.every(({ excluded }) => excluded);
+    const many = wells.length === 1 ? wells[0].well : count(wells.length, "well");
+    const list = el("datalist", { id: newId("reasons") }, REASONS.map((reason) => el("option", { value: reason })));
+    const reason = el("input", { id: newId("reason"), list: list.id, required: true, maxlength: "200", autocomplete: "off" });
+    const send = el("button.primary", out ? `Take ${many} back` : `Leave ${many} out`);
+    const told = el("div");
+    const submit = async (event) => {
+      event.preventDefault();
+      send.disabled = true;
+      show(told, el("p.dim", { role: "status" }, "Fitting again …"));
+      try {
+        await this.exclude(wells, !out, reason.value.trim());
+      } catch (error) {
+        if (!isAbort(error)) show(told, refusalView(error));
+        send.disabled = false;
+      }
+    };
+    return el("form.exclude", { on: { submit } },
+      el("label", { for: reason.id }, out ? "Why it is taken back" : "Why it is left out"), el("div.actions", reason, list, send), told);
+  }
+}
+
+function several(wells) {
+  return [el("h3", `${count(wells.length, "well")} chosen`), el("ul.chosen", wells.map((well) =>
+    el("li", el("strong", well.well), ` ${well.content || well.role}, ${well.value}${well.excluded ? ", left out" : ""}`)))];
+}

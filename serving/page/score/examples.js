@@ -1,0 +1,26 @@
+// Simulated plates to start from, where a model in service fits them.
+import { file, get } from "../shared/api.js";
+import { button, el } from "../shared/dom.js";
+import { count } from "../shared/words.js";
+
+/** Buttons for the examples on offer, or nothing. `onFiles` gets an example's files as if they were dropped. */
+export async function exampleButtons({ onFiles, onTrouble, signal }) {
+  const { examples } = await get("examples", { signal });
+  if (examples.length === 0) return null;
+  return el("div.examples", el("span.dim", "Or start from a simulated plate:"), examples.map((example) => {
+    const words = `${example.sample}: ${count(example.plates, "plate")}, ${count(example.wells, "well")}`;
+    const start = async ({ currentTarget: pressed }) => {
+      Object.assign(pressed, { disabled: true, textContent: "Making it …" });
+      await fetchExample(example, signal).then(onFiles, onTrouble);
+      Object.assign(pressed, { disabled: false, textContent: words });
+    };
+    return button(words, start, { class: "quiet", data: { example: example.name } });
+  }));
+}
+
+function fetchExample({ name, files }, signal) {
+  return Promise.all(files.map(async (title) => {
+    const blob = await file(`examples/${encodeURIComponent(name)}/${encodeURIComponent(title)}`, { signal });
+    return { path: `${name}/${title}`, file: new File([blob], title) };
+  }));
+}

@@ -1,0 +1,85 @@
+// Which model scores: suggested by the sample, chosen by the person.
+import { el, field, fold, newId, show } from "../shared/dom.js";
+import { unique } from "../shared/words.js";
+import { modelCard } from "../registry/card.js";
+
+const same = (a, b) => a.trim().toLowerCase() === b.trim().toLowerCase();
+const serving = (models) => models.filter((model) => model.serving);
+
+/** The samples that have a model in service. */
+export const samplesOf = (models) => unique(serving(models).map((model) => model.serving.sample));
+
+/** The sample of a served model that one of these texts (plate, folder and file names) holds, the longest name first; "" for none. */
+export function sampleIn(texts, models) {
+  const longestFirst = samplesOf(models).sort((a, b) => b.length - a.length);
+  return longestFirst.find((sample) => texts.some((text) => asWord(sample).test(text))) ?? "";
+}
+
+/** The name as a word of its own, in any case: A549 is in "a549-plate-1", not in "A5490". */
+const asWord = (name) => new RegExp(`(^|[^a-z0-9])${name.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")}([^a-z0-9]|$)`, "i");
+
+/** The chooser; onChange(model): another model of GET /models was chosen, or none (null). */
+export class ModelChooser {
+  models = [];
+  sample = "";
+  touched = false; // a person chose, so a suggestion must not overrule it
+
+  constructor({ onChange }) {
+    this.onChange = onChange;
+    this.choice = el("select", { id: newId("model"), on: { change: () => this.choose() } });
+    this.force = el("input", { type: "checkbox", id: newId("force"), on: { change: () => onChange(this.chosen) } });
+    [this.note, this.card] = [el("div", { "aria-live": "polite" }), el("div")];
+    this.element = el("div", field("Model", this.choice), this.note, this.card);
+  }
+
+  get chosen() {
+    return this.models.find(({ name }) => name === this.choice.value) ?? null;
+  }
+
+  /** Whether the chosen model is of the sample. */
+  get fits() {
+    return Boolean(this.chosen) && same(this.chosen.serving.sample, this.sample);
+  }
+
+  /** Offer the models, those of the sample first, and choose one unless a person did. */
+  suggest(models, sample) {
+    const kept = this.touched ? this.choice.value : "";
+    Object.assign(this, { models: serving(models), sample });
+    const fitting = this.models.filter((model) => sample && same(model.serving.sample, sample));
+    const others = this.models.filter((model) => !fitting.includes(model));
+    show(this.choice, el("option", { value: "" }, "Choose a model"), options(`For ${sample}`, fitting),
+      options(fitting.length > 0 ? "For other samples" : "All models", others));
+    this.choice.value = kept || (fitting[0]?.name ?? "");
+    if (!this.chosen) this.choice.value = "";
+    this.draw();
+  }
+
+  choose() {
+    this.touched = this.choice.value !== "";
+    this.draw();
+  }
+
+  draw() {
+    this.force.checked = false;
+    show(this.note, this.advice());
+    show(this.card, this.chosen && fold(`About ${this.chosen.name}`, modelCard(this.chosen)));
+    this.onChange(this.chosen);
+  }
+
+  advice() {
+    if (!this.sample) return el("p.dim", "Say above what was screened; the model of that sample is then suggested.");
+    if (!this.chosen) {
+      return el("p.alert", el("strong", `No model of ${this.sample} is in service. `), "A model is valid for the sample that it was trained on, ",
+        "so another one's numbers would mean little. Ask for a model of this sample, or choose one knowingly.");
+    }
+    if (this.fits) return el("p.good", `Trained on ${this.chosen.serving.sample}: fits.`);
+    return el("div.alert", el("p", el("strong", `${this.chosen.name} was trained on ${this.chosen.serving.sample}, not on ${this.sample}. `),
+      "Its viabilities are not valid for another sample."),
+    el("p.check", this.force, el("label", { for: this.force.id }, "Score anyway; the result will be marked as such")));
+  }
+}
+
+function options(label, models) {
+  return models.length > 0 && el("optgroup", { label }, models.map(({ name, serving: { version, sample } }) =>
+    el("option", { value: name }, `${name} (version ${version}, ${sample})`)));
+}

@@ -1,0 +1,179 @@
+// The start: images and layout, what was screened, which model; then send.
+import { Lost, get, isAbort } from "../shared/api.js";
+import { button, el, field, fold, select, show } from "../shared/dom.js";
+import { refusalView } from "../shared/findings.js";
+import { catchStrayDrops, dropZone } from "./drop.js";
+import { exampleButtons } from "./examples.js";
+import { addFiles, sortFiles } from "./files.js";
+import { foundView } from "./found.js";
+import { isUsable, layoutView, readLayout } from "./layout.js";
+import { ModelChooser, sampleIn, samplesOf } from "./model.js";
+import { ScreenForm } from "./screen.js";
+import { progressView, sendJob } from "./send.js";
+
+const CURVES = [["4pl", "4 parameters (usual)"], ["auto", "whichever of 2 to 5 parameters fits best"],
+  ["5pl", "5 parameters, asymmetric"], ["brain_cousens", "hormesis (Brain-Cousens)"]];
+
+let page = null; // kept while the tab is open, so that nothing entered is lost by looking elsewhere
+
+/** Draw the page. */
+export function scorePage(main, { signal }) {
+  page ??= new ScorePage();
+  return page.enter(main, signal);
+}
+
+class ScorePage {
+  sorted = null; // of sortFiles()
+  layout = null; // the File that is the layout
+  answer = null; // of POST /layouts
+  models = []; // of GET /models
+  sending = null; // AbortController of an upload
+
+  constructor() {
+    [this.examples, this.found, this.read, this.outcome] = [el("div"), el("div", { "aria-live": "polite" }), el("div"), el("div")];
+    this.screen = new ScreenForm({ onSample: () => this.suggest(), onPlate: () => this.readAgain() });
+    this.chooser = new ModelChooser({ onChange: (model) => this.modelChosen(model) });
+    this.curve = select(CURVES, { value: "4pl" });
+    this.send = button("Score", () => this.submit(), { class: "primary", id: "send" });
+    this.missing = el("p.dim", { id: "missing" });
+    const drop = dropZone({ onFiles: (files) => this.take(files), onTrouble: (error) => this.tell(error, this.found) });
+    this.later = [step(2, "What was screened", this.screen.element), step(3, "Model", this.chooser.element),
+      step(4, "Score", fold("Curve options", field("Curve", this.curve)), el("div.actions", this.send, this.missing))];
+    this.steps = el("div.steps", step(1, "Images and layout", drop, this.examples, this.found, this.read), this.later, this.outcome);
+  }
+
+  /** The page comes into view. */
+  async enter(main, signal) {
+    this.signal = signal;
+    show(main, el("h1", "Score a plate"), el("p.lead", "Images of drug-treated cells and the layout of the plate give viability per well, ",
+      "a dose-response curve per treatment, and hits."), this.steps);
+    catchStrayDrops(signal);
+    this.ready();
+    try {
+      await this.load();
+    } catch (error) {
+      if (!isAbort(error)) this.tell(error, this.examples);
+    }
+  }
+
+  async load() {
+    const { models, service_version: version } = await get("models", { signal: this.signal });
+    this.models = models;
+    document.getElementById("version").textContent = `Dosewell ${version}`;
+    this.screen.offer(samplesOf(models));
+    this.suggest();
+    show(this.examples, await exampleButtons({ signal: this.signal, onFiles: (files) => this.take(files),
+      onTrouble: (error) => this.tell(error, this.examples) }));
+  }
+
+  suggest() {
+    this.chooser.suggest(this.models, this.screen.sample);
+  }
+
+  modelChosen(model) {
+    if (model) this.screen.expect(model.serving);
+    this.ready();
+  }
+
+  /** Files were dropped or chosen. */
+  take(files) {
+    this.sorted = addFiles(this.sorted, sortFiles(files));
+    show(this.outcome);
+    show(this.found, foundView(this.sorted, { onLayout: (layout) => this.readFirst(layout) }));
+    return this.readFirst(this.sorted.layouts[0]?.file ?? null);
+  }
+
+  /** Have the service read a layout that is new here, and fill in what it tells of the screen. */
+  async readFirst(layout) {
+    Object.assign(this, { layout, answer: null });
+    if (!layout) show(this.read);
+    else await this.readBy(await this.sorted.screens[0]?.file.text() ?? "", (answer) => this.fill(answer));
+    this.ready();
+  }
+
+  /** The form changed what the layout is read by. */
+  async readAgain() {
+    if (!this.layout) return;
+    await this.readBy(JSON.stringify({ ...this.screen.values(), sample: this.screen.sample || "not stated" }), () => {});
+    this.ready();
+  }
+
+  async readBy(screen, onAnswer) {
+    const { layout } = this;
+    const [archive, ...more] = this.sorted.archives;
+    const plate = archive && more.length === 0 ? archive.file.name.replace(/\.zip$/i, "") : "";
+    try {
+      const answer = await readLayout(layout, { screen, plate, signal: this.signal });
+      if (layout !== this.layout) return; // another one was chosen meanwhile
+      this.answer = answer;
+      onAnswer(answer);
+      show(this.read, layoutView(answer));
+    } catch (error) {
+      if (!isAbort(error)) this.tell(error, this.read, { again: "Read the layout again", retry: () => this.readFirst(layout) });
+    }
+  }
+
+  fill({ screen, plates, given }) {
+    const { archives, folders } = this.sorted;
+    const names = [...plates, ...archives.map(({ path }) => path), ...folders.map(({ name }) => name), this.layout.name];
+    this.screen.fill({ ...screen, sample: screen.sample || sampleIn(names, this.models), name: given ? screen.name : plates[0] });
+    this.suggest();
+  }
+
+  /** What still has to be done before sending; the button says so instead of failing. */
+  lacking() {
+    const { sorted, layout, answer, screen, chooser } = this;
+    if (!sorted || sorted.archives.length + sorted.folders.length === 0) return "Images are missing.";
+    if (!layout) return "The layout is missing.";
+    if (!answer) return "The layout is not read yet.";
+    if (!isUsable(answer)) return "The layout has to be put right.";
+    if (!screen.sample) return "Say what was screened.";
+    if (!chooser.chosen) return "Choose a model.";
+    return chooser.fits || chooser.force.checked ? "" : "The model is of another sample.";
+  }
+
+  ready() {
+    for (const section of this.later) section.classList.toggle("later", !this.sorted);
+    this.missing.textContent = this.lacking();
+    this.send.disabled = Boolean(this.lacking() || this.sending);
+  }
+
+  async submit() {
+    this.sending = new AbortController();
+    this.ready();
+    const progress = progressView({ onStop: () => this.sending.abort() });
+    show(this.outcome, progress.element);
+    this.outcome.scrollIntoView({ block: "nearest" });
+    try {
+      const job = await sendJob({ sorted: this.sorted, layout: this.layout, texts: this.texts() },
+        { onStep: progress.step, signal: this.sending.signal });
+      show(this.outcome);
+      location.hash = `#/jobs/${job.id}`;
+    } catch (error) {
+      this.tell(error, this.outcome, { again: "Send again", retry: () => this.submit() });
+    }
+    this.sending = null;
+    this.ready();
+  }
+
+  texts() {
+    const options = { fit: { model: this.curve.value }, ...(this.chooser.fits ? {} : { force: true }) };
+    return { model: this.chooser.chosen.name, screen: JSON.stringify(this.screen.values()), options: JSON.stringify(options) };
+  }
+
+  /** An error in words, where the person looks; after a lost connection with a button that tries again. */
+  tell(error, place, { again, retry } = {}) {
+    if (isAbort(error)) show(place, el("p.notice", "Stopped. Nothing was scored; your files and entries are still here."));
+    else if (error instanceof Lost) show(place, again && lostView(button(again, retry)));
+    else show(place, refusalView(error, this.answer));
+  }
+}
+
+function step(number, title, ...content) {
+  return el("section.step", { "aria-label": title }, el("h2", el("span.number", { "aria-hidden": "true" }, String(number)), title), content);
+}
+
+function lostView(retry) {
+  return el("div.alert", { role: "alert" }, el("p", el("strong", "The connection broke. "), "Your files and entries are still here. ",
+    "When the service answers again, send them once more; a plate that did arrive is recognised and not scored twice."), retry);
+}

@@ -1,0 +1,50 @@
+// Sending a plate: one form with everything, and how far it has come.
+import { upload } from "../shared/api.js";
+import { button, el } from "../shared/dom.js";
+import { duration, size } from "../shared/words.js";
+import { zipFiles } from "./zip.js";
+
+const LOOSE_LIMIT = 4000; // images sent one by one; the service takes 5,000 parts
+
+/** The image files as the service takes them: archives as they are; one folder's images; else a zip per folder. */
+async function imageFiles({ archives, folders }, { onPacked, signal }) {
+  if (archives.length > 0) return archives.map(({ file }) => file);
+  if (folders.length === 1 && folders[0].files.length <= LOOSE_LIMIT) return folders[0].files.map(({ file }) => file);
+  const packed = [];
+  for (const { name, files } of folders) packed.push(await zipFiles(name, files, { onFile: onPacked, signal }));
+  return packed;
+}
+
+/**
+ * POST the job; resolves with its record.
+ *
+ * sorted: of sortFiles(); layout: a File; texts: the other fields; onStep(words, part): how far it is, part in 0-1
+ */
+export async function sendJob({ sorted, layout, texts }, { onStep, signal }) {
+  const total = sorted.folders.reduce((sum, { files }) => sum + files.length, 0);
+  let packed = 0;
+  const onPacked = () => {
+    packed += 1;
+    onStep(`Packing image ${packed} of ${total}`, packed / total);
+  };
+  const form = new FormData();
+  for (const file of await imageFiles(sorted, { onPacked, signal })) form.append("images", file, file.name);
+  form.set("layout", layout, layout.name);
+  for (const [name, text] of Object.entries(texts)) form.set(name, text);
+  const started = performance.now();
+  return upload("jobs", form, { signal, onProgress: (sent, all) => {
+    const left = (all - sent) * (performance.now() - started) / Math.max(sent, 1) / 1000;
+    onStep(sent < all ? `Sent ${size(sent)} of ${size(all)}, ${duration(left)} left` : "Sent; the service is checking it", sent / all);
+  } });
+}
+
+/** A progress bar with words and a way to give up. */
+export function progressView({ onStop }) {
+  const bar = el("progress", { max: "1", value: "0", "aria-label": "Upload" });
+  const words = el("p", { role: "status" }, "Getting ready …");
+  const step = (text, part) => {
+    words.textContent = text;
+    bar.value = part;
+  };
+  return { element: el("div.sending", bar, words, button("Stop", onStop)), step };
+}

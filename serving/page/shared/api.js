@@ -1,0 +1,98 @@
+// The HTTP interface. Every call either gives an answer or throws one of the two errors below.
+import { bearer, refuseToken } from "./token.js";
+
+/** The service answered that it will not; `findings` say why. status: HTTP status. */
+export class Refused extends Error {
+  constructor(message, findings, status) {
+    super(message);
+    Object.assign(this, { findings, status });
+  }
+}
+
+/** No answer came: the service is down, or the network is. */
+export class Lost extends Error {}
+
+export const connection = new EventTarget(); // "lost" and "found"
+
+function lost() {
+  connection.dispatchEvent(new Event("lost"));
+  return new Lost("the service does not answer");
+}
+
+/** Whether an error only says that the person went elsewhere. */
+export const isAbort = (error) => error?.name === "AbortError";
+
+async function answer(path, options = {}) {
+  let response;
+  try {
+    response = await fetch(path, { ...options, headers: { ...bearer(), ...options.headers } });
+  } catch (error) {
+    throw isAbort(error) ? error : lost();
+  }
+  connection.dispatchEvent(new Event("found"));
+  if (!response.ok) throw refusal(response.status, await response.text());
+  return response;
+}
+
+/** The error in the body of a refusal; a proxy's own pages have none. */
+function refusal(status, text) {
+  if (status === 401) refuseToken();
+  try {
+    const { error, findings } = JSON.parse(text);
+    return new Refused(error ?? `the service answered ${status}`, findings ?? [], status);
+  } catch {
+    return new Refused(`the service answered ${status}`, [], status);
+  }
+}
+
+const asJson = async (response) => {
+  try {
+    return await response.json();
+  } catch (error) {
+    throw isAbort(error) ? error : lost(); // the answer broke off
+  }
+};
+
+/** GET JSON. */
+export async function get(path, { signal } = {}) {
+  return asJson(await answer(path, { signal }));
+}
+
+/** POST JSON (or a form), answered by JSON. */
+export async function post(path, body, { signal } = {}) {
+  const options = body instanceof FormData ? { body } : { body: JSON.stringify(body), headers: { "Content-Type": "application/json" } };
+  return asJson(await answer(path, { method: "POST", signal, ...options }));
+}
+
+/** DELETE. */
+export async function remove(path) {
+  await answer(path, { method: "DELETE" });
+}
+
+/** GET a file. */
+export async function file(path, { signal } = {}) {
+  const response = await answer(path, { signal });
+  try {
+    return await response.blob();
+  } catch (error) {
+    throw isAbort(error) ? error : lost();
+  }
+}
+
+/** POST a form and tell how much of it has gone: `onProgress(sent, total)` in bytes. fetch() cannot tell, so XMLHttpRequest. */
+export function upload(path, form, { onProgress, signal }) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open("POST", path);
+    for (const [name, value] of Object.entries(bearer())) request.setRequestHeader(name, value);
+    request.upload.addEventListener("progress", ({ loaded, total }) => onProgress(loaded, total));
+    request.addEventListener("load", () => {
+      if (request.status >= 200 && request.status < 300) resolve(JSON.parse(request.responseText));
+      else reject(refusal(request.status, request.responseText));
+    });
+    request.addEventListener("error", () => reject(lost()));
+    request.addEventListener("abort", () => reject(new DOMException("given up", "AbortError")));
+    signal.addEventListener("abort", () => request.abort());
+    request.send(form);
+  });
+}

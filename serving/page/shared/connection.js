@@ -1,0 +1,39 @@
+// Says when the service no longer answers, and tries again until it does.
+import { connection, get } from "./api.js";
+import { el, show } from "./dom.js";
+
+const AGAIN = 2000; // milliseconds
+const THANKS = 4000; // for which the good news stays
+let since = null;
+
+/** Show the state of the connection in `place`. */
+export function watchConnection(place) {
+  connection.addEventListener("lost", () => {
+    if (since) return;
+    since = new Date();
+    const time = since.toLocaleTimeString(undefined, { timeStyle: "short" });
+    show(place, el("p.alert", { id: "lost" }, el("strong", "The service does not answer"), ` (since ${time}). `,
+      "What it has accepted is safe, and your entries on this page are kept. ",
+      "Trying again by itself; if it lasts, ask whoever runs the service."));
+    setTimeout(tryAgain, AGAIN);
+  });
+  connection.addEventListener("found", () => {
+    if (!since) return;
+    since = null;
+    show(place, el("p.notice", "The service answers again."));
+    setTimeout(() => since || show(place), THANKS);
+  });
+}
+
+/** Resolves when the service answers again; at once where it does. Rejects when `signal` ends the wait. */
+export function whenFound(signal) {
+  if (!since) return Promise.resolve();
+  return new Promise((resolve, reject) => {
+    connection.addEventListener("found", resolve, { once: true, signal });
+    signal.addEventListener("abort", () => reject(new DOMException("left", "AbortError")), { once: true });
+  });
+}
+
+function tryAgain() {
+  if (since) get("models").catch(() => setTimeout(tryAgain, AGAIN));
+}

@@ -1,0 +1,38 @@
+// Asking again and again, through lost connections, until the page is left.
+import { Lost, isAbort } from "./api.js";
+import { whenFound } from "./connection.js";
+import { show } from "./dom.js";
+import { refusalView } from "./findings.js";
+
+/** Wait; rejects when `signal` ends. */
+function pause(milliseconds, signal) {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, milliseconds);
+    signal.addEventListener("abort", () => {
+      clearTimeout(timer);
+      reject(new DOMException("left", "AbortError"));
+    }, { once: true });
+  });
+}
+
+/**
+ * Call `look()` until it says that nothing more will come, or the page is left.
+ *
+ * look: resolves with milliseconds to wait before the next look, or null at the end; what it throws is shown in `place`, but a lost
+ * connection, which is waited for
+ */
+export async function watch(look, { place, signal }) {
+  try {
+    for (let wait = 0; wait !== null; ) {
+      try {
+        wait = await look();
+        if (wait !== null) await pause(wait, signal);
+      } catch (error) {
+        if (!(error instanceof Lost)) throw error;
+        await whenFound(signal);
+      }
+    }
+  } catch (error) {
+    if (!isAbort(error)) show(place, refusalView(error));
+  }
+}

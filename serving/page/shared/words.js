@@ -1,0 +1,28 @@
+// Numbers and times in words.
+
+/** "1 plate", "3 plates". */
+export const count = (number, word, plural = `${word}s`) => `${number} ${number === 1 ? word : plural}`;
+
+/** "1.6 MB". */
+export function size(bytes) {
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  const power = bytes > 0 ? Math.min(Math.floor(Math.log10(bytes) / 3), units.length - 1) : 0;
+  return `${Number((bytes / 1000 ** power).toPrecision(3))} ${units[power]}`;
+}
+
+/** "21 Nov 2026, 11:58" in the reader's own time; the text itself where it is no time. */
+export function moment(text) {
+  const time = new Date(text);
+  if (Number.isNaN(time.getTime())) return text;
+  return time.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+}
+
+/** "about 2 minutes". */
+export function duration(seconds) {
+  if (seconds < 60) return `${Math.max(1, Math.round(seconds))} s`;
+  if (seconds < 3600) return `about ${count(Math.round(seconds / 60), "minute")}`;
+  return `about ${Number((seconds / 3600).toPrecision(2))} h`;
+}
+
+/** The same list without repetitions, in order. */
+export const unique = (items) => [...new Set(items)];
