@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from models.dose_response import FitOptions, assay_quality, fit_curves, normalise_to_controls, score_curves
+from models.dose_response import FitOptions, assay_quality, fit_curves, normalise_to_controls, score_curves, viability_limits
 from models.errors import Finding, InputError, SampleMismatch, TableError
 from models.networks.bundle import Card
 from models.plates.images import WellImages
@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from models.networks.predict import Predictor
 
 MEASURED = "read-out"   # stands for the model where wells were measured, not predicted
+MODEL_COLUMNS = ("logit", "probability", "od", "od_low", "od_high", "od_shared")
 RAW_OUTPUTS = ("od", "probability", "readout")  # what viability is made from: the first that a table holds
 CURVE_ROLES = ("treated", "reference")
+LIMITS = ("viability_low", "viability_high")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +93,7 @@ def score_measured(layout: pd.DataFrame, *, screen: Screen, options: ScoringOpti
                     "luminescence or od, or give the plate reader's file beside the table")])
     missing = layout["readout"].isna() & (layout["role"] != "empty")
     flags = pd.Series([["no_readout"] if gone else [] for gone in missing], index=layout.index, dtype=object)
-    own = layout.drop(columns=["logit", "probability", "od"], errors="ignore")
+    own = layout.drop(columns=list(MODEL_COLUMNS), errors="ignore")
     wells = own.assign(logit=np.nan, probability=np.nan, od=np.nan, flags=flags, model=MEASURED, version="measured")
     return _scored(wells, value="readout", screen=screen, options=options or ScoringOptions(), findings=())
 
@@ -101,7 +103,7 @@ def refit_wells(wells: pd.DataFrame, *, screen: Screen, exclusions: Iterable[Exc
 
     wells: WellScores as scored, whatever was left out then. The findings of the scoring are not repeated.
     """
-    wells = wells.drop(columns=["viability", "excluded", "exclusion_reason"], errors="ignore")
+    wells = wells.drop(columns=["viability", *LIMITS, "excluded", "exclusion_reason"], errors="ignore")
     value = next((name for name in RAW_OUTPUTS if name in wells and wells[name].notna().any()), "od")
     return replace(_scored(wells, value=value, screen=screen, options=ScoringOptions(fit=fit, exclusions=tuple(exclusions)), findings=()),
                    findings=())
@@ -139,20 +141,27 @@ def _scope_findings(card: Card) -> list[Finding]:
         return [Finding(rule="effect_scale", severity="warning", column="viability", value=card.name,
                         message="the model learned from controls only: its viability orders wells between the two controls, but values "
                                 "between them are not calibrated, so curves are steeper and midpoints can lie at lower doses than a "
-                                "metabolic assay's. Compare treatments within this screen; do not quote these IC50s as metabolic ones")]
+                                "metabolic assay's. Compare treatments within this screen; do not quote these IC50s as metabolic ones. "
+                                "Wells have no interval: how far off they are cannot be said, because nothing was measured between the "
+                                "controls")]
     error = card.metrics.get("log10_ec50_difference", np.nan)
     known = f" (on its own training screen, cross-fitted, the midpoint was off by {10**error:.2g}-fold)" if np.isfinite(error) else ""
+    limits = ("; the limits \"with the model's error\" hold what that error was on its training screen, not what another batch of cells "
+              "or another microscope adds" if card.uncertainty is not None else "")
     return [Finding(rule="interval_scope", severity="warning", column="ic50", value=card.name,
-                    message="confidence intervals hold the scatter between replicates, not the model's own error" + known)]
+                    message=f"confidence intervals hold the scatter between replicates, not the model's own error{known}{limits}")]
 
 
 def _with_raw(layout: pd.DataFrame, raw: pd.DataFrame, card: Card) -> pd.DataFrame:
     """Layout rows with the median over sites of each raw output, and flags."""
     medians = raw.groupby(["plate", "well"], sort=False)[["logit", "probability", "od"]].median().reset_index()
-    own = layout.drop(columns=["logit", "probability", "od"], errors="ignore")  # a layout's extra columns of these names give way
+    own = layout.drop(columns=list(MODEL_COLUMNS), errors="ignore")  # a layout's extra columns of these names give way
     wells = own.merge(medians, on=["plate", "well"], how="left", validate="one_to_one")
     trained = {(plate, well) for plate, well, part in card.training_wells if part != "test"}
     low, high = card.thresholds.get("raw_low", -np.inf), card.thresholds.get("raw_high", np.inf)
+    if card.uncertainty is not None:
+        half = card.uncertainty.half_width(wells["od"])
+        wells = wells.assign(od_low=wells["od"] - half, od_high=wells["od"] + half, od_shared=half * card.uncertainty.shared**0.5)
     value = wells["od"] if card.recipe.is_regression else wells["probability"]
     flags = [[name for name, holds in (("no_image", np.isnan(output)), ("out_of_distribution", output < low or output > high),
                                        ("training_well", key in trained)) if holds]
@@ -174,19 +183,21 @@ def _with_exclusions(wells: pd.DataFrame, exclusions: tuple[Exclusion, ...]) -> 
 
 
 def _with_viability(wells: pd.DataFrame, screen: Screen, *, value: str) -> pd.DataFrame:
-    """The wells with viability, made from the raw column `value`."""
+    """The wells with viability, made from the raw column `value`, and its limits where the raw output has some."""
+    limited = f"{value}_low" in wells
     if screen.controls == "none":
-        return wells.assign(viability=np.nan)
-    normalised = normalise_to_controls(wells[~wells["excluded"]], value=value,
-                                       positive="positive" if screen.controls == "both" else None)
+        return wells.assign(viability=np.nan, **dict.fromkeys(LIMITS if limited else (), np.nan))
+    positive = "positive" if screen.controls == "both" else None
+    normalised = normalise_to_controls(wells[~wells["excluded"]], value=value, positive=positive)
     viability = normalised["viability"].reindex(wells.index)
     anchors = wells[~wells["excluded"]].groupby(["plate", "role"])[value].median().unstack()
     left_out = wells["excluded"] & wells["plate"].isin(anchors.index)
     if left_out.any() and "negative" in anchors:  # excluded wells are shown on the same scale, though they take no part in it
-        negative = wells["plate"].map(anchors["negative"])
-        positive = wells["plate"].map(anchors["positive"]) if screen.controls == "both" and "positive" in anchors else 0.0
-        viability = viability.where(~left_out, (wells[value] - positive) / (negative - positive))
-    return wells.assign(viability=viability)
+        full = wells["plate"].map(anchors["negative"])
+        none = wells["plate"].map(anchors["positive"]) if positive and "positive" in anchors else 0.0
+        viability = viability.where(~left_out, (wells[value] - none) / (full - none))
+    wells = wells.assign(viability=viability)
+    return viability_limits(wells, value=value, positive=positive) if limited else wells
 
 
 def _curves(wells: pd.DataFrame, options: FitOptions, *, value: str) -> pd.DataFrame:
@@ -198,8 +209,29 @@ def _curves(wells: pd.DataFrame, options: FitOptions, *, value: str) -> pd.DataF
     if value != "probability" and usable["viability"].isna().all() and usable[value].notna().any():
         raw = usable.assign(response=usable[value].mask(usable["excluded"]))
         return fit_curves(raw, by=["treatment"], response="response", scale="raw", options=replace(options, bounds="free"))
-    curves = fit_curves(usable, by=["treatment"], response="response", scale="percent_inhibition", options=options)
-    return score_curves(curves)
+    weight = ""
+    if options.weights == "interval" and "viability_low" in usable:
+        usable, weight = usable.assign(weight=(usable["viability_high"] - usable["viability_low"]) ** -2.0), "weight"
+    curves = fit_curves(usable, by=["treatment"], response="response", weight=weight, scale="percent_inhibition", options=options)
+    return _with_model_limits(score_curves(curves), usable, options, weight=weight)
+
+
+def _with_model_limits(curves: pd.DataFrame, usable: pd.DataFrame, options: FitOptions, *, weight: str) -> pd.DataFrame:
+    """The curves with ic50_model_low and ic50_model_high: limits that hold the model's own error too.
+
+    What errors of replicates have in common does not average out over them, and the interval of a curve, which rests on their
+    scatter, cannot see it. So the curve is fitted again with every well lower by that part of its half-width, and higher: the lower
+    limit is that of the lower curve, the upper that of the higher one. That the error has one sign at all doses is the worst case.
+    """
+    if "od_shared" not in usable or options.interval == "none" or usable["viability_low"].isna().all():
+        return curves
+    shift = (usable["viability_high"] - usable["viability_low"]) * (usable["od_shared"] / (usable["od_high"] - usable["od_low"]))
+    for end, side in (("low", -1.0), ("high", 1.0)):
+        shifted = usable.assign(response=usable["response"] - side * 100 * shift)
+        fitted = fit_curves(shifted, by=["treatment"], response="response", weight=weight, scale="percent_inhibition", options=options)
+        limit = fitted[f"ic50_{end}"].where(fitted["ic50_relation"] != ("<" if end == "low" else ">"))
+        curves = curves.assign(**{f"ic50_model_{end}": limit.where(curves["ic50_relation"].ne(""))})
+    return curves
 
 
 def _well_findings(wells: pd.DataFrame) -> list[Finding]:

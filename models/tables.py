@@ -113,9 +113,12 @@ WELL_SCORES = Contract("WellScores", "well", (
     _number("logit", "what a classifying head gives before the sigmoid or softmax"),
     _number("probability", "probability of the negative-control class (living)"),
     _number("od", "optical density that a regression head gives", "OD450"),
+    _option("od_low", "float", "lower limit of the measured optical density, where the model gives one", "OD450"),
+    _option("od_high", "float", "upper limit", "OD450"),
+    _option("od_shared", "float", "the part of that half-width that replicates have in common", "OD450"),
     _number("viability", "1 = negative control, 0 = positive control of the same plate; not clipped"),
-    _option("viability_low", "float", "lower limit where the model gives one"),
-    _option("viability_high", "float", "upper limit where the model gives one"),
+    _option("viability_low", "float", "lower limit of the measured viability, where the model gives one: one well's, not a mean's"),
+    _option("viability_high", "float", "upper limit"),
     _key("flags", "words that say why to distrust the well", "list"),
     Column("excluded", "bool", "left out of curves", nullable=False),
     _key("model", "registered name of the model that scored it"),
@@ -162,6 +165,9 @@ CURVES = Contract("Curves", "group of wells (a treatment)", (
     Column("status", "str", "how far the row can be trusted", nullable=False, allowed=STATUSES),
     Column("reason", "str", "why it is not ok, or why a value is censored; empty if nothing to say"),
 ))
+    _option("ic50_model_low", "float", "lower limit of ic50 that holds the model's own error too, where the model knows it; NaN = open",
+            "dose_unit"),
+    _option("ic50_model_high", "float", "upper limit of ic50 that holds the model's own error too; NaN = open", "dose_unit"),
 
 CONTRACTS = (LAYOUT, TREATMENTS, IMAGE_SET, WELL_SCORES, CURVES)
 

@@ -9,6 +9,7 @@ import argparse
 import json
 import math
 import shutil
+import statistics
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from models.dose_response.options import FitOptions
 from models.networks.bundle import HEAD, TRUNK, Card, read_card, write_card
 from models.networks.evaluate import judge_gates, model_metrics
 from models.networks.recipe import Recipe
+from models.networks.uncertainty import Uncertainty, measure_uncertainty
 from models.records import to_record
 from pipelines.command import run_command
 from pipelines.figures import draw_figures
@@ -27,11 +29,20 @@ from validation.thresholds import Thresholds
 
 
 def run(predictions: pd.DataFrame, recipe: Recipe) -> dict[str, float]:
-    """All metrics of one model, flat; see models.networks.evaluate, and `midpoint_metrics` for read-outs."""
+    """All metrics of one model, flat; see models.networks.evaluate, and `midpoint_metrics` and `interval_metrics` for read-outs."""
     metrics = model_metrics(predictions, regression=recipe.is_regression)
     if recipe.is_regression:
-        metrics |= midpoint_metrics(predictions)
+        metrics |= midpoint_metrics(predictions) | interval_metrics(measure_uncertainty(predictions))
     return metrics
+
+
+def interval_metrics(uncertainty: Uncertainty | None) -> dict[str, float]:
+    """interval_coverage_cv: share of wells inside the interval that the other units give them; interval_half_width: median over the
+    outputs, in the read-out's unit. Nothing where the model gives no interval.
+    """
+    if uncertainty is None:
+        return {}
+    return {"interval_coverage_cv": uncertainty.coverage, "interval_half_width": statistics.median(uncertainty.half_widths)}
 
 
 def midpoint_metrics(predictions: pd.DataFrame) -> dict[str, float]:
@@ -51,10 +62,11 @@ def midpoint_metrics(predictions: pd.DataFrame) -> dict[str, float]:
             "log10_ec50_difference": float((log10["held_out"] - log10["target"]).abs().max())}
 
 
-def finish_card(card: Card, metrics: dict[str, float], recipe: Recipe, thresholds: Thresholds) -> Card:
+def finish_card(card: Card, metrics: dict[str, float], recipe: Recipe, thresholds: Thresholds, *,
+                uncertainty: Uncertainty | None = None) -> Card:
     """The card with metrics and judged gates; gates and limits of the data checks are those of params.yaml now, not of training time."""
     return replace(card, metrics={name: round(value, 6) for name, value in metrics.items()},
-                   gates=judge_gates(metrics, recipe.gates), recipe=recipe, validation=to_record(thresholds))
+                   gates=judge_gates(metrics, recipe.gates), recipe=recipe, validation=to_record(thresholds), uncertainty=uncertainty)
 
 
 def main() -> None:
@@ -72,7 +84,8 @@ def main() -> None:
     epochs = pd.read_csv(arguments.trained / "epochs.csv")
     metrics = run(predictions, recipe)
     draft = arguments.trained / "bundle"
-    card = finish_card(read_card(draft), metrics, recipe, params.validate)
+    card = finish_card(read_card(draft), metrics, recipe, params.validate,
+                       uncertainty=measure_uncertainty(predictions) if recipe.is_regression else None)
     arguments.bundle.mkdir(parents=True, exist_ok=True)
     for part in (HEAD, TRUNK):
         if (draft / part).is_file():

@@ -12,7 +12,7 @@ from models.dose_response.options import FitOptions
 from models.dose_response.selection import call_hits, selective_scores
 from models.dose_response.sensitivity import score_curves
 from models.dose_response.synergy import synergy
-from models.dose_response.viability import normalise_to_controls
+from models.dose_response.viability import normalise_to_controls, viability_limits
 
 __all__ = ["FitOptions", "FittedArrays", "assay_quality", "call_hits", "curve_values", "doses_at", "fit_arrays", "fit_curves",
-           "gr_metrics", "normalise_to_controls", "score_curves", "selective_scores", "synergy"]
+           "gr_metrics", "normalise_to_controls", "score_curves", "selective_scores", "synergy", "viability_limits"]

@@ -1,7 +1,7 @@
 """Wells in long form -> dense batches of curves that have equally many points, ready for the solver.
 
-Replicates at one dose are replaced by their mean with their count as weight, and their scatter is kept apart: for least
-squares that is exact, and 1e5 replicates cost what ten do. Robust losses need every response on its own.
+Replicates at one dose are replaced by their (weighted) mean with the sum of their weights as weight, and their scatter is kept
+apart: for least squares that is exact, and 1e5 replicates cost what ten do. Robust losses need every response on its own.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.dose_response.curves import NO_DOSE, Array
+from models.errors import InputError
 
 MIN_DOSES = 4
 HUGE = 1e100            # responses beyond would overflow when squared; they count as infinite
@@ -34,7 +35,8 @@ class Summary:
 
 @dataclass(frozen=True)
 class Batch:
-    """N curves of D points. x = log10(dose / highest dose), NO_DOSE for dose 0; y response; weight = replicates.
+    """N curves of D points. x = log10(dose / highest dose), NO_DOSE for dose 0; y response; count = replicates; weight the same
+    times their mean weight, where responses have weights (mean 1 over a curve).
 
     rows: index of the group; within: sum of squares of replicates about their mean; total: about the curve's mean;
     lowest: x of the lowest dose above 0; shift: log10 of the highest dose; n responses, levels distinct doses, 0 included.
@@ -44,6 +46,7 @@ class Batch:
     x: Array
     y: Array
     weight: Array
+    count: Array
     within: Array
     total: Array
     lowest: Array
@@ -53,7 +56,7 @@ class Batch:
 
     def take(self, keep: npt.NDArray[np.intp]) -> Batch:
         """The same batch with some of the curves."""
-        return Batch(self.rows[keep], self.x[:, keep], self.y[:, keep], self.weight[:, keep], self.within[keep],
+        return Batch(self.rows[keep], self.x[:, keep], self.y[:, keep], self.weight[:, keep], self.count[:, keep], self.within[keep],
                      self.total[keep], self.lowest[keep], self.shift[keep], self.n[keep], self.levels[keep])
 
     def mean(self) -> Array:
@@ -69,19 +72,29 @@ class Batch:
 
 @dataclass(frozen=True)
 class Points:
-    """Usable wells in canonical order: by group, dose, response; group (n,), dose (n,), response (n,)."""
+    """Usable wells in canonical order: by group, dose, response; group, dose, response, weight (n,)."""
 
     group: Ints
     dose: Array
     response: Array
+    weight: Array
 
 
-def usable_points(group: Ints, dose: Array, response: Array) -> Points:
-    """Wells with a response (finite, within +-HUGE) and a finite dose >= 0, sorted, so that no result depends on the order."""
+def usable_points(group: Ints, dose: Array, response: Array, weight: Array | None = None) -> Points:
+    """Wells with a response (finite, within +-HUGE) and a finite dose >= 0, sorted, so that no result depends on the order.
+
+    weight: relative, of each well; scaled to mean 1 over the usable wells of a group. Raises InputError for one that is not > 0.
+    """
     good = (np.abs(response) < HUGE) & np.isfinite(dose) & (dose >= 0)
-    group, dose, response = group[good], dose[good], response[good]
-    order = np.lexsort((response, dose, group))
-    return Points(group[order], dose[order], response[order])
+    weight = np.ones(len(group)) if weight is None else weight
+    if not (np.isfinite(weight[good]) & (weight[good] > 0)).all():
+        raise InputError("weights of wells with a response must be finite and above 0")
+    group, dose, response, weight = group[good], dose[good], response[good], weight[good]
+    order = np.lexsort((weight, response, dose, group))
+    group, weight = group[order], weight[order]
+    if len(group):
+        weight = weight * (np.bincount(group) / np.maximum(np.bincount(group, weights=weight), np.finfo(float).tiny))[group]
+    return Points(group, dose[order], response[order], weight)
 
 
 def summarise(group: Ints, points: Points, count: int) -> Summary:
@@ -106,10 +119,11 @@ def batches(points: Points, summary: Summary, *, pooled: bool) -> Iterator[Batch
     level_starts = np.concatenate([[0], np.flatnonzero(~same) + 1])
     starts = level_starts if pooled else np.arange(len(points.group))
     group = points.group[starts]
-    weight = np.diff(np.append(starts, len(points.group))).astype(float)
-    y = np.add.reduceat(points.response, starts) / weight
-    spread = points.response - np.repeat(y, weight.astype(int))
-    within = np.bincount(points.group, weights=spread**2, minlength=len(summary.n)).astype(float)
+    count = np.diff(np.append(starts, len(points.group)))
+    weight = np.add.reduceat(points.weight, starts)
+    y = np.add.reduceat(points.weight * points.response, starts) / weight
+    spread = points.response - np.repeat(y, count)
+    within = np.bincount(points.group, weights=points.weight * spread**2, minlength=len(summary.n)).astype(float)
     levels: Ints = np.bincount(points.group[level_starts], minlength=len(summary.n))
     size = np.bincount(group, minlength=len(summary.n))
     first = np.concatenate([[0], np.cumsum(size)[:-1]])
@@ -117,11 +131,13 @@ def batches(points: Points, summary: Summary, *, pooled: bool) -> Iterator[Batch
         rows = np.flatnonzero((size == d) & (summary.n_doses >= MIN_DOSES))
         for part in np.array_split(rows, -(-len(rows) // max(1, min(_BATCH, _POINTS // d)))):
             where = first[part] + np.arange(d)[:, None]
-            yield _batch(part, points.dose[starts][where], y[where], weight[where], within[part], levels[part], summary)
+            yield _batch(part, points.dose[starts][where], y[where], (weight[where], count[where].astype(float)), within[part],
+                         levels[part], summary)
 
 
-def _batch(rows: Ints, dose: Array, y: Array, weight: Array, within: Array, levels: Ints,
+def _batch(rows: Ints, dose: Array, y: Array, weight_and_count: tuple[Array, Array], within: Array, levels: Ints,
            summary: Summary) -> Batch:
+    weight, count = weight_and_count
     shift = np.log10(summary.dose_max[rows])
     with np.errstate(divide="ignore"):
         x = np.where(dose > 0, np.round(np.log10(dose) - shift, 12), NO_DOSE)
@@ -129,4 +145,4 @@ def _batch(rows: Ints, dose: Array, y: Array, weight: Array, within: Array, leve
     total = (weight * (y - mean) ** 2).sum(axis=0) + within
     flat = total <= 1e-24 * (weight * y * y).sum(axis=0)        # rounding of a constant response
     lowest = np.round(np.log10(summary.dose_min[rows]) - shift, 12)
-    return Batch(rows, x, y, weight, within, np.where(flat, 0.0, total), lowest, shift, summary.n[rows], levels)
+    return Batch(rows, x, y, weight, count, within, np.where(flat, 0.0, total), lowest, shift, summary.n[rows], levels)

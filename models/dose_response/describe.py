@@ -147,7 +147,7 @@ def _quality_columns(batch: Batch, fit: BatchFit) -> Columns:
     p_misfit[known] = special.fdtrc(misfit_df[known], pure_df[known], np.maximum(ratio[known], 0.0))
     return {"rss": rss, "rmse": rmse, "r2": r2, "log_likelihood": log_likelihood(rss, batch.n),
             "aicc": aicc(batch, rss, free), "p_lack_of_fit": p_misfit,
-            "p_flat": flat_p(batch.x, batch.weight, explained=np.where(batch.total > 0, fit.explained, 0.0))}
+            "p_flat": flat_p(batch.x, batch.count, explained=np.where(batch.total > 0, fit.explained, 0.0))}
 
 
 def _potency_columns(batch: Batch, fit: BatchFit, flat: Bools, *, scale: str,

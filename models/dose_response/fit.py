@@ -19,22 +19,26 @@ from models.dose_response.options import DEFAULT_OPTIONS, FitOptions, check_scal
 from models.errors import InputError
 
 
-def fit_curves(table: pd.DataFrame, *, by: str | Sequence[str], dose: str = "dose", response: str,
+def fit_curves(table: pd.DataFrame, *, by: str | Sequence[str], dose: str = "dose", response: str, weight: str = "",
                scale: str = "percent_inhibition", options: FitOptions = DEFAULT_OPTIONS) -> pd.DataFrame:
     """A row per group of `by`, in the order of their first wells, with the columns of the Curves contract.
 
     table     row = well; reads the `by` columns, `dose` (>= 0; 0 = no drug, any unit), `response` (on `scale`), and, where
               present, `dose_unit` (carried; one per group) and `excluded` (True leaves the well out)
+    weight    column of relative weights (1 / variance, > 0) of the responses; least squares in mode clean only. p_flat is calibrated
+              for equal weights
     scale     percent_inhibition (0 = negative control, 100 = positive), fraction_viability (1 and 0), raw (only EC50)
     Missing, infinite and excluded responses are left out and counted in `reason`; no group is ever dropped, and a group
     that cannot be fitted says so in `status` and `reason`. Formulas: curves.py, intervals.py, flat_test.py.
-    Raises TableError when a column is missing, InputError for an unknown scale.
+    Raises TableError when a column is missing, InputError for an unknown scale or an impossible weight.
     """
     keys = [by] if isinstance(by, str) else list(by)
     check_scale(scale)
+    if weight and (options.loss != "squares" or options.mode != "clean"):
+        raise InputError(f"weights go with loss squares and mode clean, got {options.loss} and {options.mode}")
     if scale == "raw" and options.mode != "clean":
         raise InputError(f"mode {options.mode} needs a scale with 0 and 100 %, not raw")
-    require_columns(table, [*keys, dose, response], what="curves cannot be fitted")
+    require_columns(table, [*keys, dose, response, *filter(None, [weight])], what="curves cannot be fitted")
     grouped = table.groupby(keys, sort=False, dropna=False)
     group = np.asarray(grouped.ngroup(), dtype=np.intp)
     result = table.loc[~pd.Series(group, index=table.index).duplicated().to_numpy(), keys].reset_index(drop=True)
@@ -43,7 +47,8 @@ def fit_curves(table: pd.DataFrame, *, by: str | Sequence[str], dose: str = "dos
         values = np.where(table["excluded"].fillna(False).astype(bool).to_numpy(), np.nan, values)
     doses = pd.to_numeric(table[dose], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
     units, mixed = _dose_units(table, group, len(result))
-    columns = fit_points(group, doses, values, count=len(result), scale=scale, options=options)
+    weights = pd.to_numeric(table[weight], errors="coerce").to_numpy(dtype=float, na_value=np.nan) if weight else None
+    columns = fit_points(group, doses, values, weights, count=len(result), scale=scale, options=options)
     _fail(columns, mixed, "several dose units in one group")
     result["dose_unit"] = pd.Series(units, dtype="str")
     for name in COLUMNS:
@@ -51,10 +56,10 @@ def fit_curves(table: pd.DataFrame, *, by: str | Sequence[str], dose: str = "dos
     return result
 
 
-def fit_points(group: npt.NDArray[np.intp], dose: Array, response: Array, *, count: int, scale: str,
+def fit_points(group: npt.NDArray[np.intp], dose: Array, response: Array, weight: Array | None = None, *, count: int, scale: str,
                options: FitOptions) -> dict[str, npt.NDArray[Any]]:
-    """The columns of `count` curves from wells in long form (group index, dose, response)."""
-    points = usable_points(group, dose, response)
+    """The columns of `count` curves from wells in long form (group index, dose, response, and weight where they have one)."""
+    points = usable_points(group, dose, response, weight)
     summary = summarise(group, points, count)
     columns = empty_columns(summary, scale=scale, options=options)
     for batch in batches(points, summary, pooled=options.loss == "squares" and options.mode != "itrex"):

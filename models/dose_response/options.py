@@ -11,6 +11,7 @@ Model = Literal["2pl", "3pl", "4pl", "5pl", "brain_cousens", "weibull1", "weibul
 Loss = Literal["squares", "cauchy", "tukey", "power1.5"]
 Mode = Literal["clean", "fimm", "itrex"]
 Interval = Literal["profile", "wald", "none"]
+Weights = Literal["equal", "interval"]
 Scale = Literal["percent_inhibition", "fraction_viability", "raw"]
 Range = tuple[float, float]
 Bounds = Literal["percent", "free"] | tuple[Range, Range]
@@ -31,6 +32,8 @@ class FitOptions:
     level       its confidence, 0.5 to 1
     ic_level    level of the absolute IC in percent inhibition, 0 to 100
     flat_level  a curve whose flat test gives p above this is called flat
+    weights     of scored wells: "equal", or "interval": by the inverse square of the width of their viability's interval, where the
+                model gives one (least squares in mode clean only)
     Raises InputError naming the field that is out of range.
     """
 
@@ -42,6 +45,7 @@ class FitOptions:
     level: float = 0.95
     ic_level: float = 50.0
     flat_level: float = 0.05
+    weights: Weights = "equal"
 
     def __post_init__(self) -> None:
         _one_of("model", self.model, get_args(Model))
@@ -52,6 +56,9 @@ class FitOptions:
         _between("ic_level", self.ic_level, low=0.0, high=100.0)
         _between("flat_level", self.flat_level, low=0.0, high=1.0)
         _check_bounds(self.bounds)
+        _one_of("weights", self.weights, get_args(Weights))
+        if self.weights != "equal" and (self.loss != "squares" or self.mode != "clean"):
+            raise InputError(f"weights {self.weights} go with loss squares and mode clean, got {self.loss} and {self.mode}")
 
 
 def check_scale(scale: str) -> None:

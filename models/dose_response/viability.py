@@ -35,11 +35,43 @@ def normalise_to_controls(wells: pd.DataFrame, *, value: str, positive: str | No
     return wells.assign(viability=((numbers - p) / window.where(window != 0)).replace([np.inf, -np.inf], np.nan))
 
 
-def _control_level(wells: pd.DataFrame, numbers: pd.Series, *, role: str, keys: list[str], centre: str) -> pd.Series:
-    """Centre of the role's wells of the same group, for every well."""
+MEDIAN_ERROR = 1.2533   # standard error of a median over that of the mean, sqrt(pi / 2), for Gaussian scatter
+
+
+def viability_limits(wells: pd.DataFrame, *, value: str, positive: str | None = "positive", negative: str = "negative",
+                     by: Sequence[str] = ("plate",)) -> pd.DataFrame:
+    """A copy of `wells` with `viability_low` and `viability_high`, from the limits of the read-out by the controls of the same plate.
+
+    wells: as `normalise_to_controls` returns them, with `{value}_low` and `{value}_high` beside `value`. Half-widths of the well (h)
+    and of the medians of k controls (h_n and h_p, 1.25 / sqrt(k) of their wells' mean half-width) are joined as independent errors:
+    viability v has sqrt(h^2 + (v h_n)^2 + ((1 - v) h_p)^2) / |n - p|. NaN where the viability is.
+    """
+    keys = list(by)
+    require_columns(wells, ["role", "viability", value, f"{value}_low", f"{value}_high", *keys], what="viability has no limits")
+    numbers = pd.to_numeric(wells[value], errors="coerce").astype("float64")
+    half = (wells[f"{value}_high"] - wells[f"{value}_low"]).astype("float64") / 2
+    viability = wells["viability"].astype("float64")
+    window = _control_level(wells, numbers, role=negative, keys=keys, centre="median")
+    square = half**2 + (viability * _control_error(wells, half, role=negative, keys=keys)) ** 2
+    if positive is not None:
+        window = window - _control_level(wells, numbers, role=positive, keys=keys, centre="median")
+        square = square + ((1 - viability) * _control_error(wells, half, role=positive, keys=keys)) ** 2
+    spread = np.sqrt(square) / window.abs().where(window != 0)
+    return wells.assign(viability_low=viability - spread, viability_high=viability + spread)
+
+
+def _control_error(wells: pd.DataFrame, half: pd.Series, *, role: str, keys: list[str]) -> pd.Series:
+    """Half-width of the median of the role's wells of the same group, for every well."""
+    count = _control_level(wells, half.notna().astype(float), role=role, keys=keys, centre="sum")
+    return MEDIAN_ERROR * _control_level(wells, half, role=role, keys=keys, centre="mean") / np.sqrt(count)
+
+
+def _control_level(wells: pd.DataFrame, numbers: pd.Series, *, role: str, keys: list[str],
+                   centre: Literal["median", "mean", "sum"]) -> pd.Series:
+    """Centre (or sum) of the role's wells of the same group, for every well."""
     control = wells["role"].eq(role) & np.isfinite(numbers)
     if "excluded" in wells.columns:
         control &= ~wells["excluded"].fillna(False).astype(bool)
     groups = [wells[key] for key in keys]
     grouped = numbers.where(control).groupby(groups, dropna=False)
-    return grouped.transform("median") if centre == "median" else grouped.transform("mean")
+    return grouped.transform(centre)

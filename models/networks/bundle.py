@@ -19,6 +19,7 @@ from typing import Any
 
 from models.errors import BundleError, ParamsError
 from models.networks.recipe import Recipe
+from models.networks.uncertainty import Uncertainty
 from models.records import from_record, to_record
 
 FORMAT_VERSION = 1
@@ -58,7 +59,8 @@ class GateResult:
 class Card:
     """card.json. sample: the cell line or patient sample it was trained for; acquisition: screen fields that images must share;
     training_wells: [plate, well, part] of every labelled well; thresholds: out-of-distribution limits of the raw output; validation:
-    the limits of the data checks (validation/thresholds.py) that its own screens had to keep, and that served plates are judged by.
+    the limits of the data checks (validation/thresholds.py) that its own screens had to keep, and that served plates are judged by;
+    uncertainty: interval of a well, None where the model gives none.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Card:
     training_wells: tuple[tuple[str, str, str], ...] = ()
     thresholds: Mapping[str, float] = field(default_factory=dict)
     validation: Mapping[str, int | float] = field(default_factory=dict)
+    uncertainty: Uncertainty | None = None
     lineage: Mapping[str, str] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 

@@ -19,8 +19,8 @@ def hit_rule(summary: Summary, *, controls: Controls, threshold: float, judged: 
             f"{'' if judged else ' (none is on record here)'}.")
 
 
-def help_rows(summary: Summary, *, controls: Controls) -> list[tuple[str, str]]:
-    """(term, meaning) of what the page shows."""
+def help_rows(summary: Summary, *, controls: Controls, limited: bool = False) -> list[tuple[str, str]]:
+    """(term, meaning) of what the page shows. limited: the model gives intervals of wells."""
     anchored = controls == "both"
     zero = (", 0 % = median of the positive controls of the same plate" if anchored else
             " of the same plate, 0 % = a read-out of zero, because the screen has no positive control: dead wells stay above 0 %")
@@ -31,6 +31,12 @@ def help_rows(summary: Summary, *, controls: Controls) -> list[tuple[str, str]]:
         (summary.score, "Drug sensitivity score: the area of the effect above 10 % over the tested doses. Higher means more effect "
                         "at lower doses."),
         ("AUC", "Area under the viability curve: 1 = no effect at any dose, 0 = full effect at every dose.")]
+    if limited:
+        measured.append(("Interval of a well", "Where the assay would read this one well, 95 times in 100, by how far the model was off "
+                                               "on wells of its own screen that it had not seen. Another batch of cells may add to it."))
+    if limited and not summary.raw:
+        measured.append(("With the model’s error", "The interval of the IC50 holds the scatter between replicates. This one also holds the "
+                                                   "part of the model’s error that replicates share."))
     return [*measured, ("Slope, R²", "How steep the curve is, and how much of the scatter it explains. Slopes of different models are "
                                      "not comparable."),
             ("Cannot say", "A check failed or the data do not decide. It is not a “no”.")]

@@ -11,10 +11,10 @@ import numpy.typing as npt
 import pandas as pd
 from markupsafe import Markup
 
-from models.report.inputs import doubtful_flags, flag_list, number, raw_measure, response, text
+from models.report.inputs import doubtful_flags, flag_list, number, raw_measure, response, response_limits, text
 from models.report.svg import Frame, drawing, join, label, line, nice_ticks, polyline, short, tag
 from models.report.verdicts import KIND_WORDS, Kind
-from models.report.words import NO_VALUE, dose_text, dose_unit, fixed, flag_words, plain
+from models.report.words import NO_VALUE, dose_text, dose_unit, fixed, flag_words, limit_words, plain
 
 CurveValues = Callable[[pd.DataFrame, npt.NDArray[np.float64]], npt.NDArray[np.float64]]
 
@@ -37,6 +37,11 @@ class Panel:
     fitted: npt.NDArray[np.float64]
     wells: pd.DataFrame
     responses: npt.NDArray[np.float64]
+
+    @property
+    def limits(self) -> npt.NDArray[np.float64]:
+        """(wells, 2): the interval of each response, NaN where the model gives none."""
+        return response_limits(self.wells, self.scale)
 
 
 def panel_of(curve: pd.DataFrame, wells: pd.DataFrame, *, values: CurveValues) -> Panel | None:
@@ -62,7 +67,7 @@ def curve_panel(curve: pd.DataFrame, wells: pd.DataFrame, *, name: str, half: st
     return drawing(
         WIDTH, HEIGHT, _axes(frame, scale=scale, unit=text(row, "dose_unit"), measure=raw_measure(wells)[1]),
         _half_dose_marks(row, frame, half=half, scale=scale), _fitted_line(frame, panel.grid, panel.fitted, status=text(row, "status")),
-        _points(frame, wells, panel.responses, scale), _nothing(frame, panel.responses),
+        _bars(frame, panel), _points(frame, wells, panel.responses, scale), _nothing(frame, panel.responses),
         label=panel_words(name, panel), class_="curve")
 
 
@@ -177,6 +182,16 @@ def _fitted_line(frame: Frame, grid: npt.NDArray[np.float64], fitted: npt.NDArra
                     class_="fit" if status == "ok" else "fit weak")
 
 
+def _bars(frame: Frame, panel: Panel) -> Markup:
+    """The interval of each well that takes part in the curve, as thin lines behind the points; wells without one have none."""
+    parts = []
+    for dose, (low, high), out in zip(panel.wells["dose"], panel.limits, panel.wells["excluded"].astype(bool), strict=True):
+        if math.isfinite(low) and math.isfinite(high) and not out:
+            x = frame.x(math.log10(dose))
+            parts.append(line(x, frame.y(low), x, frame.y(high), class_="err"))
+    return join(parts)
+
+
 def _points(frame: Frame, wells: pd.DataFrame, responses: npt.NDArray[np.float64], scale: str) -> Markup:
     """Wells: filled; hollow if excluded; a triangle if flagged but used; these two on top. Values off the plot sit at its edge."""
     parts: list[Markup] = []
@@ -197,7 +212,7 @@ def _point(x: float, y: float, *, flags: list[str], excluded: bool, title: str) 
 
 
 def _point_words(well: pd.Series, value: float, *, scale: str, inside: bool) -> str:
-    shown = f"{fixed(value, 3)}" if scale == "raw" else f"viability {fixed(value, 0)} %"
+    shown = f"{fixed(value, 3)}" if scale == "raw" else f"viability {fixed(value, 0)} %{limit_words(well)}"
     parts = [f"{text(well, 'plate')} {text(well, 'well')}: {dose_text(number(well, 'dose'), text(well, 'dose_unit'))}, {shown}",
              *map(flag_words, flag_list(well.get("flags"))), "left out of the curve" if well.get("excluded") else "",
              "" if inside else "drawn at the edge of the plot"]

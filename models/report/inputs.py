@@ -140,6 +140,18 @@ def response(wells: pd.DataFrame, scale: str) -> pd.Series:
     return 100.0 * wells["viability"].astype(float)
 
 
+def has_limits(wells: pd.DataFrame) -> bool:
+    """Whether the model gives intervals of wells."""
+    return "od_low" in wells.columns and bool(wells["od_low"].notna().any())
+
+
+def response_limits(wells: pd.DataFrame, scale: str) -> np.ndarray:
+    """(rows, 2): lower and upper limit of what `response` gives; NaN where the model gives none."""
+    column, factor = ("viability", 100.0) if scale != "raw" else (raw_measure(wells)[0], 1.0)
+    names = [f"{column}_low", f"{column}_high"]
+    return factor * wells[names].to_numpy(dtype=float) if set(names) <= set(wells) else np.full((len(wells), 2), np.nan)
+
+
 def score_column(curves: pd.DataFrame, preferred: str) -> str:
     """The preferred score column, or the first other one that holds a value."""
     names = [preferred, *(name for name in SCORE_NAMES if name != preferred)]

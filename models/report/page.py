@@ -17,7 +17,7 @@ import pandas as pd
 from models.dose_response.curves import curve_values
 from models.plates.screen import Screen
 from models.report.explanations import help_rows, hit_rule, training_words
-from models.report.inputs import ReportOptions, ReportTables, ScoredTables
+from models.report.inputs import ReportOptions, ReportTables, ScoredTables, has_limits
 from models.report.plate_figures import colour_bar, control_strips, heat_values
 from models.report.sections import (
     Summary,
@@ -68,7 +68,8 @@ def render_report(scored: ScoredTables, *, screen: Screen, lineage: Mapping[str,
         plates=plate_views(scored, plates, plate_format=screen.plate_format), strips=control_strips(scored.wells, plates),
         doubts=doubts(scored.wells), training=training_words(scored.wells), findings=finding_groups(scored.findings),
         lineage=lineage_rows(lineage), metrics=metric_rows(metrics or {}), gates=results, links=safe_links(links or {}),
-        model=model_name(lineage), wells=len(scored.wells), help=help_rows(summary, controls=screen.controls),
+        model=model_name(lineage), wells=len(scored.wells), limited=has_limits(scored.wells),
+        help=help_rows(summary, controls=screen.controls, limited=has_limits(scored.wells)),
         hit_rule=hit_rule(summary, controls=screen.controls, threshold=options.hit_threshold, judged=bool(results)),
         **_colour_legend(scored.wells), **_assets())
 

@@ -13,7 +13,7 @@ from models.plates.wells import PLATE_FORMATS, parse_well, row_letters
 from models.report.inputs import doubtful_flags, flag_list, number, raw_measure, text
 from models.report.svg import Frame, drawing, join, label, line, nice_ticks, short, tag
 from models.report.verdicts import GRADE_WORDS, PlateQuality
-from models.report.words import dose_text, fixed, flag_words, plain
+from models.report.words import dose_text, fixed, flag_words, limit_words, plain
 
 # cividis, dark to light: readable with every kind of colour blindness and in grey print
 _COLOURS = np.array([(0, 34, 78), (53, 69, 108), (102, 105, 112), (148, 142, 119), (199, 182, 106), (254, 232, 56)], dtype=float)
@@ -108,7 +108,8 @@ def raw_words(well: pd.Series) -> list[str]:
 
 def _cell_words(well: pd.Series, value: float, limits: tuple[float, float]) -> str:
     what = content_words(well)
-    viability = [] if limits != (0.0, 100.0) else [f"viability {fixed(value, 0)} %" if math.isfinite(value) else "no viability"]
+    words = f"viability {fixed(value, 0)} %{limit_words(well)}" if math.isfinite(value) else "no viability"
+    viability = [words] if limits == (0.0, 100.0) else []
     flags = [flag_words(flag) for flag in flag_list(well.get("flags"))]
     reason = text(well, "exclusion_reason")
     left_out = [f"left out{': ' + reason if reason else ''}"] if well.get("excluded") else []

@@ -17,7 +17,17 @@ from models.plates.screen import Screen
 from models.plates.wells import PLATE_FORMATS, parse_well
 from models.report.explanations import help_rows, hit_rule, training_words
 from models.report.figures import Panel, dose_ticks, drawn_half, panel_of, panel_words, response_ticks, response_title
-from models.report.inputs import ReportOptions, ScoredTables, doubtful_flags, flag_list, number, raw_measure, text, wells_by_curve
+from models.report.inputs import (
+    ReportOptions,
+    ScoredTables,
+    doubtful_flags,
+    flag_list,
+    has_limits,
+    number,
+    raw_measure,
+    text,
+    wells_by_curve,
+)
 from models.report.page import lineage_rows, model_name, own_rows
 from models.report.plate_figures import colour, content_words, heat_values, raw_words
 from models.report.sections import (
@@ -33,7 +43,7 @@ from models.report.sections import (
     verdicts,
 )
 from models.report.verdicts import GRADE_WORDS, PlateQuality, gate_results
-from models.report.words import fixed, flag_words, plain
+from models.report.words import fixed, flag_words, limit_words, plain
 
 LEGEND_STEPS = 20
 
@@ -56,7 +66,7 @@ def report_view(scored: ScoredTables, *, screen: Screen, lineage: Mapping[str, s
         "screen": {**screen.to_dict(), "rows": PLATE_FORMATS[screen.plate_format][0], "columns": PLATE_FORMATS[screen.plate_format][1]},
         "plates": [_plate(plate) for plate in plates], **_wells(scored.wells),
         "treatments": _treatments(scored, treatments(scored, found=found, options=options)),
-        "kinds": kind_words(), "help": help_rows(summary, controls=screen.controls),
+        "kinds": kind_words(), "help": help_rows(summary, controls=screen.controls, limited=has_limits(scored.wells)),
         "doubts": [vars(doubt) for doubt in doubts(scored.wells)],
         "findings": [vars(group) for group in finding_groups(scored.findings)],
         "lineage": lineage_rows(lineage), "metrics": metric_rows(metrics or {}), "gates": [vars(gate) for gate in results]}
@@ -82,8 +92,9 @@ def _well(well: pd.Series, value: float, *, part: float, decimals: int) -> dict[
     row, column = parse_well(text(well, "well"))
     known = math.isfinite(value)
     return {"plate": text(well, "plate"), "well": text(well, "well"), "row": row, "column": column, "role": text(well, "role"),
-            "content": content_words(well), "value": fixed(value, decimals), "colour": colour(part) if known else None,
-            "dark": known and part < 0.55, "raw": raw_words(well), "flags": [flag_words(flag) for flag in flag_list(well.get("flags"))],
+            "content": content_words(well), "value": fixed(value, decimals), "limits": limit_words(well).strip(" ()"),
+            "colour": colour(part) if known else None, "dark": known and part < 0.55, "raw": raw_words(well),
+            "flags": [flag_words(flag) for flag in flag_list(well.get("flags"))],
             "doubtful": bool(doubtful_flags(well.get("flags"))), "excluded": bool(well.get("excluded")),
             "reason": text(well, "exclusion_reason")}
 
@@ -100,7 +111,7 @@ def _treatments(scored: ScoredTables, rows: Iterable[Treatment]) -> list[dict[st
 
 
 def _panel(name: str, panel: Panel | None) -> dict[str, Any] | None:
-    """The panel in data units: x in log10 dose."""
+    """The panel in data units: x in log10 dose. bars: interval of each well of the curve, where the model gives one."""
     if panel is None:
         return None
     frame, row = panel.frame, panel.row
@@ -114,6 +125,9 @@ def _panel(name: str, panel: Panel | None) -> dict[str, Any] | None:
         "points": [(round(math.log10(dose), 4), round(float(value), 3), int(well))
                    for well, dose, value in zip(panel.wells.index, panel.wells["dose"], panel.responses, strict=True)
                    if np.isfinite(value)],
+        "bars": [(round(math.log10(dose), 4), round(float(low), 3), round(float(high), 3))
+                 for dose, (low, high), out in zip(panel.wells["dose"], panel.limits, panel.wells["excluded"].astype(bool), strict=True)
+                 if np.isfinite(low) and np.isfinite(high) and not out],
         "mark": _mark(row)}
 
 

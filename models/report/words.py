@@ -101,7 +101,13 @@ def half_dose(row: Any, name: str) -> Estimate:
 
 
 def _interval(row: Any, name: str, value: float) -> str:
-    low, high = number(row, f"{name}_low"), number(row, f"{name}_high")
+    """The confidence interval, and the wider one with the model's own error where the row has that."""
+    kinds = [name, *([f"{name}_model"] if f"{name}_model_low" in row else [])]
+    limits = [(number(row, f"{kind}_low"), number(row, f"{kind}_high")) for kind in kinds]
+    return "; with the model’s error ".join(_range_words(row, low, high, value) for low, high in limits)
+
+
+def _range_words(row: Any, low: float, high: float, value: float) -> str:
     if math.isnan(low) and math.isnan(high):
         return "interval open on both sides"
     unit, factor = dose_unit(text(row, "dose_unit"), value)
@@ -133,6 +139,12 @@ def slope_text(row: Any) -> str:
     if status not in (*NO_VALUE, "flat") and value >= STEEP:
         return f"> {STEEP:g}"
     return trusted(row, "slope", decimals=2, unless=("flat",))
+
+
+def limit_words(well: Any) -> str:
+    """The interval of a well's viability: " (25 to 61 %)"; empty where the model gives none."""
+    low, high = number(well, "viability_low"), number(well, "viability_high")
+    return "" if math.isnan(low) or math.isnan(high) else f" ({fixed(100 * low, 0)} to {fixed(100 * high, 0)} %)"
 
 
 def flag_words(flag: str) -> str:

@@ -1,0 +1,129 @@
+"""Do the intervals of wells hold the truth on plates that no model has seen, and do weights by them make better curves?
+
+    python -m benchmarks.uncertainty [--plates 6] [--models artifacts/models]          after `make demo`
+
+For each simulated cell line: new plates (other wells, cells and read-out noise than in training), half of them as in training (one
+compound, 11 doses x 8 replicates, negative controls), half with six compounds of random curves (6 doses x 2 replicates, both controls).
+They share microscope and staining with the training plate, so nothing is said here about another batch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from models.dose_response import FitOptions, normalise_to_controls
+from models.networks.bundle import trunk_finder
+from models.networks.predict import Predictor, load_predictor
+from models.plates.images import PlateArchive, WellImages, write_plate
+from models.plates.prepare import join_images, prepare_plate
+from models.plates.simulate.brightfield import CELL_LINES
+from models.plates.simulate.examples import Example, example_screens, random_curves
+from models.scoring import ScoredScreen, ScoringOptions, score_images
+
+FIRST_SEED = 1000   # far from the seeds of the example screens
+
+
+def new_plates(line: str, count: int) -> Iterator[tuple[str, Example]]:
+    """(design, plate) in turn: the design of the training plate, and six compounds in duplicate."""
+    screens = {screen.name: screen for screen in example_screens()}
+    trained, other = screens[line.lower()], screens["heldout-a549"]
+    for number in range(count):
+        seed = FIRST_SEED + number
+        if number % 2 == 0:
+            yield "as trained", replace(trained, seed=seed)
+        else:
+            curves = random_curves(other.layout, seed=seed) | {"doxorubicin": CELL_LINES[line].doxorubicin}
+            yield "six compounds", replace(other, sample=line, lines={line: CELL_LINES[line]}, curves=curves, seed=seed)
+
+
+def images_of(example: Example, predictor: Predictor) -> WellImages:
+    spec = predictor.card.recipe.input
+    with tempfile.TemporaryDirectory() as folder:
+        plates = []
+        for plate in example.plates:
+            write_plate(path := Path(folder) / f"{plate}.zip", example.members(plate))
+            with PlateArchive(path) as archive:
+                plates.append(prepare_plate(archive, spec, channels=[channel.name for channel in example.screen().channels]))
+    return join_images(plates)
+
+
+def wells_with_truth(scored: ScoredScreen, example: Example) -> pd.DataFrame:
+    """Scored wells with what was measured in them, and the true viability; excluded: negative controls, which are 1 by definition."""
+    controls = "positive" if example.controls == "both" else None
+    measured = normalise_to_controls(scored.wells, value="readout", positive=controls)["viability"]
+    truth = example.truth().rename(columns={"viability": "true"})[["plate", "well", "true"]]
+    wells = scored.wells.assign(measured=measured).merge(truth, on=["plate", "well"])
+    return wells[wells["role"] == "treated"]
+
+
+def curves_with_truth(scored: ScoredScreen, example: Example) -> pd.DataFrame:
+    truth = example.true_curves()[["treatment", "ic50", "ic50_relation"]]
+    joined = truth.merge(scored.curves, on="treatment", suffixes=("_true", ""))
+    return joined[(joined["ic50_relation_true"] == "=") & (joined["ic50_relation"] == "=")]
+
+
+def coverage(low: pd.Series, value: pd.Series, high: pd.Series) -> float:
+    return float(((low.fillna(-np.inf) <= value) & (value <= high.fillna(np.inf))).mean())
+
+
+def well_row(wells: pd.DataFrame) -> pd.Series:
+    low, high = wells["viability_low"], wells["viability_high"]
+    return pd.Series({"wells": len(wells), "measured inside": coverage(low, wells["measured"], high),
+                      "truth inside": coverage(low, wells["true"], high), "median half-width": ((high - low) / 2).median(),
+                      "RMSE to measured": ((wells["viability"] - wells["measured"]) ** 2).mean() ** 0.5,
+                      "mean error": (wells["viability"] - wells["measured"]).mean()})
+
+
+def curve_row(curves: pd.DataFrame) -> pd.Series:
+    error = np.log10(curves["ic50"] / curves["ic50_true"])
+    inside = curves["ic50_model_low"].fillna(0) <= curves["ic50_true"], curves["ic50_true"] <= curves["ic50_model_high"].fillna(np.inf)
+    closed = curves[["ic50_model_low", "ic50_model_high"]].notna().all(axis=1)
+    return pd.Series({
+        "curves": len(curves), "log10 RMSE": (error**2).mean() ** 0.5, "median |log10|": error.abs().median(),
+        "95 % interval holds": coverage(curves["ic50_low"], curves["ic50_true"], curves["ic50_high"]),
+        "median width, fold": (curves["ic50_high"] / curves["ic50_low"]).median(),
+        "model limits hold": float((inside[0] & inside[1]).mean()), "closed": closed.mean(),
+        "median model width, fold": (curves["ic50_model_high"] / curves["ic50_model_low"])[closed].median()})
+
+
+def run(models: Path, *, plates: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    find = trunk_finder([models, models.parent / "trunks"])
+    wells, curves = [], []
+    for line in CELL_LINES:
+        predictor = load_predictor(models / f"viability-{line}", find_trunk=find, device="cpu")
+        assert predictor.card.uncertainty is not None, f"{predictor.card.name} gives no interval; run the stage `evaluate` again"
+        for design, example in new_plates(line, plates):
+            images = images_of(example, predictor)
+            for weights in ("equal", "interval"):
+                options = ScoringOptions(fit=FitOptions(weights=weights))
+                scored = score_images(images, example.full_layout(), screen=example.screen(), predictor=predictor, options=options,
+                                      model=predictor.card.name, version=predictor.sha256[:12])
+                curves.append(curves_with_truth(scored, example).assign(line=line, design=design, weights=weights))
+            wells.append(wells_with_truth(scored, example).assign(line=line, design=design))
+    return pd.concat(wells, ignore_index=True), pd.concat(curves, ignore_index=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--plates", type=int, default=6, help="new plates per cell line")
+    parser.add_argument("--models", type=Path, default=Path("artifacts/models"))
+    arguments = parser.parse_args()
+    wells, curves = run(arguments.models, plates=arguments.plates)
+    pd.set_option("display.width", 200, "display.max_columns", 20)
+    print("wells: 95 % interval of each treated well\n")
+    print(pd.concat([wells.groupby(["line", "design"]).apply(well_row), wells.groupby(["design"]).apply(well_row)]).round(3).to_string())
+    bands = pd.cut(wells["measured"], [-np.inf, 0.2, 0.4, 0.6, 0.8, np.inf])
+    print("\nby measured viability\n", wells.groupby(bands, observed=True).apply(well_row).round(3).to_string(), sep="")
+    print("\nIC50 within the tested doses, wells weighted equally or by their interval\n")
+    print(curves.groupby(["design", "weights"]).apply(curve_row).round(3).to_string())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""Intervals on their way through scoring: from the card to wells, curves and weights."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from models.dose_response import FitOptions
+from models.networks.uncertainty import Uncertainty
+from models.scoring import Exclusion, ScoredScreen, ScoringOptions, refit_wells, score_images
+from tests.conftest import CONTROLS, READOUT, tiny_images, tiny_layout
+from tests.models.test_scoring import SCREEN, reader
+
+WIDER_WHEN_ALIVE = Uncertainty(level=0.95, outputs=(0.0, 2.0), half_widths=(0.1, 0.3), wells=96, coverage=0.95, shared=0.25)
+
+
+def score(*, uncertainty: Uncertainty | None = WIDER_WHEN_ALIVE, controls: str = "both", fit: FitOptions | None = None,
+          exclusions: tuple[Exclusion, ...] = ()) -> ScoredScreen:
+    layout = tiny_layout()
+    options = ScoringOptions(fit=fit or FitOptions(), exclusions=exclusions)
+    return score_images(tiny_images(layout, noise=0.03), layout, screen=replace(SCREEN, controls=controls), model="m", version="1",
+                        predictor=reader(READOUT, uncertainty=uncertainty), options=options)
+
+
+def test_limits_of_a_well_hold_its_own_error_and_that_of_the_control_medians() -> None:
+    wells = score().wells
+    half = 0.1 + 0.1 * wells["od"]
+    np.testing.assert_allclose(wells["od_high"] - wells["od"], half)
+    np.testing.assert_allclose(wells["od"] - wells["od_low"], half)
+    np.testing.assert_allclose(wells["od_shared"], half / 2)
+    negative, positive = (wells[wells["role"] == role] for role in ("negative", "positive"))
+    window = negative["od"].median() - positive["od"].median()
+    errors = [1.2533 * half[role.index].mean() / np.sqrt(12) for role in (negative, positive)]
+    v = wells["viability"]
+    np.testing.assert_allclose(wells["viability_high"] - v, np.sqrt(half**2 + (v * errors[0]) ** 2 + ((1 - v) * errors[1]) ** 2) / window)
+    np.testing.assert_allclose((wells["viability_high"] + wells["viability_low"]) / 2, v)
+
+
+def test_without_positive_controls_zero_is_certain_and_without_any_there_are_no_limits() -> None:
+    wells = score(controls="negative").wells
+    half, negative = 0.1 + 0.1 * wells["od"], wells.loc[wells["role"] == "negative"]
+    error = 1.2533 * half[negative.index].mean() / np.sqrt(12)
+    np.testing.assert_allclose(wells["viability_high"] - wells["viability"],
+                               np.sqrt(half**2 + (wells["viability"] * error) ** 2) / negative["od"].median())
+    none = score(controls="none").wells
+    assert none[["viability_low", "viability_high"]].isna().all(axis=None)
+    assert none["od_low"].notna().all()
+
+
+@pytest.mark.parametrize("predictor", [reader(READOUT), reader(CONTROLS)], ids=["no interval in the card", "classifier"])
+def test_a_model_that_gives_no_interval_adds_no_columns(predictor: object) -> None:
+    layout = tiny_layout()
+    scored = score_images(tiny_images(layout), layout, screen=SCREEN, predictor=predictor, model="m", version="1")  # type: ignore[arg-type]
+    assert not {"viability_low", "od_low", "od_shared"} & set(scored.wells)
+    assert not {"ic50_model_low"} & set(scored.curves)
+    if predictor.card.recipe == CONTROLS:  # type: ignore[attr-defined]
+        assert "cannot be said" in next(finding.message for finding in scored.findings if finding.rule == "effect_scale")
+
+
+def test_the_interval_of_a_midpoint_grows_with_what_replicates_share() -> None:
+    def curve(shared: float) -> pd.Series:
+        return score(uncertainty=replace(WIDER_WHEN_ALIVE, shared=shared)).curves.iloc[0]
+
+    alone, little, much = curve(0.0), curve(0.1), curve(0.5)
+    assert (alone["ic50_model_low"], alone["ic50_model_high"]) == (alone["ic50_low"], alone["ic50_high"])
+    for wider, narrower in ((little, alone), (much, little)):
+        assert wider["ic50_model_low"] < narrower["ic50_model_low"]
+        assert wider["ic50_model_high"] > narrower["ic50_model_high"]
+        assert wider["ic50_low"] == alone["ic50_low"]      # the interval itself means what it meant
+    assert np.isnan(curve(1.0).get("ic50_model_high", 0)) or curve(1.0)["ic50_model_high"] > much["ic50_model_high"]
+    assert "ic50_model_low" not in score(fit=FitOptions(interval="none")).curves
+
+
+def test_leaving_wells_out_again_moves_limits_as_scoring_does() -> None:
+    layout = tiny_layout()
+    out = tuple(Exclusion(plate="P1", well=str(layout.at[index, "well"]), reason="bubble") for index in (2, 30))
+    again = refit_wells(score().wells, screen=SCREEN, exclusions=out, fit=FitOptions())
+    wanted = score(exclusions=out)
+    pd.testing.assert_frame_equal(again.wells, wanted.wells)
+    pd.testing.assert_frame_equal(again.curves, wanted.curves)
+    assert wanted.wells["viability_low"].notna().all()     # excluded wells keep theirs
+
+
+def test_weights_are_used_when_asked_for_only() -> None:
+    equal, weighted = score().curves.iloc[0], score(fit=FitOptions(weights="interval")).curves.iloc[0]
+    assert equal["ic50"] != weighted["ic50"]
+    assert abs(np.log10(weighted["ic50"] / equal["ic50"])) < 0.2
+    constant = replace(WIDER_WHEN_ALIVE, half_widths=(0.2, 0.2))
+    without = score(uncertainty=None, fit=FitOptions(weights="interval")).curves.iloc[0]
+    assert score(uncertainty=constant).curves.iloc[0]["ic50"] == without["ic50"] == equal["ic50"]
