@@ -78,7 +78,7 @@ _WELL = (
 )
 _EXCLUSION = (
     _option("excluded", "bool", "left out of training and curves by a person or a quality rule"),
-    _option("exclusion_reason", "str", "why, in words"),
+    _option("exclusion_reason", "str", "why, in words; of a well that is not excluded: why a person keeps it, whatever the rules say"),
 )
 
 LAYOUT = Contract("Layout", "well", (
@@ -113,16 +113,33 @@ WELL_SCORES = Contract("WellScores", "well", (
     _number("logit", "what a classifying head gives before the sigmoid or softmax"),
     _number("probability", "probability of the negative-control class (living)"),
     _number("od", "optical density that a regression head gives", "OD450"),
-    _option("od_low", "float", "lower limit of the measured optical density, where the model gives one", "OD450"),
-    _option("od_high", "float", "upper limit", "OD450"),
-    _option("od_shared", "float", "the part of that half-width that replicates have in common", "OD450"),
     _number("viability", "1 = negative control, 0 = positive control of the same plate; not clipped"),
-    _option("viability_low", "float", "lower limit of the measured viability, where the model gives one: one well's, not a mean's"),
-    _option("viability_high", "float", "upper limit"),
+    _option("viability_low", "float", "lower limit where the model gives one"),
+    _option("viability_high", "float", "upper limit where the model gives one"),
     _key("flags", "words that say why to distrust the well", "list"),
     Column("excluded", "bool", "left out of curves", nullable=False),
     _key("model", "registered name of the model that scored it"),
     _key("version", "its version, or the bundle's sha256[:12] outside the registry"),
+))
+
+IMAGE_QUALITY = Contract("ImageQuality", "well, site and channel", (
+    _key("plate", "plate name"),
+    _key("well", "well name"),
+    Column("site", "int", "site within the well, from 1", nullable=False),
+    _key("channel", "channel as screen.yaml names it"),
+    Column("height", "int", "of the image as it was read", "px", nullable=False),
+    Column("width", "int", "of the image as it was read", "px", nullable=False),
+    Column("planes", "int", "planes of its stack", nullable=False),
+    Column("bits", "int", "per pixel, 8 or 16", nullable=False),
+    Column("digest", "str", "BLAKE2b of all its pixels, by which copies are found; empty for a uniform image"),
+    Column("brightest", "int", "highest grey value", nullable=False),
+    _number("saturated_share", "share of pixels at the highest grey value in any plane"),
+    _number("background", "5th percentile", "grey values"),
+    _number("contrast", "99.9th percentile above the background", "grey values"),
+    _number("noise", "SD of the camera's noise", "grey values"),
+    *(_number(f"detail_{scale}", f"energy of structure about {scale} px large, against that of noise", "log2") for scale in (1, 2, 4, 8)),
+    _number("gradient", "rise of the background across the image, relative to the background"),
+    _number("debris", "deviation of the largest bright or dark objects", "log2 grey values"),
 ))
 
 CURVES = Contract("Curves", "group of wells (a treatment)", (
@@ -165,11 +182,8 @@ CURVES = Contract("Curves", "group of wells (a treatment)", (
     Column("status", "str", "how far the row can be trusted", nullable=False, allowed=STATUSES),
     Column("reason", "str", "why it is not ok, or why a value is censored; empty if nothing to say"),
 ))
-    _option("ic50_model_low", "float", "lower limit of ic50 that holds the model's own error too, where the model knows it; NaN = open",
-            "dose_unit"),
-    _option("ic50_model_high", "float", "upper limit of ic50 that holds the model's own error too; NaN = open", "dose_unit"),
 
-CONTRACTS = (LAYOUT, TREATMENTS, IMAGE_SET, WELL_SCORES, CURVES)
+CONTRACTS = (LAYOUT, TREATMENTS, IMAGE_SET, IMAGE_QUALITY, WELL_SCORES, CURVES)
 
 
 def check_table(table: pd.DataFrame, contract: Contract, *, keys: Sequence[str] = ()) -> pd.DataFrame:

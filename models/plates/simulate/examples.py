@@ -14,6 +14,7 @@ import pandas as pd
 from models.plates.images import member_name
 from models.plates.screen import Channel, Controls, SampleKind, Screen
 from models.plates.simulate.brightfield import CELL_LINES, MIXED_LINES, CellLine, simulate_brightfield, simulate_readout
+from models.plates.simulate.faults import Fault
 from models.plates.simulate.spheroids import sample_look, simulate_spheroids
 from models.plates.simulate.truth import TrueCurve, curve_table, true_viability
 from models.plates.wells import wells_of
@@ -59,6 +60,7 @@ class Example:
 
     lines: cell line -> bright-field wells of that line (the layout's column `line`, where several); empty: spheroids of
     `sample`. curves: treatment -> true curve; doxorubicin of a line is that line's own. size px, planes of a stack.
+    faults: plate -> well -> what is wrong with its image.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Example:
     size: int = 128
     planes: int = 1
     seed: int = 1
+    faults: Mapping[str, Mapping[str, Fault]] = field(default_factory=dict)
 
     @property
     def plates(self) -> list[str]:
@@ -103,14 +106,14 @@ class Example:
 
     def images(self, plate: str) -> Iterator[tuple[str, np.ndarray]]:
         """(well, pixels) of one plate; uint8 (H, W) of cell lines, uint16 (planes, H, W) of spheroids."""
-        truth = self.truth()["viability"]
+        truth, faults = self.truth()["viability"], self.faults.get(plate)
         for name, part, _ in self._parts():
             if self.lines:
                 yield from simulate_brightfield(part, line=self.lines[name], truth=truth, size=self.size, seed=self.seed,
-                                                plate=plate)
+                                                plate=plate, faults=faults)
             else:
                 yield from simulate_spheroids(part, look=sample_look(self.sample), truth=truth, planes=self.planes,
-                                              size=self.size, seed=self.seed, plate=plate)
+                                              size=self.size, seed=self.seed, plate=plate, faults=faults)
 
     def members(self, plate: str) -> Iterator[tuple[str, np.ndarray]]:
         """(member name, plane) of one plate's archive."""

@@ -1,0 +1,132 @@
+"""What can be measured of a well's image without knowing what is in it: noise, detail, background, saturation, evenness, large objects.
+
+Numbers only; whether one of them is a reason to distrust a well is judged later, against the other wells (`models/plates/quality.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+DETAIL_SCALES = (1, 2, 4, 8)    # px; SD of the Laplacian of Gaussian
+BLOCKS = 8                      # blocks a side, over which the background is followed
+CONTRAST_FLOOR = 0.03           # of the contrast: a background below it counts as that, so that a black one divides by something
+DEBRIS_SHARE = 0.005            # of the image: what is larger than that and brighter than all else is no cell
+DEBRIS_SCALE = 1 / 40           # of the image's side: smaller objects are averaged away
+SMALLER_HALF = 0.14266          # mean square of a standard normal variable within its median absolute value, 0.6745
+MIN_SIDE = 8                    # px; smaller images have no measures but size and saturation
+
+
+def measure_stack(stack: np.ndarray, plane: np.ndarray) -> dict[str, Any]:
+    """Measures of one site and channel of a well, columns of the contract ImageQuality from `height` on.
+
+    stack: pixels as they were read, (Z, H, W) or (Z, H, W, 3), uint8 or uint16; plane: float (H, W), the projection to look at.
+    """
+    height, width = plane.shape
+    brightest = int(stack.max())
+    uniform = brightest == int(stack.min())
+    dark = uniform and brightest < np.iinfo(stack.dtype).max    # all of one grey value, yet not at the camera's limit
+    digest = hashlib.blake2b(np.ascontiguousarray(stack).data, digest_size=8)
+    return {"height": height, "width": width, "planes": len(stack), "bits": 8 * stack.dtype.itemsize,
+            "digest": "" if uniform else digest.hexdigest(), "brightest": brightest,
+            "saturated_share": 0.0 if dark else float((stack == brightest).any(axis=0).mean()), **measure_plane(plane)}
+
+
+def measure_plane(plane: np.ndarray) -> dict[str, float]:
+    """noise, detail_*, background, contrast, gradient, debris of an image (H, W) in its own grey values; NaN for tiny images."""
+    plane = np.asarray(plane, dtype=np.float32)
+    background, bright = (float(value) for value in np.percentile(plane, (5, 99.9)))
+    if min(plane.shape) < MIN_SIDE:
+        names = ("noise", *(f"detail_{scale}" for scale in DETAIL_SCALES), "gradient", "debris")
+        return {"background": background, "contrast": bright - background} | dict.fromkeys(names, float("nan"))
+    noise = noise_of(plane)
+    return {"background": background, "contrast": bright - background, "noise": noise, **_details(plane, noise),
+            "gradient": _gradient(plane, background + CONTRAST_FLOOR * (bright - background)), "debris": _debris(plane, noise)}
+
+
+def noise_of(plane: np.ndarray) -> float:
+    """SD of the camera's noise, in grey values: of the smaller half of all diagonal differences, where structure hardly shows.
+
+    At least that of rounding to whole grey values, sqrt(1/12).
+    """
+    even = plane[:plane.shape[0] // 2 * 2, :plane.shape[1] // 2 * 2]
+    diagonal = ((even[::2, ::2] - even[1::2, ::2] - even[::2, 1::2] + even[1::2, 1::2]) / 2).ravel() ** 2   # noise keeps its variance
+    half = max(1, diagonal.size // 2)
+    return float(np.sqrt(max(np.partition(diagonal, half - 1)[:half].mean(dtype=np.float64) / SMALLER_HALF, 1 / 12)))
+
+
+def _details(plane: np.ndarray, noise: float) -> dict[str, float]:
+    """log2 of (energy of structure / energy of noise) at each scale: the mean square of the Laplacian of Gaussian, less what noise
+    alone gives; not below twice the standard error of the latter. NaN for scales that the image is too small for.
+    """
+    from scipy.ndimage import gaussian_laplace  # here, because the stages that measure nothing import this module too
+
+    found = {f"detail_{scale}": float("nan") for scale in DETAIL_SCALES}
+    for scale in DETAIL_SCALES:
+        if scale > 2:   # coarse scales on half the pixels: four times quicker, and the noise of means is known
+            plane, noise = _halved(plane), noise / 2
+        if min(plane.shape) < MIN_SIDE:
+            break
+        sigma = min(scale, 2)
+        alone = noise**2 * _noise_gain(sigma)
+        energy = float(np.mean(np.square(gaussian_laplace(plane, sigma, mode="nearest"), dtype=np.float64)))
+        error = 2 * np.sqrt(8 * np.pi * sigma**2 / plane.size)
+        found[f"detail_{scale}"] = float(np.log2(max(energy / alone - 1, error)))
+    return found
+
+
+@cache
+def _noise_gain(sigma: int) -> float:
+    """Mean square of the Laplacian of Gaussian of white noise of variance 1."""
+    from scipy.ndimage import gaussian_laplace
+
+    impulse = np.zeros((16 * sigma + 1,) * 2)
+    impulse[8 * sigma, 8 * sigma] = 1
+    return float((gaussian_laplace(impulse, sigma) ** 2).sum())
+
+
+def _halved(plane: np.ndarray) -> np.ndarray:
+    """Means of 2 x 2 pixels."""
+    even = plane[:plane.shape[0] // 2 * 2, :plane.shape[1] // 2 * 2]
+    return np.asarray((even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]) / 4)
+
+
+def _blocks(plane: np.ndarray, side: int = BLOCKS) -> np.ndarray:
+    """(side * side, pixels) of an image, what does not fit is cut; fewer blocks if the image is small."""
+    side = min(side, *plane.shape)
+    height, width = (length // side for length in plane.shape)
+    cut = plane[:side * height, :side * width].reshape(side, height, side, width)
+    return np.asarray(cut.swapaxes(1, 2).reshape(side * side, height * width))
+
+
+def _gradient(plane: np.ndarray, unit: float) -> float:
+    """How much the background rises across the image, in units of `unit`: a plane under the low percentiles of the blocks.
+
+    It is fitted from below (expectiles, 0.1) and without the far ones (Huber's weights), so that cells and dirt do not bend it.
+    """
+    values = np.percentile(_blocks(plane), 10, axis=-1)
+    side = round(len(values) ** 0.5)
+    down, right = (axis.ravel() for axis in np.meshgrid(*(np.linspace(-1, 1, side),) * 2, indexing="ij"))
+    design, weights = np.column_stack([np.ones_like(down), down, right]), np.ones_like(values)
+    for _ in range(20):
+        root = np.sqrt(weights)
+        fitted = np.linalg.lstsq(design * root[:, None], values * root, rcond=None)[0]
+        above = values - design @ fitted
+        far = np.abs(above) / max(1.5 * 1.4826 * float(np.median(np.abs(above))), 1e-9)
+        weights = np.where(above > 0, 0.1, 0.9) / np.maximum(1.0, far)
+    return float(2 * np.hypot(fitted[1], fitted[2]) / max(unit, 1e-9))
+
+
+def _debris(plane: np.ndarray, noise: float) -> float:
+    """log2 of the mean deviation from the image's median, in grey values, of the most deviating 0.5 % of pixels after small objects
+    were averaged away; not below the noise.
+    """
+    from scipy.ndimage import gaussian_filter
+
+    smooth = gaussian_filter(plane, max(1.0, DEBRIS_SCALE * min(plane.shape)), mode="nearest")
+    away = np.abs(smooth - np.median(plane)).ravel()
+    count = max(1, round(DEBRIS_SHARE * away.size))
+    return float(np.log2(max(np.partition(away, away.size - count)[-count:].mean(), noise)))

@@ -1,0 +1,70 @@
+"""Which wells a well may be compared with: the controls of its plate, and its peers, which got the same treatment at the same dose."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+ENOUGH = 3          # peers that make a well's expectation; fewer are joined by the next best kind
+MIN_CONTROLS = 3    # wells of a kind on a plate whose median is trusted
+LIVING_ROLES = ("negative", "untreated")
+
+
+@dataclass(frozen=True)
+class References:
+    """Row numbers of a table of wells. controls: plate -> a list of rows per kind of control that the plate has enough of;
+    peers: for each row, the rows of its peers, never itself; plates: plate -> its rows.
+    """
+
+    controls: Mapping[str, list[np.ndarray]]
+    peers: list[np.ndarray]
+    plates: Mapping[str, np.ndarray]
+
+
+def find_references(wells: pd.DataFrame, *, usable: np.ndarray) -> References:
+    """wells: columns of Layout; usable: (N,) bool, which rows may serve as a reference (images that no person left out).
+
+    Peers are sought on the well's own plate first, then on the others, then among the neighbouring doses of the treatment, until
+    there are three.
+    """
+    plates = {str(plate): np.flatnonzero(wells["plate"] == plate) for plate in wells["plate"].unique()}
+    roles = wells["role"].to_numpy()
+    kinds = [np.isin(roles, LIVING_ROLES), roles == "positive"]
+    controls = {plate: [chosen for kind in kinds if len(chosen := rows[kind[rows] & usable[rows]]) >= MIN_CONTROLS]
+                for plate, rows in plates.items()}
+    return References(controls, _peers(wells, usable), plates)
+
+
+def _peers(wells: pd.DataFrame, usable: np.ndarray) -> list[np.ndarray]:
+    series, step = _series_and_step(wells)
+    plate = pd.factorize(wells["plate"])[0]
+    alike: dict[tuple[int, int], list[int]] = {}
+    for usable_row in np.flatnonzero(usable).tolist():
+        alike.setdefault((series[usable_row], step[usable_row]), []).append(usable_row)
+    found = []
+    for row in range(len(wells)):
+        same = np.array([other for other in alike.get((series[row], step[row]), ()) if other != row], dtype=int)
+        own = same[plate[same] == plate[row]]
+        near = np.array([other for away in (-1, 1) for other in alike.get((series[row], step[row] + away), ())], dtype=int)
+        found.append(_enough((own, same, np.concatenate([same, near[plate[near] == plate[row]]]), np.concatenate([same, near]))))
+    return found
+
+
+def _enough(choices: Iterable[np.ndarray]) -> np.ndarray:
+    """The first choice that is enough, else the last."""
+    chosen = np.empty(0, dtype=int)
+    for chosen in choices:
+        if len(chosen) >= ENOUGH:
+            break
+    return chosen
+
+
+def _series_and_step(wells: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) number of the dose series that each well belongs to, and the place of its dose in that series from 0."""
+    names = [name for name in ("role", "treatment", "treatment_2", "dose_2") if name in wells]
+    series = wells.groupby(names, dropna=False, sort=False).ngroup().to_numpy()
+    step = wells["dose"].fillna(0.0).groupby(series).rank(method="dense").to_numpy().astype(int) - 1
+    return series, step
