@@ -157,7 +157,7 @@ def _with_raw(layout: pd.DataFrame, raw: pd.DataFrame, card: Card) -> pd.DataFra
     medians = raw.groupby(["plate", "well"], sort=False)[["logit", "probability", "od"]].median().reset_index()
     own = layout.drop(columns=list(MODEL_COLUMNS), errors="ignore")  # a layout's extra columns of these names give way
     wells = own.merge(medians, on=["plate", "well"], how="left", validate="one_to_one")
-    trained = {(plate, well) for plate, well, part in card.training_wells if part != "test"}
+    trained = {(plate, well) for plate, well, part in card.training_wells if part in ("train", "validation")}
     low, high = card.thresholds.get("raw_low", -np.inf), card.thresholds.get("raw_high", np.inf)
     if card.uncertainty is not None:
         half = card.uncertainty.half_width(wells["od"])

@@ -133,12 +133,23 @@ class Params:
             if trunk != (own := self.recipes[model.recipe].trunk.name):
                 raise ParamsError(f"models.{name}.parent: {model.parent} has the trunk {trunk}, but recipe {model.recipe} has {own}; "
                                   "choose another parent or recipe")
+            if self.recipes[model.recipe].target == "controls_and_duplicates":
+                self._check_phase_two(name, section, parent)
             seen = [name]
             while section == "models":
                 if parent in seen:
                     raise ParamsError(f"models.{name}.parent: models may not descend in a circle ({' < '.join([*seen, parent])})")
                 seen.append(parent)
                 section, _, parent = self.models[parent].parent.partition("/")
+
+    def _check_phase_two(self, name: str, section: str, parent: str) -> None:
+        """Phase III takes its drug wells' labels from its parent, so that must be a model of the same screen's controls."""
+        earlier = self.models.get(parent) if section == "models" else None
+        own, wanted = self.models[name], self.recipes[self.models[name].recipe]
+        if earlier is None or (earlier.screen, self.recipes[earlier.recipe].target, self.recipes[earlier.recipe].head) != (
+                own.screen, "control_class", wanted.head):
+            raise ParamsError(f"models.{name}.parent: recipe {own.recipe} (phase III) goes on from a model of screen {own.screen} whose "
+                              f"recipe has target control_class and the same head (phase II), got {section}/{parent}")
 
     def _check_inputs(self, input_names: Mapping[str, str]) -> None:
         """A screen is prepared once, so every model that reads it must ask for that input."""

@@ -1,7 +1,7 @@
 """Stage `train`: a screen's labelled wells + a parent -> trained weights, a draft card, predictions and learning curves.
 
 The parent is either starting weights (artifacts/trunks/<name>) or a model (artifacts/models/<name>) that is fine-tuned: its
-trunk is taken over, and its head too where target and layers are the same (as from phase I to phase II of system S2).
+trunk is taken over, and its head too where target and layers are the same (as through the phases of system S2).
 A killed training goes on from its checkpoint.
 """
 
@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
+from PIL import Image
 from safetensors.torch import load_file
 from tqdm import tqdm
 
@@ -30,17 +31,20 @@ from models.networks.bundle import (
     trunk_finder,
     write_bundle,
 )
-from models.networks.fitting import Fitted, fit_model
+from models.networks.fitting import Before, Fitted, fit_model, planned_epochs
 from models.networks.heads import Network, build_network
 from models.networks.recipe import Recipe
+from models.plates.quality import QualityLimits
 from pipelines.command import run_command
 from pipelines.params import Params
-from pipelines.prepared import PreparedScreen, read_prepared
+from pipelines.prepared import PreparedScreen, read_prepared, sound_wells
 
 ACQUISITION = ("assay", "organism", "channels", "magnification", "pixel_size_um", "camera", "bit_depth")
 OUTPUT = {
     "readout": "od: the assay's optical density in the same well; viability = od relative to the plate's controls",
     "control_class": "probability of the negative-control (living) class; viability = probability relative to the plate's controls",
+    "controls_and_duplicates": "probability of the negative-control (living) class, learnt from controls and from duplicates; viability = "
+                               "probability relative to the plate's controls",
     "label": "probability of the first class",
 }
 
@@ -65,32 +69,49 @@ def read_start(folder: Path, recipe: Recipe) -> Start:
     card = read_card(folder)
     find = trunk_finder([folder.parent, folder.parent.parent / "trunks"])
     network.trunk.load_state_dict(load_file(folder / TRUNK if (folder / TRUNK).is_file() else find(card.trunk)))
-    if (card.recipe.head, card.recipe.target) == (recipe.head, recipe.target):
+    same_answer = card.recipe.target == recipe.target or (card.recipe.learns_controls and recipe.learns_controls)
+    if card.recipe.head == recipe.head and same_answer:
         network.head.load_state_dict(load_file(folder / HEAD))
     return Start(network, card.trunk, Parent(name=card.name, sha256=bundle_sha256(folder)))
 
 
+def read_before(params: Params, name: str, artifacts: Path) -> Before | None:
+    """Where the parent of a phase-III model started, which cross-fitting needs; None for other models."""
+    recipe = params.recipes[params.models[name].recipe]
+    if recipe.target != "controls_and_duplicates" or not recipe.split.folds:
+        return None
+    parent = params.models[params.models[name].parent.partition("/")[2]]
+    earlier = params.recipes[parent.recipe]
+    return Before(read_start(artifacts / parent.parent, earlier).network, earlier)
+
+
 def run(name: str, data: PreparedScreen, recipe: Recipe, start: Start, *, device: str, checkpoint: Path, params_hash: str,
-        ) -> tuple[Fitted, Card]:
-    """Train model `name`; returns the fit and its draft card (no metrics and gates yet: `evaluate` judges)."""
-    with tqdm(total=recipe.optimizer.epochs * (1 + recipe.split.folds), unit="epoch", desc=f"train {name}") as bar:
+        image_quality: QualityLimits, before: Before | None = None) -> tuple[Fitted, Card]:
+    """Train model `name` on the wells whose images are sound; returns the fit and its draft card (no metrics and gates yet:
+    `evaluate` judges).
+    """
+    data = sound_wells(data, image_quality)
+    with tqdm(total=planned_epochs(recipe, before), unit="epoch", desc=f"train {name}") as bar:
         def on_epoch(run_name: str, record: dict[str, float]) -> None:
             bar.update()
             bar.set_postfix_str(f"{run_name}, loss {record['loss']:.4f}", refresh=False)
 
-        fitted = fit_model(start.network, data.images, data.layout, recipe, device=device, on_epoch=on_epoch, checkpoint=checkpoint)
+        fitted = fit_model(start.network, data.images, data.layout, recipe, before=before, device=device, on_epoch=on_epoch,
+                           checkpoint=checkpoint)
     screen = data.screen.to_dict()
     card = Card(
         name=name, system=recipe.system, recipe=recipe, output=OUTPUT[recipe.target], sample=data.screen.sample,
         kind=data.screen.kind, acquisition={key: screen[key] for key in ACQUISITION}, trunk=start.trunk, weights_sha256="",
-        parent=start.parent, training_wells=_training_wells(fitted.predictions),
-        thresholds=raw_limits(fitted.predictions, recipe),
+        parent=start.parent, training_wells=_training_wells(fitted),
+        thresholds=raw_limits(fitted.predictions, recipe), image_quality=image_quality,
         lineage={"data_md5": data.data_md5, "params_hash": params_hash, "screen": data.screen.name})
     return fitted, card
 
 
-def _training_wells(predictions: pd.DataFrame) -> tuple[tuple[str, str, str], ...]:
-    wells = predictions[["plate", "well", "part"]].drop_duplicates()
+def _training_wells(fitted: Fitted) -> tuple[tuple[str, str, str], ...]:
+    """Every labelled well with its part, and wells whose label the training found, as "learnt"."""
+    learnt = fitted.learnt_labels if fitted.learnt_labels is not None else fitted.predictions.iloc[:0]
+    wells = pd.concat([fitted.predictions, learnt.assign(part="learnt")])[["plate", "well", "part"]].drop_duplicates()
     return tuple((str(plate), str(well), str(part)) for plate, well, part in wells.itertuples(index=False))
 
 
@@ -118,15 +139,30 @@ def main() -> None:
     arguments = parser.parse_args()
     params = Params.read(arguments.params)
     recipe = params.recipes[params.models[arguments.model].recipe]
-    start = read_start(arguments.parent, recipe)
+    start, before = read_start(arguments.parent, recipe), read_before(params, arguments.model, arguments.parent.parent.parent)
     fitted, card = run(arguments.model, read_prepared(arguments.data, arguments.prepared), recipe, start, device=params.train.device,
-                       checkpoint=arguments.checkpoint, params_hash=params.model_hash(arguments.model))
+                       checkpoint=arguments.checkpoint, params_hash=params.model_hash(arguments.model), image_quality=params.image_quality,
+                       before=before)
     trunk = state_bytes(fitted.network.trunk.state_dict()) if recipe.trunk.trained != "head" else None
     if trunk is not None:
         card = card_with_own_trunk(card)
     write_bundle(arguments.out / "bundle", card, head=state_bytes(fitted.network.head.state_dict()), trunk=trunk)
-    fitted.predictions.to_parquet(arguments.out / "predictions.parquet", index=False)
-    fitted.epochs.to_csv(arguments.out / "epochs.csv", index=False)
+    write_fit(fitted, arguments.out)
+
+
+def write_fit(fitted: Fitted, out: Path) -> None:
+    """predictions.parquet and epochs.csv; where the recipe has them learnt_labels.parquet, rounds.csv and gan/ (epochs, sheets)."""
+    fitted.predictions.to_parquet(out / "predictions.parquet", index=False)
+    fitted.epochs.to_csv(out / "epochs.csv", index=False)
+    if fitted.learnt_labels is not None:
+        fitted.learnt_labels.to_parquet(out / "learnt_labels.parquet", index=False)
+    if fitted.rounds is not None:
+        fitted.rounds.to_csv(out / "rounds.csv", index=False)
+    if fitted.gan is not None:
+        (out / "gan").mkdir(parents=True, exist_ok=True)
+        fitted.gan.epochs.to_csv(out / "gan" / "epochs.csv", index=False)
+        for epoch, sheet in fitted.gan.sheets.items():
+            Image.fromarray(sheet.squeeze()).save(out / "gan" / f"epoch_{epoch:05d}.png")
 
 
 def card_with_own_trunk(card: Card) -> Card:

@@ -1,7 +1,7 @@
 """How good a model is: metrics from its predictions, in sample, held out and cross-fitted, and the gates over them.
 
 Pure numpy and pandas: predictions in, numbers out. Names end in `_in_sample` (wells it was trained on, as papers publish),
-`_test` (held out) or `_cv` (cross-fitted).
+`_validation` (the part of these that picked the epoch), `_test` (held out) or `_cv` (cross-fitted).
 """
 
 from __future__ import annotations
@@ -47,6 +47,28 @@ def control_metrics(living: np.ndarray, probability: np.ndarray, logit: np.ndarr
     return metrics
 
 
+def class_metrics(first: np.ndarray, probability: np.ndarray, logit: np.ndarray) -> dict[str, float]:
+    """Of a two-class model of labelled images (system S3, section 2.2.8), the first class being the positive one: accuracy, sensitivity,
+    specificity, precision, f_score, mcc (Matthews' correlation; the paper's Eq. 13 is misprinted), kappa (Cohen), auroc, loss.
+
+    first: 1 for images of the first class. NaN where a denominator is 0.
+    """
+    kept = np.isfinite(probability)
+    first, called, logit = first[kept] > 0.5, probability[kept] > 0.5, logit[kept]
+    tp, tn, fp, fn = (float(np.sum(a & b)) for a, b in ((first, called), (~first, ~called), (~first, called), (first, ~called)))
+    count = tp + tn + fp + fn
+    agreement = _ratio((tp + fp) * (tp + fn) + (tn + fn) * (tn + fp), count * count)   # expected by chance
+    accuracy = _ratio(tp + tn, count)
+    root = math.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
+    return {"accuracy": accuracy, "sensitivity": _ratio(tp, tp + fn), "specificity": _ratio(tn, tn + fp), "precision": _ratio(tp, tp + fp),
+            "f_score": _ratio(2 * tp, 2 * tp + fp + fn), "mcc": _ratio(tp * tn - fp * fn, root),
+            "kappa": _ratio(accuracy - agreement, 1 - agreement), "auroc": auroc(first, logit), "loss": _cross_entropy(first, logit)}
+
+
+def _ratio(above: float, below: float) -> float:
+    return above / below if below else math.nan
+
+
 def separation(negative: np.ndarray, positive: np.ndarray) -> tuple[float, float]:
     """(Z', SSMD) from means and standard deviations: 1 - 3 (s_p + s_n)/|m_p - m_n| and (m_n - m_p)/sqrt(s_p^2 + s_n^2)."""
     if min(len(negative), len(positive)) < 2 or negative.mean() == positive.mean():
@@ -70,16 +92,20 @@ def _cross_entropy(living: np.ndarray, logit: np.ndarray) -> float:
 
 
 def model_metrics(predictions: pd.DataFrame, *, regression: bool) -> dict[str, float]:
-    """All metrics of a predictions table (columns part, target, prediction, prediction_cv, logit, logit_cv), flat."""
-    fitted = predictions[predictions["part"] != "test"]
-    views = {"in_sample": (fitted, ""), "test": (predictions[predictions["part"] == "test"], ""), "cv": (predictions, "_cv")}
+    """All metrics of a predictions table (columns part, target, prediction, prediction_cv, logit, logit_cv), flat: those of read-outs,
+    of an image set's classes (where there is a column `label`), or of a plate's controls.
+    """
+    parts = {part: predictions[predictions["part"] == part] for part in ("validation", "test")}
+    views = {"in_sample": (predictions[predictions["part"] != "test"], ""), **{part: (rows, "") for part, rows in parts.items()},
+             "cv": (predictions, "_cv")}
+    of_classes = class_metrics if "label" in predictions else control_metrics
     metrics: dict[str, float] = {"n_train": float((predictions["part"] == "train").sum())}
     for view, (rows, suffix) in views.items():
         measured, predicted = rows["target"].to_numpy(float), rows[f"prediction{suffix}"].to_numpy(float)
         if not np.isfinite(predicted).any():
             continue
         found = (regression_metrics(measured, predicted) if regression
-                 else control_metrics(measured, predicted, rows[f"logit{suffix}"].to_numpy(float)))
+                 else of_classes(measured, predicted, rows[f"logit{suffix}"].to_numpy(float)))
         metrics |= {f"{name}_{view}": value for name, value in found.items()}
     return metrics
 

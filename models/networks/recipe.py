@@ -12,7 +12,7 @@ from typing import Literal, get_args
 from models.plates.prepare import InputSpec
 
 System = Literal["viability", "profile", "treatment", "toxicity", "tumour"]
-Target = Literal["readout", "control_class", "label"]
+Target = Literal["readout", "control_class", "controls_and_duplicates", "label"]
 Trained = Literal["head", "last", "all"]
 Activation = Literal["relu", "leaky_relu"]
 SplitUnit = Literal["well", "replicate", "row", "column", "plate", "group"]
@@ -68,10 +68,48 @@ class HeadSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GanSpec:
+    """A generative adversarial network that draws more training images of both classes (system S4).
+
+    images: how many it adds, half of each class; epochs: passes over the training images; noise: length of the generator's input;
+    sheets: sample sheets that are kept, evenly over the epochs.
+    """
+
+    images: int = 150
+    epochs: int = 1500
+    noise: int = 100
+    batch_size: int = 16
+    learning_rate: float = 2e-4
+    sheets: int = 5
+
+    def __post_init__(self) -> None:
+        for name in ("images", "epochs", "noise", "sheets"):
+            _require(getattr(self, name) >= 1, f"{name} must be 1 or more, got {getattr(self, name)}")
+        _require(self.batch_size >= 2, f"batch_size must be 2 or more, got {self.batch_size}")
+        _require(self.learning_rate > 0, f"learning_rate must be > 0, got {self.learning_rate}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CotrainingSpec:
+    """Two learners label the unlabelled images; those that they agree on join the training images, and so on (system S4).
+
+    rounds: at most; it ends earlier when no image joins. confidence: of both learners in their common class (0.5 = they agree).
+    """
+
+    rounds: int = 5
+    confidence: float = 0.5
+
+    def __post_init__(self) -> None:
+        _require(self.rounds >= 1, f"rounds must be 1 or more, got {self.rounds}")
+        _require(0.5 <= self.confidence < 1, f"confidence must lie in [0.5, 1), got {self.confidence}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Augmentation:
     """Random changes of training images. quarter_turns: multiples of 90 degrees; rotation in degrees; crop = kept fraction of
     the side; shift = fraction of the side; scale, intensity, contrast, saturation = factors; brightness is added; hue in
-    turns. views: how many augmented views of an image a frozen trunk's cache holds.
+    turns. views: how many augmented views of an image a frozen trunk's cache holds. gan, cotraining: more training images than
+    were labelled.
     """
 
     flip: bool = False
@@ -86,6 +124,8 @@ class Augmentation:
     saturation: tuple[float, float] = (1.0, 1.0)
     hue: float = 0.0
     views: int = 8
+    gan: GanSpec | None = None
+    cotraining: CotrainingSpec | None = None
 
     def __post_init__(self) -> None:
         _require(0 <= self.rotation <= 180, f"rotation must lie in 0-180 degrees, got {self.rotation}")
@@ -132,18 +172,25 @@ class SplitSpec:
     """How wells are divided; a unit (all wells of a replicate set, row, plate ...) never straddles a split.
 
     test, validation: fractions of the units; folds: cross-fitting folds (0 = none).
+    validation_unit: a finer unit for the validation part alone, which only picks the epoch; "" = unit.
+    validation_wells: so many units of each class on each plate validate, in place of the fraction; 0 = the fraction counts.
     """
 
     unit: SplitUnit = "well"
     test: float = 0.0
     validation: float = 0.1
     folds: int = 4
+    validation_unit: SplitUnit | Literal[""] = ""
+    validation_wells: int = 0
 
     def __post_init__(self) -> None:
         _require(self.unit in get_args(SplitUnit), f"unit must be one of {get_args(SplitUnit)}, got {self.unit!r}")
         _require(0 <= self.test < 1 and 0 <= self.validation < 1 and self.test + self.validation < 1,
                  f"test and validation must be fractions that leave wells to train on, got {self.test} and {self.validation}")
         _require(self.folds == 0 or self.folds >= 4, f"folds must be 0 or at least 4, got {self.folds}")
+        _require(self.validation_unit in ("", *get_args(SplitUnit)),
+                 f"validation_unit must be one of {get_args(SplitUnit)}, got {self.validation_unit!r}")
+        _require(self.validation_wells >= 0, f"validation_wells must be 0 or more, got {self.validation_wells}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +234,18 @@ class Recipe:
         _require(self.target != "readout" or self.head.outputs == 1,
                  f"head.outputs must be 1 to predict a read-out, got {self.head.outputs}")
 
+        enlarged = self.augmentation.gan is not None or self.augmentation.cotraining is not None
+        _require(not enlarged or (self.target == "label" and self.trunk.trained != "head"),
+                 "augmentation.gan and augmentation.cotraining ask for labelled images (target: label) and a trunk that is trained")
+        _require(self.augmentation.gan is None or (self.input.size % 4 == 0 and self.input.size <= 64),
+                 f"augmentation.gan draws images of 8, 12 ... 64 pixels, the input has {self.input.size}")
+
     @property
     def is_regression(self) -> bool:
         """Whether the head predicts a measured value rather than a class."""
         return self.target == "readout"
+
+    @property
+    def learns_controls(self) -> bool:
+        """Whether the classes are the plate's controls: living (negative) and dead (positive)."""
+        return self.target in ("control_class", "controls_and_duplicates")

@@ -98,6 +98,17 @@ def cache_features(network: Network, pixels: Tensor, recipe: Recipe, *, device: 
     return torch.stack(views)
 
 
+@dataclass(frozen=True)
+class Lesson:
+    """What a run is taught. targets (N,) read-outs or soft class labels; parts (N,) "train", "validation" or anything else, of the
+    rows of `source`.
+    """
+
+    source: Source
+    targets: np.ndarray
+    parts: np.ndarray
+
+
 def smoothed(targets: np.ndarray, label_smoothing: float) -> np.ndarray:
     """Class targets pulled towards 1/2: 0.4 makes 1 -> 0.8 and 0 -> 0.2 (seeds of S2, Table I)."""
     return targets * (1 - label_smoothing) + label_smoothing / 2
@@ -113,7 +124,9 @@ def loss_of(outputs: Tensor, targets: Tensor, *, regression: bool) -> Tensor:
 def train(network: Network, source: Source, targets: np.ndarray, parts: np.ndarray, recipe: Recipe, *,
           on_epoch: OnEpoch = lambda record: None, checkpoint: Path | None = None) -> list[dict[str, float]]:
     """Train the head (FeatureSource) or the whole network (PixelSource) in place; leaves the best state by validation loss,
-    or the last one where no row is a validation row. Returns one record per epoch: epoch, loss, validation_loss.
+    or the last one where no row is a validation row. Returns one record per epoch: epoch, loss, validation_loss, for classes
+    accuracy and validation_accuracy too. Where no row validates, test_loss and test_accuracy of the test rows are told, if there are
+    any: they choose nothing.
 
     targets: (N,) read-outs, or soft class labels; parts: (N,) "train" | "validation" | anything else is left alone.
     checkpoint: folder for exact resume after a kill; what is in it when done says so, and answers when asked again.
@@ -130,13 +143,13 @@ def train(network: Network, source: Source, targets: np.ndarray, parts: np.ndarr
     for record in progress.epochs:
         on_epoch(record)
     labels = torch.from_numpy(targets.astype(np.float32)).to(next(module.parameters()).device)
-    rows = {part: torch.from_numpy(np.flatnonzero(parts == part)) for part in ("train", "validation")}
+    rows = {part: torch.from_numpy(np.flatnonzero(parts == part)) for part in ("train", "validation", "test")}
     for epoch in range(len(progress.epochs), 0 if progress.finished else recipe.optimizer.epochs):
         if recipe.optimizer.patience and epoch - progress.best_epoch > recipe.optimizer.patience and progress.best:
             break
         _set_rate(optimizer, recipe.optimizer, epoch)
-        record = {"epoch": float(epoch), "loss": _epoch(module, source, labels, rows["train"], recipe, optimizer, epoch, frozen)}
-        record["validation_loss"] = _validation_loss(module, source, labels, rows["validation"], recipe)
+        record = {"epoch": float(epoch), **_epoch(module, source, labels, rows["train"], recipe, optimizer, epoch, frozen)}
+        record |= _held_out(module, source, labels, rows, recipe)
         if not math.isfinite(record["loss"]):
             raise ParamsError(f"optimizer.learning_rate: {recipe.optimizer.learning_rate} makes the training diverge: the loss of epoch "
                               f"{epoch + 1} is {record['loss']}; choose a smaller one")
@@ -174,14 +187,15 @@ def _set_rate(optimizer: torch.optim.Optimizer, spec: OptimizerSpec, epoch: int)
 
 
 def _epoch(module: nn.Module, source: Source, labels: Tensor, rows: Tensor, recipe: Recipe,
-           optimizer: torch.optim.Optimizer, epoch: int, frozen: list[nn.Module]) -> float:
-    """One pass over the training rows in a seeded order; the mean loss."""
+           optimizer: torch.optim.Optimizer, epoch: int, frozen: list[nn.Module]) -> dict[str, float]:
+    """One pass over the training rows in a seeded order; mean loss, and accuracy of classes, as the rows were seen (augmented)."""
     module.train()
     for part in frozen:
         part.eval()  # else batch norm would go on learning the images' statistics
     torch.manual_seed(recipe.seed * 1_000_003 + epoch)  # dropout
     generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + epoch)
-    total, seen = 0.0, 0
+    told: list[Tensor] = []     # fetched once at the end: asking a GPU for a number at every step makes it wait
+    sizes: list[int] = []
     for batch in rows[torch.randperm(len(rows), generator=generator)].split(recipe.optimizer.batch_size):
         if len(batch) == 1 < min(len(rows), recipe.optimizer.batch_size) and any(
                 isinstance(layer, nn.BatchNorm2d) for layer in module.modules()):
@@ -193,8 +207,19 @@ def _epoch(module: nn.Module, source: Source, labels: Tensor, rows: Tensor, reci
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-        total, seen = total + loss.item() * len(batch), seen + len(batch)
-    return total / max(seen, 1)
+        told.append(torch.stack([loss.detach(), _right(outputs.detach(), wanted)]))
+        sizes.append(len(batch))
+    means = np.average(torch.stack(told).double().cpu().numpy(), axis=0, weights=sizes) if told else np.zeros(2)
+    return _named_metrics("", *means, recipe=recipe)
+
+
+def _right(outputs: Tensor, wanted: Tensor) -> Tensor:
+    """Share of outputs (B, O) on the same side of 1/2 as the targets (B,)."""
+    return ((living_logit(outputs) > 0) == (wanted > 0.5)).float().mean()
+
+
+def _named_metrics(prefix: str, loss: float, accuracy: float, *, recipe: Recipe) -> dict[str, float]:
+    return {f"{prefix}loss": float(loss)} | ({} if recipe.is_regression else {f"{prefix}accuracy": float(accuracy)})
 
 
 @torch.no_grad()
@@ -204,10 +229,17 @@ def predict_rows(module: nn.Module, source: Source, rows: Tensor) -> Tensor:
     return torch.cat([module(source.plain(batch)) for batch in rows.split(64)])
 
 
-def _validation_loss(module: nn.Module, source: Source, labels: Tensor, rows: Tensor, recipe: Recipe) -> float:
-    if not len(rows):
-        return float("nan")
-    return loss_of(predict_rows(module, source, rows), labels[rows.to(labels.device)], regression=recipe.is_regression).item()
+def _held_out(module: nn.Module, source: Source, labels: Tensor, rows: dict[str, Tensor], recipe: Recipe) -> dict[str, float]:
+    """Loss, and accuracy of classes, of the validation rows; of the test rows too where there is no validation row."""
+    found: dict[str, float] = {}
+    for part in ("validation", "test"):
+        values = math.nan, math.nan
+        if len(rows[part]) and (part == "validation" or not len(rows["validation"])):
+            outputs, wanted = predict_rows(module, source, rows[part]), labels[rows[part].to(labels.device)]
+            values = loss_of(outputs, wanted, regression=recipe.is_regression).item(), _right(outputs, wanted).item()
+        if part == "validation" or not math.isnan(values[0]):
+            found |= _named_metrics(f"{part}_", *values, recipe=recipe)
+    return found
 
 
 def _keep_best(progress: Progress, record: dict[str, float], module: nn.Module) -> None:

@@ -37,7 +37,8 @@ def test_every_labelled_image_has_its_predictions(readout: Fitted, controls: Fit
         assert np.isfinite(table[["target", "prediction", "prediction_cv"]].to_numpy(float)).all()
         assert set(table["fold"]) == {0, 1, 2, 3}
         assert table.groupby("unit")[["fold", "part"]].nunique().max().max() == 1
-        assert list(fitted.epochs.columns) == ["epoch", "loss", "validation_loss"]
+        accuracies = ([], []) if fitted is readout else (["accuracy"], ["validation_accuracy"])
+        assert list(fitted.epochs.columns) == ["epoch", "loss", *accuracies[0], "validation_loss", *accuracies[1]]
         assert not fitted.network.training
 
 

@@ -11,8 +11,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from models.errors import InputError
-from models.networks.labels import PARTS, assign_folds, assign_parts, label_wells, split_units
+from models.networks.labels import label_wells
 from models.networks.recipe import SplitSpec
+from models.networks.splits import PARTS, assign_folds, assign_parts, split_units
 from tests.conftest import CONTROLS, READOUT, Tiny, tiny_images, tiny_layout
 
 units_and_classes = st.integers(4, 40).flatmap(lambda count: st.tuples(

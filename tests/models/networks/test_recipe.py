@@ -1,4 +1,4 @@
-"""Recipes are range-checked, networks are what recipes say, and the recipes of the papers hold the papers' numbers."""
+"""Recipes are range-checked, and networks are what recipes say; test_papers.py has the papers' numbers."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
 import models.networks
 from models.networks.backbones import parameter_count
 from models.networks.heads import Network, Normalise, build_head, build_network, living_logit
-from models.networks.recipe import Augmentation, Gate, HeadSpec, OptimizerSpec, Recipe, SplitSpec, TrunkSpec
+from models.networks.recipe import Augmentation, CotrainingSpec, GanSpec, Gate, HeadSpec, OptimizerSpec, Recipe, SplitSpec, TrunkSpec
 from models.plates.prepare import InputSpec
 from pipelines.params import Params
 
@@ -22,38 +21,6 @@ ROOT = Path(__file__).parents[3]
 @pytest.fixture(scope="module")
 def params() -> Params:
     return Params.read(ROOT / "params.yaml")
-
-
-def test_recipe_profile_is_the_papers(params: Params) -> None:
-    """System S2, phase II: VGG19 with 2 outputs, Adam 3e-7, batch 1, 200 epochs, smoothing 0.4, pseudo-RGB MIP-MID-MIP at 224."""
-    recipe = params.recipes["profile"]
-    with torch.device("meta"):
-        network = Network(recipe)
-    assert parameter_count(network) == 139_578_434
-    optimizer = recipe.optimizer
-    assert (optimizer.name, optimizer.learning_rate, optimizer.batch_size, optimizer.epochs) == ("adam", 3e-7, 1, 200)
-    assert (optimizer.weight_decay, optimizer.schedule, recipe.label_smoothing) == (0, "constant", 0.4)
-    assert [plane.partition(":")[2] for plane in recipe.input.planes] == ["mip", "mid", "mip"]
-    assert (recipe.input.size, recipe.trunk.offset, recipe.trunk.trained) == (224, 0.5, "all")
-    change = recipe.augmentation
-    assert (change.flip, change.rotation, change.shift, change.scale, change.intensity) == (True, 30, 0.1, (0.9, 1.1), (0.5, 1.5))
-    first = params.recipes["profile_phase1"]
-    assert (first.optimizer.learning_rate, first.optimizer.epochs, first.head, first.trunk) == (1e-7, 200, recipe.head, recipe.trunk)
-
-
-def test_recipe_viability_is_the_papers(params: Params) -> None:
-    """System S1: MobileNetV2, frozen; FC(10), FC(1); rotations by quarters, 70 % crop, additive brightness 0.2 ..."""
-    recipe = params.recipes["viability"]
-    with torch.device("meta"):
-        network = Network(recipe)
-    assert (recipe.trunk.name, recipe.trunk.trained, recipe.is_regression) == ("mobilenet_v2", "head", True)
-    assert [layer.out_features for layer in network.head if isinstance(layer, nn.Linear)] == [10, 1]
-    assert parameter_count(network.head) == 1280 * 10 + 10 + 10 + 1
-    assert parameter_count(network.trunk) == 2_223_872  # torchvision's 3,504,872 without its 1000 classes
-    change = recipe.augmentation
-    assert (change.quarter_turns, change.flip, change.crop, change.brightness) == (True, True, 0.7, 0.2)
-    assert (change.saturation, change.contrast, change.hue) == ((0.6, 1.6), (0.7, 1.3), 0.08)
-    assert (recipe.split.unit, recipe.split.test, recipe.split.folds) == ("replicate", 0.25, 4)  # 66 of 264 images
 
 
 def test_every_recipe_builds(params: Params) -> None:
@@ -110,6 +77,9 @@ def test_a_network_is_random_by_its_seed_only() -> None:
     (OptimizerSpec, {"weight_decay": -1}, "weight_decay must be"), (OptimizerSpec, {"patience": -1}, "patience must be"),
     (OptimizerSpec, {"precision": "fp16"}, "precision must be"),
     (SplitSpec, {"folds": 3}, "folds must be 0 or at least 4"), (SplitSpec, {"test": 0.6, "validation": 0.4}, "test and validation"),
+    (SplitSpec, {"validation_unit": "site"}, "validation_unit must be one of"), (SplitSpec, {"validation_wells": -1}, "validation_wells"),
+    (GanSpec, {"epochs": 0}, "epochs must be 1 or more"), (GanSpec, {"batch_size": 1}, "batch_size must be 2"),
+    (CotrainingSpec, {"rounds": 0}, "rounds must be"), (CotrainingSpec, {"confidence": 0.4}, "confidence must lie"),
     (SplitSpec, {"unit": "site"}, "unit must be one of"), (Gate, {"metric": "r2"}, "minimum or maximum must be given"),
 ])
 def test_a_value_out_of_range_starts_with_its_field(cls: type, values: dict[str, Any], message: str) -> None:
@@ -120,6 +90,9 @@ def test_a_value_out_of_range_starts_with_its_field(cls: type, values: dict[str,
 @pytest.mark.parametrize(("values", "message"), [
     ({"system": "S9"}, "system must be one of"), ({"target": "od"}, "target must be one of"), ({"label_smoothing": 1.0}, "label_smoothing"),
     ({"input": InputSpec(planes=("a:mid",))}, r"trunk\.mean must have one value per input plane \(1\), got 3"),
+    ({"augmentation": Augmentation(gan=GanSpec())}, r"augmentation\.gan and augmentation\.cotraining ask for labelled images"),
+    ({"augmentation": Augmentation(gan=GanSpec()), "target": "label", "trunk": TrunkSpec(trained="all")},
+     r"augmentation\.gan draws images of 8, 12 \.\.\. 64 pixels, the input has 224"),
     ({"trunk": TrunkSpec(name="tumour_cnn")}, r"trunk\.name tumour_cnn reads 3 channel\(s\) of 128 pixels, the input has 3 of 224"),
     ({"target": "readout", "head": HeadSpec(outputs=2)}, r"head\.outputs must be 1 to predict a read-out"),
 ])
