@@ -1,30 +1,14 @@
-"""Where things come from: hashes of data as DVC computes them, and the git commit."""
+"""Where things come from: the git commit, and hashes of data (models/plates/data_hash.py)."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import subprocess
-from collections.abc import Iterable
-from pathlib import Path
+
+from models.plates.data_hash import data_md5
+
+__all__ = ["data_md5", "git_commit"]
 
 IGNORED_IN_DIRTY = (":(exclude)dvc.lock", ":(exclude)artifacts")  # DVC rewrites these while it runs
-
-
-def data_md5(folder: Path, names: Iterable[str] = ("screen.yaml", "layout.csv", "images")) -> str:
-    """md5 of those files and folders as DVC hashes a directory: md5 of the JSON list of {md5, relpath}, sorted by path.
-
-    The truth of simulated screens is left out: no model depends on it.
-    """
-    paths = sorted((path for name in names for path in [folder / name, *(folder / name).rglob("*")] if path.is_file()),
-                   key=lambda path: path.relative_to(folder).as_posix())
-    entries = [{"md5": _md5(path), "relpath": path.relative_to(folder).as_posix()} for path in paths]
-    return hashlib.md5(json.dumps(entries, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
-
-
-def _md5(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def git_commit() -> tuple[str, bool]:

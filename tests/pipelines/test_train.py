@@ -11,6 +11,7 @@ import pytest
 from safetensors.torch import load_file
 
 from models.errors import WeightsError
+from models.networks import starts
 from models.networks.backbones import starting_state, state_sha256
 from models.networks.bundle import CARD, HEAD, TRUNK, bundle_sha256, file_sha256, read_card
 from models.networks.recipe import Recipe
@@ -64,8 +65,8 @@ def test_the_card_says_where_the_model_comes_from(chain: Path, params: Params) -
 
 def test_limits_of_a_classifier_lie_between_its_labels_and_certainty() -> None:
     predictions = pd.DataFrame({"target": [0.0, 1.0]})
-    assert train.raw_limits(predictions, CONTROLS) == {"raw_low": pytest.approx(0.1), "raw_high": pytest.approx(0.9)}
-    assert train.raw_limits(predictions, replace(CONTROLS, label_smoothing=0.0)) == {"raw_low": 0, "raw_high": 1}
+    assert starts.raw_limits(predictions, CONTROLS) == {"raw_low": pytest.approx(0.1), "raw_high": pytest.approx(0.9)}
+    assert starts.raw_limits(predictions, replace(CONTROLS, label_smoothing=0.0)) == {"raw_low": 0, "raw_high": 1}
 
 
 def head_of(start: train.Start) -> str:
@@ -76,13 +77,13 @@ def test_a_start_takes_over_the_trunk_and_a_like_head(chain: Path, params: Param
     folder = chain / "artifacts" / "models" / "viability-HEK293"
     stored, own_trunk = load_file(folder / HEAD), load_file(chain / "artifacts" / "models" / "viability-A549" / TRUNK)
     recipe = params.recipes["head"]
-    same = train.read_start(folder, recipe)
+    same = starts.read_start(folder, recipe)
     assert head_of(same) == state_sha256(stored)
     assert state_sha256(same.network.trunk.state_dict()) == state_sha256(own_trunk)  # found by hash beside the model
     assert same.parent is not None
     assert same.parent.sha256 == bundle_sha256(folder)
     for other in (replace(recipe, head=replace(recipe.head, hidden=(9,))), replace(recipe, target="control_class")):
-        start = train.read_start(folder, other)
+        start = starts.read_start(folder, other)
         assert head_of(start) == state_sha256(fresh_head(other))
         assert state_sha256(start.network.trunk.state_dict()) == state_sha256(own_trunk)
 
@@ -95,7 +96,7 @@ def fresh_head(recipe: Recipe) -> dict[str, object]:
 
 def test_no_start_is_said(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="holds neither a model nor starting weights"):
-        train.read_start(tmp_path, READOUT)
+        starts.read_start(tmp_path, READOUT)
 
 
 def test_training_again_gives_the_same_bytes(chain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
