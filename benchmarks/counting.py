@@ -1,0 +1,104 @@
+"""Counting on real images: living and dead cells against drawn boxes, nuclei against true numbers and against Otsu + watershed.
+
+    python -m benchmarks.counting [--every 1]        needs livedead/ and nuclei_counts/ (DOSEWELL_SHARED)
+
+Scales were chosen on every sixth image of livedead and every other one of nuclei_counts, in the order of their names; the tables show
+these and the rest apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from scipy import ndimage
+from tqdm import tqdm
+
+from models.counting import CellCount, count_cells, count_nuclei, match_boxes, reactivity_grade
+from models.counting.segment import grey
+
+DATA = Path(os.environ.get("DOSEWELL_SHARED", "../shared")) / "data"
+BOX = ["x_min", "y_min", "x_max", "y_max"]
+
+
+def read_pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def read_boxes(folder: Path) -> pd.DataFrame:
+    return pd.read_csv(folder / "boxes.csv").rename(columns={"xmin": "x_min", "ymin": "y_min", "xmax": "x_max", "ymax": "y_max"})
+
+
+def compare_cells(counted: CellCount, drawn: pd.DataFrame) -> dict[str, float]:
+    """One image: cells found, drawn and agreed upon, the same of dead ones, and both grades."""
+    pairs = match_boxes(counted.cells, drawn).pairs
+    states = counted.cells["state"].to_numpy()[pairs[:, 0]], drawn["label"].to_numpy()[pairs[:, 1]]
+    dead = int((drawn["label"] == "dead").sum())
+    true = reactivity_grade(dead, len(drawn) - dead)
+    here = counted.grade if len(counted) else None
+    return {"found": len(counted), "drawn": len(drawn), "agreed": len(pairs), "found_dead": counted.dead, "drawn_dead": dead,
+            "agreed_dead": int(((states[0] == "dead") & (states[1] == "dead")).sum()), "same_state": int((states[0] == states[1]).sum()),
+            "same_grade": float(here is not None and here.grade == true.grade),
+            "same_verdict": float(here is not None and here.toxic == true.toxic)}
+
+
+def score_cells(table: pd.DataFrame) -> dict[str, float]:
+    total = table.sum(numeric_only=True)
+    return {"images": len(table), "cells": total["drawn"],
+            "precision": total["agreed"] / total["found"], "recall": total["agreed"] / total["drawn"],
+            "precision per image": (table["agreed"] / table["found"].replace(0, np.nan)).mean(),
+            "recall per image": (table["agreed"] / table["drawn"]).mean(), "state right": total["same_state"] / total["agreed"],
+            "dead precision": total["agreed_dead"] / max(total["found_dead"], 1), "dead recall": total["agreed_dead"] / total["drawn_dead"],
+            "grade right": table["same_grade"].mean(), "verdict right": table["same_verdict"].mean()}
+
+
+def otsu_watershed(pixels: np.ndarray, *, distance: int = 7, smallest: int = 30) -> int:
+    """The textbook: Otsu on grey values (inverted where the background is bright), watershed from the peaks of the distance transform."""
+    from skimage.feature import peak_local_max
+    from skimage.filters import threshold_otsu
+    from skimage.morphology import remove_small_objects
+    from skimage.segmentation import watershed
+
+    image = grey(pixels)
+    image = image if np.median(image) < 0.5 * (image.min() + image.max()) else 1 - image
+    mask = remove_small_objects(image > threshold_otsu(image), max_size=smallest)
+    away = ndimage.distance_transform_edt(mask)
+    markers = np.zeros(mask.shape, int)
+    peaks = peak_local_max(away, min_distance=distance, labels=ndimage.label(mask)[0])
+    markers[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
+    return int(watershed(-away, markers, mask=mask).max())
+
+
+def score_nuclei(errors: pd.Series) -> dict[str, float]:
+    return {"images": len(errors), "median relative error": errors.median(), "mean": errors.mean(), "within 10 %": (errors <= 0.1).mean()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--every", type=int, default=1, help="use every n-th image only")
+    every = parser.parse_args().every
+    boxes = read_boxes(DATA / "livedead")
+    groups = list(boxes.groupby("image", sort=True))[::every]
+    cells = pd.DataFrame([compare_cells(count_cells(read_pixels(DATA / "livedead" / "images" / str(name))), drawn)
+                          for name, drawn in tqdm(groups, desc="livedead", unit="image")])
+    seen = np.arange(len(cells)) * every % 6 == 0
+    print(pd.DataFrame({"scales chosen on": score_cells(cells[seen]), "the rest": score_cells(cells[~seen])}).round(3).to_string())
+    truth = pd.read_csv(DATA / "nuclei_counts" / "counts.csv").sort_values("image")[::every]
+    methods: dict[str, Callable[[np.ndarray], int]] = {
+        "count_nuclei": lambda pixels: len(count_nuclei(pixels)), "Otsu + watershed": otsu_watershed}
+    errors = pd.DataFrame([{name: abs(count(pixels) - row.n_nuclei) / row.n_nuclei for name, count in methods.items()}
+                           for row in tqdm(truth.itertuples(), total=len(truth), desc="nuclei", unit="image")
+                           for pixels in [read_pixels(DATA / "nuclei_counts" / "images" / str(row.image))]])
+    seen = np.arange(len(errors)) * every % 2 == 0
+    for label, part in (("scales chosen on", errors[seen]), ("the rest", errors[~seen])):
+        print(f"\nnuclei, {label}\n", pd.DataFrame({name: score_nuclei(part[name]) for name in methods}).round(3).to_string())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""Counted cells of an image, each with its place, size and state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import ndimage
+
+from models.counting.grades import Grade, reactivity_grade
+from models.counting.segment import CellOptions, Labels, NucleusOptions, edge_relief, grey, segment_cells, segment_nuclei
+
+COLUMNS = ("cell", "state", "x_min", "y_min", "x_max", "y_max", "area", "edge")
+
+
+@dataclass(frozen=True)
+class CellCount:
+    """cells: a row per cell: cell (its label from 1), state {living, dead, ""}, its box x_min, y_min, x_max, y_max (px, upper ones not
+    included), area (px), edge (how steeply its rim rises, full scales per pixel; NaN for nuclei). labels (H, W): 0 = background.
+    """
+
+    cells: pd.DataFrame
+    labels: Labels
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    @property
+    def dead(self) -> int:
+        """Number of dead cells."""
+        return int((self.cells["state"] == "dead").sum())
+
+    @property
+    def living(self) -> int:
+        """Number of living cells."""
+        return int((self.cells["state"] == "living").sum())
+
+    @property
+    def grade(self) -> Grade:
+        """Reactivity grade of ISO 10993-5. Raises InputError for an image without cells."""
+        return reactivity_grade(self.dead, self.living)
+
+
+def count_cells(pixels: np.ndarray, options: CellOptions | None = None) -> CellCount:
+    """Living and dead cells of a bright-field image, (H, W) or (H, W, 3), uint8, uint16 or 0-1. Raises InputError for anything else."""
+    options = options or CellOptions()
+    image = grey(pixels)
+    labels = segment_cells(image, options)
+    cells = _boxes(labels)
+    edge = ndimage.maximum(edge_relief(image, options), labels, cells["cell"]) if len(cells) else np.empty(0)
+    return CellCount(cells.assign(edge=edge, state=np.where(np.asarray(edge) < options.dead_edge, "dead", "living")), labels)
+
+
+def count_nuclei(pixels: np.ndarray, options: NucleusOptions | None = None) -> CellCount:
+    """Stained nuclei of an image as above; their state is ""."""
+    image = grey(pixels)
+    labels = segment_nuclei(image, options)
+    return CellCount(_boxes(labels), labels)
+
+
+def _boxes(labels: Labels) -> pd.DataFrame:
+    areas = np.bincount(labels.ravel())
+    rows = [(number, "", columns.start, rows.start, columns.stop, rows.stop, areas[number], np.nan)
+            for number, (rows, columns) in enumerate(ndimage.find_objects(labels), start=1)]
+    whole = {name: "int64" for name in COLUMNS if name not in ("state", "edge")}
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({**whole, "state": "str", "edge": "float64"})

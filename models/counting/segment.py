@@ -1,0 +1,179 @@
+"""Images -> labelled objects: 0 is background, 1 .. n are cells or nuclei.
+
+Cells in bright field (system S4) are found by their edges, in the steps of seeds/002: Sobel gradient, dilation, hole filling, top-hat,
+Otsu, watershed on the distance transform. Nuclei, which are darker or brighter than everything else, are found by their intensity.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from models.errors import InputError
+
+Image = npt.NDArray[np.float32]
+Labels = npt.NDArray[np.int32]
+_DILATION = 0.22    # of a cell's diameter: closes the gaps of its rim
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellOptions:
+    """Scales of `segment_cells`. diameter px of a usual cell: all lengths and areas follow it. blur px (standard deviation).
+
+    floor: gradient, in full scales per pixel, at which contrast begins to count: Otsu divides log(gradient + floor), so that faint dead
+    cells and bright living ones fall on the same side. smallest, largest: area over that of a disc of that diameter. longest: longest side
+    of a cell's box over the shortest; fullest: area over that of its box (a disc has 0.79); solidity: area over that of the convex hull;
+    these keep the ruling of a counting chamber out. dead_edge: cells whose rim rises by less than this, in full scales per pixel, are dead.
+    Defaults are those of benchmarks/counting.py, counting-chamber images of 225 px.
+    """
+
+    diameter: float = 22.0
+    blur: float = 1.0
+    floor: float = 0.01
+    smallest: float = 0.3
+    largest: float = 2.8
+    longest: float = 2.0
+    fullest: float = 0.95
+    solidity: float = 0.8
+    dead_edge: float = 0.065
+
+    def __post_init__(self) -> None:
+        for name in ("diameter", "floor", "smallest", "fullest", "dead_edge"):
+            _require(getattr(self, name) > 0, f"{name} must be > 0, got {getattr(self, name)}")
+        _require(self.blur >= 0, f"blur must be 0 or more, got {self.blur}")
+        _require(self.largest > self.smallest, f"largest must be above smallest, got {self.largest} and {self.smallest}")
+        _require(self.longest >= 1, f"longest must be 1 or more, got {self.longest}")
+        _require(0 <= self.solidity <= 1, f"solidity must lie in 0-1, got {self.solidity}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NucleusOptions:
+    """Scales of `segment_nuclei`. blur px; depth px: how much narrower a waist must be than both halves to cut there; smallest: area px."""
+
+    blur: float = 1.0
+    depth: float = 0.4
+    smallest: int = 20
+
+    def __post_init__(self) -> None:
+        _require(self.blur >= 0 and self.depth > 0, f"blur must be 0 or more and depth > 0, got {self.blur} and {self.depth}")
+        _require(self.smallest >= 1, f"smallest must be 1 or more, got {self.smallest}")
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise InputError(message)
+
+
+def grey(pixels: np.ndarray) -> Image:
+    """(H, W) or (H, W, 3) of uint8, uint16 or 0-1 floats as (H, W) float32 on 0-1. Raises InputError for other shapes and types."""
+    colour = pixels.ndim == 3 and pixels.shape[2] == 3
+    _require((pixels.ndim == 2 or colour) and pixels.size > 0, f"expected an image (H, W) or (H, W, 3), got shape {pixels.shape}")
+    _require(pixels.dtype.kind in "uf", f"expected unsigned integers, or floats on 0-1, got {pixels.dtype}")
+    scale = 1.0 if pixels.dtype.kind == "f" else float(np.iinfo(pixels.dtype).max)
+    return np.asarray((pixels.mean(axis=2) if colour else pixels) / scale, dtype=np.float32)
+
+
+def segment_cells(image: Image, options: CellOptions | None = None) -> Labels:
+    """Cells of a bright-field image (H, W) on 0-1, living and dead: (H, W) int32, 0 = background."""
+    from skimage.filters import threshold_otsu
+
+    options = options or CellOptions()
+    relief = edge_relief(image, options)
+    if np.ptp(relief) < options.floor:      # nothing but noise: Otsu would divide even that
+        return np.zeros(image.shape, np.int32)
+    logs = np.log(relief + options.floor)
+    core, grown = _square(0.32 * options.diameter), _square(_DILATION * options.diameter)
+    mask = ndimage.binary_opening(ndimage.binary_fill_holes(logs > threshold_otsu(logs)), core)
+    mask = ndimage.binary_erosion(mask, grown, border_value=1)     # takes the dilation back, so that boxes and areas are the cell's own
+    return _cells_only(_divided(mask, depth=0.5), options)
+
+
+def edge_relief(image: Image, options: CellOptions) -> Image:
+    """Sobel gradient, dilated, its holes filled, and opened: each cell a plateau as high as its rim (H, W), in full scales per pixel.
+
+    The opening drops what is narrower than two fifths of a cell (ruling, dust), the top-hat what is wider than one and a half cells.
+    """
+    smooth = ndimage.gaussian_filter(image, options.blur)
+    gradient = ndimage.generic_gradient_magnitude(smooth, ndimage.sobel) / 8     # 8: the sum of a Sobel kernel's positive weights, twice
+    dilated = ndimage.grey_dilation(gradient, size=_odd(_DILATION * options.diameter))
+    filled = ndimage.grey_opening(_holes_filled(dilated), size=_odd(0.42 * options.diameter))
+    return np.asarray(filled - ndimage.grey_opening(filled, size=_odd(1.5 * options.diameter)), dtype=np.float32)
+
+
+def _holes_filled(image: Image) -> Image:
+    """Basins without a way to the border raised to their lowest rim (reconstruction by erosion)."""
+    from skimage.morphology import reconstruction
+
+    seed = np.full_like(image, image.max())
+    seed[[0, -1], :], seed[:, [0, -1]] = image[[0, -1], :], image[:, [0, -1]]
+    return np.asarray(reconstruction(seed, image, method="erosion"), dtype=np.float32)
+
+
+def _odd(length: float) -> int:
+    return 2 * int(length / 2) + 1
+
+
+def _square(length: float) -> npt.NDArray[np.bool_]:
+    return np.ones((_odd(length),) * 2, bool)
+
+
+def _divided(mask: npt.NDArray[np.bool_], *, depth: float) -> Labels:
+    """Touching objects cut at their waists: watershed on the distance to the background, from its maxima that rise by `depth` px."""
+    from skimage.morphology import h_maxima
+    from skimage.segmentation import watershed
+
+    if not mask.any():
+        return np.zeros(mask.shape, np.int32)
+    distance = ndimage.gaussian_filter(ndimage.distance_transform_edt(mask), 1.0)
+    markers, _ = ndimage.label(h_maxima(distance, depth), np.ones((3, 3)))
+    return np.asarray(watershed(-distance, markers, mask=mask), dtype=np.int32)
+
+
+def _cells_only(labels: Labels, options: CellOptions) -> Labels:
+    """Objects of a cell's size and shape, numbered anew from 1."""
+    from skimage.measure import regionprops
+
+    disc = np.pi * (options.diameter / 2) ** 2
+    kept = np.zeros(int(labels.max()) + 1, np.int32)
+    for region in regionprops(labels):
+        height, width = region.bbox[2] - region.bbox[0], region.bbox[3] - region.bbox[1]
+        if (options.smallest * disc <= region.area <= options.largest * disc and max(height, width) <= options.longest * min(height, width)
+                and region.area <= options.fullest * height * width and region.solidity >= options.solidity):
+            kept[region.label] = kept.max() + 1
+    return kept[labels]
+
+
+def segment_nuclei(image: Image, options: NucleusOptions | None = None) -> Labels:
+    """Stained nuclei of an image (H, W) on 0-1, bright on dark or dark on bright, of any size: (H, W) int32, 0 = background.
+
+    The threshold works on log intensity, where dim nuclei beside bright ones are not lost, and is followed by a local one, whose window
+    is four nuclei wide; objects under a seventh of the median area are specks.
+    """
+    from skimage.filters import threshold_local, threshold_otsu
+
+    options = options or NucleusOptions()
+    bright = image if np.median(image) < 0.5 * (image.min() + image.max()) else 1 - image
+    smooth = ndimage.gaussian_filter(bright, options.blur)
+    if np.ptp(smooth) < 1e-3:
+        return np.zeros(image.shape, np.int32)
+    logs = np.log(smooth - smooth.min() + 0.02)
+    mask = logs > threshold_otsu(logs)
+    diameter = 2 * np.sqrt(np.median(_areas(ndimage.label(mask)[0])) / np.pi)
+    mask &= logs > threshold_local(logs, max(_odd(4 * diameter), 31))
+    mask = ndimage.binary_fill_holes(ndimage.binary_opening(mask))
+    pieces, _ = ndimage.label(mask)
+    mask = np.concatenate([[0], _areas(pieces)])[pieces] >= options.smallest
+    labels = _divided(mask, depth=options.depth)
+    if not labels.any():
+        return labels
+    areas = _areas(labels)
+    large = areas >= max(options.smallest, 0.15 * np.median(areas))
+    return np.asarray(np.concatenate([[0], np.where(large, np.cumsum(large), 0)])[labels], dtype=np.int32)
+
+
+def _areas(labels: np.ndarray) -> npt.NDArray[np.int64]:
+    """Pixels of each object from 1 on."""
+    return np.bincount(labels.ravel())[1:]
