@@ -17,6 +17,7 @@ from models.dose_response import FitOptions, assay_quality, fit_curves, normalis
 from models.errors import Finding, InputError, SampleMismatch, TableError
 from models.networks.bundle import Card
 from models.plates.images import WellImages
+from models.plates.quality import judge_wells, leave_out
 from models.plates.screen import Screen
 from models.tables import CURVES, LAYOUT, WELL_SCORES, check_table
 
@@ -32,7 +33,7 @@ LIMITS = ("viability_low", "viability_high")
 
 @dataclass(frozen=True, kw_only=True)
 class Exclusion:
-    """A well that a person leaves out of the curves, and why."""
+    """A well that a person leaves out of the curves, or keeps in them, and why."""
 
     plate: str
     well: str
@@ -41,10 +42,13 @@ class Exclusion:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoringOptions:
-    """fit: curve options; exclusions: wells left out by a person; force: score another sample than the model's, flagged."""
+    """fit: curve options; exclusions: wells left out by a person; keep: wells that a person keeps whatever the rules say of their
+    images, or the layout of them; force: score another sample than the model's, flagged.
+    """
 
     fit: FitOptions = field(default_factory=FitOptions)
     exclusions: tuple[Exclusion, ...] = ()
+    keep: tuple[Exclusion, ...] = ()
     force: bool = False
 
 
@@ -65,7 +69,8 @@ def score_images(images: WellImages, layout: pd.DataFrame, *, screen: Screen, pr
     """Score a screen's images with one model.
 
     images: as the model's card asks; layout: Layout; model, version: names that every row carries.
-    Every row of the layout comes back; wells without an image have NaN and the flag "no_image".
+    Every row of the layout comes back; wells without an image have NaN and the flag "no_image", those with a bad one are flagged and,
+    unless a person keeps them, left out, by the limits in the model's card.
     Raises InputError when the screen's sample is not the model's and `options.force` is not set, and TableError when the
     layout breaks its contract.
     """
@@ -74,9 +79,11 @@ def score_images(images: WellImages, layout: pd.DataFrame, *, screen: Screen, pr
     findings = [*_sample_finding(screen, predictor.card, options), *_acquisition_findings(screen, predictor.card),
                 *_scope_findings(predictor.card)]
     raw = predictor.predict(images, on_images=on_images)
-    wells = _with_raw(layout, raw, predictor.card).assign(model=model, version=version)
+    judged = judge_wells(images.quality, layout, predictor.card.image_quality)
+    wells = _with_raw(layout, raw, predictor.card, judged.flags).assign(model=model, version=version)
+    wells = leave_out(_with_persons(wells, options), predictor.card.image_quality)
     value = "od" if predictor.card.recipe.is_regression else "probability"
-    return _scored(wells, value=value, screen=screen, options=options, findings=findings)
+    return _scored(wells, value=value, screen=screen, options=options, findings=[*findings, *judged.findings])
 
 
 def score_measured(layout: pd.DataFrame, *, screen: Screen, options: ScoringOptions | None = None) -> ScoredScreen:
@@ -95,7 +102,8 @@ def score_measured(layout: pd.DataFrame, *, screen: Screen, options: ScoringOpti
     flags = pd.Series([["no_readout"] if gone else [] for gone in missing], index=layout.index, dtype=object)
     own = layout.drop(columns=list(MODEL_COLUMNS), errors="ignore")
     wells = own.assign(logit=np.nan, probability=np.nan, od=np.nan, flags=flags, model=MEASURED, version="measured")
-    return _scored(wells, value="readout", screen=screen, options=options or ScoringOptions(), findings=())
+    options = options or ScoringOptions()
+    return _scored(_with_persons(wells, options), value="readout", screen=screen, options=options, findings=())
 
 
 def refit_wells(wells: pd.DataFrame, *, screen: Screen, exclusions: Iterable[Exclusion], fit: FitOptions) -> ScoredScreen:
@@ -105,13 +113,13 @@ def refit_wells(wells: pd.DataFrame, *, screen: Screen, exclusions: Iterable[Exc
     """
     wells = wells.drop(columns=["viability", *LIMITS, "excluded", "exclusion_reason"], errors="ignore")
     value = next((name for name in RAW_OUTPUTS if name in wells and wells[name].notna().any()), "od")
-    return replace(_scored(wells, value=value, screen=screen, options=ScoringOptions(fit=fit, exclusions=tuple(exclusions)), findings=()),
-                   findings=())
+    options = ScoringOptions(fit=fit, exclusions=tuple(exclusions))
+    return replace(_scored(_with_persons(wells, options), value=value, screen=screen, options=options, findings=()), findings=())
 
 
 def _scored(wells: pd.DataFrame, *, value: str, screen: Screen, options: ScoringOptions, findings: Iterable[Finding]) -> ScoredScreen:
     """value: the column of raw outputs that viability is made from."""
-    wells = _with_viability(_with_exclusions(wells, options.exclusions), screen, value=value)
+    wells = _with_viability(wells, screen, value=value)
     return ScoredScreen(check_table(wells, WELL_SCORES, keys=("plate", "well")), _curves(wells, options.fit, value=value),
                         assay_quality(wells[~wells["excluded"]], value=value), (*findings, *_well_findings(wells)))
 
@@ -152,33 +160,42 @@ def _scope_findings(card: Card) -> list[Finding]:
                     message=f"confidence intervals hold the scatter between replicates, not the model's own error{known}{limits}")]
 
 
-def _with_raw(layout: pd.DataFrame, raw: pd.DataFrame, card: Card) -> pd.DataFrame:
-    """Layout rows with the median over sites of each raw output, and flags."""
+def _with_raw(layout: pd.DataFrame, raw: pd.DataFrame, card: Card, image_flags: list[list[str]]) -> pd.DataFrame:
+    """Layout rows with the median over sites of each raw output, and flags: those of their images, and of what the model says."""
     medians = raw.groupby(["plate", "well"], sort=False)[["logit", "probability", "od"]].median().reset_index()
     own = layout.drop(columns=list(MODEL_COLUMNS), errors="ignore")  # a layout's extra columns of these names give way
     wells = own.merge(medians, on=["plate", "well"], how="left", validate="one_to_one")
     trained = {(plate, well) for plate, well, part in card.training_wells if part in ("train", "validation")}
-    low, high = card.thresholds.get("raw_low", -np.inf), card.thresholds.get("raw_high", np.inf)
     if card.uncertainty is not None:
         half = card.uncertainty.half_width(wells["od"])
         wells = wells.assign(od_low=wells["od"] - half, od_high=wells["od"] + half, od_shared=half * card.uncertainty.shared**0.5)
-    value = wells["od"] if card.recipe.is_regression else wells["probability"]
-    flags = [[name for name, holds in (("no_image", np.isnan(output)), ("out_of_distribution", output < low or output > high),
-                                       ("training_well", key in trained)) if holds]
-             for output, key in zip(value, zip(wells["plate"], wells["well"], strict=True), strict=True)]
+    value, strange = wells["od"] if card.recipe.is_regression else wells["probability"], _outside(wells, card)
+    flags = [[*(["no_image"] if np.isnan(output) else []), *own, *(["out_of_distribution"] if odd else []),
+              *(["training_well"] if key in trained else [])] for output, own, odd, key in
+             zip(value, image_flags, strange, zip(wells["plate"], wells["well"], strict=True), strict=True)]
     return wells.assign(flags=pd.Series(flags, index=wells.index, dtype=object))
 
 
-def _with_exclusions(wells: pd.DataFrame, exclusions: tuple[Exclusion, ...]) -> pd.DataFrame:
+def _outside(wells: pd.DataFrame, card: Card) -> np.ndarray:
+    """Which wells give a raw output beyond the limits that the card has for it, (N,) bool; outputs that are missing are not outside."""
+    found = np.zeros(len(wells), dtype=bool)
+    for column, name in (("od" if card.recipe.is_regression else "probability", "raw"), ("logit", "logit")):
+        values = wells[column].to_numpy(dtype=float)
+        found |= (values < card.thresholds.get(f"{name}_low", -np.inf)) | (values > card.thresholds.get(f"{name}_high", np.inf))
+    return found
+
+
+def _with_persons(wells: pd.DataFrame, options: ScoringOptions) -> pd.DataFrame:
+    """The wells with `excluded` and `exclusion_reason` as the layout has them and the options change them."""
     excluded = wells["excluded"].astype(bool) if "excluded" in wells else pd.Series(False, index=wells.index)
-    reasons = wells["exclusion_reason"] if "exclusion_reason" in wells else pd.Series("", index=wells.index)
-    for exclusion in exclusions:
-        chosen = (wells["plate"] == exclusion.plate) & (wells["well"] == exclusion.well)
+    reasons = wells["exclusion_reason"] if "exclusion_reason" in wells else pd.Series("", index=wells.index, dtype="str")
+    for choice, out in [*((item, True) for item in options.exclusions), *((item, False) for item in options.keep)]:
+        chosen = (wells["plate"] == choice.plate) & (wells["well"] == choice.well)
         if not chosen.any():
-            raise InputError(f"cannot exclude well {exclusion.well} of plate {exclusion.plate}", [Finding(
-                rule="exclusion_unknown", severity="error", plate=exclusion.plate, well=exclusion.well,
+            raise InputError(f"cannot {'exclude' if out else 'keep'} well {choice.well} of plate {choice.plate}", [Finding(
+                rule="exclusion_unknown", severity="error", plate=choice.plate, well=choice.well,
                 message="the layout has no such well; check plate and well names")])
-        excluded, reasons = excluded | chosen, reasons.mask(chosen, exclusion.reason)
+        excluded, reasons = excluded.mask(chosen, out), reasons.mask(chosen, choice.reason or ("" if out else "kept by a person"))
     return wells.assign(excluded=excluded, exclusion_reason=reasons)
 
 

@@ -20,6 +20,7 @@ from models.dose_response.options import FitOptions
 from models.errors import ParamsError
 from models.networks.recipe import Recipe
 from models.plates.prepare import InputSpec
+from models.plates.quality import QualityLimits
 from models.records import from_record, to_record
 from validation.rules import Thresholds
 
@@ -80,6 +81,7 @@ class Params:
     models: Mapping[str, ModelEntry]
     scores: Mapping[str, str]
     validate: Thresholds = field(default_factory=Thresholds)
+    image_quality: QualityLimits = field(default_factory=QualityLimits)
     train: TrainParams = field(default_factory=TrainParams)
     score: ScoreParams = field(default_factory=ScoreParams)
 
@@ -106,6 +108,7 @@ class Params:
                              for name, item in (recipes if section == "recipes" else sections[section]).items()}
                    for section, entry in hints.items()}
         params = cls(**entries, scores=sections["scores"], validate=from_record(Thresholds, sections["validate"], path="validate"),
+                     image_quality=from_record(QualityLimits, sections["image_quality"], path="image_quality"),
                      train=from_record(TrainParams, sections["train"], path="train"),
                      score=from_record(ScoreParams, sections["score"], path="score"))
         params._check_names()
@@ -161,9 +164,10 @@ class Params:
                                   f"'{self.screens[screen].input}'; make them the same")
 
     def model_hash(self, name: str) -> str:
-        """sha256 over all parameters that define a model's training: its entry and its recipe without the gates."""
+        """sha256 over all parameters that define a model's training: its entry, its recipe without the gates, the limits of its images."""
         model = self.models[name]
-        record = {"model": to_record(model), "recipe": to_record(replace(self.recipes[model.recipe], gates=()))}
+        record = {"model": to_record(model), "recipe": to_record(replace(self.recipes[model.recipe], gates=())),
+                  "image_quality": to_record(self.image_quality)}
         return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 

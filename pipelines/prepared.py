@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +12,7 @@ from models.errors import ScreenError
 from models.plates.images import WellImages
 from models.plates.layout import read_layout
 from models.plates.prepare import join_images, load_prepared
+from models.plates.quality import QualityLimits, judge_wells, leave_out
 from models.plates.screen import Screen
 from pipelines.screens import read_screen
 
@@ -35,3 +36,9 @@ def read_prepared(folder: Path, prepared: Path) -> PreparedScreen:
     source = json.loads((prepared / "source.json").read_text())
     return PreparedScreen(screen, read_layout(folder / "layout.csv", plate_format=screen.plate_format),
                           join_images(map(load_prepared, plates)), source["data_md5"])
+
+
+def sound_wells(data: PreparedScreen, limits: QualityLimits) -> PreparedScreen:
+    """The screen whose layout leaves out wells with a bad image, as far as no person keeps them. Rows stay, in their order."""
+    flags = pd.Series(judge_wells(data.images.quality, data.layout, limits).flags, index=data.layout.index, dtype=object)
+    return replace(data, layout=leave_out(data.layout.assign(flags=flags), limits).drop(columns="flags"))

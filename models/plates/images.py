@@ -14,7 +14,7 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from PIL import Image
 
 from models.errors import Finding, ImageError, InputError
 from models.plates.wells import canonical_well
+from models.tables import IMAGE_QUALITY
 
 MAX_PIXELS = 64_000_000         # per image; a 2048x2048 plane has 4 million
 MAX_MEMBER_BYTES = 512 * 2**20  # per member, declared and read
@@ -41,11 +42,15 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # members carry no clock, so that the same image
 
 @dataclass(frozen=True)
 class WellImages:
-    """Model-ready images. wells: one row per (plate, well, site), in the order of pixels; pixels: float16 (N, C, H, W), 0-1."""
+    """Model-ready images. wells: one row per (plate, well, site), in the order of pixels; pixels: float16 (N, C, H, W), 0-1.
+
+    quality: ImageQuality of the images that they were made from; without rows where nobody measured it.
+    """
 
     wells: pd.DataFrame
     pixels: np.ndarray
     channels: tuple[str, ...]
+    quality: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=IMAGE_QUALITY.names()))
 
     def __post_init__(self) -> None:
         if self.pixels.ndim != 4 or len(self.wells) != len(self.pixels) or self.pixels.shape[1] != len(self.channels):
@@ -55,9 +60,11 @@ class WellImages:
         return len(self.pixels)
 
     def take(self, rows: np.ndarray) -> WellImages:
-        """The images of these rows (positions or a boolean mask), in their order."""
-        return WellImages(self.wells.iloc[rows].reset_index(drop=True) if rows.dtype != bool
-                          else self.wells[rows].reset_index(drop=True), self.pixels[rows], self.channels)
+        """The images of these rows (positions or a boolean mask), in their order, with the quality of their wells and sites."""
+        wells = (self.wells.iloc[rows] if rows.dtype != bool else self.wells[rows]).reset_index(drop=True)
+        key = ["plate", "well", "site"]
+        own = self.quality.set_index(key).index.isin(wells.set_index(key).index) if len(self.quality) else np.empty(0, dtype=bool)
+        return WellImages(wells, self.pixels[rows], self.channels, quality=self.quality[own].reset_index(drop=True))
 
 
 def member_name(well: str, *, site: int = 1, channel: int = 0, plane: int = 0) -> str:

@@ -16,10 +16,12 @@ LIVING_ROLES = ("negative", "untreated")
 @dataclass(frozen=True)
 class References:
     """Row numbers of a table of wells. controls: plate -> a list of rows per kind of control that the plate has enough of;
-    peers: for each row, the rows of its peers, never itself; plates: plate -> its rows.
+    alike: for each row, those of the same treatment and dose, on any plate, never itself; peers: for each row, what it is best
+    compared with; plates: plate -> its rows.
     """
 
     controls: Mapping[str, list[np.ndarray]]
+    alike: list[np.ndarray]
     peers: list[np.ndarray]
     plates: Mapping[str, np.ndarray]
 
@@ -35,22 +37,24 @@ def find_references(wells: pd.DataFrame, *, usable: np.ndarray) -> References:
     kinds = [np.isin(roles, LIVING_ROLES), roles == "positive"]
     controls = {plate: [chosen for kind in kinds if len(chosen := rows[kind[rows] & usable[rows]]) >= MIN_CONTROLS]
                 for plate, rows in plates.items()}
-    return References(controls, _peers(wells, usable), plates)
-
-
-def _peers(wells: pd.DataFrame, usable: np.ndarray) -> list[np.ndarray]:
-    series, step = _series_and_step(wells)
+    alike, near = _by_dose(wells, usable)
     plate = pd.factorize(wells["plate"])[0]
-    alike: dict[tuple[int, int], list[int]] = {}
-    for usable_row in np.flatnonzero(usable).tolist():
-        alike.setdefault((series[usable_row], step[usable_row]), []).append(usable_row)
-    found = []
-    for row in range(len(wells)):
-        same = np.array([other for other in alike.get((series[row], step[row]), ()) if other != row], dtype=int)
-        own = same[plate[same] == plate[row]]
-        near = np.array([other for away in (-1, 1) for other in alike.get((series[row], step[row] + away), ())], dtype=int)
-        found.append(_enough((own, same, np.concatenate([same, near[plate[near] == plate[row]]]), np.concatenate([same, near]))))
-    return found
+    peers = [_enough((same[plate[same] == plate[row]], same, np.concatenate([same, beside[plate[beside] == plate[row]]]),
+                      np.concatenate([same, beside]))) for row, (same, beside) in enumerate(zip(alike, near, strict=True))]
+    return References(controls, alike, peers, plates)
+
+
+def _by_dose(wells: pd.DataFrame, usable: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """For each row, the usable rows of the same treatment at the same dose, and at the doses next to it; never the row itself."""
+    series, step = _series_and_step(wells)
+    members: dict[tuple[int, int], list[int]] = {}
+    for row in np.flatnonzero(usable).tolist():
+        members.setdefault((series[row], step[row]), []).append(row)
+
+    def found(row: int, *away: int) -> np.ndarray:
+        return np.array([other for steps in away for other in members.get((series[row], step[row] + steps), ()) if other != row], dtype=int)
+
+    return [found(row, 0) for row in range(len(wells))], [found(row, -1, 1) for row in range(len(wells))]
 
 
 def _enough(choices: Iterable[np.ndarray]) -> np.ndarray:

@@ -41,6 +41,9 @@ MEANING: dict[str, str] = {
     "duplicate_image": "has the very image of another well: one was copied over the other",
 }
 
+OUTSIDE = "out_of_distribution"     # set by scoring: the model's raw output lies outside of what it gave in training
+LEAVING_FLAGS = (*QUALITY_FLAGS, OUTSIDE)
+MIN_ALIKE = 2           # wells of the same treatment and dose that it takes to call the raw output of one odd
 RULE = "by rule: "      # begins the reason of a well that no person left out
 
 Side = Literal["low", "high"]
@@ -61,14 +64,14 @@ class QualityLimits:
     debris: float = 0.7         # log2 of the ratio of the largest bright or dark objects; more: debris
     gradient: float = 0.25      # rise of the background across the image, relative to it; more: uneven_light
     scatter: float = 4.0        # times the plate's own scatter (1.4826 MAD) that each of these must exceed as well
-    leave_out: tuple[str, ...] = QUALITY_FLAGS  # flags whose wells stay out of training and curves; the others only mark
+    leave_out: tuple[str, ...] = LEAVING_FLAGS  # flags whose wells stay out of training and curves; the others only mark
 
     def __post_init__(self) -> None:
         for name in ("focus", "empty", "saturated", "background", "debris", "gradient", "scatter"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}: must be > 0, got {getattr(self, name)}")
-        if unknown := [flag for flag in self.leave_out if flag not in (*QUALITY_FLAGS, "out_of_distribution")]:
-            raise ValueError(f"leave_out: '{unknown[0]}' is no flag; known: {', '.join((*QUALITY_FLAGS, 'out_of_distribution'))}")
+        if unknown := [flag for flag in self.leave_out if flag not in LEAVING_FLAGS]:
+            raise ValueError(f"leave_out: '{unknown[0]}' is no flag of this kind; known: {', '.join(LEAVING_FLAGS)}")
 
 
 @dataclass(frozen=True)
@@ -215,11 +218,22 @@ def leave_out(wells: pd.DataFrame, limits: QualityLimits) -> pd.DataFrame:
     """The wells with `excluded` and `exclusion_reason` as persons and rules want them.
 
     wells: Layout or WellScores with a column `flags`. A well that a person left out stays so, with their reason. A well that is not
-    excluded but has a reason was looked at by a person, who keeps it. Of the others, those with a flag of `limits.leave_out` go.
+    excluded but has a reason was looked at by a person, who keeps it. Of the others, those with a flag of `limits.leave_out` go; for
+    out_of_distribution only where the wells of the same treatment and dose are not out as well, because a drug may act more
+    strongly than any control.
     """
     excluded = wells["excluded"].astype(bool) if "excluded" in wells else pd.Series(False, index=wells.index)
     reasons = wells["exclusion_reason"].astype("str") if "exclusion_reason" in wells else pd.Series("", index=wells.index, dtype="str")
-    judged = wells["flags"].map(lambda flags: [flag for flag in flags if flag in limits.leave_out])
-    by_rule = ~excluded & (reasons == "") & judged.map(bool)
-    said = judged.map(lambda flags: RULE + ", ".join(flags))
+    odd = np.array([OUTSIDE in flags for flags in wells["flags"]], dtype=bool)
+    shared = ~_alone(wells, odd, usable=~excluded.to_numpy()) if odd.any() else odd
+    causes = [[flag for flag in flags if flag in limits.leave_out and not (flag == OUTSIDE and spared)]
+              for flags, spared in zip(wells["flags"], shared, strict=True)]
+    by_rule = ~excluded & (reasons == "") & np.array([bool(found) for found in causes], dtype=bool)
+    said = pd.Series([RULE + ", ".join(found) for found in causes], index=wells.index, dtype="str")
     return wells.assign(excluded=excluded | by_rule, exclusion_reason=reasons.mask(by_rule, said))
+
+
+def _alone(wells: pd.DataFrame, odd: np.ndarray, *, usable: np.ndarray) -> np.ndarray:
+    """Which of the odd wells have at least two like-treated ones of the same dose, most of which are not odd; (N,) bool."""
+    alike = find_references(wells, usable=usable).alike
+    return np.array([odd[row] and len(same) >= MIN_ALIKE and odd[same].mean() < 0.5 for row, same in enumerate(alike)], dtype=bool)
