@@ -1,9 +1,10 @@
 """List a model in params.yaml, with its screen, its starting weights and what it scores; comments and order stay.
 
     python -m pipelines.add_model profile-my-screen --screen my-screen --recipe controls_mobilenet --parent trunks/mobilenet_v2
-        [--weights IMAGENET1K_V2 | --weights mobilenet_v2_imagenet.safetensors] [--no-score]
+        [--weights IMAGENET1K_V2 | --weights mobilenet_v2_imagenet.safetensors] [--planes dapi:mip,dapi:mid,dapi:mip] [--no-score]
 
-The same command again changes nothing. A name that leads nowhere, or stands there with other values, is refused.
+--planes derives a recipe that reads other channels: the named one with an input of the screen's own. The same command again
+changes nothing. A name that leads nowhere, or stands there with other values, is refused.
 """
 
 from __future__ import annotations
@@ -16,14 +17,16 @@ from typing import Any
 
 from models.errors import ParamsError, ScreenError
 from models.networks.backbones import weights_file
+from models.plates.prepare import InputSpec
 from pipelines.command import run_command
-from pipelines.params import Params, add_entries, input_of
+from pipelines.params import Params, add_entries, entry_of
 
 
 @dataclass(frozen=True, kw_only=True)
 class NewModel:
     """What a person asks for. parent: trunks/<name> or models/<name>; weights: of a trunk that is not listed yet, a torchvision name
-    or a .safetensors file; scores: whether it is to score its screen.
+    or a .safetensors file; scores: whether it is to score its screen. planes: "channel:projection" of each network channel, where the
+    recipe's own input does not fit the screen.
     """
 
     name: str
@@ -32,13 +35,20 @@ class NewModel:
     parent: str
     weights: str = ""
     scores: bool = True
+    planes: tuple[str, ...] = ()
 
 
 def entries_of(model: NewModel, params_file: Path) -> dict[str, dict[str, Any]]:
     """section -> name -> value, as they stand in params.yaml. Raises ParamsError for an unknown recipe or misplaced weights."""
-    entries: dict[str, dict[str, Any]] = {
-        "screens": {model.screen: {"input": input_of(params_file, model.recipe)}},
-        "models": {model.name: {"screen": model.screen, "recipe": model.recipe, "parent": model.parent}}}
+    recipe = entry_of(params_file, "recipes", model.recipe)
+    recipe_name, entries = model.recipe, dict[str, dict[str, Any]]()
+    if model.planes:
+        usual = entry_of(params_file, "inputs", recipe["input"])
+        recipe_name = f"{model.recipe}-{model.screen}"
+        recipe = {**recipe, "input": f"{model.screen}_{usual.get('size', InputSpec.size)}"}
+        entries |= {"inputs": {recipe["input"]: {**usual, "planes": list(model.planes)}}, "recipes": {recipe_name: recipe}}
+    entries |= {"screens": {model.screen: {"input": recipe["input"]}},
+                "models": {model.name: {"screen": model.screen, "recipe": recipe_name, "parent": model.parent}}}
     if model.scores:
         entries["scores"] = {model.screen: model.name}
     if model.weights:
@@ -72,12 +82,15 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--parent", required=True, help="trunks/<starting weights> or models/<model to fine-tune>")
     parser.add_argument("--weights", default="", help="of a trunk that is not listed yet: torchvision name, or .safetensors file "
                                                       "(a path, or a name in the folder DOSEWELL_WEIGHTS)")
+    parser.add_argument("--planes", default="", help="channel:projection (mip, mid, mos) of each network channel, e.g. "
+                                                     "dapi:mip,dapi:mid,dapi:mip: derives a recipe that reads them")
     parser.add_argument("--no-score", action="store_true", help="another model scores the screen, or none does")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the screens (default: data)")
     arguments = parser.parse_args(argv)
     model = NewModel(name=arguments.name, screen=arguments.screen, recipe=arguments.recipe, parent=arguments.parent,
-                     weights=arguments.weights, scores=not arguments.no_score)
+                     weights=arguments.weights, scores=not arguments.no_score,
+                     planes=tuple(filter(None, arguments.planes.replace(" ", "").split(","))))
     added = add_model(model, params_file=arguments.params, data=arguments.data)
     print(f"{arguments.params}: {'added ' + ', '.join(added) if added else 'lists all of this already'}")
 

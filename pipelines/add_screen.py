@@ -4,7 +4,7 @@
         [--rows A-D] [--dose-unit uM] [--sample U2OS] [--channels gfp=file_gfp,dna=file_dna] [--readout FILE]
 
 Says what it recognised, refuses what cannot be used with findings, and leaves nothing half-written. The same source and
-options again: nothing to do. docs/bring_your_plate.md shows it on a real plate, docs/conventions.md what folders and layouts are read.
+options again: nothing to do; a run that was cut off goes on where it stopped. docs/bring_your_plate.md has all conventions.
 """
 
 from __future__ import annotations
@@ -12,28 +12,28 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
-from models.errors import DosewellError, Finding, ImageError, InputError, ScreenError
-from models.plates.images import decode_image, member_name, write_plate
+from models.errors import DosewellError, Finding, InputError, ScreenError
 from models.plates.layout import parse_layout, write_layout
-from models.plates.readers import CONVENTIONS, Found, Source, read_source
+from models.plates.readers import Found, Source, read_source
 from models.plates.readers.platemaps import TREATMENTS_FILE, find_treatments, read_treatments
 from models.plates.readers.readouts import attach_readout, read_readouts
 from models.plates.screen import Screen
 from models.plates.vocabulary import canonical_column
-from models.plates.wells import PLATE_FORMATS, add_row_column, in_format, parse_well
+from models.plates.wells import add_row_column, in_format, parse_well
 from models.tables import LAYOUT, check_table
-from pipelines.params import Params
-from pipelines.screens import read_screen, whole_folder, write_screen
+from pipelines.image_copy import NOTES, copy_images, file_digest, source_digests, source_state
+from pipelines.screen_words import next_steps, plate_maps, summary, without_partner
+from pipelines.screens import bring_back, read_screen, whole_folder, write_screen
+from pipelines.sources import add_fact_options, add_source_options, facts_of, source_of
 
 USUAL_FORMATS = (96, 384, 1536)     # tried in this order when --plate-format is not given
 
@@ -60,41 +60,34 @@ class Request:
     jpeg_size: int | None = None
 
 
-@dataclass
-class _Seen:
-    """What the images turned out to be, gathered while they are copied."""
-
-    shapes: set[tuple[int, ...]] = field(default_factory=set)
-    depths: set[int] = field(default_factory=set)
-    planes: int = 1
-    findings: list[Finding] = field(default_factory=list)
-
-
-def add_screen(request: Request, *, progress: bool = True) -> list[str]:
-    """Write the screen; returns lines that say what was recognised and done.
+def add_screen(request: Request, *, params: Path = Path("params.yaml"), progress: bool = True) -> list[str]:
+    """Write the screen; returns lines that say what was recognised and done. params: read to suggest what comes next.
 
     Raises InputError, with findings, for a source that cannot be used or a screen of that name with other content.
     """
     found = _found(request)
-    target = request.out / request.name
-    mark = f"{request.source.folder.resolve().name} ({found.convention}), sha256 {_fingerprint(request, found)[:16]}"
-    if target.exists() and not request.force:
-        if read_screen(target).source == mark:
-            return [f"{target}: already there, made from the same files and options"]
-        raise ScreenError(f"{target} is already there with other content; choose another --name, or --force to replace it")
     layout, files, warnings = _chosen(request, found)
-    seen = _Seen()
-    with whole_folder(target) as folder:
-        _write_images(folder, files, found.channels, seen=seen, jpeg_size=request.jpeg_size, progress=progress)
-        if seen.findings:
-            raise ScreenError(f"{len(seen.findings)} image(s) cannot be used", seen.findings)
-        screen = _describe(request, found, layout, depth=max(seen.depths), source=mark)
+    target, root = request.out / request.name, request.source.folder.resolve()
+    bring_back(target)
+    if target.exists() and not request.force:
+        if read_screen(target).source != _mark(request, found, source_digests(files, root=root, progress=progress)):
+            raise ScreenError(f"{target} is already there with other content; choose another --name, or --force to replace it")
+        return [f"{target}: already there, made from the same files and options",
+                *next_steps(read_screen(target), layout, params, planes=int(files["plane"].max()) + 1)]
+    with whole_folder(target, key=_mark(request, found, {"": source_state(files)})[-16:]) as folder:
+        copied = copy_images(folder, files, found.channels, root=root, jpeg_size=request.jpeg_size, progress=progress)
+        if copied.findings:
+            raise ScreenError(f"{len(copied.findings)} image(s) cannot be used", copied.findings)
+        screen = _describe(request, found, layout, depth=copied.depth, source=_mark(request, found, copied.digests))
         write_layout(layout, folder / "layout.csv")
         write_screen(folder, screen)
         if (treatments := find_treatments(request.source)) is not None:
             read_treatments(treatments).to_csv(folder / TREATMENTS_FILE, index=False, lineterminator="\n")
-    return [f"convention {found.convention}: {line}" for line in found.said] + [str(item) for item in warnings] + [
-        *_summary(layout, screen, seen), f"{target}: made"]
+        shutil.rmtree(folder / NOTES)
+    return [*(f"convention {found.convention}: {line}" for line in found.said), *map(str, warnings), *without_partner(layout, files),
+            *([f"{len(copied.resumed)} plate(s) had been copied by a run that was cut off"] if copied.resumed else []),
+            *summary(layout, screen, shapes=copied.shapes, planes=copied.planes), *plate_maps(layout, files, screen.plate_format),
+            f"{target}: made", *next_steps(screen, layout, params, planes=copied.planes)]
 
 
 def _found(request: Request) -> Found:
@@ -184,43 +177,15 @@ def _row(well: str) -> int | None:
         return None
 
 
-def _fingerprint(request: Request, found: Found) -> str:
-    """sha256 over the options that matter, the tables and every image, by content and relative name."""
+def _mark(request: Request, found: Found, digests: Mapping[str, str]) -> str:
+    """What the screen is made from: the source's name, and a sha256 over the options that matter, the tables, and the plates' digests."""
     source = request.source
-    options = [request.name, request.rows, request.dose_unit, request.plate_format, dict(request.facts), dict(source.columns),
-               list(found.channels), source.plate, found.convention]
+    options: list[object] = [request.name, request.rows, request.dose_unit, request.plate_format, dict(request.facts), dict(source.columns),
+                             list(found.channels), source.plate, found.convention]
     options += [part for part in (source.pattern, source.timepoint, request.readout_name, request.jpeg_size) if part]
-    digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode())
-    for path in (*found.inputs, *sorted(set(found.files["path"]))):
-        digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
-
-
-def _write_images(folder: Path, files: pd.DataFrame, channels: tuple[str, ...], *, seen: _Seen, jpeg_size: int | None,
-                  progress: bool) -> None:
-    with tqdm(total=len(files), desc="images", unit="image", disable=not progress, leave=False) as bar:
-        for plate, chosen in files.groupby("plate"):
-            ordered = add_row_column(chosen).assign(number=chosen["channel"].map(list(channels).index))
-            ordered = ordered.sort_values(["row", "column", "site", "number", "plane"], kind="stable")
-            write_plate(folder / "images" / f"{plate}.zip", _members(ordered, seen, bar, jpeg_size))
-
-
-def _members(files: pd.DataFrame, seen: _Seen, bar: tqdm[Any], jpeg_size: int | None) -> Iterator[tuple[str, np.ndarray]]:
-    """(member name, pixels) of each plane; images that cannot be read become findings, so that all are named at once."""
-    for file in files.to_dict("records"):
-        bar.update()
-        try:
-            pixels = decode_image(file["path"].read_bytes(), file["path"].name, at_least=jpeg_size)
-        except ImageError as error:
-            seen.findings += [replace(item, plate=file["plate"], well=file["well"]) for item in error.findings]
-            continue
-        stack = pixels if pixels.ndim == 4 or (pixels.ndim == 3 and pixels.shape[-1] != 3) else pixels[None]
-        seen.shapes.add(stack.shape[1:])
-        seen.depths.add(stack.dtype.itemsize * 8)
-        seen.planes = max(seen.planes, len(stack), file["plane"] + 1)
-        for offset, plane in enumerate(stack):
-            name = member_name(file["well"], site=file["site"], channel=file["number"], plane=file["plane"] + offset)
-            yield name, plane
+    tables = [(path.name, file_digest(path)) for path in found.inputs]
+    digest = hashlib.sha256(json.dumps([options, tables, sorted(digests.items())], sort_keys=True).encode()).hexdigest()
+    return f"{source.folder.resolve().name} ({found.convention}), sha256 {digest[:16]}"
 
 
 def _describe(request: Request, found: Found, layout: pd.DataFrame, *, depth: int, source: str) -> Screen:
@@ -233,68 +198,16 @@ def _describe(request: Request, found: Found, layout: pd.DataFrame, *, depth: in
     return Screen.from_dict({**values, **found.facts, "plate_format": values["plate_format"]})
 
 
-def _summary(layout: pd.DataFrame, screen: Screen, seen: _Seen) -> list[str]:
-    """What the screen holds, in words."""
-    roles = ", ".join(f"{count} {role}" for role, count in layout["role"].value_counts(sort=False).items())
-    sizes = ", ".join("x".join(map(str, shape)) for shape in sorted(seen.shapes))
-    lines = [f"{layout['plate'].nunique()} plate(s) of {screen.plate_format} wells; {len(layout)} wells: {roles}"]
-    for name, wells in layout[layout["role"] == "treated"].groupby("treatment"):
-        low, high, unit = wells["dose"].min(), wells["dose"].max(), wells["dose_unit"].iloc[0]
-        lines.append(f"{name}: {wells['dose'].nunique()} doses {low:g}-{high:g} {unit}, {wells['replicate'].max()} replicates")
-    lines.append(f"images: {sizes} pixels, {screen.bit_depth} bit, {seen.planes} plane(s), channels "
-                 f"{', '.join(channel.name for channel in screen.channels)}")
-    if screen.sample == screen.name:
-        lines.append(f"warning: the sample is taken to be '{screen.sample}'; name the cell line or patient with --sample")
-    return lines
-
-
-def params_lines(screen: Screen, params_file: Path) -> list[str]:
-    """What comes next: the command that lists a model of the screen, or the lines for an input where no recipe reads its channels."""
-    names = [channel.name for channel in screen.channels]
-    known = Params.read(params_file).recipes if params_file.is_file() else {}
-    fitting = [name for name, recipe in known.items()
-               if {plane.rpartition(":")[0].partition(".")[0] for plane in recipe.input.planes} <= set(names)]
-    if fitting:
-        return ["", f"Recipes that read its channels: {', '.join(fitting)}. To list a model of it in params.yaml:",
-                f"python -m pipelines.add_model profile-{screen.name} --screen {screen.name} --recipe {fitting[-1]} --parent trunks/NAME"]
-    planes, name = ", ".join(f'"{names[place % len(names)]}:mid"' for place in range(3)), f"{'_'.join(names)}_224"
-    return ["", "No recipe reads its channels yet. Put into params.yaml, with a recipe that reads this input (docs/bring_your_plate.md):",
-            "screens:", f"  {screen.name}: {{input: {name}}}",
-            "inputs:", f"  {name}: {{planes: [{planes}], size: 224, intensity: {'depth' if screen.bit_depth == 8 else 'plate'}}}"]
-
-
-def _pairs(text: str) -> dict[str, str]:
-    """ "well=Position,role=Type" as a mapping."""
-    pairs = [part.partition("=") for part in filter(None, text.split(","))]
-    if any(not (name.strip() and value.strip()) for name, _, value in pairs):
-        raise argparse.ArgumentTypeError(f"expected name=value,name=value, got {text!r}")
-    return {name.strip(): value.strip() for name, _, value in pairs}
-
-
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m pipelines.add_screen", description="Bring a plate into data/.")
-    parser.add_argument("source", type=Path, help="folder of the images")
+    add_source_options(parser)
     parser.add_argument("--name", required=True, help="name of the screen: data/<name>")
-    parser.add_argument("--convention", default="auto", choices=["auto", *(item.name for item in CONVENTIONS)])
-    parser.add_argument("--platemap", type=Path, help="layout (CSV or XLSX); default: the table in SOURCE that names images")
-    parser.add_argument("--columns", type=_pairs, default={}, help="our column=its column, e.g. well=Position,role=Type")
-    parser.add_argument("--channels", type=_pairs, default={}, help="channel=column of file names, e.g. gfp=file_gfp,dna=file_dna")
-    parser.add_argument("--pattern", default="", help="names of images, e.g. '{plate}/{well}_s{site}_w{channel}.tif'")
-    parser.add_argument("--timepoint", type=int, help="which time point, as the source counts them (default: the last)")
     parser.add_argument("--readout", type=Path, help="a plate reader's export (grid, long table, zip): the layout's column readout")
     parser.add_argument("--readout-name", default="", help="which read-out of that file, where it holds several")
     parser.add_argument("--jpeg-size", type=int, help="JPEGs may be decoded smaller, not below so many pixels a side: faster")
     parser.add_argument("--rows", default="", help="only these plate rows, e.g. A-D")
-    parser.add_argument("--plate", help="plate name where the platemap has none (default: name of SOURCE)")
     parser.add_argument("--dose-unit", help="unit of doses where the platemap names none (default: nM)")
-    parser.add_argument("--plate-format", type=int, choices=sorted(PLATE_FORMATS), help="wells of a plate (default: what holds all)")
-    parser.add_argument("--sample", help="cell line or patient sample")
-    parser.add_argument("--kind", choices=["cell_line", "patient"])
-    parser.add_argument("--assay", help="what was measured")
-    parser.add_argument("--organism")
-    parser.add_argument("--magnification", type=float)
-    parser.add_argument("--pixel-size-um", type=float)
-    parser.add_argument("--camera")
+    add_fact_options(parser)
     parser.add_argument("--out", type=Path, default=Path("data"), help="folder of the screens (default: data)")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="read to suggest a recipe (default: params.yaml)")
     parser.add_argument("--force", action="store_true", help="replace a screen of that name")
@@ -302,24 +215,22 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def _request(arguments: argparse.Namespace) -> Request:
-    source = Source(folder=arguments.source, platemap=arguments.platemap, columns=arguments.columns, channels=arguments.channels,
-                    plate=arguments.plate or arguments.source.resolve().name, pattern=arguments.pattern, timepoint=arguments.timepoint)
-    facts = {name: value for name in ("sample", "kind", "assay", "organism", "magnification", "pixel_size_um", "camera")
-             if (value := getattr(arguments, name)) is not None}
-    return Request(source=source, name=arguments.name, out=arguments.out, convention=arguments.convention, rows=arguments.rows,
-                   dose_unit=arguments.dose_unit, plate_format=arguments.plate_format, facts=facts, force=arguments.force,
-                   readout=arguments.readout, readout_name=arguments.readout_name, jpeg_size=arguments.jpeg_size)
+    return Request(source=source_of(arguments), name=arguments.name, out=arguments.out, convention=arguments.convention,
+                   rows=arguments.rows, dose_unit=arguments.dose_unit, plate_format=arguments.plate_format, facts=facts_of(arguments),
+                   force=arguments.force, readout=arguments.readout, readout_name=arguments.readout_name, jpeg_size=arguments.jpeg_size)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Parse the command line, bring the screen in, say what was found and what comes next."""
     arguments = _arguments(argv)
     try:
-        print(*add_screen(_request(arguments)), sep="\n")
-        print(*params_lines(read_screen(arguments.out / arguments.name), arguments.params), sep="\n")
+        print(*add_screen(_request(arguments), params=arguments.params), sep="\n")
     except DosewellError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on where it stopped", file=sys.stderr)
+        return 130
     return 0
 
 

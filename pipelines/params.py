@@ -192,11 +192,11 @@ def _named(known: Mapping[str, Any], name: object, path: str, section: str) -> A
     return known[name]
 
 
-def input_of(path: str | Path, recipe: str) -> str:
-    """The name in `inputs` of what a recipe reads. Raises ParamsError as `Params.read` does, and for an unknown recipe."""
+def entry_of(path: str | Path, section: str, name: str) -> dict[str, Any]:
+    """An entry of `recipes` or `inputs` as it stands in params.yaml. Raises ParamsError as `Params.read` does, and for an unknown name."""
     Params.read(path)
-    recipes = yaml.safe_load(Path(path).read_text(encoding="utf-8")).get("recipes") or {}
-    return str(_named(recipes, recipe, "recipe", "recipes")["input"])
+    entries = yaml.safe_load(Path(path).read_text(encoding="utf-8")).get(section) or {}
+    return dict(_named(entries, name, section.removesuffix("s"), section))
 
 
 def add_entries(path: str | Path, entries: Mapping[str, Mapping[str, Any]]) -> list[str]:

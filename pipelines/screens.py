@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import yaml
 
 from models.errors import Finding, ScreenError
@@ -38,23 +39,71 @@ def write_screen(folder: Path, screen: Screen) -> None:
 
 
 @contextmanager
-def whole_folder(target: Path) -> Iterator[Path]:
-    """A temporary folder beside `target` that becomes `target` (replacing it) when the block ends well, and vanishes if not."""
+def whole_folder(target: Path, *, key: str = "") -> Iterator[Path]:
+    """A hidden folder beside `target` that becomes `target` (replacing it) when the block ends well, and vanishes when it raises.
+
+    key: names the work, so that what a killed or interrupted process of the same key had done is found again in the folder;
+    "" always begins anew. Raises ScreenError while another process is at the same work.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
-    making = target.with_name(f".{target.name}.making-{os.getpid()}")
-    shutil.rmtree(making, ignore_errors=True)
-    making.mkdir()
+    bring_back(target)
+    making = _hidden(target, "making", f"{key}-{os.getpid()}")
+    _take_over(target, making, key)
+    making.mkdir(exist_ok=True)
     try:
         yield making
-        if target.exists():
-            replaced = target.with_name(f".{target.name}.replaced-{os.getpid()}")
-            target.rename(replaced)
-            making.rename(target)
-            shutil.rmtree(replaced)
-        else:
-            making.rename(target)
-    finally:
-        shutil.rmtree(making, ignore_errors=True)
+    except BaseException as error:
+        if not (key and isinstance(error, KeyboardInterrupt)):
+            shutil.rmtree(making, ignore_errors=True)
+        raise
+    if target.exists():
+        target.rename(replaced := _hidden(target, "replaced", str(os.getpid())))
+        making.rename(target)
+        shutil.rmtree(replaced)
+    else:
+        making.rename(target)
+
+
+def _hidden(target: Path, state: str, rest: str) -> Path:
+    """".name.making-<key>-<process>"; .dvcignore leaves such folders out."""
+    return target.with_name(f".{target.name}.{state}-{rest}")
+
+
+def _left(target: Path, state: str) -> Iterator[tuple[Path, int]]:
+    """(folder, process that made it) of what stands beside the target in that state."""
+    start = _hidden(target, state, "").name
+    for path in sorted(target.parent.glob(".*")):
+        process = path.name.rpartition("-")[2]
+        if path.name.startswith(start) and process.isdigit():
+            yield path, int(process)
+
+
+def bring_back(target: Path) -> None:
+    """Undo what a process was killed at: a target that had stepped aside for its successor comes back, one that was replaced goes."""
+    for path, process in _left(target, "replaced"):
+        if _is_dead(process) and not target.exists():
+            path.rename(target)
+            for making, maker in _left(target, "making"):
+                if maker == process:
+                    shutil.rmtree(making, ignore_errors=True)
+        elif _is_dead(process):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _take_over(target: Path, making: Path, key: str) -> None:
+    """Give `making` the unfinished work of the same key; other unfinished work whose process is gone is removed."""
+    for path, process in _left(target, "making"):
+        same = bool(key) and path.name.startswith(_hidden(target, "making", f"{key}-").name)
+        if same and not _is_dead(process):
+            raise ScreenError(f"process {process} is making {target} right now; wait for it, or stop it and run the same command again")
+        if same and (path == making or not making.exists()):
+            path.rename(making)
+        elif _is_dead(process):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_dead(process: int) -> bool:
+    return process == os.getpid() or not psutil.pid_exists(process)
 
 
 def _refusal(folder: Path, message: str) -> ScreenError:

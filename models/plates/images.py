@@ -1,4 +1,4 @@
-"""Images of wells: the frozen `WellImages`, safe decoding, and plate archives (one stored zip per plate).
+"""Images of wells: the frozen `WellImages`, and plate archives (one stored zip per plate).
 
 An archive holds members `<well>_s<site>_c<channel>_z<plane>.tif` (site from 1, channel and plane from 0), uncompressed, so
 that one well is read without touching the others. Nothing is believed before it is checked: member names, declared
@@ -9,48 +9,40 @@ from __future__ import annotations
 
 import io
 import lzma
-import re
 import stat
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import tifffile
-from PIL import Image
 
-from models.errors import Finding, ImageError, InputError
+from models.errors import Finding, ImageError
+from models.plates.pixels import IMAGE_SUFFIXES, MAX_PIXELS, MEMBER, TIFF_SUFFIXES, decode_image, image_error
 from models.plates.wells import canonical_well
-from models.tables import IMAGE_QUALITY
 
-MAX_PIXELS = 64_000_000         # per image; a 2048x2048 plane has 4 million
+__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "TIFF_SUFFIXES", "PlateArchive", "WellImages", "decode_image", "encode_tiff", "member_name",
+           "write_plate"]
+
 MAX_MEMBER_BYTES = 512 * 2**20  # per member, declared and read
 MAX_MEMBERS = 400_000           # a 1536-well plate of 4 channels and 60 planes
-TIFF_SUFFIXES = (".tif", ".tiff")
-PHOTO_SUFFIXES = (".png", ".jpg", ".jpeg")
-IMAGE_SUFFIXES = TIFF_SUFFIXES + PHOTO_SUFFIXES
 
 UNPACKING_ERRORS = (zipfile.BadZipFile, OSError, EOFError, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError)
 """What zipfile raises for damaged, encrypted or exotically compressed members."""
 
-_MEMBER = re.compile(r"^(?P<well>[A-Za-z]{1,2}\d{1,2})_s(?P<site>\d+)_c(?P<channel>\d+)_z(?P<plane>\d+)\.tif$")
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # members carry no clock, so that the same images give the same archive
 
 
 @dataclass(frozen=True)
 class WellImages:
-    """Model-ready images. wells: one row per (plate, well, site), in the order of pixels; pixels: float16 (N, C, H, W), 0-1.
-
-    quality: ImageQuality of the images that they were made from; without rows where nobody measured it.
-    """
+    """Model-ready images. wells: one row per (plate, well, site), in the order of pixels; pixels: float16 (N, C, H, W), 0-1."""
 
     wells: pd.DataFrame
     pixels: np.ndarray
     channels: tuple[str, ...]
-    quality: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=IMAGE_QUALITY.names()))
 
     def __post_init__(self) -> None:
         if self.pixels.ndim != 4 or len(self.wells) != len(self.pixels) or self.pixels.shape[1] != len(self.channels):
@@ -60,76 +52,14 @@ class WellImages:
         return len(self.pixels)
 
     def take(self, rows: np.ndarray) -> WellImages:
-        """The images of these rows (positions or a boolean mask), in their order, with the quality of their wells and sites."""
-        wells = (self.wells.iloc[rows] if rows.dtype != bool else self.wells[rows]).reset_index(drop=True)
-        key = ["plate", "well", "site"]
-        own = self.quality.set_index(key).index.isin(wells.set_index(key).index) if len(self.quality) else np.empty(0, dtype=bool)
-        return WellImages(wells, self.pixels[rows], self.channels, quality=self.quality[own].reset_index(drop=True))
+        """The images of these rows (positions or a boolean mask), in their order."""
+        return WellImages(self.wells.iloc[rows].reset_index(drop=True) if rows.dtype != bool
+                          else self.wells[rows].reset_index(drop=True), self.pixels[rows], self.channels)
 
 
 def member_name(well: str, *, site: int = 1, channel: int = 0, plane: int = 0) -> str:
     """Name of one image inside a plate archive."""
     return f"{well}_s{site}_c{channel}_z{plane}.tif"
-
-
-def decode_image(data: bytes, name: str, *, at_least: int | None = None) -> np.ndarray:
-    """Pixels of a TIFF, PNG or JPEG: (H, W), (Z, H, W) for a stack, or (H, W, 3) for colour; uint8 or uint16.
-
-    at_least: a JPEG may come out 2, 4 or 8 times smaller as long as its sides have as many pixels; two to three times faster.
-    Raises ImageError, naming `name`, for empty, truncated, oversized or foreign files.
-    """
-    if not data:
-        raise _image_error("image_empty", name, "has zero bytes; copy it again from the microscope")
-    try:
-        pixels = _decode_tiff(data, name) if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+") else _decode_photo(data, name, at_least)
-    except InputError:
-        raise
-    except Exception as error:  # the decoders raise whatever their C libraries say; all of it means: not readable
-        raise _image_error("image_unreadable", name, f"cannot be read ({type(error).__name__}: {error}); "
-                           "it is damaged or not an image, copy it again") from None
-    if pixels.dtype not in (np.uint8, np.uint16):
-        raise _image_error("image_depth", name, f"has {pixels.dtype} pixels; expected 8- or 16-bit unsigned integers")
-    return pixels
-
-
-def _decode_tiff(data: bytes, name: str) -> np.ndarray:
-    with tifffile.TiffFile(io.BytesIO(data)) as tiff:
-        declared = sum(int(np.prod(page.shape)) for page in tiff.pages)
-        if not len(tiff.pages):
-            raise ValueError("no page in the file")
-        _refuse_large(declared, name, allowed=MAX_PIXELS * len(tiff.pages))
-        for page in tiff.pages:
-            _refuse_large(int(np.prod(page.shape)), name)
-        return _colour_last(np.asarray(tiff.asarray()), tiff.pages.first)
-
-
-def _colour_last(pixels: np.ndarray, page: tifffile.TiffPage) -> np.ndarray:
-    """Colour as (..., H, W, 3), however it was stored, without transparency; grey as it is."""
-    if page.photometric != tifffile.PHOTOMETRIC.RGB:
-        return pixels
-    if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE:
-        pixels = np.moveaxis(pixels, -3, -1)
-    return pixels[..., :3]
-
-
-def _decode_photo(data: bytes, name: str, at_least: int | None) -> np.ndarray:
-    with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
-        _refuse_large(image.width * image.height, name)
-        if at_least:
-            image.draft(None, (at_least, at_least))     # the JPEG decoder leaves out the fine frequencies; PNG knows no draft
-        return np.asarray(image if image.mode in ("L", "RGB", "I;16") else image.convert("RGB"))
-
-
-def _refuse_large(pixels: int, name: str, *, allowed: int = MAX_PIXELS) -> None:
-    if pixels > allowed:
-        raise _image_error("image_too_large", name, f"declares {pixels:,} pixels; at most {MAX_PIXELS:,} are read")
-
-
-def _image_error(rule: str, name: str, message: str) -> ImageError:
-    match = _MEMBER.match(Path(name).name)
-    well = canonical_well(match["well"]) if match else ""
-    return ImageError(f"{name} {message}", [Finding(rule=rule, severity="error", well=well, value=name,
-                                                    message=f"image {name} {message}")])
 
 
 def encode_tiff(pixels: np.ndarray) -> bytes:
@@ -177,7 +107,7 @@ class PlateArchive:
                                     message=f"{self.path.name} has {len(infos):,} members; at most {MAX_MEMBERS:,} are read"))
         if findings:
             raise ImageError(f"{self.path.name} cannot be used", findings)
-        matches = [(info.filename, match) for info in infos if (match := _MEMBER.match(info.filename))]
+        matches = [(info.filename, match) for info in infos if (match := MEMBER.match(info.filename))]
         return pd.DataFrame([{"member": name, "well": canonical_well(match["well"]), "site": int(match["site"]),
                               "channel": int(match["channel"]), "plane": int(match["plane"])} for name, match in matches],
                             columns=["member", "well", "site", "channel", "plane"])
@@ -185,7 +115,7 @@ class PlateArchive:
     def _refusal(self, info: zipfile.ZipInfo) -> Finding | None:
         for rule, wrong, message in (
             ("archive_link", stat.S_ISLNK(info.external_attr >> 16), "is a symbolic link; put the image itself in"),
-            ("archive_name", not _MEMBER.match(info.filename),
+            ("archive_name", not MEMBER.match(info.filename),
              "is not named <well>_s<site>_c<channel>_z<plane>.tif; `python -m pipelines.add_screen` renames a folder"),
             ("archive_size", info.file_size > MAX_MEMBER_BYTES or info.file_size > 200 * max(info.compress_size, 5_000),
              f"declares {info.file_size:,} bytes from {info.compress_size:,}; refused as a zip bomb"),
@@ -201,7 +131,7 @@ class PlateArchive:
             with self._zip.open(member) as stream:
                 data = stream.read(MAX_MEMBER_BYTES + 1)
         except UNPACKING_ERRORS as error:
-            raise _image_error("image_unreadable", member, f"cannot be unpacked ({error})") from None
+            raise image_error("image_unreadable", member, f"cannot be unpacked ({error})") from None
         return decode_image(data, member)
 
     def read_stack(self, well: str, *, site: int, channel: int) -> np.ndarray:

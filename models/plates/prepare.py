@@ -7,25 +7,21 @@ float16 (11 significant bits): half the disk, and finer than the noise of a 16-b
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from models.errors import Finding, ImageError
 from models.plates.images import PlateArchive, WellImages
-from models.plates.measures import measure_stack
-from models.tables import IMAGE_QUALITY, check_table
+from models.plates.projections import PROJECTIONS, Projection, project, resize_area
 
-Projection = Literal["mip", "mid", "mos"]
 Intensity = Literal["depth", "plate", "well"]
-QUALITY_SUFFIX = ".quality.csv"
 _COLOURS = {"red": 0, "green": 1, "blue": 2}
 
 
@@ -34,7 +30,7 @@ class InputSpec:
     """What a network is fed.
 
     planes: one "channel:projection" per network channel; "hoechst:mip", "hoechst:mid"; a colour image's parts are
-    "brightfield.red:mid". Projections: mip = maximum over planes, mid = middle plane, mos = mean of the stack.
+    "brightfield.red:mid". Projections: mip = maximum over planes, mid = middle plane, mos = mean of the stack (projections.py).
     size: pixels; images are area-averaged to size x size.
     intensity: "depth" divides by the full scale of the bit depth; "plate" maps the plate's 0.1 and 99.9 percentiles to
     0 and 1 per channel; "well" does so per image (as seeds of system S2, where staining varies from well to well).
@@ -47,8 +43,8 @@ class InputSpec:
     def __post_init__(self) -> None:
         for plane in self.planes:
             source, _, projection = plane.rpartition(":")
-            if projection not in get_args(Projection) or not source:
-                raise ValueError(f"planes must read channel:projection with a projection of {get_args(Projection)}, got {plane!r}")
+            if projection not in PROJECTIONS or not source:
+                raise ValueError(f"planes must read channel:projection with a projection of {PROJECTIONS}, got {plane!r}")
             if "." in source and source.partition(".")[2] not in _COLOURS:
                 raise ValueError(f"planes may name the colours {', '.join(_COLOURS)} after a channel and a point, got {plane!r}")
         if not 8 <= self.size <= 4096:
@@ -57,62 +53,63 @@ class InputSpec:
             raise ValueError(f"intensity must be one of {get_args(Intensity)}, got {self.intensity!r}")
 
 
-def project(stack: np.ndarray, projection: Projection) -> np.ndarray:
-    """One plane (H, W) of a stack (Z, H, W), as float32."""
-    if projection == "mid":
-        return stack[len(stack) // 2].astype(np.float32)
-    return (stack.max(axis=0) if projection == "mip" else stack.mean(axis=0)).astype(np.float32)
-
-
-def resize_area(plane: np.ndarray, size: int) -> np.ndarray:
-    """A plane (H, W) averaged over areas to (size, size), float32; anti-aliased for any ratio."""
-    if plane.shape == (size, size):
-        return plane.astype(np.float32)
-    return np.asarray(Image.fromarray(plane.astype(np.float32)).resize((size, size), Image.Resampling.BOX))
-
-
 def prepare_plate(archive: PlateArchive, spec: InputSpec, *, channels: Iterable[str],
                   on_well: Callable[[str], None] = lambda well: None) -> WellImages:
-    """Model-ready images of every well and site of a plate, and the measures of their quality, for which they need not be read again.
+    """Model-ready images of every well and site of a plate.
 
-    channels: the screen's channel names, in the order of the archive's channel numbers.
+    channels: the screen's channel names, in the order of the archive's channel numbers; see `find_channel` for projected ones.
     Raises ImageError when the screen lacks a channel that the spec names, or an image cannot be read.
     """
-    numbers = _channel_numbers(spec, tuple(channels), archive)
-    looked_at = {plane.rpartition(":")[0].partition(".")[0]: plane.rpartition(":")[2] for plane in reversed(spec.planes)}
-    rows, images, measured, full_scale = [], [], [], 255.0
+    channels = tuple(channels)
+    numbers = _channel_numbers(spec, channels, archive)
+    rows, images, full_scale = [], [], 255.0
     for well, site in archive.wells_and_sites():
         stacks = {name: archive.read_stack(well, site=site, channel=number) for name, number in numbers.items()}
         full_scale = 255.0 if all(stack.dtype == np.uint8 for stack in stacks.values()) else 65535.0
-        images.append(np.stack([_plane(stacks, plane, spec.size) for plane in spec.planes]))
+        images.append(np.stack([_plane(stacks, plane, spec.size, channels) for plane in spec.planes]))
         rows.append({"plate": archive.plate, "well": well, "site": site})
-        measured += [rows[-1] | {"channel": name} | measure_stack(stack, project(_grey(stack), looked_at[name]))  # type: ignore[arg-type]
-                     for name, stack in stacks.items()]
         on_well(well)
     pixels = np.stack(images) if images else np.empty((0, len(spec.planes), spec.size, spec.size), np.float32)
     return WellImages(pd.DataFrame(rows, columns=["plate", "well", "site"]),
-                      _scaled(pixels, spec.intensity, full_scale).astype(np.float16), spec.planes,
-                      quality=check_table(pd.DataFrame(measured, columns=IMAGE_QUALITY.names()), IMAGE_QUALITY))
+                      _scaled(pixels, spec.intensity, full_scale).astype(np.float16), spec.planes)
+
+
+def find_channel(plane: str, channels: Sequence[str]) -> tuple[str, Projection] | None:
+    """(channel, projection) that a plane of an InputSpec is made of, None where no channel fits.
+
+    A channel may come projected (`python -m pipelines.project`): "hoechst_mip" is hoechst:mip as it stands.
+    """
+    source, _, projection = plane.rpartition(":")
+    channel = source.partition(".")[0]
+    if channel in channels:
+        return channel, projection  # type: ignore[return-value]  # checked in InputSpec
+    projected = f"{channel}_{projection}"
+    return (projected, "mid") if projected in channels else None
+
+
+def missing_channels(spec: InputSpec, channels: Sequence[str]) -> list[str]:
+    """The channels that the spec names and a screen of these channels lacks, each once."""
+    return list(dict.fromkeys(plane.rpartition(":")[0].partition(".")[0] for plane in spec.planes if find_channel(plane, channels) is None))
 
 
 def _channel_numbers(spec: InputSpec, channels: tuple[str, ...], archive: PlateArchive) -> dict[str, int]:
-    wanted = dict.fromkeys(plane.rpartition(":")[0].partition(".")[0] for plane in spec.planes)
-    missing = [name for name in wanted if name not in channels]
+    missing = missing_channels(spec, channels)
     if missing:
         raise ImageError(f"{archive.path.name}: the model needs channel(s) {', '.join(missing)}", [
             Finding(rule="channel_missing", severity="error", plate=archive.plate, column="channels", value=name,
                     message=f"the model needs channel '{name}', the screen has {', '.join(channels)}; "
                             "name the channels in screen.yaml as the model does, or choose another model")
             for name in missing])
-    return {name: channels.index(name) for name in wanted}
+    found = (find_channel(plane, channels) for plane in spec.planes)
+    return {channel: channels.index(channel) for channel, _ in filter(None, found)}
 
 
-def _plane(stacks: dict[str, np.ndarray], plane: str, size: int) -> np.ndarray:
-    source, _, projection = plane.rpartition(":")
-    channel, _, colour = source.partition(".")
-    stack = stacks[channel]
+def _plane(stacks: dict[str, np.ndarray], plane: str, size: int, channels: tuple[str, ...]) -> np.ndarray:
+    found = find_channel(plane, channels)
+    assert found is not None    # _channel_numbers saw to it
+    stack, colour = stacks[found[0]], plane.rpartition(":")[0].partition(".")[2]
     stack = stack[..., _COLOURS[colour]] if colour and stack.ndim == 4 else _grey(stack)
-    return resize_area(project(stack, projection), size)  # type: ignore[arg-type]  # checked in InputSpec
+    return resize_area(project(stack, found[1]), size)
 
 
 def _grey(stack: np.ndarray) -> np.ndarray:
@@ -130,15 +127,11 @@ def _scaled(pixels: np.ndarray, intensity: Intensity, full_scale: float) -> np.n
 
 
 def save_prepared(images: WellImages, path: Path) -> None:
-    """One plate's images as safetensors, with the wells in its metadata, and their quality as <plate>.quality.csv beside it.
-
-    Same images, same bytes.
-    """
+    """One plate's images as safetensors; the wells ride in its metadata. Same images, same bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     record = {"channels": images.channels, "wells": json.loads(images.wells.to_json(orient="split", index=False))}
     save_file({"pixels": np.ascontiguousarray(images.pixels)}, path,
               metadata={"images": json.dumps(record)})  # one entry: safetensors writes several in a random order
-    images.quality.to_csv(path.with_suffix(QUALITY_SUFFIX), index=False, lineterminator="\n")
 
 
 def load_prepared(path: Path) -> WellImages:
@@ -146,11 +139,7 @@ def load_prepared(path: Path) -> WellImages:
     with safe_open(path, framework="numpy") as file:
         record, pixels = json.loads(file.metadata()["images"]), file.get_tensor("pixels")
     wells = pd.DataFrame(record["wells"]["data"], columns=record["wells"]["columns"])
-    texts = {column.name: "str" for column in IMAGE_QUALITY.columns if column.kind == "str"}
-    quality = pd.read_csv(path.with_suffix(QUALITY_SUFFIX), dtype=texts, keep_default_na=False, na_values={
-        column.name: [""] for column in IMAGE_QUALITY.columns if column.kind == "float"})
-    return WellImages(wells.astype({"plate": "str", "well": "str"}), pixels, tuple(record["channels"]),
-                      quality=check_table(quality, IMAGE_QUALITY))
+    return WellImages(wells.astype({"plate": "str", "well": "str"}), pixels, tuple(record["channels"]))
 
 
 def join_images(parts: Iterable[WellImages]) -> WellImages:
@@ -159,5 +148,4 @@ def join_images(parts: Iterable[WellImages]) -> WellImages:
     if not parts or len({part.channels for part in parts}) != 1:
         raise ImageError(f"expected plates of one set of channels, got {sorted({part.channels for part in parts})}")
     return WellImages(pd.concat([part.wells for part in parts], ignore_index=True),
-                      np.concatenate([part.pixels for part in parts]), parts[0].channels,
-                      quality=pd.concat([part.quality for part in parts], ignore_index=True))
+                      np.concatenate([part.pixels for part in parts]), parts[0].channels)

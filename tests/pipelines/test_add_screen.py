@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +20,18 @@ from PIL import Image
 from models.errors import InputError, ScreenError
 from models.plates.images import PlateArchive, decode_image, encode_tiff
 from models.plates.layout import read_layout
+from models.plates.prepare import missing_channels
 from models.plates.readers import Source
 from models.plates.screen import Screen
-from pipelines.add_screen import Request, add_screen, main, number_replicates, params_lines, parse_rows
-from pipelines.screens import read_screen, write_screen
+from models.plates.wells import PLATE_FORMATS, wells_of
+from pipelines.add_model import main as list_model
+from pipelines.add_screen import Request, add_screen, main, number_replicates, parse_rows
+from pipelines.params import Params
+from pipelines.screen_words import next_steps, plate_maps, summary
+from pipelines.screens import read_screen, whole_folder, write_screen
 
 SHARED = Path(os.environ.get("DOSEWELL_SHARED", Path(__file__).parents[3] / "shared")) / "data"
+PARAMS = Path(__file__).parents[2] / "params.yaml"
 
 
 def pixels(value: int) -> np.ndarray:
@@ -169,13 +180,33 @@ def test_replicates_are_numbered_by_plate_order_whatever_the_order_of_the_table(
     assert number_replicates(two.assign(role="negative"))["replicate"].tolist() == [1, 2, 3, 4] * 2
 
 
-def test_what_comes_next_is_a_command_or_the_lines_of_an_input(tmp_path: Path) -> None:
-    screen = Screen.from_dict({"name": "mine", "sample": "X", "channels": ["gfp", "dna"], "bit_depth": 16})
-    missing = params_lines(screen, tmp_path / "params.yaml")
-    assert "  mine: {input: gfp_dna_224}" in missing
-    assert any("gfp:mid" in line and "intensity: plate" in line for line in missing)
-    command = params_lines(screen, Path(__file__).parents[2] / "params.yaml")[-1]
-    assert command.startswith("python -m pipelines.add_model profile-mine --screen mine --recipe controls_mobilenet")
+@pytest.mark.parametrize(("channels", "planes", "command"), [
+    (["gfp", "dna"], 1, "--recipe controls_mobilenet --parent"), (["dapi"], 30, "--planes dapi:mip,dapi:mid,dapi:mip --parent"),
+    (["dapi_mip", "dapi_mid", "dapi_mos"], 1, "--planes dapi:mip,dapi:mid,dapi:mip --parent"),
+    (["ch1", "ch2"], 1, "--planes ch1:mid,ch2:mid,ch1:mid --parent")])
+def test_what_comes_next_is_a_command(channels: list[str], planes: int, command: str) -> None:
+    screen = Screen.from_dict({"name": "mine", "sample": "X", "channels": channels, "bit_depth": 16})
+    lines = next_steps(screen, pd.DataFrame({"role": ["negative", "positive"]}), PARAMS, planes=planes)
+    assert command in next(line for line in lines if line.startswith("python -m pipelines.add_model profile-mine --screen mine"))
+
+
+def test_the_command_that_comes_next_works(tmp_path: Path) -> None:
+    channels = ["dapi_mip", "dapi_mid", "dapi_mos"]
+    screen = Screen.from_dict({"name": "mine", "sample": "X", "channels": channels, "bit_depth": 16})
+    lines = next_steps(screen, pd.DataFrame({"role": ["negative", "positive"]}), PARAMS, planes=1)
+    add_model = next(line for line in lines if "add_model" in line)
+    shutil.copyfile(PARAMS, tmp_path / "params.yaml")
+    (tmp_path / "data" / "mine").mkdir(parents=True)
+    list_model([*add_model.split()[3:], "--params", str(tmp_path / "params.yaml"), "--data", str(tmp_path / "data")])
+    params = Params.read(tmp_path / "params.yaml")
+    assert not missing_channels(params.inputs[params.screens["mine"].input], channels)
+
+
+def test_a_screen_that_no_model_can_learn_from_says_so() -> None:
+    screen = Screen.from_dict({"name": "mine", "sample": "X", "channels": ["gfp"], "controls": "negative"})
+    assert "No model can learn" in next_steps(screen, pd.DataFrame({"role": ["negative"]}), PARAMS, planes=1)[1]
+    with_readout = next_steps(screen, pd.DataFrame({"role": ["negative"], "readout": [1.0]}), PARAMS, planes=1)
+    assert any("--recipe viability --planes gfp:mid" in line for line in with_readout)
 
 
 def test_the_command_says_what_it_did_and_returns_1_on_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -184,7 +215,7 @@ def test_the_command_says_what_it_did_and_returns_1_on_bad_input(tmp_path: Path,
                "--columns", "treatment=compound", "--rows", "A", "--sample", "U2OS"]
     assert main(options) == 0
     out = capsys.readouterr().out
-    assert "screens:\n  mine: {input: nuclei_green_224}" in out
+    assert "python -m pipelines.add_model profile-mine" in out
     assert [channel.name for channel in read_screen(tmp_path / "data" / "mine").channels] == ["nuclei", "green"]
     assert main([*options, "--rows", "A-B"]) == 1
     assert "already there with other content" in capsys.readouterr().err
@@ -255,3 +286,176 @@ def test_jpegs_may_come_in_smaller_where_a_small_image_will_do(tmp_path: Path) -
     assert main([str(folder), "--name", "mine", "--out", str(tmp_path / "data"), "--pattern", "{well}.jpg", "--jpeg-size", "100"]) == 0
     with PlateArchive(tmp_path / "data" / "mine" / "images" / "photos.zip") as plate:
         assert plate.read("A01_s1_c0_z0.tif").shape == (120, 160)
+
+
+# --- plates of every size and kind -----------------------------------------------------------------------------------------
+
+def images_of(folder: Path, wells: Iterable[str], *, plate: str = "") -> Path:
+    """A small image of each well, named after it."""
+    (folder / plate).mkdir(parents=True, exist_ok=True)
+    for number, well in enumerate(wells):
+        (folder / plate / f"{well}.tif").write_bytes(encode_tiff(pixels(number % 250)))
+    return folder
+
+
+def layout_of(folder: Path, wells: Iterable[str], *, columns: str = "well,role,treatment,dose,unit") -> Path:
+    """A negative, a positive, then treated wells in turns."""
+    roles = ["negative,DMSO,,", "positive,killer,5,uM", "treated,drug,1,ug/mL", "treated,drug,10,ug/mL"]
+    lines = [f"{well},{roles[number % 4]}" for number, well in enumerate(wells)]
+    (folder / "layout.csv").write_text("\n".join([columns, *lines]) + "\n", encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize(("plate_format", "asked", "last"), [(6, 6, "B03"), (12, 12, "C04"), (24, 24, "D06"), (48, 48, "F08"),
+                                                            (96, None, "H12"), (384, None, "P24"), (1536, None, "AF48")])
+def test_plates_of_6_to_1536_wells(tmp_path: Path, plate_format: int, asked: int | None, last: str) -> None:
+    wells = list(wells_of(plate_format))
+    folder = layout_of(images_of(tmp_path / "plate", wells), wells)
+    said = add_screen(request(folder, tmp_path / "data", plate_format=asked), params=PARAMS, progress=False)
+    layout = read_layout(tmp_path / "data" / "mine" / "layout.csv", plate_format=plate_format)
+    assert (read_screen(tmp_path / "data" / "mine").plate_format, layout["well"].iloc[-1]) == (plate_format, last)
+    assert set(layout.loc[layout["role"] == "treated", "dose_unit"]) == {"ug/mL"}
+    with PlateArchive(tmp_path / "data" / "mine" / "images" / "plate.zip") as plate:
+        assert plate.members["well"].tolist() == wells
+    drawn = said[said.index(next(line for line in said if line.startswith("plate plate"))) + 1:]
+    rows, columns = PLATE_FORMATS[plate_format]
+    assert drawn[1].split() == ["A", *(MARK[number % 4] for number in range(columns))]
+    assert drawn[rows].split()[0] == last.rstrip("0123456789")
+    assert not drawn[rows + 1].startswith(" ")
+
+
+MARK = "-+oo"
+
+
+def test_a_small_plate_that_fills_a_format_is_recognised_as_a_question(tmp_path: Path) -> None:
+    wells = list(wells_of(24))
+    folder = layout_of(images_of(tmp_path / "plate", wells), wells)
+    said = "\n".join(add_screen(request(folder, tmp_path / "data"), progress=False))
+    assert "warning: the wells are those of a 24-well plate; --plate-format 24 says so" in said
+
+
+def test_inner_wells_only_and_wells_without_a_partner_are_said(tmp_path: Path) -> None:
+    inner = [f"{row}{column:02d}" for row in "BCDEFG" for column in range(2, 12)]
+    folder = layout_of(images_of(tmp_path / "plate", [*inner[1:], "H12"]), inner)
+    said = "\n".join(add_screen(request(folder, tmp_path / "data"), progress=False))
+    assert read_screen(tmp_path / "data" / "mine").plate_format == 96
+    assert "1 well of the layout without an image (B02)" in said
+    assert "1 well with images, but not in the layout (H12)" in said
+    assert "  B      ?  +  o  o" in said
+    assert "24-well" not in said
+
+
+def test_several_plates_with_two_treatments_in_a_well(tmp_path: Path) -> None:
+    wells = ["A01", "A02", "A03", "A04"]
+    folder = images_of(images_of(tmp_path / "run", wells, plate="P1"), wells, plate="P2")
+    (folder / "layout.csv").write_text(
+        "Plate,Well,Role,Compound,Conc. [uM],Compound 2,Conc 2,Unit 2\n" + "".join(
+            f"{plate},A1,negative,DMSO,,,,\n{plate},A2,positive,killer,5,,,\n{plate},A3,treated,a,{dose},,,\n{plate},A4,treated,a,{dose},b,{dose},%\n"
+            for plate, dose in (("P1", 1), ("P2", 10))), encoding="utf-8")
+    source = Source(folder=folder, pattern="{plate}/{well}.tif")
+    said = "\n".join(add_screen(Request(source=source, name="mine", out=tmp_path / "data"), progress=False))
+    layout = read_layout(tmp_path / "data" / "mine" / "layout.csv", plate_format=96)
+    assert layout.loc[layout["treatment_2"] == "b", ["plate", "dose", "dose_2", "dose_unit_2"]].values.tolist() == [
+        ["P1", 1000.0, 1.0, "%"], ["P2", 10_000.0, 10.0, "%"]]
+    assert "a: 2 doses 1000-10000 nM, 1 replicate" in said
+    assert "a + b: 2 doses 1000-10000 nM with 2 doses 1-10 %, 2 wells" in said
+    assert "plates P1, P2   (- negative, + positive, o treated)" in said
+    assert sorted(path.name for path in (tmp_path / "data" / "mine" / "images").iterdir()) == ["P1.zip", "P2.zip"]
+
+
+def test_patterns_of_plates_are_drawn_once_each_and_not_without_end() -> None:
+    layout = pd.DataFrame([{"plate": f"P{number}", "well": f"A{column:02d}", "role": "treated", "treatment": "d", "dose": 1.0,
+                            "dose_unit": "nM", "replicate": 1} for number in range(5) for column in range(1, number + 2)])
+    lines = plate_maps(layout, layout, 96)
+    assert sum(line.startswith("plate ") for line in lines) == 3
+    assert lines[-1] == "... and 2 other patterns on other plates"
+    screen = Screen.from_dict({"name": "s", "sample": "X"})
+    assert "d: 1 dose, 1 nM, 1 replicate" in summary(layout, screen, shapes=[(8, 6)], planes=1)
+
+
+# --- cut off ---------------------------------------------------------------------------------------------------------------
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from models.plates.readers import Source
+from pipelines import add_screen, image_copy
+
+def kill(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def after_a_plate(path, plate, note=image_copy._write_note):
+    note(path, plate)
+    kill()
+
+def among_images(self, file, count=[0], planes=image_copy._PlateWork._planes):
+    count[0] += 1
+    if count[0] == 7:
+        kill()
+    yield from planes(self, file)
+
+def between_renames(path, target, rename=Path.rename):
+    rename(path, target)
+    if ".replaced-" in str(target):
+        kill()
+
+source, out = Path(sys.argv[1]), Path(sys.argv[2])
+for name, patch in (("after", (image_copy, "_write_note", after_a_plate)), ("among", (image_copy._PlateWork, "_planes", among_images)),
+                    ("between", (Path, "rename", between_renames))):
+    if not (child := os.fork()):
+        setattr(*patch)
+        add_screen.add_screen(add_screen.Request(source=Source(folder=source, pattern="{plate}/{well}.tif"), name="mine", out=out / name,
+                                                 force=True), progress=False)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL, name
+"""
+
+
+def test_killed_at_any_moment_nothing_is_half_written_and_the_next_run_goes_on(tmp_path: Path) -> None:
+    wells = ["A01", "A02", "A03", "A04"]
+    folder = tmp_path / "run"
+    for plate in ("P1", "P2", "P3"):
+        images_of(folder, wells, plate=plate)
+    layout_of(folder, wells)
+    wanted = Request(source=Source(folder=folder, pattern="{plate}/{well}.tif"), name="mine")
+    add_screen(replace(wanted, out=tmp_path / "whole"), progress=False)
+    add_screen(replace(wanted, out=tmp_path / "between"), progress=False)
+    whole = content(tmp_path / "whole")
+    done = subprocess.run([sys.executable, "-c", KILLED, str(folder), str(tmp_path)], cwd=PARAMS.parent, capture_output=True, text=True,
+                          env={**os.environ, "PYTHONWARNINGS": "ignore"}, check=False)
+    assert done.returncode == 0, done.stderr
+    for name, said in (("after", "1 plate(s) had been copied"), ("among", "1 plate(s) had been copied"), ("between", "already there")):
+        out = tmp_path / name
+        assert not (out / "mine").exists(), name
+        assert all(path.name.startswith(".mine.") for path in out.iterdir())
+        assert said in "\n".join(add_screen(replace(wanted, out=out), progress=False)), name
+        assert content(out) == whole, name
+
+
+def test_work_of_another_content_is_not_gone_on_with(tmp_path: Path) -> None:
+    folder, out = lab_folder(tmp_path / "plate7"), tmp_path / "data"
+    with whole_folder(out / "mine", key="other") as making:
+        (making / "half").write_text("x")
+        left = shutil.copytree(making, out / ".mine.making-other-999999999")
+    shutil.rmtree(out / "mine")
+    add_screen(request(folder, out), progress=False)
+    assert not left.exists()
+    assert [path.name for path in out.iterdir()] == ["mine"]
+
+
+def test_an_interrupted_run_keeps_its_work_and_a_running_one_keeps_others_out(tmp_path: Path) -> None:
+    target = tmp_path / "mine"
+
+    def interrupt(word: str) -> None:
+        with whole_folder(target, key="k") as folder:
+            (folder / word).write_text(word)
+            raise KeyboardInterrupt
+
+    for word in ("one", "two"):
+        with pytest.raises(KeyboardInterrupt):
+            interrupt(word)
+    with whole_folder(target, key="k") as folder:
+        assert sorted(path.name for path in folder.iterdir()) == ["one", "two"]
+    (tmp_path / f".mine.making-k-{os.getppid()}").mkdir()
+    with pytest.raises(ScreenError, match=f"process {os.getppid()} is making"), whole_folder(target, key="k"):
+        pass

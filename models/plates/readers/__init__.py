@@ -7,16 +7,19 @@ they are asked. To add one: write its module, and put it into the list.
 from __future__ import annotations
 
 from models.errors import Finding, InputError
+from models.plates.readers.archive import ArchiveConvention
 from models.plates.readers.base import FILE_COLUMNS, Convention, Found, Source
 from models.plates.readers.cellvoyager import CellVoyagerConvention
 from models.plates.readers.imagexpress import ImageXpressConvention
 from models.plates.readers.itrade import ITradeConvention
+from models.plates.readers.ome_zarr import OmeZarrConvention
 from models.plates.readers.opera_phenix import OperaPhenixConvention
 from models.plates.readers.pattern import PatternConvention
 from models.plates.readers.table import TableConvention
 
-CONVENTIONS: tuple[Convention, ...] = (TableConvention(), CellVoyagerConvention(), OperaPhenixConvention(), ITradeConvention(),
-                                       ImageXpressConvention(), PatternConvention())     # the most particular first, guesses last
+CONVENTIONS: tuple[Convention, ...] = (
+    ArchiveConvention(), OmeZarrConvention(), TableConvention(), CellVoyagerConvention(), OperaPhenixConvention(), ITradeConvention(),
+    ImageXpressConvention(), PatternConvention())     # the most particular first, guesses last
 
 __all__ = ["CONVENTIONS", "FILE_COLUMNS", "Convention", "Found", "Source", "read_source"]
 
@@ -26,6 +29,8 @@ def read_source(source: Source, *, convention: str = "auto") -> Found:
 
     Raises InputError if none does, or if the one that does finds something wrong.
     """
+    if not source.folder.is_dir():
+        raise InputError(f"{source.folder} is not a folder; expected the folder in which the images lie")
     known = {item.name: item for item in CONVENTIONS}
     convention = "pattern" if source.pattern and convention == "auto" else convention
     if convention != "auto":

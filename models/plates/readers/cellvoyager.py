@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from models.errors import Finding, InputError
-from models.plates.readers.base import Found, Source
-from models.plates.readers.files import channel_words, found_with_layout, last_timepoint, plate_names
+from models.plates.readers.base import Found, Source, channel_words
+from models.plates.readers.files import found_with_layout, last_timepoint, plate_names
 from models.plates.readers.xml_records import Record, xml_records
 from models.plates.wells import PLATE_FORMATS, well_name
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pandas as pd
 from models.errors import Finding, InputError
 from models.plates.images import IMAGE_SUFFIXES
 from models.plates.readers.base import FILE_COLUMNS, Found, Source
+from models.plates.readers.parts import split_parts
 from models.plates.readers.platemaps import find_platemap, read_platemap
 from models.plates.vocabulary import canonical_column
 
@@ -31,17 +33,6 @@ def some_image(folder: Path, pattern: re.Pattern[str]) -> bool:
         return False
     return any(pattern.search(path.name) for path, _ in zip(folder.rglob("*"), range(LOOK_AT), strict=False)
                if path.suffix.lower() in IMAGE_SUFFIXES)
-
-
-def channel_word(text: str) -> str:
-    """A channel's name as it stands in inputs: "HOECHST 33342" -> "hoechst_33342"."""
-    return "_".join(re.findall(r"[a-z0-9]+", text.lower()))
-
-
-def channel_words(labels: Mapping[str, str]) -> dict[str, str]:
-    """channel key -> name made of its label; the key itself where labels are empty or the same."""
-    words = {key: channel_word(label) or key for key, label in labels.items()}
-    return {key: word if list(words.values()).count(word) == 1 else key for key, word in words.items()}
 
 
 def last_timepoint(files: pd.DataFrame, source: Source) -> tuple[pd.DataFrame, tuple[Finding, ...]]:
@@ -72,20 +63,28 @@ def found_with_layout(convention: str, source: Source, files: pd.DataFrame, *, c
                       platemap: Path | None = None) -> Found:
     """The convention's answer: its files under their channels' names, joined to the layout that is named or lies in the folder.
 
-    files: FILE_COLUMNS, channel holding keys. channels: key -> name. Raises InputError if no layout can be found.
+    files: FILE_COLUMNS but part, channel holding keys. channels: key -> name. Raises InputError if a layout is wanted and none is found.
     """
     if files.empty:
         raise InputError(f"{source.folder.name}/ holds no image of the convention {convention}", findings)
-    files, order = _named_channels(files, channels, source)
+    parts = split_parts(files, channels, source)
+    files, order = _named_channels(parts.files, parts.channels, source)
+    wells = len(files[["plate", "well"]].drop_duplicates())
+    heard = (f"{len(files)} image(s) of {wells} well(s) on {files['plate'].nunique()} plate(s), {files['site'].nunique()} site(s)"
+             + (f", {files['plane'].nunique()} planes" if files["plane"].nunique() > 1 else ""),
+             *said, *parts.said, f"channels: {_said_channels(order, parts.channels, source)}")
+    found = Found(convention=convention, files=files[list(FILE_COLUMNS)], raw_layout=pd.DataFrame({"plate": [], "well": []}, dtype="str"),
+                  channels=order, inputs=inputs, findings=(*findings, *parts.findings), facts={**parts.facts, **(facts or {})}, said=heard)
+    return _with_layout(found, source, platemap) if source.layout else found
+
+
+def _with_layout(found: Found, source: Source, platemap: Path | None) -> Found:
+    """What was found, joined to the layout in `platemap`, the one that a person named, or the one in the folder."""
     path = platemap or source.platemap or find_platemap(source.folder)
     layout = read_platemap(path, columns=source.columns)
-    files, raw_layout, matched = match_plates(files, layout.raw_layout)
-    wells = len(files[["plate", "well"]].drop_duplicates())
-    return Found(convention=convention, files=files[list(FILE_COLUMNS)], raw_layout=raw_layout, channels=order,
-                 inputs=(path, *inputs), findings=findings, facts={**layout.facts, **(facts or {})}, said=(
-        f"{len(files)} image(s) of {wells} well(s) on {files['plate'].nunique()} plate(s), {files['site'].nunique()} site(s), "
-        f"{files['plane'].nunique()} plane(s)", *said, f"channels: {_said_channels(order, channels, source)}",
-        *(layout.said or (f"platemap {path.name}",)), *matched))
+    files, raw_layout, matched = match_plates(found.files, layout.raw_layout)
+    return replace(found, files=files, raw_layout=raw_layout, inputs=(path, *found.inputs), facts={**layout.facts, **found.facts},
+                   said=(*found.said, *(layout.said or (f"platemap {path.name}",)), *matched))
 
 
 def _named_channels(files: pd.DataFrame, names: Mapping[str, str], source: Source) -> tuple[pd.DataFrame, tuple[str, ...]]:

@@ -16,8 +16,8 @@ import pandas as pd
 import tifffile
 
 from models.errors import InputError
-from models.plates.readers.base import Found, Source
-from models.plates.readers.files import channel_words, found_with_layout, images_in, last_timepoint, plate_names, some_image
+from models.plates.readers.base import Found, Source, channel_words
+from models.plates.readers.files import found_with_layout, images_in, last_timepoint, plate_names, some_image
 from models.plates.readers.xml_records import xml_text_records
 from models.plates.wells import PLATE_FORMATS, canonical_well
 

@@ -1,7 +1,7 @@
 """The folders of iTRADE: Layouts/Layout_DS.csv, Images/<screen>/<screen>_P1_A01_{proj|midz}_224x224.tif, Metabolic/*.txt.
 
-Layouts have iTReX's columns and no unit: doses are nM. proj (maximum projection) and midz (middle plane) are two channels. SOURCE is the
-whole folder, or Images/<screen> where it holds several screens.
+Layouts have iTReX's columns and no unit: doses are nM. proj (maximum projection) and midz (middle plane) are two images of one channel,
+Hoechst. SOURCE is the whole folder, or Images/<screen> where it holds several screens.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from models.plates.readers.readouts import attach_readout, read_readouts
 from models.plates.wells import canonical_well
 
 _NAME = re.compile(r"^(?P<plate>.+_P\d+)_(?P<well>[A-Z]{1,2}\d{2})(?:_s(?P<site>\d+))?_(?P<kind>proj|midz)_\d+x\d+\.tiff?$", re.IGNORECASE)
-KINDS = ("proj", "midz")
+KINDS = {"proj": "hoechst_mip", "midz": "hoechst_mid"}     # so that recipes find them as hoechst:mip and hoechst:mid
 
 
 class ITradeConvention:
@@ -44,10 +44,10 @@ class ITradeConvention:
                 rule="several_screens", severity="error", value=", ".join(screens),
                 message=f"{len(screens)} screens: {', '.join(screens)}; bring one at a time, with SOURCE Images/<screen>")])
         root = _root(source.folder)
-        found = found_with_layout(self.name, source, files, channels={kind: kind for kind in KINDS},
-                                  platemap=source.platemap or _layout(root, screens[0]),
-                                  said=(f"screen {screens[0]}", "doses are nM: these layouts name no unit"))
-        return _with_metabolic(found, root, screens[0])
+        platemap = source.platemap or (_layout(root, screens[0]) if source.layout else None)
+        found = found_with_layout(self.name, source, files, channels=KINDS, platemap=platemap, said=(
+            f"screen {screens[0]}", *(("doses are nM: these layouts name no unit",) if source.layout else ())))
+        return _with_metabolic(found, root, screens[0]) if source.layout else found
 
 
 def _root(folder: Path) -> Path:

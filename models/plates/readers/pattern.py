@@ -8,23 +8,24 @@ It is matched against the path below SOURCE, so that folders may name the plate:
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from models.errors import Finding, InputError
-from models.plates.readers.base import Found, Source
-from models.plates.readers.files import LOOK_AT, channel_word, found_with_layout, images_in, last_timepoint
+from models.plates.readers.base import Found, Source, channel_word
+from models.plates.readers.files import LOOK_AT, found_with_layout, images_in, last_timepoint
 from models.plates.wells import parse_well, row_letters, well_name
 
 PARTS = {"plate": r"[^/]+?", "well": r"[A-Za-z]{1,2}\d{1,2}", "row": r"(?:[A-Za-z]{1,2}|\d{1,2})", "column": r"\d{1,2}", "site": r"\d+",
          "field": r"\d+", "channel": r"[^/_]+?", "plane": r"\d+", "z": r"\d+", "time": r"\d+"}
 _SUFFIX = r"\.(?:tiff?|png|jpe?g)$"
 USUAL = (   # asked in this order; the first that fits nine of ten images is taken
-    r"(?:^|[_/])(?P<well>[A-P]\d{2})_T(?P<time>\d+)F(?P<site>\d+)L\d+A\d+Z(?P<plane>\d+)C(?P<channel>\d+)" + _SUFFIX,
-    r"(?:^|/)(?P<channel>[A-Za-z]+\d*)-\d+-(?P<row>[A-P])-(?P<column>\d{2})" + _SUFFIX,
-    r"(?:^|[_/ -])(?P<well>[A-P]\d{1,2})(?:[_-](?:s|f|site|field)?(?P<site>\d+))?(?:[_-]z(?P<plane>\d+))?"
+    r"(?:^|[_/])(?P<well>(?:[A-Z]|A[A-F])\d{2})_T(?P<time>\d+)F(?P<site>\d+)L\d+A\d+Z(?P<plane>\d+)C(?P<channel>\d+)" + _SUFFIX,
+    r"(?:^|/)(?P<channel>[A-Za-z]+\d*)-\d+-(?P<row>[A-Z]|A[A-F])-(?P<column>\d{2})" + _SUFFIX,
+    r"(?:^|[_/ -])(?P<well>(?:[A-Z]|A[A-F])\d{1,2})(?:[_-](?:s|f|site|field)?(?P<site>\d+))?(?:[_-]z(?P<plane>\d+))?"
     r"(?:[_-](?:w|ch?|channel)?(?P<channel>\d+|[A-Za-z]\w*?))?(?:[_-]z(?P<z>\d+))?" + _SUFFIX,
 )
 _TEMPLATE = re.compile(r"\{(\w+)\}")
@@ -61,7 +62,13 @@ class PatternConvention:
         planes = files.groupby(["plate", "well", "site", "channel"])["number"].rank(method="dense").astype("int64") - 1
         keys = sorted(files["channel"].unique())
         return found_with_layout(self.name, source, files.assign(plane=planes), channels={key: channel_word(key) or key for key in keys},
-                                 findings=(*findings, *late), said=(f"names by {source.pattern or pattern.pattern}",))
+                                 findings=(*findings, *late), said=(_said(source, matches),))
+
+
+def _said(source: Source, matches: Mapping[Path, re.Match[str]]) -> str:
+    path, match = next(iter(matches.items()))
+    parts = ", ".join(f"{name} {text}" for name, text in match.groupdict().items() if text)
+    return f"names {'by ' + source.pattern if source.pattern else 'of a usual form'}: {path.name} is {parts}"
 
 
 def compile_pattern(text: str) -> re.Pattern[str]:
@@ -92,9 +99,15 @@ def _usual(folder: Path) -> re.Pattern[str] | None:
     paths = images_in(folder)[:LOOK_AT]
     for text in USUAL if paths else ():
         pattern = re.compile(text)
-        if sum(pattern.search(path.name) is not None for path in paths) >= FITTING * len(paths):
+        matches = [match for path in paths if (match := pattern.search(path.name))]
+        if len(matches) >= FITTING * len(paths) and any(_first_rows(match) for match in matches):
             return pattern
     return None
+
+
+def _first_rows(match: re.Match[str]) -> bool:
+    """Whether the well lies in the rows A to P: names with rows beyond only count something else, such as planes (Z05) or times (T01)."""
+    return (match.groupdict().get("row") or match["well"]).rstrip("0123456789") <= "P"
 
 
 def _row(path: Path, match: re.Match[str], source: Source) -> dict[str, Any]:

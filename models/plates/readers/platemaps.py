@@ -52,7 +52,7 @@ def find_platemap(folder: Path) -> Path:
         "no table in it has wells with a role, treatment or dose"
     raise InputError(f"{folder.name}/ has no single layout", [Finding(
         rule="platemap", severity="error", value=folder.name,
-        message=f"{folder.name}/: {problem}; name the layout with --platemap FILE (CSV or XLSX, docs/conventions.md)")])
+        message=f"{folder.name}/: {problem}; name the layout with --platemap FILE (CSV or XLSX, docs/bring_your_plate.md)")])
 
 
 def find_treatments(source: Source) -> Path | None:

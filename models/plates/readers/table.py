@@ -11,6 +11,7 @@ from models.errors import Finding, InputError, TableError
 from models.plates.images import IMAGE_SUFFIXES
 from models.plates.layout import read_table
 from models.plates.readers.base import FILE_COLUMNS, Found, Source
+from models.plates.readers.parts import split_parts
 from models.plates.vocabulary import canonical_column, plain
 from models.plates.wells import canonical_well
 
@@ -51,10 +52,12 @@ class TableConvention:
                 elif text:
                     findings.append(Finding(rule="image_missing", severity="error", message=problem, plate=place["plate"],
                                             well=place["well"], column=column, value=text))
-        files = pd.DataFrame(rows, columns=list(FILE_COLUMNS))
+        named = pd.DataFrame(rows, columns=list(FILE_COLUMNS[:-1]))
+        parts = split_parts(named, {channel: channel for channel in channels}, source)
+        files = parts.files.assign(channel=parts.files["channel"].map(dict(parts.channels)))
         return Found(convention=self.name, files=files, raw_layout=_layout_part(table, channels),
-                     channels=tuple(channels), inputs=(platemap,), findings=tuple(findings),
-                     said=_said(platemap, channels, files))
+                     channels=tuple(parts.channels.values()), inputs=(platemap,), findings=(*findings, *parts.findings),
+                     facts=parts.facts, said=(*_said(platemap, channels, named), *parts.said))
 
 
 class _FileIndex:

@@ -130,7 +130,7 @@ def test_a_folder_in_no_known_form_says_what_to_do(tmp_path: Path) -> None:
         read_source(Source(folder=tmp_path))
     with pytest.raises(InputError, match="not a folder"):
         read_source(Source(folder=tmp_path / "nowhere"), convention="table")
-    with pytest.raises(InputError, match="known: auto, table"):
+    with pytest.raises(InputError, match="known: auto, archive, ome_zarr, table"):
         read_source(Source(folder=tmp_path), convention="zeiss")
 
 

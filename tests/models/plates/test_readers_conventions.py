@@ -229,7 +229,7 @@ def itrade(folder: Path, *, screens: tuple[str, ...] = ("LINE_V1_DS1",)) -> Path
 
 def test_itrade_joins_images_layout_and_metabolic_readout(tmp_path: Path) -> None:
     found = read_source(Source(folder=itrade(tmp_path)))
-    assert (found.convention, found.channels, len(found.files)) == ("itrade", ("proj", "midz"), 8)
+    assert (found.convention, found.channels, len(found.files)) == ("itrade", ("hoechst_mip", "hoechst_mid"), 8)
     assert sorted(set(found.files["plate"])) == ["1", "2"]
     assert found.raw_layout["readout"].tolist() == ["100", "NA", "200", "NA"]
     assert any("nM" in line for line in found.said)

@@ -1,0 +1,271 @@
+"""Pixels of TIFF, PNG and JPEG files, a plane at a time. Nothing is believed before it is checked: declared sizes have caps.
+
+A TIFF may hold a stack of planes in its pages (microscopes), or planes, channels and times as OME and ImageJ write them.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+import tifffile
+from PIL import Image
+
+from models.errors import Finding, ImageError, InputError
+from models.plates.wells import canonical_well
+
+MAX_PIXELS = 64_000_000         # per plane; 2048x2048 has 4 million
+TIFF_SUFFIXES = (".tif", ".tiff")
+PHOTO_SUFFIXES = (".png", ".jpg", ".jpeg")
+IMAGE_SUFFIXES = TIFF_SUFFIXES + PHOTO_SUFFIXES
+TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+MEMBER = re.compile(r"^(?P<well>[A-Za-z]{1,2}\d{1,2})_s(?P<site>\d+)_c(?P<channel>\d+)_z(?P<plane>\d+)\.tif$")
+"""Name of an image in a plate archive."""
+
+_PART = re.compile(r"^t(?P<time>\d+)c(?P<channel>\d+)$")
+_UUID_FILE = re.compile(r"<UUID[^>]*\bFileName\s*=\s*\"([^\"]+)\"")
+_GREY = (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.MINISWHITE, tifffile.PHOTOMETRIC.PALETTE)
+
+
+def part_name(*, time: int, channel: int) -> str:
+    """The word for one channel at one time, both from 0, of a file that holds several: "t0c1"."""
+    return f"t{time}c{channel}"
+
+
+def parse_part(part: str) -> tuple[int, int]:
+    """(time, channel) of "t0c1"; (0, 0) for ""."""
+    match = _PART.match(part or "t0c0")
+    if match is None:
+        raise ValueError(f"'{part}' names no part of an image")
+    return int(match["time"]), int(match["channel"])
+
+
+def decode_image(data: bytes, name: str, *, at_least: int | None = None) -> np.ndarray:
+    """Pixels of a TIFF, PNG or JPEG: (H, W), (Z, H, W) for a stack, or (H, W, 3) for colour; uint8 or uint16.
+
+    at_least: a JPEG may come out 2, 4 or 8 times smaller as long as its sides have as many pixels; two to three times faster.
+    Raises ImageError, naming `name`, for empty, truncated, oversized or foreign files.
+    """
+    if not data:
+        raise image_error("image_empty", name, "has zero bytes; copy it again from the microscope")
+    try:
+        pixels = _decode_tiff(data, name) if data[:4] in TIFF_STARTS else _decode_photo(data, name, at_least)
+    except InputError:
+        raise
+    except Exception as error:  # the decoders raise whatever their C libraries say; all of it means: not readable
+        raise unreadable(name, error) from None
+    check_depth(pixels.dtype, name)
+    return pixels
+
+
+def _decode_tiff(data: bytes, name: str) -> np.ndarray:
+    with tifffile.TiffFile(io.BytesIO(data)) as tiff:
+        stack = TiffStack(tiff, name)
+        planes = [plane.copy() for plane in stack]
+    return planes[0] if len(planes) == 1 else np.stack(planes)
+
+
+def _decode_photo(data: bytes, name: str, at_least: int | None) -> np.ndarray:
+    with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
+        refuse_large(image.width * image.height, name)
+        if at_least:
+            image.draft(None, (at_least, at_least))     # the JPEG decoder leaves out the fine frequencies; PNG knows no draft
+        if image.mode in ("1", "LA", "La"):
+            return np.asarray(image.convert("L"))
+        return np.asarray(image if image.mode in ("L", "RGB", "I;16") else image.convert("RGB"))
+
+
+@dataclass(frozen=True)
+class TiffSizes:
+    """How many planes, channels and times a TIFF holds, as OME or ImageJ wrote it; a plain stack has planes only."""
+
+    planes: int
+    channels: int
+    times: int
+
+
+class Scratch:
+    """Memory that is used again and again: fresh memory for every plane costs more time than reading it."""
+
+    def __init__(self) -> None:
+        self._bytes = np.empty(0, np.uint8)
+
+    def take(self, size: int) -> np.ndarray:
+        """`size` bytes; what was taken before is no longer yours."""
+        if self._bytes.size < size:
+            self._bytes = np.empty(size, np.uint8)
+        return self._bytes[:size]
+
+
+class TiffStack(Sequence[np.ndarray]):
+    """The planes of one channel and time of an open TIFF: (H, W), or (H, W, 3) for colour.
+
+    A plane is read when it is asked for, into `scratch`, which the next one uses again: copy it to keep it.
+    Raises ImageError for a file without pages, with pages of several sizes, too large, or with channels or times and no `part`.
+    """
+
+    def __init__(self, tiff: tifffile.TiffFile, name: str, part: str = "", *, scratch: Scratch | None = None) -> None:
+        self._tiff, self._name, self._scratch = tiff, name, scratch or Scratch()
+        pages = _planes_pages(tiff, name)
+        if not pages:
+            raise ValueError("no page in the file")
+        self._page = pages[0]
+        for page in pages:
+            refuse_large(int(np.prod(page.shape)), name)
+        self._dtype = check_depth(self._page.dtype, name)
+        self._offsets = _joined_planes(tiff, self._page) if len(pages) == 1 else []
+        numbers = _numbers(tiff, name, part, len(self._offsets) or len(pages))
+        self._pages = [] if self._offsets else [pages[number] for number in numbers]
+        self._offsets = [self._offsets[number] for number in numbers] if self._offsets else []
+        self._inside = self._page.ndim == 3 and not _is_colour(self._page)     # planes inside one page
+        if self._inside:
+            self._whole = np.concatenate([page.asarray() for page in self._pages])
+
+    def __len__(self) -> int:
+        return len(self._whole) if self._inside else len(self._offsets) or len(self._pages)
+
+    @overload
+    def __getitem__(self, index: int) -> np.ndarray: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[np.ndarray]: ...
+    def __getitem__(self, index: int | slice) -> np.ndarray | list[np.ndarray]:
+        if isinstance(index, slice):
+            return [self[place].copy() for place in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        try:
+            return self._whole[index] if self._inside else self._read(index)
+        except InputError:
+            raise
+        except Exception as error:  # see decode_image
+            raise unreadable(self._name, error) from None
+
+    def _read(self, index: int) -> np.ndarray:
+        if self._offsets:
+            return self._at(self._offsets[index])
+        page = self._pages[index]
+        if _is_plain(page):
+            return _colour_last(self._at(page.dataoffsets[0]), page)
+        return _colour_last(np.asarray(page.asarray()), page)
+
+    def _at(self, offset: int) -> np.ndarray:
+        """Pixels that lie in the file as they are."""
+        page, file = self._page, self._tiff.filehandle
+        data = self._scratch.take(page.nbytes)
+        file.seek(offset)
+        got = file.readinto(data)   # type: ignore[arg-type]  # any writable buffer will do
+        if got != page.nbytes:
+            raise ValueError(f"the file ends {page.nbytes - got:,} bytes early")
+        pixels = data.view(self._dtype.newbyteorder(self._tiff.byteorder)).reshape(page.shape)
+        return pixels if pixels.dtype.isnative else pixels.astype(self._dtype)
+
+
+def tiff_sizes(tiff: tifffile.TiffFile) -> TiffSizes:
+    """What the TIFF holds. Raises ValueError for an OME or ImageJ file with further axes."""
+    lead = _lead(tiff)
+    return TiffSizes(*(lead.get(axis, 1) for axis in "ZCT"))
+
+
+def check_depth(dtype: np.dtype | None, name: str) -> np.dtype:
+    """The dtype, if it is 8 or 16 bit without sign. Raises ImageError."""
+    if dtype is None or dtype not in (np.uint8, np.uint16):
+        raise image_error("image_depth", name, f"has {dtype} pixels; expected 8- or 16-bit unsigned integers")
+    return dtype
+
+
+def refuse_large(pixels: int, name: str) -> None:
+    """Raise ImageError for a plane of more than MAX_PIXELS."""
+    if pixels > MAX_PIXELS:
+        raise image_error("image_too_large", name, f"declares {pixels:,} pixels; at most {MAX_PIXELS:,} are read")
+
+
+def unreadable(name: str, error: Exception) -> ImageError:
+    """The ImageError for whatever a decoder raised."""
+    return image_error("image_unreadable", name, f"cannot be read ({type(error).__name__}: {error}); it is damaged or not an image, "
+                       "copy it again")
+
+
+def image_error(rule: str, name: str, message: str) -> ImageError:
+    """An ImageError with its finding, which knows the well where the name is that of an archive's member."""
+    match = MEMBER.match(Path(name).name)
+    well = canonical_well(match["well"]) if match else ""
+    return ImageError(f"{name} {message}", [Finding(rule=rule, severity="error", well=well, value=name,
+                                                    message=f"image {name} {message}")])
+
+
+def _planes_pages(tiff: tifffile.TiffFile, name: str) -> list[tifffile.TiffPage]:
+    """The pages at full size, all alike."""
+    pages = [page for page in tiff.pages if isinstance(page, tifffile.TiffPage) and not page.is_reduced]    # thumbnails are reduced
+    shapes = sorted({page.shape for page in pages})
+    if len(shapes) > 1:
+        raise image_error("image_pages", name, f"holds pages of several sizes ({', '.join('x'.join(map(str, one)) for one in shapes)}); "
+                          "export one stack of one size")
+    return pages
+
+
+def _joined_planes(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> list[int]:
+    """Offsets of the planes that lie behind a single page's (ImageJ's way beyond 4 GB), [] if there are none."""
+    if not tiff.is_imagej or not _is_plain(page):
+        return []
+    series = tiff.series[0]
+    count = series.size // int(np.prod(page.shape))
+    return [] if series.dataoffset is None or count < 2 else [series.dataoffset + number * page.nbytes for number in range(count)]
+
+
+def _numbers(tiff: tifffile.TiffFile, name: str, part: str, count: int) -> list[int]:
+    """Which of the file's planes belong to the part, in order of z."""
+    lead = _lead(tiff)
+    several = [f"{lead[axis]} {word}" for axis, word in (("C", "channels"), ("T", "times")) if lead.get(axis, 1) > 1]
+    if not part and several:
+        raise image_error("image_axes", name, f"holds {' and '.join(several)}; a plate archive has an image for each: bring the file in "
+                          "with `python -m pipelines.add_screen`, or export them one by one")
+    if not lead or not part:
+        return list(range(count))
+    time, channel = parse_part(part)
+    numbers = np.arange(count).reshape(tuple(lead.values()))
+    places = tuple({"T": time, "C": channel}.get(axis, slice(None)) for axis in lead)
+    return [int(number) for number in np.atleast_1d(numbers[places]).ravel()]
+
+
+def _lead(tiff: tifffile.TiffFile) -> dict[str, int]:
+    """axis (T, C, Z) -> length, in the file's order, of what OME and ImageJ wrote; {} for plain pages.
+
+    An OME file that is one of a set speaks of the whole set, so that only its own pages count.
+    """
+    if not (tiff.is_ome or tiff.is_imagej):
+        return {}
+    if tiff.is_ome and len(set(_UUID_FILE.findall(tiff.pages.first.description))) > 1:
+        return {}
+    series = tiff.series
+    if tiff.is_ome and len(series) > 1:
+        raise ValueError(f"it holds {len(series)} images (series); export a file for each site")
+    own = tiff.pages.first.ndim
+    lead = dict(list(zip(series[0].axes, series[0].shape, strict=True))[:series[0].ndim - own])
+    unknown = [axis for axis, length in lead.items() if axis not in "TCZ" and length > 1]
+    if unknown:
+        raise ValueError(f"it has the axes {series[0].axes}; only times (T), channels (C) and planes (Z) are understood")
+    return lead
+
+
+def _is_plain(page: tifffile.TiffPage) -> bool:
+    """Whether the pixels lie in the file as they are."""
+    return bool(page.is_contiguous) and page.fillorder == 1 and page.dtype is not None and page.dtype.itemsize * 8 == page.bitspersample
+
+
+def _is_colour(page: tifffile.TiffPage) -> bool:
+    return page.samplesperpixel >= 3 and page.photometric not in _GREY
+
+
+def _colour_last(pixels: np.ndarray, page: tifffile.TiffPage) -> np.ndarray:
+    """Colour as (H, W, 3), however it was stored, without transparency; grey as it is."""
+    if not _is_colour(page):
+        return pixels
+    if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE:
+        pixels = np.moveaxis(pixels, -3, -1)
+    return pixels[..., :3]

@@ -1,0 +1,189 @@
+"""Images of a source into plate archives: a plane in memory at a time, a plate after the other, and on from where a killed run stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from models.errors import Finding, ImageError
+from models.plates.images import member_name, write_plate
+from models.plates.planes import open_planes
+from models.plates.wells import add_row_column
+
+NOTES = ".copied"   # folder of what is known about the plates that are done; gone when the screen is
+_BLOCK = 2**20
+
+
+@dataclass(frozen=True)
+class PlateCopy:
+    """What a plate's images turned out to be: shapes of planes, bits a sample, planes of the deepest stack, sha256 of the files."""
+
+    shapes: tuple[tuple[int, ...], ...]
+    depths: tuple[int, ...]
+    planes: int
+    digest: str
+
+    @classmethod
+    def from_json(cls, text: str) -> PlateCopy:
+        """What `to_json` wrote."""
+        values = json.loads(text)
+        return cls(tuple(map(tuple, values["shapes"])), tuple(values["depths"]), values["planes"], values["digest"])
+
+    def to_json(self) -> str:
+        """As text."""
+        return json.dumps(asdict(self))
+
+
+@dataclass
+class Copied:
+    """What all images turned out to be. resumed: plates that an earlier run had done. findings: images that cannot be used."""
+
+    plates: dict[str, PlateCopy] = field(default_factory=dict)
+    resumed: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def shapes(self) -> list[tuple[int, ...]]:
+        """Shapes of planes, sorted."""
+        return sorted({shape for plate in self.plates.values() for shape in plate.shapes})
+
+    @property
+    def depth(self) -> int:
+        """Bits a sample."""
+        return max(depth for plate in self.plates.values() for depth in plate.depths)
+
+    @property
+    def planes(self) -> int:
+        """Planes of the deepest stack."""
+        return max(plate.planes for plate in self.plates.values())
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """plate -> sha256 of its files."""
+        return {name: plate.digest for name, plate in self.plates.items()}
+
+
+def copy_images(folder: Path, files: pd.DataFrame, channels: tuple[str, ...], *, root: Path, jpeg_size: int | None = None,
+                progress: bool = True) -> Copied:
+    """Write images/<plate>.zip for every plate of the files (FILE_COLUMNS); plates that are there with their note are left alone.
+
+    root: the source's folder, below which files are known by their place. Images that cannot be read become findings, so that all
+    are named at once; a plate with one gets no archive.
+    """
+    copied = Copied()
+    (folder / NOTES).mkdir(exist_ok=True)
+    with tqdm(total=len(files), desc="images", unit="image", disable=not progress, leave=False) as bar:
+        for plate, chosen in files.groupby("plate"):
+            note = folder / NOTES / f"{plate}.json"
+            if note.is_file():
+                copied.plates[str(plate)] = PlateCopy.from_json(note.read_text(encoding="utf-8"))
+                copied.resumed.append(str(plate))
+                bar.update(len(chosen))
+                continue
+            ordered = add_row_column(chosen).assign(number=chosen["channel"].map(list(channels).index))
+            ordered = ordered.sort_values(["row", "column", "site", "number", "plane"], kind="stable")
+            work = _PlateWork(root, copied.findings, bar, jpeg_size)
+            write_plate(folder / "images" / f"{plate}.zip", work.members(ordered.to_dict("records")))   # type: ignore[arg-type]  # str keys
+            if not copied.findings:
+                copied.plates[str(plate)] = work.result()
+                _write_note(note, work.result())
+    return copied
+
+
+def source_digests(files: pd.DataFrame, *, root: Path, progress: bool = True) -> dict[str, str]:
+    """plate -> sha256 over its files, by content and place, as `copy_images` finds it."""
+    with tqdm(total=len(files), desc="compare", unit="image", disable=not progress, leave=False) as bar:
+        return {str(plate): _digest(_hashed(chosen["path"], root, bar, len(chosen))) for plate, chosen in files.groupby("plate")}
+
+
+def source_state(files: pd.DataFrame) -> str:
+    """sha256 over names, sizes and times of change: tells whether work that was cut off may go on, without reading the images."""
+    digest = hashlib.sha256()
+    for path in sorted(set(files["path"])):
+        for part in _contents(path):
+            state = part.stat()
+            digest.update(f"{part}\0{state.st_size}\0{state.st_mtime_ns}\0".encode())
+    return digest.hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file, or of all files below a folder (an OME-Zarr image) with their places."""
+    digest = hashlib.sha256()
+    for part in _contents(path):
+        if part != path:
+            digest.update(part.relative_to(path).as_posix().encode() + b"\0")
+        with part.open("rb") as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+@dataclass
+class _PlateWork:
+    """A plate while it is copied."""
+
+    root: Path
+    findings: list[Finding]
+    bar: tqdm[Any]
+    jpeg_size: int | None
+    hashes: dict[str, str] = field(default_factory=dict)
+    shapes: set[tuple[int, ...]] = field(default_factory=set)
+    depths: set[int] = field(default_factory=set)
+    planes: int = 1
+
+    def members(self, files: Iterable[dict[str, Any]]) -> Iterator[tuple[str, np.ndarray]]:
+        """(member name, pixels) of each plane, in order of the files."""
+        for file in files:
+            self.bar.update()
+            try:
+                place = _place(file["path"], self.root)
+                if place not in self.hashes:    # right before the pixels are read: the disk is read once
+                    self.hashes[place] = file_digest(file["path"])
+                yield from self._planes(file)
+            except ImageError as error:
+                self.findings += [replace(item, plate=file["plate"], well=file["well"]) for item in error.findings]
+
+    def _planes(self, file: dict[str, Any]) -> Iterator[tuple[str, np.ndarray]]:
+        with open_planes(file["path"], file["part"], at_least=self.jpeg_size) as stack:
+            for offset, plane in enumerate(stack):
+                self.shapes.add(plane.shape)
+                self.depths.add(plane.dtype.itemsize * 8)
+                number = file["plane"] + offset
+                self.planes = max(self.planes, number + 1)
+                yield member_name(file["well"], site=file["site"], channel=file["number"], plane=number), plane
+
+    def result(self) -> PlateCopy:
+        return PlateCopy(tuple(sorted(self.shapes)), tuple(sorted(self.depths)), self.planes, _digest(self.hashes))
+
+
+def _hashed(paths: pd.Series, root: Path, bar: tqdm[Any], count: int) -> dict[str, str]:
+    hashes = {_place(path, root): file_digest(path) for path in sorted(set(paths))}
+    bar.update(count)
+    return hashes
+
+
+def _digest(hashes: dict[str, str]) -> str:
+    return hashlib.sha256(json.dumps(sorted(hashes.items())).encode()).hexdigest()
+
+
+def _place(path: Path, root: Path) -> str:
+    """The path below the root; its name, if it lies elsewhere."""
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+
+
+def _contents(path: Path) -> list[Path]:
+    return [part for part in sorted(path.rglob("*")) if part.is_file()] if path.is_dir() else [path]
+
+
+def _write_note(path: Path, plate: PlateCopy) -> None:
+    making = path.with_suffix(".partial")
+    making.write_text(plate.to_json(), encoding="utf-8")
+    making.replace(path)
