@@ -13,7 +13,7 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ import tifffile
 from models.errors import Finding, ImageError
 from models.plates.pixels import IMAGE_SUFFIXES, MAX_PIXELS, MEMBER, TIFF_SUFFIXES, decode_image, image_error
 from models.plates.wells import canonical_well
+from models.tables import IMAGE_QUALITY
 
 __all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "TIFF_SUFFIXES", "PlateArchive", "WellImages", "decode_image", "encode_tiff", "member_name",
            "write_plate"]
@@ -38,11 +39,15 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # members carry no clock, so that the same image
 
 @dataclass(frozen=True)
 class WellImages:
-    """Model-ready images. wells: one row per (plate, well, site), in the order of pixels; pixels: float16 (N, C, H, W), 0-1."""
+    """Model-ready images. wells: one row per (plate, well, site), in the order of pixels; pixels: float16 (N, C, H, W), 0-1.
+
+    quality: ImageQuality of the images that they were made from; without rows where nobody measured it.
+    """
 
     wells: pd.DataFrame
     pixels: np.ndarray
     channels: tuple[str, ...]
+    quality: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=IMAGE_QUALITY.names()))
 
     def __post_init__(self) -> None:
         if self.pixels.ndim != 4 or len(self.wells) != len(self.pixels) or self.pixels.shape[1] != len(self.channels):
@@ -52,9 +57,11 @@ class WellImages:
         return len(self.pixels)
 
     def take(self, rows: np.ndarray) -> WellImages:
-        """The images of these rows (positions or a boolean mask), in their order."""
-        return WellImages(self.wells.iloc[rows].reset_index(drop=True) if rows.dtype != bool
-                          else self.wells[rows].reset_index(drop=True), self.pixels[rows], self.channels)
+        """The images of these rows (positions or a boolean mask), in their order, with the quality of their wells and sites."""
+        wells = (self.wells.iloc[rows] if rows.dtype != bool else self.wells[rows]).reset_index(drop=True)
+        key = ["plate", "well", "site"]
+        own = self.quality.set_index(key).index.isin(wells.set_index(key).index) if len(self.quality) else np.empty(0, dtype=bool)
+        return WellImages(wells, self.pixels[rows], self.channels, quality=self.quality[own].reset_index(drop=True))
 
 
 def member_name(well: str, *, site: int = 1, channel: int = 0, plane: int = 0) -> str:

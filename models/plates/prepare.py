@@ -19,9 +19,12 @@ from safetensors.numpy import save_file
 
 from models.errors import Finding, ImageError
 from models.plates.images import PlateArchive, WellImages
+from models.plates.measures import measure_stack
 from models.plates.projections import PROJECTIONS, Projection, project, resize_area
+from models.tables import IMAGE_QUALITY, check_table
 
 Intensity = Literal["depth", "plate", "well"]
+QUALITY_SUFFIX = ".quality.csv"
 _COLOURS = {"red": 0, "green": 1, "blue": 2}
 
 
@@ -55,23 +58,27 @@ class InputSpec:
 
 def prepare_plate(archive: PlateArchive, spec: InputSpec, *, channels: Iterable[str],
                   on_well: Callable[[str], None] = lambda well: None) -> WellImages:
-    """Model-ready images of every well and site of a plate.
+    """Model-ready images of every well and site of a plate, and the measures of their quality, for which they need not be read again.
 
     channels: the screen's channel names, in the order of the archive's channel numbers; see `find_channel` for projected ones.
     Raises ImageError when the screen lacks a channel that the spec names, or an image cannot be read.
     """
     channels = tuple(channels)
     numbers = _channel_numbers(spec, channels, archive)
-    rows, images, full_scale = [], [], 255.0
+    looked_at = dict(reversed([found for plane in spec.planes if (found := find_channel(plane, channels))]))   # the first of a channel
+    rows, images, measured, full_scale = [], [], [], 255.0
     for well, site in archive.wells_and_sites():
         stacks = {name: archive.read_stack(well, site=site, channel=number) for name, number in numbers.items()}
         full_scale = 255.0 if all(stack.dtype == np.uint8 for stack in stacks.values()) else 65535.0
         images.append(np.stack([_plane(stacks, plane, spec.size, channels) for plane in spec.planes]))
         rows.append({"plate": archive.plate, "well": well, "site": site})
+        measured += [rows[-1] | {"channel": name} | measure_stack(stack, project(_grey(stack), looked_at[name]))
+                     for name, stack in stacks.items()]
         on_well(well)
     pixels = np.stack(images) if images else np.empty((0, len(spec.planes), spec.size, spec.size), np.float32)
     return WellImages(pd.DataFrame(rows, columns=["plate", "well", "site"]),
-                      _scaled(pixels, spec.intensity, full_scale).astype(np.float16), spec.planes)
+                      _scaled(pixels, spec.intensity, full_scale).astype(np.float16), spec.planes,
+                      quality=check_table(pd.DataFrame(measured, columns=IMAGE_QUALITY.names()), IMAGE_QUALITY))
 
 
 def find_channel(plane: str, channels: Sequence[str]) -> tuple[str, Projection] | None:
@@ -127,11 +134,15 @@ def _scaled(pixels: np.ndarray, intensity: Intensity, full_scale: float) -> np.n
 
 
 def save_prepared(images: WellImages, path: Path) -> None:
-    """One plate's images as safetensors; the wells ride in its metadata. Same images, same bytes."""
+    """One plate's images as safetensors, with the wells in its metadata, and their quality as <plate>.quality.csv beside it.
+
+    Same images, same bytes.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     record = {"channels": images.channels, "wells": json.loads(images.wells.to_json(orient="split", index=False))}
     save_file({"pixels": np.ascontiguousarray(images.pixels)}, path,
               metadata={"images": json.dumps(record)})  # one entry: safetensors writes several in a random order
+    images.quality.to_csv(path.with_suffix(QUALITY_SUFFIX), index=False, lineterminator="\n")
 
 
 def load_prepared(path: Path) -> WellImages:
@@ -139,7 +150,11 @@ def load_prepared(path: Path) -> WellImages:
     with safe_open(path, framework="numpy") as file:
         record, pixels = json.loads(file.metadata()["images"]), file.get_tensor("pixels")
     wells = pd.DataFrame(record["wells"]["data"], columns=record["wells"]["columns"])
-    return WellImages(wells.astype({"plate": "str", "well": "str"}), pixels, tuple(record["channels"]))
+    texts = {column.name: "str" for column in IMAGE_QUALITY.columns if column.kind == "str"}
+    quality = pd.read_csv(path.with_suffix(QUALITY_SUFFIX), dtype=texts, keep_default_na=False, na_values={
+        column.name: [""] for column in IMAGE_QUALITY.columns if column.kind == "float"})
+    return WellImages(wells.astype({"plate": "str", "well": "str"}), pixels, tuple(record["channels"]),
+                      quality=check_table(quality, IMAGE_QUALITY))
 
 
 def join_images(parts: Iterable[WellImages]) -> WellImages:
@@ -148,4 +163,5 @@ def join_images(parts: Iterable[WellImages]) -> WellImages:
     if not parts or len({part.channels for part in parts}) != 1:
         raise ImageError(f"expected plates of one set of channels, got {sorted({part.channels for part in parts})}")
     return WellImages(pd.concat([part.wells for part in parts], ignore_index=True),
-                      np.concatenate([part.pixels for part in parts]), parts[0].channels)
+                      np.concatenate([part.pixels for part in parts]), parts[0].channels,
+                      quality=pd.concat([part.quality for part in parts], ignore_index=True))
