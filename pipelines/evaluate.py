@@ -18,6 +18,7 @@ import pandas as pd
 from models.dose_response import fit_curves
 from models.dose_response.options import FitOptions
 from models.networks.bundle import HEAD, TRUNK, Card, read_card, write_card
+from models.networks.calibration import calibration_metrics, measure_calibration
 from models.networks.evaluate import judge_gates, model_metrics
 from models.networks.recipe import Recipe
 from models.networks.uncertainty import Uncertainty, measure_uncertainty
@@ -29,11 +30,11 @@ from validation.thresholds import Thresholds
 
 
 def run(predictions: pd.DataFrame, recipe: Recipe) -> dict[str, float]:
-    """All metrics of one model, flat; see models.networks.evaluate, and `midpoint_metrics` and `interval_metrics` for read-outs."""
+    """All metrics of one model, flat; see models.networks.evaluate and .calibration, and below for read-outs."""
     metrics = model_metrics(predictions, regression=recipe.is_regression)
     if recipe.is_regression:
-        metrics |= midpoint_metrics(predictions) | interval_metrics(measure_uncertainty(predictions))
-    return metrics
+        return metrics | midpoint_metrics(predictions) | interval_metrics(measure_uncertainty(predictions))
+    return metrics | calibration_metrics(predictions)
 
 
 def interval_metrics(uncertainty: Uncertainty | None) -> dict[str, float]:
@@ -62,11 +63,16 @@ def midpoint_metrics(predictions: pd.DataFrame) -> dict[str, float]:
             "log10_ec50_difference": float((log10["held_out"] - log10["target"]).abs().max())}
 
 
-def finish_card(card: Card, metrics: dict[str, float], recipe: Recipe, thresholds: Thresholds, *,
-                uncertainty: Uncertainty | None = None) -> Card:
-    """The card with metrics and judged gates; gates and limits of the data checks are those of params.yaml now, not of training time."""
+def finish_card(card: Card, predictions: pd.DataFrame, recipe: Recipe, thresholds: Thresholds) -> Card:
+    """The card with metrics, judged gates, and what the held-out predictions say of a well's interval or of a probability's calibration.
+
+    Gates and limits of the data checks are those of params.yaml now, not of training time.
+    """
+    metrics = run(predictions, recipe)
     return replace(card, metrics={name: round(value, 6) for name, value in metrics.items()},
-                   gates=judge_gates(metrics, recipe.gates), recipe=recipe, validation=to_record(thresholds), uncertainty=uncertainty)
+                   gates=judge_gates(metrics, recipe.gates), recipe=recipe, validation=to_record(thresholds),
+                   uncertainty=measure_uncertainty(predictions) if recipe.is_regression else None,
+                   calibration=None if recipe.is_regression else measure_calibration(predictions))
 
 
 def main() -> None:
@@ -82,10 +88,8 @@ def main() -> None:
     recipe = params.recipes[params.models[arguments.model].recipe]
     predictions = pd.read_parquet(arguments.trained / "predictions.parquet")
     epochs = pd.read_csv(arguments.trained / "epochs.csv")
-    metrics = run(predictions, recipe)
     draft = arguments.trained / "bundle"
-    card = finish_card(read_card(draft), metrics, recipe, params.validate,
-                       uncertainty=measure_uncertainty(predictions) if recipe.is_regression else None)
+    card = finish_card(read_card(draft), predictions, recipe, params.validate)
     arguments.bundle.mkdir(parents=True, exist_ok=True)
     for part in (HEAD, TRUNK):
         if (draft / part).is_file():

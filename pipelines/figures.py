@@ -8,20 +8,23 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.special import expit
 
+from models.networks.calibration import cross_calibrated, held_out_logits, reliability
 from models.networks.recipe import Recipe
 
 COLOURS = {"train": "#999999", "validation": "#E69F00", "test": "#0072B2", "cv": "#009E73", "left out": "#999999"}
 
 
 def draw_figures(predictions: pd.DataFrame, epochs: pd.DataFrame, recipe: Recipe, folder: Path) -> None:
-    """Write learning_curve.png and predictions.png (read-outs) or controls.png (classes) into `folder`."""
+    """Write learning_curve.png and predictions.png (read-outs) or controls.png and reliability.png (classes) into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     _save(_learning_curve(epochs), folder / "learning_curve.png")
     if recipe.is_regression:
         _save(_predicted_on_measured(predictions), folder / "predictions.png")
     else:
         _save(_controls(predictions), folder / "controls.png")
+        _save(_reliability(held_out_logits(predictions)), folder / "reliability.png")
 
 
 def heat_map(table: pd.DataFrame, path: Path, *, title: str, unit: str) -> None:
@@ -88,4 +91,21 @@ def _controls(predictions: pd.DataFrame) -> Figure:
     axes.set_xticks(range(len(shown)), [view[0] for view in shown])
     axes.set(ylabel="probability of living", ylim=(-0.03, 1.03))
     axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def _reliability(table: pd.DataFrame) -> Figure:
+    """Observed against predicted shares in tenths of the probability, held out: the model's own, and with its temperature."""
+    figure, axes = _axes(4.6, 4.4)
+    axes.plot([0, 1], [0, 1], color="#999999", linewidth=1, linestyle="--", label="as said")
+    views = [("the model's own", table["logit"].to_numpy(float), COLOURS["test"], "o"),
+             ("with temperature", cross_calibrated(table), COLOURS["cv"], "s")]
+    for label, logits, colour, marker in views if table["target"].nunique() == 2 else []:
+        bins = reliability(table["target"], expit(logits))
+        axes.plot(bins["predicted"], bins["observed"], color=colour, linewidth=1)
+        axes.scatter(bins["predicted"], bins["observed"], s=12 + 120 * bins["n"] / len(table), color=colour, marker=marker, alpha=0.8,
+                     label=label, linewidths=0)
+    axes.set(xlabel="predicted probability", ylabel="observed share", xlim=(-0.03, 1.03), ylim=(-0.03, 1.03),
+             title=f"held-out predictions (n = {len(table)})")
+    axes.legend(frameon=False, fontsize=8, loc="upper left")
     return figure

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import BundleError, ParamsError
+from models.networks.calibration import Calibration
 from models.networks.recipe import Recipe
 from models.networks.uncertainty import Uncertainty
-from models.plates.quality import QualityLimits
 from models.records import from_record, to_record
 
 FORMAT_VERSION = 1
@@ -61,8 +61,8 @@ class Card:
     """card.json. sample: the cell line or patient sample it was trained for; acquisition: screen fields that images must share;
     training_wells: [plate, well, part] of every labelled well; thresholds: out-of-distribution limits of the raw output; validation:
     the limits of the data checks (validation/thresholds.py) that its own screens had to keep, and that served plates are judged by;
-    uncertainty: interval of a well, None where the model gives none; image_quality: the limits that its own wells' images had to keep,
-    and that the images it scores are judged by.
+    calibration: of a classifier's probabilities, None where no temperature improves them;
+    uncertainty: interval of a well, None where the model gives none.
     """
 
     name: str
@@ -81,7 +81,7 @@ class Card:
     thresholds: Mapping[str, float] = field(default_factory=dict)
     validation: Mapping[str, int | float] = field(default_factory=dict)
     uncertainty: Uncertainty | None = None
-    image_quality: QualityLimits = field(default_factory=QualityLimits)
+    calibration: Calibration | None = None
     lineage: Mapping[str, str] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 

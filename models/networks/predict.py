@@ -46,7 +46,10 @@ class Predictor:
             batch = torch.from_numpy(images.pixels[start:start + BATCH]).to(self.device, torch.float32)  # (B, C, H, W)
             outputs.append(self.network(batch.contiguous(memory_format=torch.channels_last)).cpu().numpy())
             on_images(len(batch))
-        return images.wells.assign(**output_columns(np.concatenate(outputs), regression=self.card.recipe.is_regression))
+        columns = output_columns(np.concatenate(outputs), regression=self.card.recipe.is_regression)
+        if self.card.recipe.target == "label" and self.card.calibration is not None:    # shown to people, and nothing is made from it
+            columns["probability"] = self.card.calibration.probability(columns["logit"])
+        return images.wells.assign(**columns)
 
 
 def output_columns(outputs: np.ndarray, *, regression: bool) -> dict[str, np.ndarray]:

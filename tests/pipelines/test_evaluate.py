@@ -49,10 +49,13 @@ def test_gates_are_judged_and_a_metric_that_is_none_fails(chain: Path) -> None:
     assert read_card(chain / "artifacts" / "models" / "profile-PAT_1").gates_passed
 
 
-@pytest.mark.parametrize(("model", "figure"), list(zip(MODELS, ("predictions.png", "predictions.png", "controls.png"), strict=True)))
-def test_plots_and_figures_are_there(chain: Path, model: str, figure: str) -> None:
+FIGURES = (["predictions.png"], ["predictions.png"], ["controls.png", "reliability.png"])
+
+
+@pytest.mark.parametrize(("model", "figures"), list(zip(MODELS, FIGURES, strict=True)))
+def test_plots_and_figures_are_there(chain: Path, model: str, figures: list[str]) -> None:
     folder = chain / "artifacts" / "evaluate" / model
-    assert sorted(path.name for path in (folder / "figures").iterdir()) == sorted(["learning_curve.png", figure])
+    assert sorted(path.name for path in (folder / "figures").iterdir()) == sorted(["learning_curve.png", *figures])
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in (folder / "figures").iterdir())
     assert {"epoch", "loss", "validation_loss"} <= set(pd.read_csv(folder / "epochs.csv").columns)
     assert {"target", "prediction"} <= set(pd.read_csv(folder / "predictions.csv").columns)
@@ -103,10 +106,22 @@ def test_classifiers_have_no_midpoints() -> None:
 
 def test_gates_of_today_judge_a_model_of_yesterday(chain: Path) -> None:
     card = read_card(chain / "artifacts" / "trained" / "viability-HEK293" / "bundle")
-    strict = evaluate.finish_card(card, {"r2_cv": 0.8}, replace(card.recipe, gates=(Gate(metric="r2_cv", minimum=0.9),)),
-                                  Thresholds())
+    predictions = pd.read_parquet(chain / "artifacts" / "trained" / "viability-HEK293" / "predictions.parquet")
+    strict = evaluate.finish_card(card, predictions, replace(card.recipe, gates=(Gate(metric="r2_cv", minimum=0.999),)), Thresholds())
     assert [gate.passed for gate in strict.gates] == [False]
-    assert strict.recipe.gates[0].minimum == 0.9
+    assert strict.recipe.gates[0].minimum == 0.999
+
+
+def test_the_card_keeps_how_sure_the_model_may_be(chain: Path) -> None:
+    cards = [read_card(chain / "artifacts" / "models" / model) for model in MODELS]
+    assert [card.uncertainty is not None for card in cards] == [True, True, False]
+    for card in cards[:2]:
+        assert card.uncertainty is not None
+        assert card.metrics["interval_coverage_cv"] == card.uncertainty.coverage > 0.85
+        assert card.calibration is None
+    (controls,) = cards[2:]
+    assert (controls.calibration is not None) == ("temperature" in controls.metrics)
+    assert controls.metrics["calibration_error_cv"] > 0.05      # label smoothing makes it unsure on purpose
 
 
 def test_the_card_keeps_the_limits_of_the_data_checks(chain: Path) -> None:
