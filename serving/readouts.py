@@ -102,9 +102,9 @@ def smallest_format(raw: pd.DataFrame) -> int:
 
 def _inside(well: str, size: int) -> bool:
     try:
-        return in_format(well, size)
+        return in_format(well, size) or not in_format(well, _FORMATS[-1])
     except InputError:
-        return True  # no well name at all: the rules will say so
+        return True  # no well name at all, or one of no plate: the rules will say so, and one slip does not make the plate large
 
 
 def controls_of(layout: pd.DataFrame) -> Controls:

@@ -1,6 +1,6 @@
 // One job: how far it is, why it was refused, or what came out.
 import { get, post } from "../shared/api.js";
-import { chip, el, show } from "../shared/dom.js";
+import { chip, el, sentence, show } from "../shared/dom.js";
 import { refusalView } from "../shared/findings.js";
 import { watch } from "../shared/watch.js";
 import { count, moment } from "../shared/words.js";
@@ -28,23 +28,24 @@ export function jobPage(main, { arguments: [id], signal }) {
   }, { place: body, signal });
 }
 
-function drawHead(head, { id, name, state, model, created }) {
+function drawHead(head, { screen, sample, state, model, version, plates, wells, created_at: sent }) {
   const { words, kind } = stateOf(state);
-  document.title = `${name || id}: ${words} · Dosewell`;
-  show(head, el("div.title", el("h1", name || id), el("span", { id: "state", role: "status" }, chip(kind, words))),
-    el("p.dim", `Sent ${moment(created)} for ${model}.`));
+  document.title = `${screen}: ${words} · Dosewell`;
+  show(head, el("div.title", el("h1", screen), el("span", { id: "state", role: "status" }, chip(kind, words))),
+    el("p.dim", `${sample}, ${count(plates, "plate")}, ${count(wells, "well")}; sent ${moment(sent)} for ${model} version ${version}.`));
 }
 
-function progress({ state, progress: { done, total } = {} }) {
-  if (state === "queued") return el("p", "Accepted. It waits for its turn and is safe: you can close this page.");
-  const words = total ? `${done} of ${count(total, "image")} scored.` : "Checking and reading the images.";
-  return [el("progress", { ...(total ? { max: total, value: done } : {}), "aria-label": "Scoring" }),
-    el("p", { role: "status" }, words, " You can close this page; the job goes on.")];
+function progress({ state, stage, stage_done: done, stage_total: total, note }) {
+  if (state === "queued") {
+    return [el("p", "Accepted. It waits for its turn and is safe: you can close this page."), note && el("p.notice", sentence(note))];
+  }
+  return [el("progress", { "aria-label": "Scoring", ...(total ? { max: total, value: done } : {}) }),
+    el("p", { role: "status" }, `${sentence(stage)}${total ? ` ${done} of ${total}.` : ""} You can close this page; the job goes on.`)];
 }
 
 async function drawEnd(body, job, { path, signal }) {
   if (job.state !== "done") {
-    show(body, refusalView({ message: job.error, findings: job.findings }),
+    show(body, refusalView({ message: job.error.error, findings: job.error.findings }),
       el("p", "Nothing was scored. ", el("a", { href: "#/" }, "Back to your entries"), ", to put it right and send it again."));
     return;
   }

@@ -26,13 +26,13 @@ function draw(place, jobs) {
   else show(place, table("Jobs", ["Screen", "State", "Model", "Sent", el("span.unseen", "Delete")], jobs.map(line)));
 }
 
-function line({ id, name, state, model, created, error }) {
-  const title = name || id;
+function line({ id, screen, sample, state, model, version, created_at: sent, error }) {
   const { words, kind } = stateOf(state);
   const row = el("tr", { data: { job: id } },
-    el("th", { scope: "row" }, el("a", { href: `#/jobs/${id}` }, title)),
-    el("td", chip(kind, words), error && el("span.sub", error)), el("td", model), el("td.when", moment(created)),
-    el("td", button("Delete", () => confirmDelete(row, id, title), { class: "quiet danger", "aria-label": `Delete ${title}` })));
+    el("th", { scope: "row" }, el("a", { href: `#/jobs/${id}` }, screen), el("span.sub", sample)),
+    el("td", chip(kind, words), error && el("span.sub", error.error)), el("td", `${model} version ${version}`),
+    el("td.when", moment(sent)),
+    el("td", button("Delete", () => confirmDelete(row, id, screen), { class: "quiet danger", "aria-label": `Delete ${screen}` })));
   return row;
 }
 

@@ -3,11 +3,10 @@ const STATES = {
   queued: { words: "waiting", kind: "waits" },
   running: { words: "being scored", kind: "waits" },
   done: { words: "done", kind: "pass" },
-  refused: { words: "refused", kind: "fail" },
-  failed: { words: "failed", kind: "fail" },
+  failed: { words: "not scored", kind: "fail" },
 };
 
 export const stateOf = (state) => STATES[state] ?? { words: state, kind: "none" };
 
 /** Whether nothing more will happen to it by itself. */
-export const isSettled = (state) => ["done", "refused", "failed"].includes(state);
+export const isSettled = (state) => ["done", "failed"].includes(state);

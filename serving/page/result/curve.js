@@ -1,4 +1,4 @@
-// One dose-response curve: points, fitted line, half-effect dose with its interval, and an arrow where it lies beyond the doses.
+// One dose-response curve: points and fitted line, each with its interval, and an arrow where the half-effect lies beyond the doses.
 import { el, svg } from "../shared/dom.js";
 
 const [WIDTH, HEIGHT] = [300, 200];
@@ -11,6 +11,7 @@ export function curveDrawing({ panel, ok, half }, { wells, summary }, { pointed 
   return svg("svg.curve", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": panel.words },
     axes(panel, at), halfDose(panel, at, { ok, words: `${summary.half} ${half}` }),
     panel.line.length > 0 && svg("path", { class: ok ? "fit" : "fit weak", d: fitted(panel.line, at) }),
+    panel.bars.map(([dose, low, high]) => line(at.x(dose), at.y(low), at.x(dose), at.y(high), "well-interval")),
     points(panel, at, wells, pointed),
     panel.points.length === 0 && label(WIDTH / 2, HEIGHT / 2, "no value to draw", { kind: "t dim", anchor: "middle" }));
 }

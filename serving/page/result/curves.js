@@ -7,7 +7,8 @@ export class CurvePanels {
   constructor(view, { onChoose, onPoint }) {
     this.figures = new Map(view.treatments.map((treatment) => [treatment.name, panel(treatment, view)]));
     const few = view.treatments.length <= 3;
-    this.element = el("div", key(view.summary.half), el("div", { class: few ? "panels few" : "panels" }, [...this.figures.values()]));
+    const panels = el("div", { class: few ? "panels few" : "panels" }, [...this.figures.values()]);
+    this.element = el("div", key(view.summary.half, view.wells), panels);
     const well = ({ target }) => {
       const point = target.closest?.("[data-well]");
       return point ? Number(point.dataset.well) : null;
@@ -42,12 +43,13 @@ function panel(treatment, view) {
       el("p.dim", [doses, unseen].filter(Boolean).join("; "))));
 }
 
-function key(half) {
+function key(half, wells) {
   const item = (width, words, ...shapes) => el("li",
     svg("svg", { width, height: 14, viewBox: `0 0 ${width} 14`, "aria-hidden": "true" }, shapes), words);
   const bend = (kind) => svg("path", { d: "M1 3C12 3 12 11 23 11", class: kind });
   return el("ul.keys",
     item(14, "well", svg("circle.pt", { cx: 7, cy: 7, r: 3.5 })),
+    wells.some(({ limits }) => limits) && item(14, "interval of a well", svg("path.well-interval", { d: "M7 0V14" })),
     item(14, "left out", svg("circle.hollow", { cx: 7, cy: 7, r: 3.5 })),
     item(14, "flagged, but used", svg("path.flagged", { d: "M7 2.5l4.5 8h-9z" })),
     item(24, "fitted curve", bend("fit")),

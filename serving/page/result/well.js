@@ -35,7 +35,8 @@ export class WellPanel {
 
   one(well) {
     const treatment = this.treatments.get(well.number);
-    const rows = [[this.view.colours.called, well.value === "–" ? "none" : well.value], ["raw", well.raw.join(", ") || "none"],
+    const value = well.value === "–" ? "none" : [well.value, well.limits && `(${well.limits})`].filter(Boolean).join(" ");
+    const rows = [[this.view.colours.called, value], ["raw", well.raw.join(", ") || "none"],
       ["role", well.role]];
     if (well.flags.length > 0) rows.push(["flags", el("ul", well.flags.map((flag) => el("li", flag)))]);
     if (well.excluded) rows.push(["left out", well.reason || "no reason was given"]);

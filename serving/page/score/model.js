@@ -69,13 +69,14 @@ export class ModelChooser {
   advice() {
     if (!this.sample) return el("p.dim", "Say above what was screened; the model of that sample is then suggested.");
     if (!this.chosen) {
-      return el("p.alert", el("strong", `No model of ${this.sample} is in service. `), "A model is valid for the sample that it was trained on, ",
-        "so another one's numbers would mean little. Ask for a model of this sample, or choose one knowingly.");
+      return el("p.alert", el("strong", `No model of ${this.sample} is in service. `),
+        "A model is valid for the sample that it was trained on, so another one's numbers would mean little. ",
+        "Ask for a model of this sample, or choose one knowingly.");
     }
     if (this.fits) return el("p.good", `Trained on ${this.chosen.serving.sample}: fits.`);
-    return el("div.alert", el("p", el("strong", `${this.chosen.name} was trained on ${this.chosen.serving.sample}, not on ${this.sample}. `),
-      "Its viabilities are not valid for another sample."),
-    el("p.check", this.force, el("label", { for: this.force.id }, "Score anyway; the result will be marked as such")));
+    const other = `${this.chosen.name} was trained on ${this.chosen.serving.sample}, not on ${this.sample}. `;
+    return el("div.alert", el("p", el("strong", other), "Its viabilities are not valid for another sample."), el("p.check",
+      this.force, el("label", { for: this.force.id }, "Score anyway; the result will be marked as such")));
   }
 }
 

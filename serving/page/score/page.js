@@ -170,7 +170,8 @@ class ScorePage {
 }
 
 function step(number, title, ...content) {
-  return el("section.step", { "aria-label": title }, el("h2", el("span.number", { "aria-hidden": "true" }, String(number)), title), content);
+  const heading = el("h2", el("span.number", { "aria-hidden": "true" }, String(number)), title);
+  return el("section.step", { "aria-label": title }, heading, content);
 }
 
 function lostView(retry) {

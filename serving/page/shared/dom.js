@@ -82,7 +82,8 @@ export function scrolling(label, ...content) {
 
 /** A table with plain headings. */
 export function table(label, headings, rows) {
-  return scrolling(label, el("table", el("thead", el("tr", headings.map((words) => el("th", { scope: "col" }, words)))), el("tbody", rows)));
+  const head = headings.map((words) => el("th", { scope: "col" }, words));
+  return scrolling(label, el("table", el("thead", el("tr", head)), el("tbody", rows)));
 }
 
 /** Terms and what they are. */

@@ -5,6 +5,7 @@ import { count, unique } from "./words.js";
 
 const SHOWN = 12; // places that are listed; the rest is one click away
 const PLATES_DRAWN = 8;
+const WELL = /^[A-Z]{1,2}\d\d$/;
 
 /**
  * The findings of an upload, errors first.
@@ -25,14 +26,19 @@ function list(findings) {
     el("span.unseen", severity === "error" ? "Error: " : "Note: "), sentence(message), placesView(places))));
 }
 
+/** The wells that a finding is about: it names one, several as "A01, B02", or none. */
+const wellsOf = ({ well }) => (well ? well.split(", ") : []);
+
 /** Findings that differ only in their well, together. */
 function group(findings) {
   const groups = new Map();
-  for (const { severity, rule, message, plate, well } of findings) {
-    const text = well ? message.replace(`well ${well} `, "") : message;
-    const key = JSON.stringify([severity, rule, text]);
-    if (!groups.has(key)) groups.set(key, { severity, message: text, places: [] });
-    if (well) groups.get(key).places.push([plate, well].filter(Boolean).join(" "));
+  const many = unique(findings.filter(({ well }) => well).map(({ plate }) => plate)).length > 1;
+  for (const finding of findings) {
+    const { severity, rule, plate, well } = finding;
+    const message = well ? finding.message.replace(`well ${well} `, "") : finding.message;
+    const key = JSON.stringify([severity, rule, message]);
+    if (!groups.has(key)) groups.set(key, { severity, message, places: [] });
+    groups.get(key).places.push(...wellsOf(finding).map((name) => (many ? `${plate} ${name}` : name)));
   }
   return [...groups.values()];
 }
@@ -46,25 +52,33 @@ function placesView(places) {
 
 /** Each plate that has findings, with the wells marked. */
 function plates(findings, plate) {
-  const placed = findings.filter(({ well }) => /^[A-Z]{1,2}\d\d$/.test(well));
+  const placed = findings.flatMap((finding) => wellsOf(finding).filter((well) => WELL.test(well)).map((well) => ({ ...finding, well })));
   if (placed.length === 0) return null;
-  const { rows, columns } = plate ?? formatOf(placed.map(({ well }) => well));
-  const names = unique(placed.map((finding) => finding.plate)).slice(0, PLATES_DRAWN);
-  return el("div.plates", names.map((name) => el("figure", el("figcaption", name ? `Where on plate ${name}` : "Where on the plate"),
-    marked(name, placed, { rows, columns, wells: plate?.wells }))));
+  const size = plate ?? formatOf(placed.map(({ well }) => well));
+  const names = unique(placed.map((finding) => finding.plate));
+  const roles = new Map((plate?.wells ?? []).map((well) => [`${well.plate} ${well.well}`, well.role]));
+  return [el("div.plates", names.slice(0, PLATES_DRAWN).map((name) => el("figure",
+    el("figcaption", name ? `Where on plate ${name}` : "Where on the plate"),
+    marked(name, placed.filter((finding) => finding.plate === name), { ...size, roles })))),
+  names.length > PLATES_DRAWN && el("p.dim", `and ${names.length - PLATES_DRAWN} more plates`)];
 }
 
-function marked(name, findings, { rows, columns, wells = [] }) {
-  const roles = new Map(wells.filter((well) => well.plate === name).map(({ well, role }) => [well, role]));
-  return plateGrid({ label: `Plate ${name}: wells with findings`, rows, columns, cell: (row, column) => {
+function marked(name, findings, { rows, columns, roles }) {
+  const cell = (row, column) => {
     const well = wellName(row, column);
-    const own = findings.filter((finding) => finding.plate === name && finding.well === well);
-    const role = roles.get(well);
-    if (own.length === 0) return role ? { label: `${well} ${role}`, attributes: { class: `role ${role}` } } : null;
-    const worst = own.some(({ severity }) => severity === "error") ? "error" : "warning";
-    const words = unique(own.map(({ message }) => message)).join("; ");
-    return { label: `${well}: ${words}`, text: worst === "error" ? "×" : "!", attributes: { class: `marked ${worst}`, title: words } };
-  } }).element;
+    const own = findings.filter((finding) => finding.well === well);
+    if (own.length > 0) return markedCell(well, own);
+    const role = roles.get(`${name} ${well}`);
+    return role ? { label: `${well} ${role}`, attributes: { class: `role ${role}` } } : null;
+  };
+  return plateGrid({ label: `Plate ${name}: wells with findings`, rows, columns, cell }).element;
+}
+
+function markedCell(well, findings) {
+  const wrong = findings.some(({ severity }) => severity === "error");
+  const words = unique(findings.map(({ message }) => message)).join("; ");
+  const kind = wrong ? "marked error" : "marked warning";
+  return { label: `${well}: ${words}`, text: wrong ? "×" : "!", attributes: { class: kind, title: words } };
 }
 
 const FORMATS = [[8, 12], [16, 24], [32, 48]];
