@@ -18,7 +18,7 @@ import httpx
 import pandas as pd
 
 from models.errors import DosewellError, Finding, InputError
-from models.plates.images import TIFF_SUFFIXES
+from models.plates.pixels import TIFF_SUFFIXES
 from models.plates.screen import Screen
 from models.report import render_report, render_text
 from models.tables import CURVES, WELL_SCORES, Contract, check_table
