@@ -21,6 +21,7 @@ from models.errors import BundleError, ParamsError
 from models.networks.calibration import Calibration
 from models.networks.recipe import Recipe
 from models.networks.uncertainty import Uncertainty
+from models.plates.quality import QualityLimits
 from models.records import from_record, to_record
 
 FORMAT_VERSION = 1
@@ -62,7 +63,8 @@ class Card:
     training_wells: [plate, well, part] of every labelled well; thresholds: out-of-distribution limits of the raw output; validation:
     the limits of the data checks (validation/thresholds.py) that its own screens had to keep, and that served plates are judged by;
     calibration: of a classifier's probabilities, None where no temperature improves them;
-    uncertainty: interval of a well, None where the model gives none.
+    uncertainty: interval of a well, None where the model gives none; image_quality: the limits that its own wells' images had to keep,
+    and that the images it scores are judged by; classes: of a model of labelled images, the first being what `probability` is of.
     """
 
     name: str
@@ -82,6 +84,8 @@ class Card:
     validation: Mapping[str, int | float] = field(default_factory=dict)
     uncertainty: Uncertainty | None = None
     calibration: Calibration | None = None
+    image_quality: QualityLimits = field(default_factory=QualityLimits)
+    classes: tuple[str, ...] = ()
     lineage: Mapping[str, str] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 
