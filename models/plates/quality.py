@@ -57,13 +57,13 @@ class QualityLimits:
     Raises ValueError, starting with the field's name, for a value out of range.
     """
 
-    focus: float = 0.8          # log2 of (fine detail / detail twice as coarse) that is lost; more: out_of_focus
-    empty: float = 2.5          # log2 of (detail / noise) that is lost; more: empty_well
+    focus: float = 0.7          # log2 of (fine detail / detail twice as coarse) that is lost; more: out_of_focus
+    empty: float = 3.0          # log2 of (detail / noise) that is lost; more: empty_well
     saturated: float = 0.01     # share of pixels at the brightest value; more: saturated
     background: float = 0.3     # log2 of the background's ratio, up or down; more: background
-    debris: float = 0.7         # log2 of the ratio of the largest bright or dark objects; more: debris
-    gradient: float = 0.25      # rise of the background across the image, relative to it; more: uneven_light
-    scatter: float = 4.0        # times the plate's own scatter (1.4826 MAD) that each of these must exceed as well
+    debris: float = 0.5         # log2 of the ratio of the largest bright or dark objects; more: debris
+    gradient: float = 0.15     # rise of the background across the image, relative to it; more: uneven_light
+    scatter: float = 2.5        # times the plate's own scatter (1.4826 MAD) that each of these must exceed as well
     leave_out: tuple[str, ...] = LEAVING_FLAGS  # flags whose wells stay out of training and curves; the others only mark
 
     def __post_init__(self) -> None:
@@ -209,7 +209,7 @@ def _copies(quality: pd.DataFrame) -> Iterator[Finding]:
 def _odd_sizes(quality: pd.DataFrame) -> Iterator[Finding]:
     for flag, names in (("wrong_size", ["height", "width", "planes"]), ("wrong_depth", ["bits"])):
         for channel, rows in quality.groupby("channel", sort=False):
-            usual = rows[names].value_counts().index[0]
+            usual = pd.Series(rows[names].value_counts().index[0], index=names)
             for _, row in rows[(rows[names] != usual).any(axis=1)].iterrows():
                 yield _finding(flag, str(row["plate"]), str(row["well"]), str(channel), " x ".join(str(row[name]) for name in names))
 
