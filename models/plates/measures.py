@@ -15,7 +15,7 @@ DETAIL_SCALES = (1, 2, 4, 8)    # px; SD of the Laplacian of Gaussian
 BLOCKS = 8                      # blocks a side, over which the background is followed
 CONTRAST_FLOOR = 0.03           # of the contrast: a background below it counts as that, so that a black one divides by something
 DEBRIS_SHARE = 0.005            # of the image: what is larger than that and brighter than all else is no cell
-DEBRIS_SCALE = 1 / 40           # of the image's side: smaller objects are averaged away
+DEBRIS_SCALE = 1 / 100          # of the image's side: smaller objects are averaged away
 SMALLER_HALF = 0.14266          # mean square of a standard normal variable within its median absolute value, 0.6745
 MIN_SIDE = 8                    # px; smaller images have no measures but size and saturation
 

@@ -1,0 +1,148 @@
+"""Leave a well out of training and curves, or keep it whatever the rules say of its image; kept in the screen's layout.csv.
+
+    python -m pipelines.exclude SCREEN WELL [WELL ...] [--plate P] --reason "pipetted twice"
+    python -m pipelines.exclude SCREEN WELL [--plate P] --restore [--reason "looked at it: the crystals are the drug"]
+    python -m pipelines.exclude SCREEN WELL [--plate P] --forget
+
+The layout says it in two columns. `excluded` true: left out, `exclusion_reason` says why. `excluded` false with a reason: a person has
+looked, and keeps the well even if a rule flags its image. Neither: the rules decide (docs/image_quality.md). The same command again
+changes nothing. Nothing else in the file is touched, and it is replaced as a whole or not at all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from models.errors import Finding, InputError, ScreenError
+from models.plates.layout import read_layout, read_table
+from models.plates.vocabulary import canonical_column
+from models.plates.wells import canonical_well
+from pipelines.command import run_command
+from pipelines.screens import read_screen
+
+KEPT = "a person looked at it"
+COLUMNS = ("excluded", "exclusion_reason")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """What a person decides of some wells of a plate. excluded: "true", "false", or "" for no opinion; reason: empty for none."""
+
+    wells: tuple[str, ...]
+    plate: str = ""
+    excluded: str = "true"
+    reason: str = ""
+
+
+def apply_choice(folder: Path, choice: Choice) -> list[str]:
+    """Write the choice into `folder`/layout.csv; returns a line per well that says what is so now, "already" where it was so before.
+
+    Raises InputError for wells that the layout does not have, a plate that must be named, or an empty reason; TableError for a layout
+    that cannot be read. The file then stays as it is.
+    """
+    path, screen = folder / "layout.csv", read_screen(folder)
+    layout = read_layout(path, plate_format=screen.plate_format)
+    if choice.excluded == "true" and not choice.reason.strip():
+        raise InputError("a well is not left out without a reason; say it with --reason \"...\"")
+    rows = _rows_of(layout, choice)
+    raw = _with_columns(read_table(path))
+    names = {canonical_column(str(name))[0]: str(name) for name in raw.columns}
+    before = raw.copy()
+    raw.loc[rows, names["excluded"]] = choice.excluded
+    raw.loc[rows, names["exclusion_reason"]] = " ".join(choice.reason.split())
+    changed = (raw != before).any(axis=1)
+    said = [_said(well, choice, new=bool(changed[row])) for row, well in layout.loc[rows].iterrows()]
+    if changed.any():
+        columns = [names[name] for name in COLUMNS]
+        _replace(path, raw.drop(columns=columns if (raw[columns] == "").all(axis=None) else []), plate_format=screen.plate_format)
+    return said
+
+
+def _rows_of(layout: pd.DataFrame, choice: Choice) -> list[int]:
+    """Rows of the wells, in the order given. Layout rows are the file's rows, one for one."""
+    plates = list(dict.fromkeys(layout["plate"]))
+    if choice.plate and choice.plate not in plates:
+        raise _unknown("plate", choice.plate, plates)
+    if not choice.plate and len(plates) > 1:
+        raise InputError(f"the screen has {len(plates)} plates; say which with --plate: {', '.join(plates)}")
+    own = layout[layout["plate"] == (choice.plate or plates[0])]
+    places = dict(zip(own["well"], own.index.tolist(), strict=True))
+    for well in choice.wells:
+        if well not in places:
+            raise _unknown("well", well, list(places))
+    return [places[well] for well in choice.wells]
+
+
+def _unknown(what: str, name: str, known: Sequence[str]) -> InputError:
+    near = difflib.get_close_matches(name, known, 3, cutoff=0.5)
+    shown = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(known[:8])}{' ...' if len(known) > 8 else ''}"
+    return InputError(f"the layout has no {what} '{name}'", [Finding(
+        rule="exclusion_unknown", severity="error", column=what, value=name, message=f"no {what} '{name}' in the layout; {shown}")])
+
+
+def _names(wells: Sequence[str]) -> tuple[str, ...]:
+    """"b3" -> "B03", each once; what is no well name stays as it is, so that the refusal names it."""
+    names: dict[str, None] = {}
+    for well in wells:
+        try:
+            names[canonical_well(well)] = None
+        except InputError:
+            names[well] = None
+    return tuple(names)
+
+
+def _with_columns(raw: pd.DataFrame) -> pd.DataFrame:
+    known = {canonical_column(str(name))[0] for name in raw.columns}
+    return raw.assign(**{name: "" for name in COLUMNS if name not in known})
+
+
+def _replace(path: Path, raw: pd.DataFrame, *, plate_format: int) -> None:
+    """Write the table beside its place, read it back, and put it there."""
+    partial = path.with_name("layout.partial.csv")
+    try:
+        raw.to_csv(partial, index=False, lineterminator="\n", encoding="utf-8")
+        read_layout(partial, plate_format=plate_format)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _said(well: pd.Series, choice: Choice, *, new: bool) -> str:
+    state = {"true": "left out", "false": "kept, whatever the rules say", "": "as the rules find it"}[choice.excluded]
+    reason = f" ({' '.join(choice.reason.split())})" if choice.reason else ""
+    return f"{well['plate']} {well['well']}: {'' if new else 'already '}{state}{reason}"
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="python -m pipelines.exclude", description="Leave a well out, keep it, or let the rules decide.")
+    parser.add_argument("screen", help="name of the screen, data/<screen>")
+    parser.add_argument("wells", nargs="+", metavar="WELL", help="such as B03")
+    parser.add_argument("--plate", default="", help="needed where the screen has several")
+    parser.add_argument("--reason", default="", help="why; needed to leave a well out")
+    state = parser.add_mutually_exclusive_group()
+    state.add_argument("--restore", action="store_true", help="keep the well, also against a rule that flags its image")
+    state.add_argument("--forget", action="store_true", help="no person's opinion any more: the rules decide")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the screens (default: data)")
+    arguments = parser.parse_args(argv)
+    folder = arguments.data / arguments.screen
+    if not folder.is_dir():
+        known = sorted(path.name for path in arguments.data.glob("*") if path.is_dir())
+        raise ScreenError(f"there is no screen '{arguments.screen}' in {arguments.data}; it has {', '.join(known) or 'none'}")
+    excluded, reason = ("", "") if arguments.forget else ("true", arguments.reason)
+    if arguments.restore:
+        excluded, reason = "false", arguments.reason if arguments.reason.strip() else KEPT
+    said = apply_choice(folder, Choice(wells=_names(arguments.wells), plate=arguments.plate, excluded=excluded, reason=reason))
+    print(*said, sep="\n")
+    if not all(" already " in line for line in said):
+        print("next: `dvc add data`, then `dvc repro` trains and scores again where it matters")
+
+
+if __name__ == "__main__":
+    run_command(main)
