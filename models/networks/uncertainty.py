@@ -70,14 +70,15 @@ def held_out_wells(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def measure_uncertainty(predictions: pd.DataFrame, *, level: float = LEVEL) -> Uncertainty | None:
-    """Intervals of a read-out model from its held-out predictions; None where too few wells allow none (19 at level 0.95).
+    """Intervals of a read-out model from its held-out predictions; None where too few wells allow none (19 at level 0.95),
+    or fewer than three units: each is judged by the others, of which one more is left out.
 
     Classifiers have none: between their two controls there is no measured value that a residual could be taken from.
     """
     wells = held_out_wells(predictions)
     predicted, residuals = wells["predicted"].to_numpy(float), (wells["predicted"] - wells["target"]).abs().to_numpy(float)
     units = np.unique(wells["unit"].astype(str), return_inverse=True)[1]
-    if len(wells) < least_wells(level) or len(np.unique(units)) < 2 or np.ptp(predicted) == 0 or not residuals.any():
+    if len(wells) < least_wells(level) or len(np.unique(units)) < 3 or np.ptp(predicted) == 0 or not residuals.any():
         return None
     grid = np.linspace(predicted.min(), predicted.max(), GRID)
     fit = _Conformal(predicted, residuals, units, level)
