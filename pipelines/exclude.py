@@ -57,7 +57,7 @@ def apply_choice(folder: Path, choice: Choice) -> list[str]:
     raw.loc[rows, names["excluded"]] = choice.excluded
     raw.loc[rows, names["exclusion_reason"]] = " ".join(choice.reason.split())
     changed = (raw != before).any(axis=1)
-    said = [_said(well, choice, new=bool(changed[row])) for row, well in layout.loc[rows].iterrows()]
+    said = [_said(well, choice, new=new) for (_, well), new in zip(layout.loc[rows].iterrows(), changed.loc[rows], strict=True)]
     if changed.any():
         columns = [names[name] for name in COLUMNS]
         _replace(path, raw.drop(columns=columns if (raw[columns] == "").all(axis=None) else []), plate_format=screen.plate_format)

@@ -18,7 +18,7 @@ from models.dose_response.curves import curve_values
 from models.plates.screen import Screen
 from models.report.explanations import help_rows, hit_rule, training_words
 from models.report.inputs import ReportOptions, ReportTables, ScoredTables, has_limits
-from models.report.plate_figures import colour_bar, control_strips, heat_values
+from models.report.plate_figures import colour_bar, control_strips, heat_values, letter_key
 from models.report.sections import (
     Summary,
     doubts,
@@ -71,7 +71,7 @@ def render_report(scored: ScoredTables, *, screen: Screen, lineage: Mapping[str,
         model=model_name(lineage), wells=len(scored.wells), limited=has_limits(scored.wells),
         help=help_rows(summary, controls=screen.controls, limited=has_limits(scored.wells)),
         hit_rule=hit_rule(summary, controls=screen.controls, threshold=options.hit_threshold, judged=bool(results)),
-        **_colour_legend(scored.wells), **_assets())
+        letters=letter_key(scored.wells), **_colour_legend(scored.wells), **_assets())
 
 
 def own_rows(scored: ScoredTables) -> ReportTables:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from models.plates.wells import PLATE_FORMATS, parse_well, row_letters
 from models.report.inputs import doubtful_flags, flag_list, number, raw_measure, text
 from models.report.svg import Frame, drawing, join, label, line, nice_ticks, short, tag
 from models.report.verdicts import GRADE_WORDS, PlateQuality
-from models.report.words import dose_text, fixed, flag_words, limit_words, plain
+from models.report.words import FLAG_LETTERS, dose_text, fixed, flag_words, limit_words, plain, reason_words
 
 # cividis, dark to light: readable with every kind of colour blindness and in grey print
 _COLOURS = np.array([(0, 34, 78), (53, 69, 108), (102, 105, 112), (148, 142, 119), (199, 182, 106), (254, 232, 56)], dtype=float)
@@ -40,7 +41,7 @@ def heat_values(wells: pd.DataFrame) -> tuple[pd.Series, str, tuple[float, float
 
 
 def plate_map(wells: pd.DataFrame, *, plate_format: int, limits: tuple[float, float], values: pd.Series) -> Markup:
-    """One plate: colour = value; cross = excluded, triangle = flagged, minus and plus = controls, hatching = no value."""
+    """One plate: colour = value; cross = excluded, triangle = flagged, letter = why, minus and plus = controls, hatching = no value."""
     places = [parse_well(well) for well in wells["well"]]
     rows, columns = _size(places, plate_format)
     cell = 34.0 if columns <= 12 else 22.0 if columns <= 24 else 14.0
@@ -72,7 +73,20 @@ def _cell(well: pd.Series, value: float, *, limits: tuple[float, float], corner:
     shape = tag("path", d=mark, class_=ink) if mark else Markup("")
     wanted = cell > 30 and math.isfinite(value) and not mark
     words = label(x + cell / 2, y + cell / 2 + 4, _short_value(value, limits), class_=f"v {ink}", anchor="middle") if wanted else Markup("")
-    return join([box, shape, words])
+    letters = flag_letters(well.get("flags"))
+    why = label(x + cell - 3, y + cell - 4, letters, class_=f"v code {ink}", anchor="end") if letters and cell > 20 else Markup("")
+    return join([box, shape, words, why])
+
+
+def flag_letters(flags: Any) -> str:
+    """The letters of a well's doubtful flags, one each."""
+    return "".join(dict.fromkeys(FLAG_LETTERS.get(flag, "") for flag in doubtful_flags(flags)))
+
+
+def letter_key(wells: pd.DataFrame) -> list[tuple[str, str]]:
+    """(letter, words) of the flags that wells of this table have."""
+    used = {flag for flags in wells["flags"] for flag in doubtful_flags(flags)}
+    return [(letter, flag_words(flag)) for flag, letter in FLAG_LETTERS.items() if flag in used]
 
 
 def _short_value(value: float, limits: tuple[float, float]) -> str:
@@ -111,8 +125,9 @@ def _cell_words(well: pd.Series, value: float, limits: tuple[float, float]) -> s
     words = f"viability {fixed(value, 0)} %{limit_words(well)}" if math.isfinite(value) else "no viability"
     viability = [words] if limits == (0.0, 100.0) else []
     flags = [flag_words(flag) for flag in flag_list(well.get("flags"))]
-    reason = text(well, "exclusion_reason")
-    left_out = [f"left out{': ' + reason if reason else ''}"] if well.get("excluded") else []
+    excluded = bool(well.get("excluded"))
+    reason = reason_words(text(well, "exclusion_reason"), excluded=excluded)
+    left_out = [f"left out{': ' + reason if reason else ''}"] if excluded else [reason] if reason else []
     return "; ".join([f"{text(well, 'well')} {text(well, 'role')}", *filter(None, [what]), *viability, *raw_words(well), *flags, *left_out])
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from models.errors import Finding
+from models.plates.quality import RULE
 from models.plates.screen import Controls
 from models.report.figures import Bar, CurveValues, curve_panel, dose_span, waterfall
 from models.report.inputs import (
@@ -27,7 +28,19 @@ from models.report.inputs import (
 )
 from models.report.plate_figures import content_words, heat_values, plate_map
 from models.report.verdicts import KIND_WORDS, GateResult, PlateQuality, Verdict, judge, plate_qualities
-from models.report.words import NONE, STATUS_WORDS, Estimate, count, fixed, flag_words, half_dose, plain, slope_text, trusted
+from models.report.words import (
+    NONE,
+    STATUS_WORDS,
+    Estimate,
+    count,
+    fixed,
+    flag_words,
+    half_dose,
+    plain,
+    reason_words,
+    slope_text,
+    trusted,
+)
 from models.tables import DOSED_ROLES
 
 _ORDER = {"hit": 0, "unsure": 1, "none": 2, "unscored": 3}
@@ -227,7 +240,7 @@ def doubts(wells: pd.DataFrame) -> list[Doubt]:
     for _, well in wells.iterrows():
         flags, excluded = tuple(doubtful_flags(well.get("flags"))), bool(well.get("excluded"))
         if flags or excluded:
-            key = (text(well, "plate"), flags, _use(well), text(well, "exclusion_reason"))
+            key = (text(well, "plate"), flags, _use(well), reason_words(text(well, "exclusion_reason"), excluded=excluded))
             groups.setdefault(key, []).append((text(well, "well"), content_words(well) or text(well, "role")))
     return [Doubt(plate=plate, words=[*map(flag_words, flags), *filter(None, [reason])] or ["left out; no reason was given"],
                   used=used, wells=own)
@@ -237,7 +250,7 @@ def doubts(wells: pd.DataFrame) -> list[Doubt]:
 def _use(well: pd.Series) -> str:
     """What became of a doubtful well."""
     if well.get("excluded"):
-        return "left out"
+        return "left out by a rule" if text(well, "exclusion_reason").startswith(RULE) else "left out"
     role = text(well, "role")
     if role in DOSED_ROLES:
         return "used in its curve, with doubt"

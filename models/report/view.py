@@ -43,7 +43,7 @@ from models.report.sections import (
     verdicts,
 )
 from models.report.verdicts import GRADE_WORDS, PlateQuality, gate_results
-from models.report.words import fixed, flag_words, limit_words, plain
+from models.report.words import fixed, flag_words, limit_words, plain, reason_words
 
 LEGEND_STEPS = 20
 
@@ -96,7 +96,7 @@ def _well(well: pd.Series, value: float, *, part: float, decimals: int) -> dict[
             "colour": colour(part) if known else None, "dark": known and part < 0.55, "raw": raw_words(well),
             "flags": [flag_words(flag) for flag in flag_list(well.get("flags"))],
             "doubtful": bool(doubtful_flags(well.get("flags"))), "excluded": bool(well.get("excluded")),
-            "reason": text(well, "exclusion_reason")}
+            "reason": reason_words(text(well, "exclusion_reason"), excluded=bool(well.get("excluded")), by_rule="by a rule")}
 
 
 def _treatments(scored: ScoredTables, rows: Iterable[Treatment]) -> list[dict[str, Any]]:

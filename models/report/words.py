@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from models.plates.quality import RULE
 from models.report.inputs import number, text
 
 NONE = "–"
@@ -17,16 +18,17 @@ STATUS_WORDS = {"ok": "ok", "flat": "flat", "too_few_doses": "too few doses", "w
 NO_VALUE = {"too_few_doses": "too few doses", "failed": "the fit failed"}  # statuses whose numbers mean nothing
 
 FLAG_WORDS = {
+    "out_of_focus": "image out of focus", "empty_well": "well looks empty, its like do not",
+    "saturated": "image overexposed (saturated pixels)", "background": "unusual background brightness",
+    "debris": "dirt in the image (large bright or dark objects)", "uneven_light": "image lit unevenly",
+    "wrong_size": "image has another size than the others", "wrong_depth": "image has another bit depth than the others",
+    "duplicate_image": "the same image as another well's (a copy)",
     "out_of_distribution": "does not look like the wells the model learned from (contamination, empty well, artefact?)",
-    "out_of_focus": "image out of focus", "focus": "image out of focus", "blurred": "image out of focus",
-    "saturated": "image overexposed (saturated pixels)", "saturation": "image overexposed (saturated pixels)",
-    "empty": "well looks empty", "empty_well": "well looks empty", "background": "unusual background brightness",
-    "debris": "bright debris in the image", "contamination": "looks contaminated", "wrong_size": "image has another size",
-    "wrong_depth": "image has another bit depth", "missing_image": "image missing",
-    "no_image": "no image, so not scored", "training_well": "the model was trained on this well", "unreadable": "image cannot be read",
-    "foreign_sample": "scored with a model of another cell line or patient", "edge": "well at the plate's edge",
-    "outlier": "far from its replicates", "not_computable": "no viability could be computed",
+    "no_image": "no image, so not scored", "no_readout": "no read-out", "training_well": "the model was trained on this well",
 }
+FLAG_LETTERS = {    # on the plate map
+    "out_of_focus": "F", "empty_well": "E", "saturated": "S", "background": "B", "debris": "D", "uneven_light": "L", "wrong_size": "Z",
+    "wrong_depth": "Z", "duplicate_image": "C", "out_of_distribution": "O", "no_image": "N", "no_readout": "N"}
 
 
 def plain(value: float, digits: int = 3) -> str:
@@ -150,6 +152,13 @@ def limit_words(well: Any) -> str:
 def flag_words(flag: str) -> str:
     """A well flag in words; an unknown one with its underscores removed."""
     return FLAG_WORDS.get(flag, flag.replace("_", " "))
+
+
+def reason_words(reason: str, *, excluded: bool, by_rule: str = "") -> str:
+    """Why a person left a well out or keeps it; `by_rule` where a rule decided, because its flags say why."""
+    if not reason or reason.startswith(RULE):
+        return by_rule if reason else ""
+    return reason if excluded else f"a person keeps it: {reason}"
 
 
 def count(n: int, word: str, plural: str = "") -> str:

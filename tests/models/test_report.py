@@ -303,9 +303,29 @@ def test_excluded_and_flagged_points_differ_in_shape() -> None:
     assert panel.count('class="flagged"') == 1
     assert panel.count('class="pt"') == 8
     text = Page(source).text
-    assert "bright debris in the image; pipetting error left out A09 drug 1 nM" in text
+    assert "dirt in the image (large bright or dark objects); pipetting error left out A09 drug 1 nM" in text
     assert "image out of focus used in its curve, with doubt A10 drug 1 nM" in text
     assert "trained on 1 well of this screen" in text
+
+
+def test_flagged_wells_stand_on_the_plate_map_with_their_reason_whoever_left_them_out() -> None:
+    wells = make_wells("drug")
+    flags = {8: ["out_of_focus", "debris"], 9: ["saturated"], 10: ["duplicate_image"]}
+    wells["flags"] = pd.Series([flags.get(index, []) for index in wells.index], dtype=object)
+    wells.loc[8, ["excluded", "exclusion_reason"]] = [True, "by rule: out_of_focus, debris"]
+    wells.loc[9, "exclusion_reason"] = "the drug glows"
+    source = render(make_tables({}, wells=wells))
+    assert re.search(r"A09 treated; drug 1 nM;[^<]*; image out of focus; dirt in the image[^<]*; left out</title>", source)
+    assert re.search(r"A10 treated; [^<]*; image overexposed[^<]*; a person keeps it: the drug glows</title>", source)
+    drawn = source.split('aria-label="Heat map of P1"', 1)[1].split("</figure>", 1)[0]
+    assert re.findall(r'class="v code [^"]*"[^>]*>(\w+)<', drawn) == ["FD", "S", "C"]
+    text = Page(source).text
+    assert "F image out of focus" in text
+    assert "S image overexposed (saturated pixels)" in text
+    assert "E well looks empty" not in text     # the key names what is there
+    assert "image out of focus; dirt in the image (large bright or dark objects) left out by a rule A09" in text
+    assert "a person keeps it: the drug glows used in its curve, with doubt A10" in text
+    assert "by rule:" not in text
 
 
 def test_findings_that_differ_only_in_the_well_are_one() -> None:
