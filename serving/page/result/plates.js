@@ -1,6 +1,6 @@
 // The plates coloured by viability. Pointing at a well (or moving to it) shows it; choosing keeps it, to leave it out or take it back.
 import { chip, el, fold, select, show } from "../shared/dom.js";
-import { plateGrid } from "../shared/grid.js";
+import { PlateGrid } from "../shared/grid.js";
 import { WellPanel } from "./well.js";
 
 const ROLE_MARKS = { negative: "−", positive: "+" };
@@ -34,7 +34,7 @@ export class PlateView {
     show(this.heading, el("p", el("strong", this.plate), " ", chip(quality.grade, quality.grade_words), ` ${quality.words}.`),
       quality.numbers.length > 0 && fold("Numbers of the controls", el("dl.inline",
         quality.numbers.map(([name, value]) => el("div", el("dt", name), el("dd", value))))));
-    this.grid = plateGrid({ rows, columns,
+    this.grid = new PlateGrid({ rows, columns,
       label: `Plate ${this.plate} by ${this.view.colours.called}. Arrow keys move, Enter chooses, Shift with Enter adds.`,
       cell: (row, column) => wellCell(this.at(row, column), columns),
       onVisit: (row, column) => this.visit(this.at(row, column)), onLeave: () => this.visit(null),

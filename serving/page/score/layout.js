@@ -2,7 +2,7 @@
 import { post } from "../shared/api.js";
 import { el, fold } from "../shared/dom.js";
 import { findingsView } from "../shared/findings.js";
-import { plateGrid } from "../shared/grid.js";
+import { PlateGrid } from "../shared/grid.js";
 import { count } from "../shared/words.js";
 
 const ROLES = { negative: "negative control", positive: "positive control", reference: "reference", treated: "treated",
@@ -47,6 +47,6 @@ function preview({ wells, plates, rows, columns }) {
   return [
     el("ul.keys", used.map(([role, words]) => el("li", el("span", { class: `swatch role ${role}` }), words))),
     el("div.plates", plates.slice(0, PLATES_SHOWN).map((plate) => el("figure", el("figcaption", plate),
-      plateGrid({ label: `Layout of plate ${plate}`, rows, columns, cell: cell(plate) }).element))),
+      new PlateGrid({ label: `Layout of plate ${plate}`, rows, columns, cell: cell(plate) }).element))),
     plates.length > PLATES_SHOWN && el("p.dim", `and ${plates.length - PLATES_SHOWN} more plates`)];
 }

@@ -1,6 +1,6 @@
 // What was found wrong or worth knowing: in words, and drawn on the plates that it is about.
 import { el, fold, sentence } from "./dom.js";
-import { plateGrid, wellName } from "./grid.js";
+import { PlateGrid, wellName } from "./grid.js";
 import { count, unique } from "./words.js";
 
 const SHOWN = 12; // places that are listed; the rest is one click away
@@ -71,7 +71,7 @@ function marked(name, findings, { rows, columns, roles }) {
     const role = roles.get(`${name} ${well}`);
     return role ? { label: `${well} ${role}`, attributes: { class: `role ${role}` } } : null;
   };
-  return plateGrid({ label: `Plate ${name}: wells with findings`, rows, columns, cell }).element;
+  return new PlateGrid({ label: `Plate ${name}: wells with findings`, rows, columns, cell }).element;
 }
 
 function markedCell(well, findings) {
