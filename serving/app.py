@@ -11,12 +11,13 @@ import shutil
 from importlib.metadata import version as installed_version
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from models.errors import DosewellError
-from serving import endpoints, page_endpoints
+from serving import endpoints, job_endpoints, page_endpoints
 from serving.faults import error_record, status_of
 from serving.plain import to_json
 from serving.settings import Settings
@@ -28,15 +29,16 @@ SERVICE_VERSION = installed_version("dosewell")
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The app. `app.state.promoter` must be set before the first request is answered."""
+    """The app. `app.state.promoter` and `app.state.desk` must be set before the first request is answered."""
     app = FastAPI(title="Dosewell", version=SERVICE_VERSION, openapi_url="/docs.json", docs_url=None, redoc_url=None,
                   description="Scores plate images of drug-treated cells with the registered model of a cell line or patient.")
     app.state.settings, app.state.promoter, app.state.version = settings, None, SERVICE_VERSION
-    app.state.limiter = None
-    for kind in (DosewellError, HTTPException, ClientDisconnect, Exception):
+    app.state.limiter, app.state.desk = None, None
+    for kind in (DosewellError, HTTPException, RequestValidationError, ClientDisconnect, OSError, Exception):
         app.add_exception_handler(kind, _answer_error)
     app.get("/openapi.json", include_in_schema=False)(app.openapi)
     app.include_router(endpoints.router)
+    app.include_router(job_endpoints.router)
     app.include_router(page_endpoints.router)
     add_page(app)
     return app

@@ -20,12 +20,12 @@ def serve(arguments: argparse.Namespace) -> None:
 
     settings = Settings.from_environment()
     require_tokens_beyond_loopback(arguments.host, settings.tokens)
-    state = settings.state
     environment = {"BENTOML_DO_NOT_TRACK": "True", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true",
-                   "BENTOML_HOME": str(state / "bentoml"), "DOSEWELL_STATE": str(state),
+                   "BENTOML_HOME": str(settings.state / "bentoml"),
                    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}  # the promoter itself tries again
     for name, value in environment.items():
         os.environ.setdefault(name, value)
+    os.environ |= {"DOSEWELL_STATE": str(settings.state), "DOSEWELL_TOKENS": str(settings.tokens)}   # BentoML works in another folder
     command = [sys.executable, "-m", "bentoml", "serve", "serving.service:Dosewell", "--host", arguments.host, "--port",
                str(arguments.port), "--working-dir", str(Path(__file__).resolve().parent.parent)]
     os.execv(sys.executable, command)  # noqa: S606  # the same interpreter with a fixed list

@@ -103,19 +103,22 @@ class JobStore:
                                 "'postgres'") from None
         if address.get_backend_name() == "sqlite":
             sa.event.listen(self._engine, "connect", _prepare_sqlite)
-        self._create_tables()
+        self._made = False
 
-    def _create_tables(self) -> None:
+    def _make_tables(self) -> None:
+        """Once, when the database is first needed: it may be away when the service starts."""
+        if self._made:
+            return
         try:
-            with self._transaction() as connection:
-                _METADATA.create_all(connection)
-        except (JobStoreError, IntegrityError):     # another process may make them at this moment
-            with self._transaction() as connection:
-                _METADATA.create_all(connection)
+            _METADATA.create_all(self._engine)
+        except SQLAlchemyError:     # another process may make them at this moment
+            _METADATA.create_all(self._engine)
+        self._made = True
 
     @contextmanager
     def _transaction(self) -> Iterator[sa.Connection]:
         try:
+            self._make_tables()
             with self._engine.begin() as connection:
                 yield connection
         except IntegrityError:
@@ -252,6 +255,12 @@ class JobStore:
         with self._transaction() as connection:
             connection.execute(sa.update(JOBS).where(_held(job, worker)).values(
                 state="queued", worker="", note=note, not_before=time.time() + after, attempts=JOBS.c.attempts - 1))
+
+    def is_deleting(self, job: str, worker: str) -> bool:
+        """Whether this worker's job was deleted while it was at it."""
+        with self._transaction() as connection:
+            query = sa.select(JOBS.c.id).where(JOBS.c.id == job, JOBS.c.worker == worker, JOBS.c.state == "deleting")
+            return connection.execute(query).first() is not None
 
     def leftovers(self) -> list[str]:
         """Jobs that are to be deleted and that no living worker has."""

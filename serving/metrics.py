@@ -18,6 +18,10 @@ _ANSWERS = Counter("dosewell_answers", "Answers of POST /score by status", ["sta
 _WELLS = Counter("dosewell_scored_wells", "Wells scored", ["model"])
 _SECONDS = Histogram("dosewell_score_seconds", "Seconds from a complete upload to the answer", ["model"],
                      buckets=(0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000))
+_JOBS = Counter("dosewell_jobs", "Jobs that ended", ["kind", "state"])
+_JOB_SECONDS = Histogram("dosewell_job_seconds", "Seconds that a job took once it was begun", ["kind"],
+                         buckets=(1, 3, 10, 30, 100, 300, 1000, 3000, 10000))
+_QUEUE = Gauge("dosewell_jobs_in_state", "Jobs by state: queued, running, done, failed", ["state"], multiprocess_mode="mostrecent")
 
 _seen: set[str] = set()
 
@@ -46,3 +50,17 @@ def note_score(model: str, *, wells: int, seconds: float) -> None:
     """A scored upload."""
     _WELLS.labels(model).inc(wells)
     _SECONDS.labels(model).observe(seconds)
+
+
+def note_job(model: str, *, adapt: bool, state: str, wells: int, seconds: float) -> None:
+    """A job that ended."""
+    _JOBS.labels("adapt" if adapt else "score", state).inc()
+    _JOB_SECONDS.labels("adapt" if adapt else "score").observe(seconds)
+    if state == "done":
+        _WELLS.labels(model).inc(wells)
+
+
+def note_queue(counts: Mapping[str, int]) -> None:
+    """How many jobs are in each state."""
+    for state, count in counts.items():
+        _QUEUE.labels(state).set(count)

@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 
 from models.errors import DosewellError, RefusedError, RegistryError
+from models.networks.bundle import Card
 from models.networks.predict import Predictor
 from models.plates.images import WellImages
 from models.registry import CHAMPION, RegisteredVersion, Registry, UnknownModelError
@@ -162,13 +163,31 @@ class Promoter:
             return snapshot.served[name]
         if name in snapshot.refused:
             raise RefusedError(snapshot.refused[name].reason)
-        if self._registry is None:
-            raise RegistryError(f"no model can be looked up: {snapshot.registry_error or 'the service is starting'}")
-        version = self._registry.resolve(reference)
+        version = self._resolve(reference)
         champion = snapshot.served.get(version.name)
         if champion is not None and champion.version.version == version.version:
             return champion
         return self._load_by_number(version)
+
+    def version_of(self, reference: str) -> tuple[RegisteredVersion, Card | None]:
+        """The version that a job means, without loading it, and its card if it is loaded anyway. Raises as `pick` does."""
+        snapshot = self.snapshot
+        served = snapshot.served.get(reference.removesuffix(f"@{CHAMPION}"))
+        if served is not None:
+            return served.version, served.predictor.card
+        if reference.removesuffix(f"@{CHAMPION}") in snapshot.refused:
+            raise RefusedError(snapshot.refused[reference.removesuffix(f"@{CHAMPION}")].reason)
+        version = self._resolve(reference)
+        if not version.gates_passed:
+            raise RefusedError(f"{version} is refused: gates {version.tags.get('gates', 'were never judged')}")
+        champion = snapshot.served.get(version.name)
+        same = champion is not None and champion.version.bundle_sha256 == version.bundle_sha256
+        return version, champion.predictor.card if champion is not None and same else None
+
+    def _resolve(self, reference: str) -> RegisteredVersion:
+        if self._registry is None:
+            raise RegistryError(f"no model can be looked up: {self.snapshot.registry_error or 'the service is starting'}")
+        return self._registry.resolve(reference)
 
     def _load_by_number(self, version: RegisteredVersion) -> Served:
         key = (version.name, version.version, version.bundle_sha256)

@@ -161,6 +161,59 @@ class PromotionsAnswer(BaseModel):
     promotions: list[ChangeRecord]
 
 
+class ProgressRecord(BaseModel):
+    """How far a running job is."""
+
+    stage: str = Field(description="what is being done: checking images, preparing images, training, scoring ...")
+    done: int
+    total: int = Field(description="0 while it is not known")
+
+
+class JobRecord(BaseModel):
+    """A job."""
+
+    id: str
+    name: str = Field(description="of the screen")
+    state: str = Field(description="queued, running, done, refused (the upload is at fault) or failed")
+    model: str
+    version: int = Field(description="of the model, as it was when the job came: it scores with that one, or adapts it")
+    adapt: bool
+    sample: str
+    plates: int
+    wells: int
+    by: str = Field(description="name of the token that sent it")
+    created: str
+    started: str
+    finished: str
+    progress: ProgressRecord
+    note: str = Field(description="why it waits, where it does")
+    sent: int = Field(description="how often the same was sent; it is one job")
+    revision: int = Field(description="how often wells were excluded or restored")
+    error: str
+    findings: list[FindingRecord]
+
+
+class JobsAnswer(BaseModel):
+    """The answer of GET /jobs, newest first."""
+
+    jobs: list[JobRecord]
+
+
+class WellChangeRecord(BaseModel):
+    """A well that a person leaves out of the curves, or takes back."""
+
+    plate: str = Field(max_length=200)
+    well: str = Field(max_length=8)
+    excluded: bool = True
+    reason: str = Field(max_length=1000, description="why; it is kept")
+
+
+class WellChanges(BaseModel):
+    """The body of POST /jobs/{id}/exclusions."""
+
+    exclusions: list[WellChangeRecord] = Field(max_length=20_000)
+
+
 ERRORS: dict[int | str, dict[str, Any]] = {status: {"model": ErrorAnswer, "description": text} for status, text in {
     400: "The upload cannot be used; the findings say what to change.", 401: "No token, or one that is not known.",
     403: "The token's role, the address or the site that sent the request is not allowed to do this.",
@@ -188,6 +241,10 @@ def _form(required: tuple[str, ...], fields: dict[str, Any]) -> dict[str, Any]:
 
 
 SCORE_FORM = _form(("images", "layout", "model", "screen"), _SCORE_FIELDS)
+JOB_FORM = _form(("images", "layout", "model", "screen"), {
+    **_SCORE_FIELDS, "adapt": {"type": "string", "enum": ["true", "false"], "default": "false", "description":
+                               "true: `model` is a phase-I parent; phase II is trained on the controls of these plates, registered as "
+                               "challenger if it keeps its gates, and scores them"}})
 CURVES_FORM = _form(("layout",), {
     "layout": {**_LAYOUT, "description": "CSV or XLSX, one row per well; measured values in a column readout, signal, od ..."},
     "readout": {"type": "array", "items": _BINARY, "description":

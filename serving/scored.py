@@ -29,7 +29,11 @@ class Scored:
         tables = self.tables
         return {"wells": records(tables.wells), "curves": records(tables.curves), "quality": records(tables.quality),
                 "flags": [finding.record() for finding in tables.findings], "screen": plain(self.screen.to_dict()),
-                "gates": plain(to_record(self.gates)), "lineage": dict(self.lineage)}
+                "gates": self.record_of_gates(), "lineage": dict(self.lineage)}
+
+    def record_of_gates(self) -> list[dict[str, Any]]:
+        """The gates as plain records, whether they came from a card or from a file."""
+        return list(plain(to_record(self.gates)))
 
 
 def lineage_of(version: RegisteredVersion, *, service_version: str) -> dict[str, str]:

@@ -5,17 +5,15 @@ Run it by `python -m serving.cli serve`, which sets what must be set before Bent
 
 from __future__ import annotations
 
-import logging
 import os
 import resource
 import signal
-import threading
-import time
 from typing import Any
 
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 
 import bentoml
+from bentoml import server_context
 
 from serving.access import AccessGuard, TokenFile
 from serving.app import clear_uploads, create_app
@@ -34,18 +32,6 @@ def allow_open_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65_536) if hard != resource.RLIM_INFINITY else 65_536, hard))
 
 
-def end_with_parent() -> None:
-    """End this worker when the process that started it is killed, so that no orphan keeps the port."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        logging.getLogger("dosewell.service").error("the parent process is gone; this worker ends")
-        os.kill(os.getpid(), signal.SIGTERM)
-    threading.Thread(target=watch, name="parent", daemon=True).start()
-
-
 @bentoml.service(name="dosewell", workers=1, traffic={"timeout": 24 * 3600}, metrics={"enabled": True},
                  logging={"access": {"enabled": False}})  # serving/observe.py writes it, with ids
 @bentoml.asgi_app(app, path="/")
@@ -53,23 +39,35 @@ class Dosewell:
     """Scores plates with the champions of the registry; the HTTP interface is in serving/app.py."""
 
     def __init__(self) -> None:
-        from models.registry import Registry, default_tracking_uri  # here: the parent process need not import MLflow and torch
+        from models.registered import absolute_uri  # here: the parent process need not import MLflow and torch
+        from models.registry import Registry, default_tracking_uri
         from serving import answers, scoring, uploads  # noqa: F401  # now, so that the first request need not wait for them
+        from serving.job_desk import JobDesk
+        from serving.job_files import JobFiles
+        from serving.job_workers import JobWorkers
+        from serving.jobs import JobStore
         from serving.promotion import Promoter, PromotionLog
+        from serving.worker import end_with
 
         clear_uploads(settings)
         allow_open_files()
-        end_with_parent()
+        end_with(os.getppid(), stop=lambda: os.kill(os.getpid(), signal.SIGTERM))
         uri = settings.tracking_uri or default_tracking_uri()
         self.promoter = Promoter(lambda: Registry(uri, settings.state / "cache"), PromotionLog(settings.state / "promotions.jsonl"),
                                  retry_seconds=settings.retry_seconds, grace_seconds=settings.grace_seconds, device=settings.device)
         self.promoter.start(poll_seconds=settings.poll_seconds)
-        app.state.promoter = self.promoter
+        store, files = JobStore(settings.database), JobFiles(settings.jobs)
+        first = (server_context.worker_index or 1) == 1     # of several processes, one watches over the workers
+        self.workers = JobWorkers(settings.job_workers if first else 0, store=store, files=files, environment={
+            "DOSEWELL_STATE": str(settings.state), "MLFLOW_TRACKING_URI": absolute_uri(uri)})
+        self.workers.start()
+        app.state.promoter, app.state.desk = self.promoter, JobDesk(store, files)
 
     @bentoml.on_shutdown
     def stop(self) -> None:
-        """Stop following the registry."""
+        """Stop following the registry, and put jobs in hand back into the queue."""
         self.promoter.stop()
+        self.workers.stop()
 
     def __is_ready__(self) -> bool:
         """GET /readyz: the registry was looked at once, and its champions are loaded."""

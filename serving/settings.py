@@ -19,6 +19,7 @@ class Settings:
     is tried again; grace_seconds for which a model whose alias was taken away still serves, because moving an alias by hand may
     take it away first. max_upload_bytes of a whole request; max_layout_bytes of a screen or options; scoring_threads =
     requests scored at a time; device: auto | cpu | cuda | mps. tokens: file of those who may ask (serving/access.py). log: json | text.
+    database_url: of the table of jobs ("" = SQLite in the state folder); job_workers: processes that do jobs, 0 = none here.
     """
 
     tracking_uri: str = ""
@@ -32,6 +33,18 @@ class Settings:
     device: str = "auto"
     tokens: Path = Path("var/service/tokens")
     log: str = "json"
+    database_url: str = ""
+    job_workers: int = 1
+
+    @property
+    def database(self) -> str:
+        """Where the table of jobs is."""
+        return self.database_url or f"sqlite:///{self.state / 'jobs.db'}"
+
+    @property
+    def jobs(self) -> Path:
+        """Folder of the files of jobs."""
+        return self.state / "jobs"
 
     @property
     def uploads(self) -> Path:
@@ -41,14 +54,15 @@ class Settings:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
         """MLFLOW_TRACKING_URI and DOSEWELL_STATE, _POLL_SECONDS, _RETRY_SECONDS, _GRACE_SECONDS, _MAX_UPLOAD_MB,
-        _SCORING_THREADS, _DEVICE, _TOKENS, _LOG. Raises DosewellError naming the variable at fault.
+        _SCORING_THREADS, _DEVICE, _TOKENS, _LOG, _DATABASE_URL, _JOB_WORKERS. Raises DosewellError naming the variable at fault.
         """
         defaults = cls()
         state = Path(environment.get("DOSEWELL_STATE", defaults.state)).absolute()
         return cls(
             tracking_uri=environment.get("MLFLOW_TRACKING_URI", ""), state=state,
             tokens=Path(environment.get("DOSEWELL_TOKENS") or state / "tokens").absolute(),
-            log=_choice(environment, "DOSEWELL_LOG", ("json", "text")),
+            log=_choice(environment, "DOSEWELL_LOG", ("json", "text")), database_url=environment.get("DOSEWELL_DATABASE_URL", ""),
+            job_workers=int(_number(environment, "DOSEWELL_JOB_WORKERS", defaults.job_workers, least=0)),
             poll_seconds=_number(environment, "DOSEWELL_POLL_SECONDS", defaults.poll_seconds),
             retry_seconds=_number(environment, "DOSEWELL_RETRY_SECONDS", defaults.retry_seconds),
             grace_seconds=_number(environment, "DOSEWELL_GRACE_SECONDS", defaults.grace_seconds),
@@ -64,12 +78,13 @@ def _choice(environment: Mapping[str, str], name: str, allowed: tuple[str, ...])
     return value
 
 
-def _number(environment: Mapping[str, str], name: str, default: float) -> float:
+def _number(environment: Mapping[str, str], name: str, default: float, *, least: float | None = None) -> float:
     text = environment.get(name, "")
     try:
         number = float(text) if text else default
     except ValueError:
         number = -1.0
-    if not 0 < number < float("inf"):
-        raise DosewellError(f"environment variable {name} must be a number above 0, got {text!r}")
+    if not (number >= least if least is not None else number > 0) or number == float("inf"):
+        bound = f"of {least:g} or more" if least is not None else "above 0"
+        raise DosewellError(f"environment variable {name} must be a number {bound}, got {text!r}")
     return number

@@ -26,6 +26,7 @@ from serving.forms import Fields, Form, StoredFile, field_finding
 from serving.readouts import ReadoutOptions, ReadoutTable, read_readout_table
 
 SCORE_FIELDS = Fields(files=("images", "layout"), texts=("model", "screen", "options"), required=("images", "layout", "model", "screen"))
+JOB_FIELDS = replace(SCORE_FIELDS, texts=(*SCORE_FIELDS.texts, "adapt"))
 CURVE_FIELDS = Fields(files=("layout", "readout"), texts=("options",), required=("layout",))
 LAYOUT_SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx")
 _FILE_NAME = re.compile(r"^[^\x00-\x1f/\\<>:|?*\"]{1,200}$")

@@ -123,11 +123,20 @@ class Server:
         self.port, self.state = free_port(), state
         self.url, self.log = f"http://127.0.0.1:{self.port}", state / "server.log"
         state.mkdir(parents=True, exist_ok=True)
-        environment = {**os.environ, "MLFLOW_TRACKING_URI": tracking_uri, "DOSEWELL_STATE": str(state), "PYTHONPATH": str(ROOT),
+        self._environment = {**os.environ, "MLFLOW_TRACKING_URI": tracking_uri, "DOSEWELL_STATE": str(state), "PYTHONPATH": str(ROOT),
                        "DOSEWELL_POLL_SECONDS": "0.2", "DOSEWELL_RETRY_SECONDS": "1", "DOSEWELL_GRACE_SECONDS": "1", **settings}
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen([sys.executable, "-m", "serving.cli", "serve", "--port", str(self.port)], cwd=state,
-                                            env=environment, stdout=log, stderr=subprocess.STDOUT)
+        self.process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as log:
+            return subprocess.Popen([sys.executable, "-m", "serving.cli", "serve", "--port", str(self.port)], cwd=self.state,
+                                    env=self._environment, stdout=log, stderr=subprocess.STDOUT)
+
+    def start_again(self) -> None:
+        """After it was killed: on the same port, over the same folder, until it is ready."""
+        self.process.wait(timeout=10)
+        self.process = self._start()
+        self.wait()
 
     def wait(self, *, seconds: float = 180) -> None:
         """Until /readyz answers 200."""

@@ -1,0 +1,40 @@
+"""What a job does: check, prepare, (train,) score, write. Each step tells how far it is, and can be cut off there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from models.errors import Finding
+from models.networks.predict import Predictor
+from models.registered import RegisteredVersion
+from models.registry import Registry
+from serving.job_files import Sent
+from serving.job_records import Job
+from serving.results import Result, write_result
+from serving.scoring import OnProgress, judge_upload, prepare_upload, score_prepared
+
+Load = Callable[[str, int], tuple[RegisteredVersion, Predictor]]
+
+
+def do_job(job: Job, sent: Sent, folder: Path, *, load: Load, registry: Callable[[], Registry], progress: OnProgress, device: str,
+           service_version: str) -> None:
+    """Write folder/result. Raises what the upload, the model or the registry is at fault for."""
+    progress("loading the model", 0, 1)
+    version, predictor = load(job.model, job.version)
+    progress("checking images", 0, 1)
+    verdict = judge_upload(sent.upload, predictor.card)
+    images = prepare_upload(sent.upload, predictor.card.recipe.input, on_progress=progress)
+    adapted = None
+    notes: tuple[Finding, ...] = ()
+    if sent.adapt:
+        from serving.adaptation import adapt_model  # training brings in what scoring need not load
+
+        made = adapt_model(sent.upload, images, parent=version, registry=registry(), folder=folder, job=job.id,
+                           device=device, progress=progress)
+        version, predictor, adapted, notes = made.version, made.predictor, made.record, made.findings
+    scored = score_prepared(images, sent.upload, predictor, version, verdict=verdict, service_version=service_version, on_progress=progress)
+    scored = replace(scored, tables=replace(scored.tables, findings=(*notes, *scored.tables.findings)))
+    progress("writing the result", 0, 1)
+    write_result(folder / "result", Result(scored=scored, adapted=adapted))

@@ -1,0 +1,110 @@
+"""Where jobs are taken in and results given out: between the HTTP interface, the table of jobs and their files."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from models.errors import InputError
+from models.networks.bundle import Card
+from models.plates.images import PlateArchive
+from models.registered import RegisteredVersion
+from serving.forms import Form, field_finding
+from serving.job_files import JobFiles, fingerprint, read_sent, write_sent
+from serving.job_records import Job, JobConflictError, NewJob, WellChange
+from serving.jobs import JobStore
+from serving.observe import job_id
+from serving.promotion import Promoter
+from serving.results import Result, check_changes, read_result, result_at
+from serving.scoring import thresholds_of
+from serving.uploads import Upload, read_upload
+from validation.rules import judge_screen
+
+logger = logging.getLogger("dosewell.jobs")
+
+
+class JobDesk:
+    """The jobs of a service."""
+
+    def __init__(self, store: JobStore, files: JobFiles) -> None:
+        self.store, self.files = store, files
+
+    def accept(self, form: Form, folder: Path, *, promoter: Promoter, owner: str) -> tuple[Job, bool]:
+        """The job of a form whose files lie in `folder`, and whether it is new.
+
+        When this returns, the job is on disk and in the table. What can be told at once is told at once: an unknown or refused model, a
+        form, layout or archive that is no use, another sample than the model's. Raises InputError, RegistryError, RefusedError.
+        """
+        upload, adapt = read_upload(form, folder), _flag(form.texts.get("adapt", ""), "adapt")
+        version, card = promoter.version_of(form.texts["model"].strip())
+        _check(upload, version, card, adapt=adapt)
+        mark = fingerprint(form, upload, owner=owner, model=f"{version.name}/{version.version}", adapt=adapt)
+        layout = upload.layout.layout
+        new = NewJob(fingerprint=mark, owner=owner, model=version.name, version=version.version, adapt=adapt, screen=upload.screen.name,
+                     sample=upload.screen.sample, plates=len(upload.plates), wells=len(layout))
+        if self.store.find(mark) is None:
+            write_sent(folder, upload, form, adapt=adapt)
+            self.files.keep(folder, new.id)
+        job, is_new = self.store.accept(new)
+        if not is_new and self.files.folder(new.id).is_dir():  # the same came twice at the same moment
+            self.files.remove(new.id)
+        job_id.set(job.id)
+        logger.info("job accepted" if is_new else "job was sent before", extra={"fields": {"wells": job.wells, "by": owner}})
+        return job, is_new
+
+    def result(self, job: Job) -> Result:
+        """The result after the latest change of wells. Raises JobConflictError unless the job is done."""
+        _require_done(job)
+        folder = self.files.folder(job.id)
+        return result_at(folder, self.store.changes(job.id, upto=job.revision), fit=read_sent(folder).upload.options.fit,
+                         revision=job.revision)
+
+    def change_wells(self, job: Job, changes: Sequence[WellChange], *, by: str) -> Job:
+        """Leave wells out or take them back, keep that, and fit again. Raises InputError, JobConflictError."""
+        _require_done(job)
+        check_changes(read_result(self.files.folder(job.id) / "result").scored.tables.wells, changes)
+        changed = self.store.change_wells(job.id, changes, by=by)
+        self.result(changed)
+        return changed
+
+    def delete(self, job: Job) -> None:
+        """Delete a job; the files of one that runs go when its worker has let it go."""
+        if self.store.begin_delete(job.id):
+            self.files.remove(job.id)
+            self.store.end_delete(job.id)
+
+
+def job_record(job: Job) -> dict[str, Any]:
+    """A job as its asker sees it. state: that of the table, but "refused" where the upload is at fault for a failure."""
+    error = job.error or {}
+    refused = job.state == "failed" and int(error.get("status", 500)) < 500
+    return {"id": job.id, "name": job.screen, "state": "refused" if refused else job.state, "model": job.model, "version": job.version,
+            "adapt": job.adapt, "sample": job.sample, "plates": job.plates, "wells": job.wells, "by": job.owner,
+            "created": job.created_at, "started": job.started_at, "finished": job.finished_at,
+            "progress": {"stage": job.stage, "done": job.stage_done, "total": job.stage_total}, "note": job.note, "sent": job.sent,
+            "revision": job.revision, "error": error.get("error", ""), "findings": error.get("findings", [])}
+
+
+def _check(upload: Upload, version: RegisteredVersion, card: Card | None, *, adapt: bool) -> None:
+    """What is known to go wrong before an image is read. card: None where the model is not loaded, so that its job judges."""
+    for path in upload.plates:
+        PlateArchive(path).close()
+    if upload.layout.errors:
+        judge_screen(upload.layout, upload.screen).require()
+    if card is not None:
+        judge_screen(upload.layout, upload.screen, thresholds=thresholds_of(card)).require()
+
+
+def _flag(text: str, name: str) -> bool:
+    known = {"": False, "false": False, "0": False, "no": False, "true": True, "1": True, "yes": True}
+    if text.strip().lower() not in known:
+        raise InputError("the form cannot be used", [field_finding(name, f"'{name}' is true or false, got '{text[:50]}'", text)])
+    return known[text.strip().lower()]
+
+
+def _require_done(job: Job) -> None:
+    if job.state != "done":
+        raise JobConflictError(f"job {job.id} failed; GET /jobs/{job.id} says why" if job.state == "failed" else
+                               f"job {job.id} is {job.state}; it has no result yet")

@@ -1,0 +1,114 @@
+"""POST /jobs and what can be asked of a job. A token sees its own jobs; an admin's sees everybody's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import anyio.to_thread
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+
+from serving import schemas
+from serving.access import NOBODY, SCOPE_KEY, Token
+from serving.endpoints import in_thread, promoter_of, received
+from serving.forms import Form
+from serving.job_records import STATES, Job, WellChange
+from serving.plain import to_json
+
+if TYPE_CHECKING:
+    from serving.job_desk import JobDesk
+    from serving.jobs import JobStore
+
+router = APIRouter(prefix="/jobs", responses=schemas.ERRORS)
+
+
+def desk_of(request: Request) -> JobDesk:
+    """Who takes jobs in and gives results out."""
+    return cast("JobDesk", request.app.state.desk)
+
+
+def _store(request: Request) -> JobStore:
+    return desk_of(request).store
+
+
+def own_job(request: Request, job: str) -> Job:
+    """The job, if the one who asks may see it. Raises UnknownJobError."""
+    return _store(request).get(job, owner=_owner(request))
+
+
+def _token(request: Request) -> Token:
+    return cast("Token", request.scope.get(SCOPE_KEY, NOBODY))
+
+
+def _owner(request: Request) -> str | None:
+    """Whose jobs the one who asks may see; None for everybody's."""
+    token = _token(request)
+    return None if token.role == "admin" else token.name
+
+
+@router.post("", status_code=202, response_model=schemas.JobRecord, openapi_extra=schemas.JOB_FORM,
+             summary="Score plates in the background; what was sent before is recognised")
+async def submit(request: Request) -> Response:
+    """POST /jobs: 202 for a new job, 200 for one that is there already. When it answers, the job is on disk."""
+    from serving.job_desk import job_record
+    from serving.uploads import JOB_FIELDS
+
+    def work(form: Form, folder: Path) -> tuple[Job, bool]:
+        return desk_of(request).accept(form, folder, promoter=promoter_of(request), owner=_token(request).name)
+
+    async with received(request, JOB_FIELDS) as (form, folder):
+        job, new = await in_thread(request.app, lambda: work(form, folder))
+    return Response(to_json(job_record(job)), status_code=202 if new else 200, media_type="application/json",
+                    headers={"location": f"jobs/{job.id}"})
+
+
+@router.get("", response_model=schemas.JobsAnswer, summary="The latest jobs, newest first")
+def latest(request: Request, state: Annotated[str, Query(pattern=f"^({'|'.join(STATES)}|)$")] = "",
+           limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> Any:
+    """GET /jobs."""
+    from serving.job_desk import job_record
+
+    return {"jobs": [job_record(job) for job in _store(request).latest(owner=_owner(request), state=state, limit=limit)]}
+
+
+@router.get("/{job}", response_model=schemas.JobRecord, summary="State and progress of a job")
+def one(request: Request, job: str) -> Any:
+    """GET /jobs/{id}."""
+    from serving.job_desk import job_record
+
+    return job_record(own_job(request, job))
+
+
+@router.get("/{job}/result", summary="The result as JSON, CSV, Parquet, XLSX or a report page",
+            response_class=Response)
+async def result(request: Request, job: str, format: str = "json", table: str = "") -> Response:  # noqa: A002  # the query's name
+    """GET /jobs/{id}/result."""
+    def work() -> tuple[bytes, str, str]:
+        from serving.results import render
+
+        found = own_job(request, job)
+        return render(desk_of(request).result(found), found, kind=format, table=table)
+
+    body, media_type, name = await anyio.to_thread.run_sync(work)
+    return Response(body, media_type=media_type, headers={
+        "content-disposition": f'attachment; filename="{name}"',    # a page with somebody's names in it is never shown under our origin
+        "content-security-policy": "sandbox"})
+
+
+@router.post("/{job}/exclusions", response_model=schemas.JobRecord, summary="Leave wells out or take them back; fits again, scores nothing")
+async def exclusions(request: Request, job: str, body: schemas.WellChanges) -> Any:
+    """POST /jobs/{id}/exclusions."""
+    from serving.job_desk import job_record
+
+    changes = [WellChange(plate=item.plate, well=item.well, excluded=item.excluded, reason=item.reason) for item in body.exclusions]
+    changed = await in_thread(request.app, lambda: desk_of(request).change_wells(own_job(request, job), changes, by=_token(request).name))
+    return job_record(changed)
+
+
+@router.delete("/{job}", status_code=204, summary="Delete a job with its images and results; one that runs is cut off")
+def delete(request: Request, job: str) -> Response:
+    """DELETE /jobs/{id}."""
+    desk_of(request).delete(own_job(request, job))
+    return Response(status_code=204)
+

@@ -1,0 +1,110 @@
+"""The files of jobs: one folder each, beside the database, written whole before the job is accepted and kept until it is deleted.
+
+    <id>/screen.yaml, layout.csv, images/<plate>.zip    the upload as a screen's folder: copied to data/ it is one for the pipeline
+    <id>/sent/                                          the layout as it was sent, and form.json
+    <id>/result/                                        the scores; revisions/<n>/ after wells were excluded or restored
+    <id>/training/                                      checkpoint and bundle of a job that adapts a model
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.plates.layout import parse_layout, read_table, write_layout
+from models.records import to_record
+from serving.forms import Form
+from serving.plain import plain
+from serving.uploads import Upload, base_name, read_options, read_screen
+
+ABANDONED_SECONDS = 3600    # a folder that no row of the table knows is an upload that was cut off, if it is older
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sent:
+    """What a job was asked, read back from its folder."""
+
+    upload: Upload
+    model: str
+    adapt: bool
+
+
+class JobFiles:
+    """The folder of all jobs."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+
+    def folder(self, job: str) -> Path:
+        """The folder of one job."""
+        return self.root / job
+
+    def keep(self, received: Path, job: str) -> None:
+        """Make a received upload the job's folder. When this returns, a power cut does not take it away."""
+        for path in sorted(received.rglob("*"), reverse=True):
+            _flush(path)
+        self.root.mkdir(parents=True, exist_ok=True)
+        _flush(received)
+        received.rename(self.folder(job))
+        _flush(self.root)
+
+    def remove(self, job: str) -> None:
+        """Delete a job's files. What is being read stays readable for its reader."""
+        shutil.rmtree(self.folder(job), ignore_errors=True)
+
+    def sweep(self, known: set[str]) -> list[str]:
+        """Delete folders that belong to no job: uploads that were cut off. Returns their names."""
+        found = [path for path in self.root.glob("*") if path.name not in known
+                 and time.time() - path.stat().st_mtime > ABANDONED_SECONDS] if self.root.is_dir() else []
+        for path in found:
+            shutil.rmtree(path, ignore_errors=True)
+        return [path.name for path in found]
+
+
+def write_sent(folder: Path, upload: Upload, form: Form, *, adapt: bool) -> None:
+    """Put an upload that `read_upload` understood into a job's form."""
+    sent = folder / "sent"
+    sent.mkdir()
+    for path in folder.glob("layout.*"):
+        path.rename(sent / path.name)
+    (sent / "form.json").write_text(json.dumps({**form.texts, "adapt": adapt}), encoding="utf-8")
+    (folder / "screen.yaml").write_text(json.dumps(plain(upload.screen.to_dict()), indent=1) + "\n", encoding="utf-8")     # JSON is YAML
+    write_layout(upload.layout.layout, folder / "layout.csv")
+
+
+def read_sent(folder: Path) -> Sent:
+    """What `write_sent` wrote, as `read_upload` gave it."""
+    form = json.loads((folder / "sent" / "form.json").read_text(encoding="utf-8"))
+    screen, plates = read_screen(form["screen"]), tuple(sorted((folder / "images").glob("*.zip")))
+    (layout,) = (folder / "sent").glob("layout.*")
+    parsed = parse_layout(read_table(layout), plate_format=screen.plate_format,
+                          default_plate=plates[0].stem if len(plates) == 1 else "plate1")
+    return Sent(upload=Upload(plates=plates, layout=parsed, screen=screen, options=read_options(form.get("options", ""))),
+                model=form["model"], adapt=form["adapt"])
+
+
+def fingerprint(form: Form, upload: Upload, *, owner: str, model: str, adapt: bool) -> str:
+    """sha256 over who asks what of which version, and the bytes of every file: the same again has the same.
+
+    model: name/version, so that the same plate after a promotion is another job.
+    """
+    files = sorted((base_name(file.filename, "images"), file.sha256) for file in form.files["images"])
+    said: Mapping[str, object] = {
+        "owner": owner, "model": model, "adapt": adapt, "screen": upload.screen.to_dict(), "options": to_record(upload.options),
+        "layout": form.files["layout"][0].sha256, "images": files}
+    return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _flush(path: Path) -> None:
+    """To the disk itself, not only to the system's memory."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,96 @@
+"""Starts the processes that do jobs, and starts them again when they die. One per service process."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from serving import metrics
+from serving.job_files import JobFiles
+from serving.job_records import JobStoreError
+from serving.jobs import JobStore
+
+logger = logging.getLogger("dosewell.jobs")
+
+LOOK_SECONDS = 1.0
+LONGEST_PAUSE = 30.0    # between two starts of a worker that dies again and again
+STOP_SECONDS = 10.0     # for a worker to put its job back
+
+
+@dataclass
+class _Seat:
+    """A place for one worker. pause: seconds before the next start; at: when the last one was (monotonic)."""
+
+    process: subprocess.Popen[bytes] | None = None
+    at: float = 0.0
+    pause: float = 0.0
+
+
+class JobWorkers:
+    """Keeps `count` workers alive until `stop`, and tells the metrics how long the queue is. environment: for the workers."""
+
+    def __init__(self, count: int, *, store: JobStore, files: JobFiles, environment: Mapping[str, str]) -> None:
+        self.store, self.files = store, files
+        self._environment = {**os.environ, **environment, "DOSEWELL_WORKER_OF": str(os.getpid())}
+        self._seats = [_Seat() for _ in range(count)]
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Clear away what cut-off uploads left, and begin."""
+        def watch() -> None:
+            self._tidy()
+            while not self._stop.is_set():
+                for seat in self._seats:
+                    self._fill(seat)
+                with contextlib.suppress(JobStoreError):
+                    metrics.note_queue(self.store.counts())
+                self._stop.wait(LOOK_SECONDS)
+        self._thread = threading.Thread(target=watch, name="job workers", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the workers; the jobs in hand go back into the queue."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout=LOOK_SECONDS + 5)
+        running = [seat.process for seat in self._seats if seat.process is not None]
+        for process in running:
+            process.terminate()
+        end = time.monotonic() + STOP_SECONDS
+        for process in running:
+            try:
+                process.wait(timeout=max(0.1, end - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def _tidy(self) -> None:
+        try:
+            if gone := self.files.sweep(self.store.known()):
+                logger.info("%d upload(s) that were cut off were cleared away", len(gone))
+        except (JobStoreError, OSError) as error:
+            logger.warning("cut-off uploads could not be cleared away: %s", error)
+
+    def _fill(self, seat: _Seat) -> None:
+        if seat.process is not None and seat.process.poll() is None:
+            return
+        if seat.process is not None:
+            lived = time.monotonic() - seat.at
+            seat.pause = 0.0 if lived > LONGEST_PAUSE else min(LONGEST_PAUSE, 2 * seat.pause + 0.5)
+            logger.error("a worker ended with status %d after %.0f s; another one starts in %.1f s",
+                         seat.process.returncode, lived, seat.pause)
+            seat.process, seat.at = None, time.monotonic()
+        if time.monotonic() - seat.at >= seat.pause:
+            root = Path(__file__).resolve().parent.parent
+            seat.process = subprocess.Popen([sys.executable, "-m", "serving.worker"], cwd=root, env=self._environment,
+                                            stdin=subprocess.DEVNULL)
+            seat.at = time.monotonic()

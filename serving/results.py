@@ -1,0 +1,219 @@
+"""Results of jobs on disk, and as JSON, CSV, Parquet, XLSX and a report page."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import shutil
+import zipfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from models.dose_response import FitOptions
+from models.errors import Finding, InputError
+from models.plates.screen import Screen
+from models.report import render_report
+from models.report.inputs import flag_list
+from models.scoring import Exclusion, ScoredScreen, refit_wells
+from models.tables import WELL_SCORES, check_table
+from serving.job_records import Job, KeptChange, WellChange
+from serving.plain import plain, to_json
+from serving.scored import Scored
+
+TABLES = ("wells", "curves", "quality")
+FORMATS: Mapping[str, str] = {"json": "application/json", "csv": "application/zip", "parquet": "application/zip",
+                              "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", "html": "text/html"}
+_NOT_IN_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+_CELL_LIMIT = 32_000    # Excel's is 32,767 characters
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """The scores of a job. adapted: what the model rests on, where the job made one; changes: wells excluded and restored since."""
+
+    scored: Scored
+    adapted: Mapping[str, Any] | None = None
+    changes: Sequence[KeptChange] = field(default_factory=tuple)
+
+    def record(self, job: Job) -> dict[str, Any]:
+        """The answer as plain records: that of POST /score, and what is the job's own."""
+        return {**self.scored.record(), "job": job.id, "revision": job.revision, "adapted": plain(self.adapted),
+                "changes": [asdict(change) for change in self.changes]}
+
+
+def write_result(folder: Path, result: Result) -> None:
+    """Write into `folder`, which appears whole or not at all."""
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    scored = result.scored
+    for name in TABLES:
+        getattr(scored.tables, name).to_parquet(partial / f"{name}.parquet", index=False)
+    (partial / "rest.json").write_bytes(to_json({
+        "flags": [finding.record() for finding in scored.tables.findings], "screen": plain(scored.screen.to_dict()),
+        "gates": scored.record_of_gates(), "lineage": dict(scored.lineage), "adapted": plain(result.adapted)}))
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+
+
+def read_result(folder: Path) -> Result:
+    """Read what `write_result` wrote."""
+    rest = json.loads((folder / "rest.json").read_text(encoding="utf-8"))
+    wells, curves, quality = (pd.read_parquet(folder / f"{name}.parquet") for name in TABLES)
+    wells["flags"] = pd.Series([flag_list(flags) for flags in wells["flags"]], index=wells.index, dtype=object)
+    tables = ScoredScreen(check_table(wells, WELL_SCORES, keys=("plate", "well")), curves, quality,
+                          tuple(Finding(**record) for record in rest["flags"]))
+    scored = Scored(tables=tables, screen=Screen.from_dict(rest["screen"]), gates=tuple(rest["gates"]), lineage=rest["lineage"])
+    return Result(scored=scored, adapted=rest["adapted"])
+
+
+def result_at(folder: Path, changes: Sequence[KeptChange], *, fit: FitOptions, revision: int) -> Result:
+    """The result of a job's folder after so many revisions; one that is not on disk yet is fitted from the scored wells, and kept.
+
+    It depends on nothing but the scored wells and the changes, so a fit that was cut off is simply done again.
+    """
+    if revision == 0:
+        return replace(read_result(folder / "result"), changes=())
+    path = folder / "revisions" / str(revision)
+    if not path.is_dir():
+        base = read_result(folder / "result")
+        tables = refit_wells(base.scored.tables.wells, screen=base.scored.screen, exclusions=left_out(base.scored.tables.wells, changes),
+                             fit=fit)
+        write_result(path, replace(base, scored=replace(base.scored, tables=replace(tables, findings=base.scored.tables.findings))))
+    return replace(read_result(path), changes=tuple(changes))
+
+
+def left_out(wells: pd.DataFrame, changes: Iterable[KeptChange]) -> list[Exclusion]:
+    """The wells that are left out after these changes, in the order of the plate's rows, with the latest reason."""
+    reasons: dict[tuple[str, str], str] = {}
+    given = wells["exclusion_reason"] if "exclusion_reason" in wells else pd.Series("", index=wells.index)
+    for plate, well, excluded, reason in zip(wells["plate"], wells["well"], wells["excluded"], given, strict=True):
+        if excluded:
+            reasons[plate, well] = str(reason)
+    for change in changes:
+        reasons.pop((change.plate, change.well), None)
+        if change.excluded:
+            reasons[change.plate, change.well] = change.reason
+    places = zip(wells["plate"], wells["well"], strict=True)
+    return [Exclusion(plate=plate, well=well, reason=reasons[plate, well]) for plate, well in places if (plate, well) in reasons]
+
+
+def check_changes(wells: pd.DataFrame, changes: Sequence[WellChange]) -> None:
+    """Raises InputError for wells that the job does not have, and for changes without a reason."""
+    known = set(zip(wells["plate"], wells["well"], strict=True))
+    findings = [Finding(rule="exclusion_unknown", severity="error", plate=change.plate, well=change.well,
+                        message=f"the job has no well {change.well} on a plate {change.plate}; check plate and well names")
+                for change in changes if (change.plate, change.well) not in known]
+    findings += [Finding(rule="exclusion_reason", severity="error", plate=change.plate, well=change.well, column="reason",
+                         message=f"say why well {change.well} is {'left out' if change.excluded else 'taken back'}; the reason is kept")
+                 for change in changes if not change.reason.strip()]
+    if not changes:
+        findings.append(Finding(rule="exclusions_missing", severity="error", column="exclusions", message="no well is named"))
+    if findings:
+        raise InputError("the wells cannot be changed", findings)
+
+
+# -- formats ---------------------------------------------------------------------------------------------------------------
+
+
+def render(result: Result, job: Job, *, kind: str, table: str = "") -> tuple[bytes, str, str]:
+    """(bytes, media type, file name) of a result as `kind`; table: one of TABLES alone, as CSV or Parquet. Raises InputError."""
+    if kind not in FORMATS or (table and (table not in TABLES or kind not in ("csv", "parquet"))):
+        raise InputError("the result cannot be given so", [Finding(
+            rule="format", severity="error", column="format", value=f"{kind} {table}".strip(),
+            message=f"format is one of {', '.join(FORMATS)}; csv and parquet take table={'|'.join(TABLES)} for a single table")])
+    stem = f"{_file_stem(job.screen)}-{job.id[:8]}"
+    if table:
+        media = "text/csv; charset=utf-8" if kind == "csv" else "application/vnd.apache.parquet"
+        return _WRITERS[kind](getattr(result.scored.tables, table)), media, f"{stem}-{table}.{kind}"
+    if kind in _WRITERS:
+        return _archive(result, kind), FORMATS[kind], f"{stem}-{kind}.zip"
+    whole: Mapping[str, Callable[[], bytes]] = {
+        "json": lambda: to_json(result.record(job)), "xlsx": lambda: _workbook(result), "html": lambda: _page(result)}
+    return whole[kind](), FORMATS[kind], f"{stem}.{kind}"
+
+
+def _file_stem(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._")[:60] or "screen"
+
+
+def _csv(table: pd.DataFrame) -> bytes:
+    flat = table.assign(flags=[" ".join(flag_list(flags)) for flags in table["flags"]]) if "flags" in table else table
+    return flat.to_csv(index=False, lineterminator="\n").encode()
+
+
+def _parquet(table: pd.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    table.to_parquet(buffer, index=False)
+    return buffer.getvalue()
+
+
+_WRITERS: Mapping[str, Callable[[pd.DataFrame], bytes]] = {"csv": _csv, "parquet": _parquet}
+
+
+def _archive(result: Result, kind: str) -> bytes:
+    """The tables in one zip."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in TABLES:
+            archive.writestr(f"{name}.{kind}", _WRITERS[kind](getattr(result.scored.tables, name)))
+        archive.writestr("flags.csv", _csv(_flags(result)))
+    return buffer.getvalue()
+
+
+def _flags(result: Result) -> pd.DataFrame:
+    return pd.DataFrame([finding.record() for finding in result.scored.tables.findings],
+                        columns=["rule", "severity", "message", "plate", "well", "column", "value"])
+
+
+def _workbook(result: Result) -> bytes:
+    """One sheet a table; what people look for first stands first."""
+    from openpyxl import Workbook
+
+    scored = result.scored
+    lineage = [("lineage", *item) for item in scored.lineage.items()]
+    lineage += [("screen", name, value) for name, value in plain(scored.screen.to_dict()).items()]
+    lineage += [("adapted", name, value) for name, value in (result.adapted or {}).items()]
+    sheets = {"curves": scored.tables.curves, "wells": scored.tables.wells, "quality": scored.tables.quality, "flags": _flags(result),
+              "changes": pd.DataFrame([asdict(change) for change in result.changes], columns=list(KeptChange.__dataclass_fields__)),
+              "about": pd.DataFrame(lineage, columns=["of", "name", "value"])}
+    book = Workbook(write_only=True)
+    for name, table in sheets.items():
+        _fill(book.create_sheet(name), table)
+    buffer = io.BytesIO()
+    book.save(buffer)
+    return buffer.getvalue()
+
+
+def _fill(sheet: Any, table: pd.DataFrame) -> None:
+    from openpyxl.cell import WriteOnlyCell
+
+    sheet.freeze_panes = "A2"
+    for row in [list(map(str, table.columns)), *table.astype(object).to_numpy().tolist()]:
+        cells = []
+        for value in row:
+            cell = WriteOnlyCell(sheet, value=_cell(value))
+            if isinstance(cell.value, str):
+                cell.data_type = "s"    # else a treatment that is called =1+1 would be a formula
+            cells.append(cell)
+        sheet.append(cells)
+
+
+def _cell(value: Any) -> str | float | bool | None:
+    value = plain(value)
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    text = " ".join(map(str, value)) if isinstance(value, list) else json.dumps(value) if isinstance(value, dict) else str(value)
+    return _NOT_IN_XML.sub(" ", text)[:_CELL_LIMIT]
+
+
+def _page(result: Result) -> bytes:
+    scored = result.scored
+    metrics = (result.adapted or {}).get("metrics") or {}
+    return render_report(scored.tables, screen=scored.screen, lineage=scored.lineage, gates=scored.gates, metrics=metrics).encode()

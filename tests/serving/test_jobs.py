@@ -1,0 +1,246 @@
+"""Jobs: accepted once, done, kept, changed and deleted; and none is lost whoever is killed."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import zipfile
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import openpyxl
+import pandas as pd
+import psutil
+import pytest
+
+from models.tables import CURVES, WELL_SCORES, check_table
+from tests.serving.test_promotion import until
+from tests.serving.tiny import MODEL, SCREEN, Server, TinyPlate
+
+Submit = Callable[..., httpx.Response]
+
+
+@pytest.fixture(scope="module")
+def submit(http: httpx.Client, plate: TinyPlate) -> Submit:
+    """POST /jobs with the good form, some of whose fields are replaced."""
+    def send(**changes: Any) -> httpx.Response:
+        fields = {"model": MODEL, "screen": json.dumps(SCREEN), **{name: text for name, text in changes.items() if isinstance(text, str)}}
+        files = {"images": ("P1.zip", plate.archive.read_bytes()), "layout": ("layout.csv", plate.layout.read_bytes()),
+                 **{name: file for name, file in changes.items() if isinstance(file, tuple)}}
+        return http.post("/jobs", data=fields, files=files)
+    return send
+
+
+def wait(http: httpx.Client, job: str, *states: str, seconds: float = 60) -> dict:
+    until(lambda: http.get(f"/jobs/{job}").json()["state"] in (states or ("done", "failed", "refused")), seconds=seconds)
+    return http.get(f"/jobs/{job}").json()
+
+
+@pytest.fixture(scope="module")
+def done(http: httpx.Client, submit: Submit) -> dict:
+    """A job that is done."""
+    response = submit(options=json.dumps({"fit": {"interval": "wald"}}))
+    assert response.status_code == 202, response.text
+    job = wait(http, response.json()["id"])
+    assert job["state"] == "done", job
+    return job
+
+
+def worker_of(server: Server) -> psutil.Process:
+    """The process that does jobs."""
+    (found,) = [process for process in psutil.Process(server.process.pid).children(recursive=True)
+                if "serving.worker" in " ".join(process.cmdline())]
+    return found
+
+
+def test_a_job_gives_what_the_endpoint_gives(http: httpx.Client, done: dict, post: Callable[..., httpx.Response]) -> None:
+    answer = http.get(f"/jobs/{done['id']}/result").json()
+    expected = post(options=json.dumps({"fit": {"interval": "wald"}})).json()
+    assert {name: answer[name] for name in expected} == expected
+    assert (answer["job"], answer["revision"], answer["changes"], answer["adapted"]) == (done["id"], 0, [], None)
+
+
+def test_a_job_says_what_it_is(http: httpx.Client, done: dict) -> None:
+    assert (done["name"], done["model"], done["version"], done["plates"], done["wells"]) == ("tiny", MODEL, 1, 1, 96)
+    assert done["created"] <= done["started"] <= done["finished"]
+    assert done["id"] in [job["id"] for job in http.get("/jobs").json()["jobs"]]
+    assert done["id"] in [job["id"] for job in http.get("/jobs", params={"state": "done"}).json()["jobs"]]
+    assert done["id"] not in [job["id"] for job in http.get("/jobs", params={"state": "failed"}).json()["jobs"]]
+    assert http.get("/jobs", params={"state": "odd"}).status_code == 400
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_tables_as_files(http: httpx.Client, done: dict, form: str) -> None:
+    response = http.get(f"/jobs/{done['id']}/result", params={"format": form})
+    assert response.headers["content-type"] == "application/zip"
+    assert response.headers["content-disposition"].startswith('attachment; filename="tiny-')
+    read = pd.read_csv if form == "csv" else pd.read_parquet
+    with zipfile.ZipFile(io.BytesIO(response.content)) as archive:
+        wells, curves = (read(io.BytesIO(archive.read(f"{name}.{form}"))) for name in ("wells", "curves"))
+    alone = http.get(f"/jobs/{done['id']}/result", params={"format": form, "table": "curves"})
+    pd.testing.assert_frame_equal(read(io.BytesIO(alone.content)), curves)
+    check_table(curves, CURVES)
+    assert len(wells) == 96
+    if form == "parquet":
+        check_table(wells.assign(flags=wells["flags"].map(list)), WELL_SCORES)
+
+
+def test_a_workbook_without_formulas(http: httpx.Client, submit: Submit, plate: TinyPlate) -> None:
+    """A treatment that is called like a formula is a text."""
+    table = plate.table.assign(treatment=plate.table["treatment"].replace("alpha", '=HYPERLINK("http://evil.example")'))
+    job = wait(http, submit(layout=("layout.csv", plate.csv(table))).json()["id"])
+    response = http.get(f"/jobs/{job['id']}/result", params={"format": "xlsx"})
+    book = openpyxl.load_workbook(io.BytesIO(response.content))
+    assert book.sheetnames == ["curves", "wells", "quality", "flags", "changes", "about"]
+    assert book["wells"].max_row == 97
+    cells = [cell for row in book["curves"].iter_rows() for cell in row]
+    assert '=HYPERLINK("http://evil.example")' in [cell.value for cell in cells]
+    assert not [cell for cell in cells if cell.data_type == "f"]
+    http.delete(f"/jobs/{job['id']}")
+
+
+def test_a_report_page(http: httpx.Client, done: dict) -> None:
+    response = http.get(f"/jobs/{done['id']}/result", params={"format": "html"})
+    assert response.headers["content-type"].startswith("text/html")
+    assert "attachment" in response.headers["content-disposition"]
+    assert "alpha" in response.text
+
+
+@pytest.mark.parametrize("query", [{"format": "pickle"}, {"format": "json", "table": "wells"}, {"format": "csv", "table": "secrets"}])
+def test_other_forms_are_refused(http: httpx.Client, done: dict, query: dict) -> None:
+    response = http.get(f"/jobs/{done['id']}/result", params=query)
+    assert response.status_code == 400
+    assert "format is one of" in response.text
+
+
+def test_the_same_upload_is_the_same_job(http: httpx.Client, submit: Submit, done: dict) -> None:
+    again = submit(options=json.dumps({"fit": {"interval": "wald"}}))
+    assert again.status_code == 200
+    assert (again.json()["id"], again.json()["state"], again.json()["sent"]) == (done["id"], "done", done["sent"] + 1)
+    other = submit(options=json.dumps({"fit": {"interval": "none"}}))
+    assert other.status_code == 202
+    http.delete(f"/jobs/{other.json()['id']}")
+
+
+@pytest.mark.parametrize(("changes", "status", "message"), [
+    ({"model": "nobody"}, 404, "no model 'nobody'"), ({"model": f"{MODEL}/3"}, 409, "r2_cv is 0.1"),
+    ({"images": ("P1.zip", b"no zip")}, 400, "not a readable zip"), ({"adapt": "perhaps"}, 400, "'adapt' is true or false"),
+    ({"layout": ("layout.csv", b"plate,well\nP1,A01\n")}, 400, "no column 'role'"), ({"option": "{}"}, 400, "unknown field 'option'")])
+def test_what_is_no_use_is_refused_before_it_is_a_job(http: httpx.Client, server: Server, submit: Submit, changes: dict, status: int,
+                                                      message: str) -> None:
+    before = len(http.get("/jobs").json()["jobs"])
+    response = submit(**changes)
+    assert response.status_code == status, response.text
+    assert message in response.text
+    assert len(http.get("/jobs").json()["jobs"]) == before
+    assert len(list((server.state / "jobs").iterdir())) == before
+
+
+def test_a_job_whose_images_are_no_use_is_refused_with_findings(http: httpx.Client, submit: Submit, plate: TinyPlate) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, data in plate.images.items():
+            archive.writestr(name, b"" if name.startswith("B03") else data)
+    job = wait(http, submit(images=("P1.zip", buffer.getvalue())).json()["id"])
+    assert job["state"] == "refused"
+    assert "B03" in job["findings"][0]["message"]
+    response = http.get(f"/jobs/{job['id']}/result")
+    assert (response.status_code, "failed" in response.text) == (409, True)
+    change = {"exclusions": [{"plate": "P1", "well": "A01", "reason": "x"}]}
+    assert http.post(f"/jobs/{job['id']}/exclusions", json=change).status_code == 409
+    assert http.delete(f"/jobs/{job['id']}").status_code == 204
+
+
+def test_wells_are_left_out_and_taken_back_without_scoring(http: httpx.Client, server: Server, submit: Submit,
+                                                           post: Callable[..., httpx.Response]) -> None:
+    job = wait(http, submit(options='{"fit": {"level": 0.9}}').json()["id"])
+    place = f"/jobs/{job['id']}"
+    first = http.get(f"{place}/result").json()
+    well = next(row["well"] for row in first["wells"] if row["treatment"] == "alpha")
+    out = http.post(f"{place}/exclusions", json={"exclusions": [{"plate": "P1", "well": well, "reason": "bubble"}]})
+    assert (out.status_code, out.json()["revision"]) == (200, 1)
+    answer = http.get(f"{place}/result").json()
+    expected = post(options=json.dumps({"fit": {"level": 0.9}, "exclusions": [{"plate": "P1", "well": well, "reason": "bubble"}]})).json()
+    assert answer["curves"] == expected["curves"]
+    assert answer["wells"] == expected["wells"]
+    assert answer["quality"] == expected["quality"]
+    (change,) = answer["changes"]
+    assert (change["well"], change["excluded"], change["reason"], change["revision"]) == (well, True, "bubble", 1)
+    back = http.post(f"{place}/exclusions", json={"exclusions": [{"plate": "P1", "well": well, "excluded": False, "reason": "was dust"}]})
+    assert back.json()["revision"] == 2
+    answer = http.get(f"{place}/result").json()
+    assert answer["curves"] == first["curves"]
+    assert [(change["excluded"], change["reason"]) for change in answer["changes"]] == [(True, "bubble"), (False, "was dust")]
+    for path in (server.state / "jobs" / job["id"] / "revisions").iterdir():     # a fit that was cut off is done again when it is asked for
+        path.rename(path.with_name(f"lost-{path.name}"))
+    assert http.get(f"{place}/result").json()["curves"] == first["curves"]
+    http.delete(place)
+
+
+@pytest.mark.parametrize(("body", "message"), [
+    ({"exclusions": []}, "no well is named"), ({"exclusions": [{"plate": "P1", "well": "Z99", "reason": "x"}]}, "no well Z99"),
+    ({"exclusions": [{"plate": "P1", "well": "A01", "reason": " "}]}, "say why"), ({"exclusions": [{"plate": "P1"}]}, "well"),
+    ({"wells": []}, "exclusions"), ([1], "body")])
+def test_changes_that_make_no_sense(http: httpx.Client, done: dict, body: object, message: str) -> None:
+    response = http.post(f"/jobs/{done['id']}/exclusions", json=body)
+    assert response.status_code == 400
+    assert message in response.text
+    assert http.get(f"/jobs/{done['id']}").json()["revision"] == 0
+
+
+def test_a_deleted_job_is_gone_with_its_files(http: httpx.Client, server: Server, submit: Submit) -> None:
+    job = wait(http, submit(options='{"fit": {"level": 0.8}}').json()["id"])["id"]
+    assert (server.state / "jobs" / job).is_dir()
+    assert http.delete(f"/jobs/{job}").status_code == 204
+    assert not (server.state / "jobs" / job).exists()
+    for response in (http.get(f"/jobs/{job}"), http.get(f"/jobs/{job}/result"), http.delete(f"/jobs/{job}")):
+        assert response.status_code == 404
+    assert http.get("/jobs/../../etc/passwd").status_code == 404
+
+
+def test_a_killed_worker_loses_no_job(http: httpx.Client, server: Server, submit: Submit) -> None:
+    """SIGKILL in the middle of a job and with another one waiting: a new worker does both, once."""
+    worker = worker_of(server)
+    first, second = (submit(options=json.dumps({"fit": {"level": level}})).json()["id"] for level in (0.71, 0.72))
+    until(lambda: http.get(f"/jobs/{first}").json()["state"] == "running")
+    os.kill(worker.pid, signal.SIGKILL)
+    assert [wait(http, job)["state"] for job in (first, second)] == ["done", "done"]
+    assert worker_of(server).pid != worker.pid
+    assert http.get(f"/jobs/{first}/result").json()["wells"] == http.get(f"/jobs/{second}/result").json()["wells"]
+    assert "a worker ended with status -9" in server.log.read_text()
+
+
+def test_a_deleted_job_that_runs_is_cut_off(http: httpx.Client, server: Server, submit: Submit) -> None:
+    worker = worker_of(server)
+    job = submit(options='{"fit": {"level": 0.73}}').json()["id"]
+    until(lambda: http.get(f"/jobs/{job}").json()["state"] == "running")
+    worker.suspend()
+    assert http.delete(f"/jobs/{job}").status_code == 204
+    assert http.get(f"/jobs/{job}").status_code == 404
+    worker.resume()
+    until(lambda: not (server.state / "jobs" / job).exists())
+
+
+def test_metrics_and_logs_name_jobs(http: httpx.Client, server: Server, done: dict) -> None:
+    until(lambda: 'dosewell_jobs_in_state{state="done"}' in http.get("/metrics").text)
+    text = http.get("/metrics").text
+    assert 'dosewell_jobs_total{kind="score",state="done"}' in text
+    assert 'dosewell_job_seconds_count{kind="score"}' in text
+    lines = [json.loads(line) for line in server.log.read_text().splitlines() if line.startswith('{"time"')]
+    mine = [line for line in lines if line.get("job_id") == done["id"]]
+    assert [line["message"] for line in mine][:3] == ["job accepted", "job begins", "job done"]
+    assert "request_id" in mine[0]
+
+
+def test_a_killed_service_loses_no_accepted_job(server: Server, http: httpx.Client, submit: Submit) -> None:
+    """SIGKILL of everything at once, right after jobs were accepted; the next start finishes them and answers under the same ids."""
+    jobs = [submit(options=json.dumps({"fit": {"level": level}})).json()["id"] for level in (0.61, 0.62)]
+    family = [psutil.Process(server.process.pid), *psutil.Process(server.process.pid).children(recursive=True)]
+    for process in family:
+        process.kill()
+    psutil.wait_procs(family, timeout=10)
+    server.start_again()
+    assert [wait(http, job, seconds=90)["state"] for job in jobs] == ["done", "done"]
