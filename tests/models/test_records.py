@@ -102,7 +102,7 @@ recipes = st.builds(
     Recipe, system=st.just("profile"), target=st.sampled_from(["control_class", "label"]), seed=st.integers(0, 99),
     label_smoothing=st.floats(0, 0.99), input=st.builds(InputSpec, size=st.integers(8, 512)),
     trunk=st.builds(TrunkSpec, trained=st.sampled_from(["head", "all"]), offset=st.floats(-1, 1)),
-    head=st.builds(HeadSpec, hidden=st.lists(st.integers(1, 50), max_size=3).map(tuple), outputs=st.integers(1, 4)),
+    head=st.builds(HeadSpec, hidden=st.lists(st.integers(1, 50), max_size=3).map(tuple), outputs=st.integers(1, 2)),
     augmentation=st.builds(Augmentation, flip=st.booleans(), shift=st.floats(0, 0.5)),
     optimizer=st.builds(OptimizerSpec, learning_rate=st.floats(1e-9, 1), name=st.sampled_from(["adam", "sgd"])),
     split=st.builds(SplitSpec, folds=st.sampled_from([0, 4, 9]), unit=st.sampled_from(["well", "row", "plate"])),

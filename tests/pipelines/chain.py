@@ -31,7 +31,7 @@ def tiny_params() -> dict[str, Any]:
     head = recipes["viability_small"] | {
         "input": "brightfield", "gates": [{"metric": "r2_cv", "minimum": 0.3}, {"metric": "r2_typo", "minimum": 0}]}
     head["optimizer"], head["augmentation"] = head["optimizer"] | {"epochs": 40}, head["augmentation"] | {"views": 1}
-    controls = recipes["profile_phase2_small"] | {"input": "spheroid", "gates": [{"metric": "accuracy_cv", "minimum": 0.8}]}
+    controls = recipes["profile_phase2_small"] | {"input": "spheroid", "gates": [{"metric": "accuracy_cv", "minimum": 0.5}]}
     controls["optimizer"], controls["augmentation"] = controls["optimizer"] | {"epochs": 150}, controls["augmentation"] | {"views": 2}
     return {
         "screens": {"a549": {"input": "brightfield"}, "hek293": {"input": "brightfield"}, "patient-1": {"input": "spheroid"}},
@@ -53,7 +53,7 @@ def commands(params: dict[str, Any]) -> dict[str, dict[str, list[str]]]:
         if "foreach" not in stage:
             found[name] = {"": shlex.split(stage["cmd"])}
             continue
-        section = params[re.fullmatch(r"\$\{(\w+)\}", stage["foreach"])[1]]  # type: ignore[index]
+        section = params.get(re.fullmatch(r"\$\{(\w+)\}", stage["foreach"])[1], {})  # type: ignore[index]
         found[name] = {key: shlex.split(_filled(stage["do"]["cmd"], key, item)) for key, item in section.items()}
     return found
 

@@ -114,8 +114,8 @@ def test_gates_of_today_judge_a_model_of_yesterday(chain: Path) -> None:
 
 def test_the_card_keeps_how_sure_the_model_may_be(chain: Path) -> None:
     cards = [read_card(chain / "artifacts" / "models" / model) for model in MODELS]
-    assert [card.uncertainty is not None for card in cards] == [True, True, False]
-    for card in cards[:2]:
+    assert [card.uncertainty is not None for card in cards] == [False, True, False]     # two held-out units are too few for the first
+    for card in cards[1:2]:
         assert card.uncertainty is not None
         assert card.metrics["interval_coverage_cv"] == card.uncertainty.coverage > 0.85
         assert card.calibration is None
