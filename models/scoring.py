@@ -19,7 +19,7 @@ from models.networks.bundle import Card
 from models.plates.images import WellImages
 from models.plates.quality import judge_wells, leave_out
 from models.plates.screen import Screen
-from models.tables import CURVES, IMAGE_CLASSES, LAYOUT, WELL_SCORES, check_table
+from models.tables import CURVES, LAYOUT, WELL_SCORES, check_table
 
 if TYPE_CHECKING:
     from models.networks.predict import Predictor
@@ -84,28 +84,6 @@ def score_images(images: WellImages, layout: pd.DataFrame, *, screen: Screen, pr
     wells = leave_out(with_persons(wells, options), predictor.card.image_quality)
     value = "od" if predictor.card.recipe.is_regression else "probability"
     return _scored(wells, value=value, screen=screen, options=options, findings=[*findings, *judged.findings])
-
-
-def classify_images(images: WellImages, labels: pd.DataFrame, *, predictor: Predictor, model: str, version: str,
-                    on_images: Callable[[int], object] = lambda count: None) -> pd.DataFrame:
-    """ImageClasses of an image set (systems S3-S5), a row per row of `labels`, in their order.
-
-    images: as the model's card asks, plate = the set, well = the image; labels: columns plate, well and label ("" where not known).
-    Raises InputError when the model answers something else than the classes of images.
-    """
-    card = predictor.card
-    if not card.classes:
-        raise InputError(f"model {card.name} does not classify images: it gives {card.output}", [Finding(
-            rule="model_kind", severity="error", value=card.name,
-            message=f"model {card.name} of system {card.system} scores plates; choose a model of system treatment, toxicity or tumour")])
-    raw = predictor.predict(images, on_images=on_images)[["plate", "well", "logit", "probability"]]
-    rows = labels[["plate", "well", "label"]].merge(raw, on=["plate", "well"], how="left", validate="one_to_one")
-    trained = {(plate, well) for plate, well, part in card.training_wells if part in ("train", "validation")}
-    flags = [["training_image"] if key in trained else [] for key in zip(rows["plate"], rows["well"], strict=True)]
-    found = rows.rename(columns={"well": "image_id"}).drop(columns="plate").assign(
-        **{"class": np.where(rows["probability"] > 0.5, *card.classes)}, model=model, version=version,
-        flags=pd.Series(flags, index=rows.index, dtype=object))
-    return check_table(found, IMAGE_CLASSES, keys=("image_id",))
 
 
 def score_measured(layout: pd.DataFrame, *, screen: Screen, options: ScoringOptions | None = None) -> ScoredScreen:
