@@ -29,7 +29,7 @@ from models.report.inputs import (
     wells_by_curve,
 )
 from models.report.page import lineage_rows, model_name, own_rows
-from models.report.plate_figures import colour, content_words, heat_values, raw_words
+from models.report.plate_figures import colour, content_words, flag_letters, heat_values, letter_key, raw_words
 from models.report.sections import (
     Treatment,
     doubts,
@@ -85,7 +85,7 @@ def _wells(wells: pd.DataFrame) -> dict[str, Any]:
               "steps": [colour(step / (LEGEND_STEPS - 1)) for step in range(LEGEND_STEPS)]}
     shown = [_well(well, value, part=(value - low) / (high - low), decimals=0 if in_percent else 2)
              for (_, well), value in zip(wells.iterrows(), values, strict=True)]
-    return {"colours": legend, "wells": shown}
+    return {"colours": legend, "letters": letter_key(wells), "wells": shown}
 
 
 def _well(well: pd.Series, value: float, *, part: float, decimals: int) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def _well(well: pd.Series, value: float, *, part: float, decimals: int) -> dict[
     return {"plate": text(well, "plate"), "well": text(well, "well"), "row": row, "column": column, "role": text(well, "role"),
             "content": content_words(well), "value": fixed(value, decimals), "limits": limit_words(well).strip(" ()"),
             "colour": colour(part) if known else None, "dark": known and part < 0.55, "raw": raw_words(well),
-            "flags": [flag_words(flag) for flag in flag_list(well.get("flags"))],
+            "flags": [flag_words(flag) for flag in flag_list(well.get("flags"))], "letters": flag_letters(well.get("flags")),
             "doubtful": bool(doubtful_flags(well.get("flags"))), "excluded": bool(well.get("excluded")),
             "reason": reason_words(text(well, "exclusion_reason"), excluded=bool(well.get("excluded")), by_rule="by a rule")}
 

@@ -109,18 +109,19 @@ function wellCell(well, columns) {
   if (!well) return null;
   const mark = well.excluded ? "×" : well.doubtful ? "△" : ROLE_MARKS[well.role] ?? "";
   const state = well.excluded ? "left out" : well.doubtful ? "flagged" : "";
+  const room = columns <= 24; // for letters that say why
   const shade = well.colour ? (well.dark ? "value dark" : "value light") : "unknown";
   return {
     label: [well.well, well.content || well.role, well.value === "–" ? "no value" : well.value, state].filter(Boolean).join(", "),
-    text: mark || (columns <= 12 ? well.value : ""),
+    text: [mark || (columns <= 12 ? well.value : ""), room && well.letters && el("small", well.letters)],
     attributes: { class: mark ? `${shade} mark` : shade, "aria-selected": "false", style: well.colour ? { "--well": well.colour } : {} },
   };
 }
 
-function legend({ colours }) {
+function legend({ colours, letters }) {
   return el("ul.keys",
     el("li", `${colours.called}: ${colours.low}`,
       el("span.ramp", { "aria-hidden": "true" }, colours.steps.map((step) => el("i", { style: { "--well": step } }))), colours.high),
-    LEGEND.map(([mark, words]) => el("li", el("strong", { "aria-hidden": "true" }, mark), words)),
+    [...LEGEND, ...letters].map(([mark, words]) => el("li", el("strong", { "aria-hidden": "true" }, mark), words)),
     el("li", el("span.swatch.unknown"), "no value"));
 }

@@ -40,6 +40,7 @@ export class WellPanel {
       ["role", well.role]];
     if (well.flags.length > 0) rows.push(["flags", el("ul", well.flags.map((flag) => el("li", flag)))]);
     if (well.excluded) rows.push(["left out", well.reason || "no reason was given"]);
+    else if (well.reason) rows.push(["note", well.reason]);
     return [
       el("h3", el("span.well-name", well.well), ` ${well.content || well.role}`),
       el("div.well-body", this.images.figure(well), pairs(rows)),

@@ -13,7 +13,7 @@ export const wellName = (row, column) => rowLetters(row) + String(column + 1).pa
 
 export class PlateGrid {
   /**
-   * cell(row, column): what a well shows, { label, text, attributes }, or null where there is none
+   * cell(row, column): what a well shows, { label, text, attributes }, or null where there is none; text may be elements, too
    * onVisit(row, column): the pointer or the focus is on a well; onLeave(): on none
    * onChoose(row, column, event): a well was clicked, or Enter was pressed on it
    */
