@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,9 +113,9 @@ class TiffStack(Sequence[np.ndarray]):
 
     def __init__(self, tiff: tifffile.TiffFile, name: str, part: str = "", *, scratch: Scratch | None = None) -> None:
         self._tiff, self._name, self._scratch = tiff, name, scratch or Scratch()
-        pages = _planes_pages(tiff, name)
-        if not pages:
+        if not len(tiff.pages):
             raise ValueError("no page in the file")
+        pages = _planes_pages(tiff, name)
         self._page = pages[0]
         for page in pages:
             refuse_large(int(np.prod(page.shape)), name)
@@ -201,12 +202,23 @@ def image_error(rule: str, name: str, message: str) -> ImageError:
 
 def _planes_pages(tiff: tifffile.TiffFile, name: str) -> list[tifffile.TiffPage]:
     """The pages at full size, all alike."""
+    if (missing := _next_page(tiff)) >= tiff.filehandle.size:
+        raise ValueError(f"a page lies {missing - tiff.filehandle.size:,} bytes behind the end of the file")
     pages = [page for page in tiff.pages if isinstance(page, tifffile.TiffPage) and not page.is_reduced]    # thumbnails are reduced
     shapes = sorted({page.shape for page in pages})
     if len(shapes) > 1:
         raise image_error("image_pages", name, f"holds pages of several sizes ({', '.join('x'.join(map(str, one)) for one in shapes)}); "
                           "export one stack of one size")
     return pages
+
+
+def _next_page(tiff: tifffile.TiffFile) -> int:
+    """Where the page after the last one is said to lie, 0 for nowhere: tifffile passes over pages that a shortened file has lost."""
+    form, file, last = tiff.tiff, tiff.filehandle, tiff.pages[len(tiff.pages) - 1]
+    file.seek(last.offset)
+    (tags,) = struct.unpack(form.tagnoformat, file.read(form.tagnosize))
+    file.seek(last.offset + form.tagnosize + tags * form.tagsize)
+    return int(struct.unpack(form.offsetformat, file.read(form.offsetsize))[0])
 
 
 def _joined_planes(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> list[int]:

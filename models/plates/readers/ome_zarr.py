@@ -30,6 +30,7 @@ class OmeZarrConvention:
         """The images of the last time point (or acquisition). Raises InputError without a plate, and for broken metadata."""
         plates = _plates(source.folder)
         if not plates:
+            ome_attributes(source.folder)   # says so if the metadata cannot be read
             raise InputError(f"{source.folder.name}/ is no OME-Zarr plate, and holds none")
         names = plate_names([path.resolve() for path in plates], source)
         rows, first = [], None

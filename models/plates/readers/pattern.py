@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,14 +56,19 @@ class PatternConvention:
             raise InputError(f"--pattern fits none of {len(paths)} images", [Finding(
                 rule="pattern_unmatched", severity="error", value=source.pattern,
                 message=f"pattern {pattern.pattern!r} fits no file; found: {shown}")])
-        files, late = last_timepoint(pd.DataFrame([_row(path, match, source) for path, match in matches.items()]), source)
+        timed = "time" in pattern.groupindex
+        files, late = last_timepoint(pd.DataFrame([_row(path, match, source) for path, match in matches.items()]),
+                                     source if timed else replace(source, timepoint=None))
         unmatched = [path.name for path in paths if path not in matches]
         findings = (Finding(rule="pattern_unmatched", severity="warning", value=unmatched[0], message=(
             f"{len(unmatched)} image(s) do not fit the pattern and are left out, such as '{unmatched[0]}'")),) if unmatched else ()
         planes = files.groupby(["plate", "well", "site", "channel"])["number"].rank(method="dense").astype("int64") - 1
         keys = sorted(files["channel"].unique())
-        return found_with_layout(self.name, source, files.assign(plane=planes), channels={key: channel_word(key) or key for key in keys},
-                                 findings=(*findings, *late), said=(_said(source, matches),))
+        found = found_with_layout(self.name, source, files.assign(plane=planes), channels={key: channel_word(key) or key for key in keys},
+                                  findings=(*findings, *late), said=(_said(source, matches),))
+        if source.timepoint is not None and not timed and not any(found.files["part"]):
+            raise InputError(f"no time point {source.timepoint}; neither names nor files tell times. Put {{time}} into --pattern")
+        return found
 
 
 def _said(source: Source, matches: Mapping[Path, re.Match[str]]) -> str:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
 from models.errors import InputError
-from models.plates.images import encode_tiff
+from models.plates.images import encode_tiff, member_name, write_plate
+from models.plates.planes import open_planes
 from models.plates.readers import Found, Source, read_source
 from models.plates.readers.pattern import compile_pattern
 from models.plates.readers.xml_records import xml_records
@@ -206,6 +209,94 @@ def test_names_without_wells_are_no_convention_and_a_missing_layout_is_said(tmp_
         read_source(Source(folder=files_in(tmp_path / "a", "one.tif", "two.tif")))
     with pytest.raises(InputError, match="name the layout with --platemap"):
         read_source(Source(folder=files_in(tmp_path / "b", "B02.tif", layout="")))
+
+
+# --- files of several channels ---------------------------------------------------------------------------------------------
+
+def ome_tiff(path: Path, shape: tuple[int, ...], axes: str, **metadata: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.arange(int(np.prod(shape[:-2])), dtype=np.uint16).reshape((*shape[:-2], 1, 1)) + np.zeros(shape, np.uint16)
+    tifffile.imwrite(path, pixels, ome=True, metadata={"axes": axes, **metadata})
+
+
+def first_values(found: Found) -> dict[tuple[str, str], list[int]]:
+    """(well, channel) -> grey value of each plane."""
+    values = {}
+    for row in found.files.to_dict("records"):
+        with open_planes(row["path"], row["part"]) as planes:
+            values[row["well"], row["channel"]] = [int(plane[0, 0]) for plane in planes]
+    return values
+
+
+def test_ome_tiffs_are_taken_apart_into_their_channels(tmp_path: Path) -> None:
+    folder = files_in(tmp_path)
+    for well in ("B02", "B03"):
+        ome_tiff(folder / f"run_{well}.ome.tif", (2, 3, 8, 8), "CZYX", Channel={"Name": ["DAPI", "GFP"]}, PhysicalSizeX=0.325,
+                 PhysicalSizeXUnit="µm")
+    found = read_source(Source(folder=folder, pattern="run_{well}.ome.tif"))
+    assert (found.channels, found.facts["pixel_size_um"]) == (("dapi", "gfp"), 0.325)
+    assert first_values(found) == {(well, name): values for well in ("B02", "B03")
+                                   for name, values in (("dapi", [0, 1, 2]), ("gfp", [3, 4, 5]))}
+    named = read_source(Source(folder=folder, pattern="run_{well}.ome.tif", channels={"nuclei": "dapi"}))
+    assert (named.channels, len(named.files)) == (("nuclei",), 2)
+
+
+def test_times_inside_a_file_are_chosen_and_the_choice_is_said(tmp_path: Path) -> None:
+    folder = files_in(tmp_path)
+    ome_tiff(folder / "B02.ome.tif", (3, 2, 8, 8), "TCYX")
+    found = read_source(Source(folder=folder, pattern="{well}.ome.tif"))
+    assert first_values(found) == {("B02", "c0"): [4], ("B02", "c1"): [5]}
+    assert [item.rule for item in found.findings] == ["timepoints"]
+    early = read_source(Source(folder=folder, pattern="{well}.ome.tif", timepoint=0))
+    assert first_values(early) == {("B02", "c0"): [0], ("B02", "c1"): [1]}
+    with pytest.raises(InputError, match=r"no time point 3; B02\.ome\.tif has 0 to 2"):
+        read_source(Source(folder=folder, pattern="{well}.ome.tif", timepoint=3))
+    with pytest.raises(InputError, match="neither names nor files tell times"):
+        read_source(Source(folder=files_in(tmp_path / "plain", "B02.tif"), timepoint=0))
+
+
+def test_a_table_may_name_files_of_several_channels(tmp_path: Path) -> None:
+    ome_tiff(tmp_path / "a.ome.tif", (2, 8, 8), "CYX", Channel={"Name": ["DAPI", "DAPI"]})
+    (tmp_path / "map.csv").write_text("well,role,treatment,dose,file\nB02,negative,,0,a.ome.tif\n", encoding="utf-8")
+    found = read_source(Source(folder=tmp_path))
+    assert (found.convention, found.channels) == ("table", ("c0", "c1"))     # two of the same name keep their numbers
+    assert first_values(found) == {("B02", "c0"): [0], ("B02", "c1"): [1]}
+
+
+# --- plate archives --------------------------------------------------------------------------------------------------------
+
+def test_plate_archives_come_back_with_what_their_screen_json_says(tmp_path: Path) -> None:
+    for plate in ("P1", "P2"):
+        write_plate(tmp_path / "images" / f"{plate}.zip", [
+            (member_name("B02", channel=channel, plane=plane), np.full((8, 8), channel, np.uint8))
+            for channel in (0, 1) for plane in (0, 1)])
+    (tmp_path / "layout.csv").write_text(LAYOUT, encoding="utf-8")
+    assert read_source(Source(folder=tmp_path)).channels == ("c0", "c1")
+    (tmp_path / "screen.json").write_text('{"channels": ["dapi_mip", {"name": "dapi_mid"}], "sample": "X", "magnification": 20}')
+    found = read_source(Source(folder=tmp_path))
+    assert (found.convention, found.channels, found.facts) == ("archive", ("dapi_mip", "dapi_mid"), {"sample": "X", "magnification": 20})
+    assert [place[:5] for place in places(found)][:2] == [("P1", "B02", 1, "dapi_mid", 0), ("P1", "B02", 1, "dapi_mid", 1)]
+    assert len(found.files) == 8
+    (tmp_path / "screen.json").write_text("[]")
+    with pytest.raises(InputError, match=r"screen\.json"):
+        read_source(Source(folder=tmp_path))
+
+
+@pytest.mark.parametrize("convention", ["itrade", "imagexpress", "opera_phenix", "cellvoyager", "pattern"])
+def test_without_need_of_a_layout_the_images_alone_are_read(tmp_path: Path, convention: str) -> None:
+    made = {"itrade": lambda: itrade(tmp_path), "pattern": lambda: files_in(tmp_path, "B02.tif", layout=""),
+            "imagexpress": lambda: files_in(tmp_path, "x.htd", "TimePoint_1/x_B02_s1_w1.TIF", layout=""),
+            "opera_phenix": lambda: files_in(tmp_path, "r02c02f01p01-ch1sk1fk1fl1.tiff", layout=""),
+            "cellvoyager": lambda: files_in(tmp_path, "a.tif", layout="")}
+    folder = made[convention]()
+    if convention == "cellvoyager":
+        (folder / "MeasurementData.mlf").write_text(mlf(("IMG", 2, 2, 1, 1, 1, 1, "a.tif")), encoding="utf-8")
+    shutil.rmtree(folder / "Layouts", ignore_errors=True)
+    found = read_source(Source(folder=folder, layout=False))
+    assert (found.convention, found.raw_layout.empty) == (convention, True)
+    assert "B02" in set(found.files["well"])
+    with pytest.raises(InputError, match="--platemap"):
+        read_source(Source(folder=folder))
 
 
 # --- iTRADE ----------------------------------------------------------------------------------------------------------------
