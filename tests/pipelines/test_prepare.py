@@ -43,7 +43,8 @@ def test_the_same_data_gives_the_same_bytes(chain: Path, tmp_path: Path) -> None
     def digests(folder: Path) -> dict[str, str]:
         return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
     assert digests(tmp_path / "out") == digests(chain / "artifacts" / "prepared" / "patient-1")
-    assert set(digests(tmp_path / "out")) == {"source.json", *(f"PAT_1-P{n}.{kind}" for n in (1, 2) for kind in ("safetensors", "quality.csv"))}
+    files = {f"PAT_1-P{number}.{kind}" for number in (1, 2) for kind in ("safetensors", "quality.csv")}
+    assert set(digests(tmp_path / "out")) == files | {"source.json"}
 
 
 def test_a_refused_screen_stops_here(chain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
