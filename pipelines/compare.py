@@ -10,46 +10,64 @@ import argparse
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.figure import Figure
 from tqdm import tqdm
 
+from models.dose_response.midpoints import midpoint_tests, set_midpoints
 from models.errors import InputError
 from models.networks.bundle import CARD, trunk_finder
 from models.networks.evaluate import control_metrics, regression_metrics
 from models.networks.labels import label_wells
 from models.networks.predict import Predictor, load_predictor
 from pipelines.command import run_command
+from pipelines.compare_figures import plot_midpoints, plot_pairs_of_wells, plot_predicted_on_measured
 from pipelines.figures import heat_map
 from pipelines.params import Params
-from pipelines.prepared import PreparedScreen, read_prepared
+from pipelines.prepared import PreparedScreen, read_prepared, sound_wells
+
+KEY = ("system", "model", "screen", "relation")
 
 
-def compare_pair(predictor: Predictor, data: PreparedScreen, own: pd.DataFrame | None) -> dict[str, float]:
-    """Metrics of one model on one screen. own: the model's predictions on its own screen, else None."""
-    recipe = predictor.card.recipe
+@dataclass(frozen=True)
+class Comparison:
+    """matrix: a row per model and screen. Of read-out models, wells: what they say of each well; midpoints: a row per pair, compound and
+    replicate set; midpoint_tests: a row per pair and compound (Table 2 of the S1 paper).
+    """
+
+    matrix: pd.DataFrame
+    midpoints: pd.DataFrame
+    midpoint_tests: pd.DataFrame
+    wells: pd.DataFrame
+
+
+def pair_predictions(predictor: Predictor, data: PreparedScreen, own: pd.DataFrame | None) -> pd.DataFrame:
+    """Layout columns, target, predicted, logit of every image that the model can be judged by. own: its predictions on its own screen."""
     if own is not None:
         cross = own["prediction_cv"].notna().any()
         rows = own if cross else own[own["part"] == "test"]
-        targets, values = rows["target"].to_numpy(), rows["prediction_cv" if cross else "prediction"].to_numpy()
-        logits = rows["logit_cv" if cross else "logit"].to_numpy()
-    else:
-        labelled = label_wells(data.images, data.layout, recipe)
-        raw = predictor.predict(data.images.take(labelled.rows))
-        targets, values = labelled.targets.astype(float), raw["od" if recipe.is_regression else "probability"].to_numpy()
-        logits = raw["logit"].to_numpy()
-    if recipe.is_regression:
-        return regression_metrics(targets, values)
-    return control_metrics(targets, values, logits)
+        return rows.assign(predicted=rows["prediction_cv" if cross else "prediction"], logit=rows["logit_cv" if cross else "logit"])
+    labelled = label_wells(data.images, sound_wells(data, predictor.card.image_quality).layout, predictor.card.recipe)
+    raw = predictor.predict(data.images.take(labelled.rows))
+    value = "od" if predictor.card.recipe.is_regression else "probability"
+    return labelled.wells.assign(predicted=raw[value].to_numpy(), logit=raw["logit"].to_numpy())
 
 
-def run(predictors: Mapping[str, Predictor], screens: Mapping[str, PreparedScreen], own: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """One row per model and screen of the same system and input: system, model, screen, relation, and the metrics.
+def compare_pair(wells: pd.DataFrame, *, regression: bool) -> dict[str, float]:
+    """Metrics of one model on one screen, from `pair_predictions`."""
+    targets, values = wells["target"].to_numpy(float), wells["predicted"].to_numpy(float)
+    return regression_metrics(targets, values) if regression else control_metrics(targets, values, wells["logit"].to_numpy(float))
+
+
+def run(predictors: Mapping[str, Predictor], screens: Mapping[str, PreparedScreen], own: Mapping[str, pd.DataFrame]) -> Comparison:
+    """Every model on every screen of the same system and input: system, model, screen, relation, and the metrics.
 
     relation: "autologous" on the screen that the model was trained on, else "allogenic".
     """
-    rows = []
+    rows, wells = [], []
     pairs = [(name, screen) for name in predictors for screen in screens]
     for name, screen in tqdm(pairs, unit="pair", desc="compare"):
         predictor, data = predictors[name], screens[screen]
@@ -57,12 +75,38 @@ def run(predictors: Mapping[str, Predictor], screens: Mapping[str, PreparedScree
         if predictor.card.recipe.input.planes != data.images.channels:
             continue
         try:
-            metrics = compare_pair(predictor, data, own[name] if autologous else None)
+            found = pair_predictions(predictor, data, own[name] if autologous else None)
         except InputError:  # the screen has no well that this kind of model could be judged on (no read-out, no controls)
             continue
-        rows.append({"system": predictor.card.system, "model": name, "screen": screen,
-                     "relation": "autologous" if autologous else "allogenic", **metrics})
-    return pd.DataFrame(rows, columns=None if rows else ["system", "model", "screen", "relation"])
+        regression = predictor.card.recipe.is_regression
+        key = {"system": predictor.card.system, "model": name, "screen": screen, "relation": "autologous" if autologous else "allogenic"}
+        rows.append({**key, **compare_pair(found, regression=regression)})
+        wells += [_well_medians(found).assign(**key)] if regression else []
+    matrix = pd.DataFrame(rows, columns=None if rows else list(KEY))
+    return Comparison(matrix, *_midpoints(wells))
+
+
+def _well_medians(predictions: pd.DataFrame) -> pd.DataFrame:
+    """One row per well: the median over its sites."""
+    keys = ["plate", "well", "role", "treatment", "dose", "dose_unit", "replicate"]
+    return predictions.groupby(keys, sort=False, dropna=False)[["target", "predicted"]].median().reset_index()
+
+
+def _midpoints(wells: list[pd.DataFrame]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """(midpoints of replicate sets, tests of them, the wells), each with the columns of KEY first; without rows where there is none."""
+    empty = pd.DataFrame(columns=list(KEY))
+    sets = []
+    for part in wells:
+        treated = part[(part["role"] == "treated") & part["treatment"].ne("")]
+        if len(treated):
+            found = set_midpoints(treated, measured="target", predicted="predicted")
+            sets.append(found.assign(**{name: part[name].iloc[0] for name in KEY})[[*KEY, *found.columns]])
+    if not sets:
+        return empty, empty, pd.concat(wells, ignore_index=True) if wells else empty
+    midpoints = pd.concat(sets, ignore_index=True)
+    keys = [*KEY, "treatment", "dose_unit"]
+    tests = [dict(zip(keys, name, strict=True)) | midpoint_tests(group) for name, group in midpoints.groupby(keys, sort=False)]
+    return midpoints, pd.DataFrame(tests), pd.concat(wells, ignore_index=True)
 
 
 def main() -> None:
@@ -80,14 +124,15 @@ def main() -> None:
     ready = [screen for screen in params.screens if (root / "prepared" / screen / "source.json").is_file()]
     screens = {screen: read_prepared(arguments.data / screen, root / "prepared" / screen) for screen in ready}
     own = {name: pd.read_parquet(root / "trained" / name / "predictions.parquet") for name in names}
-    table = run(predictors, screens, own)
-    write_comparison(table, arguments.out)
+    write_comparison(run(predictors, screens, own), arguments.out)
 
 
-def write_comparison(table: pd.DataFrame, out: Path) -> None:
-    """Write matrix.csv, metrics.json (means by system and relation) and a heat map per system into `out`."""
+def write_comparison(found: Comparison, out: Path) -> None:
+    """Write matrix.csv, midpoints.csv, midpoint_tests.csv, metrics.json (means by system and relation) and the figures into `out`."""
     out.mkdir(parents=True, exist_ok=True)
-    table.round(6).to_csv(out / "matrix.csv", index=False)
+    table = found.matrix
+    for name in ("matrix", "midpoints", "midpoint_tests"):
+        getattr(found, name).round(6).to_csv(out / f"{name}.csv", index=False)
     metrics: dict[str, dict[str, float]] = {}
     for system, rows in table.groupby("system"):
         shown = [name for name in ("r2", "r2_score", "auroc", "z_prime") if name in rows and rows[name].notna().any()]
@@ -99,7 +144,21 @@ def write_comparison(table: pd.DataFrame, out: Path) -> None:
         matrix = rows.pivot_table(index="model", columns="screen", values=shown[0], sort=False)
         heat_map(matrix, out / f"{system}.png", title=f"{system}: {shown[0]} of every model on every screen", unit=shown[0])
         print(f"\n{system}\n{rows[['model', 'screen', 'relation', *shown]].round(3).to_string(index=False)}")
+    _write_readout_figures(found, out)
     (out / "metrics.json").write_text(json.dumps(metrics, indent=1, sort_keys=True) + "\n")
+
+
+def _write_readout_figures(found: Comparison, out: Path) -> None:
+    """Figures 2, 3 and 6 of the S1 paper, where there are read-out models."""
+    drawn: dict[str, Figure] = {}
+    if len(found.wells):
+        drawn |= {"predicted_on_measured": plot_predicted_on_measured(found.wells), "pairs_of_wells": plot_pairs_of_wells(found.wells)}
+    if len(found.midpoints):
+        drawn["midpoints"] = plot_midpoints(found.midpoints)
+        shown = ["screen", "model", "treatment", "ec50_measured", "ec50_predicted", "dose_unit", "p_unpaired", "p_paired", "n", "n_without"]
+        print("\nmidpoints of replicate sets\n" + found.midpoint_tests[shown].to_string(index=False, float_format="{:.4g}".format))
+    for name, figure in drawn.items():
+        figure.savefig(out / f"{name}.png", dpi=120, metadata={"Software": None})
 
 
 if __name__ == "__main__":

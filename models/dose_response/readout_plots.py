@@ -76,7 +76,7 @@ def plot_uniformity(readouts: pd.DataFrame) -> Figure:
         axes.set_title(name, fontsize=9, loc="left")
         axes.legend(fontsize=6, frameon=False, loc="upper left")
         axes.spines[["top", "right"]].set_visible(False)
-    axes.set_xlabel("viability (0 = positive, 1 = negative control); the outermost bars hold what lies beyond")
+    axes.set_xlabel("viability (0 = positive, 1 = negative control); outermost bars: all beyond", fontsize=8)
     return figure
 
 

@@ -6,14 +6,16 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from models.networks.bundle import read_card, trunk_finder
 from models.networks.evaluate import control_metrics, regression_metrics
 from models.networks.predict import Predictor, load_predictor
 from pipelines import compare
-from pipelines.prepared import PreparedScreen, read_prepared
+from pipelines.prepared import PreparedScreen, read_prepared, sound_wells
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +56,10 @@ def test_own_screens_are_judged_by_held_out_wells_only(chain: Path, matrix: pd.D
     assert found.loc[("profile-PAT_1", "patient-1"), list(expected)].astype(float).to_dict() == pytest.approx(expected, abs=1e-5)
 
 
-def test_other_screens_are_judged_by_all_wells(chain: Path, matrix: pd.DataFrame) -> None:
+def test_other_screens_are_judged_by_all_sound_wells(chain: Path, matrix: pd.DataFrame) -> None:
     data, model = screen(chain, "hek293"), predictor(chain, "viability-A549")
-    raw = model.predict(data.images).merge(data.layout, on=["plate", "well"])
+    layout = sound_wells(data, model.card.image_quality).layout
+    raw = model.predict(data.images).merge(layout[~layout["excluded"]] if "excluded" in layout else layout, on=["plate", "well"])
     expected = regression_metrics(raw["readout"].to_numpy(), raw["od"].to_numpy())
     found = matrix.set_index(["model", "screen"]).loc[("viability-A549", "hek293"), list(expected)]
     assert found.astype(float).to_dict() == pytest.approx(expected, abs=1e-4)
@@ -68,21 +71,39 @@ def test_means_stand_beside_the_matrix(chain: Path, matrix: pd.DataFrame) -> Non
     for relation, rows in viability.groupby("relation"):
         assert metrics["viability"][f"r2_{relation}"] == pytest.approx(rows["r2"].mean(), abs=1e-4)
     assert "auroc_autologous" in metrics["profile"]
-    assert {path.name for path in (chain / "artifacts" / "compare").glob("*.png")} == {"viability.png", "profile.png"}
+    assert {path.name for path in (chain / "artifacts" / "compare").glob("*.png")} == {
+        "viability.png", "profile.png", "predicted_on_measured.png", "pairs_of_wells.png", "midpoints.png"}
+
+
+def test_midpoints_of_replicate_sets_are_tested_pair_by_pair(chain: Path) -> None:
+    folder = chain / "artifacts" / "compare"
+    sets, tests = pd.read_csv(folder / "midpoints.csv"), pd.read_csv(folder / "midpoint_tests.csv")
+    pairs = {("viability-A549", "a549"), ("viability-A549", "hek293"), ("viability-HEK293", "a549"), ("viability-HEK293", "hek293")}
+    assert set(zip(tests["model"], tests["screen"], strict=True)) == pairs
+    row = tests.set_index(["model", "screen"]).loc[("viability-HEK293", "hek293")]
+    own = sets[(sets["model"] == "viability-HEK293") & (sets["screen"] == "hek293")]
+    assert len(own) == row["n"] + row["n_without"] == 8
+    both = own.dropna(subset=["ec50_measured", "ec50_predicted"])
+    assert row["p_paired"] == pytest.approx(stats.ttest_rel(both["ec50_measured"], both["ec50_predicted"]).pvalue, abs=1e-4)
+    assert row["p_unpaired"] == pytest.approx(stats.ttest_ind(both["ec50_measured"], both["ec50_predicted"]).pvalue, abs=1e-4)
+    assert row["ec50_difference"] == pytest.approx((both["ec50_predicted"] - both["ec50_measured"]).mean(), rel=1e-4)
+    assert np.log10(row["ec50_measured"] / 70) == pytest.approx(0, abs=0.25)      # the line's true midpoint, nM
 
 
 def test_a_screen_without_read_outs_is_left_out(chain: Path) -> None:
     data = screen(chain, "hek293")
     blank = replace(data, layout=data.layout.drop(columns="readout"))
-    table = compare.run({"viability-A549": predictor(chain, "viability-A549")}, {"hek293": blank}, {})
-    assert table.empty
+    found = compare.run({"viability-A549": predictor(chain, "viability-A549")}, {"hek293": blank}, {})
+    assert found.matrix.empty
+    assert found.midpoints.empty
 
 
 @pytest.mark.parametrize("models", [[], ["profile-PAT_1"]])
 def test_nothing_to_compare_and_classifiers_alone_are_written(chain: Path, tmp_path: Path, models: list[str]) -> None:
-    table = compare.run({name: predictor(chain, name) for name in models}, {"patient-1": screen(chain, "patient-1")},
+    found = compare.run({name: predictor(chain, name) for name in models}, {"patient-1": screen(chain, "patient-1")},
                         {name: predictions(chain, name) for name in models})
-    compare.write_comparison(table, tmp_path)
+    compare.write_comparison(found, tmp_path)
+    assert pd.read_csv(tmp_path / "midpoint_tests.csv").empty
     assert len(pd.read_csv(tmp_path / "matrix.csv")) == len(models)
     assert set(json.loads((tmp_path / "metrics.json").read_text())) == ({"profile"} if models else set())
 
