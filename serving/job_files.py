@@ -45,6 +45,10 @@ class JobFiles:
         """The folder of one job."""
         return self.root / job
 
+    def plates(self, job: str) -> dict[str, Path]:
+        """The plate archives of a job, by plate."""
+        return {path.stem: path for path in (self.folder(job) / "images").glob("*.zip")}
+
     def keep(self, received: Path, job: str) -> None:
         """Make a received upload the job's folder. When this returns, a power cut does not take it away."""
         for path in sorted(received.rglob("*"), reverse=True):

@@ -1,16 +1,17 @@
-"""POST /layouts and GET /examples: what the page needs before a plate is sent. Programs may use them, too."""
+"""What the page needs beside the interface for programs: layouts read before sending, examples, results in words, images of wells."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import anyio.to_thread
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, Response
 from starlette.exceptions import HTTPException
 
 from serving import schemas
 from serving.endpoints import promoter_of, received
+from serving.job_endpoints import desk_of, own_job
 from serving.plain import to_json
 
 router = APIRouter()
@@ -44,3 +45,31 @@ def example(request: Request, name: str, file: str) -> FileResponse:
     if path is None:
         raise HTTPException(404, f"there is no example file {name}/{file}")
     return FileResponse(path)
+
+
+@router.get("/jobs/{job}/view", response_class=Response, responses=schemas.ERRORS,
+            summary="The result in the report's words, for a page that draws it")
+async def view(request: Request, job: str) -> Response:
+    """GET /jobs/{id}/view."""
+    def work() -> bytes:
+        from serving.job_view import job_view
+
+        found = own_job(request, job)
+        return to_json(job_view(desk_of(request).result(found)))
+
+    return Response(await anyio.to_thread.run_sync(work), media_type="application/json")
+
+
+@router.get("/jobs/{job}/wells/{plate}/{well}.png", response_class=Response, responses=schemas.ERRORS, summary="A small image of a well")
+async def well_image(request: Request, job: str, plate: str, well: str, channel: Annotated[int, Query(ge=0)] = 0) -> Response:
+    """GET /jobs/{id}/wells/{plate}/{well}.png."""
+    def work() -> bytes | None:
+        from serving.thumbnails import thumbnail
+
+        archive = desk_of(request).files.plates(own_job(request, job).id).get(plate)
+        return thumbnail(archive, well, channel=channel) if archive is not None else None
+
+    image = await anyio.to_thread.run_sync(work)
+    if image is None:
+        raise HTTPException(404, f"the job has no image of well {well} of plate {plate}")
+    return Response(image, media_type="image/png")

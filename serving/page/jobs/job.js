@@ -28,14 +28,15 @@ export function jobPage(main, { arguments: [id], signal }) {
   }, { place: body, signal });
 }
 
-function drawHead(head, { screen, sample, state, model, version, plates, wells, created_at: sent }) {
+function drawHead(head, { name, sample, state, model, version, plates, wells, created, adapt }) {
   const { words, kind } = stateOf(state);
-  document.title = `${screen}: ${words} · Dosewell`;
-  show(head, el("div.title", el("h1", screen), el("span", { id: "state", role: "status" }, chip(kind, words))),
-    el("p.dim", `${sample}, ${count(plates, "plate")}, ${count(wells, "well")}; sent ${moment(sent)} for ${model} version ${version}.`));
+  document.title = `${name}: ${words} · Dosewell`;
+  show(head, el("div.title", el("h1", name), el("span", { id: "state", role: "status" }, chip(kind, words))),
+    el("p.dim", `${sample}, ${count(plates, "plate")}, ${count(wells, "well")}; sent ${moment(created)} `,
+      `${adapt ? "for a model of its own, from" : "for"} ${model} version ${version}.`));
 }
 
-function progress({ state, stage, stage_done: done, stage_total: total, note }) {
+function progress({ state, progress: { stage, done, total }, note }) {
   if (state === "queued") {
     return [el("p", "Accepted. It waits for its turn and is safe: you can close this page."), note && el("p.notice", sentence(note))];
   }
@@ -45,7 +46,7 @@ function progress({ state, stage, stage_done: done, stage_total: total, note }) 
 
 async function drawEnd(body, job, { path, signal }) {
   if (job.state !== "done") {
-    show(body, refusalView({ message: job.error.error, findings: job.error.findings }),
+    show(body, refusalView({ message: job.error, findings: job.findings }),
       el("p", "Nothing was scored. ", el("a", { href: "#/" }, "Back to your entries"), ", to put it right and send it again."));
     return;
   }

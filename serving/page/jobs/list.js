@@ -26,13 +26,13 @@ function draw(place, jobs) {
   else show(place, table("Jobs", ["Screen", "State", "Model", "Sent", el("span.unseen", "Delete")], jobs.map(line)));
 }
 
-function line({ id, screen, sample, state, model, version, created_at: sent, error }) {
+function line({ id, name, sample, state, model, version, created, error }) {
   const { words, kind } = stateOf(state);
   const row = el("tr", { data: { job: id } },
-    el("th", { scope: "row" }, el("a", { href: `#/jobs/${id}` }, screen), el("span.sub", sample)),
-    el("td", chip(kind, words), error && el("span.sub", error.error)), el("td", `${model} version ${version}`),
-    el("td.when", moment(sent)),
-    el("td", button("Delete", () => confirmDelete(row, id, screen), { class: "quiet danger", "aria-label": `Delete ${screen}` })));
+    el("th", { scope: "row" }, el("a", { href: `#/jobs/${id}` }, name), el("span.sub", sample)),
+    el("td", chip(kind, words), error && el("span.sub", error)), el("td", `${model} version ${version}`),
+    el("td.when", moment(created)),
+    el("td", button("Delete", () => confirmDelete(row, id, name), { class: "quiet danger", "aria-label": `Delete ${name}` })));
   return row;
 }
 

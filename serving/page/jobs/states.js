@@ -3,10 +3,11 @@ const STATES = {
   queued: { words: "waiting", kind: "waits" },
   running: { words: "being scored", kind: "waits" },
   done: { words: "done", kind: "pass" },
-  failed: { words: "not scored", kind: "fail" },
+  refused: { words: "refused", kind: "fail" }, // the plate is at fault
+  failed: { words: "failed", kind: "fail" }, // the service is
 };
 
 export const stateOf = (state) => STATES[state] ?? { words: state, kind: "none" };
 
 /** Whether nothing more will happen to it by itself. */
-export const isSettled = (state) => ["done", "failed"].includes(state);
+export const isSettled = (state) => ["done", "refused", "failed"].includes(state);

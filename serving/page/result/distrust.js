@@ -1,12 +1,12 @@
-// Wells that a rule flagged or a person left out, and what the checks of the data said.
+// Wells that a rule flagged or a person left out, what was changed by hand, and what the checks of the data said.
 import { button, el, fold, sentence, table } from "../shared/dom.js";
-import { count } from "../shared/words.js";
+import { count, moment } from "../shared/words.js";
 
 const MANY = 24; // wells from which on they are folded away
 const PLACES = 12;
 
 /** onChoose([well]): a well's name was clicked. */
-export function distrustView({ doubts, summary, findings, wells }, { onChoose }) {
+export function distrustView({ doubts, summary, findings, changes, wells }, { onChoose }) {
   const numbers = new Map(wells.map(({ plate, well }, number) => [`${plate} ${well}`, number]));
   const wellButton = (plate) => ([well, content]) =>
     button(well, () => onChoose([numbers.get(`${plate} ${well}`)]), { class: "link", title: content });
@@ -15,11 +15,18 @@ export function distrustView({ doubts, summary, findings, wells }, { onChoose })
       : table("Flagged wells", ["Plate", "Why", "Use", "Wells"], doubts.map(({ plate, words, used, wells: own }) => el("tr",
         el("th", { scope: "row" }, plate), el("td.why", words.join("; ")), el("td", used), el("td", folded(own.map(wellButton(plate))))))),
     summary.training && el("p", summary.training),
+    changes.length > 0 && [el("h3", "Changed by hand"), changesView(changes)],
     el("h3", "Findings"),
     findings.length === 0 ? el("p", "The checks of the data had nothing to say.")
       : el("ul.finding-list", findings.map(({ severity, message, places }) =>
         el("li", { class: severity }, sentence(message), places.length > 0 && el("span.dim", ` (${placesInWords(places)})`)))),
   ];
+}
+
+function changesView(changes) {
+  const row = ({ at, plate, well, excluded, reason, by }) => el("tr", el("td.when", moment(at)),
+    el("th", { scope: "row" }, `${plate} ${well}`), el("td", excluded ? "left out" : "taken back"), el("td.why", reason), el("td", by || "–"));
+  return table("Changed by hand", ["When", "Well", "Change", "Why", "By"], changes.map(row));
 }
 
 function folded(buttons) {

@@ -30,7 +30,7 @@ async function save(job, format, { button: pressed, told, signal }) {
 }
 
 /** Several tables come as one zip. */
-function fileName({ screen }, format, { type }) {
-  const title = screen.replace(/[^\w.-]+/g, "_");
+function fileName({ name }, format, { type }) {
+  const title = name.replace(/[^\w.-]+/g, "_");
   return type === "application/zip" ? `${title}-${format}.zip` : `${title}.${format}`;
 }

@@ -6,6 +6,8 @@ const KEPT = 200;
 const PATIENCE = 120; // milliseconds that the pointer must rest, so that a sweep over the plate fetches nothing
 
 export class WellImages {
+  channel = 0; // which is shown, by its number
+
   constructor(job, signal) {
     Object.assign(this, { job, signal, kept: new Map(), latest: null });
     signal.addEventListener("abort", () => this.kept.forEach((address) => URL.revokeObjectURL(address)));
@@ -16,7 +18,8 @@ export class WellImages {
     const image = el("img", { alt: `Image of well ${well}`, width: "192", height: "192" });
     const figure = el("figure.well-image", image);
     this.latest = figure;
-    this.fill(image, figure, `jobs/${encodeURIComponent(this.job.id)}/wells/${encodeURIComponent(plate)}/${encodeURIComponent(well)}.png`);
+    const place = `wells/${encodeURIComponent(plate)}/${encodeURIComponent(well)}.png?channel=${this.channel}`;
+    this.fill(image, figure, `jobs/${encodeURIComponent(this.job.id)}/${place}`);
     return figure;
   }
 

@@ -1,9 +1,10 @@
 // Which model answered, how good it was, and what everything rests on.
-import { chip, el, fold, pairs } from "../shared/dom.js";
+import { chip, el, fold, pairs, sentence } from "../shared/dom.js";
 
-export function lineageView({ lineage, gates, metrics, screen }) {
+export function lineageView({ lineage, gates, metrics, screen, adapted }) {
   const about = [screen.name, screen.organism, `${screen.plate_format}-well plates`, screen.source].filter(Boolean).join(", ");
   return [
+    adapted && el("p", sentence(adapted)),
     el("div.card", pairs([...lineage.map(([name, value]) => [name, el("code", value)]), ["screen", about]])),
     el("h3", "Checks the model had to pass"),
     gates.length === 0 ? el("p", "No check of the model is on record.") : el("ul.plain", gates.map(gateView)),

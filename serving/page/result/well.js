@@ -1,6 +1,6 @@
 // One well, or those that are chosen: image, values, flags, its curve, and the form to leave it out or take it back.
 import { isAbort } from "../shared/api.js";
-import { el, newId, pairs, show } from "../shared/dom.js";
+import { el, newId, pairs, select, show } from "../shared/dom.js";
 import { refusalView } from "../shared/findings.js";
 import { count } from "../shared/words.js";
 import { curveDrawing } from "./curve.js";
@@ -15,6 +15,10 @@ export class WellPanel {
     Object.assign(this, { view, exclude, chosen: null, form: null });
     this.images = new WellImages(job, signal);
     this.element = el("aside.well-panel", { "aria-label": "The well" });
+    this.channel = channelChoice(view.screen, (channel) => {
+      this.images.channel = channel;
+      this.choose(this.chosen);
+    });
     this.treatments = new Map(); // number of a well -> its treatment
     for (const treatment of view.treatments) {
       for (const [, , number] of treatment.panel?.points ?? []) this.treatments.set(number, treatment);
@@ -43,7 +47,7 @@ export class WellPanel {
     else if (well.reason) rows.push(["note", well.reason]);
     return [
       el("h3", el("span.well-name", well.well), ` ${well.content || well.role}`),
-      el("div.well-body", this.images.figure(well), pairs(rows)),
+      el("div.well-body", el("div", this.images.figure(well), this.channel), pairs(rows)),
       treatment && el("figure.well-curve", curveDrawing(treatment, this.view, { pointed: well.number }),
         el("figcaption", `${treatment.name}: ${this.view.summary.half} ${treatment.half}`)),
     ];
@@ -71,6 +75,14 @@ export class WellPanel {
     return el("form.exclude", { on: { submit } },
       el("label", { for: reason.id }, out ? "Why it is taken back" : "Why it is left out"), el("div.actions", reason, list, send), told);
   }
+}
+
+/** Which channel is shown; nothing where there is only one. */
+function channelChoice({ channels }, onChange) {
+  if (channels.length < 2) return null;
+  const choice = select(channels.map(({ name, stain }, number) => [number, stain || name]), { "aria-label": "Channel",
+    on: { change: () => onChange(Number(choice.value)) } });
+  return choice;
 }
 
 function several(wells) {

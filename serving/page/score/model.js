@@ -23,11 +23,11 @@ export class ModelChooser {
   models = [];
   sample = "";
   touched = false; // a person chose, so a suggestion must not overrule it
+  way = ""; // with a model of another sample: "force" scores all the same, "adapt" trains one of this sample from it
 
   constructor({ onChange }) {
     this.onChange = onChange;
     this.choice = el("select", { id: newId("model"), on: { change: () => this.choose() } });
-    this.force = el("input", { type: "checkbox", id: newId("force"), on: { change: () => onChange(this.chosen) } });
     [this.note, this.card] = [el("div", { "aria-live": "polite" }), el("div")];
     this.element = el("div", field("Model", this.choice), this.note, this.card);
   }
@@ -60,7 +60,7 @@ export class ModelChooser {
   }
 
   draw() {
-    this.force.checked = false;
+    this.way = "";
     show(this.note, this.advice());
     show(this.card, this.chosen && fold(`About ${this.chosen.name}`, modelCard(this.chosen)));
     this.onChange(this.chosen);
@@ -71,12 +71,24 @@ export class ModelChooser {
     if (!this.chosen) {
       return el("p.alert", el("strong", `No model of ${this.sample} is in service. `),
         "A model is valid for the sample that it was trained on, so another one's numbers would mean little. ",
-        "Ask for a model of this sample, or choose one knowingly.");
+        "Choose the model of a related sample, to train one of this sample from it on the controls of these plates.");
     }
     if (this.fits) return el("p.good", `Trained on ${this.chosen.serving.sample}: fits.`);
-    const other = `${this.chosen.name} was trained on ${this.chosen.serving.sample}, not on ${this.sample}. `;
-    return el("div.alert", el("p", el("strong", other), "Its viabilities are not valid for another sample."), el("p.check",
-      this.force, el("label", { for: this.force.id }, "Score anyway; the result will be marked as such")));
+    const { name, serving: { sample, system } } = this.chosen;
+    const other = `${name} was trained on ${sample}, not on ${this.sample}. `;
+    const train = `Train a model of ${this.sample} from it, on the controls of these plates (takes minutes)`;
+    return el("fieldset.alert", el("legend.unseen", "A model of another sample"),
+      el("p", el("strong", other), "Its viabilities are not valid for another sample."),
+      system === "profile" && this.option("adapt", train),
+      this.option("force", "Score with it all the same; the result will be marked as such"));
+  }
+
+  option(way, words) {
+    const input = el("input", { type: "radio", name: "way", value: way, id: newId("way"), on: { change: () => {
+      this.way = way;
+      this.onChange(this.chosen);
+    } } });
+    return el("p.check", input, el("label", { for: input.id }, words));
   }
 }
 

@@ -129,7 +129,7 @@ class ScorePage {
     if (!isUsable(answer)) return "The layout has to be put right.";
     if (!screen.sample) return "Say what was screened.";
     if (!chooser.chosen) return "Choose a model.";
-    return chooser.fits || chooser.force.checked ? "" : "The model is of another sample.";
+    return chooser.fits || chooser.way ? "" : "The model is of another sample: say what to do.";
   }
 
   ready() {
@@ -157,8 +157,10 @@ class ScorePage {
   }
 
   texts() {
-    const options = { fit: { model: this.curve.value }, ...(this.chooser.fits ? {} : { force: true }) };
-    return { model: this.chooser.chosen.name, screen: JSON.stringify(this.screen.values()), options: JSON.stringify(options) };
+    const { chosen, way } = this.chooser;
+    const options = { fit: { model: this.curve.value }, force: way === "force" };
+    return { model: chosen.name, screen: JSON.stringify(this.screen.values()), options: JSON.stringify(options),
+      adapt: String(way === "adapt") };
   }
 
   /** An error in words, where the person looks; after a lost connection with a button that tries again. */
