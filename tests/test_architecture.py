@@ -29,6 +29,7 @@ HOMES = {  # library -> files or folders that may import it
     "argparse": ("pipelines/", "serving/cli.py"),
     "torch": ("models/networks/",),
     "torchvision": ("models/networks/backbones.py",),
+    "openvino": ("models/networks/forward.py",),
     "timm": ("models/networks/backbones.py",),
     "pickle": (),
     "joblib": (),

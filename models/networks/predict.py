@@ -15,6 +15,7 @@ from scipy.special import expit
 
 from models.errors import BundleError, ImageError
 from models.networks.bundle import HEAD, TRUNK, Card, TrunkReference, bundle_sha256, read_card
+from models.networks.forward import Forward, forward_of
 from models.networks.heads import Network, living_logit
 from models.networks.train import pick_device
 from models.plates.images import WellImages
@@ -24,12 +25,13 @@ BATCH = 32  # fixed, because the last bits of a convolution depend on it: stage 
 
 @dataclass(frozen=True)
 class Predictor:
-    """A network ready to score, with its card and the bundle's sha256."""
+    """A network ready to score, with its card and the bundle's sha256. forward: its fast path, None for torch's own."""
 
     network: Network
     card: Card
     sha256: str
     device: torch.device
+    forward: Forward | None = None
 
     @torch.no_grad()
     def predict(self, images: WellImages, *, on_images: Callable[[int], object] = lambda count: None) -> pd.DataFrame:
@@ -41,10 +43,11 @@ class Predictor:
         if images.channels != spec.planes or images.pixels.shape[2:] != (spec.size, spec.size):
             raise ImageError(f"model {self.card.name} reads {spec.planes} at {spec.size} pixels; "
                              f"got {images.channels} at {images.pixels.shape[2:]}")
+        forward = self.forward or forward_of(self.network, self.card.recipe, self.device, path="torch")
         outputs = [np.empty((0, self.card.recipe.head.outputs), np.float32)]
         for start in range(0, len(images), BATCH):
-            batch = torch.from_numpy(images.pixels[start:start + BATCH]).to(self.device, torch.float32)  # (B, C, H, W)
-            outputs.append(self.network(batch.contiguous(memory_format=torch.channels_last)).cpu().numpy())
+            batch = torch.from_numpy(images.pixels[start:start + BATCH]).to(torch.float32)  # (B, C, H, W)
+            outputs.append(forward(batch).cpu().numpy())
             on_images(len(batch))
         columns = output_columns(np.concatenate(outputs), regression=self.card.recipe.is_regression)
         if self.card.recipe.target == "label" and self.card.calibration is not None:    # shown to people, and nothing is made from it
@@ -69,7 +72,8 @@ def load_predictor(folder: Path, *, find_trunk: Callable[[TrunkReference], Path]
     card = read_card(folder)
     network = load_network(card, head=folder / HEAD, trunk=folder / TRUNK if (folder / TRUNK).is_file() else find_trunk(card.trunk))
     target = pick_device(device)
-    return Predictor(network.eval().to(target).to(memory_format=torch.channels_last), card, bundle_sha256(folder), target)
+    forward = forward_of(network.to(target), card.recipe, target)
+    return Predictor(network.to(memory_format=torch.channels_last), card, bundle_sha256(folder), target, forward)
 
 
 def load_network(card: Card, *, head: Path, trunk: Path) -> Network:

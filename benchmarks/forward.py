@@ -1,0 +1,97 @@
+"""How fast do networks score on this CPU: the fast path beside eager torch, all in one run.
+
+    python -m benchmarks.forward [--trunk mobilenet_v2 --batch 32] [--repeats 5]
+
+Random weights with batch statistics of the images, float32, 224 x 224, head of one output. Wall clock and processor time, the least of
+some repeats taken in turn; the latter counts little of what else the machine does. bf16 is timed where the CPU has it in hardware.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from models.networks.forward import forward_of
+from models.networks.heads import Network, build_network
+from models.networks.recipe import HeadSpec, Recipe, TrunkSpec
+
+SIZES = {"mobilenet_v2": 32, "resnet18": 32, "vgg19": 8}   # trunk -> batch
+
+
+def network_of(trunk: str, images: torch.Tensor) -> tuple[Network, Recipe]:
+    recipe = Recipe(system="profile", target="control_class", trunk=TrunkSpec(name=trunk), head=HeadSpec(outputs=1))
+    network = build_network(recipe)
+    with torch.no_grad():
+        network.train()(images)     # batch norm sees the images, so that outputs are of ordinary size
+    return network.eval(), recipe
+
+
+def cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    facts = dict(line.partition(":")[::2] for line in lines if ":" in line)
+    named = {name.strip(): value.strip() for name, value in facts.items()}
+    has = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in named.get("flags", "").split()]
+    return f"{named.get('model name', '?')}, {torch.get_num_threads()} threads, {' '.join(has)}"
+
+
+def least(paths: dict[str, Callable[[], object]], *, repeats: int) -> dict[str, tuple[float, float]]:
+    """(wall, processor) seconds of each, the least of `repeats` rounds."""
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in paths}
+    for number in range(repeats + 1):
+        for name, run in paths.items():
+            wall, processor = time.perf_counter(), time.process_time()
+            run()
+            if number:     # the first round warms up
+                times[name].append((time.perf_counter() - wall, time.process_time() - processor))
+    return {name: (min(wall for wall, _ in found), min(processor for _, processor in found)) for name, found in times.items()}
+
+
+@torch.inference_mode()
+def compare(trunk: str, *, batch: int, repeats: int) -> pd.DataFrame:
+    images = torch.rand(batch, 3, 224, 224, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode(mode=False):
+        network, recipe = network_of(trunk, images)
+    device = torch.device("cpu")
+    started = time.process_time()
+    fast = forward_of(network, recipe, device, path="openvino")
+    compiled = time.process_time() - started
+    plain, last = network, network_of(trunk, images)[0].to(memory_format=torch.channels_last)
+    across = images.contiguous(memory_format=torch.channels_last)
+    paths = {"torch, eager": lambda: plain(images), "torch, channels last": lambda: last(across), "OpenVINO": lambda: fast(images)}
+    if "bf16" in cpu():
+        def autocast() -> object:
+            with torch.autocast("cpu", torch.bfloat16):
+                return last(across)
+        paths["torch, channels last, bf16"] = autocast
+    found = least(paths, repeats=repeats)
+    base = found["torch, eager"]
+    off = float(np.abs((fast(images) - plain(images)).numpy()).max())
+    return pd.DataFrame([{"trunk": trunk, "batch": batch, "path": name, "images/s": batch / wall, "times eager (wall)": base[0] / wall,
+                          "times eager (processor)": base[1] / processor, "largest logit difference": off if name == "OpenVINO" else np.nan,
+                          "compiling, s": compiled if name == "OpenVINO" else np.nan} for name, (wall, processor) in found.items()])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trunk", choices=SIZES, help="only this one")
+    parser.add_argument("--batch", type=int)
+    parser.add_argument("--repeats", type=int, default=5)
+    arguments = parser.parse_args()
+    print(cpu())
+    chosen = {arguments.trunk: SIZES[arguments.trunk]} if arguments.trunk else SIZES
+    for trunk, batch in chosen.items():
+        print(compare(trunk, batch=arguments.batch or batch, repeats=arguments.repeats).round(6).to_string(index=False), flush=True)
+
+
+if __name__ == "__main__":
+    main()
