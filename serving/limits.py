@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
@@ -26,26 +28,28 @@ class BodyLimit:
         await self._counted(scope, receive, send)
 
     async def _counted(self, scope: Scope, receive: Receive, send: Send) -> None:
-        seen, answered = 0, False
+        seen, answered, over = 0, False, False
 
         async def count() -> Message:
-            nonlocal seen
+            nonlocal seen, over
             message = await receive()
             seen += len(message.get("body", b""))
             if seen > self.max_bytes:
-                raise _TooLarge
+                over = True
+                raise _TooLarge(413)
             return message
 
         async def note(message: Message) -> None:
             nonlocal answered
+            if over and not answered:
+                return          # the app's own words for the signal; the refusal below says what to do
             answered = answered or message["type"] == "http.response.start"
             await send(message)
 
-        try:
+        with contextlib.suppress(_TooLarge):
             await self.app(scope, count, note)
-        except _TooLarge:
-            if not answered:
-                await self._refuse(send)
+        if over and not answered:
+            await self._refuse(send)
 
     async def _refuse(self, send: Send) -> None:
         text = f"the request is larger than {self.max_bytes / 2**20:g} MiB; send fewer plates at a time"
@@ -56,5 +60,5 @@ class BodyLimit:
         await send({"type": "http.response.body", "body": json.dumps(body).encode()})
 
 
-class _TooLarge(Exception):  # noqa: N818  # a signal, seen only in here
-    """The body went beyond the limit."""
+class _TooLarge(HTTPException):
+    """The body went beyond the limit; an HTTPException, so that handlers of the app count it as 413."""

@@ -132,7 +132,7 @@ def test_two_plates_in_one_request(post: Post, plate: TinyPlate) -> None:
     assert response.status_code == 200, response.text
     wells = pd.DataFrame(response.json()["wells"])
     assert wells.groupby("plate").size().to_dict() == {"P0": 96, "P1": 96}
-    assert len(response.json()["quality"]) == 2
+    assert wells["excluded"].all()      # the same images twice are a copy error: which plate they belong to cannot be told
 
 
 def test_the_client_gives_tables(client: Client, plate: TinyPlate, tmp_path: Path) -> None:
