@@ -1,0 +1,122 @@
+"""Heat maps: every head's shape, frozen trunks, both signs; random weights change them, and they find what matters."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from models.errors import InputError
+from models.networks.explain import METHODS, Method, explain, randomised, share_inside, similarity, spatial_layer
+
+
+class Toy(nn.Module):
+    """A small convolutional network whose head gives (N,), (N, 1) or (N, 2)."""
+
+    def __init__(self, outputs: int) -> None:
+        super().__init__()
+        self.outputs = outputs
+        self.trunk = nn.Sequential(nn.Conv2d(3, 8, 5, padding=2), nn.ReLU(inplace=True), nn.MaxPool2d(2), nn.Conv2d(8, 8, 3, padding=1),
+                                   nn.ReLU(inplace=True))
+        self.head = nn.Linear(16, max(outputs, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.trunk(images)
+        found = self.head(torch.cat([maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3))], dim=1))
+        return cast(Tensor, found[:, 0] if self.outputs == 0 else found)
+
+
+def discs(count: int, seed: int = 0) -> tuple[Tensor, np.ndarray, np.ndarray]:
+    """Noisy images (N, 3, 32, 32) with 0-3 bright discs, the masks of the discs, and their share of the image."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.indices((32, 32))
+    masks = np.zeros((count, 32, 32), bool)
+    for number in range(count):
+        for _ in range(number % 4):
+            y, x = rng.uniform(6, 26, 2)
+            masks[number] |= np.hypot(rows - y, columns - x) < 4.5
+    pixels = 0.3 + 0.4 * masks + rng.normal(0, 0.08, masks.shape)
+    return torch.from_numpy(np.repeat(pixels[:, None], 3, axis=1)).float(), masks, masks.mean(axis=(1, 2))
+
+
+@pytest.fixture(scope="module")
+def trained() -> dict[int, Toy]:
+    """Networks that learned how much of the image is disc, one per shape of the answer."""
+    images, _, share = discs(96)
+    target = torch.from_numpy(share * 10 - 0.5).float()
+    found = {}
+    for outputs in (0, 1, 2):
+        torch.manual_seed(1)
+        network = Toy(outputs)
+        optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
+        for _ in range(60):
+            answer = network(images)
+            answer = answer if outputs == 0 else answer[:, 0] if outputs == 1 else answer[:, 0] - answer[:, 1]
+            optimizer.zero_grad()
+            nn.functional.mse_loss(answer, target).backward()
+            optimizer.step()
+        found[outputs] = network
+    return found
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("outputs", [0, 1, 2])
+def test_maps_fall_on_what_raises_the_answer(trained: dict[int, Toy], method: Method, outputs: int) -> None:
+    images, masks, share = discs(8, seed=9)
+    images, masks, share = images[3::4], masks[3::4], share[3::4]
+    found = explain(trained[outputs].requires_grad_(False), images, method=method)      # frozen as a whole
+    assert found.raises.shape == found.lowers.shape == (2, 32, 32)
+    assert found.raises.min() >= 0
+    np.testing.assert_allclose(found.raises.max(axis=(1, 2)), 1)
+    inside = share_inside(found.raises, masks)
+    assert (inside > 1.2 * share).all()
+    assert not np.array_equal(found.raises, found.lowers)
+
+
+def test_random_weights_change_the_map(trained: dict[int, Toy]) -> None:
+    images, _, _ = discs(8, seed=4)
+    images = images[3::4]
+    network = trained[1]
+    twin = randomised(network, seed=3)
+    assert not torch.equal(twin.head.weight, network.head.weight)
+    before, after = explain(network, images), explain(twin, images)
+    assert (np.nan_to_num(similarity(before.raises, after.raises)) < 0.7).all()
+    np.testing.assert_allclose(similarity(before.raises, before.raises), 1)
+
+
+def test_the_network_is_left_as_it_was(trained: dict[int, Toy]) -> None:
+    network = trained[1].train()
+    explain(network, discs(2)[0])
+    assert network.training
+    assert all(parameter.grad is None for parameter in network.parameters())
+    assert not network.trunk[4]._forward_hooks
+
+
+def test_the_last_layer_with_rows_and_columns_is_looked_at(trained: dict[int, Toy]) -> None:
+    images = discs(2)[0]
+    assert spatial_layer(trained[1], images) == "trunk"
+    np.testing.assert_array_equal(explain(trained[1], images).raises, explain(trained[1], images, layer="trunk").raises)
+    assert not np.array_equal(explain(trained[1], images, layer="trunk.0").raises, explain(trained[1], images).raises)
+
+
+def test_a_map_of_nothing_is_zero_and_has_no_share() -> None:
+    network = Toy(1)
+    nn.init.zeros_(network.head.weight)
+    found = explain(network, discs(2)[0])
+    assert not found.raises.any()
+    assert np.isnan(share_inside(found.raises, np.ones((2, 32, 32), bool))).all()
+
+
+def test_wrong_requests_are_refused(trained: dict[int, Toy]) -> None:
+    images = discs(2)[0]
+    with pytest.raises(InputError, match="method must be one of"):
+        explain(trained[1], images, method=cast(Method, "lime"))
+    with pytest.raises(InputError, match="no layer 'nose'"):
+        explain(trained[1], images, layer="nose")
+    with pytest.raises(InputError, match=r"\(N, C, H, W\)"):
+        explain(trained[1], images[0])
+    with pytest.raises(InputError, match="no layer with rows"):
+        spatial_layer(nn.Sequential(nn.Flatten(), nn.Linear(3072, 1)), images)
