@@ -1,0 +1,137 @@
+"""Measures of an image: each recovers what was put in, and none but its own is moved by gain, noise or what the image shows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter
+
+from models.plates.measures import DETAIL_SCALES, measure_plane, measure_stack, noise_of
+from models.tables import IMAGE_QUALITY, Column
+
+SIZE = 128
+
+
+def cells(rng: np.random.Generator, *, count: int = 60, radius: float = 4.0, height: float = 80.0, size: int = SIZE) -> np.ndarray:
+    """Discs with soft edges on a black ground."""
+    down, right = np.meshgrid(np.arange(size), np.arange(size), indexing="ij")
+    image = np.zeros((size, size))
+    for row, column in rng.uniform(0, size, (count, 2)):
+        image = np.maximum(image, height / (1 + np.exp(3 * (np.hypot(down - row, right - column) - radius))))
+    return image
+
+
+def shot(light: np.ndarray, rng: np.random.Generator, *, noise: float = 2.0, background: float = 100.0) -> np.ndarray:
+    return np.rint(light + background + rng.normal(0, noise, light.shape)).clip(0, 65535).astype(np.uint16)
+
+
+@pytest.mark.parametrize("noise", [1.0, 3.0, 30.0])
+@pytest.mark.parametrize("count", [0, 15, 40])
+def test_noise_is_that_of_the_camera_as_long_as_half_of_the_image_is_quiet(noise: float, count: int) -> None:
+    rng = np.random.default_rng(1)
+    found = noise_of(shot(cells(rng, count=count), rng, noise=noise, background=500).astype(np.float32))
+    assert found == pytest.approx(np.hypot(noise, 12**-0.5), rel=0.06 if not count else 0.35)
+
+
+def test_an_image_without_noise_has_that_of_rounding() -> None:
+    assert noise_of(np.full((32, 32), 7, np.float32)) == pytest.approx(12**-0.5)
+
+
+def test_noise_alone_has_no_detail_and_structure_has() -> None:
+    rng = np.random.default_rng(2)
+    empty, full = (measure_plane(shot(cells(rng, count=count), rng)) for count in (0, 60))
+    for scale in (1, 2, 4):
+        assert empty[f"detail_{scale}"] < 0.5
+        assert full[f"detail_{scale}"] > 4
+
+
+@settings(max_examples=30)
+@given(blur=st.floats(1.5, 5), count=st.integers(5, 150), radius=st.floats(2, 8), seed=st.integers(0, 50))
+def test_blur_takes_fine_detail_before_coarse(blur: float, count: int, radius: float, seed: int) -> None:
+    """Whatever stands in the image: many cells or few, large or small."""
+    rng = np.random.default_rng(seed)
+    light = cells(rng, count=count, radius=radius, size=64)
+
+    def sharpness(image: np.ndarray) -> float:
+        found = measure_plane(shot(image, rng, noise=0.5))
+        return min(found["detail_1"] - found["detail_2"], found["detail_2"] - found["detail_4"])
+    assert sharpness(light) - sharpness(gaussian_filter(light, blur)) > 0.5
+
+
+@settings(max_examples=15)
+@given(gain=st.floats(3, 100), offset=st.floats(0, 5000))
+def test_a_brighter_lamp_changes_no_measure_of_structure(gain: float, offset: float) -> None:
+    """Noise and light scale alike: the ratios stay, and lengths on a log scale move by the gain."""
+    rng = np.random.default_rng(3)
+    plane = cells(rng, count=30, size=64) + rng.normal(0, 1.0, (64, 64))
+    one, other = measure_plane(10 * plane), measure_plane(10 * gain * plane + offset)
+    for name in ("detail_1", "detail_2", "detail_4"):
+        assert other[name] == pytest.approx(one[name], abs=0.02)
+    assert other["debris"] - one["debris"] == pytest.approx(np.log2(gain), abs=0.02)
+    assert other["contrast"] == pytest.approx(gain * one["contrast"], rel=0.01)
+    assert other["background"] == pytest.approx(gain * one["background"] + offset, rel=0.01, abs=0.5)
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.1, 0.3])
+@pytest.mark.parametrize("count", [0, 40, 90])
+def test_the_gradient_is_the_light_s_own_not_the_cells(slope: float, count: int) -> None:
+    rng = np.random.default_rng(4)
+    lamp = 1 + slope * np.linspace(-1, 1, SIZE)[:, None]
+    found = measure_plane(shot((cells(rng, count=count, height=300) + 400) * lamp, rng, background=0))["gradient"]
+    assert found == pytest.approx(2 * slope, rel=0.3, abs=0.05)
+
+
+def test_debris_is_larger_than_many_small_things() -> None:
+    rng = np.random.default_rng(5)
+    light = cells(rng, count=100, radius=1.5)
+    dust = light + cells(rng, count=1, radius=9, height=200)
+    dark = light - 0.9 * cells(rng, count=1, radius=9, height=100)
+    plain = measure_plane(shot(light, rng))["debris"]
+    for spoilt in (dust, dark):
+        assert measure_plane(shot(spoilt, rng))["debris"] > plain + 0.5
+
+
+@pytest.mark.parametrize(("dtype", "limit"), [(np.uint8, 255), (np.uint16, 65535), (np.uint16, 4095)])
+def test_saturation_is_the_share_at_the_brightest_value_in_any_plane(dtype: type, limit: int) -> None:
+    """A camera of 12 bit in a 16-bit file saturates at 4095."""
+    stack = np.tile(np.arange(100).reshape(10, 10), (3, 1, 1)).astype(dtype)
+    stack[0, 0, :5] = stack[2, 0, 5:] = limit
+    found = measure_stack(stack, stack.max(axis=0).astype(np.float32))
+    assert (found["saturated_share"], found["brightest"], found["planes"]) == (0.1, limit, 3)
+    assert found["bits"] == 8 * np.dtype(dtype).itemsize
+
+
+def test_a_black_image_is_not_saturated_and_has_no_fingerprint_but_a_white_one_is() -> None:
+    for value, share in ((0, 0.0), (17, 0.0), (255, 1.0)):
+        stack = np.full((1, 16, 16), value, np.uint8)
+        found = measure_stack(stack, stack[0].astype(np.float32))
+        assert (found["saturated_share"], found["digest"]) == (share, "")
+
+
+def test_the_fingerprint_is_that_of_all_planes_and_pixels() -> None:
+    stack = np.random.default_rng(6).integers(0, 255, (2, 16, 16)).astype(np.uint8)
+    other = stack.copy()
+    other[1, 15, 15] ^= 1
+    first, again, changed = (measure_stack(item, item[0].astype(np.float32))["digest"] for item in (stack, stack[:, ::1].copy(), other))
+    assert first == again != changed
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (7, 30), (8, 8), (9, 33), (31, 64)])
+def test_small_and_odd_images_have_what_can_be_measured(shape: tuple[int, int]) -> None:
+    plane = np.random.default_rng(7).normal(100, 5, shape).astype(np.float32)
+    found = measure_plane(plane)
+    assert np.isfinite([found["background"], found["contrast"]]).all()
+    assert np.isfinite(found["gradient"]) == (min(shape) >= 8)
+    known = [np.isfinite(found[f"detail_{scale}"]) for scale in DETAIL_SCALES]
+    assert known == sorted(known, reverse=True)
+
+
+def test_colour_stacks_and_the_contract() -> None:
+    stack = np.random.default_rng(8).integers(0, 200, (2, 20, 24, 3)).astype(np.uint8)
+    found = measure_stack(stack, stack.mean(axis=-1)[0])
+    measured: list[Column] = [column for column in IMAGE_QUALITY.columns if column.name not in ("plate", "well", "site", "channel")]
+    assert list(found) == [column.name for column in measured if column.name in found]
+    assert set(found) == {column.name for column in measured}
+    assert (found["height"], found["width"]) == (20, 24)
