@@ -5,14 +5,12 @@ The functions here are numbers in, numbers out; `behaviour_rules` turns them int
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pandas as pd
 
 from models.plates.wells import PLATE_FORMATS, well_name
 
-FEATURES = ("mean", "sd", "texture")
+GREY_FEATURES = ("mean", "sd", "texture")
 MIN_SHARE = 0.8     # of a plate's wells with cells that must have a signal
 TURNS = {           # how a layout can lie wrong on its plate -> (row, column) from (row, column, last row, last column)
     "rotated by 180 degrees": lambda row, column, rows, columns: (rows - row, columns - column),
@@ -29,26 +27,35 @@ def plate_signals(wells: pd.DataFrame, images: pd.DataFrame | None) -> dict[str,
     """Signals of one plate's wells by source, "images" and "read-out", of those that (nearly) all wells with cells have.
 
     wells: layout rows of one plate. images: the inventory's rows of that plate's readable images. A table's index is well, its
-    columns are signals, scaled by the plate's median and MAD.
+    columns are signals, scaled by median and MAD of the wells with cells. Empty wells are there too if they have signals.
     """
-    filled = wells[wells["role"] != "empty"]
-    tables = {"images": _image_signals(filled, images) if images is not None else pd.DataFrame(),
-              "read-out": filled.set_index("well")[["readout"]].dropna() if "readout" in filled.columns else pd.DataFrame()}
-    scaled = {source: _scaled(table) for source, table in tables.items() if len(table) and len(table) >= MIN_SHARE * len(filled)}
+    filled = wells.loc[wells["role"] != "empty", "well"]
+    tables = {"images": _image_signals(wells, images) if images is not None else pd.DataFrame(),
+              "read-out": wells.set_index("well")[["readout"]].dropna() if "readout" in wells.columns else pd.DataFrame()}
+    measured = {source: table for source, table in tables.items() if table.index.isin(filled).sum() >= max(1, MIN_SHARE * len(filled))}
+    scaled = {source: _scaled(table, table[table.index.isin(filled)]) for source, table in measured.items()}
     return {source: table for source, table in scaled.items() if table.shape[1]}
 
 
 def _image_signals(wells: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
     images = images[images["well"].isin(wells["well"])]
-    by_channel = {f"channel {channel}": group.groupby("well")[list(FEATURES)].mean() for channel, group in images.groupby("channel")}
-    return pd.concat(by_channel, axis="columns").apply(np.log1p).dropna() if by_channel else pd.DataFrame()
+    by_channel = {channel: _channel_signals(group) for channel, group in images.groupby("channel")}
+    return pd.concat(by_channel, axis="columns").dropna() if by_channel else pd.DataFrame()
 
 
-def _scaled(table: pd.DataFrame) -> pd.DataFrame:
-    """(x - median) / (1.4826 MAD), falling back on the standard deviation; constant columns go."""
-    centred = table - table.median()
-    spread = (centred.abs().median() * 1.4826)
-    spread = spread.where(spread > 0, table.std(ddof=0))
+def _channel_signals(images: pd.DataFrame) -> pd.DataFrame:
+    """Means over a well's images, each on a scale on which it varies evenly: logarithm of grey values, arsinh of skew, Fisher's z."""
+    means = images.groupby("well")[[*GREY_FEATURES, "skew", "overlap"]].mean()
+    scales = {**dict.fromkeys(GREY_FEATURES, np.log1p), "skew": np.arcsinh}
+    signals = pd.DataFrame({name: scale(means[name]) for name, scale in scales.items()})
+    return signals if means["overlap"].isna().any() else signals.assign(overlap=np.arctanh(means["overlap"].clip(-0.999, 0.999)))
+
+
+def _scaled(table: pd.DataFrame, typical: pd.DataFrame) -> pd.DataFrame:
+    """(x - median) / (1.4826 MAD) of typical wells, falling back on the standard deviation; what is constant in them goes."""
+    centred = table - typical.median()
+    spread = (centred.loc[typical.index].abs().median() * 1.4826)
+    spread = spread.where(spread > 0, typical.std(ddof=0))
     return (centred / spread).loc[:, spread > 0].clip(-20, 20)
 
 
@@ -74,22 +81,6 @@ def separation(signals: pd.DataFrame, negative: list[str], positive: list[str]) 
     return float(np.mean(shares))
 
 
-def coherence(signals: pd.DataFrame, groups: pd.Series, *, spare_wells: int = 8) -> float:
-    """Adjusted r2 of the signals (mean over them) explained by the groups of replicate wells.
-
-    NaN unless spare_wells more wells than groups are there, because few of them agree by chance.
-    """
-    codes, names = pd.factorize(groups.loc[signals.index])
-    wells, spare = len(codes), len(codes) - len(names)
-    if spare < spare_wells or len(names) < 2:
-        return float("nan")
-    values = signals.to_numpy()
-    means = np.stack([values[codes == code].mean(axis=0) for code in range(len(names))])
-    within = ((values - means[codes]) ** 2).sum(axis=0) / spare
-    total = ((values - values.mean(axis=0)) ** 2).sum(axis=0) / (wells - 1)
-    return float(np.mean(1 - within / total))
-
-
 def turned(wells: pd.DataFrame, turn: str, plate_format: int) -> pd.DataFrame:
     """The layout rows under the names of the wells where they would stand if the layout lay on the plate turned like this.
 
@@ -100,18 +91,6 @@ def turned(wells: pd.DataFrame, turn: str, plate_format: int) -> pd.DataFrame:
     inside = row.between(0, rows) & column.between(0, columns)
     names = [well_name(*place) for place in zip(row[inside], column[inside], strict=True)]
     return wells[inside].assign(well=pd.Series(names, index=wells.index[inside], dtype="str"))
-
-
-def replicate_groups(wells: pd.DataFrame) -> pd.Series:
-    """What was given to each well, as a number: wells of one number should behave alike. Index: well."""
-    names = [name for name in ("role", "treatment", "dose", "treatment_2", "dose_2") if name in wells.columns]
-    return pd.Series(wells.groupby(names, dropna=False, sort=False).ngroup().to_numpy(), index=wells["well"])
-
-
-def by_chance(right: float, wells: int) -> float:
-    """Probability that guessing sorts this share of that many wells right, or more."""
-    hits = round(right * wells)
-    return float(sum(math.comb(wells, count) for count in range(hits, wells + 1)) / 2**wells)
 
 
 def rank_correlation(first: pd.Series, second: pd.Series) -> float:

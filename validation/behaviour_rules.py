@@ -9,19 +9,18 @@ import numpy as np
 import pandas as pd
 
 from models.errors import Finding
-from validation.behaviour import TURNS, by_chance, coherence, effect, rank_correlation, replicate_groups, separation, turned
-from validation.evidence import Evidence, Rule, some
+from validation.behaviour import effect, rank_correlation, separation, turned
+from validation.evidence import Evidence, Rule, listed, number
+from validation.layout_fit import SWAPPED, Suspicion, likeliest
 
-CHANCE = 1e-3           # probability, over all turns, that so many controls fall into place by chance; below it they suffice
-COHERENCE_GAIN = 0.2    # of adjusted r2 among replicates that a turned layout must bring where the controls do not suffice
-COHERENCE_ALONE = 0.5   # of adjusted r2 that it must bring where there are not both kinds of controls to ask
-SEPARATION_GAIN = 0.2   # of the share of controls that act as their kind
-SPARE_WELLS = 24        # replicate wells that must be there to judge by coherence alone
+SEPARATION_GAIN = 0.2   # of the share of controls that act as their kind, from which on they tell of a turned layout
+EXPLAINED = 0.5         # share of what differs most between the wells that the right layout must explain
 CLEARLY_APART = 0.85    # share of controls that act as their kind, from which on a stray one is strange
 OPPOSITE = 0.7          # cosine between a plate's way from negative to positive and that of the others, below minus which they disagree
 FEW_CONTROLS = 6        # wells of each kind that it takes to call one strange
-SURE_SERIES = 0.5       # |Spearman| of effect on dose, over all treated wells, that shows which way effects go
-MIN_WELLS = 8           # treated wells for that
+LIVING_ASSAYS = ("cck", "wst", "mtt", "mts", "xtt", "resazurin", "alamar", "prestoblue", "celltiter", "atp", "sulforhodamine",
+                 "crystal violet", "neutral red")     # read-outs that rise with living cells
+DEAD_ASSAYS = ("ldh", "caspase", "propidium", "sytox", "toxilight", "annexin")    # and with dying ones
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,12 @@ class _Plate:
                               for role in ("negative", "positive"))
         return negative, positive
 
+    @property
+    def all_controls(self) -> str:
+        """Control wells of both kinds, as a finding names them."""
+        negative, positive = self.controls()
+        return listed(negative + positive)
+
 
 def _signals(evidence: Evidence) -> Iterator[_Plate]:
     """Each plate with each of its sources of signals."""
@@ -54,56 +59,79 @@ def _plates(evidence: Evidence) -> Iterator[_Plate]:
 
 
 def layout_lies_right(evidence: Evidence) -> Iterator[Finding]:
-    """No turned or shifted layout explains controls and replicates much better than the layout as it is."""
+    """No turned or shifted layout explains controls, replicates and dose series much better than the layout as it is."""
     for plate in _signals(evidence):
-        alone = not all(plate.controls())
-        own = _fit(plate, plate.wells, alone=alone)
-        if own[1] >= 1 - COHERENCE_ALONE if alone else own[0] >= 1 - SEPARATION_GAIN:
-            continue    # no turned layout could be that much better
-        turn, fit = max(((turn, _fit(plate, turned(plate.wells, turn, evidence.screen.plate_format), alone=alone)) for turn in TURNS),
-                        key=lambda one: one[1])
-        unlikely = by_chance(fit[0], sum(map(len, plate.controls()))) * len(TURNS) < CHANCE
-        told = (fit[1] - own[1] > COHERENCE_ALONE if alone else
-                fit[0] >= evidence.thresholds.swap_confidence and fit[0] - own[0] > SEPARATION_GAIN
-                and (unlikely or fit[1] - own[1] > COHERENCE_GAIN))
-        if told:
-            controls = "" if alone else f" and {fit[0]:.0%} of the controls act as their kind (as it is {own[0]:.0%})"
-            yield Finding(rule="layout_turned", severity="error", plate=plate.name, column="well", value=turn, message=(
-                f"plate {plate.name} behaves as if its layout were {turn}: by the {plate.source}, replicate wells then agree with "
-                f"r2 {fit[1]:.2f} (as it is {own[1]:.2f}){controls}; check how the plate stood in the reader and correct the wells"))
-
-
-def _fit(plate: _Plate, wells: pd.DataFrame, *, alone: bool) -> tuple[float, float]:
-    """(separation of controls, coherence of replicates) under a layout; a figure that cannot be computed is 0."""
-    wells = wells[wells["well"].isin(plate.signals.index)]
-    if wells.empty:
-        return 0.0, 0.0
-    groups = replicate_groups(wells)
-    figures = (separation(plate.signals, *plate.controls(wells)),
-               coherence(plate.signals.loc[groups.index], groups, spare_wells=SPARE_WELLS if alone else MIN_WELLS))
-    return tuple(0.0 if np.isnan(figure) else figure for figure in figures)  # type: ignore[return-value]
+        found = _convincing(plate, evidence)
+        if found and found[0].mistake != SWAPPED:
+            yield Finding(rule="layout_turned", severity="error", plate=plate.name, well=plate.all_controls, column="well",
+                          value=found[0].mistake, message=(
+                f"plate {plate.name} behaves as if its layout were {_names(found)}: by the {plate.source}, that explains "
+                f"{found[0].explained:.0%} of what differs most between its wells, the layout as it is {found[0].as_is:.0%}; "
+                "check how the plate stood in the reader or microscope, and correct the wells in the layout"))
 
 
 def controls_not_swapped(evidence: Evidence) -> Iterator[Finding]:
-    """The more of a treatment, the more a well resembles the positive control, not the negative."""
-    for plate in _plates(evidence):
-        if not separation(plate.signals, *plate.controls()) >= CLEARLY_APART:
-            continue
-        effects = effect(plate.signals, *plate.controls())
-        dosed = plate.wells[(plate.wells["role"] == "treated") & plate.wells["dose"].gt(0) & plate.wells["well"].isin(effects.index)]
-        ranks = dosed.groupby("treatment")["dose"].rank(pct=True)
-        rho = rank_correlation(ranks, dosed["well"].map(effects)) if len(dosed) >= MIN_WELLS else float("nan")
-        if rho <= -SURE_SERIES:
-            yield Finding(rule="controls_swapped", severity="error", plate=plate.name, column="role", value=f"{rho:.2f}", message=(
-                f"negative and positive controls of plate {plate.name} seem swapped: by the {plate.source}, wells resemble the negative "
-                f"controls more the higher their dose (rank correlation {rho:.2f}); check the roles, or the order of the doses"))
+    """Negative controls act like untouched wells and low doses, and read as living cells do in a known assay."""
+    for plate in _signals(evidence):
+        found = _convincing(plate, evidence)
+        reason = ""
+        if found and found[0].mistake == SWAPPED:
+            others = f" (or the layout is {_names(found[1:])})" if found[1:] else ""
+            reason = (f"by the {plate.source}, low doses act like the positive controls and high doses like the negative ones; "
+                      f"exchanged, the layout explains {found[0].explained:.0%} of what differs most between the wells, "
+                      f"as it is {found[0].as_is:.0%}{others}")
+        elif not found and plate.source == "read-out":
+            reason = _read_the_wrong_way(plate, evidence)
+        if reason:
+            yield Finding(rule="controls_swapped", severity="error", plate=plate.name, well=plate.all_controls,
+                          column="role", value=SWAPPED, message=(
+                f"negative and positive controls of plate {plate.name} seem exchanged: {reason}; check the roles, the order of the doses, "
+                "and how the plate stood"))
+
+
+def _convincing(plate: _Plate, evidence: Evidence) -> list[Suspicion]:
+    """The mistakes that explain the plate best, if they do so much better than the layout; twice as much where the controls do not tell."""
+    found = evidence.suspicions[plate.name, plate.source]
+    if not found or found[0].explained < EXPLAINED:
+        return []
+    needed = evidence.thresholds.layout_evidence * (1 if _controls_tell(plate, found[0].mistake, evidence) else 2)
+    return list(likeliest(found)) if found[0].gain >= needed else []
+
+
+def _controls_tell(plate: _Plate, mistake: str, evidence: Evidence) -> bool:
+    """Whether clearly more controls act as their kind with the mistake undone."""
+    if mistake == SWAPPED:
+        return True
+    as_is, undone = (separation(plate.signals, *plate.controls(wells)) for wells in (
+        plate.wells, turned(plate.wells, mistake, evidence.screen.plate_format)))
+    return bool(undone - as_is > SEPARATION_GAIN)
+
+
+def _names(found: list[Suspicion]) -> str:
+    return " or ".join(one.mistake for one in found)
+
+
+def _read_the_wrong_way(plate: _Plate, evidence: Evidence) -> str:
+    """That the read-out of the screen's assay rises or falls with living cells, if the controls say the contrary; else ""."""
+    assay, (negative, positive) = evidence.screen.assay.casefold(), plate.controls()
+    rises = any(word in assay for word in LIVING_ASSAYS)
+    if rises == any(word in assay for word in DEAD_ASSAYS) or not separation(plate.signals, negative, positive) >= CLEARLY_APART:
+        return ""
+    read = plate.wells.set_index("well")["readout"]
+    living, dead = float(read[negative].median()), float(read[positive].median())
+    if (living > dead) is rises:
+        return ""
+    return (f"they read {living:.4g} and {dead:.4g}, but in the screen's assay ({evidence.screen.assay}) living cells read "
+            f"{'higher' if rises else 'lower'} than dead ones")
 
 
 def plates_agree(evidence: Evidence) -> Iterator[Finding]:
     """On every plate the way from negative to positive controls is the same."""
     ways: dict[str, dict[str, np.ndarray]] = {}
+    wells: dict[str, str] = {}
     for plate in _plates(evidence):
         negative, positive = plate.controls()
+        wells[plate.name] = plate.all_controls
         way = (plate.signals.loc[positive].median() - plate.signals.loc[negative].median()).to_numpy(dtype="float64")
         if separation(plate.signals, negative, positive) >= CLEARLY_APART and way.any():
             ways.setdefault(plate.source, {})[plate.name] = way / np.linalg.norm(way)
@@ -112,7 +140,8 @@ def plates_agree(evidence: Evidence) -> Iterator[Finding]:
         for name, way in directions.items():
             others = total - way
             if np.linalg.norm(others) > 0 and float(way @ others) < -OPPOSITE * np.linalg.norm(others):
-                yield Finding(rule="controls_disagree", severity="error", plate=name, column="role", value=source, message=(
+                yield Finding(rule="controls_disagree", severity="error", plate=name, well=wells[name], column="role", value=source,
+                              message=(
                     f"on plate {name} negative and positive controls differ the other way round than on the other plates, by the "
                     f"{source}; they were probably swapped on it: check the roles, or how the plate stood in the reader"))
 
@@ -128,9 +157,10 @@ def controls_act_as_their_kind(evidence: Evidence) -> Iterator[Finding]:
         for kind, wells, wrong in (("negative", negative, effects > 0.5), ("positive", positive, effects < 0.5)):
             strays = [well for well in wells if wrong[well]]
             if 0 < len(strays) <= len(wells) / 3:
-                yield Finding(rule="control_stray", severity="warning", plate=plate.name, well=strays[0], column="role", value=kind,
-                              message=f"by the {plate.source}, {kind} control well(s) {some(strays)} of plate {plate.name} act like the "
-                                      "other kind; check what was pipetted there, exclude them with a reason if it was wrong")
+                yield Finding(rule="control_stray", severity="warning", plate=plate.name, well=listed(strays), column="role", value=kind,
+                              message=f"by the {plate.source}, {number(len(strays), f'{kind} control well')} of plate {plate.name} "
+                                      f"{'acts' if len(strays) == 1 else 'act'} like the other kind; check what was pipetted there, "
+                                      "exclude them with a reason if it was wrong")
 
 
 def control_series_fall(evidence: Evidence) -> Iterator[Finding]:
@@ -143,7 +173,8 @@ def control_series_fall(evidence: Evidence) -> Iterator[Finding]:
         for treatment, series in chosen.groupby("treatment", sort=False):
             rho = rank_correlation(series["dose"], series["well"].map(viability)) if series["dose"].nunique() >= 3 else float("nan")
             if rho > evidence.thresholds.series_correlation:
-                yield Finding(rule="control_series", severity="warning", plate=plate.name, column="dose", value=f"{rho:.2f}", message=(
+                yield Finding(rule="control_series", severity="warning", plate=plate.name, well=listed(series["well"]), column="dose",
+                              value=f"{rho:.2f}", message=(
                     f"the control series of {treatment} on plate {plate.name} does not fall with its dose (rank correlation "
                     f"{rho:.2f} by the {plate.source}, expected {evidence.thresholds.series_correlation:g} or less); "
                     "its dilution or the plate is in doubt"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -16,6 +16,7 @@ from models.plates.wells import in_format, parse_well
 from models.tables import DOSED_ROLES
 from validation.behaviour import plate_signals
 from validation.inventory import Inventory
+from validation.layout_fit import Suspicion, suspicions
 from validation.thresholds import Thresholds
 
 Subject = Literal["layout", "controls", "doses", "readout", "images", "behaviour"]
@@ -55,6 +56,12 @@ class Evidence:
         """plate -> source of signals -> signals of its wells; see behaviour.plate_signals."""
         images = dict(iter(self.inventory.readable.groupby("plate"))) if self.inventory is not None else {}
         return {str(plate): plate_signals(wells, images.get(plate)) for plate, wells in self.wells.groupby("plate", sort=False)}
+
+    @cached_property
+    def suspicions(self) -> dict[tuple[str, str], list[Suspicion]]:
+        """(plate, source of signals) -> mistakes in the layout that would explain the plate, the likeliest first."""
+        return {(str(plate), source): suspicions(wells, signals, self.screen.plate_format)
+                for plate, wells in self.wells.groupby("plate", sort=False) for source, signals in self.signals[str(plate)].items()}
 
     @cached_property
     def faulty_treatments(self) -> frozenset[str]:
@@ -118,6 +125,16 @@ def _place(well: str) -> tuple[int, int, str]:
         return (*parse_well(well), well)
     except InputError:
         return (-1, -1, well)
+
+
+def merged(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Errors first; findings that differ in their wells only are one, with the first's value."""
+    alike: dict[Finding, list[Finding]] = {}
+    for finding in findings:
+        alike.setdefault(replace(finding, well="", value=""), []).append(finding)
+    found = (same[0] if len(same) == 1 else replace(same[0], well=listed(well for one in same for well in one.wells))
+             for same in alike.values())
+    return tuple(sorted(found, key=lambda finding: finding.severity))
 
 
 def number(count: int, noun: str) -> str:

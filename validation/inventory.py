@@ -20,9 +20,11 @@ from models.plates.images import PlateArchive
 DTYPES: dict[str, Any] = {
     "plate": "str", "member": "str", "well": "str", "site": "int64", "channel": "int64", "plane": "int64",
     "height": "int64", "width": "int64", "bits": "int64", "colour": "bool", "darkest": "int64", "brightest": "int64",
-    "kind": "str", "at_limit": "float64", "mean": "float64", "sd": "float64", "texture": "float64", "checksum": "int64", "readable": "bool"}
+    "kind": "str", "at_limit": "float64", "mean": "float64", "sd": "float64", "texture": "float64", "skew": "float64",
+    "overlap": "float64", "checksum": "int64", "readable": "bool"}
 
-SAMPLED_ROWS = 512
+SAMPLED_ROWS = 512      # that tell an image's statistics
+SAMPLED_COLUMNS = 64    # and rows of the grid that tells how two channels overlap
 THREADS = min(4, os.cpu_count() or 1)
 KINDS = {b"II*\0": "tiff", b"MM\0*": "tiff", b"II+\0": "tiff", b"MM\0+": "tiff", b"\x89PNG": "png"}
 
@@ -32,7 +34,9 @@ class Inventory:
     """images: row = image, columns of DTYPES: height, width in pixels; bits 8 or 16; darkest, brightest, mean, sd in grey values;
     kind tiff, png, jpeg or other, by its first bytes;
     at_limit the share of pixels at the highest possible value; texture the mean absolute difference of neighbouring
-    pixels; checksum that of the file. findings: archives and images that could not be read. plates: archives given.
+    pixels; skew the third standardised moment (few bright spots on dark ground: positive; 0 for uniform images); overlap the
+    correlation of its grey values with those of the well's first channel at the same place, NaN for that channel itself;
+    checksum that of the file. findings: archives and images that could not be read. plates: archives given.
     """
 
     images: pd.DataFrame
@@ -68,11 +72,28 @@ def _table(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
 
 def _images(archive: PlateArchive, findings: list[Finding]) -> Iterator[dict[str, Any]]:
     facts = _facts(archive.path)
-    images = [{str(name): value for name, value in image.items()} for image in archive.members.to_dict("records")]
+    members = archive.members.sort_values(["well", "site", "plane", "channel"], kind="stable")  # channels of a place side by side
+    images = [{str(name): value for name, value in image.items()} for image in members.to_dict("records")]
+    place, first = None, None
     with ThreadPoolExecutor(THREADS) as pool:   # decoding and numpy leave the interpreter free
         for row, found in pool.map(lambda image: _look(archive, {"plate": archive.plate, **image, **facts[image["member"]]}), images):
             findings += found
+            here, sample = (row["well"], row["site"], row["plane"]), row.pop("sample", None)
+            if here != place:
+                place, first = here, sample
+                row["overlap"] = np.nan
+            else:
+                row["overlap"] = _correlation(first, sample)
             yield row
+
+
+def _correlation(first: np.ndarray | None, second: np.ndarray | None) -> float:
+    """Pearson's r of two samples of pixels; NaN if one is missing or constant, or their sizes differ."""
+    if first is None or second is None or first.shape != second.shape:
+        return float("nan")
+    one, other = first - first.mean(), second - second.mean()
+    size = float(np.sqrt((one * one).sum() * (other * other).sum()))
+    return float((one * other).sum() / size) if size > 0 else float("nan")
 
 
 def _look(archive: PlateArchive, image: dict[str, Any]) -> tuple[dict[str, Any], list[Finding]]:
@@ -107,17 +128,24 @@ def _kind(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> str:
 
 
 def _properties(pixels: np.ndarray) -> dict[str, Any]:
-    """pixels: (H, W), (H, W, 3) or (Z, H, W). Of tall images every n-th row tells mean, sd and texture."""
+    """pixels: (H, W), (H, W, 3) or (Z, H, W). Of tall images every n-th row tells mean, sd, texture and skew.
+
+    sample: float64 (n,), pixels of a grid, the same places in every image of that size.
+    """
     colour = pixels.ndim == 3 and pixels.shape[-1] in (3, 4)
     height, width = pixels.shape[:2] if colour or pixels.ndim == 2 else pixels.shape[-2:]
     step = max(1, height // SAMPLED_ROWS)
     rows = pixels[::step] if colour or pixels.ndim == 2 else pixels[:, ::step]
     grey = rows[..., :3].mean(axis=-1, dtype=np.float32) if colour else rows.astype(np.float32, copy=False)
     limit, brightest = np.iinfo(pixels.dtype).max, pixels.max()
+    mean, sd = float(grey.mean()), float(grey.std())
+    away = (grey - mean) / sd if sd > 0 else np.zeros_like(grey)
+    across = max(1, grey.shape[-1] // SAMPLED_COLUMNS)
     return {"height": height, "width": width, "bits": 8 * pixels.dtype.itemsize, "colour": colour,
             "darkest": int(pixels.min()), "brightest": int(brightest),
             "at_limit": float((pixels == limit).mean()) if brightest == limit else 0.0,
-            "mean": float(grey.mean()), "sd": float(grey.std()), "texture": float(np.abs(np.diff(grey, axis=-1)).mean())}
+            "mean": mean, "sd": sd, "texture": float(np.abs(np.diff(grey, axis=-1)).mean()), "skew": float((away * away * away).mean()),
+            "sample": grey[..., ::max(1, grey.shape[-2] // SAMPLED_COLUMNS), ::across].astype(np.float64).ravel()}
 
 
 def _of_plate(finding: Finding, plate: str, well: str = "") -> Finding:

@@ -7,13 +7,12 @@ words in both places. Pure pandas: importing this module costs nothing that scor
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
 from models.errors import Finding
 from models.plates.layout import ParsedLayout
 from models.plates.screen import Screen
 from validation import behaviour_rules, control_rules, dose_rules, image_rules, layout_rules
-from validation.evidence import Evidence, Rule, listed
+from validation.evidence import Evidence, Rule, merged
 from validation.inventory import Inventory, take_inventory
 from validation.thresholds import Thresholds
 from validation.verdicts import Verdict
@@ -27,17 +26,7 @@ RULES: tuple[Rule, ...] = (*layout_rules.RULES, *control_rules.RULES, *dose_rule
 
 def judge(evidence: Evidence, rules: Iterable[Rule] = RULES) -> tuple[Finding, ...]:
     """The findings of these rules, in their order, errors first; what is said of several wells is said once."""
-    return _in_order(finding for rule in rules for finding in rule.findings(evidence))
-
-
-def _in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Errors first; findings that differ in their wells only are one, with the first's value."""
-    alike: dict[Finding, list[Finding]] = {}
-    for finding in findings:
-        alike.setdefault(replace(finding, well="", value=""), []).append(finding)
-    merged = (same[0] if len(same) == 1 else replace(same[0], well=listed(well for one in same for well in one.wells))
-              for same in alike.values())
-    return tuple(sorted(merged, key=lambda finding: finding.severity))
+    return merged(finding for rule in rules for finding in rule.findings(evidence))
 
 
 def judge_layout(parsed: ParsedLayout, screen: Screen, thresholds: Thresholds | None = None) -> tuple[Finding, ...]:
@@ -63,7 +52,7 @@ def judge_screen(parsed: ParsedLayout, screen: Screen, *, inventory: Inventory |
 def verdict_from(evidence: Evidence, found: Mapping[str, tuple[Finding, ...]]) -> Verdict:
     """The verdict from what each rule found; `found` has an entry for every rule."""
     return Verdict(screen=evidence.screen.name, counts=count(evidence),
-                   findings=_in_order(finding for rule in RULES for finding in found[rule.name]))
+                   findings=merged(finding for rule in RULES for finding in found[rule.name]))
 
 
 def count(evidence: Evidence) -> dict[str, int]:

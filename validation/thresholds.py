@@ -22,21 +22,21 @@ class Thresholds:
     max_od: float = 4.0                 # optical density (0.01 % of the light) up to which readers measure; above: marked
     saturated_readouts: int = 3         # wells of a plate that share its exact highest read-out; as many: marked
     series_correlation: float = -0.5    # Spearman of a reference series' signal on its dose; above: marked
-    swap_confidence: float = 0.9        # share of controls that a turned layout must explain to be suspected
+    layout_evidence: float = 15.0       # log-likelihood (nats) by which a turned layout must explain a plate better; refused
     uniform_range: float = 0.0          # grey values between darkest and brightest pixel of an image; at most: uniform, marked
     saturated_share: float = 0.5        # share of an image's pixels at its brightest possible value; at least: saturated, marked
     max_unusable_images: float = 0.5    # share of a plate's wells that are uniform or saturated; more: refused
 
     def __post_init__(self) -> None:
         whole = ("min_controls", "min_doses", "min_replicates", "saturated_readouts")
-        shares = ("max_missing_readouts", "swap_confidence", "saturated_share", "max_unusable_images")
+        shares = ("max_missing_readouts", "saturated_share", "max_unusable_images")
         for name in whole:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: must be 1 or more, got {getattr(self, name)}")
         for name in shares:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}: must be between 0 and 1, got {getattr(self, name)}")
-        for name in ("dilution_tolerance", "min_dose_decades", "uniform_range"):
+        for name in ("dilution_tolerance", "min_dose_decades", "layout_evidence", "uniform_range"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: must be 0 or more, got {getattr(self, name)}")
         if self.max_od <= 0:

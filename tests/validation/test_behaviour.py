@@ -11,8 +11,9 @@ import pytest
 
 from models.plates.images import encode_tiff
 from models.plates.wells import PLATE_FORMATS, parse_well, well_name
-from validation.behaviour import TURNS, by_chance, coherence, effect, rank_correlation, separation
+from validation.behaviour import TURNS, effect, rank_correlation, separation
 from validation.behaviour_rules import RULES
+from validation.layout_fit import MISTAKES, SWAPPED, suspicions
 
 if TYPE_CHECKING:
     from .conftest import Draft
@@ -123,17 +124,61 @@ def test_separation() -> None:
     assert np.isnan(separation(SIGNALS, list("AB"), list("DEF")))
 
 
-def test_coherence_needs_replicates_and_is_low_by_chance() -> None:
-    rng = np.random.default_rng(3)
-    noise = pd.DataFrame({"a": rng.normal(size=60)})
-    groups = pd.Series(np.repeat(np.arange(20), 3))
-    assert abs(coherence(noise, groups)) < 0.3
-    assert coherence(noise + groups.to_numpy()[:, None], groups) > 0.9
-    assert np.isnan(coherence(noise, pd.Series(range(60))))
-
-
-def test_chance_and_rank_correlation() -> None:
-    assert by_chance(1.0, 10) == 2**-10
-    assert by_chance(0.0, 10) == 1
+def test_rank_correlation() -> None:
     assert rank_correlation(pd.Series([1, 10, 100]), pd.Series([9, 3, 1])) == pytest.approx(-1)
     assert np.isnan(rank_correlation(pd.Series([1, 1]), pd.Series([9, 3])))
+
+
+def plate_of_curves(seed: int, *, signals: int = 2) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A full 96-well layout and what its wells show: negative 0, positive 1, four drugs on sigmoids, noise 0.1."""
+    rng = np.random.default_rng(seed)
+    given = [("negative", "", np.nan)] * 8 + [("positive", "", np.nan)] * 8
+    given += [("treated", f"drug {drug}", 10.0**dose) for drug in range(4) for dose in range(5) for _ in range(4)]
+    wells = [well_name(row, column) for row in range(8) for column in range(12)]
+    layout = pd.DataFrame(given, columns=["role", "treatment", "dose"]).iloc[rng.permutation(96)].reset_index(drop=True).assign(well=wells)
+    layout["row"], layout["column"] = np.divmod(np.arange(96), 12)
+    level = {"negative": 0.0, "positive": 1.0}
+    shown = [level.get(role, (dose or 1) / ((dose or 1) + 300)) for role, dose in zip(layout["role"], layout["dose"], strict=True)]
+    return layout, pd.DataFrame(np.array(shown)[:, None] + rng.normal(0, 0.1, (96, signals)), index=wells)
+
+
+def test_a_right_layout_is_likelier_than_every_mistake_and_a_mistake_is_undone_by_its_reverse() -> None:
+    layout, shown = plate_of_curves(1)
+    found = suspicions(layout, shown, 96)
+    assert {one.mistake for one in found} == set(MISTAKES)
+    assert all(one.gain < 0 and one.as_is > 0.9 for one in found)
+    for mistake in TURNS:
+        moved = shown.set_axis([well_name(*TURNS[mistake](*parse_well(well), 7, 11)) if all(
+            0 <= place <= last for place, last in zip(TURNS[mistake](*parse_well(well), 7, 11), (7, 11), strict=True)) else f"off {well}"
+            for well in shown.index])       # what stood in a well is seen where the turned plate shows it
+        best = suspicions(layout, moved, 96)[0]
+        assert (best.mistake, best.explained > 0.9, best.as_is < 0.5) == (mistake, True, True)
+    exchanged = layout.assign(role=layout["role"].replace({"negative": "positive", "positive": "negative"}))
+    assert suspicions(exchanged, shown, 96)[0].mistake == SWAPPED
+
+
+def test_the_evidence_does_not_depend_on_units_or_on_how_signals_are_mixed() -> None:
+    layout, shown = plate_of_curves(2, signals=3)
+    mixed = pd.DataFrame(shown.to_numpy() @ np.array([[2.0, 0.3, 0], [0, 50, -1], [1, 0, 0.1]]) + 7, index=shown.index)
+    for one, other in zip(suspicions(layout, shown, 96), suspicions(layout, mixed, 96), strict=True):
+        assert one.mistake == other.mistake
+        assert one.gain == pytest.approx(other.gain, abs=1e-6)
+
+
+def test_too_few_wells_say_nothing() -> None:
+    layout, shown = plate_of_curves(3)
+    assert suspicions(layout.head(12), shown, 96) == []
+    assert suspicions(layout, shown.head(12), 96) == []
+
+
+@pytest.mark.parametrize(("assay", "refused"), [("CCK-8", True), ("LDH release", False), ("", False), ("CCK-8 and LDH", False)])
+def test_a_read_out_that_rises_with_living_cells_is_higher_in_negative_controls(draft: Draft, tmp_path: Path, assay: str,
+                                                                               refused: bool) -> None:
+    dead = draft.layout["role"].map({"negative": 1.0, "positive": 0.0})    # told the wrong way round; the drugs do nothing
+    rng = np.random.default_rng(0)
+    draft.layout["OD450"] = (1.2 - 0.8 * dead.fillna(0.5) + rng.normal(0, 0.01, len(dead))).round(4).astype("str")
+    draft.screen["assay"] = assay
+    found = [finding for finding in draft.judge(tmp_path / "screen").errors if finding.rule == "controls_swapped"]
+    assert bool(found) is refused
+    if refused:
+        assert "in the screen's assay (CCK-8) living cells read higher than dead ones" in found[0].message

@@ -1,0 +1,149 @@
+"""How well a layout explains what a plate's wells show, and whether a mistake in the layout explains it better.
+
+The model of a plate: wells that got the same are alike, and along the doses of a treatment wells leave the negative controls on a
+sigmoid curve. What a layout leaves unexplained is compared with what the same layout leaves when it is turned, shifted, or has its
+controls the other way round. All take as many free numbers, so that the likelihoods can be compared as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from validation.behaviour import TURNS, turned
+
+Values = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.intp]
+
+SWAPPED = "with negative and positive controls exchanged"
+MISTAKES = (*TURNS, SWAPPED)
+MIN_WELLS = 16          # with signals, under the layout and under the mistake
+MIN_SERIES = 3          # doses of a treatment that are fitted as a curve; fewer: as wells that are alike or not
+SLOPES = (1.0, 2.5)     # of the sigmoids tried, per decade of dose x ln 10
+MIDPOINTS = 10          # of the sigmoids tried, from the lowest dose to half a decade above the highest
+LEAST_NOISE = 0.03      # share of the variance that counts as unexplained in any case, so that chance cannot explain all
+CUT = 1e-3              # of the largest variance: directions of the signals with less carry nothing
+
+
+@dataclass(frozen=True)
+class Suspicion:
+    """A mistake that would explain a plate. gain: log-likelihood (nats) by which it does so better than the layout as it is;
+    explained, as_is: shares, 0-1, of what differs most between the wells, with the mistake undone and as it is.
+    """
+
+    mistake: str
+    gain: float
+    explained: float
+    as_is: float
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a layout says about its rows, by position. alike: groups of wells; series: wells of a treatment and log10 of their doses."""
+
+    negative: Rows
+    alike: tuple[Rows, ...]
+    series: tuple[tuple[Rows, Values], ...]
+
+
+def suspicions(wells: pd.DataFrame, signals: pd.DataFrame, plate_format: int) -> list[Suspicion]:
+    """Every mistake with what speaks for it, the likeliest first; [] where there are too few wells to say.
+
+    wells: layout rows of one plate with `row` and `column`; signals: index well, float columns (`behaviour.plate_signals`).
+    """
+    wells = wells.reset_index(drop=True)
+    plan = _plan(wells)
+    found = [_suspicion(mistake, plan if mistake != SWAPPED else _plan(_exchanged(wells)), plan, signals,
+                        own=wells["well"], other=_wells_of(wells, mistake, plate_format)) for mistake in MISTAKES]
+    return sorted((one for one in found if one is not None), key=lambda one: -one.gain)
+
+
+def _exchanged(wells: pd.DataFrame) -> pd.DataFrame:
+    return wells.assign(role=wells["role"].replace({"negative": "positive", "positive": "negative"}))
+
+
+def _wells_of(wells: pd.DataFrame, mistake: str, plate_format: int) -> pd.Series:
+    """For each layout row the well that it means if the mistake was made; "" off the plate."""
+    return wells["well"] if mistake == SWAPPED else turned(wells, mistake, plate_format)["well"].reindex(wells.index, fill_value="")
+
+
+def _plan(wells: pd.DataFrame) -> _Plan:
+    names = [name for name in ("role", "treatment", "treatment_2", "dose_2") if name in wells.columns]
+    alike: list[Rows] = []
+    series: list[tuple[Rows, Values]] = []
+    for key, group in wells[wells["role"] != "negative"].groupby(names, dropna=False, sort=False):
+        rows, doses = group.index.to_numpy(), group["dose"].to_numpy(dtype="float64")
+        if np.unique(doses[doses > 0]).size >= MIN_SERIES and key[0] in ("treated", "reference"):
+            series.append((rows[doses > 0], np.log10(doses[doses > 0])))
+        else:
+            alike += [rows[doses == dose] for dose in np.unique(doses[~np.isnan(doses)])]
+            alike.append(rows[np.isnan(doses)])
+    return _Plan(wells.index[wells["role"] == "negative"].to_numpy(), tuple(group for group in alike if len(group)), tuple(series))
+
+
+def _suspicion(mistake: str, plan: _Plan, own_plan: _Plan, signals: pd.DataFrame, *, own: pd.Series, other: pd.Series) -> Suspicion | None:
+    """The same wells under the layout with the mistake undone, and under the layout as it is."""
+    meant = signals.index.get_indexer(pd.Index(other))      # row of the signals that each layout row means; -1: none
+    named = signals.index.get_indexer(pd.Index(own))
+    named[~np.isin(named, meant)] = -1
+    meant[~np.isin(meant, named)] = -1
+    count = int((meant >= 0).sum())
+    if count < max(MIN_WELLS, 2 * signals.shape[1]):
+        return None
+    values = _whitened(signals.to_numpy(dtype="float64")[meant[meant >= 0]])
+    table = np.full((len(signals), values.shape[1]), np.nan)
+    table[meant[meant >= 0]] = values
+    left, as_is = (_unexplained(np.where(places[:, None] >= 0, table[places], np.nan), rule)
+                   for places, rule in ((meant, plan), (named, own_plan)))
+    gain = count / 2 * sum(np.log(np.linalg.eigvalsh(share) + LEAST_NOISE).sum() * sign for share, sign in ((as_is, 1), (left, -1)))
+    share, direction = np.linalg.eigh(left)
+    return Suspicion(mistake, float(gain), 1 - float(share[0]), 1 - float(direction[:, 0] @ as_is @ direction[:, 0]))
+
+
+def _whitened(values: Values) -> Values:
+    """The same wells in directions that are uncorrelated and of variance 1. (n, K) -> (n, <= K)"""
+    centred = values - values.mean(axis=0)
+    variance, directions = np.linalg.eigh(centred.T @ centred / len(centred))
+    kept = variance > CUT * variance[-1]
+    return np.asarray(centred @ directions[:, kept] / np.sqrt(variance[kept]))
+
+
+def _unexplained(values: Values, plan: _Plan) -> Values:
+    """(K, K) covariance of what the plan leaves unexplained of whitened values (rows of the layout, K); NaN rows are left out."""
+    there = ~np.isnan(values[:, 0])
+    rest = np.full_like(values, np.nan)
+    negative = plan.negative[there[plan.negative]]
+    start = _middle(values[negative]) if len(negative) else None
+    rest[negative] = values[negative] - start if start is not None else values[negative]
+    for group in plan.alike:
+        rows = group[there[group]]
+        rest[rows] = values[rows] - _middle(values[rows]) if len(rows) else values[rows]
+    for rows, doses in plan.series:
+        kept = there[rows]
+        if kept.any():
+            rest[rows[kept]] = _off_curve(values[rows[kept]], doses[kept], start)
+    left = rest[there]
+    return np.asarray(left.T @ left / len(left))
+
+
+def _middle(values: Values) -> Values:
+    return np.asarray(np.median(values, axis=0) if len(values) > 2 else values.mean(axis=0))
+
+
+def _off_curve(values: Values, doses: Values, start: Values | None) -> Values:
+    """values (n, K) minus the best of the sigmoids over log10 doses (n,) that leave `start` (lowest dose's mean where there is none)."""
+    away = values - (values[doses == doses.min()].mean(axis=0) if start is None else start)
+    midpoints = np.linspace(doses.min(), doses.max() + 0.5, MIDPOINTS)
+    shapes = np.stack([1 / (1 + 10 ** (slope * (midpoint - doses))) for midpoint in midpoints for slope in SLOPES])  # (S, n)
+    heights = shapes @ away / (shapes**2).sum(axis=1, keepdims=True)                                             # (S, K)
+    best = int(np.argmax((heights**2).sum(axis=1) * (shapes**2).sum(axis=1)))
+    return np.asarray(away - shapes[best][:, None] * heights[best])
+
+
+def likeliest(found: list[Suspicion], *, margin: float = 3.0) -> Iterator[Suspicion]:
+    """The likeliest mistake, and those that explain the plate about as well (within `margin` nats): symmetric layouts have several."""
+    return (one for one in found if one.gain > found[0].gain - margin)
