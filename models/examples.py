@@ -19,6 +19,15 @@ IMAGE_SET_ROWS: dict[str, dict[str, Any]] = {
     "tumour": {"image_id": "liver-112", "path": "malignant/112.png", "label": "malignant", "group": "case-9"},
 }
 
+IMAGE_CLASS_ROWS: dict[str, dict[str, Any]] = {
+    "treatment": {"image_id": "hepg2-017", "label": "treated", "class": "treated", "probability": 0.93, "logit": 2.6, "flags": [],
+                  "model": "treatment-HepG2", "version": "1"},
+    "toxicity": {"image_id": "l929-151", "label": "", "class": "nontoxic", "probability": 0.12, "logit": -2.0, "flags": [],
+                 "model": "toxicity-L-929", "version": "2"},
+    "tumour": {"image_id": "liver-112", "label": "malignant", "class": "malignant", "probability": 0.71, "logit": 0.9,
+               "flags": ["training_image"], "model": "tumour-liver", "version": "1"},
+}
+
 WELL_SCORE_ROWS: dict[str, dict[str, Any]] = {
     "viability": {"plate": "A549-1", "well": "B03", "role": "treated", "treatment": "doxorubicin", "dose": 500.0, "dose_unit": "nM",
                   "replicate": 2, "logit": None, "probability": None, "od": 1.18, "viability": 0.74, "flags": [],

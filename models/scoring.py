@@ -16,10 +16,11 @@ import pandas as pd
 from models.dose_response import FitOptions, assay_quality, fit_curves, normalise_to_controls, score_curves, viability_limits
 from models.errors import Finding, InputError, SampleMismatch, TableError
 from models.networks.bundle import Card
+from models.plates.acquisition import acquisition_findings
 from models.plates.images import WellImages
 from models.plates.quality import judge_wells, leave_out
 from models.plates.screen import Screen
-from models.tables import CURVES, LAYOUT, WELL_SCORES, check_table
+from models.tables import CURVES, IMAGE_CLASSES, LAYOUT, WELL_SCORES, check_table
 
 if TYPE_CHECKING:
     from models.networks.predict import Predictor
@@ -86,6 +87,28 @@ def score_images(images: WellImages, layout: pd.DataFrame, *, screen: Screen, pr
     return _scored(wells, value=value, screen=screen, options=options, findings=[*findings, *judged.findings])
 
 
+def classify_images(images: WellImages, labels: pd.DataFrame, *, predictor: Predictor, model: str, version: str,
+                    on_images: Callable[[int], object] = lambda count: None) -> pd.DataFrame:
+    """ImageClasses of an image set (systems S3-S5), a row per row of `labels`, in their order.
+
+    images: as the model's card asks, plate = the set, well = the image; labels: columns plate, well and label ("" where not known).
+    Raises InputError when the model answers something else than the classes of images.
+    """
+    card = predictor.card
+    if not card.classes:
+        raise InputError(f"model {card.name} does not classify images: it gives {card.output}", [Finding(
+            rule="model_kind", severity="error", value=card.name,
+            message=f"model {card.name} of system {card.system} scores plates; choose a model of system treatment, toxicity or tumour")])
+    raw = predictor.predict(images, on_images=on_images)[["plate", "well", "logit", "probability"]]
+    rows = labels[["plate", "well", "label"]].merge(raw, on=["plate", "well"], how="left", validate="one_to_one")
+    trained = {(plate, well) for plate, well, part in card.training_wells if part in ("train", "validation")}
+    flags = [["training_image"] if key in trained else [] for key in zip(rows["plate"], rows["well"], strict=True)]
+    found = rows.rename(columns={"well": "image_id"}).drop(columns="plate").assign(
+        **{"class": np.where(rows["probability"] > 0.5, *card.classes)}, model=model, version=version,
+        flags=pd.Series(flags, index=rows.index, dtype=object))
+    return check_table(found, IMAGE_CLASSES, keys=("image_id",))
+
+
 def score_measured(layout: pd.DataFrame, *, screen: Screen, options: ScoringOptions | None = None) -> ScoredScreen:
     """Score measured read-outs: the same as `score_images` with the layout's column `readout` in the place of a model's output.
 
@@ -136,11 +159,8 @@ def _sample_finding(screen: Screen, card: Card, options: ScoringOptions) -> list
 
 
 def _acquisition_findings(screen: Screen, card: Card) -> list[Finding]:
-    found = {name: (card.acquisition[name], screen.to_dict().get(name)) for name in ("magnification", "pixel_size_um", "bit_depth")
-             if card.acquisition.get(name) is not None}
-    return [Finding(rule="acquisition_mismatch", severity="warning", column=name, value=str(given),
-                    message=f"{name} is {given}, the model was trained on {trained}; treat its viabilities with care")
-            for name, (trained, given) in found.items() if given is not None and given != trained]
+    used = tuple(plane.rpartition(":")[0].partition(".")[0] for plane in card.recipe.input.planes)
+    return acquisition_findings(screen, card.acquisition, channels=used)
 
 
 def _scope_findings(card: Card) -> list[Finding]:

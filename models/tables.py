@@ -189,7 +189,18 @@ CURVES = Contract("Curves", "group of wells (a treatment)", (
     Column("reason", "str", "why it is not ok, or why a value is censored; empty if nothing to say"),
 ))
 
-CONTRACTS = (LAYOUT, TREATMENTS, IMAGE_SET, IMAGE_QUALITY, WELL_SCORES, CURVES)
+IMAGE_CLASSES = Contract("ImageClasses", "image", (
+    _key("image_id", "name of the image"),
+    Column("label", "str", "its label where it had one, else empty"),
+    _key("class", "the likelier of the model's two classes"),
+    Column("probability", "float", "probability of the model's first class", nullable=False),
+    _number("logit", "what the head gives before the sigmoid or softmax"),
+    _key("flags", "words that say why to distrust the row", "list"),
+    _key("model", "registered name of the model that classified it"),
+    _key("version", "its version, or the bundle's sha256[:12] outside the registry"),
+))
+
+CONTRACTS = (LAYOUT, TREATMENTS, IMAGE_SET, IMAGE_QUALITY, WELL_SCORES, CURVES, IMAGE_CLASSES)
 
 
 def check_table(table: pd.DataFrame, contract: Contract, *, keys: Sequence[str] = ()) -> pd.DataFrame:

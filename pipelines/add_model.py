@@ -19,6 +19,7 @@ from models.errors import ParamsError, ScreenError
 from models.networks.backbones import weights_file
 from models.plates.prepare import InputSpec
 from pipelines.command import run_command
+from pipelines.imagesets import is_imageset
 from pipelines.params import Params, add_entries, entry_of
 
 
@@ -38,8 +39,11 @@ class NewModel:
     planes: tuple[str, ...] = ()
 
 
-def entries_of(model: NewModel, params_file: Path) -> dict[str, dict[str, Any]]:
-    """section -> name -> value, as they stand in params.yaml. Raises ParamsError for an unknown recipe or misplaced weights."""
+def entries_of(model: NewModel, params_file: Path, *, section: str = "screens") -> dict[str, dict[str, Any]]:
+    """section -> name -> value, as they stand in params.yaml. section: of what the model learns from, screens or imagesets.
+
+    Raises ParamsError for an unknown recipe or misplaced weights.
+    """
     recipe = entry_of(params_file, "recipes", model.recipe)
     recipe_name, entries = model.recipe, dict[str, dict[str, Any]]()
     if model.planes:
@@ -47,13 +51,13 @@ def entries_of(model: NewModel, params_file: Path) -> dict[str, dict[str, Any]]:
         recipe_name = f"{model.recipe}-{model.screen}"
         recipe = {**recipe, "input": f"{model.screen}_{usual.get('size', InputSpec.size)}"}
         entries |= {"inputs": {recipe["input"]: {**usual, "planes": list(model.planes)}}, "recipes": {recipe_name: recipe}}
-    entries |= {"screens": {model.screen: {"input": recipe["input"]}},
+    entries |= {section: {model.screen: {"input": recipe["input"]}},
                 "models": {model.name: {"screen": model.screen, "recipe": recipe_name, "parent": model.parent}}}
     if model.scores:
         entries["scores"] = {model.screen: model.name}
     if model.weights:
-        section, _, trunk = model.parent.partition("/")
-        if section != "trunks":
+        kind, _, trunk = model.parent.partition("/")
+        if kind != "trunks":
             raise ParamsError(f"--weights {model.weights}: a model that descends from {model.parent} takes over its weights; leave it out")
         entries["trunks"] = {trunk: trunk_entry(Params.read(params_file).recipes[model.recipe].trunk.name, model.weights)}
     return entries
@@ -69,15 +73,17 @@ def trunk_entry(trunk: str, weights: str) -> dict[str, Any]:
 def add_model(model: NewModel, *, params_file: Path, data: Path) -> list[str]:
     """List the model; returns what was added, as YAML paths. Raises ScreenError when the screen is not in `data`, ParamsError."""
     if not (data / model.screen).is_dir():
-        raise ScreenError(f"{data / model.screen} is not there; `python -m pipelines.add_screen` makes a screen from a folder")
-    return add_entries(params_file, entries_of(model, params_file))
+        raise ScreenError(f"{data / model.screen} is not there; `python -m pipelines.add_screen` makes a screen from a folder, "
+                          "`python -m pipelines.add_imageset` an image set")
+    section = "imagesets" if is_imageset(data / model.screen) else "screens"
+    return add_entries(params_file, entries_of(model, params_file, section=section))
 
 
 def main(argv: list[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.add_model", description="List a model in params.yaml.")
     parser.add_argument("name", help="name to register it by, e.g. profile-<screen> or viability-<cell line>")
-    parser.add_argument("--screen", required=True, help="data/<screen>")
+    parser.add_argument("--screen", required=True, help="data/<screen>, or data/<image set>")
     parser.add_argument("--recipe", required=True, help="a section of `recipes`")
     parser.add_argument("--parent", required=True, help="trunks/<starting weights> or models/<model to fine-tune>")
     parser.add_argument("--weights", default="", help="of a trunk that is not listed yet: torchvision name, or .safetensors file "

@@ -84,12 +84,14 @@ def _controls(predictions: pd.DataFrame) -> Figure:
     shown = [view for view in views if predictions[view[1]].notna().any()]
     for place, (label, column, colour) in enumerate(shown):
         for target, marker in ((1.0, "o"), (0.0, "x")):
-            values = predictions.loc[predictions["target"] == target, column].to_numpy()
+            rows = predictions[predictions["target"] == target]
+            values = rows[column].to_numpy()
             spread = place + np.linspace(-0.25, 0.25, max(len(values), 1))[: len(values)]
-            kind = "negative" if target else "positive"
-            axes.plot(spread, values, marker, color=COLOURS[colour], markersize=4, label=f"{kind} controls, {label}")
+            kind = str(rows["label"].iloc[0]) if "label" in rows else ("negative" if target else "positive") + " controls"
+            axes.plot(spread, values, marker, color=COLOURS[colour], markersize=4, label=f"{kind}, {label}")
     axes.set_xticks(range(len(shown)), [view[0] for view in shown])
-    axes.set(ylabel="probability of living", ylim=(-0.03, 1.03))
+    first = predictions.loc[predictions["target"] == 1, "label"].iloc[0] if "label" in predictions else "living"
+    axes.set(ylabel=f"probability of {first}", ylim=(-0.03, 1.03))
     axes.legend(frameon=False, fontsize=8)
     return figure
 

@@ -2,9 +2,10 @@
 
     python -m pipelines.make_example [--out data] [--only patient-1] [--force]
     python -m pipelines.make_example --layout my_layout.xlsx --name big --sample PAT_2 --plate-format 384 --size 512 --planes 30
+    python -m pipelines.make_example --imageset hepg2 [--imageset l929] [--imageset liver]
 
-The second form simulates spheroids on any layout, with true curves drawn at random. A screen that is already there is left as it
-is. The same command gives the same bytes.
+The second form simulates spheroids on any layout, with true curves drawn at random; the third the image sets of systems S3-S5, which
+the first leaves out. What is already there is left as it is. The same command gives the same bytes.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from models.errors import DosewellError, InputError
 from models.plates.images import write_plate
 from models.plates.layout import read_layout, write_layout
 from models.plates.simulate.examples import Example, example_screens, random_curves
+from models.plates.simulate.imagesets import ExampleSet, example_imagesets
+from pipelines.example_imagesets import make_imageset
 from pipelines.screens import read_screen, whole_folder, write_screen
 
 
@@ -75,6 +78,13 @@ def _from_layout(arguments: argparse.Namespace) -> Example:
                    seed=arguments.seed)
 
 
+def _chosen_imagesets(arguments: argparse.Namespace) -> list[ExampleSet]:
+    known = {example.name: example for example in example_imagesets(seed=arguments.seed)}
+    if unknown := sorted(set(arguments.imageset) - set(known)):
+        raise InputError(f"no example image set '{unknown[0]}'; known: {', '.join(known)}")
+    return [replace(known[name], **({"size": arguments.size} if arguments.size else {})) for name in dict.fromkeys(arguments.imageset)]
+
+
 def _chosen(arguments: argparse.Namespace) -> list[Example]:
     known = [_from_layout(arguments)] if arguments.layout else example_screens(seed=arguments.seed)
     unknown = sorted(set(arguments.only or ()) - {screen.name for screen in known})
@@ -88,6 +98,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m pipelines.make_example", description="Make the simulated example data.")
     parser.add_argument("--out", type=Path, default=Path("data"), help="folder of the screens (default: data)")
     parser.add_argument("--only", action="append", metavar="SCREEN", help="make this screen only; may be repeated")
+    parser.add_argument("--imageset", action="append", metavar="NAME", help="make this image set instead: hepg2, l929 or liver")
     parser.add_argument("--force", action="store_true", help="make screens anew that are already there")
     parser.add_argument("--seed", type=int, default=1, help="of all random numbers (default: 1)")
     parser.add_argument("--size", type=int, help="pixels of an image's side (default: 128 bright-field, 96 spheroids)")
@@ -103,6 +114,9 @@ def main(argv: list[str] | None = None) -> int:
     """Parse the command line, make the screens, say what was done."""
     arguments = _arguments(argv)
     try:
+        if arguments.imageset:
+            print(*[make_imageset(arguments.out, example, force=arguments.force) for example in _chosen_imagesets(arguments)], sep="\n")
+            return 0
         print(*make_example(arguments.out, _chosen(arguments), force=arguments.force), sep="\n")
     except DosewellError as error:
         print(f"error: {error}", file=sys.stderr)

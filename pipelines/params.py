@@ -27,7 +27,7 @@ from validation.rules import Thresholds
 
 @dataclass(frozen=True, kw_only=True)
 class ScreenEntry:
-    """A screen of data/: `input` names the section of `inputs` that it is prepared with."""
+    """A screen or image set of data/: `input` names the section of `inputs` that it is prepared with."""
 
     input: str
 
@@ -44,7 +44,9 @@ class TrunkEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelEntry:
-    """A model to train. parent: trunks/<name> (starting weights) or models/<name> (fine-tuned from that model)."""
+    """A model to train. screen: whose labels it learns, of `screens` or `imagesets`; parent: trunks/<name> (starting weights) or
+    models/<name> (fine-tuned from that model).
+    """
 
     screen: str
     recipe: str
@@ -80,6 +82,7 @@ class Params:
     trunks: Mapping[str, TrunkEntry]
     models: Mapping[str, ModelEntry]
     scores: Mapping[str, str]
+    imagesets: Mapping[str, ScreenEntry] = field(default_factory=dict)
     validate: Thresholds = field(default_factory=Thresholds)
     image_quality: QualityLimits = field(default_factory=QualityLimits)
     train: TrainParams = field(default_factory=TrainParams)
@@ -103,7 +106,8 @@ class Params:
         inputs = sections["inputs"]
         recipes = {name: {**recipe, "input": _named(inputs, recipe.get("input"), f"recipes.{name}.input", "inputs")}
                    for name, recipe in sections["recipes"].items()}
-        hints = {"screens": ScreenEntry, "inputs": InputSpec, "recipes": Recipe, "trunks": TrunkEntry, "models": ModelEntry}
+        hints = {"screens": ScreenEntry, "imagesets": ScreenEntry, "inputs": InputSpec, "recipes": Recipe, "trunks": TrunkEntry,
+                 "models": ModelEntry}
         entries: dict[str, dict[str, Any]] = {section: {name: from_record(entry, item, path=f"{section}.{name}")
                              for name, item in (recipes if section == "recipes" else sections[section]).items()}
                    for section, entry in hints.items()}
@@ -116,17 +120,25 @@ class Params:
         params._check_inputs({name: recipe["input"] for name, recipe in sections["recipes"].items()})
         return params
 
+    @property
+    def sources(self) -> dict[str, ScreenEntry]:
+        """Screens and image sets: what models learn from and what is scored."""
+        return {**self.screens, **self.imagesets}
+
     def _check_names(self) -> None:
+        if twice := sorted(set(self.screens) & set(self.imagesets)):
+            raise ParamsError(f"imagesets.{twice[0]}: a screen has the same name; data/{twice[0]} is one or the other")
         for name, model in self.models.items():
-            _named(self.screens, model.screen, f"models.{name}.screen", "screens")
+            _named(self.sources, model.screen, f"models.{name}.screen", "screens and imagesets")
             _named(self.recipes, model.recipe, f"models.{name}.recipe", "recipes")
             section, _, parent = model.parent.partition("/")
             _named(self.trunks if section == "trunks" else self.models, parent, f"models.{name}.parent", section)
         for screen, scorer in self.scores.items():
-            _named(self.screens, screen, f"scores.{screen}", "screens")
+            _named(self.sources, screen, f"scores.{screen}", "screens and imagesets")
             _named(self.models, scorer, f"scores.{screen}", "models")
-        for name, entry in self.screens.items():
-            _named(self.inputs, entry.input, f"screens.{name}.input", "inputs")
+        for section, found in (("screens", self.screens), ("imagesets", self.imagesets)):
+            for name, entry in found.items():
+                _named(self.inputs, entry.input, f"{section}.{name}.input", "inputs")
 
     def _check_parents(self) -> None:
         """A model takes over its parent's trunk, so both must have the same; no model is its own ancestor."""
@@ -159,9 +171,13 @@ class Params:
         used = {(f"models.{name}", model.screen, model.recipe) for name, model in self.models.items()}
         used |= {(f"scores.{screen}", screen, self.models[scorer].recipe) for screen, scorer in self.scores.items()}
         for path, screen, recipe in sorted(used):
-            if self.screens[screen].input != input_names[recipe]:
-                raise ParamsError(f"{path}: recipe {recipe} reads input '{input_names[recipe]}', but screens.{screen}.input is "
-                                  f"'{self.screens[screen].input}'; make them the same")
+            section = "screens" if screen in self.screens else "imagesets"
+            if (found := self.sources[screen].input) != input_names[recipe]:
+                raise ParamsError(f"{path}: recipe {recipe} reads input '{input_names[recipe]}', but {section}.{screen}.input is "
+                                  f"'{found}'; make them the same")
+            if (section == "imagesets") != (self.recipes[recipe].target == "label"):
+                raise ParamsError(f"{path}: recipe {recipe} has target {self.recipes[recipe].target}, which does not fit "
+                                  f"{section}.{screen}: target label is for image sets, the others are for screens")
 
     def model_hash(self, name: str) -> str:
         """sha256 over all parameters that define a model's training: its entry, its recipe without the gates, the limits of its images."""

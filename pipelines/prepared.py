@@ -1,4 +1,4 @@
-"""Prepared screens as the stages after `prepare` read them."""
+"""Prepared screens and image sets as the stages after `prepare` read them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ import pandas as pd
 
 from models.errors import ScreenError
 from models.plates.images import WellImages
+from models.plates.imageset import ImageSet, as_layout
 from models.plates.layout import read_layout
 from models.plates.prepare import join_images, load_prepared
 from models.plates.quality import QualityLimits, judge_wells, leave_out
 from models.plates.screen import Screen
+from pipelines.imagesets import read_images, read_imageset
 from pipelines.screens import read_screen
 
 
@@ -27,15 +29,34 @@ class PreparedScreen:
     data_md5: str
 
 
+@dataclass(frozen=True)
+class PreparedImageSet:
+    """The same of an image set, with its labels in the place of the layout (`models.plates.imageset.as_layout`)."""
+
+    screen: ImageSet
+    layout: pd.DataFrame
+    images: WellImages
+    data_md5: str
+
+
 def read_prepared(folder: Path, prepared: Path) -> PreparedScreen:
     """Read data/<screen> (screen.yaml, layout.csv) and artifacts/prepared/<screen>. Raises ScreenError if the latter is empty."""
     screen = read_screen(folder)
+    return PreparedScreen(screen, read_layout(folder / "layout.csv", plate_format=screen.plate_format), *_arrays(prepared))
+
+
+def read_prepared_imageset(folder: Path, prepared: Path) -> PreparedImageSet:
+    """Read data/<imageset> (imageset.yaml, images.csv) and artifacts/prepared/<imageset>. Raises ScreenError if the latter is empty."""
+    imageset = read_imageset(folder)
+    return PreparedImageSet(imageset, as_layout(read_images(folder, imageset), imageset), *_arrays(prepared))
+
+
+def _arrays(prepared: Path) -> tuple[WellImages, str]:
+    """Images of all plates, and the md5 of what they were made from."""
     plates = sorted(prepared.glob("*.safetensors"))
     if not plates:
         raise ScreenError(f"{prepared} holds no prepared plate; run `dvc repro` to make them")
-    source = json.loads((prepared / "source.json").read_text())
-    return PreparedScreen(screen, read_layout(folder / "layout.csv", plate_format=screen.plate_format),
-                          join_images(map(load_prepared, plates)), source["data_md5"])
+    return join_images(map(load_prepared, plates)), json.loads((prepared / "source.json").read_text())["data_md5"]
 
 
 def sound_wells(data: PreparedScreen, limits: QualityLimits) -> PreparedScreen:

@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument("--docs", type=Path, required=True, help="Data Docs to link to, one page per screen")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
-    folders = sorted(path for path in arguments.scores.iterdir() if path.is_dir())
+    folders = sorted(path.parent for path in arguments.scores.glob(f"*/{SCORE_FILES[0]}"))   # image sets have classes, not wells
     links = {"Checks of the data": relative(arguments.validate, arguments.out), "Data Docs": relative(arguments.docs, arguments.out)}
     entries = [read_entry(folder, data=arguments.data, evaluations=arguments.evaluate, bundles=arguments.models, links=links)
                for folder in folders]

@@ -1,4 +1,6 @@
-"""Stage `score`: a screen and the bundle that this pipeline trained -> WellScores, Curves and assay quality as Parquet."""
+"""Stage `score`: a screen and the bundle that this pipeline trained -> WellScores, Curves and assay quality as Parquet; an image set ->
+ImageClasses.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +8,20 @@ import argparse
 import json
 from pathlib import Path
 
+import pandas as pd
 from tqdm import tqdm
 
 from models.errors import Finding
 from models.networks.bundle import trunk_finder
 from models.networks.predict import Predictor, load_predictor
-from models.scoring import ScoredScreen, ScoringOptions, score_images
+from models.scoring import ScoredScreen, ScoringOptions, classify_images, score_images
 from pipelines.command import run_command
+from pipelines.imagesets import is_imageset
 from pipelines.lineage import git_commit
 from pipelines.params import Params
-from pipelines.prepared import PreparedScreen, read_prepared
+from pipelines.prepared import PreparedImageSet, PreparedScreen, read_prepared, read_prepared_imageset
+
+CLASSES = "classes.parquet"
 
 
 def run(data: PreparedScreen, predictor: Predictor, options: ScoringOptions) -> ScoredScreen:
@@ -23,6 +29,21 @@ def run(data: PreparedScreen, predictor: Predictor, options: ScoringOptions) -> 
     with tqdm(total=len(data.images), unit="well", desc=f"score {data.screen.name}") as bar:
         return score_images(data.images, data.layout, screen=data.screen, predictor=predictor, model=predictor.card.name,
                             version=predictor.sha256[:12], options=options, on_images=bar.update)
+
+
+def classify(data: PreparedImageSet, predictor: Predictor) -> pd.DataFrame:
+    """ImageClasses of a prepared image set."""
+    with tqdm(total=len(data.images), unit="image", desc=f"classify {data.screen.name}") as bar:
+        return classify_images(data.images, data.layout, predictor=predictor, model=predictor.card.name, version=predictor.sha256[:12],
+                               on_images=bar.update)
+
+
+def write_classes(classes: pd.DataFrame, out: Path, *, lineage: dict[str, str]) -> None:
+    """Write classes.parquet, the same as classes.csv, and lineage.json into `out`."""
+    out.mkdir(parents=True, exist_ok=True)
+    classes.to_parquet(out / CLASSES, index=False)
+    classes.assign(flags=classes["flags"].map(" ".join)).to_csv(out / "classes.csv", index=False, lineterminator="\n")
+    (out / "lineage.json").write_text(json.dumps(lineage, indent=1, sort_keys=True) + "\n")
 
 
 def write_scores(scored: ScoredScreen, out: Path, *, lineage: dict[str, str]) -> None:
@@ -34,6 +55,14 @@ def write_scores(scored: ScoredScreen, out: Path, *, lineage: dict[str, str]) ->
     findings = [finding.record() for finding in scored.findings]
     (out / "findings.json").write_text(json.dumps(findings, indent=1) + "\n")
     (out / "lineage.json").write_text(json.dumps(lineage, indent=1, sort_keys=True) + "\n")
+
+
+def lineage_of(data: PreparedScreen | PreparedImageSet, predictor: Predictor) -> dict[str, str]:
+    """What the scores come from."""
+    commit, dirty = git_commit()
+    return {"model": predictor.card.name, "version": predictor.sha256[:12], "bundle_sha256": predictor.sha256, "screen": data.screen.name,
+            "data_md5": data.data_md5, "params_hash": predictor.card.lineage["params_hash"],
+            "git_commit": commit + (" (with uncommitted changes)" if dirty else "")}
 
 
 def count_flags(findings: tuple[Finding, ...]) -> str:
@@ -54,13 +83,16 @@ def main() -> None:
     params = Params.read(arguments.params)
     find = trunk_finder([arguments.bundle.parent, arguments.bundle.parent.parent / "trunks"])
     predictor = load_predictor(arguments.bundle, find_trunk=find, device=params.score.device)
+    if is_imageset(arguments.data):
+        images = read_prepared_imageset(arguments.data, arguments.prepared)
+        classes = classify(images, predictor)
+        write_classes(classes, arguments.out, lineage=lineage_of(images, predictor))
+        print(f"{arguments.screen}: {len(classes)} images, " + ", ".join(
+            f"{count} {name}" for name, count in classes["class"].value_counts().items()))
+        return
     data = read_prepared(arguments.data, arguments.prepared)
     scored = run(data, predictor, ScoringOptions(fit=params.score.fit))
-    commit, dirty = git_commit()
-    write_scores(scored, arguments.out, lineage={
-        "model": predictor.card.name, "version": predictor.sha256[:12], "bundle_sha256": predictor.sha256, "screen": data.screen.name,
-        "data_md5": data.data_md5, "params_hash": predictor.card.lineage["params_hash"],
-        "git_commit": commit + (" (with uncommitted changes)" if dirty else "")})
+    write_scores(scored, arguments.out, lineage=lineage_of(data, predictor))
     print(f"{arguments.screen}: {len(scored.wells)} wells, {len(scored.curves)} curves, {count_flags(scored.findings)}")
 
 

@@ -19,8 +19,9 @@ from models.networks.recipe import Recipe
 from models.networks.starts import Start, draft_card, read_start, write_model
 from models.plates.quality import QualityLimits
 from pipelines.command import run_command
+from pipelines.imagesets import is_imageset
 from pipelines.params import Params
-from pipelines.prepared import PreparedScreen, read_prepared, sound_wells
+from pipelines.prepared import PreparedImageSet, PreparedScreen, read_prepared, read_prepared_imageset, sound_wells
 
 
 def read_before(params: Params, name: str, artifacts: Path) -> Before | None:
@@ -33,12 +34,12 @@ def read_before(params: Params, name: str, artifacts: Path) -> Before | None:
     return Before(read_start(artifacts / parent.parent, earlier).network, earlier)
 
 
-def run(name: str, data: PreparedScreen, recipe: Recipe, start: Start, *, device: str, checkpoint: Path, params_hash: str,
-        image_quality: QualityLimits, before: Before | None = None) -> tuple[Fitted, Card]:
+def run(name: str, data: PreparedScreen | PreparedImageSet, recipe: Recipe, start: Start, *, device: str, checkpoint: Path,
+        params_hash: str, image_quality: QualityLimits, before: Before | None = None) -> tuple[Fitted, Card]:
     """Train model `name` on the wells whose images are sound; returns the fit and its draft card (no metrics and gates yet:
-    `evaluate` judges).
+    `evaluate` judges). Images of a set are all taken: there are no controls to judge them by.
     """
-    data = sound_wells(data, image_quality)
+    data = sound_wells(data, image_quality) if isinstance(data, PreparedScreen) else data
     with tqdm(total=planned_epochs(recipe, before), unit="epoch", desc=f"train {name}") as bar:
         def on_epoch(run_name: str, record: dict[str, float]) -> None:
             bar.update()
@@ -65,7 +66,8 @@ def main() -> None:
     params = Params.read(arguments.params)
     recipe = params.recipes[params.models[arguments.model].recipe]
     start, before = read_start(arguments.parent, recipe), read_before(params, arguments.model, arguments.parent.parent.parent)
-    fitted, card = run(arguments.model, read_prepared(arguments.data, arguments.prepared), recipe, start, device=params.train.device,
+    read = read_prepared_imageset if is_imageset(arguments.data) else read_prepared
+    fitted, card = run(arguments.model, read(arguments.data, arguments.prepared), recipe, start, device=params.train.device,
                        checkpoint=arguments.checkpoint, params_hash=params.model_hash(arguments.model), image_quality=params.image_quality,
                        before=before)
     write_model(arguments.out / "bundle", card, fitted.network)

@@ -1,4 +1,4 @@
-"""Stage `validate`: is each screen fit to use? One process over all screens, a verdict and a page for each.
+"""Stage `validate`: is each screen and image set fit to use? One process over all, a verdict and a page for each.
 
 A refused screen does not fail this stage: it fails its own first cell, `prepare`, so that the other screens go on.
 """
@@ -15,10 +15,12 @@ from tqdm import tqdm
 from models.errors import Finding, InputError
 from models.plates.layout import parse_layout, read_table
 from pipelines.command import run_command
+from pipelines.imagesets import IMAGES_ARCHIVE, IMAGES_TABLE, is_imageset, read_imageset
 from pipelines.params import Params
 from pipelines.screens import read_screen
 from validation.data_docs import write_index
 from validation.evidence import Evidence
+from validation.imageset_rules import judge_imageset, take_contents
 from validation.pages import screen_page
 from validation.rules import Thresholds, take_inventory
 from validation.suites import validate_screen
@@ -55,6 +57,8 @@ def gather(folder: Path, thresholds: Thresholds) -> Evidence:
 def judge_folder(folder: Path, thresholds: Thresholds) -> Judged:
     """The verdict on a screen's folder; what cannot be read is a refusal. Raises ScreenError only if the rules themselves broke."""
     try:
+        if is_imageset(folder):
+            return Judged(judge_imageset(read_imageset(folder), read_table(folder / IMAGES_TABLE), take_contents(folder / IMAGES_ARCHIVE)))
         evidence = gather(folder, thresholds)
     except InputError as error:
         return Judged(refused(folder.name, error.findings, message=error.summary))
@@ -87,7 +91,7 @@ def main() -> None:
     parser.add_argument("--docs", type=Path, required=True, help="folder of the Data Docs")
     arguments = parser.parse_args()
     params = Params.read(arguments.params)
-    for verdict in run(params.screens, data=arguments.data, thresholds=params.validate, out=arguments.out, docs=arguments.docs):
+    for verdict in run(params.sources, data=arguments.data, thresholds=params.validate, out=arguments.out, docs=arguments.docs):
         print(f"{verdict.screen}: {'accepted' if verdict.accepted else 'REFUSED'}, {len(verdict.errors)} error(s), "
               f"{len(verdict.warnings)} warning(s); see {arguments.out / verdict.screen}.html")
         for finding in verdict.errors[:10]:

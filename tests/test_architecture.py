@@ -25,7 +25,7 @@ HOMES = {  # library -> files or folders that may import it
     "great_expectations": ("validation/suites.py",),
     "bentoml": ("serving/service.py",),
     "ray": (),
-    "yaml": ("pipelines/params.py", "pipelines/screens.py", "serving/uploads.py"),  # params; a screen on disk; a screen in a form
+    "yaml": ("pipelines/params.py", "pipelines/screens.py", "pipelines/imagesets.py", "serving/uploads.py"),  # params; on disk; in a form
     "argparse": ("pipelines/", "serving/cli.py"),
     "torch": ("models/networks/",),
     "torchvision": ("models/networks/backbones.py",),

@@ -55,6 +55,8 @@ class Verdict:
 
 def file_of(finding: Finding) -> str:
     """The file of a screen's folder that a finding is about."""
+    if finding.rule.startswith("imageset"):
+        return "imageset.yaml" if finding.rule in ("imageset_file", "imageset_field") else "images.csv"
     if finding.rule.startswith(("image_", "archive_", "plate_images")):
         return f"images/{finding.plate}.zip" if finding.plate else "images"
     return "screen.yaml" if finding.rule.startswith("screen") else "layout.csv"

@@ -103,7 +103,7 @@ def fit_model(network: Network, images: WellImages, layout: pd.DataFrame, recipe
     """
     target_device = pick_device(device)
     network = network.to(target_device).to(memory_format=torch.channels_last)
-    labelled = label_wells(images, layout, recipe)
+    labelled = label_wells(images, layout, recipe, unlabelled=True)
     pixels = torch.from_numpy(images.pixels[labelled.rows])
     source = _source(network, pixels, recipe, target_device)
     study = _Study(recipe, labelled, pixels, source, target_device, before, on_epoch, checkpoint)

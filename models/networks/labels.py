@@ -44,18 +44,18 @@ class Labelled:
         return np.zeros(len(self), int) if regression else np.where(self.known, self.targets, -1).astype(int)
 
 
-def label_wells(images: WellImages, layout: pd.DataFrame, recipe: Recipe) -> Labelled:
-    """The wells with a label for this recipe, in the order of the images, and those that the training will label. Excluded wells are
-    left out.
+def label_wells(images: WellImages, layout: pd.DataFrame, recipe: Recipe, *, unlabelled: bool = False) -> Labelled:
+    """The wells with a label for this recipe, in the order of the images. Excluded wells are left out.
 
+    unlabelled: with those too that a training finds a label for itself (phase III, co-training).
     Raises InputError when there is nothing to learn from, or a class has no well.
     """
     joined = images.wells.assign(_row=np.arange(len(images))).merge(layout, on=["plate", "well"], how="inner", sort=False)
     joined = joined[~joined["excluded"]] if "excluded" in joined else joined
     if recipe.target == "label":
-        chosen = _images_with_label(joined, recipe)
+        chosen = _images_with_label(joined, recipe, unlabelled=unlabelled and recipe.augmentation.cotraining is not None)
     elif recipe.learns_controls:
-        chosen = _controls(joined, recipe)
+        chosen = _controls(joined, recipe, duplicates=unlabelled and recipe.target == "controls_and_duplicates")
     else:
         readout = joined["readout"] if "readout" in joined else pd.Series(np.nan, index=joined.index)
         chosen = joined.assign(target=readout)[readout.notna() & (joined["role"] != "empty")]
@@ -64,8 +64,8 @@ def label_wells(images: WellImages, layout: pd.DataFrame, recipe: Recipe) -> Lab
     return Labelled(chosen.drop(columns="_row").assign(unit=split_units(chosen, recipe.split.unit)).reset_index(drop=True), rows)
 
 
-def _images_with_label(joined: pd.DataFrame, recipe: Recipe) -> pd.DataFrame:
-    """Labelled images; the unlabelled ones too where the recipe labels them by co-training."""
+def _images_with_label(joined: pd.DataFrame, recipe: Recipe, *, unlabelled: bool) -> pd.DataFrame:
+    """Labelled images, or all."""
     if "target" not in joined:
         raise InputError("no labelled image to learn from", [Finding(
             rule="training_wells", severity="error", column="label",
@@ -76,11 +76,11 @@ def _images_with_label(joined: pd.DataFrame, recipe: Recipe) -> pd.DataFrame:
         raise InputError(f"no image of the {missing[0]} class to learn from", [Finding(
             rule="training_wells", severity="error", column="label",
             message=f"images.csv has no label of the {missing[0]} of imageset.yaml's classes; a model learns from both")])
-    return joined if recipe.augmentation.cotraining is not None else joined[joined["target"].notna()]
+    return joined if unlabelled else joined[joined["target"].notna()]
 
 
-def _controls(joined: pd.DataFrame, recipe: Recipe) -> pd.DataFrame:
-    """Both controls; in phase III the treated wells too that have a duplicate to take their label from."""
+def _controls(joined: pd.DataFrame, recipe: Recipe, *, duplicates: bool) -> pd.DataFrame:
+    """Both controls; with duplicates the treated wells too that have one to take their label from (phase III)."""
     role = joined["role"] if "role" in joined else pd.Series("", index=joined.index)
     for name in ("negative", "positive"):
         if not (role == name).any():
@@ -89,7 +89,7 @@ def _controls(joined: pd.DataFrame, recipe: Recipe) -> pd.DataFrame:
                 message=f"the layout has no {name} control with an image; a model of system {recipe.system} learns from both")])
     target = role.map({"negative": LIVING, "positive": DEAD}).astype(float)
     wanted = target.notna()
-    if recipe.target == "controls_and_duplicates":
+    if duplicates:
         treated = joined[role == "treated"]
         places = treated["plate"] + ":" + treated["well"]
         wanted = wanted | (places.groupby(duplicate_sets(treated)).transform("nunique") > 1).reindex(joined.index, fill_value=False)

@@ -16,6 +16,7 @@ from models.networks.bundle import CARD, HEAD, TRUNK, Card, Parent, TrunkReferen
 from models.networks.fitting import Fitted
 from models.networks.heads import Network, build_network
 from models.networks.recipe import Recipe
+from models.plates.imageset import ImageSet
 from models.plates.quality import QualityLimits
 from models.plates.screen import Screen
 
@@ -25,7 +26,7 @@ OUTPUT = {
     "control_class": "probability of the negative-control (living) class; viability = probability relative to the plate's controls",
     "controls_and_duplicates": "probability of the negative-control (living) class, learnt from controls and from duplicates; viability = "
                                "probability relative to the plate's controls",
-    "label": "probability of the first class",
+    "label": "probability of the first of its classes",
 }
 FindTrunk = Callable[[TrunkReference], Path]
 
@@ -60,15 +61,15 @@ def read_start(folder: Path, recipe: Recipe, *, find_trunk: FindTrunk | None = N
     return Start(network, card.trunk, Parent(name=card.name, sha256=bundle_sha256(folder)))
 
 
-def draft_card(name: str, recipe: Recipe, screen: Screen, start: Start, fitted: Fitted, *, image_quality: QualityLimits,
+def draft_card(name: str, recipe: Recipe, screen: Screen | ImageSet, start: Start, fitted: Fitted, *, image_quality: QualityLimits,
                lineage: Mapping[str, str]) -> Card:
     """The card of a trained model, without metrics and gates. image_quality: limits that its wells had to keep."""
-    fields = screen.to_dict()
+    fields = screen.acquisition() if isinstance(screen, ImageSet) else screen.to_dict()
     return Card(
         name=name, system=recipe.system, recipe=recipe, output=OUTPUT[recipe.target], sample=screen.sample, kind=screen.kind,
         acquisition={key: fields[key] for key in ACQUISITION}, trunk=start.trunk, weights_sha256="", parent=start.parent,
         training_wells=_training_wells(fitted), thresholds=raw_limits(fitted.predictions, recipe), image_quality=image_quality,
-        lineage=lineage)
+        classes=screen.classes if isinstance(screen, ImageSet) else (), lineage=lineage)
 
 
 def _training_wells(fitted: Fitted) -> tuple[tuple[str, str, str], ...]:
@@ -79,14 +80,21 @@ def _training_wells(fitted: Fitted) -> tuple[tuple[str, str, str], ...]:
 
 
 def raw_limits(predictions: pd.DataFrame, recipe: Recipe) -> dict[str, float]:
-    """Raw outputs beyond these flag a well as out of distribution: a quarter of the training range beyond it for a read-out;
-    for controls, half the way from the smoothed labels to certainty (0.1 and 0.9 with smoothing 0.4, whose labels are 0.2 and 0.8:
-    the wells of seeds of S2 scatter about those labels).
+    """Raw outputs beyond these flag a well as out of distribution: a quarter of the training range beyond it for a read-out.
+
+    For controls, half the way from the smoothed labels to certainty (0.1 and 0.9 with smoothing 0.4, whose labels are 0.2 and 0.8: the
+    wells of seeds of S2 scatter about those labels); and a quarter of the range of the logits, in sample and cross-fitted, beyond it.
     """
     if recipe.is_regression:
-        low, high = predictions["target"].min(), predictions["target"].max()
-        return {"raw_low": float(low - 0.25 * (high - low)), "raw_high": float(high + 0.25 * (high - low))}
-    return {"raw_low": recipe.label_smoothing / 4, "raw_high": 1 - recipe.label_smoothing / 4}
+        return _widened(predictions[["target"]], "raw")
+    limits = {"raw_low": recipe.label_smoothing / 4, "raw_high": 1 - recipe.label_smoothing / 4}
+    return limits | _widened(predictions.filter(["logit", "logit_cv"]), "logit")
+
+
+def _widened(values: pd.DataFrame, name: str) -> dict[str, float]:
+    """The range of all the values, a quarter of it wider on each side; nothing where there is none."""
+    low, high = values.min().min(), values.max().max()
+    return {} if pd.isna(low) else {f"{name}_low": float(low - 0.25 * (high - low)), f"{name}_high": float(high + 0.25 * (high - low))}
 
 
 def write_model(folder: Path, card: Card, network: Network) -> None:

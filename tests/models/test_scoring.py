@@ -94,8 +94,8 @@ def test_another_sample_is_refused_unless_forced() -> None:
 def test_another_acquisition_is_a_warning() -> None:
     scored = score(screen=replace(SCREEN, magnification=20.0, bit_depth=16))
     assert [(finding.rule, finding.column, finding.value) for finding in scored.findings if finding.rule == "acquisition_mismatch"] == [
-        ("acquisition_mismatch", "magnification", "20.0")]  # the card does not know a bit depth
-    assert rules(score(screen=replace(SCREEN, magnification=None))) == []
+        ("acquisition_mismatch", "magnification", "20")]  # the card does not know a bit depth
+    assert rules(score(screen=replace(SCREEN, magnification=None))) == ["acquisition_unknown"]
 
 
 def test_a_well_without_an_image_is_kept_and_flagged() -> None:

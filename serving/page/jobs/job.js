@@ -40,8 +40,10 @@ function progress({ state, progress: { stage, done, total }, note }) {
   if (state === "queued") {
     return [el("p", "Accepted. It waits for its turn and is safe: you can close this page."), note && el("p.notice", sentence(note))];
   }
-  return [el("progress", { "aria-label": "Scoring", ...(total ? { max: total, value: done } : {}) }),
-    el("p", { role: "status" }, `${sentence(stage)}${total ? ` ${done} of ${total}.` : ""} You can close this page; the job goes on.`)];
+  const counted = total > 1; // else there is nothing to count
+  const words = counted ? `${stage}: ${done} of ${total}` : stage;
+  return [el("progress", { "aria-label": "Progress", ...(counted ? { max: total, value: done } : {}) }),
+    el("p", { role: "status" }, sentence(words), " You can close this page; the job goes on.")];
 }
 
 async function drawEnd(body, job, { path, signal }) {

@@ -109,7 +109,7 @@ def test_phase_three_learns_controls_smoothed_and_duplicates_as_phase_two_saw_th
     assert (parts == "train").all()
     assert len(parts) == 24 + 32
     assert set(np.round(third.predictions["target"], 6)) == {0.0, 1.0}  # the table keeps the classes
-    labelled = fitting.label_wells(tiny.images, tiny.layout, PHASE_3).wells
+    labelled = fitting.label_wells(tiny.images, tiny.layout, PHASE_3, unlabelled=True).wells
     controls = labelled["role"].isin(["negative", "positive"]).to_numpy()
     np.testing.assert_allclose(targets[controls], np.where(labelled["role"][controls] == "negative", 0.8, 0.2), rtol=1e-6)
     with torch.no_grad():
@@ -127,7 +127,7 @@ def test_a_fold_of_phase_three_starts_from_a_phase_two_that_never_saw_its_wells(
         second: Fitted, tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[Recipe, set[str], str]] = []
     true_train = fitting.train
-    known = fitting.label_wells(tiny.images, tiny.layout, PHASE_3).wells
+    known = fitting.label_wells(tiny.images, tiny.layout, PHASE_3, unlabelled=True).wells
 
     def watching(network, source, targets, parts, recipe, **options):  # type: ignore[no-untyped-def]
         seen.append((recipe, set(known["well"][np.isin(parts, ["train", "validation"])]), recipe.target))

@@ -1,0 +1,257 @@
+"""Bring a folder of labelled images into data/<name>/ as an image set: imageset.yaml, images.csv, images.zip.
+
+    python -m pipelines.add_imageset SOURCE --name my-set                          labels are the names of SOURCE's sub-folders
+    python -m pipelines.add_imageset SOURCE --name my-set --labels labels.csv      columns path, label and, if you have it, group
+    python -m pipelines.add_imageset SOURCE --name my-set --boxes boxes.csv        a crop per box: image, label, xmin, ymin, xmax, ymax
+
+Images of a group (a patient, a dish; the image that crops were cut from) never stand on both sides of a split: name it in the column
+`group`, or by --group-pattern, whose first bracket is looked for in the path. Refuses what cannot be used, with findings, and leaves
+nothing half-written. The same source and options again: nothing to do. docs/image_sets.md shows it on real images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mode
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from models.errors import Finding, InputError, ScreenError, TableError
+from models.plates.images import IMAGE_SUFFIXES, decode_image, encode_tiff
+from models.plates.imageset import ImageSet, check_images
+from models.plates.layout import read_table
+from pipelines.command import run_command
+from pipelines.imagesets import IMAGES_ARCHIVE, is_imageset, read_imageset, write_archive, write_imageset
+from pipelines.screens import whole_folder
+
+BOX = ("xmin", "ymin", "xmax", "ymax")
+SYNONYMS = {"path": ("path", "file", "filename", "image", "image_path", "image_id", "name"), "label": ("label", "class", "category"),
+            "group": ("group", "patient", "subject", "slide", "dish", "well")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a person asks for. classes: the two labels, the one to find first; empty: those found, in order of the alphabet. margin: side
+    of a crop over the longer side of its box. facts: fields of imageset.yaml.
+    """
+
+    source: Path
+    name: str
+    out: Path = Path("data")
+    labels: Path | None = None
+    boxes: Path | None = None
+    classes: tuple[str, ...] = ()
+    group_pattern: str = ""
+    margin: float = 1.2
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    force: bool = False
+
+
+def add_imageset(request: Request, *, progress: bool = True) -> list[str]:
+    """Write the set; returns lines that say what was recognised and done.
+
+    Raises InputError, with findings, for a source that cannot be used or a set of that name with other content.
+    """
+    table = find_images(request)
+    target = request.out / request.name
+    mark = f"{request.source.resolve().name}, sha256 {_fingerprint(request, table)[:16]}"
+    if target.exists() and not request.force:
+        if is_imageset(target) and read_imageset(target).source == mark:
+            return [f"{target}: already there, made from the same files and options"]
+        raise ScreenError(f"{target} is already there with other content; choose another --name, or --force to replace it")
+    seen: list[tuple[str, int]] = []
+    with whole_folder(target) as folder:
+        write_archive(folder / IMAGES_ARCHIVE, _members(request, table, seen, progress=progress))
+        table, joined = join_copies(table, [digest for digest, _ in seen])
+        imageset = ImageSet.from_dict({"name": request.name, "sample": request.name, "classes": list(_classes(request, table)),
+                                       "bit_depth": 8 * mode(depth for _, depth in seen), **request.facts, "source": mark})
+        checked = check_images(table[["image_id", "path", "label", "group"]], imageset)
+        write_imageset(folder, imageset, checked)
+    counts = checked["label"].replace("", "without a label").value_counts()
+    return [f"labels: {', '.join(f'{count} {label}' for label, count in counts.items())}",
+            f"groups that a split keeps together: {checked['group'].nunique()}"
+            + ("" if checked["group"].nunique() < len(checked) else " (every image its own; name groups if images belong together)"),
+            *([f"{joined} image(s) are copies of images of other groups; these groups were made one"] if joined else []),
+            f"a model's probability will be that of '{imageset.classes[0]}'", f"{target}: made, {len(checked)} images"]
+
+
+def find_images(request: Request) -> pd.DataFrame:
+    """image_id, path (in images.zip), file (under the source), label, group of every image; of crops xmin, ymin, xmax, ymax too.
+
+    Raises InputError when there is none, or a table names files that are not there.
+    """
+    if not request.source.is_dir():
+        raise InputError(f"{request.source} is not a folder")
+    files = sorted(path.relative_to(request.source).as_posix() for path in request.source.rglob("*")
+                   if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    if not files:
+        raise InputError(f"{request.source} holds no image ({', '.join(IMAGE_SUFFIXES)})")
+    if request.boxes is not None:
+        table = _crops(_listed(request.boxes, files, needed=("label", *BOX)))
+    elif request.labels is not None:
+        table = _listed(request.labels, files, needed=("label",)).assign(path=lambda rows: rows["file"])
+    else:
+        table = pd.DataFrame({"file": files, "path": files, "label": [Path(name).parent.name for name in files]})
+    table = table.assign(image_id=[Path(path).with_suffix("").as_posix().replace("/", "_") for path in table["path"]])
+    return _grouped(table.sort_values("file", kind="stable", ignore_index=True), request)
+
+
+def _listed(path: Path, files: list[str], *, needed: tuple[str, ...]) -> pd.DataFrame:
+    """The rows of a table with the file that each names: by its path under the source, or by its name where that is unique."""
+    table = read_table(path)
+    found = {wanted: next((column for column in table.columns if str(column).strip().lower() in names), None)
+             for wanted, names in SYNONYMS.items()}
+    table = table.rename(columns={str(column): wanted for wanted, column in found.items() if column is not None})
+    if missing := [name for name in ("path", *needed) if name not in table]:
+        raise TableError(f"{path.name} cannot be used", [Finding(
+            rule="column_missing", severity="error", column=name,
+            message=f"{path.name} has no column '{name}'; columns found: {', '.join(map(str, table.columns))}") for name in missing])
+    by_name: dict[str, list[str]] = {}
+    for file in files:
+        by_name.setdefault(Path(file).name, []).append(file)
+    known = set(files)
+    resolved = [name if name in known else next(iter(by_name.get(Path(name).name, [])), "") if len(by_name.get(Path(name).name, [])) == 1
+                else "" for name in table["path"].str.strip()]
+    table = table.assign(file=resolved)
+    if (lost := table[table["file"] == ""]).size:
+        raise TableError(f"{path.name} names {len(lost)} image(s) that are not there", [Finding(
+            rule="imageset_path", severity="error", column="path", value=str(row.path),
+            message=f"row {int(str(row.Index)) + 2} of {path.name}: no image '{row.path}' under the source, or several of that name")
+            for row in lost.head(20).itertuples()])
+    return table
+
+
+def _crops(table: pd.DataFrame) -> pd.DataFrame:
+    """A row per box, numbered within its image; the image is the group. Raises TableError for boxes that are none."""
+    numbers = table[list(BOX)].apply(pd.to_numeric, errors="coerce")
+    wrong = numbers.isna().any(axis=1) | (numbers["xmax"] <= numbers["xmin"]) | (numbers["ymax"] <= numbers["ymin"])
+    if wrong.any():
+        raise TableError(f"{int(wrong.sum())} box(es) cannot be used", [Finding(
+            rule="imageset_box", severity="error", column=",".join(BOX), value=str(tuple(table.loc[row, list(BOX)])),
+            message=f"row {int(row) + 2}: a box needs numbers with xmin < xmax and ymin < ymax") for row in table.index[wrong][:20]])
+    place = table.groupby("file").cumcount()
+    stems = [Path(file).with_suffix("").as_posix() for file in table["file"]]
+    paths = [f"{stem}_{number:03d}.tif" for stem, number in zip(stems, place, strict=True)]
+    group = table["group"] if "group" in table else table["file"]
+    return table.drop(columns=list(BOX)).assign(**{name: numbers[name] for name in BOX}, path=paths, group=group)
+
+
+def _grouped(table: pd.DataFrame, request: Request) -> pd.DataFrame:
+    """With the column `group`: given, or found by the pattern, or the image's own name."""
+    if request.group_pattern:
+        pattern = re.compile(request.group_pattern)
+        matches = [pattern.search(file) for file in table["file"]]
+        if not all(match and match.groups() for match in matches):
+            first = next(file for file, match in zip(table["file"], matches, strict=True) if not (match and match.groups()))
+            raise InputError(f"--group-pattern {request.group_pattern} finds no group in {first}; its first bracket must match in every "
+                             r"path, e.g. '(patient\d+)_'")
+        return table.assign(group=[match.group(1) for match in matches if match])
+    return table if "group" in table else table.assign(group=table["image_id"])
+
+
+def join_copies(table: pd.DataFrame, digests: list[str]) -> tuple[pd.DataFrame, int]:
+    """The table with groups made one that hold the same image, so that no copy is tested on what it taught; and how many images are such
+    copies. digests: of the pixels of each row.
+    """
+    first_group: dict[str, str] = {}
+    parent = {group: group for group in table["group"]}
+
+    def root(group: str) -> str:
+        while parent[group] != group:
+            group = parent[group]
+        return group
+
+    copies = 0
+    for group, digest in zip(table["group"], digests, strict=True):
+        other = root(first_group.setdefault(digest, group))
+        copies += first_group[digest] != group
+        parent[root(group)] = other
+    return table.assign(group=[root(group) for group in table["group"]]), copies
+
+
+def _classes(request: Request, table: pd.DataFrame) -> tuple[str, ...]:
+    found = tuple(sorted(set(table["label"]) - {""}))
+    if not request.classes and len(found) != 2:
+        counts = ", ".join(f"{label} ({count})" for label, count in table["label"].value_counts().items()) or "none"
+        raise InputError(f"{len(found)} labels were found, a model tells two apart: {counts}. Name the two with --classes, the one to find "
+                         "first; rows with other labels must be taken out or left without a label")
+    return request.classes or found
+
+
+def _members(request: Request, table: pd.DataFrame, seen: list[tuple[str, int]], *, progress: bool) -> Iterator[tuple[str, bytes]]:
+    """(path, bytes) of every image in the order of the table, decoded once so that only images get in; crops as TIFF. `seen` gets the
+    sha256 of the pixels of each, and their bytes per sample. Raises InputError with all that is wrong.
+    """
+    findings: list[Finding] = []
+    with tqdm(total=len(table), desc=request.name, unit="image", disable=not progress, leave=False) as bar:
+        for file, rows in table.groupby("file", sort=False):
+            data = (request.source / str(file)).read_bytes()
+            try:
+                pixels = decode_image(data, str(file))
+            except InputError as error:
+                findings += list(error.findings)
+                continue
+            for row in rows.to_dict("records"):
+                image = pixels if request.boxes is None else crop(pixels, [row[name] for name in BOX], request.margin)
+                seen.append((hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest(), image.itemsize))
+                yield row["path"], data if request.boxes is None else encode_tiff(image)
+                bar.update()
+    if findings:
+        raise ScreenError(f"{len(findings)} image(s) cannot be used", findings)
+
+
+def crop(pixels: np.ndarray, box: list[float], margin: float) -> np.ndarray:
+    """A square about the middle of a box (xmin, ymin, xmax, ymax), its side `margin` times the longer side; mirrored beyond the image."""
+    left, top, right, bottom = box
+    half = max(1, round(margin * max(right - left, bottom - top) / 2))
+    row, column = round((top + bottom) / 2), round((left + right) / 2)
+    padding = [(half, half), (half, half), *([(0, 0)] if pixels.ndim == 3 else [])]
+    padded = np.pad(pixels, padding, mode="symmetric")
+    row, column = min(max(row, 0), pixels.shape[0]), min(max(column, 0), pixels.shape[1])
+    return np.ascontiguousarray(padded[row:row + 2 * half, column:column + 2 * half])
+
+
+def _fingerprint(request: Request, table: pd.DataFrame) -> str:
+    """sha256 of the files, labels and options."""
+    options = [request.name, request.classes, request.margin, dict(request.facts), table.to_csv(index=False)]
+    digest = hashlib.sha256(json.dumps(options, sort_keys=True, default=str).encode())
+    for file in dict.fromkeys(table["file"]):
+        digest.update((request.source / file).read_bytes())
+    return digest.hexdigest()
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="python -m pipelines.add_imageset", description="Bring a folder of labelled images into data/.")
+    parser.add_argument("source", type=Path, help="folder of images; without --labels and --boxes its sub-folders are the labels")
+    parser.add_argument("--name", required=True, help="of the image set: data/<name>")
+    parser.add_argument("--out", type=Path, default=Path("data"))
+    parser.add_argument("--labels", type=Path, help="table with columns path, label and, if you have it, group (CSV or XLSX)")
+    parser.add_argument("--boxes", type=Path, help="table with columns image, label, xmin, ymin, xmax, ymax: every box becomes an image")
+    parser.add_argument("--margin", type=float, default=1.2, help="side of a crop over its box's longer side (default: 1.2)")
+    parser.add_argument("--classes", default="", help="the two labels, the one to find first: toxic,nontoxic")
+    parser.add_argument("--group-pattern", default="", help=r"regular expression whose first bracket is the group: '(patient\d+)_'")
+    for name, words in (("sample", "cell line, tissue or patient"), ("kind", "cell_line or patient"), ("assay", ""), ("organism", ""),
+                        ("stain", ""), ("camera", "")):
+        parser.add_argument(f"--{name}", help=words)
+    for name in ("magnification", "pixel-size-um"):
+        parser.add_argument(f"--{name}", type=float)
+    parser.add_argument("--force", action="store_true", help="replace a set of that name")
+    arguments = vars(parser.parse_args(argv))
+    facts = {name: value for name in ("sample", "kind", "assay", "organism", "stain", "camera", "magnification", "pixel_size_um")
+             if (value := arguments.pop(name)) is not None}
+    classes = tuple(filter(None, (part.strip() for part in arguments.pop("classes").split(","))))
+    print(*add_imageset(Request(**arguments, classes=classes, facts=facts)), sep="\n")
+
+
+if __name__ == "__main__":
+    run_command(main)
