@@ -48,7 +48,7 @@ def changed(*path: str, to: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("path", "value", "message"), [
-    (("models", "viability-A549", "screen"), "a594", "models.viability-A549.screen: 'a594' is not in screens; known: a549, hek293"),
+    (("models", "viability-A549", "screen"), "a594", "models.viability-A549.screen: 'a594' is not in screens and imagesets; known: a549, hek293"),
     (("models", "viability-A549", "recipe"), "x", "models.viability-A549.recipe: 'x' is not in recipes; known: base, head, controls"),
     (("models", "viability-A549", "parent"), "trunks/x", "models.viability-A549.parent: 'x' is not in trunks; known: small"),
     (("models", "viability-A549", "parent"), "models/x", "models.viability-A549.parent: 'x' is not in models"),
@@ -57,7 +57,7 @@ def changed(*path: str, to: Any) -> dict[str, Any]:
     (("models", "viability-A549", "parent"), "models/viability-HEK293", "models.viability-A549.parent: models may not descend in a circle"),
     (("models", "viability-A549", "parent"), "models/viability-A549", "models.viability-A549.parent: models may not descend in a circle"),
     (("models", "viability-A549"), None, "models.viability-A549: expected a mapping, got None"),
-    (("scores", "hek239"), "viability-HEK293", "scores.hek239: 'hek239' is not in screens"),
+    (("scores", "hek239"), "viability-HEK293", "scores.hek239: 'hek239' is not in screens and imagesets"),
     (("scores", "hek293"), 3, "scores.hek293: '3' is not in models"),
     (("scores", "hek293"), "viability-X", "scores.hek293: 'viability-X' is not in models"),
     (("screens", "a549", "input"), "x", "screens.a549.input: 'x' is not in inputs; known: brightfield, spheroid"),

@@ -111,7 +111,7 @@ def test_a_layout_without_plates_means_the_only_archive(data: Path) -> None:
 class _Params:
     """The part of params.yaml that the stage uses."""
 
-    screens = ("good", "broken")
+    sources = ("good", "broken")
     validate = Thresholds(min_controls=2)
 
 
