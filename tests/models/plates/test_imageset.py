@@ -149,11 +149,11 @@ def test_toxic_is_more_than_half_of_the_counted_cells_dead() -> None:
 
 
 def test_drawn_cells_lie_where_the_truth_says() -> None:
-    """Dead cells are darker than the field at their centre, living ones hardly."""
+    """Dead cells are dark at their centre; of a living one only the nucleus is a little darker than the field."""
     example = toxicity_set(labelled=6, unlabelled=0, size=224)
     darkness: dict[str, list[float]] = {"dead": [], "living": []}
     for _, drawn in example.images():
         field = float(np.median(drawn.pixels))
         for cell in drawn.cells.itertuples():  # type: ignore[union-attr]
             darkness[cell.state].append(field - float(drawn.pixels[int(cell.row), int(cell.column)]))  # type: ignore[index]
-    assert np.median(darkness["dead"]) > 25 > 2 * abs(np.median(darkness["living"]))
+    assert np.percentile(darkness["dead"], 5) > 25 > np.percentile(darkness["living"], 95)
