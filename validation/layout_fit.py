@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from models.tables import DOSED_ROLES
 from validation.behaviour import TURNS, turned
 
 Values = npt.NDArray[np.float64]
@@ -26,7 +27,8 @@ MIN_SERIES = 3          # doses of a treatment that are fitted as a curve; fewer
 SLOPES = (1.0, 2.5)     # of the sigmoids tried, per decade of dose x ln 10
 MIDPOINTS = 10          # of the sigmoids tried, from the lowest dose to half a decade above the highest
 LEAST_NOISE = 0.03      # share of the variance that counts as unexplained in any case, so that chance cannot explain all
-CUT = 1e-3              # of the largest variance: directions of the signals with less carry nothing
+CUT = 1e-9              # of the largest variance: directions of the signals with less are rounding
+FAR = 3.0               # standard deviations (root mean square over directions) beyond which a well is pulled back: one odd well is no plate
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,10 @@ def suspicions(wells: pd.DataFrame, signals: pd.DataFrame, plate_format: int) ->
     """Every mistake with what speaks for it, the likeliest first; [] where there are too few wells to say.
 
     wells: layout rows of one plate with `row` and `column`; signals: index well, float columns (`behaviour.plate_signals`).
+    Rows whose dose cannot be used (missing, zero, infinite) explain nothing and are left out; other rules name them.
     """
-    wells = wells.reset_index(drop=True)
+    usable = ~wells["role"].isin(DOSED_ROLES) | (wells["dose"].gt(0) & np.isfinite(wells["dose"]))
+    wells = wells[usable].reset_index(drop=True)
     plan = _plan(wells)
     found = [_suspicion(mistake, plan if mistake != SWAPPED else _plan(_exchanged(wells)), plan, signals,
                         own=wells["well"], other=_wells_of(wells, mistake, plate_format)) for mistake in MISTAKES]
@@ -105,11 +109,13 @@ def _suspicion(mistake: str, plan: _Plan, own_plan: _Plan, signals: pd.DataFrame
 
 
 def _whitened(values: Values) -> Values:
-    """The same wells in directions that are uncorrelated and of variance 1. (n, K) -> (n, <= K)"""
+    """The same wells in directions that are uncorrelated and of variance 1, far ones pulled back to FAR. (n, K) -> (n, <= K)"""
     centred = values - values.mean(axis=0)
     variance, directions = np.linalg.eigh(centred.T @ centred / len(centred))
     kept = variance > CUT * variance[-1]
-    return np.asarray(centred @ directions[:, kept] / np.sqrt(variance[kept]))
+    white = centred @ directions[:, kept] / np.sqrt(variance[kept])
+    distance = np.sqrt((white**2).mean(axis=1, keepdims=True))
+    return np.asarray(white / np.maximum(1, distance / FAR))
 
 
 def _unexplained(values: Values, plan: _Plan) -> Values:
@@ -117,21 +123,17 @@ def _unexplained(values: Values, plan: _Plan) -> Values:
     there = ~np.isnan(values[:, 0])
     rest = np.full_like(values, np.nan)
     negative = plan.negative[there[plan.negative]]
-    start = _middle(values[negative]) if len(negative) else None
+    start = values[negative].mean(axis=0) if len(negative) else None
     rest[negative] = values[negative] - start if start is not None else values[negative]
     for group in plan.alike:
         rows = group[there[group]]
-        rest[rows] = values[rows] - _middle(values[rows]) if len(rows) else values[rows]
+        rest[rows] = values[rows] - values[rows].mean(axis=0) if len(rows) else values[rows]
     for rows, doses in plan.series:
         kept = there[rows]
         if kept.any():
             rest[rows[kept]] = _off_curve(values[rows[kept]], doses[kept], start)
     left = rest[there]
     return np.asarray(left.T @ left / len(left))
-
-
-def _middle(values: Values) -> Values:
-    return np.asarray(np.median(values, axis=0) if len(values) > 2 else values.mean(axis=0))
 
 
 def _off_curve(values: Values, doses: Values, start: Values | None) -> Values:

@@ -17,13 +17,14 @@ LIVING_ROLES = ("negative", "untreated")
 class References:
     """Row numbers of a table of wells. controls: plate -> a list of rows per kind of control that the plate has enough of;
     alike: for each row, those of the same treatment and dose, on any plate, never itself; peers: for each row, what it is best
-    compared with; plates: plate -> its rows.
+    compared with; plates: plate -> its rows; usable: (N,) bool, which rows may serve as a reference.
     """
 
     controls: Mapping[str, list[np.ndarray]]
     alike: list[np.ndarray]
     peers: list[np.ndarray]
     plates: Mapping[str, np.ndarray]
+    usable: np.ndarray
 
 
 def find_references(wells: pd.DataFrame, *, usable: np.ndarray) -> References:
@@ -41,7 +42,7 @@ def find_references(wells: pd.DataFrame, *, usable: np.ndarray) -> References:
     plate = pd.factorize(wells["plate"])[0]
     peers = [_enough((same[plate[same] == plate[row]], same, np.concatenate([same, beside[plate[beside] == plate[row]]]),
                       np.concatenate([same, beside]))) for row, (same, beside) in enumerate(zip(alike, near, strict=True))]
-    return References(controls, alike, peers, plates)
+    return References(controls, alike, peers, plates, usable)
 
 
 def _by_dose(wells: pd.DataFrame, usable: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:

@@ -181,11 +181,12 @@ def excess(values: np.ndarray, references: References, *, side: Side) -> np.ndar
 
 
 def scatter(values: np.ndarray, references: References) -> np.ndarray:
-    """How much like wells differ on each plate, (N,): 1.4826 MAD of the differences to the peers' median."""
+    """How much like wells differ on each plate, (N,): 1.4826 MAD of the usable wells' differences to their peers' median."""
     away = values - np.array([_median(values[peers]) for peers in references.peers])
     found = np.zeros(len(values))
     for rows in references.plates.values():
-        spread = 1.4826 * _median(np.abs(away[rows] - _median(away[rows])))
+        known = away[rows[references.usable[rows]]]
+        spread = 1.4826 * _median(np.abs(known - _median(known)))
         found[rows] = 0.0 if np.isnan(spread) else spread
     return found
 

@@ -103,7 +103,7 @@ def test_the_page_draws_the_plate_and_marks_the_well(draft: Draft, tmp_path: Pat
 def test_a_page_without_a_layout_and_with_many_findings() -> None:
     many = [replace(ERROR, message=f"image {place} is not there") for place in range(MAX_PER_RULE + 5)]
     page = screen_page(refused("s", [*many, replace(many[0], well="B02")]))
-    assert "plate P1, well A01, B02" in page
+    assert "plate P1, wells A01, B02" in page
     Tags(page)
     assert "and 5 more of this kind" in page
     assert Tags(screen_page(Verdict(screen="fine"))).counts["p"] == 1

@@ -88,7 +88,7 @@ def test_no_well_is_flagged_for_what_its_drug_did(lethal_from: float) -> None:
 def test_a_drug_may_do_what_no_control_does_as_long_as_its_wells_agree() -> None:
     """All wells of the two highest doses glow, are blunt and nearly empty: the drug's doing. In a single well it is a fault."""
     layout = layout_of()
-    strange = {"background": 200.0, "detail_1": 1.0, "detail_2": 4.0, "detail_4": 5.0}
+    strange = {"background": 200.0, "detail_1": -2.0, "detail_2": 4.0, "detail_4": 5.0}
     high = layout.loc[layout["dose"] >= 1e4, "well"]
     assert flags(measured(layout, **dict.fromkeys(high, strange)), layout) == {}
     assert set(flags(measured(layout, **{high.iloc[0]: strange}), layout)[high.iloc[0]]) == {"out_of_focus", "empty_well", "background"}
