@@ -28,7 +28,7 @@ SLOPES = (1.0, 2.5)     # of the sigmoids tried, per decade of dose x ln 10
 MIDPOINTS = 10          # of the sigmoids tried, from the lowest dose to half a decade above the highest
 LEAST_NOISE = 0.03      # share of the variance that counts as unexplained in any case, so that chance cannot explain all
 CUT = 1e-9              # of the largest variance: directions of the signals with less are rounding
-FAR = 3.0               # standard deviations (root mean square over directions) beyond which a well is pulled back: one odd well is no plate
+FAR = 3.0               # root mean square over directions, in SDs, beyond which a well is pulled back: one odd well is no plate
 
 
 @dataclass(frozen=True)
