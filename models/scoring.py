@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from models.dose_response import FitOptions, assay_quality, fit_curves, normalise_to_controls, score_curves, viability_limits
+from models.dose_response.model_error import limits_of_effect_scale, limits_of_shared_error
 from models.errors import Finding, InputError, SampleMismatch, TableError
 from models.networks.bundle import Card
 from models.plates.acquisition import acquisition_findings
@@ -165,11 +166,12 @@ def _acquisition_findings(screen: Screen, card: Card) -> list[Finding]:
 
 def _scope_findings(card: Card) -> list[Finding]:
     """What the numbers of this kind of model do not say, so that nobody reads more confidence into them than there is."""
-    if card.recipe.target == "control_class":
+    if card.recipe.learns_controls:
         return [Finding(rule="effect_scale", severity="warning", column="viability", value=card.name,
                         message="the model learned from controls only: its viability orders wells between the two controls, but values "
                                 "between them are not calibrated, so curves are steeper and midpoints can lie at lower doses than a "
-                                "metabolic assay's. Compare treatments within this screen; do not quote these IC50s as metabolic ones. "
+                                "metabolic assay's. Compare treatments within this screen; do not quote these IC50s as metabolic ones: the "
+                                "limits \"with the model's error\" say how far a metabolic IC50 may lie from them. "
                                 "Wells have no interval: how far off they are cannot be said, because nothing was measured between the "
                                 "controls")]
     error = card.metrics.get("log10_ec50_difference", np.nan)
@@ -250,25 +252,19 @@ def _curves(wells: pd.DataFrame, options: FitOptions, *, value: str) -> pd.DataF
     if options.weights == "interval" and "viability_low" in usable:
         usable, weight = usable.assign(weight=(usable["viability_high"] - usable["viability_low"]) ** -2.0), "weight"
     curves = fit_curves(usable, by=["treatment"], response="response", weight=weight, scale="percent_inhibition", options=options)
-    return _with_model_limits(score_curves(curves), usable, options, weight=weight)
+    return _with_model_limits(score_curves(curves), usable, options, value=value, weight=weight)
 
 
-def _with_model_limits(curves: pd.DataFrame, usable: pd.DataFrame, options: FitOptions, *, weight: str) -> pd.DataFrame:
-    """The curves with ic50_model_low and ic50_model_high: limits that hold the model's own error too.
-
-    What errors of replicates have in common does not average out over them, and the interval of a curve, which rests on their
-    scatter, cannot see it. So the curve is fitted again with every well lower by that part of its half-width, and higher: the lower
-    limit is that of the lower curve, the upper that of the higher one. That the error has one sign at all doses is the worst case.
-    """
-    if "od_shared" not in usable or options.interval == "none" or usable["viability_low"].isna().all():
+def _with_model_limits(curves: pd.DataFrame, usable: pd.DataFrame, options: FitOptions, *, value: str, weight: str) -> pd.DataFrame:
+    """The curves with ic50_model_low and ic50_model_high, limits that hold the model's own error too, where something is known of it."""
+    if options.interval == "none" or usable["viability"].isna().all():
+        return curves
+    if value == "probability":
+        return limits_of_effect_scale(curves, usable, options)
+    if "od_shared" not in usable or usable["viability_low"].isna().all():
         return curves
     shift = (usable["viability_high"] - usable["viability_low"]) * (usable["od_shared"] / (usable["od_high"] - usable["od_low"]))
-    for end, side in (("low", -1.0), ("high", 1.0)):
-        shifted = usable.assign(response=usable["response"] - side * 100 * shift)
-        fitted = fit_curves(shifted, by=["treatment"], response="response", weight=weight, scale="percent_inhibition", options=options)
-        limit = fitted[f"ic50_{end}"].where(fitted["ic50_relation"] != ("<" if end == "low" else ">"))
-        curves = curves.assign(**{f"ic50_model_{end}": limit.where(curves["ic50_relation"].ne(""))})
-    return curves
+    return limits_of_shared_error(curves, usable, options, shift=shift, weight=weight)
 
 
 def _well_findings(wells: pd.DataFrame) -> list[Finding]:

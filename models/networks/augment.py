@@ -24,6 +24,22 @@ def augment(images: Tensor, spec: Augmentation, generator: torch.Generator) -> T
     return _recoloured(images, spec, generator)
 
 
+def mosaic(images: Tensor, others: Tensor, *, patches: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Images pieced together from two, (B, C, H, W) each, and the share (B,) of the area that is of the first.
+
+    As CutMix (Yun et al. 2019), with soft patches in place of one rectangle (FMix, Harris et al. 2020): noise on a grid of `patches` a
+    side, made smooth and cut at the height that gives the first image a share drawn evenly from 0-1. A well in which some cells live and
+    some are dead looks like that; a network that saw only wells of one kind has no reason to answer for such a well with its share.
+    """
+    count, _, height, width = images.shape
+    share = torch.rand(count, generator=generator)
+    noise = torch.rand(count, 1, patches, patches, generator=generator)
+    noise = functional.interpolate(noise, size=(height, width), mode="bicubic", align_corners=False)
+    cut = noise.flatten(1).sort(dim=1).values.gather(1, ((1 - share) * (height * width - 1)).long()[:, None])
+    first = (noise > cut[:, :, None, None])                                 # (B, 1, H, W)
+    return torch.where(first.to(images.device), images, others), first.float().mean(dim=(1, 2, 3))
+
+
 def _uniform(count: int, low: float, high: float, generator: torch.Generator) -> Tensor:
     return low + (high - low) * torch.rand(count, generator=generator)
 

@@ -108,8 +108,9 @@ class CotrainingSpec:
 class Augmentation:
     """Random changes of training images. quarter_turns: multiples of 90 degrees; rotation in degrees; crop = kept fraction of
     the side; shift = fraction of the side; scale, intensity, contrast, saturation = factors; brightness is added; hue in
-    turns. views: how many augmented views of an image a frozen trunk's cache holds. gan, cotraining: more training images than
-    were labelled.
+    turns. views: how many augmented views of an image a frozen trunk's cache holds. mosaic: each training image is pieced together
+    from itself and another one on a random pattern of so many patches a side, its label being the mean of theirs by area (0 = whole
+    images). gan, cotraining: more training images than were labelled.
     """
 
     flip: bool = False
@@ -124,6 +125,7 @@ class Augmentation:
     saturation: tuple[float, float] = (1.0, 1.0)
     hue: float = 0.0
     views: int = 8
+    mosaic: int = 0
     gan: GanSpec | None = None
     cotraining: CotrainingSpec | None = None
 
@@ -134,6 +136,7 @@ class Augmentation:
         _require(0 <= self.brightness <= 1, f"brightness must lie in 0-1, got {self.brightness}")
         _require(0 <= self.hue <= 0.5, f"hue must lie in 0-0.5 turns, got {self.hue}")
         _require(self.views >= 0, f"views must be 0 or more, got {self.views}")
+        _require(self.mosaic == 0 or 2 <= self.mosaic <= 32, f"mosaic must be 0 or 2-32 patches a side, got {self.mosaic}")
         for name in ("scale", "intensity", "contrast", "saturation"):
             low, high = getattr(self, name)
             _require(0 < low <= high, f"{name} must be two factors, low <= high, got {(low, high)}")
@@ -233,7 +236,8 @@ class Recipe:
                  f"{self.input.size}; choose another input or trunk")
         _require(self.target != "readout" or self.head.outputs == 1,
                  f"head.outputs must be 1 to predict a read-out, got {self.head.outputs}")
-
+        _require(not self.augmentation.mosaic or self.trunk.trained != "head",
+                 "augmentation.mosaic pieces pixels together, so it asks for a trunk that is trained (trunk.trained: all or blocks)")
         enlarged = self.augmentation.gan is not None or self.augmentation.cotraining is not None
         _require(not enlarged or (self.target == "label" and self.trunk.trained != "head"),
                  "augmentation.gan and augmentation.cotraining ask for labelled images (target: label) and a trunk that is trained")

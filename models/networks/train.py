@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.errors import ParamsError
-from models.networks.augment import augment
+from models.networks.augment import augment, mosaic
 from models.networks.backbones import state_sha256
 from models.networks.checkpoint import Progress, load_checkpoint, save_checkpoint
 from models.networks.heads import Network, frozen_parts, living_logit
@@ -200,7 +200,7 @@ def _epoch(module: nn.Module, source: Source, labels: Tensor, rows: Tensor, reci
         if len(batch) == 1 < min(len(rows), recipe.optimizer.batch_size) and any(
                 isinstance(layer, nn.BatchNorm2d) for layer in module.modules()):
             continue  # batch norm has poor statistics of one left-over image; the seeded order gives it another place next epoch
-        inputs, wanted = source.training(batch, generator), labels[batch.to(labels.device)]
+        inputs, wanted = _drawn(source, labels, batch, rows, recipe.augmentation, generator)
         with torch.autocast(labels.device.type, torch.bfloat16, enabled=recipe.optimizer.precision == "bf16"):
             outputs = module(inputs)
         loss = loss_of(outputs.float(), wanted, regression=recipe.is_regression)
@@ -211,6 +211,18 @@ def _epoch(module: nn.Module, source: Source, labels: Tensor, rows: Tensor, reci
         sizes.append(len(batch))
     means = np.average(torch.stack(told).double().cpu().numpy(), axis=0, weights=sizes) if told else np.zeros(2)
     return _named_metrics("", *means, recipe=recipe)
+
+
+def _drawn(source: Source, labels: Tensor, batch: Tensor, rows: Tensor, spec: Augmentation,
+           generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Inputs and labels (B,) of a training step; of mosaics of two training rows where the recipe asks for them."""
+    inputs, wanted = source.training(batch, generator), labels[batch.to(labels.device)]
+    if not spec.mosaic:
+        return inputs, wanted
+    others = rows[torch.randint(len(rows), batch.shape, generator=generator)]
+    inputs, share = mosaic(inputs, source.training(others, generator), patches=spec.mosaic, generator=generator)
+    share = share.to(labels.device)
+    return inputs.contiguous(memory_format=torch.channels_last), share * wanted + (1 - share) * labels[others.to(labels.device)]
 
 
 def _right(outputs: Tensor, wanted: Tensor) -> Tensor:

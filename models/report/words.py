@@ -11,6 +11,7 @@ from models.report.inputs import number, text
 
 NONE = "–"
 STEEP = 9.5  # fits bound the slope at 10
+LOOSE = 10.0  # fold; an IC50 whose limits lie further apart is shown as about
 _MOLAR = (("pM", 1e-3), ("nM", 1.0), ("µM", 1e3), ("mM", 1e6))  # in nM
 
 STATUS_WORDS = {"ok": "ok", "flat": "flat", "too_few_doses": "too few doses", "weakly_identified": "weakly determined",
@@ -96,10 +97,17 @@ def half_dose(row: Any, name: str) -> Estimate:
     if relation != "=":
         nudge = 1 + 1e-6 if relation == ">" else 1 - 1e-6
         return Estimate(f"{relation} {dose_text(value, unit)}", _one_limit(row, name, relation), value * nudge)
-    closed = not math.isnan(number(row, f"{name}_low")) and not math.isnan(number(row, f"{name}_high"))
-    if status == "ok" and closed:
+    if status == "ok" and _is_narrow(row, name):
         return Estimate(dose_text(value, unit), _interval(row, name, value), value, certain=True)
     return Estimate(f"≈ {dose_text(value, unit)}", _interval(row, name, value), value)
+
+
+def _is_narrow(row: Any, name: str) -> bool:
+    """Whether the interval is closed, and the one with the model's error too and not above the tenfold, where the row has that."""
+    low, high = number(row, f"{name}_low"), number(row, f"{name}_high")
+    if math.isnan(low) or math.isnan(high):
+        return False
+    return f"{name}_model_low" not in row or number(row, f"{name}_model_high") <= LOOSE * number(row, f"{name}_model_low")
 
 
 def _interval(row: Any, name: str, value: float) -> str:

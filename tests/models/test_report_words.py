@@ -37,6 +37,9 @@ def test_small_helpers() -> None:
     assert slope_text(CURVE | {"status": "flat"}) == "–"
     assert trusted(CURVE | {"status": "failed"}, "auc", decimals=2) == "–"
     assert half_dose(CURVE | {"ic50_low": NAN, "ic50_high": NAN}, "ic50").interval == "interval open on both sides"
+    narrow, loose, open_ended = ({"ic50_model_low": 50.0, "ic50_model_high": high} for high in (400.0, 900.0, NAN))
+    assert half_dose(CURVE, "ic50").text == half_dose(CURVE | narrow, "ic50").text == "100 nM"
+    assert half_dose(CURVE | loose, "ic50").text == half_dose(CURVE | open_ended, "ic50").text == "≈ 100 nM"
     assert [flag_list(value) for value in (None, NAN, "", "a", np.array(["a", "b"]), ("a",))] == [[], [], [], ["a"], ["a", "b"], ["a"]]
     assert doubtful_flags(["training_well", "debris"]) == ["debris"]
     assert (colour(-1), colour(0.0), colour(2.0)) == ("#00224e", "#00224e", "#fee838")

@@ -9,7 +9,9 @@ import pandas as pd
 import pytest
 
 from models.dose_response import FitOptions
+from models.dose_response.model_error import effect_band
 from models.networks.uncertainty import Uncertainty
+from models.report.words import half_dose
 from models.scoring import Exclusion, ScoredScreen, ScoringOptions, refit_wells, score_images
 from tests.conftest import CONTROLS, READOUT, tiny_images, tiny_layout
 from tests.models.test_scoring import SCREEN, reader
@@ -51,12 +53,13 @@ def test_without_positive_controls_zero_is_certain_and_without_any_there_are_no_
 
 
 @pytest.mark.parametrize("predictor", [reader(READOUT), reader(CONTROLS)], ids=["no interval in the card", "classifier"])
-def test_a_model_that_gives_no_interval_adds_no_columns(predictor: object) -> None:
+def test_a_model_that_gives_no_interval_adds_no_limits_of_wells(predictor: object) -> None:
     layout = tiny_layout()
     scored = score_images(tiny_images(layout), layout, screen=SCREEN, predictor=predictor, model="m", version="1")  # type: ignore[arg-type]
     assert not {"viability_low", "od_low", "od_shared"} & set(scored.wells)
-    assert not {"ic50_model_low"} & set(scored.curves)
-    if predictor.card.recipe == CONTROLS:  # type: ignore[attr-defined]
+    if predictor.card.recipe == READOUT:  # type: ignore[attr-defined]
+        assert "ic50_model_low" not in scored.curves
+    else:
         assert "cannot be said" in next(finding.message for finding in scored.findings if finding.rule == "effect_scale")
 
 
@@ -72,6 +75,41 @@ def test_the_interval_of_a_midpoint_grows_with_what_replicates_share() -> None:
         assert wider["ic50_low"] == alone["ic50_low"]      # the interval itself means what it meant
     assert np.isnan(curve(1.0).get("ic50_model_high", 0)) or curve(1.0)["ic50_model_high"] > much["ic50_model_high"]
     assert "ic50_model_low" not in score(fit=FitOptions(interval="none")).curves
+
+
+def classified(*, fit: FitOptions | None = None, darkest: float = 0.0) -> ScoredScreen:
+    """A control classifier's answer for the tiny plate. darkest: the least viability that the compound's wells show."""
+    layout = tiny_layout()
+    images = tiny_images(layout, noise=0.03)
+    if darkest:
+        living = np.float16(images.pixels[(layout["role"] == "negative").to_numpy()].mean())
+        dead = np.float16(images.pixels[(layout["role"] == "positive").to_numpy()].mean())
+        treated = (layout["role"] == "treated").to_numpy()
+        least = dead + darkest * (living - dead)
+        images.pixels[treated] = np.maximum(images.pixels[treated], least) if living > dead else np.minimum(images.pixels[treated], least)
+    return score_images(images, layout, screen=SCREEN, predictor=reader(CONTROLS), model="m", version="1",
+                        options=ScoringOptions(fit=fit or FitOptions()))
+
+
+def test_the_limits_of_a_control_classifier_are_those_of_a_band_of_effects() -> None:
+    found = classified().curves.iloc[0]
+    low, high = (classified(fit=FitOptions(ic_level=level)).curves.iloc[0] for level in (25, 85))
+    assert found["ic50_relation"] == "="
+    assert found["ic50_model_low"] == min(low["ic50_low"], found["ic50_low"])
+    assert found["ic50_model_high"] == max(high["ic50_high"], found["ic50_high"])
+    assert found["ic50_model_low"] < low["ic50"] < found["ic50"] < high["ic50"] < found["ic50_model_high"]
+    assert "ic50_model_low" not in classified(fit=FitOptions(interval="none")).curves
+    assert effect_band(50) == (25, 85)
+
+
+def test_a_control_classifier_names_no_upper_limit_where_the_images_never_look_dead() -> None:
+    """Four fifths of full effect at most: the metabolic assay may never fall to one half."""
+    found = classified(darkest=0.3).curves.iloc[0]
+    assert found["ic50_relation"] == "="
+    assert np.isnan(found["ic50_model_high"])
+    assert found["ic50_model_low"] < found["ic50"]
+    assert not half_dose(found, "ic50").certain
+    assert "no upper limit" in half_dose(found, "ic50").interval
 
 
 def test_leaving_wells_out_again_moves_limits_as_scoring_does() -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.networks.augment import augment
+from models.networks.augment import augment, mosaic
 from models.networks.recipe import Augmentation
 
 EVERYTHING = Augmentation(flip=True, quarter_turns=True, rotation=30, crop=0.7, shift=0.1, scale=(0.9, 1.1), intensity=(0.5, 1.5),
@@ -124,3 +124,24 @@ def test_hue_turns_about_the_grey_axis(images: Tensor) -> None:
 
     red = torch.tensor([1.0, 0, 0]).reshape(1, 3, 1, 1)
     torch.testing.assert_close(_hue_turned(red, torch.tensor([1 / 3])).flatten(), torch.tensor([0.0, 1, 0]), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("patches", [2, 6])
+def test_a_mosaic_is_made_of_two_images_in_the_shares_that_it_states(patches: int) -> None:
+    first, other = torch.zeros(400, 3, 24, 20), torch.ones(400, 3, 24, 20)
+    found, share = mosaic(first, other, patches=patches, generator=draw(3))
+    assert set(found.unique().tolist()) == {0.0, 1.0}                       # pixels of one or the other, nothing between
+    assert torch.equal(found[:, 0], found[:, 2])                            # all channels of a place from the same image
+    torch.testing.assert_close((found[:, 0] == 0).float().mean(dim=(1, 2)), share)
+    assert abs(share.mean() - 0.5) < 0.05
+    assert abs(share.std() - 12**-0.5) < 0.03                               # evenly from 0-1
+    again, _ = mosaic(first, other, patches=patches, generator=draw(3))
+    assert torch.equal(found, again)
+
+
+def test_a_mosaic_of_patches_holds_together() -> None:
+    """Patches, not pixels: neighbours mostly come from the same image."""
+    found, share = mosaic(torch.zeros(100, 1, 48, 48), torch.ones(100, 1, 48, 48), patches=4, generator=draw(5))
+    same = (found[:, :, 1:] == found[:, :, :-1]).float().mean(dim=(1, 2, 3))
+    assert (same > 0.85).all()
+    assert ((share > 0.2) & (share < 0.8)).sum() > 40

@@ -90,6 +90,7 @@ def test_a_value_out_of_range_starts_with_its_field(cls: type, values: dict[str,
 @pytest.mark.parametrize(("values", "message"), [
     ({"system": "S9"}, "system must be one of"), ({"target": "od"}, "target must be one of"), ({"label_smoothing": 1.0}, "label_smoothing"),
     ({"input": InputSpec(planes=("a:mid",))}, r"trunk\.mean must have one value per input plane \(1\), got 3"),
+    ({"augmentation": Augmentation(mosaic=4)}, r"augmentation\.mosaic pieces pixels together"),
     ({"augmentation": Augmentation(gan=GanSpec())}, r"augmentation\.gan and augmentation\.cotraining ask for labelled images"),
     ({"augmentation": Augmentation(gan=GanSpec()), "target": "label", "trunk": TrunkSpec(trained="all")},
      r"augmentation\.gan draws images of 8, 12 \.\.\. 64 pixels, the input has 224"),

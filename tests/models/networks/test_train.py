@@ -109,6 +109,34 @@ def test_classes_are_learnt_from_pixels_down_to_the_floor() -> None:
     assert 0.5004024 <= loss_of(outputs, torch.from_numpy(targets).float(), regression=False).item() < 0.56
 
 
+def test_mosaics_teach_what_lies_between_the_classes() -> None:
+    """Dark and bright images in one label each; asked of images of which a part is dark, only mosaics give the part."""
+    level = (torch.arange(COUNT) % 2).float()[:, None, None, None]
+    noise = 0.02 * torch.randn(COUNT, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    images = (0.2 + 0.6 * level + noise).expand(-1, 3, -1, -1).contiguous()
+    recipe = replace(pixel_case()[0], label_smoothing=0.0, head=HeadSpec(outputs=1))
+    half = torch.where(torch.arange(16) < 8, images[0], images[1])[None]
+    said = {}
+    for patches in (0, 2):
+        own = replace(short(recipe, epochs=40), augmentation=replace(recipe.augmentation, mosaic=patches))
+        network = build_network(own)
+        train(network, PixelSource(images, own.augmentation, CPU), level.flatten().numpy(), np.full(COUNT, "train", dtype=object), own)
+        with torch.no_grad():
+            said[patches] = network.eval()(half).sigmoid().item()
+    assert abs(said[2] - 0.5) < 0.15
+    assert abs(said[2] - 0.5) < abs(said[0] - 0.5)
+
+
+def test_mosaics_are_made_of_training_rows_alone() -> None:
+    """Images of other rows are not numbers: one of them in a mosaic and the loss would be none either."""
+    recipe, _, targets = pixel_case()
+    recipe = replace(short(recipe, epochs=2), augmentation=replace(recipe.augmentation, mosaic=3))
+    spoiled = torch.where(torch.from_numpy(PARTS == "train")[:, None, None, None], pixels(), torch.nan)
+    parts = np.where(PARTS == "train", "train", "left out")
+    records = train(build_network(recipe), PixelSource(spoiled, recipe.augmentation, CPU), targets, parts, recipe)
+    assert all(math.isfinite(record["loss"]) for record in records)
+
+
 class Killed(Exception):  # noqa: N818  # what happened
     """Stands for a kill."""
 
@@ -132,7 +160,12 @@ def trained(recipe: Recipe, source: Source, targets: np.ndarray, parts: np.ndarr
     return state_bytes(network.state_dict()), records
 
 
-@pytest.mark.parametrize("case", [feature_case, pixel_case])
+def mosaic_case() -> tuple[Recipe, Source, np.ndarray]:
+    recipe, source, targets = pixel_case()
+    return replace(recipe, augmentation=replace(recipe.augmentation, mosaic=4)), source, targets
+
+
+@pytest.mark.parametrize("case", [feature_case, pixel_case, mosaic_case])
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_a_killed_training_ends_as_one_that_was_not(case: Callable[[], tuple[Recipe, Source, np.ndarray]], optimizer: str,
                                                      tmp_path: Path) -> None:

@@ -1,0 +1,63 @@
+"""Limits of an IC50 that hold the error of the model that read the wells too, not only the scatter between replicates.
+
+What errors of replicates have in common does not average out over them, and the interval of a curve, which rests on their scatter,
+cannot see it. Two kinds of model, two kinds of such an error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from models.dose_response.fit import fit_curves
+from models.dose_response.options import FitOptions
+
+ENDS = (("low", -1.0), ("high", 1.0))
+
+
+def limits_of_shared_error(curves: pd.DataFrame, wells: pd.DataFrame, options: FitOptions, *, shift: pd.Series,
+                           weight: str = "") -> pd.DataFrame:
+    """The curves with ic50_model_low and ic50_model_high, of a model that was trained on read-outs.
+
+    The curve is fitted again with every well's viability lower by `shift` (the part of its half-width that replicates share), and higher:
+    the lower limit is that of the lower curve, the upper that of the higher one. That the error has one sign at all doses is the worst
+    case. wells: columns treatment, dose, response (inhibition in percent) and `weight`.
+    """
+    for end, side in ENDS:
+        shifted = wells.assign(response=wells["response"] - side * 100 * shift)
+        curves = _with_limit(curves, _fit(shifted, options, weight), end)
+    return curves
+
+
+def effect_band(ic_level: float) -> tuple[float, float]:
+    """Inhibitions in images, in percent, between which a control classifier may stand where the true one is `ic_level`: 25 and 85 for 50.
+
+    It has seen nothing between its controls, so the scale there is its own. On 62 curves of six simulated patients a half-dead well looked
+    7 to 81 % dead to 9 in 10 of the models, and the confidence limits of these two levels held the true IC50 of each
+    (docs/accuracy.md). Wider upwards, because a classifier calls a dying well dead early.
+    """
+    return 0.5 * ic_level, ic_level + 0.7 * (100 - ic_level)
+
+
+def limits_of_effect_scale(curves: pd.DataFrame, wells: pd.DataFrame, options: FitOptions) -> pd.DataFrame:
+    """The curves with ic50_model_low and ic50_model_high, of a model that learned from controls alone.
+
+    The lower limit is that of the dose at which the images have changed by the lower of `effect_band`, the upper one that of the upper. It
+    is open (NaN) where the images never change so far, as with a drug that kills only a part of the cells: then no dose can be named.
+    """
+    for (end, _), level in zip(ENDS, effect_band(options.ic_level), strict=True):
+        curves = _with_limit(curves, _fit(wells, replace(options, ic_level=level), ""), end)
+    return curves
+
+
+def _fit(wells: pd.DataFrame, options: FitOptions, weight: str) -> pd.DataFrame:
+    return fit_curves(wells, by=["treatment"], response="response", weight=weight, scale="percent_inhibition", options=options)
+
+
+def _with_limit(curves: pd.DataFrame, other: pd.DataFrame, end: str) -> pd.DataFrame:
+    """The limit at one end is the other curve's, never inside the curve's own interval; open where the other curve is censored there."""
+    name, narrower = f"ic50_{end}", np.minimum if end == "low" else np.maximum
+    limit = other[name].where(other["ic50_relation"] != ("<" if end == "low" else ">"))
+    return curves.assign(**{f"ic50_model_{end}": narrower(limit, curves[name]).where(curves["ic50_relation"].ne(""))})
