@@ -19,12 +19,12 @@ COLOURS = {"train": "#999999", "validation": "#E69F00", "test": "#0072B2", "cv":
 def draw_figures(predictions: pd.DataFrame, epochs: pd.DataFrame, recipe: Recipe, folder: Path) -> None:
     """Write learning_curve.png and predictions.png (read-outs) or controls.png and reliability.png (classes) into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    _save(_learning_curve(epochs), folder / "learning_curve.png")
+    save_figure(_learning_curve(epochs), folder / "learning_curve.png")
     if recipe.is_regression:
-        _save(_predicted_on_measured(predictions), folder / "predictions.png")
+        save_figure(_predicted_on_measured(predictions), folder / "predictions.png")
     else:
-        _save(_controls(predictions), folder / "controls.png")
-        _save(_reliability(held_out_logits(predictions)), folder / "reliability.png")
+        save_figure(_controls(predictions), folder / "controls.png")
+        save_figure(_reliability(held_out_logits(predictions)), folder / "reliability.png")
 
 
 def heat_map(table: pd.DataFrame, path: Path, *, title: str, unit: str) -> None:
@@ -37,7 +37,14 @@ def heat_map(table: pd.DataFrame, path: Path, *, title: str, unit: str) -> None:
         axes.text(column, row, f"{value:.2f}", ha="center", va="center", color="black" if value > 0.5 else "white")
     axes.set(xlabel="screen", ylabel="model", title=title)
     figure.colorbar(image, label=unit)
-    _save(figure, path)
+    save_figure(figure, path)
+
+
+def colour_pictures(pixels: np.ndarray) -> np.ndarray:
+    """(N, C, H, W) on 0-1 as colour pictures (N, H, W, 3), each stretched to its own range."""
+    shown = pixels[:, [0, min(1, pixels.shape[1] - 1), min(2, pixels.shape[1] - 1)]].astype(np.float32)
+    low, high = np.percentile(shown, [1, 99.8], axis=(1, 2, 3), keepdims=True)
+    return np.clip((shown - low) / np.maximum(high - low, 1e-6), 0, 1).transpose(0, 2, 3, 1)
 
 
 def _axes(width: float, height: float) -> tuple[Figure, Axes]:
@@ -46,7 +53,8 @@ def _axes(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, figure.subplots()
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a PNG without a clock or a program's version in it."""
     figure.savefig(path, dpi=120, metadata={"Software": None})
 
 

@@ -43,6 +43,7 @@ from models.networks.predict import Predictor, load_predictor
 from models.plates.images import PlateArchive
 from models.plates.layout import read_table
 from pipelines.command import run_command
+from pipelines.figures import colour_pictures, save_figure
 from pipelines.params import Params
 from pipelines.prepared import PreparedScreen, read_prepared
 from pipelines.profile_figures import plot_phenotype_map
@@ -140,7 +141,7 @@ def phenotypes(profiled: ProfiledScreen, label: str, scored: pd.DataFrame) -> tu
     components = principal_components(penultimate_features(predictor, images))
     places = t_sne(components)
     title = f"{data.screen.name}, {label}: t-SNE of {components.shape[1]} principal components (95 % of the variance), top doses"
-    figure = plot_phenotype_map(places, wells, colour_by="class", title=title, thumbnails=_pictures(images.pixels))
+    figure = plot_phenotype_map(places, wells, colour_by="class", title=title, thumbnails=colour_pictures(images.pixels))
     table = wells[["plate", "well", "role", "treatment", "class", "dose"]].assign(t_sne_1=places[:, 0], t_sne_2=places[:, 1])
     return figure, table, complementary_hits(components, wells, scored)
 
@@ -159,13 +160,6 @@ def _looked_up(treatments: pd.DataFrame, column: str, names: pd.Series) -> pd.Se
     return names.map(treatments.set_index("treatment")[column]).fillna("").astype("str")
 
 
-def _pictures(pixels: np.ndarray) -> np.ndarray:
-    """(N, C, H, W) on 0-1 as colour pictures (N, H, W, 3), each stretched to its own range."""
-    shown = pixels[:, [0, min(1, pixels.shape[1] - 1), min(2, pixels.shape[1] - 1)]].astype(np.float32)
-    low, high = np.percentile(shown, [1, 99.8], axis=(1, 2, 3), keepdims=True)
-    return np.clip((shown - low) / np.maximum(high - low, 1e-6), 0, 1).transpose(0, 2, 3, 1)
-
-
 def write_profiles(screens: Iterable[ProfiledScreen], out: Path) -> dict[str, pd.DataFrame]:
     """Tables and figures of all screens into `out`, those of single screens into `out`/<screen>; returns the tables."""
     screens = list(screens)
@@ -178,7 +172,7 @@ def write_profiles(screens: Iterable[ProfiledScreen], out: Path) -> dict[str, pd
     for name, table in tables.items():
         table.round(6).to_csv(out / f"{name}.csv", index=False)
     for name, figure in readout_figures(readouts, tables, treatments).items():
-        _save(figure, out / f"{name}.png")
+        save_figure(figure, out / f"{name}.png")
     for profiled in screens:
         _write_screen(profiled, tables["scores"], out / profiled.data.screen.name)
     (out / "metrics.json").write_text(json.dumps(summary(tables), indent=1, sort_keys=True) + "\n")
@@ -191,17 +185,13 @@ def _write_screen(profiled: ProfiledScreen, scores: pd.DataFrame, folder: Path) 
     label = list(profiled.predictors)[-1]
     own = scores[(scores["screen"] == profiled.data.screen.name) & (scores["readout"] == label)].reset_index(drop=True)
     own = own.assign(**{"class": _looked_up(profiled.treatments, "class", own["treatment"])})
-    _save(plot_waterfall(own, colour_by="class" if own["class"].ne("").any() else ""), folder / "waterfall.png")
+    save_figure(plot_waterfall(own, colour_by="class" if own["class"].ne("").any() else ""), folder / "waterfall.png")
     figure, places, pairs = phenotypes(profiled, label, own)
-    _save(figure, folder / "phenotypes.png")
+    save_figure(figure, folder / "phenotypes.png")
     places.round(4).to_csv(folder / "phenotypes.csv", index=False)
     pairs.round(4).to_csv(folder / "complementary_hits.csv", index=False)
     columns = ["treatment", "class", "dss_asym", "hit", "hit_reason", "ic50", "ic50_relation", "status"]
     own.sort_values("dss_asym", ascending=False)[columns].round(4).to_csv(folder / "hits.csv", index=False)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    figure.savefig(path, dpi=120, metadata={"Software": None})
 
 
 def summary(tables: dict[str, pd.DataFrame]) -> dict[str, dict[str, float]]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 
 from models.dose_response.fit import fit_curves
@@ -58,6 +57,8 @@ def _fit(wells: pd.DataFrame, options: FitOptions, weight: str) -> pd.DataFrame:
 
 def _with_limit(curves: pd.DataFrame, other: pd.DataFrame, end: str) -> pd.DataFrame:
     """The limit at one end is the other curve's, never inside the curve's own interval; open where the other curve is censored there."""
-    name, narrower = f"ic50_{end}", np.minimum if end == "low" else np.maximum
+    name = f"ic50_{end}"
     limit = other[name].where(other["ic50_relation"] != ("<" if end == "low" else ">"))
-    return curves.assign(**{f"ic50_model_{end}": narrower(limit, curves[name]).where(curves["ic50_relation"].ne(""))})
+    both = pd.concat([limit, curves[name]], axis=1)
+    outer = both.min(axis=1, skipna=False) if end == "low" else both.max(axis=1, skipna=False)
+    return curves.assign(**{f"ic50_model_{end}": outer.where(curves["ic50_relation"].ne(""))})

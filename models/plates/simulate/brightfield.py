@@ -92,6 +92,20 @@ def simulate_brightfield(layout: pd.DataFrame, *, line: CellLine, truth: pd.Seri
                                  count=_count_factor(seed, plate, shown), rng=well_rng(seed, plate, shown), spoil=spoil)
 
 
+def brightfield_masks(layout: pd.DataFrame, *, line: CellLine, truth: pd.Series, size: int = 128, seed: int = 0,
+                      plate: str) -> Iterator[tuple[str, np.ndarray]]:
+    """(well, where its living and dead cells are, debris aside) of the plate that `simulate_brightfield` draws without faults.
+
+    bool (size, size): pixels that a cell makes darker or brighter by more than 4 grey values, about twice the camera's noise.
+    """
+    for well, viability in wells_of_plate(layout, truth, plate):
+        change = np.zeros((size, size))
+        if not np.isnan(viability):
+            rng, full = well_rng(seed, plate, well), line.cells * _count_factor(seed, plate, well) * size * size / AREA
+            change = sum(_cell_light(line, full, viability, size, rng), start=change)
+        yield well, np.abs(change) > 4
+
+
 def simulate_readout(layout: pd.DataFrame, *, line: CellLine, truth: pd.Series, seed: int = 0) -> pd.Series:
     """OD450 (0-2, 4 digits) of each row of the layout, with the noise of seeding and of the reader."""
     values = []
@@ -111,12 +125,17 @@ def _render_well(line: CellLine, viability: float, *, size: int, count: float, r
     pixels = np.full((size, size), 148.0)
     if not np.isnan(viability):
         full = line.cells * count * size * size / AREA
-        pixels += _living(line, full * viability, viability, size, rng)
-        pixels += _dead(line, full * (1 - viability) * line.dead_stay, size, rng)
+        for light in _cell_light(line, full, viability, size, rng):
+            pixels += light
         pixels += _debris(line.debris * (0.08 + 0.92 * (1 - viability)) * size * size / AREA, size, rng)
     pixels = gaussian_filter(pixels, rng.uniform(0.45, 0.8)) * uneven_light(size, rng, strength=0.05)
     pixels = spoil(pixels) * rng.normal(1, 0.012) + rng.normal(0, 2.2, pixels.shape)
     return quantise(pixels, bits=8)
+
+
+def _cell_light(line: CellLine, full: float, viability: float, size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """What living and what dead cells add to the background; full: cells at viability 1."""
+    return (_living(line, full * viability, viability, size, rng), _dead(line, full * (1 - viability) * line.dead_stay, size, rng))
 
 
 def _cells(line: CellLine, count: float, size: int, rng: np.random.Generator) -> Ellipses:

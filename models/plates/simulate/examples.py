@@ -13,9 +13,9 @@ import pandas as pd
 
 from models.plates.images import member_name
 from models.plates.screen import Channel, Controls, SampleKind, Screen
-from models.plates.simulate.brightfield import CELL_LINES, MIXED_LINES, CellLine, simulate_brightfield, simulate_readout
+from models.plates.simulate.brightfield import CELL_LINES, MIXED_LINES, CellLine, brightfield_masks, simulate_brightfield, simulate_readout
 from models.plates.simulate.faults import Fault
-from models.plates.simulate.spheroids import sample_look, simulate_spheroids
+from models.plates.simulate.spheroids import sample_look, simulate_spheroids, spheroid_masks
 from models.plates.simulate.truth import TrueCurve, curve_table, true_viability
 from models.plates.wells import wells_of
 
@@ -114,6 +114,15 @@ class Example:
             else:
                 yield from simulate_spheroids(part, look=sample_look(self.sample), truth=truth, planes=self.planes,
                                               size=self.size, seed=self.seed, plate=plate, faults=faults)
+
+    def masks(self, plate: str) -> Iterator[tuple[str, np.ndarray]]:
+        """(well, where its cells or nuclei are: bool (H, W)) of one plate without faults."""
+        truth = self.truth()["viability"]
+        for name, part, _ in self._parts():
+            if self.lines:
+                yield from brightfield_masks(part, line=self.lines[name], truth=truth, size=self.size, seed=self.seed, plate=plate)
+            else:
+                yield from spheroid_masks(part, look=sample_look(self.sample), truth=truth, size=self.size, seed=self.seed, plate=plate)
 
     def members(self, plate: str) -> Iterator[tuple[str, np.ndarray]]:
         """(member name, plane) of one plate's archive."""

@@ -76,6 +76,21 @@ def simulate_spheroids(layout: pd.DataFrame, *, look: SampleLook, truth: pd.Seri
                                  rng=well_rng(seed, plate, shown, stream="spheroids"), spoil=spoil)
 
 
+def spheroid_masks(layout: pd.DataFrame, *, look: SampleLook, truth: pd.Series, size: int = 96, seed: int = 0,
+                   plate: str) -> Iterator[tuple[str, np.ndarray]]:
+    """(well, where its nuclei are) of the plate that `simulate_spheroids` draws without faults; bool (size, size).
+
+    A pixel belongs to a nucleus where the light of all depths exceeds a tenth of a living nucleus's brightness.
+    """
+    for well, viability in wells_of_plate(layout, truth, plate):
+        mask = np.zeros((size, size), dtype=bool)
+        if not np.isnan(viability):
+            nuclei = _nuclei(look, viability, size, well_rng(seed, plate, well, stream="spheroids"))
+            if len(nuclei.radius):
+                mask = np.max([_in_focus_at(nuclei, depth, size) for depth in (-0.6, 0.0, 0.6)], axis=0) > 0.1 * look.brightness
+        yield well, mask
+
+
 @dataclass(frozen=True)
 class _Nuclei:
     """place (n, 3): row, column, depth (-1 top to 1 bottom); radius (n,) px; light (n,) grey values."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -293,3 +294,17 @@ def test_lines_are_told_apart_by_what_they_are() -> None:
     midpoints = {name: line.doxorubicin.midpoint for name, line in CELL_LINES.items()}
     assert midpoints["HEK293"] < midpoints["NCI-H1975"] < midpoints["A549"]
     assert isinstance(CELL_LINES["A549"], CellLine)
+
+
+def test_masks_mark_what_cells_add_to_the_image() -> None:
+    """Living and dead wells of both kinds: inside the mask the image differs from the empty background, outside hardly."""
+    for example in (example for example in example_screens() if example.name in ("a549", "patient-1")):
+        plate = example.plates[0]
+        masks, images = (dict(islice(drawn, 8)) for drawn in (example.masks(plate), example.images(plate)))
+        assert masks.keys() == images.keys()
+        for well in masks:
+            image = images[well].max(axis=0).astype(float) if images[well].ndim == 3 else images[well].astype(float)
+            away = np.abs(image - np.median(image[~masks[well]]))
+            assert masks[well].shape == image.shape
+            assert 0.02 < masks[well].mean() < 0.98
+            assert away[masks[well]].mean() > 2 * away[~masks[well]].mean()
