@@ -11,16 +11,17 @@ beside it, a table of what the model says of the wells.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Hashable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from matplotlib.figure import Figure
 
 from models.errors import InputError
 from models.networks.bundle import trunk_finder
-from models.networks.explain import METHODS, Explanation, Method, explain
+from models.networks.explain import METHODS, Explanation, Method, explain_wells
 from models.networks.predict import Predictor, load_predictor
 from pipelines.command import run_command
 from pipelines.figures import colour_pictures, save_figure
@@ -29,6 +30,7 @@ from pipelines.params import Params
 from pipelines.prepared import PreparedImageSet, PreparedScreen, read_prepared, read_prepared_imageset
 
 RAISES, LOWERS = (0.0, 0.45, 0.70), (0.84, 0.37, 0.0)     # blue and vermilion, told apart by colour-blind eyes too
+SHOWN = ("plate", "well", "site", "role", "label", "treatment", "dose", "dose_unit", "answer", "logit")
 SPREAD = 6      # treated wells that are shown where none is asked for
 
 
@@ -67,10 +69,9 @@ def run(predictor: Predictor, data: PreparedScreen | PreparedImageSet, *, names:
     wells = answers(predictor, data)
     rows = named_rows(wells, names) if names else telling_rows(wells, dict(predictor.card.thresholds))
     chosen = data.images.take(np.array(rows))
-    found = explain(predictor.network, torch.from_numpy(chosen.pixels).float().to(predictor.device), method=method)
+    found = explain_wells(predictor, chosen, method=method)
     table = wells.iloc[rows].reset_index(drop=True)
-    kept = [name for name in ("plate", "well", "site", "role", "label", "treatment", "dose", "dose_unit", "answer", "logit") if name in table]
-    return draw_sheet(chosen.pixels, found, table, predictor), table[kept]
+    return draw_sheet(chosen.pixels, found, table, predictor), table[[name for name in SHOWN if name in table]]
 
 
 def draw_sheet(pixels: np.ndarray, found: Explanation, wells: pd.DataFrame, predictor: Predictor) -> Figure:
@@ -100,7 +101,7 @@ def _meaning(regression: bool, classes: tuple[str, ...]) -> tuple[str, str]:
     return classes if len(classes) == 2 else ("living", "dead")
 
 
-def _caption(row: dict[str, object], answer: str) -> str:
+def _caption(row: Mapping[Hashable, Any], answer: str) -> str:
     dose = f" {row['dose']:g} {row['dose_unit']}" if row.get("dose") == row.get("dose") and row.get("dose_unit") else ""
     what = " ".join(str(row[name]) for name in ("role", "label", "treatment") if row.get(name) == row.get(name) and row.get(name))
     return f"{row['plate']}\n{row['well']}\n{what}{dose}\n{answer} {row['answer']:.2f}"

@@ -18,6 +18,8 @@ from scipy import stats
 from torch import Tensor, nn
 
 from models.errors import InputError
+from models.networks.predict import Predictor
+from models.plates.images import WellImages
 
 Method = Literal["gradcam", "gradcam++", "scorecam", "xrai"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -74,6 +76,11 @@ def explain(network: nn.Module, images: Tensor, *, method: Method = "gradcam", l
         network.train(was_training)
         network.zero_grad(set_to_none=True)
     return Explanation(method, *both)
+
+
+def explain_wells(predictor: Predictor, images: WellImages, *, method: Method = "gradcam") -> Explanation:
+    """Heat maps of a loaded model for prepared images, in their order."""
+    return explain(predictor.network, torch.from_numpy(images.pixels).float().to(predictor.device), method=method)
 
 
 def spatial_layer(network: nn.Module, images: Tensor) -> str:

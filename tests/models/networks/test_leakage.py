@@ -20,7 +20,7 @@ from models.networks import fitting
 from models.networks.fitting import Before, Fitted, fit_model
 from models.networks.heads import build_network
 from models.networks.phases import duplicate_sets
-from models.networks.recipe import InputSpec, Recipe, TrunkSpec
+from models.networks.recipe import Recipe, TrunkSpec
 from models.networks.splits import split_units
 from models.networks.train import FeatureSource, PixelSource
 from models.plates.images import WellImages
