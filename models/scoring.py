@@ -21,7 +21,7 @@ from models.plates.acquisition import acquisition_findings
 from models.plates.images import WellImages
 from models.plates.quality import judge_wells, leave_out
 from models.plates.screen import Screen
-from models.tables import CURVES, IMAGE_CLASSES, LAYOUT, WELL_SCORES, check_table
+from models.tables import CURVES, LAYOUT, WELL_SCORES, check_table
 
 if TYPE_CHECKING:
     from models.networks.predict import Predictor
@@ -73,12 +73,13 @@ def score_images(images: WellImages, layout: pd.DataFrame, *, screen: Screen, pr
     images: as the model's card asks; layout: Layout; model, version: names that every row carries.
     Every row of the layout comes back; wells without an image have NaN and the flag "no_image", those with a bad one are flagged and,
     unless a person keeps them, left out, by the limits in the model's card.
-    Raises InputError when the screen's sample is not the model's and `options.force` is not set, and TableError when the
-    layout breaks its contract.
+    Raises InputError for a model that classifies single images, SampleMismatch when the screen's sample is not the model's and
+    `options.force` is not set, and TableError when the layout breaks its contract.
     """
     options = options or ScoringOptions()
     layout = check_table(layout, LAYOUT, keys=("plate", "well"))
-    findings = [*_sample_finding(screen, predictor.card, options), *_acquisition_findings(screen, predictor.card),
+    require_plates(predictor.card)
+    findings = [*sample_findings(screen.sample, predictor.card, force=options.force), *_acquisition_findings(screen, predictor.card),
                 *_scope_findings(predictor.card)]
     raw = predictor.predict(images, on_images=on_images)
     judged = judge_wells(images.quality, layout, predictor.card.image_quality)
@@ -86,28 +87,6 @@ def score_images(images: WellImages, layout: pd.DataFrame, *, screen: Screen, pr
     wells = leave_out(with_persons(wells, options), predictor.card.image_quality)
     value = "od" if predictor.card.recipe.is_regression else "probability"
     return _scored(wells, value=value, screen=screen, options=options, findings=[*findings, *judged.findings])
-
-
-def classify_images(images: WellImages, labels: pd.DataFrame, *, predictor: Predictor, model: str, version: str,
-                    on_images: Callable[[int], object] = lambda count: None) -> pd.DataFrame:
-    """ImageClasses of an image set (systems S3-S5), a row per row of `labels`, in their order.
-
-    images: as the model's card asks, plate = the set, well = the image; labels: columns plate, well and label ("" where not known).
-    Raises InputError when the model answers something else than the classes of images.
-    """
-    card = predictor.card
-    if not card.classes:
-        raise InputError(f"model {card.name} does not classify images: it gives {card.output}", [Finding(
-            rule="model_kind", severity="error", value=card.name,
-            message=f"model {card.name} of system {card.system} scores plates; choose a model of system treatment, toxicity or tumour")])
-    raw = predictor.predict(images, on_images=on_images)[["plate", "well", "logit", "probability"]]
-    rows = labels[["plate", "well", "label"]].merge(raw, on=["plate", "well"], how="left", validate="one_to_one")
-    trained = {(plate, well) for plate, well, part in card.training_wells if part in ("train", "validation")}
-    flags = [["training_image"] if key in trained else [] for key in zip(rows["plate"], rows["well"], strict=True)]
-    found = rows.rename(columns={"well": "image_id"}).drop(columns="plate").assign(
-        **{"class": np.where(rows["probability"] > 0.5, *card.classes)}, model=model, version=version,
-        flags=pd.Series(flags, index=rows.index, dtype=object))
-    return check_table(found, IMAGE_CLASSES, keys=("image_id",))
 
 
 def score_measured(layout: pd.DataFrame, *, screen: Screen, options: ScoringOptions | None = None) -> ScoredScreen:
@@ -148,15 +127,26 @@ def _scored(wells: pd.DataFrame, *, value: str, screen: Screen, options: Scoring
                         assay_quality(wells[~wells["excluded"]], value=value), (*findings, *_well_findings(wells)))
 
 
-def _sample_finding(screen: Screen, card: Card, options: ScoringOptions) -> list[Finding]:
-    if screen.sample == card.sample:
+def sample_findings(sample: str, card: Card, *, force: bool) -> list[Finding]:
+    """A warning where images are of another sample than the model's and scoring is forced. Raises SampleMismatch where it is not."""
+    if sample == card.sample:
         return []
-    finding = Finding(rule="sample_mismatch", severity="warning" if options.force else "error", column="sample", value=screen.sample,
-                      message=f"model {card.name} was trained on sample {card.sample}, these images are of {screen.sample}; "
-                              "its viabilities are not valid for another sample. Choose that sample's model, train one, or force")
-    if options.force:
+    finding = Finding(rule="sample_mismatch", severity="warning" if force else "error", column="sample", value=sample,
+                      message=f"model {card.name} was trained on sample {card.sample}, these images are of {sample}; "
+                              f"its {'classes' if card.classes else 'viabilities'} are not valid for another sample. Choose that sample's "
+                              "model, train one, or force")
+    if force:
         return [finding]
-    raise SampleMismatch(f"model {card.name} is for {card.sample}, not {screen.sample}", [finding])
+    raise SampleMismatch(f"model {card.name} is for {card.sample}, not {sample}", [finding])
+
+
+def require_plates(card: Card) -> None:
+    """Raises InputError for a model that classifies single images."""
+    if card.classes:
+        raise InputError(f"model {card.name} does not score plates: it tells {' from '.join(card.classes)} images", [Finding(
+            rule="model_kind", severity="error", column="model", value=card.name,
+            message=f"model {card.name} of system {card.system} gives the class of single images and no viability; choose a model of "
+                    "system viability or profile, or classify the images without a layout")])
 
 
 def _acquisition_findings(screen: Screen, card: Card) -> list[Finding]:

@@ -11,10 +11,11 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
+from models.classifying import classify_images
 from models.errors import Finding
 from models.networks.bundle import trunk_finder
 from models.networks.predict import Predictor, load_predictor
-from models.scoring import ScoredScreen, ScoringOptions, classify_images, score_images
+from models.scoring import ScoredScreen, ScoringOptions, score_images
 from pipelines.command import run_command
 from pipelines.imagesets import is_imageset
 from pipelines.lineage import git_commit

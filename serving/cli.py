@@ -1,4 +1,4 @@
-"""Command line of the service and of its client: serve, score, curves, promote."""
+"""Command line of the service and of its client: serve, score, classify, exclude, curves, token, promote."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from models.errors import DosewellError
 
@@ -32,19 +34,86 @@ def serve(arguments: argparse.Namespace) -> None:
 
 
 def score(arguments: argparse.Namespace) -> None:
-    """Send plates and print or write the answer."""
+    """Send plates as a job, wait for it, and print and write what came out."""
     from serving.client import Client, read_plates
 
-    screen = arguments.screen.read_text(encoding="utf-8")
     options = json.loads(arguments.options) if arguments.options else {}
     if arguments.force:
         options["force"] = True
-    with Client(arguments.url) as client:
-        scores = client.score(read_plates(arguments.images), layout=arguments.layout, model=arguments.model, screen=screen, options=options)
-    if arguments.out is not None:
-        scores.write(arguments.out)
-        print(f"wrote {arguments.out}/report.html, wells.csv, curves.csv, quality.csv and answer.json")
-    print(scores.summary())
+    if arguments.exclude:
+        options["exclusions"] = [*options.get("exclusions", []), *arguments.exclude]
+    with Progress() as progress, Client(arguments.url, token=arguments.token, on_progress=progress) as client:
+        job = client.submit(read_plates(arguments.images), layout=arguments.layout, model=arguments.model, options=options,
+                            screen=arguments.screen.read_text(encoding="utf-8"), adapt=arguments.adapt)
+        progress.say(f"job {job['id']}" + (f", sent {job['sent']} times: it is not scored again" if job["sent"] > 1 else " is accepted"))
+        scores = client.result(job["id"])
+        written = scores.write(arguments.out) if arguments.out is not None else []
+        written += [client.download(job["id"], form, to=arguments.out) for form in arguments.also] if arguments.out is not None else []
+    _tell(written, scores.summary())
+
+
+def classify(arguments: argparse.Namespace) -> None:
+    """Send images without a layout, and print and write their classes."""
+    from serving.client import Client, read_images
+
+    imageset = arguments.imageset.read_text(encoding="utf-8") if arguments.imageset else json.dumps({"sample": arguments.sample})
+    with Progress() as progress, Client(arguments.url, token=arguments.token, on_progress=progress) as client:
+        found = client.classify(read_images(arguments.images), model=arguments.model, imageset=imageset, options={"force": arguments.force})
+    _tell(found.write(arguments.out) if arguments.out is not None else [], found.summary())
+
+
+def exclude(arguments: argparse.Namespace) -> None:
+    """Leave wells of a job out of its curves, or take them back, and write the new result."""
+    from serving.client import Client
+
+    changes = [{**change, "excluded": not arguments.restore} for change in arguments.wells]
+    with Client(arguments.url, token=arguments.token) as client:
+        scores = client.change_wells(arguments.job, changes)
+    _tell(scores.write(arguments.out) if arguments.out is not None else [], scores.summary())
+
+
+def _tell(written: list[Path], summary: str) -> None:
+    if written:
+        print(f"wrote {', '.join(path.name for path in written)} in {written[0].parent}")
+    print(summary)
+
+
+class Progress:
+    """A bar per stage on standard error: bytes while sending, then what the job counts."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._stage = ""
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Show how far a stage is."""
+        from tqdm import tqdm
+
+        if stage != self._stage or self._bar is None:
+            self.close()
+            in_bytes = stage == "sending"
+            self._stage, self._bar = stage, tqdm(desc=stage, total=total or None, unit="B" if in_bytes else "", unit_scale=in_bytes,
+                                                 leave=False, file=sys.stderr)
+        self._bar.total = total or None
+        self._bar.n = done
+        self._bar.refresh()
+
+    def say(self, words: str) -> None:
+        """A line that stays."""
+        self.close()
+        print(words, file=sys.stderr)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+        self._bar = None
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def curves(arguments: argparse.Namespace) -> None:
@@ -125,11 +194,29 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--layout", type=Path, required=True, help="CSV or XLSX, one row per well")
     one.add_argument("--screen", type=Path, required=True, help="screen.yaml, or the same as JSON")
     one.add_argument("--model", required=True, help="name, name@alias or name/version")
+    one.add_argument("--adapt", action="store_true", help="train a model of this sample from --model, on the controls of these plates")
     one.add_argument("--options", default="", help='JSON, e.g. {"fit": {"model": "5pl"}}')
+    one.add_argument("--exclude", type=_exclusion, nargs="+", default=[], metavar="PLATE:WELL=REASON", help="wells to leave out")
     one.add_argument("--force", action="store_true", help="score another sample than the model's")
-    one.add_argument("--url", default=os.environ.get("DOSEWELL_URL", DEFAULT_URL))
     one.add_argument("--out", type=Path, help="folder for report.html, the tables as CSV, and answer.json")
-    one.set_defaults(run=score)
+    one.add_argument("--also", nargs="+", default=[], choices=("xlsx", "parquet", "csv", "json", "html"),
+                     help="further forms of the result, as the service makes them")
+    _add_service(one, score)
+    one = commands.add_parser("classify", help="classify images without a layout (systems S3 to S5)")
+    one.add_argument("images", type=Path, help="a folder of TIFF, PNG or JPEG images, a zip of them, or one image")
+    one.add_argument("--model", required=True, help="name, name@alias or name/version")
+    described = one.add_mutually_exclusive_group(required=True)
+    described.add_argument("--sample", help="cell line, tissue or patient that the images are of")
+    described.add_argument("--imageset", type=Path, help="imageset.yaml, which also says how they were imaged")
+    one.add_argument("--force", action="store_true", help="classify another sample than the model's")
+    one.add_argument("--out", type=Path, help="folder for classes.csv and answer.json")
+    _add_service(one, classify)
+    one = commands.add_parser("exclude", help="leave wells of a job out of its curves, or take them back; nothing is scored again")
+    one.add_argument("job", help="its id")
+    one.add_argument("wells", type=_exclusion, nargs="+", metavar="PLATE:WELL=REASON")
+    one.add_argument("--restore", action="store_true", help="take the wells back")
+    one.add_argument("--out", type=Path, help="folder for the new result")
+    _add_service(one, exclude)
     one = commands.add_parser("curves", help="curves, scores and figures of a plate reader's table, without a service")
     one.add_argument("table", type=Path, help="CSV or XLSX, a row per well: plate, well, role, treatment, dose and the read-out")
     one.add_argument("--out", type=Path, required=True, help="folder for wells.csv, curves.csv, quality.csv, report.html and the figures")
@@ -155,6 +242,14 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--tracking-uri", default="")
     one.set_defaults(run=promote)
     return top
+
+
+def _add_service(one: argparse.ArgumentParser, run: Callable[[argparse.Namespace], None]) -> None:
+    """Which service is asked, and what does it."""
+    one.add_argument("--url", default=os.environ.get("DOSEWELL_URL", DEFAULT_URL), help="of the service (default: DOSEWELL_URL)")
+    one.add_argument("--token", default=os.environ.get("DOSEWELL_TOKEN", ""), help="access token; better in DOSEWELL_TOKEN, where no list "
+                                                                                   "of processes shows it")
+    one.set_defaults(run=run)
 
 
 def main() -> None:

@@ -3,25 +3,34 @@
     with Client("http://127.0.0.1:3000") as client:
         scores = client.score(read_plates(Path("plates/")), layout=Path("layout.csv"), model="viability-A549", screen=text)
     scores.curves[["treatment", "ic50_relation", "ic50", "dss3"]]
+
+Plates go in as jobs. A job is recognised when the same is sent again, so whatever is lost on the way is sent anew, and nothing is
+scored twice.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
-import pandas as pd
 
 from models.errors import DosewellError, Finding, InputError
-from models.plates.pixels import TIFF_SUFFIXES
+from models.plates.layout import parse_layout, read_table
 from models.plates.screen import Screen
-from models.report import render_report, render_text
-from models.tables import CURVES, WELL_SCORES, Contract, check_table
+from serving.client_files import OnProgress, Package, Reported, pack, quietly, read_images, read_plates
+from serving.client_tables import Classes, Scores
+from serving.uploads import read_screen
+
+__all__ = ["Classes", "Client", "RejectedError", "Scores", "ServiceError", "read_images", "read_plates"]
+
+_PASSING = (502, 503, 504)  # a service that starts again, a registry that is away
+_FIRST, _LONGEST = 0.2, 3.0     # seconds between two looks at a job
 
 
 class ServiceError(DosewellError):
@@ -40,75 +49,172 @@ class RejectedError(InputError):
         self.status = status
 
 
-@dataclass(frozen=True, kw_only=True)
-class Scores:
-    """An answer as tables: wells (WellScores), curves (Curves), quality (a row per plate), flags as `findings`; the screen as it was
-    understood; lineage as a mapping.
+class Client:
+    """Talks to one service.
+
+    token: access token, where the service asks for one; timeout: seconds to wait for one answer; patience: seconds for which a lost
+    connection is tried again; on_progress: told what is being done and how far it is.
     """
 
-    wells: pd.DataFrame
-    curves: pd.DataFrame
-    quality: pd.DataFrame
-    findings: tuple[Finding, ...]
-    screen: Screen
-    lineage: Mapping[str, str]
-    answer: Mapping[str, Any]
+    def __init__(self, url: str, *, token: str = "", timeout: float = 3600.0, patience: float = 120.0,
+                 on_progress: OnProgress = quietly) -> None:
+        self._http = httpx.Client(base_url=url, timeout=httpx.Timeout(timeout, connect=10.0), trust_env=False,
+                                  headers={"authorization": f"Bearer {token}"} if token else {})
+        self._patience, self._progress = patience, on_progress
 
-    def write(self, folder: Path) -> None:
-        """wells.csv, curves.csv, quality.csv, answer.json, and report.html: one page that works offline."""
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in ("wells", "curves", "quality"):
-            getattr(self, name).to_csv(folder / f"{name}.csv", index=False)
-        (folder / "answer.json").write_text(json.dumps(self.answer, indent=1) + "\n", encoding="utf-8")
-        page = render_report(self, screen=self.screen, lineage=self.lineage, gates=self.answer["gates"])
-        (folder / "report.html").write_text(page, encoding="utf-8")
-
-    def summary(self) -> str:
-        """Plate quality and curves in words, and the first warnings."""
-        lines = [f"{self.lineage['model']} version {self.lineage['version']}: {len(self.wells)} wells, {len(self.curves)} treatments",
-                 render_text(self, screen=self.screen), *(["", *map(str, self.findings[:20])] if self.findings else [])]
-        return "\n".join(lines + ([f"... and {len(self.findings) - 20} more"] if len(self.findings) > 20 else []))
-
-
-class Client:
-    """Talks to one service. timeout: seconds to wait for an answer."""
-
-    def __init__(self, url: str, *, timeout: float = 3600.0) -> None:
-        self._http = httpx.Client(base_url=url, timeout=httpx.Timeout(timeout, connect=10.0), trust_env=False)
+    # -- plates --------------------------------------------------------------------------------------------------------
 
     def score(self, plates: Sequence[Path], *, layout: Path, model: str, screen: str | Mapping[str, Any],
-              options: Mapping[str, Any] | None = None) -> Scores:
-        """Score plates (zips, or the images of one plate). Raises RejectedError for 4xx, ServiceError otherwise."""
-        data = {"model": model, "screen": screen if isinstance(screen, str) else json.dumps(screen), "options": json.dumps(options or {})}
-        with ExitStack() as stack:
-            files = [("images", (path.name, stack.enter_context(path.open("rb")))) for path in plates]
-            files.append(("layout", (layout.name, stack.enter_context(layout.open("rb")))))
-            answer = self._request("POST", "/score", data=data, files=files)
-        return Scores(wells=_table(answer["wells"], WELL_SCORES), curves=_table(answer["curves"], CURVES),
-                      quality=pd.DataFrame(answer["quality"]), findings=tuple(Finding(**flag) for flag in answer["flags"]),
-                      screen=Screen.from_dict(answer["screen"]), lineage=answer["lineage"], answer=answer)
+              options: Mapping[str, Any] | None = None, adapt: bool = False) -> Scores:
+        """Score plates (of `read_plates`) and wait for the result. Raises RejectedError for what is refused, ServiceError otherwise.
+
+        screen: text of screen.yaml, or its fields; adapt: `model` is a phase-I parent, from which a model of these plates' own sample is
+        trained on their controls, registered as challenger, and scores them.
+        """
+        return self.result(self.submit(plates, layout=layout, model=model, screen=screen, options=options, adapt=adapt)["id"])
+
+    def submit(self, plates: Sequence[Path], *, layout: Path, model: str, screen: str | Mapping[str, Any],
+               options: Mapping[str, Any] | None = None, adapt: bool = False) -> dict[str, Any]:
+        """Send plates as a job; its record, once the service has it on disk. What was sent before is the job that it was then."""
+        with tempfile.TemporaryDirectory(prefix="dosewell-") as folder:
+            package = self.package(plates, layout=layout, model=model, screen=screen, into=Path(folder))
+            texts = {"model": model, "screen": json.dumps(package.screen.to_dict()), "options": json.dumps(options or {}),
+                     "adapt": str(adapt).lower()}
+            return self._send("/jobs", texts, [*(("images", path) for path in package.files), ("layout", layout)])
+
+    def package(self, plates: Sequence[Path], *, layout: Path, model: str, screen: str | Mapping[str, Any], into: Path) -> Package:
+        """The plates as they would travel; stacks are projected to what the card of the model, if it is a champion, reads."""
+        served = {found["name"]: found["serving"] for found in self.models()["models"] if found["serving"]}
+        name = model.strip().removesuffix("@champion")
+        planes = served[name]["planes"] if name in served else ()
+        described = read_screen(screen if isinstance(screen, str) else json.dumps(screen))
+        return pack(plates, described, planes, plate=_only_plate(layout, described), into=into, progress=self._progress)
+
+    def wait(self, job: str) -> dict[str, Any]:
+        """The record of a job once it is done. Raises RejectedError for one that was refused, ServiceError for one that failed."""
+        pause = _FIRST
+        while (record := self.job(job))["state"] in ("queued", "running"):
+            at = record["progress"]
+            self._progress(at["stage"] or record["note"] or "waiting for its turn", at["done"], at["total"])
+            time.sleep(pause)
+            pause = min(1.3 * pause, _LONGEST)
+        if record["state"] == "refused":
+            raise RejectedError(record["error"], [Finding(**item) for item in record["findings"]], status=400)
+        if record["state"] != "done":
+            raise ServiceError(f"job {job} {record['state']}: {record['error']}", status=500)
+        return record
+
+    def result(self, job: str) -> Scores:
+        """The tables of a job, once it is done."""
+        self.wait(job)
+        return Scores.of(self._get(f"/jobs/{job}/result"))
+
+    def download(self, job: str, form: str, *, to: Path) -> Path:
+        """The result as json, csv, parquet (a zip of tables), xlsx or html, in the folder `to` under the service's name for it."""
+        self.wait(job)
+        response = self._ask("GET", f"/jobs/{job}/result", params={"format": form})
+        to.mkdir(parents=True, exist_ok=True)
+        name = Path(response.headers["content-disposition"].partition('filename="')[2].rstrip('"')).name
+        (to / name).write_bytes(response.content)
+        return to / name
+
+    def change_wells(self, job: str, changes: Sequence[Mapping[str, Any]]) -> Scores:
+        """Leave wells out of a job's curves or take them back: [{plate, well, reason, excluded}]. Fitted again, not scored again, and kept.
+
+        Sent once: where the answer is lost, look at `result` before it is said again.
+        """
+        self._answer(self._once("POST", f"/jobs/{job}/exclusions", json={"exclusions": [dict(change) for change in changes]}))
+        return self.result(job)
+
+    def job(self, job: str) -> dict[str, Any]:
+        """GET /jobs/{id}."""
+        return self._get(f"/jobs/{job}")
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """GET /jobs, newest first."""
+        return list(self._get("/jobs")["jobs"])
+
+    def delete(self, job: str) -> None:
+        """Delete a job with its images and results."""
+        self._answer(self._once("DELETE", f"/jobs/{job}"))
+
+    # -- images without a layout, and models ---------------------------------------------------------------------------
+
+    def classify(self, images: Sequence[Path], *, model: str, imageset: str | Mapping[str, Any],
+                 options: Mapping[str, Any] | None = None) -> Classes:
+        """Classes of single images (of `read_images`). imageset: text of imageset.yaml, or its fields; `sample` must be there."""
+        texts = {"model": model, "imageset": imageset if isinstance(imageset, str) else json.dumps(imageset),
+                 "options": json.dumps(options or {})}
+        return Classes.of(self._send("/classify", texts, [("images", path) for path in images]))
 
     def models(self) -> dict[str, Any]:
         """GET /models."""
-        return self._request("GET", "/models")
+        return self._get("/models")
 
     def promotions(self) -> list[dict[str, Any]]:
         """GET /promotions."""
-        return list(self._request("GET", "/promotions")["promotions"])
+        return list(self._get("/promotions")["promotions"])
 
-    def _request(self, method: str, path: str, **content: Any) -> dict[str, Any]:
+    # -- how it is asked -----------------------------------------------------------------------------------------------
+
+    def _get(self, path: str) -> dict[str, Any]:
+        return self._json(self._ask("GET", path))
+
+    def _send(self, path: str, texts: Mapping[str, str], files: Sequence[tuple[str, Path]]) -> dict[str, Any]:
+        """POST a form, from the disk and with progress; again if the connection is lost, which the service bears."""
+        total = sum(file.stat().st_size for _, file in files)
+
+        def attempt() -> httpx.Response:
+            sent = 0
+
+            def told(count: int) -> None:
+                nonlocal sent
+                sent += count
+                self._progress("sending", min(sent, total), total)
+
+            with ExitStack() as stack:
+                parts = [(field, (file.name, Reported(stack.enter_context(file.open("rb")), told))) for field, file in files]
+                return self._once("POST", path, data=dict(texts), files=parts)
+        return self._json(self._again(attempt))
+
+    def _ask(self, method: str, path: str, **content: Any) -> httpx.Response:
+        return self._again(lambda: self._once(method, path, **content))
+
+    def _again(self, attempt: Callable[[], httpx.Response]) -> httpx.Response:
+        """The answer of an attempt; one that is lost on the way, or meets a service that starts again, is repeated while patience lasts."""
+        end, pause = time.monotonic() + self._patience, 0.5
+        while True:
+            try:
+                response = attempt()
+                if response.status_code not in _PASSING or time.monotonic() + pause > end:
+                    return self._answer(response)
+            except ServiceError:
+                if time.monotonic() + pause > end:
+                    raise
+            self._progress("waiting for the service", 0, 0)
+            time.sleep(pause)
+            pause = min(2 * pause, 10.0)
+
+    def _once(self, method: str, path: str, **content: Any) -> httpx.Response:
         try:
-            response = self._http.request(method, path, **content)
-            answer: dict[str, Any] = response.json()
+            return self._http.request(method, path, **content)
         except httpx.HTTPError as error:
             raise ServiceError(f"no answer from {self._http.base_url} ({type(error).__name__}: {error}); is the service up?") from error
-        except ValueError:
-            raise ServiceError(f"{self._http.base_url} answered {response.status_code} without JSON", status=response.status_code) from None
+
+    def _answer(self, response: httpx.Response) -> httpx.Response:
+        """The response, if it is a good one."""
+        if response.is_success:
+            return response
+        answer = self._json(response)
         if response.is_client_error:
             raise RejectedError(answer["error"], [Finding(**item) for item in answer["findings"]], status=response.status_code)
-        if not response.is_success:
-            raise ServiceError(f"{self._http.base_url} answered {response.status_code}: {answer.get('error', '')}",
-                               status=response.status_code)
+        raise ServiceError(f"{self._http.base_url} answered {response.status_code}: {answer.get('error', '')}", status=response.status_code)
+
+    def _json(self, response: httpx.Response) -> dict[str, Any]:
+        try:
+            answer: dict[str, Any] = response.json()
+        except ValueError:
+            raise ServiceError(f"{self._http.base_url} answered {response.status_code} without JSON", status=response.status_code) from None
         return answer
 
     def close(self) -> None:
@@ -122,17 +228,7 @@ class Client:
         self.close()
 
 
-def _table(records: list[dict[str, Any]], contract: Contract) -> pd.DataFrame:
-    """Records as a checked table; none at all is a table without rows, as for a plate of controls only."""
-    return check_table(pd.DataFrame(records, columns=None if records else contract.names()), contract)
-
-
-def read_plates(path: Path) -> list[Path]:
-    """The files to send: a zip itself, the zips in a folder, or the TIFFs of one plate in a folder. Raises InputError for neither."""
-    if path.is_file():
-        return [path]
-    zips = sorted(path.glob("*.zip"))
-    images = sorted(item for item in path.glob("*") if item.suffix.lower() in TIFF_SUFFIXES)
-    if not zips and not images:
-        raise InputError(f"{path} holds neither plate zips nor TIFF images")
-    return zips or images
+def _only_plate(layout: Path, screen: Screen) -> str:
+    """The plate that a layout names, where it names one; "plate1" is what the service calls one without a name."""
+    named = set(parse_layout(read_table(layout), plate_format=screen.plate_format, default_plate="plate1").layout["plate"])
+    return named.pop() if len(named) == 1 else "plate1"

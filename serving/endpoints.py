@@ -1,4 +1,4 @@
-"""POST /score and /curves, GET /models and /promotions. What needs torch or pandas is imported when it is first asked for."""
+"""POST /score, /curves and /classify, GET /models and /promotions. What needs torch or pandas is imported when it is first asked for."""
 
 from __future__ import annotations
 
@@ -93,4 +93,19 @@ async def curves(request: Request) -> Response:
 
     async with received(request, CURVE_FIELDS) as (form, folder):
         body = await in_thread(request.app, lambda: score_readout_form(form, folder, service_version=request.app.state.version))
+    return Response(body, media_type="application/json")
+
+
+@router.post("/classify", response_model=schemas.ClassifyAnswer, responses=schemas.ERRORS, openapi_extra=schemas.CLASSIFY_FORM,
+             summary="Images without a layout: the class of each, and its probability")
+async def classify(request: Request) -> Response:
+    """POST /classify: one snapshot of the promoter answers the whole request."""
+    from serving.classify import CLASSIFY_FIELDS, classify_form
+
+    def work(form: Form, folder: Path) -> bytes:
+        served = promoter_of(request).pick(form.texts["model"].strip())
+        return classify_form(form, folder, served, service_version=request.app.state.version)
+
+    async with received(request, CLASSIFY_FIELDS) as (form, folder):
+        body = await in_thread(request.app, lambda: work(form, folder))
     return Response(body, media_type="application/json")

@@ -11,6 +11,7 @@ from models.errors import InputError
 from models.networks.bundle import Card
 from models.plates.images import PlateArchive
 from models.registered import RegisteredVersion
+from models.scoring import require_plates
 from serving.forms import Form, field_finding
 from serving.job_files import JobFiles, fingerprint, read_sent, write_sent
 from serving.job_records import Job, JobConflictError, NewJob, WellChange
@@ -94,6 +95,7 @@ def _check(upload: Upload, version: RegisteredVersion, card: Card | None, *, ada
     if upload.layout.errors:
         judge_screen(upload.layout, upload.screen).require()
     if card is not None:
+        require_plates(card)
         judge_screen(upload.layout, upload.screen, thresholds=thresholds_of(card)).require()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from models.tables import CURVES, WELL_SCORES, Column, Contract
+from models.tables import CURVES, IMAGE_CLASSES, WELL_SCORES, Column, Contract
 
 _TYPES: dict[str, Any] = {"str": str, "float": float | None, "int": int, "bool": bool, "list": list[str]}
 
@@ -30,6 +30,7 @@ def _record(contract: Contract, name: str, **more: tuple[Any, Any]) -> type[Base
 
 
 WellRecord = _record(WELL_SCORES, "WellRecord")
+ImageRecord = _record(IMAGE_CLASSES, "ImageRecord")
 CurveRecord = _record(CURVES, "CurveRecord", treatment=(str, Field(description="name as in the layout")))
 
 
@@ -84,6 +85,20 @@ class ScoreAnswer(BaseModel):
     lineage: Lineage
 
 
+class ClassifyAnswer(BaseModel):
+    """The answer of POST /classify."""
+
+    images: list[ImageRecord] = Field(description="one per image, by name; with `thumbnail`, a PNG as a data address, "  # type: ignore[valid-type]
+                                                  "where options.thumbnails asks for it")
+    flags: list[FindingRecord] = Field(description="what a person should know before using the classes")
+    classes: list[str] = Field(description="of the model; `probability` is that of the first")
+    calibration: dict[str, Any] | None = Field(description="temperature that the logits are divided by, and what it rests on; null: none "
+                                                           "made the probabilities of held-out images better")
+    imageset: dict[str, Any] = Field(description="the images' description as it was understood, fields of imageset.yaml")
+    gates: list[GateRecord] = Field(description="the bounds that the model's own evaluation had to keep")
+    lineage: Lineage
+
+
 class ErrorAnswer(BaseModel):
     """Every answer from 400 on."""
 
@@ -103,6 +118,7 @@ class ServingVersion(BaseModel):
     sample: str = Field(description="cell line or patient sample that it may score")
     system: str
     output: str
+    classes: list[str] = Field(description="of a model of single images (POST /classify); empty for a model of plates (POST /score)")
     planes: list[str] = Field(description="channel:projection of each network channel")
     size: int = Field(description="pixels that images are averaged to")
     acquisition: dict[str, Any]
@@ -245,6 +261,11 @@ JOB_FORM = _form(("images", "layout", "model", "screen"), {
     **_SCORE_FIELDS, "adapt": {"type": "string", "enum": ["true", "false"], "default": "false", "description":
                                "true: `model` is a phase-I parent; phase II is trained on the controls of these plates, registered as "
                                "challenger if it keeps its gates, and scores them"}})
+CLASSIFY_FORM = _form(("images", "model", "imageset"), {
+    "images": {"type": "array", "items": _BINARY, "description": "TIFF, PNG or JPEG images, or one zip of them"},
+    "model": {"type": "string", "description": "name, name@alias or name/version of a model of system treatment, toxicity or tumour"},
+    "imageset": {"type": "string", "description": "YAML or JSON, fields of imageset.yaml; `sample` must be there, classes are the model's"},
+    "options": {"type": "string", "description": 'JSON: {"force": false, "thumbnails": 0}; thumbnails: pixels of a small image of each'}})
 CURVES_FORM = _form(("layout",), {
     "layout": {**_LAYOUT, "description": "CSV or XLSX, one row per well; measured values in a column readout, signal, od ..."},
     "readout": {"type": "array", "items": _BINARY, "description":

@@ -13,7 +13,7 @@ from models.plates.images import PlateArchive, WellImages
 from models.plates.prepare import InputSpec, join_images, prepare_plate
 from models.records import from_record
 from models.registered import RegisteredVersion
-from models.scoring import score_images
+from models.scoring import require_plates, score_images
 from serving import metrics
 from serving.forms import Form
 from serving.plain import plain, to_json
@@ -44,7 +44,11 @@ def score_upload(upload: Upload, served: Served, *, service_version: str) -> byt
 
 
 def judge_upload(upload: Upload, card: Card) -> Verdict:
-    """The verdict of the rules, by the limits of the model's card. Raises ScreenError with the findings if it refuses the upload."""
+    """The verdict of the rules, by the limits of the model's card.
+
+    Raises ScreenError with the findings if it refuses the upload, InputError for a model that scores no plates.
+    """
+    require_plates(card)
     verdict = judge_screen(upload.layout, upload.screen, inventory=take_inventory(upload.plates), thresholds=thresholds_of(card))
     verdict.require()
     return verdict

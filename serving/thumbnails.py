@@ -32,10 +32,15 @@ def thumbnail(archive: Path, well: str, *, channel: int = 0) -> bytes | None:
         plane = _middle(plate, well, channel)
     if plane is None:
         return None
-    low, high = _scale(archive, archive.stat().st_mtime_ns, channel)
+    return small_png(plane, _scale(archive, archive.stat().st_mtime_ns, channel))
+
+
+def small_png(plane: np.ndarray, scale: tuple[float, float] | None = None, *, size: int = SIZE) -> bytes:
+    """PNG of (H, W) or (H, W, 3) pixels, at most `size` high and wide. scale: grey values of black and white; None = the image's own."""
+    low, high = scale or map(float, np.percentile(plane, PERCENTILES))
     grey = np.clip((plane.astype(np.float32) - low) / max(high - low, 1e-6), 0.0, 1.0)
     image = Image.fromarray(np.rint(255 * grey).astype(np.uint8))
-    image.thumbnail((SIZE, SIZE), Image.Resampling.BOX)
+    image.thumbnail((size, size), Image.Resampling.BOX)
     buffer = io.BytesIO()
     image.save(buffer, format="PNG")
     return buffer.getvalue()

@@ -12,7 +12,17 @@ import pytest
 from models.networks.bundle import trunk_finder
 from models.registry import CHAMPION, Registry
 from serving.client import Client
-from tests.serving.tiny import MODEL, SCREEN, Server, TinyPlate, tiny_bundle, tiny_plate, tiny_registry
+from tests.serving.tiny import (
+    CLASSIFIER,
+    MODEL,
+    SCREEN,
+    Server,
+    TinyPlate,
+    tiny_bundle,
+    tiny_classifier,
+    tiny_plate,
+    tiny_registry,
+)
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +43,8 @@ def registry(folder: Path) -> Registry:
         found.register(tiny_bundle(folder / "models" / f"m{number}", seed=number, passed=passed),
                        find_trunk=trunk_finder([folder / "models"]))
     found.set_alias(found.resolve(f"{MODEL}/1"), CHAMPION)
+    found.register(tiny_classifier(folder / "models" / "classifier"), find_trunk=trunk_finder([folder / "models"]))
+    found.set_alias(found.resolve(f"{CLASSIFIER}/1"), CHAMPION)
     return found
 
 

@@ -133,7 +133,7 @@ def test_a_missing_image_is_named(post: Post, plate: TinyPlate) -> None:
 
 
 @pytest.mark.parametrize(("model", "status", "message"), [
-    ("nobody", 404, "no model 'nobody' is registered; registered: viability-TINY"),
+    ("nobody", 404, "no model 'nobody' is registered; registered: toxicity-TINY, viability-TINY"),
     (f"{MODEL}@nowhere", 404, "no alias 'nowhere'"), (f"{MODEL}/99", 404, "99"), (f"{MODEL}/3", 409, "r2_cv is 0.1"),
     ("a b", 404, "names no model")])
 def test_models_that_cannot_answer(post: Post, model: str, status: int, message: str) -> None:

@@ -39,7 +39,7 @@ def promote(registry: Registry, client: Client) -> Iterator[Callable[[int], None
 
 
 def record(client: Client) -> dict:
-    return client.models()["models"][0]
+    return next(model for model in client.models()["models"] if model["name"] == MODEL)
 
 
 def served(client: Client) -> int | None:

@@ -158,7 +158,7 @@ def test_a_plate_of_controls_only(client: Client, plate: TinyPlate, tmp_path: Pa
 
 
 def test_models_metrics_health_and_openapi(http: httpx.Client, client: Client) -> None:
-    record = client.models()["models"][0]
+    (record,) = [model for model in client.models()["models"] if model["name"] == MODEL]
     assert record["name"] == MODEL
     assert record["serving"]["sample"] == "TINY"
     assert record["serving"]["planes"] == ["brightfield:mid"] * 3

@@ -21,6 +21,7 @@ import pandas as pd
 
 from models.networks.backbones import state_bytes
 from models.networks.bundle import Card, GateResult, TrunkReference, write_bundle
+from models.networks.calibration import Calibration
 from models.networks.heads import build_network
 from models.networks.recipe import Gate, Recipe, TrunkSpec
 from models.plates.images import encode_tiff, write_plate
@@ -30,7 +31,7 @@ from models.plates.wells import wells_of
 from models.registry import Registry
 
 ROOT = Path(__file__).resolve().parents[2]
-MODEL, SAMPLE = "viability-TINY", "TINY"
+MODEL, CLASSIFIER, SAMPLE = "viability-TINY", "toxicity-TINY", "TINY"
 SCREEN = {"name": "tiny", "sample": SAMPLE, "channels": ["brightfield"], "magnification": 10.0, "plate_format": 96,
           "positive_control": {"image": "kill"}}
 
@@ -49,6 +50,23 @@ def tiny_bundle(folder: Path, *, seed: int = 0, passed: bool = True, name: str =
         metrics={"r2_cv": value}, lineage={"data_md5": "d" * 32, "params_hash": "p" * 64},
         gates=(GateResult(metric="r2_cv", value=value, minimum=0.5, maximum=None, passed=passed, reason=f"r2_cv is {value}"),))
     write_bundle(folder, card, head=state_bytes(build_network(recipe).head.state_dict()), trunk=trunk if own_trunk else None)
+    return folder
+
+
+def tiny_classifier(folder: Path, *, name: str = CLASSIFIER) -> Path:
+    """A bundle that tells toxic from nontoxic images, on the trunk of `tiny_bundle`; it learned image "known" of the set "tiny-set"."""
+    recipe = Recipe(system="toxicity", target="label", input=InputSpec(planes=("image:mid",) * 3, size=32),
+                    trunk=TrunkSpec(name="small_cnn"), gates=(Gate(metric="accuracy_cv", minimum=0.5),))
+    trunk = state_bytes(build_network(recipe).trunk.state_dict())
+    card = Card(
+        name=name, system="toxicity", recipe=recipe, output="probability of the first class", sample=SAMPLE,
+        acquisition={"magnification": 10.0, "bit_depth": 8}, classes=("toxic", "nontoxic"),
+        trunk=TrunkReference(name="small_cnn", weights="none, seed 0", sha256=hashlib.sha256(trunk).hexdigest()), weights_sha256="",
+        metrics={"accuracy_cv": 0.9}, training_wells=(("tiny-set", "known", "train"), ("tiny-set", "tested", "test")),
+        calibration=Calibration(temperature=4.0, images=30, loss=0.6, loss_calibrated=0.5),
+        lineage={"data_md5": "d" * 32, "params_hash": "p" * 64},
+        gates=(GateResult(metric="accuracy_cv", value=0.9, minimum=0.5, maximum=None, passed=True, reason="accuracy_cv is 0.9"),))
+    write_bundle(folder, card, head=state_bytes(build_network(recipe).head.state_dict()), trunk=trunk)
     return folder
 
 

@@ -1,0 +1,84 @@
+"""Labelled-image systems (S3-S5): images + model -> a class and its probability; what the stage `score` and POST /classify share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from models.errors import Finding, InputError
+from models.networks.bundle import Card
+from models.plates.acquisition import acquisition_findings
+from models.plates.images import WellImages
+from models.plates.imageset import CHANNEL, ImageSet
+from models.scoring import sample_findings
+from models.tables import IMAGE_CLASSES, check_table
+
+if TYPE_CHECKING:
+    from models.networks.predict import Predictor
+
+SURE = 0.75     # probability of the likelier class below which a row is flagged: less than three to one
+_WORDS = {"training_image": "{count} image(s) have the names of images that the model learned from ({names}): that it knows these says "
+                            "nothing of how well it does on others",
+          "out_of_distribution": "{count} image(s) give a raw output outside the range seen in training ({names}); look at them (wrong "
+                                 "stain, magnification, empty field) before trusting their class",
+          "flat_image": "{count} image(s) have one grey value everywhere ({names}); their class means nothing",
+          "unsure": "{count} image(s) are undecided: neither class has a probability of {sure:.0%} ({names})"}
+_TOLD = 5
+
+
+def require_classes(card: Card) -> None:
+    """Raises InputError for a model that scores plates."""
+    if not card.classes:
+        raise InputError(f"model {card.name} does not classify images: it gives {card.output}", [Finding(
+            rule="model_kind", severity="error", column="model", value=card.name,
+            message=f"model {card.name} of system {card.system} scores plates; choose a model of system treatment, toxicity or tumour, or "
+                    "send these images with their layout to be scored")])
+
+
+def classify_images(images: WellImages, labels: pd.DataFrame, *, predictor: Predictor, model: str, version: str,
+                    on_images: Callable[[int], object] = lambda count: None) -> pd.DataFrame:
+    """ImageClasses of an image set (systems S3-S5), a row per row of `labels`, in their order.
+
+    images: as the model's card asks, plate = the set, well = the image; labels: columns plate, well and label ("" where not known).
+    Raises InputError when the model answers something else than the classes of images.
+    """
+    card = predictor.card
+    require_classes(card)
+    raw = predictor.predict(images, on_images=on_images)[["plate", "well", "logit", "probability"]]
+    rows = labels[["plate", "well", "label"]].merge(raw, on=["plate", "well"], how="left", validate="one_to_one")
+    flat = {(plate, well) for plate, well, pixels in zip(images.wells["plate"], images.wells["well"], images.pixels, strict=True)
+            if np.ptp(pixels) == 0}
+    found = rows.rename(columns={"well": "image_id"}).drop(columns="plate").assign(
+        **{"class": np.where(rows["probability"] > 0.5, *card.classes)}, model=model, version=version, flags=_flags(rows, flat, card))
+    return check_table(found, IMAGE_CLASSES, keys=("image_id",))
+
+
+def _flags(rows: pd.DataFrame, flat: set[tuple[str, str]], card: Card) -> pd.Series:
+    """Why to distrust each row: a list of words."""
+    trained = {(plate, well) for plate, well, part in card.training_wells if part in ("train", "validation")}
+    places = list(zip(rows["plate"], rows["well"], strict=True))
+    strange = (rows["logit"] < card.thresholds.get("logit_low", -np.inf)) | (rows["logit"] > card.thresholds.get("logit_high", np.inf))
+    unsure = rows["probability"].between(1 - SURE, SURE, inclusive="neither")
+    given = {"training_image": [place in trained for place in places], "flat_image": [place in flat for place in places],
+             "out_of_distribution": strange, "unsure": unsure}
+    flags = [[word for word, wrong in zip(given, row, strict=True) if wrong] for row in zip(*given.values(), strict=True)]
+    return pd.Series(flags, index=rows.index, dtype=object)
+
+
+def imageset_findings(imageset: ImageSet, card: Card, *, force: bool) -> list[Finding]:
+    """What a sender should know before the images are looked at. Raises SampleMismatch for another sample unless forced."""
+    return [*sample_findings(imageset.sample, card, force=force),
+            *acquisition_findings(imageset, card.acquisition, channels=(CHANNEL,))]
+
+
+def class_findings(classes: pd.DataFrame) -> Iterator[Finding]:
+    """Flags of ImageClasses in words, one finding a flag."""
+    for flag, words in _WORDS.items():
+        named = classes.loc[[flag in flags for flags in classes["flags"]], "image_id"]
+        if len(named):
+            names = ", ".join(named.head(_TOLD)) + (f" and {len(named) - _TOLD} more" if len(named) > _TOLD else "")
+            message = words.format(count=len(named), names=names, sure=SURE)
+            yield Finding(rule=flag, severity="warning", well=", ".join(named), message=message)

@@ -1,0 +1,186 @@
+"""POST /classify: images without a layout (systems S3-S5) -> class and probability, under the same guards as POST /score.
+
+The same functions as the stage `score` calls for an image set, in pieces of a fixed number of images, so that memory stays flat.
+"""
+
+from __future__ import annotations
+
+import base64
+import shutil
+import zipfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from models.classifying import class_findings, classify_images, imageset_findings, require_classes
+from models.errors import Finding, ImageError, InputError
+from models.networks.bundle import Card
+from models.plates.imageset import ImageArchive, ImageSet, prepare_images
+from models.plates.pixels import IMAGE_SUFFIXES
+from models.records import from_record, to_record
+from serving.forms import Fields, Form, StoredFile, field_finding
+from serving.plain import plain, records, to_json
+from serving.promotion import Served
+from serving.scored import lineage_of
+from serving.thumbnails import small_png
+from serving.uploads import base_name, read_mapping
+
+CLASSIFY_FIELDS = Fields(files=("images",), texts=("model", "imageset", "options"), required=("images", "model", "imageset"))
+PIECE = 256         # images that are in memory at a time: whole batches, so that a set of any size gives the same numbers
+MAX_IMAGES = 20_000
+_COPY = 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifyOptions:
+    """What is asked besides. force: another sample than the model's, flagged; thumbnails: pixels of a small image of each row, 0 = none."""
+
+    force: bool = False
+    thumbnails: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.thumbnails <= 512:
+            raise ValueError(f"thumbnails: must lie between 0 and 512 pixels, got {self.thumbnails}")
+
+
+def classify_form(form: Form, folder: Path, served: Served, *, service_version: str) -> bytes:
+    """The answer of POST /classify. Raises InputError (ImageError, SampleMismatch ...) with findings for unusable uploads and models."""
+    card = served.predictor.card
+    require_classes(card)
+    options = from_record(ClassifyOptions, read_mapping(text, field="options") if (text := form.texts.get("options", "")).strip() else {},
+                          path="options")
+    fields = read_mapping(form.texts["imageset"], field="imageset")
+    with ImageArchive(_archive_of(form.files["images"], folder)) as archive:
+        table, left = _table_of(archive)
+        imageset = read_imageset(fields, card, archive, table)
+        findings = [*left, *imageset_findings(imageset, card, force=options.force)]
+        classes, pictures = _classified(archive, table, imageset, served, options)
+    rows = records(classes)
+    if options.thumbnails:
+        rows = [{**row, "thumbnail": pictures[row["image_id"]]} for row in rows]
+    return to_json({
+        "images": rows, "flags": [finding.record() for finding in (*findings, *class_findings(classes))], "classes": list(card.classes),
+        "calibration": plain(to_record(card.calibration)), "imageset": plain(imageset.to_dict()), "gates": plain(to_record(card.gates)),
+        "lineage": lineage_of(served.version, service_version=service_version)})
+
+
+def read_imageset(fields: Mapping[str, Any], card: Card, archive: ImageArchive, table: pd.DataFrame) -> ImageSet:
+    """What a sender says of the images: fields of imageset.yaml, of which only `sample` must be there. Raises InputError.
+
+    The classes are the model's. Without a name they are taken for images of the set that the model learned from, so that one of the
+    same name is flagged; without a bit depth they have that of their pixels.
+    """
+    if not str(fields.get("sample", "")).strip():
+        raise InputError("'imageset' names no sample", [field_finding(
+            "imageset", f"say of which cell line, tissue or patient the images are, such as 'sample: {card.sample}'; a model is valid for "
+                        "its own sample only")])
+    given = fields.get("classes")
+    if given is not None and list(map(str, given if isinstance(given, list) else [given])) != list(card.classes):
+        raise InputError("'imageset' has other classes than the model", [field_finding(
+            "imageset", f"model {card.name} tells {' from '.join(card.classes)} images; leave `classes` out, or choose another model",
+            str(given))])
+    own = next((plate for plate, _, _ in card.training_wells), "images")
+    depth = {} if "bit_depth" in fields else {"bit_depth": _bit_depth(archive, table)}
+    words = {name: str(fields[name]) for name in ("name", "sample") if name in fields}
+    return ImageSet.from_dict({"name": own, **depth, **fields, **words, "classes": list(card.classes)})
+
+
+def _bit_depth(archive: ImageArchive, table: pd.DataFrame) -> int:
+    """Of the first image. Raises ImageError with all images that cannot be read if it cannot."""
+    try:
+        return 8 * archive.read(table["path"].iloc[0]).itemsize
+    except ImageError:
+        _require_readable(archive, table)
+        raise
+
+
+def _archive_of(files: Sequence[StoredFile], folder: Path) -> Path:
+    """The upload as one archive: the zip that came, or one of the images that came by themselves."""
+    names = [base_name(file.filename, "images") for file in files]
+    zips = [name for name in names if name.lower().endswith(".zip")]
+    if zips and len(files) > 1:
+        raise InputError("the images cannot be used", [field_finding("images", "send one zip, or single images")])
+    if zips:
+        return files[0].path
+    repeated = [field_finding("images", f"file {name} is sent more than once", name)
+                for name, count in Counter(names).items() if count > 1]
+    foreign = [field_finding("images", f"'{name}' is no image; send {', '.join(IMAGE_SUFFIXES)}, or one zip of them", name)
+               for name in names if not name.lower().endswith(IMAGE_SUFFIXES)]
+    if repeated or foreign:
+        raise InputError("the images cannot be used", [*repeated, *foreign][:50])
+    path = folder / "images.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for file, name in zip(files, names, strict=True):
+            with file.path.open("rb") as source, archive.open(zipfile.ZipInfo(name), "w", force_zip64=True) as member:
+                shutil.copyfileobj(source, member, _COPY)
+            file.path.unlink()
+    return path
+
+
+def _table_of(archive: ImageArchive) -> tuple[pd.DataFrame, list[Finding]]:
+    """(image_id, path of every image by name; what lies in the archive and is no image). Raises ImageError where there is none."""
+    images = [name for name in archive.images() if not _is_clutter(name)]
+    aside = sorted(set(archive.names) - set(images))
+    if not images or len(images) > MAX_IMAGES:
+        message = (f"it holds {len(images):,} images; at most {MAX_IMAGES:,} are classified at once" if images else
+                   f"it holds no {', '.join(IMAGE_SUFFIXES)} image")
+        raise ImageError("the images cannot be used", [field_finding("images", message)])
+    stems = [PurePosixPath(name).stem for name in images]
+    ids = stems if len(set(stems)) == len(stems) else images
+    table = pd.DataFrame({"image_id": ids, "path": images}).sort_values("image_id", ignore_index=True)
+    more = f" and {len(aside) - 5} more" if len(aside) > 5 else ""
+    left = [Finding(rule="left_aside", severity="warning", column="images",
+                    message=f"left aside, for they are no images: {', '.join(aside[:5])}{more}")] if aside else []
+    return table, left
+
+
+def _is_clutter(name: str) -> bool:
+    """What a Mac adds to a zip."""
+    return any(part.startswith(("._", "__MACOSX")) for part in PurePosixPath(name).parts)
+
+
+def _classified(archive: ImageArchive, table: pd.DataFrame, imageset: ImageSet, served: Served,
+                options: ClassifyOptions) -> tuple[pd.DataFrame, dict[str, str]]:
+    """ImageClasses of the whole table, and image_id -> thumbnail as a data address."""
+    spec, parts = served.predictor.card.recipe.input, []
+    pictures: dict[str, str] = {}
+    for piece in _pieces(table):
+        try:
+            images = prepare_images(archive, piece, spec, name=imageset.name)
+        except ImageError:
+            _require_readable(archive, table)
+            raise
+        labels = images.wells[["plate", "well"]].assign(label="")
+        parts.append(classify_images(images, labels, predictor=served.predictor, model=served.version.name,
+                                     version=str(served.version.version)))
+        if options.thumbnails:
+            pictures |= {image: _picture(archive.read(path), options.thumbnails)
+                         for image, path in zip(piece["image_id"], piece["path"], strict=True)}
+    return pd.concat(parts, ignore_index=True), pictures
+
+
+def _pieces(table: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    return (table.iloc[start:start + PIECE].reset_index(drop=True) for start in range(0, len(table), PIECE))
+
+
+def _require_readable(archive: ImageArchive, table: pd.DataFrame) -> None:
+    """Raises ImageError with a finding per image that cannot be read, so that they are mended in one go."""
+    findings: list[Finding] = []
+    for image, path in zip(table["image_id"], table["path"], strict=True):
+        try:
+            archive.read(path)
+        except ImageError as error:
+            findings += [replace(item, well=str(image)) for item in error.findings]
+    if findings:
+        raise ImageError(f"{len(findings)} of {len(table)} image(s) cannot be read, so nothing was classified", findings)
+
+
+def _picture(pixels: np.ndarray, size: int) -> str:
+    """A small image for a page; of a stack the middle plane."""
+    plane = pixels[len(pixels) // 2] if pixels.ndim == 3 and pixels.shape[-1] != 3 else pixels
+    return f"data:image/png;base64,{base64.b64encode(small_png(plane, size=size)).decode()}"

@@ -1,0 +1,108 @@
+"""Answers of the service as tables, and as files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from models.errors import Finding
+from models.plates.screen import Screen
+from models.report import render_report, render_text
+from models.tables import CURVES, IMAGE_CLASSES, WELL_SCORES, Contract, check_table
+
+TOLD = 20   # findings in a summary
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """An answer as tables: wells (WellScores), curves (Curves), quality (a row per plate), flags as `findings`; the screen as it was
+    understood; lineage as a mapping; answer: all of it as it came, with the job's id where there was one.
+    """
+
+    wells: pd.DataFrame
+    curves: pd.DataFrame
+    quality: pd.DataFrame
+    findings: tuple[Finding, ...]
+    screen: Screen
+    lineage: Mapping[str, str]
+    answer: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, answer: Mapping[str, Any]) -> Scores:
+        """From the JSON of POST /score or of a job's result."""
+        return cls(wells=_table(answer["wells"], WELL_SCORES), curves=_table(answer["curves"], CURVES),
+                   quality=pd.DataFrame(answer["quality"]), findings=tuple(Finding(**flag) for flag in answer["flags"]),
+                   screen=Screen.from_dict(answer["screen"]), lineage=answer["lineage"], answer=answer)
+
+    @property
+    def job(self) -> str:
+        """Id of the job that made it; "" without one."""
+        return str(self.answer.get("job", ""))
+
+    def write(self, folder: Path) -> list[Path]:
+        """wells.csv, curves.csv, quality.csv, answer.json, and report.html: one page that works offline. Returns their paths."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("wells", "curves", "quality"):
+            _flat(getattr(self, name)).to_csv(folder / f"{name}.csv", index=False)
+        (folder / "answer.json").write_text(json.dumps(self.answer, indent=1) + "\n", encoding="utf-8")
+        metrics = (self.answer.get("adapted") or {}).get("metrics") or {}
+        page = render_report(self, screen=self.screen, lineage=self.lineage, gates=self.answer["gates"], metrics=metrics)
+        (folder / "report.html").write_text(page, encoding="utf-8")
+        return [folder / name for name in ("report.html", "wells.csv", "curves.csv", "quality.csv", "answer.json")]
+
+    def summary(self) -> str:
+        """Plate quality and curves in words, and the first warnings."""
+        head = f"{self.lineage['model']} version {self.lineage['version']}: {len(self.wells)} wells, {len(self.curves)} treatments"
+        return "\n".join([head, render_text(self, screen=self.screen), *_told(self.findings)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classes:
+    """Classes of images: `images` (ImageClasses), flags as `findings`, lineage; answer: all of it as it came."""
+
+    images: pd.DataFrame
+    findings: tuple[Finding, ...]
+    lineage: Mapping[str, str]
+    answer: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, answer: Mapping[str, Any]) -> Classes:
+        """From the JSON of POST /classify."""
+        return cls(images=_table(answer["images"], IMAGE_CLASSES), findings=tuple(Finding(**flag) for flag in answer["flags"]),
+                   lineage=answer["lineage"], answer=answer)
+
+    def write(self, folder: Path) -> list[Path]:
+        """classes.csv and answer.json. Returns their paths."""
+        folder.mkdir(parents=True, exist_ok=True)
+        _flat(self.images).to_csv(folder / "classes.csv", index=False)
+        (folder / "answer.json").write_text(json.dumps(self.answer, indent=1) + "\n", encoding="utf-8")
+        return [folder / "classes.csv", folder / "answer.json"]
+
+    def summary(self) -> str:
+        """How many images of each class, and the warnings."""
+        counts = self.images["class"].value_counts()
+        unsure = sum("unsure" in flags for flags in self.images["flags"])
+        told = ", ".join(f"{counts.get(name, 0)} {name}" for name in self.answer["classes"]) + (f" ({unsure} undecided)" if unsure else "")
+        head = f"{self.lineage['model']} version {self.lineage['version']}: {len(self.images)} images, {told}"
+        return "\n".join([head, *_told(self.findings)])
+
+
+def _told(findings: tuple[Finding, ...]) -> Iterable[str]:
+    yield from ["", *map(str, findings[:TOLD])] if findings else []
+    if len(findings) > TOLD:
+        yield f"... and {len(findings) - TOLD} more"
+
+
+def _flat(table: pd.DataFrame) -> pd.DataFrame:
+    """Lists of flags as words."""
+    return table.assign(flags=table["flags"].map(" ".join)) if "flags" in table else table
+
+
+def _table(records: list[dict[str, Any]], contract: Contract) -> pd.DataFrame:
+    """Records as a checked table; none at all is a table without rows, as for a plate of controls only."""
+    return check_table(pd.DataFrame(records, columns=None if records else contract.names()), contract)
