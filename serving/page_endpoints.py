@@ -10,7 +10,7 @@ from fastapi.responses import FileResponse, Response
 from starlette.exceptions import HTTPException
 
 from serving import schemas
-from serving.endpoints import promoter_of, received
+from serving.endpoints import in_thread, promoter_of, received
 from serving.job_endpoints import desk_of, own_job
 from serving.plain import to_json
 
@@ -73,3 +73,25 @@ async def well_image(request: Request, job: str, plate: str, well: str, channel:
     if image is None:
         raise HTTPException(404, f"the job has no image of well {well} of plate {plate}")
     return Response(image, media_type="image/png")
+
+
+@router.get("/jobs/{job}/wells/{plate}/{well}/heat", response_class=Response, responses=schemas.ERRORS,
+            summary="Where the model that scored a well looks: what raises its answer, and what lowers it")
+async def heat(request: Request, job: str, plate: str, well: str, method: str = "gradcam") -> Response:
+    """GET /jobs/{id}/wells/{plate}/{well}/heat."""
+    def work() -> bytes | None:
+        from serving.heat import heat_answer
+
+        found, desk = own_job(request, job), desk_of(request)
+        result, archive = desk.result(found), desk.files.plates(found.id).get(plate)
+        if archive is None:
+            return None
+        lineage = result.scored.lineage     # of an adapted job, its own model
+        served = promoter_of(request).pick(f"{lineage['model']}/{lineage['version']}")
+        answer = heat_answer(result, archive, well, served, method=method)
+        return to_json(answer) if answer is not None else None
+
+    body = await in_thread(request.app, work)
+    if body is None:
+        raise HTTPException(404, f"the job has no image of well {well} of plate {plate}")
+    return Response(body, media_type="application/json")

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 from models.errors import Finding
+from models.plates.projections import PROJECTIONS
 from models.plates.screen import Channel
 
 NUMBERS = {     # field -> how its value is said, and what another one does to the images
@@ -60,11 +61,18 @@ def _other_number(name: str, given: float, trained: float) -> Finding:
 def _other_stains(screen: Imaged, trained: Any, channels: tuple[str, ...]) -> Iterator[Finding]:
     stains = {channel["name"]: channel.get("stain", "") for channel in trained}
     for channel in screen.channels:
-        own = stains.get(channel.name, "")
-        if channel.name in channels and channel.stain and own and channel.stain.casefold() != own.casefold():
+        name = _unprojected(channel.name)
+        own = stains.get(name, "")
+        if name in channels and channel.stain and own and channel.stain.casefold() != own.casefold():
             yield _warning("acquisition_mismatch", "channels", channel.stain, (
-                f"channel {channel.name} shows {channel.stain}, the model was trained on {own}; another stain shows other parts of a cell: "
+                f"channel {name} shows {channel.stain}, the model was trained on {own}; another stain shows other parts of a cell: "
                 "treat its answers with care, or train a model on plates stained like these"))
+
+
+def _unprojected(channel: str) -> str:
+    """ "hoechst_mip" is a projection of hoechst, and shows the same stain."""
+    name, _, projection = channel.rpartition("_")
+    return name if name and projection in PROJECTIONS else channel
 
 
 def _warning(rule: str, column: str, value: str, message: str) -> Finding:

@@ -2,6 +2,7 @@
 import { watchConnection } from "./shared/connection.js";
 import { el, show } from "./shared/dom.js";
 import { askForToken, watchToken } from "./shared/token.js";
+import { classifyPage } from "./classify/page.js";
 import { listPage } from "./jobs/list.js";
 import { jobPage } from "./jobs/job.js";
 import { modelsPage } from "./registry/models.js";
@@ -9,6 +10,7 @@ import { scorePage } from "./score/page.js";
 
 const PAGES = [
   { pattern: /^\/?$/, name: "score", title: "Score plates", draw: scorePage },
+  { pattern: /^\/classify$/, name: "classify", title: "Classify images", draw: classifyPage },
   { pattern: /^\/jobs$/, name: "jobs", title: "Jobs", draw: listPage },
   { pattern: /^\/jobs\/([\w-]+)$/, name: "jobs", title: "Job", draw: jobPage },
   { pattern: /^\/models$/, name: "models", title: "Models", draw: modelsPage },

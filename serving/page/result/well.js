@@ -4,6 +4,7 @@ import { el, newId, pairs, select, show } from "../shared/dom.js";
 import { refusalView } from "../shared/findings.js";
 import { count } from "../shared/words.js";
 import { curveDrawing } from "./curve.js";
+import { HeatMaps } from "./heat.js";
 import { WellImages } from "./images.js";
 
 const REASONS = ["bubble", "contamination", "out of focus", "debris", "pipetting error", "cells detached", "edge effect"];
@@ -14,6 +15,7 @@ export class WellPanel {
   constructor(view, { job, signal, exclude }) {
     Object.assign(this, { view, exclude, chosen: null, form: null });
     this.images = new WellImages(job, signal);
+    this.heat = new HeatMaps(job, signal);
     this.element = el("aside.well-panel", { "aria-label": "The well" });
     this.channel = channelChoice(view.screen, (channel) => {
       this.images.channel = channel;
@@ -34,7 +36,8 @@ export class WellPanel {
   choose(wells) {
     if (wells !== this.chosen) this.form = wells.length > 0 ? this.newForm(wells) : null;
     this.chosen = wells;
-    show(this.element, wells.length === 0 ? el("p.dim", HINT) : wells.length === 1 ? this.one(wells[0]) : several(wells), this.form);
+    const [first, ...others] = wells;
+    show(this.element, !first ? el("p.dim", HINT) : others.length === 0 ? [this.one(first), this.heat.view(first)] : several(wells), this.form);
   }
 
   one(well) {

@@ -2,11 +2,10 @@
 import { button, el } from "../shared/dom.js";
 import { chosenFiles, droppedFiles } from "./files.js";
 
-/** The drop zone; `onFiles(files)` gets [{ path, file }], `onTrouble(error)` an Error where they cannot be read. */
-export function dropZone({ onFiles, onTrouble }) {
+/** The drop zone, with its words; `onFiles(files)` gets [{ path, file }], `onTrouble(error)` an Error where they cannot be read. */
+export function dropZone({ title, hint, onFiles, onTrouble }) {
   const [folder, single] = [picker({ webkitdirectory: true }, onFiles), picker({ id: "files" }, onFiles)];
-  const zone = el("div.drop", el("p.big", "Drop the plate here"),
-    el("p.dim", "A folder with its images, or a zip per plate, together with the layout (CSV or XLSX)."),
+  const zone = el("div.drop", el("p.big", title), el("p.dim", hint),
     el("div.actions", button("Choose a folder", () => folder.click()), button("Choose files", () => single.click()), folder, single));
   const over = (event) => {
     event.preventDefault();

@@ -1,7 +1,7 @@
 // The start: images and layout, what was screened, which model; then send.
-import { Lost, get, isAbort } from "../shared/api.js";
+import { get, isAbort } from "../shared/api.js";
 import { button, el, field, fold, select, show } from "../shared/dom.js";
-import { refusalView } from "../shared/findings.js";
+import { step, tellError } from "../shared/steps.js";
 import { catchStrayDrops, dropZone } from "./drop.js";
 import { exampleButtons } from "./examples.js";
 import { addFiles, sortFiles } from "./files.js";
@@ -36,7 +36,9 @@ class ScorePage {
     this.curve = select(CURVES, { value: "4pl" });
     this.send = button("Score", () => this.submit(), { class: "primary", id: "send" });
     this.missing = el("p.dim", { id: "missing" });
-    const drop = dropZone({ onFiles: (files) => this.take(files), onTrouble: (error) => this.tell(error, this.found) });
+    const drop = dropZone({ title: "Drop the plate here",
+      hint: "A folder with its images, or a zip per plate, together with the layout (CSV or XLSX).",
+      onFiles: (files) => this.take(files), onTrouble: (error) => this.tell(error, this.found) });
     this.later = [step(2, "What was screened", this.screen.element), step(3, "Model", this.chooser.element),
       step(4, "Score", fold("Curve options", field("Curve", this.curve)), el("div.actions", this.send, this.missing))];
     this.steps = el("div.steps", step(1, "Images and layout", drop, this.examples, this.found, this.read), this.later, this.outcome);
@@ -58,9 +60,9 @@ class ScorePage {
 
   async load() {
     const { models, service_version: version } = await get("models", { signal: this.signal });
-    this.models = models;
+    this.models = models.filter(({ serving }) => !serving?.classes.length); // the others tell classes of single images
     document.getElementById("version").textContent = `Dosewell ${version}`;
-    this.screen.offer(samplesOf(models));
+    this.screen.offer(samplesOf(this.models));
     this.suggest();
     show(this.examples, await exampleButtons({ signal: this.signal, onFiles: (files) => this.take(files),
       onTrouble: (error) => this.tell(error, this.examples) }));
@@ -165,18 +167,8 @@ class ScorePage {
 
   /** An error in words, where the person looks; after a lost connection with a button that tries again. */
   tell(error, place, { again, retry } = {}) {
-    if (isAbort(error)) show(place, el("p.notice", "Stopped. Nothing was scored; your files and entries are still here."));
-    else if (error instanceof Lost) show(place, again && lostView(button(again, retry)));
-    else show(place, refusalView(error, this.answer));
+    tellError(error, place, { again, retry, plate: this.answer, stopped: "Stopped. Nothing was scored; your files and entries are still here.",
+      kept: "Your files and entries are still here. When the service answers again, send them once more; "
+        + "a plate that did arrive is recognised and not scored twice." });
   }
-}
-
-function step(number, title, ...content) {
-  const heading = el("h2", el("span.number", { "aria-hidden": "true" }, String(number)), title);
-  return el("section.step", { "aria-label": title }, heading, content);
-}
-
-function lostView(retry) {
-  return el("div.alert", { role: "alert" }, el("p", el("strong", "The connection broke. "), "Your files and entries are still here. ",
-    "When the service answers again, send them once more; a plate that did arrive is recognised and not scored twice."), retry);
 }

@@ -1,0 +1,14 @@
+// Which of the files that were dropped are images to classify.
+
+const IMAGE = /\.(tiff?|png|jpe?g)$/i;
+const ARCHIVE = /\.zip$/i;
+const CLUTTER = /(^|\/)(\.|thumbs\.db$|__macosx(\/|$))/i;
+
+/** { chosen, aside }: the images, or one archive where there are none; the paths of what is left. */
+export function chooseImages(files) {
+  const known = files.filter(({ path }) => !CLUTTER.test(path));
+  const images = known.filter(({ file }) => IMAGE.test(file.name));
+  const archives = known.filter(({ file }) => ARCHIVE.test(file.name));
+  const chosen = images.length > 0 ? images : archives.slice(0, 1);
+  return { chosen, aside: known.filter((item) => !chosen.includes(item)).map(({ path }) => path) };
+}

@@ -1,0 +1,157 @@
+// Images without a layout: which class each is of. For models of systems that tell classes of single images.
+import { get, isAbort, upload } from "../shared/api.js";
+import { button, el, field, fold, newId, select, show } from "../shared/dom.js";
+import { step, tellError } from "../shared/steps.js";
+import { count, duration, size, unique } from "../shared/words.js";
+import { modelCard } from "../registry/card.js";
+import { catchStrayDrops, dropZone } from "../score/drop.js";
+import { progressView } from "../score/send.js";
+import { classesView } from "./result.js";
+import { chooseImages } from "./files.js";
+
+const THUMBNAILS = 192; // pixels
+const same = (a, b) => a.trim().toLowerCase() === b.trim().toLowerCase();
+
+let page = null; // kept while the tab is open, so that nothing entered or answered is lost by looking elsewhere
+
+/** Draw the page. */
+export function classifyPage(main, { signal }) {
+  page ??= new ClassifyPage();
+  return page.enter(main, signal);
+}
+
+class ClassifyPage {
+  images = null; // of chooseImages()
+  models = []; // of GET /models, those that tell classes
+  sending = null; // AbortController of an upload
+
+  constructor() {
+    [this.found, this.note, this.card, this.outcome, this.none] = [el("div", { "aria-live": "polite" }), el("div", { "aria-live": "polite" }),
+      el("div"), el("div"), el("div")];
+    this.samples = el("datalist", { id: newId("samples") });
+    this.model = el("select", { id: newId("model"), on: { change: () => this.ready() } });
+    this.sample = el("input", { name: "sample", list: this.samples.id, autocomplete: "off", spellcheck: "false", required: true,
+      on: { input: () => this.ready() } });
+    [this.magnification, this.pixel] = [number("magnification"), number("pixel_size_um")];
+    this.force = el("input", { type: "checkbox", id: newId("force"), on: { change: () => this.ready() } });
+    this.send = button("Classify", () => this.submit(), { class: "primary", id: "classify" });
+    this.missing = el("p.dim", { id: "missing" });
+    const drop = dropZone({ title: "Drop the images here", hint: "A folder of TIFF, PNG or JPEG images, or one zip of them. No layout is needed.",
+      onFiles: (files) => this.take(files), onTrouble: (error) => tellError(error, this.found) });
+    this.steps = el("div.steps", step(1, "Images", drop, this.found), step(2, "What they are, and which model", this.fields()),
+      step(3, "Classify", el("div.actions", this.send, this.missing)), this.outcome);
+  }
+
+  fields() {
+    return el("div", this.samples, el("div.fields", field("Model", this.model),
+      field("Cell line, tissue or patient", this.sample, "As the model calls it. A model is valid for its own sample only.")),
+    this.note, fold("How they were imaged", el("div.fields",
+      field("Magnification", this.magnification, "Empty: not known, so not compared with the model's."),
+      field("Pixel size, µm", this.pixel))), this.card);
+  }
+
+  async enter(main, signal) {
+    this.signal = signal;
+    show(main, el("h1", "Classify images"), el("p.lead", "Single images without a layout: treated or not, toxic or not, malignant or not, ",
+      "by a model that was trained on such images."), this.none, this.steps);
+    catchStrayDrops(signal);
+    this.ready();
+    try {
+      const { models } = await get("models", { signal });
+      this.offer(models.filter(({ serving }) => serving?.classes.length));
+    } catch (error) {
+      if (!isAbort(error)) tellError(error, this.none);
+    }
+  }
+
+  offer(models) {
+    const kept = this.model.value;
+    this.models = models;
+    show(this.model, models.map(({ name, serving: { version, classes } }) =>
+      el("option", { value: name }, `${name} (version ${version}: ${classes.join(" or ")})`)));
+    if (models.some(({ name }) => name === kept)) this.model.value = kept;
+    show(this.samples, unique(models.map(({ serving }) => serving.sample)).map((name) => el("option", { value: name })));
+    show(this.none, models.length === 0 && el("p.notice", el("strong", "No model of single images is in service. "),
+      "Whoever runs the service trains one on labelled images (systems treatment, toxicity, tumour) and promotes it; ",
+      "plates with a layout are scored under ", el("a", { href: "#/" }, "Score"), "."));
+    this.steps.hidden = models.length === 0;
+    this.ready();
+  }
+
+  get chosen() {
+    return this.models.find(({ name }) => name === this.model.value) ?? null;
+  }
+
+  take(files) {
+    this.images = chooseImages(files);
+    const { chosen, aside } = this.images;
+    const bytes = size(chosen.reduce((sum, { file }) => sum + file.size, 0));
+    const what = chosen.length === 1 && /\.zip$/i.test(chosen[0].file.name) ? `Archive ${chosen[0].file.name}` : count(chosen.length, "image");
+    show(this.found, el("ul.found",
+      chosen.length > 0 ? el("li.have", `${what} (${bytes})`) : el("li.lack", "No image among these: drop TIFF, PNG or JPEG files, or one zip."),
+      aside.length > 0 && el("li.dim", `Left aside: ${aside.slice(0, 4).join(", ")}${aside.length > 4 ? ` and ${aside.length - 4} more` : ""}`)));
+    show(this.outcome);
+    this.ready();
+  }
+
+  lacking() {
+    if (!this.images?.chosen.length) return "Images are missing.";
+    if (!this.chosen) return "Choose a model.";
+    if (!this.sample.value.trim()) return "Say what the images are of.";
+    return this.fits || this.force.checked ? "" : "The model is of another sample: say whether to go on.";
+  }
+
+  get fits() {
+    return Boolean(this.chosen) && same(this.chosen.serving.sample, this.sample.value);
+  }
+
+  ready() {
+    const { chosen } = this;
+    if (chosen !== this.shown) show(this.card, chosen && fold(`About ${chosen.name}`, modelCard(chosen)));
+    this.shown = chosen;
+    const other = chosen && this.sample.value.trim() && !this.fits;
+    if (!other) this.force.checked = false;
+    show(this.note, other ? el("div.alert", el("p", el("strong", `${chosen.name} was trained on ${chosen.serving.sample}, not on ${this.sample.value.trim()}. `),
+      "Its classes are not valid for another sample."), el("p.check", this.force, el("label", { for: this.force.id },
+      "Classify all the same; the result will be marked as such")))
+      : this.fits && el("p.good", `Trained on ${chosen.serving.sample}: fits.`));
+    this.missing.textContent = this.lacking();
+    this.send.disabled = Boolean(this.lacking() || this.sending);
+  }
+
+  async submit() {
+    this.sending = new AbortController();
+    this.ready();
+    const progress = progressView({ onStop: () => this.sending.abort() });
+    show(this.outcome, progress.element);
+    this.outcome.scrollIntoView({ block: "nearest" });
+    const started = performance.now();
+    try {
+      const answer = await upload("classify", this.form(), { signal: this.sending.signal, onProgress: (sent, all) => {
+        const left = (all - sent) * (performance.now() - started) / Math.max(sent, 1) / 1000;
+        progress.step(sent < all ? `Sent ${size(sent)} of ${size(all)}, ${duration(left)} left` : "Sent; the model looks at the images …", sent / all);
+      } });
+      show(this.outcome, classesView(answer));
+      this.outcome.scrollIntoView({ block: "start" });
+    } catch (error) {
+      tellError(error, this.outcome, { again: "Send again", retry: () => this.submit(),
+        stopped: "Stopped. Your images and entries are still here.",
+        kept: "Your images and entries are still here; send them once more when the service answers again." });
+    }
+    this.sending = null;
+    this.ready();
+  }
+
+  form() {
+    const form = new FormData();
+    for (const { file } of this.images.chosen) form.append("images", file, file.name);
+    const given = (input) => (input.value === "" ? {} : { [input.name]: Number(input.value) });
+    form.set("model", this.chosen.name);
+    form.set("imageset", JSON.stringify({ sample: this.fits ? this.chosen.serving.sample : this.sample.value.trim(),
+      ...given(this.magnification), ...given(this.pixel) }));
+    form.set("options", JSON.stringify({ force: this.force.checked, thumbnails: THUMBNAILS }));
+    return form;
+  }
+}
+
+const number = (name) => el("input", { name, type: "number", min: "0", step: "any" });

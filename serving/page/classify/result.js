@@ -1,0 +1,85 @@
+// The classes of images: how many of each, every image with its class and probability, and what to distrust.
+import { button, chip, el, fold, pairs, select, sentence, show } from "../shared/dom.js";
+import { count } from "../shared/words.js";
+
+const FLAGS = { training_image: "training image", out_of_distribution: "unlike the training images", flat_image: "one grey value", unsure: "undecided" };
+const ORDERS = [["name", "by name"], ["doubt", "undecided first"], ["first", "most likely first class first"]];
+const LINEAGE = ["model", "version", "run_id", "git_commit", "data_md5", "bundle_sha256", "service_version"];
+const DRAWN = 120; // images drawn at a time
+
+const percent = (part) => `${(100 * part).toFixed(part > 0.995 || part < 0.005 ? 1 : 0)} %`;
+
+/** answer: of POST /classify with thumbnails. */
+export function classesView(answer) {
+  const { images, classes, flags, lineage, calibration } = answer;
+  const of = (name) => images.filter((image) => image.class === name).length;
+  const unsure = images.filter((image) => image.flags.includes("unsure")).length;
+  const grid = new Gallery(images, classes);
+  return [el("h2", { id: "classes" }, "Classes"),
+    el("div.cards",
+      card("Result", classes.map((name) => `${of(name)} ${name}`).join(", "),
+        el("p.dim", unsure > 0 ? `${count(unsure, "image")} undecided: neither class reaches 75 %.` : "Every image has a class with at least 75 %.")),
+      card("Model", `${lineage.model} version ${lineage.version}`, el("p.dim", calibration
+        ? `Probabilities are calibrated on ${count(calibration.images, "image")} that the model had not learned from.`
+        : "Probabilities are the network's own: no calibration made them truer on held-out images."))),
+    flags.length > 0 && [el("h3", "Worth knowing"), el("ul.finding-list", flags.map(({ severity, message }) => el("li", { class: severity }, sentence(message))))],
+    el("div.actions", button("Download CSV", () => saveTable(answer), { id: "classes-csv" })),
+    grid.element,
+    fold("Where the answer comes from", el("div.card", pairs(LINEAGE.map((name) => [name.replaceAll("_", " "), el("code", lineage[name] || "not recorded")]))))];
+}
+
+function card(title, headline, ...content) {
+  return el("section.card", { "aria-label": title }, el("h3.card-title", title), el("p.big", headline), content);
+}
+
+/** The images, some at a time, filtered by class and in an order that a person chooses. */
+class Gallery {
+  constructor(images, classes) {
+    Object.assign(this, { images, classes, shown: DRAWN });
+    this.only = select([["", "all images"], ...classes.map((name) => [name, `only ${name}`]), ["flagged", "only flagged"]],
+      { "aria-label": "Which images", on: { change: () => this.draw() } });
+    this.order = select(ORDERS.map(([value, words]) => [value, value === "first" ? `most likely ${classes[0]} first` : words]),
+      { "aria-label": "Order", on: { change: () => this.draw() } });
+    [this.list, this.more] = [el("ul.gallery"), el("div.actions")];
+    this.element = el("div", el("div.table-tools", this.only, this.order), this.list, this.more);
+    this.draw();
+  }
+
+  chosen() {
+    const wanted = this.only.value;
+    const kept = this.images.filter((image) => !wanted || (wanted === "flagged" ? image.flags.length > 0 : image.class === wanted));
+    const by = { name: () => 0, doubt: (a, b) => Math.abs(a.probability - 0.5) - Math.abs(b.probability - 0.5),
+      first: (a, b) => b.probability - a.probability }[this.order.value];
+    return [...kept].sort(by);
+  }
+
+  draw() {
+    const images = this.chosen();
+    show(this.list, images.slice(0, this.shown).map((image) => this.item(image)));
+    show(this.more, images.length === 0 && el("p.dim", "No image is of this kind."), images.length > this.shown
+      && button(`Show more (${images.length - this.shown} left)`, () => { this.shown += DRAWN; this.draw(); }));
+  }
+
+  item({ image_id: name, class: found, probability, flags, thumbnail }) {
+    const likely = found === this.classes[0] ? probability : 1 - probability;
+    const doubt = flags.includes("unsure");
+    return el("li.card", { data: { image: name } },
+      el("img", { src: thumbnail, alt: `Image ${name}`, loading: "lazy", width: "192", height: "192" }),
+      el("div.gallery-words", el("strong.gallery-name", { title: name }, name),
+        el("span", chip(doubt ? "unsure" : found === this.classes[0] ? "first" : "second", found), ` ${percent(likely)}`),
+        flags.length > 0 && el("span.sub", flags.map((flag) => FLAGS[flag] ?? flag).join(", "))));
+  }
+}
+
+/** The table as a file, made here: the answer holds all of it. */
+function saveTable({ images, lineage }) {
+  const columns = ["image_id", "class", "probability", "logit", "flags", "model", "version"];
+  const cell = (value) => {
+    const text = Array.isArray(value) ? value.join(" ") : String(value ?? "");
+    return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  };
+  const lines = [columns, ...images.map((image) => columns.map((name) => image[name]))].map((row) => row.map(cell).join(","));
+  const address = URL.createObjectURL(new Blob([`${lines.join("\n")}\n`], { type: "text/csv" }));
+  el("a", { href: address, download: `classes-${lineage.model}.csv` }).click();
+  setTimeout(() => URL.revokeObjectURL(address), 60_000);
+}

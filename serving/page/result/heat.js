@@ -1,0 +1,47 @@
+// Where the model looks in a well: what raises its answer and what lowers it, laid over what it reads. Made when a person asks for it.
+import { get, isAbort } from "../shared/api.js";
+import { button, el, newId, show } from "../shared/dom.js";
+import { refusalView } from "../shared/findings.js";
+
+export class HeatMaps {
+  constructor(job, signal) {
+    Object.assign(this, { job, signal, known: new Map() }); // place of a well -> its maps
+  }
+
+  /** The maps of a well where they are known, else a button that asks for them. */
+  view(well) {
+    const place = el("div.heat");
+    const path = `jobs/${encodeURIComponent(this.job.id)}/wells/${encodeURIComponent(well.plate)}/${encodeURIComponent(well.well)}/heat`;
+    if (this.known.has(path)) show(place, maps(this.known.get(path)));
+    else show(place, button("Show where the model looks", () => this.ask(path, place), { class: "quiet" }));
+    return place;
+  }
+
+  async ask(path, place) {
+    show(place, el("p.dim", { role: "status" }, "The model is asked; this takes a few seconds …"));
+    try {
+      this.known.set(path, await get(path, { signal: this.signal }));
+      show(place, maps(this.known.get(path)));
+    } catch (error) {
+      if (!isAbort(error)) show(place, error.status === 404 ? el("p.dim", "There is no image of this well.") : refusalView(error));
+    }
+  }
+}
+
+function maps({ seen, raises, lowers, answer, words, reads, model, version, method }) {
+  const layers = { raises: layer(raises), lowers: layer(lowers) };
+  const picture = el("div.heat-image", { role: "img", "aria-label": `Heat map: where the model sees a higher and a lower ${answer}` },
+    el("img", { src: seen, alt: "" }), layers.raises, layers.lowers);
+  return el("figure", el("h4", "Where the model looks"), picture,
+    el("div.heat-keys", toggle("raises", `raises the ${answer}`, layers), toggle("lowers", `lowers the ${answer}`, layers)),
+    el("figcaption.dim", `${words} ${model} version ${version}, ${method}; the picture is what it reads (${reads.join(", ")}).`));
+}
+
+const layer = (address) => el("img.layer", { src: address, alt: "" });
+
+function toggle(way, words, layers) {
+  const box = el("input", { type: "checkbox", checked: true, id: newId("heat"), on: { change: () => {
+    layers[way].hidden = !box.checked;
+  } } });
+  return el("span.check", box, el("label", { for: box.id }, el("span", { class: `swatch heat-${way}`, "aria-hidden": "true" }), ` ${words}`));
+}

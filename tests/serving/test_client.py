@@ -1,0 +1,241 @@
+"""The client and its command line: stacks projected first, progress, lost connections, and nothing scored twice."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pandas as pd
+import pytest
+
+from models.plates.images import PlateArchive, write_plate
+from models.plates.prepare import InputSpec, prepare_plate
+from models.plates.screen import Screen
+from serving.client import Client, RejectedError, ServiceError, read_images, read_plates
+from serving.client_files import pack
+from tests.serving.tiny import CLASSIFIER, MODEL, ROOT, SCREEN, Server, TinyPlate
+
+STACKED = Screen.from_dict({**SCREEN, "channels": [{"name": "hoechst", "stain": "DNA"}, {"name": "pi"}, {"name": "gfp", "stain": "GFP"}]})
+PLANES = ("hoechst:mip", "hoechst:mid", "gfp:mos")
+
+
+# -- what is sent ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Path:
+    """Three wells of three channels and five planes, 16 bits."""
+    rng = np.random.default_rng(0)
+    write_plate(tmp_path / "source" / "P1.zip", [
+        (f"{well}_s1_c{channel}_z{plane}.tif", rng.integers(0, 60_000, (24, 30)).astype(np.uint16))
+        for well in ("A01", "A02", "B07") for channel in range(3) for plane in range(5)])
+    return tmp_path / "source" / "P1.zip"
+
+
+@pytest.mark.parametrize("loose", [False, True])
+def test_a_projected_plate_is_read_as_the_stacks_would_be(stack: Path, tmp_path: Path, loose: bool) -> None:
+    """To half a grey value of 65,535, by which the mean of the planes is rounded; the others are equal."""
+    source = [stack]
+    if loose:
+        with zipfile.ZipFile(stack) as archive:
+            archive.extractall(tmp_path / "loose")
+        source = read_plates(tmp_path / "loose")
+    told: list[tuple[str, int, int]] = []
+    (tmp_path / "out").mkdir()
+    package = pack(source, STACKED, PLANES, plate="P1", into=tmp_path / "out", progress=lambda *at: told.append(at))
+    assert [channel.name for channel in package.screen.channels] == ["hoechst_mip", "hoechst_mid", "gfp_mos"]
+    assert [channel.stain for channel in package.screen.channels] == ["DNA", "DNA", "GFP"]
+    assert "became" in package.said
+    assert told[-1] == ("projecting P1", 3, 3)
+    spec = InputSpec(planes=PLANES, size=16)
+    with PlateArchive(stack) as before, PlateArchive(package.files[0]) as after:
+        assert len(after.members) == 9
+        whole = prepare_plate(before, spec, channels=[channel.name for channel in STACKED.channels])
+        small = prepare_plate(after, spec, channels=[channel.name for channel in package.screen.channels])
+    assert whole.wells.equals(small.wells)
+    assert np.array_equal(whole.pixels[:, :2], small.pixels[:, :2])
+    np.testing.assert_allclose(whole.pixels[:, 2].astype(float), small.pixels[:, 2].astype(float), atol=2 / 65535 + 2**-11)
+
+
+def test_the_same_plate_is_packed_to_the_same_bytes(stack: Path, tmp_path: Path) -> None:
+    """Else a plate that is sent again would be another job."""
+    made = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        made.append(pack([stack], STACKED, PLANES, plate="P1", into=tmp_path / name).files[0].read_bytes())
+    assert made[0] == made[1]
+
+
+def test_what_needs_no_projecting_goes_as_it_is(stack: Path, plate: TinyPlate, tmp_path: Path) -> None:
+    screen = Screen.from_dict({**SCREEN, "channels": [{"name": "brightfield"}]})
+    flat = pack([plate.archive], screen, ("brightfield:mid",), plate="P1", into=tmp_path)
+    assert (flat.files, flat.screen, flat.said) == ((plate.archive,), screen, "")
+    unknown = pack([stack], STACKED, (), plate="P1", into=tmp_path)     # the model's card is not known
+    other = pack([stack], STACKED, ("dapi:mip",), plate="P1", into=tmp_path)    # the service will say what is missing
+    assert unknown.files == other.files == (stack,)
+
+
+def test_folders_of_images_are_plates(plate: TinyPlate, tmp_path: Path) -> None:
+    for name in ("P1", "P2"):
+        (tmp_path / "plates" / name).mkdir(parents=True)
+        for image, data in list(plate.images.items())[:3]:
+            (tmp_path / "plates" / name / image).write_bytes(data)
+    (tmp_path / "out").mkdir()
+    package = pack(read_plates(tmp_path / "plates"), Screen.from_dict({**SCREEN, "channels": [{"name": "brightfield"}]}), (), plate="x",
+                   into=tmp_path / "out")
+    assert [path.name for path in package.files] == ["P1.zip", "P2.zip"]
+
+
+# -- a connection that breaks ------------------------------------------------------------------------------------------
+
+
+class Flaky:
+    """Between client and service: the first requests that `cuts` names are passed on, and their answers lost."""
+
+    def __init__(self, target: str, cuts: dict[str, int]) -> None:
+        self.seen: list[str] = []
+        flaky = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def pass_on(self) -> None:
+                body = self.rfile.read(int(self.headers.get("content-length", 0)))
+                head = {name: value for name, value in self.headers.items() if name.lower() != "host"}
+                answer = httpx.request(self.command, f"{target}{self.path}", content=body, headers=head, trust_env=False, timeout=60)
+                flaky.seen.append(f"{self.command} {self.path}")
+                if cuts.get(f"{self.command} {self.path}", 0) > 0:
+                    cuts[f"{self.command} {self.path}"] -= 1
+                    self.close_connection = True
+                    return      # no answer
+                self.send_response(answer.status_code)
+                for name in ("content-type", "content-disposition"):
+                    if name in answer.headers:
+                        self.send_header(name, answer.headers[name])
+                self.send_header("content-length", str(len(answer.content)))
+                self.end_headers()
+                self.wfile.write(answer.content)
+
+            do_GET = do_POST = do_DELETE = pass_on  # noqa: N815  # names that the server looks for
+
+            def log_message(self, *_: Any) -> None:
+                """Quiet."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def stop(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def through(server: Server) -> Iterator[Callable[[dict[str, int]], Flaky]]:
+    made: list[Flaky] = []
+
+    def make(cuts: dict[str, int]) -> Flaky:
+        made.append(Flaky(server.url, cuts))
+        return made[-1]
+    yield make
+    for flaky in made:
+        flaky.stop()
+
+
+def test_what_is_lost_on_the_way_is_sent_again_and_scored_once(through: Callable[[dict[str, int]], Flaky], plate: TinyPlate,
+                                                               http: httpx.Client) -> None:
+    flaky = through({"POST /jobs": 1, "GET /models": 1})
+    options = {"fit": {"level": 0.87}}
+    with Client(flaky.url, patience=60) as client:
+        scores = client.score([plate.archive], layout=plate.layout, model=MODEL, screen=SCREEN, options=options)
+    assert flaky.seen.count("POST /jobs") == 2
+    assert len(scores.wells) == 96
+    record = http.get(f"/jobs/{scores.job}").json()
+    assert record["sent"] == 2
+    assert sum(job["created"] >= record["created"] for job in http.get("/jobs").json()["jobs"]) == 1
+    http.delete(f"/jobs/{scores.job}")
+
+
+def test_patience_ends() -> None:
+    with Client("http://127.0.0.1:9", patience=0.1) as client, pytest.raises(ServiceError, match="is the service up"):
+        client.models()
+
+
+# -- jobs --------------------------------------------------------------------------------------------------------------
+
+
+def test_results_are_downloaded_and_wells_are_left_out(client: Client, plate: TinyPlate, tmp_path: Path) -> None:
+    scores = client.score([plate.archive], layout=plate.layout, model=MODEL, screen=SCREEN, options={"fit": {"level": 0.86}})
+    names = {form: client.download(scores.job, form, to=tmp_path).suffix for form in ("json", "csv", "parquet", "xlsx", "html")}
+    assert names == {"json": ".json", "csv": ".zip", "parquet": ".zip", "xlsx": ".xlsx", "html": ".html"}
+    well = str(scores.wells.loc[scores.wells["treatment"] == "alpha", "well"].iloc[0])
+    out = client.change_wells(scores.job, [{"plate": "P1", "well": well, "reason": "bubble"}])
+    assert out.wells.set_index("well").loc[well, "excluded"]
+    assert out.curves["n"].sum() == scores.curves["n"].sum() - 1
+    assert out.wells.set_index("well").loc[well, "od"] == scores.wells.set_index("well").loc[well, "od"]    # not scored again
+    assert client.result(scores.job).answer["changes"][0]["reason"] == "bubble"
+    assert scores.job in [job["id"] for job in client.jobs()]
+    client.delete(scores.job)
+    with pytest.raises(RejectedError, match="no such job"):
+        client.job(scores.job)
+
+
+def test_progress_is_told(server: Server, plate: TinyPlate) -> None:
+    told: list[tuple[str, int, int]] = []
+    with Client(server.url, on_progress=lambda *at: told.append(at)) as client:
+        scores = client.score([plate.archive], layout=plate.layout, model=MODEL, screen=SCREEN, options={"fit": {"level": 0.85}})
+        client.delete(scores.job)
+    sending = [at for at in told if at[0] == "sending"]
+    assert [done for _, done, _ in sending] == sorted(done for _, done, _ in sending)
+    assert sending[-1][1] == sending[-1][2] >= plate.archive.stat().st_size
+
+
+def test_a_refused_plate_says_why(client: Client, plate: TinyPlate, tmp_path: Path) -> None:
+    write_plate(tmp_path / "P1.zip", [("A01_s1_c0_z0.tif", np.zeros((40, 40), np.uint8))])
+    with pytest.raises(RejectedError) as caught:
+        client.score([tmp_path / "P1.zip"], layout=plate.layout, model=MODEL, screen=SCREEN)
+    assert caught.value.status == 400
+    assert caught.value.findings
+
+
+# -- command line ------------------------------------------------------------------------------------------------------
+
+
+def dosewell(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "serving.cli", *words], capture_output=True, text=True, cwd=ROOT, check=False, timeout=300,
+                          env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), **environment})
+
+
+def test_score_and_exclude_on_the_command_line(server: Server, plate: TinyPlate, tmp_path: Path) -> None:
+    (tmp_path / "screen.json").write_text(json.dumps(SCREEN))
+    done = dosewell("score", str(plate.archive), "--layout", str(plate.layout), "--screen", str(tmp_path / "screen.json"), "--model", MODEL,
+                    "--options", '{"fit": {"level": 0.84}}', "--out", str(tmp_path / "out"), "--also", "xlsx", DOSEWELL_URL=server.url)
+    assert done.returncode == 0, done.stderr
+    assert "96 wells, 2 treatments" in done.stdout
+    assert {path.suffix for path in (tmp_path / "out").iterdir()} == {".html", ".csv", ".json", ".xlsx"}
+    answer = json.loads((tmp_path / "out" / "answer.json").read_text())
+    again = dosewell("exclude", answer["job"], f"P1:{answer['wells'][40]['well']}=a bubble", "--url", server.url, "--out",
+                     str(tmp_path / "second"))
+    assert again.returncode == 0, again.stderr
+    assert pd.read_csv(tmp_path / "second" / "wells.csv")["excluded"].sum() == 1
+
+
+def test_classify_on_the_command_line(server: Server, plate: TinyPlate, tmp_path: Path) -> None:
+    for name, data in list(plate.images.items())[:3]:
+        (tmp_path / name).write_bytes(data)
+    assert len(read_images(tmp_path)) == 3
+    done = dosewell("classify", str(tmp_path), "--model", CLASSIFIER, "--sample", "TINY", "--url", server.url,
+                    "--out", str(tmp_path / "out"))
+    assert done.returncode == 0, done.stderr
+    assert "3 images" in done.stdout
+    assert len(pd.read_csv(tmp_path / "out" / "classes.csv")) == 3
+    wrong = dosewell("classify", str(tmp_path), "--model", MODEL, "--sample", "TINY", "--url", server.url)
+    assert wrong.returncode == 1
+    assert "scores plates" in wrong.stderr

@@ -1,0 +1,254 @@
+"""The page in a real browser, against a running service: from upload to download, and what a person sees when something is wrong.
+
+Needs Chromium: that of the system, or the one that DOSEWELL_CHROMIUM names.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import numpy as np
+import openpyxl
+import pandas as pd
+import pytest
+from PIL import Image
+
+from models.plates.images import encode_tiff
+from models.registry import CHAMPION, Registry
+from tests.serving.tiny import CLASSIFIER, MODEL, SAMPLE, Server, TinyPlate
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, Page
+
+pytestmark = pytest.mark.browser
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = os.environ.get("DOSEWELL_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+PATIENCE = 60_000   # milliseconds: a busy machine is no failure
+LOADED = "images => images.length > 0 && images.every(image => image.complete && image.naturalWidth > 0)"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    api = pytest.importorskip("playwright.sync_api", reason="the dependency group `browser` is not installed")
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine; install one, or name it by DOSEWELL_CHROMIUM")
+    with api.sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield found
+        found.close()
+
+
+Open = Callable[..., "Page"]
+
+
+@pytest.fixture
+def open_page(browser: Browser, server: Server) -> Iterator[Open]:
+    """A page of the service. Afterwards: nothing was asked of another host, and no script failed or broke the page's policy."""
+    contexts: list[BrowserContext] = []
+    asked: list[str] = []
+    troubles: list[str] = []
+
+    def look(path: str = "/", **options: Any) -> Page:
+        context = browser.new_context(base_url=server.url, accept_downloads=True, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE)
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("console", lambda message: troubles.append(message.text) if "Content Security Policy" in message.text else None)
+        page.goto(path)
+        return page
+    yield look
+    for context in contexts:
+        context.close()
+    assert not troubles
+    assert [url for url in asked if not url.startswith((server.url, "blob:", "data:"))] == []
+
+
+def fill_in(page: Page, plate: TinyPlate, *, name: str, layout: Path | None = None) -> None:
+    """Choose the files and say what was screened; the model is suggested."""
+    page.set_input_files("#files", [plate.archive, layout or plate.layout])
+    page.locator("input[name=sample]").fill(SAMPLE)
+    page.locator("input[name=name]").fill(name)
+
+
+def score(page: Page, plate: TinyPlate, *, name: str) -> str:
+    """From the first page to the result; the job's id."""
+    fill_in(page, plate, name=name)
+    page.locator("#send").click()
+    page.locator("#state", has_text=re.compile("^done$")).wait_for()
+    page.locator("#plates").wait_for()
+    return page.url.rpartition("/")[2]
+
+
+def saved(page: Page, button: str) -> tuple[str, bytes]:
+    """(name, bytes) of what a click downloads."""
+    with page.expect_download() as download:
+        page.locator(button).click()
+    return download.value.suggested_filename, Path(download.value.path()).read_bytes()
+
+
+def test_from_upload_to_download(open_page: Open, plate: TinyPlate, http: httpx.Client) -> None:
+    page = open_page()
+    job = score(page, plate, name="browser-1")
+    assert page.locator("#plates .well[data-row]").count() == 96
+    assert page.locator("#treatments tbody tr").count() == 2
+    assert page.locator("#curves figure svg.curve").count() == 2
+    name, data = saved(page, "[data-format=xlsx]")
+    assert name.endswith(".xlsx")
+    assert openpyxl.load_workbook(io.BytesIO(data)).sheetnames[0] == "curves"
+    _, data = saved(page, "[data-format=csv]")
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        wells = pd.read_csv(archive.open("wells.csv"))
+    assert wells["viability"].tolist() == pytest.approx([row["viability"] for row in http.get(f"/jobs/{job}/result").json()["wells"]])
+    name, data = saved(page, "[data-format=html]")
+    assert "alpha" in data.decode()
+
+
+def test_a_well_is_looked_at_explained_left_out_and_taken_back(open_page: Open, plate: TinyPlate, http: httpx.Client) -> None:
+    page = open_page()
+    job = score(page, plate, name="browser-2")
+    row = next(well for well in http.get(f"/jobs/{job}/result").json()["wells"] if well["treatment"] == "alpha")
+    well = page.locator(f'.well[aria-label^="{row["well"]},"]')
+    panel = page.locator(".well-panel")
+    well.hover()
+    panel.get_by_text("alpha").first.wait_for()
+    page.wait_for_function(f"({LOADED})([...document.querySelectorAll('.well-image img')])")
+    well.click()
+    panel.get_by_role("button", name="Show where the model looks").click()
+    panel.get_by_text("Each map is scaled to its own strongest place").or_(panel.get_by_text("pushes the")).first.wait_for()
+    page.wait_for_function(f"({LOADED})([...document.querySelectorAll('.heat-image img')])")
+    panel.get_by_label("Why it is left out").fill("bubble")
+    panel.get_by_role("button", name=f"Leave {row['well']} out").click()
+    page.locator("#changes", has_text=f"{row['well']} left out (bubble)").wait_for()
+    answer = http.get(f"/jobs/{job}/result").json()
+    assert [(change["well"], change["reason"]) for change in answer["changes"]] == [(row["well"], "bubble")]
+    assert panel.get_by_role("button", name=f"Take {row['well']} back").is_visible()
+    page.reload()   # it is kept
+    page.locator(f'.well[aria-label^="{row["well"]},"][aria-label$="left out"]').wait_for()
+
+
+def test_a_refused_layout_is_marked_before_anything_is_sent(open_page: Open, plate: TinyPlate, tmp_path: Path) -> None:
+    table = plate.table.copy()
+    table["dose"] = table["dose"].astype(object)
+    table.loc[table.index[40], "dose"] = "ten"
+    (tmp_path / "layout.csv").write_bytes(plate.csv(table))
+    page = open_page()
+    fill_in(page, plate, name="browser-3", layout=tmp_path / "layout.csv")
+    page.get_by_text("The layout cannot be used yet").wait_for()
+    assert page.locator(f'.well.marked[aria-label^="{table["well"].iloc[40]}:"]').is_visible()
+    assert page.locator("#send").is_disabled()
+    assert "put right" in page.locator("#missing").inner_text()
+
+
+def test_a_plate_that_is_refused_says_why_and_entries_stay(open_page: Open, plate: TinyPlate, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "P1.zip", "w") as archive:
+        for name, data in plate.images.items():
+            archive.writestr(name, b"broken" if name.startswith("B03") else data)
+    page = open_page()
+    page.set_input_files("#files", [tmp_path / "P1.zip", plate.layout])
+    page.locator("input[name=sample]").fill(SAMPLE)
+    page.locator("#send").click()
+    page.locator("#state", has_text="refused").wait_for()
+    assert "B03" in page.locator("main .alert").inner_text()
+    page.get_by_role("link", name="Back to your entries").click()
+    assert page.locator("input[name=sample]").input_value() == SAMPLE
+    assert page.locator("#send").is_enabled()
+
+
+def test_a_lost_connection_is_said_and_what_was_entered_is_sent_again(open_page: Open, plate: TinyPlate, http: httpx.Client) -> None:
+    page = open_page()
+    fill_in(page, plate, name="browser-5")
+    page.locator("#send:not([disabled])").wait_for()
+    page.context.set_offline(True)
+    page.locator("#send").click()
+    page.locator("#lost").wait_for()
+    page.get_by_text("The connection broke").wait_for()
+    page.context.set_offline(False)
+    page.get_by_text("The service answers again").wait_for()
+    page.get_by_role("button", name="Send again").click()
+    page.locator("#state", has_text=re.compile("^done$")).wait_for()
+    assert len([job for job in http.get("/jobs").json()["jobs"] if job["name"] == "browser-5"]) == 1
+
+
+def test_images_are_classified_without_a_layout(open_page: Open, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(4):
+        (tmp_path / f"image-{number}.tif").write_bytes(encode_tiff(rng.integers(0, 60 + 60 * number, (40, 40)).astype(np.uint8)))
+    Image.fromarray(rng.integers(0, 255, (40, 40, 3)).astype(np.uint8)).save(tmp_path / "photo.png")
+    page = open_page("/#/classify")
+    page.set_input_files("#files", sorted(tmp_path.iterdir()))
+    page.locator("input[name=sample]").fill("HeLa")
+    page.get_by_text(f"{CLASSIFIER} was trained on {SAMPLE}, not on HeLa").wait_for()
+    assert page.locator("#classify").is_disabled()
+    page.locator("input[name=sample]").fill(SAMPLE)
+    page.locator("#classify").click()
+    page.locator(".gallery li").first.wait_for()
+    assert page.locator(".gallery li").count() == 5
+    page.wait_for_function(f"({LOADED})([...document.querySelectorAll('.gallery img')])")
+    name, data = saved(page, "#classes-csv")
+    table = pd.read_csv(io.BytesIO(data))
+    assert name == f"classes-{CLASSIFIER}.csv"
+    assert table["image_id"].tolist() == ["image-0", "image-1", "image-2", "image-3", "photo"]
+    assert set(table["class"]) <= {"toxic", "nontoxic"}
+
+
+def test_a_phone_by_keyboard_in_the_dark(open_page: Open, plate: TinyPlate) -> None:
+    """No page is wider than the phone; one tab stop leads into the plate, arrows move in it, Enter chooses."""
+    page = open_page(viewport={"width": 390, "height": 844}, color_scheme="dark")
+    score(page, plate, name="browser-7")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 26)"
+    page.locator('#plates .well[tabindex="0"]').focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    assert page.locator('#plates .well[aria-selected="true"]').get_attribute("aria-label").startswith("B02")  # type: ignore[union-attr]
+    job = page.url.rpartition("#")[2]
+    for place in (job, "/", "/jobs", "/models", "/classify"):
+        page.goto(f"/#{place}")
+        page.locator("main h1").wait_for()
+        assert page.evaluate("document.scrollingElement.scrollWidth - innerWidth") <= 0, place
+
+
+def test_promotions_and_refusals_are_shown(open_page: Open, registry: Registry) -> None:
+    page = open_page("/#/models")
+    card = page.locator(f'section[aria-label="{MODEL}"]')
+    card.get_by_text("in service since").first.wait_for()
+    registry.set_alias(registry.resolve(f"{MODEL}/3"), CHAMPION)
+    try:
+        card.get_by_text("Version 3 was promoted but must not serve").wait_for()
+        assert "r2_cv is 0.1" in card.inner_text()
+        page.locator("tr", has_text="refused").filter(has_text="r2_cv is 0.1").first.wait_for()
+    finally:
+        registry.set_alias(registry.resolve(f"{MODEL}/1"), CHAMPION)
+    card.get_by_text("must not serve").wait_for(state="detached")
+
+
+def test_a_job_of_the_list_is_opened_and_deleted(open_page: Open, plate: TinyPlate, http: httpx.Client) -> None:
+    page = open_page()
+    job = score(page, plate, name="browser-9")
+    page.get_by_role("link", name="Jobs", exact=True).click()
+    row = page.locator(f'tr[data-job="{job}"]')
+    row.get_by_role("button", name="Delete browser-9").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    row.wait_for(state="detached")
+    assert http.get(f"/jobs/{job}").status_code == 404
+
+
+def test_the_policy_lets_no_inline_script_run(http: httpx.Client) -> None:
+    for path in ("/", "/page/app.js"):
+        policy = http.get(path).headers["content-security-policy"]
+        assert "script-src 'self'" in policy
+        assert "unsafe" not in policy
+    assert not re.search(r"<script(?![^>]*\bsrc=)|\son\w+=|style=", http.get("/").text)
+    assert json.loads(http.get("/openapi.json").text)["paths"]["/classify"]
