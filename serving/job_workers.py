@@ -49,13 +49,19 @@ class JobWorkers:
         def watch() -> None:
             self._tidy()
             while not self._stop.is_set():
-                for seat in self._seats:
-                    self._fill(seat)
-                with contextlib.suppress(JobStoreError):
-                    metrics.note_queue(self.store.counts())
+                try:
+                    self._look()
+                except Exception:   # without this thread no job would be done any more, and nobody would say so
+                    logger.exception("the workers could not be looked after; it is tried again")
                 self._stop.wait(LOOK_SECONDS)
         self._thread = threading.Thread(target=watch, name="job workers", daemon=True)
         self._thread.start()
+
+    def _look(self) -> None:
+        for seat in self._seats:
+            self._fill(seat)
+        with contextlib.suppress(JobStoreError):
+            metrics.note_queue(self.store.counts())
 
     def stop(self) -> None:
         """End the workers; the jobs in hand go back into the queue."""
@@ -77,7 +83,7 @@ class JobWorkers:
         try:
             if gone := self.files.sweep(self.store.known()):
                 logger.info("%d upload(s) that were cut off were cleared away", len(gone))
-        except (JobStoreError, OSError) as error:
+        except Exception as error:  # the workers must start all the same
             logger.warning("cut-off uploads could not be cleared away: %s", error)
 
     def _fill(self, seat: _Seat) -> None:
