@@ -85,9 +85,9 @@ class Classes:
 
     def summary(self) -> str:
         """How many images of each class, and the warnings."""
-        counts = self.images["class"].value_counts()
-        unsure = sum("unsure" in flags for flags in self.images["flags"])
-        told = ", ".join(f"{counts.get(name, 0)} {name}" for name in self.answer["classes"]) + (f" ({unsure} undecided)" if unsure else "")
+        unsure = self.images["flags"].map(lambda flags: "unsure" in flags).astype(bool)
+        counts = self.images.loc[~unsure, "class"].value_counts()
+        told = ", ".join([f"{counts.get(name, 0)} {name}" for name in self.answer["classes"]] + [f"{unsure.sum()} undecided"])
         head = f"{self.lineage['model']} version {self.lineage['version']}: {len(self.images)} images, {told}"
         return "\n".join([head, *_told(self.findings)])
 

@@ -25,8 +25,10 @@ _OPAQUE = 0.75          # of the strongest place
 
 
 def heat_answer(result: Result, archive: Path, well: str, served: Served, *, method: str = "gradcam") -> dict[str, Any] | None:
-    """Images as data addresses: seen (what the network reads), raises and lowers (transparent where nothing pushes); None where the
-    plate has no image of the well. Raises InputError for what is no well name, or another method; ImageError for a bad image.
+    """Images as data addresses: seen (what the network reads), raises and lowers (transparent where nothing pushes viability that way,
+    null where nothing does anywhere); None where the plate has no image of the well.
+
+    Raises InputError for what is no well name, or another method; ImageError for a bad image.
     """
     well = canonical_well(well)
     channels = [channel.name for channel in result.scored.screen.channels]
@@ -34,12 +36,10 @@ def heat_answer(result: Result, archive: Path, well: str, served: Served, *, met
     if not len(images):
         return None
     heat = heat_of(served.predictor, images, method=method)
-    card = served.predictor.card
-    answer = "read-out" if card.recipe.is_regression else "viability"
-    return {"plate": archive.stem, "well": well, "site": int(images.wells["site"].iloc[0]), "method": heat.method, "answer": answer,
+    return {"plate": archive.stem, "well": well, "site": int(images.wells["site"].iloc[0]), "method": heat.method,
             "reads": list(dict.fromkeys(images.channels)), "model": served.version.name, "version": str(served.version.version),
             "seen": _address(Image.fromarray(_bytes(heat.seen[0]))), "raises": _over(heat.raises[0], RAISES),
-            "lowers": _over(heat.lowers[0], LOWERS), "words": words_of(heat, answer)}
+            "lowers": _over(heat.lowers[0], LOWERS), "words": words_of(heat)}
 
 
 def prepared_well(archive: Path, well: str, predictor: Predictor, *, channels: Sequence[str]) -> WellImages:
@@ -56,12 +56,12 @@ def prepared_well(archive: Path, well: str, predictor: Predictor, *, channels: S
     return images.take(mine[:1])
 
 
-def words_of(heat: Heat, answer: str) -> str:
+def words_of(heat: Heat) -> str:
     """What the maps show, and what they do not."""
     ways = [name for name, maps in (("raises", heat.raises), ("lowers", heat.lowers)) if maps[0].any()]
     if not ways:
-        return f"Nothing in this image pushes the {answer} either way by this method; that says nothing of whether it is right."
-    only = f"Only places that {ways[0].removesuffix('s')} the {answer} were found. " if len(ways) == 1 else ""
+        return "Nothing in this image pushes viability either way by this method; that says nothing of whether it is right."
+    only = f"Only places that {ways[0].removesuffix('s')} viability were found. " if len(ways) == 1 else ""
     return (f"{only}Each map is scaled to its own strongest place, so colours of two wells cannot be compared. It shows where the network "
             "looked, not why cells died.")
 
@@ -72,8 +72,10 @@ def _bytes(values: np.ndarray) -> np.ndarray:
     return np.rint(255 * np.clip((values - low) / max(float(high - low), 1e-6), 0, 1)).astype(np.uint8)
 
 
-def _over(heat: np.ndarray, colour: tuple[int, int, int]) -> str:
-    """A map as an image of one colour whose opacity is the heat."""
+def _over(heat: np.ndarray, colour: tuple[int, int, int]) -> str | None:
+    """A map as an image of one colour whose opacity is the heat; None for one without any."""
+    if not heat.any():
+        return None
     pixels = np.empty((*heat.shape, 4), np.uint8)
     pixels[..., :3], pixels[..., 3] = colour, np.rint(255 * _OPAQUE * np.clip(heat, 0, 1))
     return _address(Image.fromarray(pixels))

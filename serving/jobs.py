@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 import sqlalchemy as sa
-import sqlalchemy.orm  # noqa: F401  # now: MLflow imports it in another thread, and half imported it breaks queries in this one
+import sqlalchemy.orm  # now: MLflow imports it in another thread, and half imported it breaks queries in this one
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from serving.job_records import (

@@ -2,23 +2,24 @@
 import { button, chip, el, fold, pairs, select, sentence, show } from "../shared/dom.js";
 import { count } from "../shared/words.js";
 
-const FLAGS = { training_image: "training image", out_of_distribution: "unlike the training images", flat_image: "one grey value", unsure: "undecided" };
+const FLAGS = { training_image: "training image", out_of_distribution: "unlike the training images", flat_image: "one grey value" };
 const ORDERS = [["name", "by name"], ["doubt", "undecided first"], ["first", "most likely first class first"]];
 const LINEAGE = ["model", "version", "run_id", "git_commit", "data_md5", "bundle_sha256", "service_version"];
 const DRAWN = 120; // images drawn at a time
 
+const isUnsure = ({ flags }) => flags.includes("unsure");
 const percent = (part) => `${(100 * part).toFixed(part > 0.995 || part < 0.005 ? 1 : 0)} %`;
 
 /** answer: of POST /classify with thumbnails. */
 export function classesView(answer) {
   const { images, classes, flags, lineage, calibration } = answer;
-  const of = (name) => images.filter((image) => image.class === name).length;
-  const unsure = images.filter((image) => image.flags.includes("unsure")).length;
+  const of = (name) => images.filter((image) => image.class === name && !isUnsure(image)).length;
+  const unsure = images.filter(isUnsure).length;
   const grid = new Gallery(images, classes);
   return [el("h2", { id: "classes" }, "Classes"),
     el("div.cards",
-      card("Result", classes.map((name) => `${of(name)} ${name}`).join(", "),
-        el("p.dim", unsure > 0 ? `${count(unsure, "image")} undecided: neither class reaches 75 %.` : "Every image has a class with at least 75 %.")),
+      card("Result", [...classes.map((name) => `${of(name)} ${name}`), unsure > 0 && `${unsure} undecided`].filter(Boolean).join(", "),
+        el("p.dim", unsure > 0 ? "Undecided: neither class has a probability of 75 %." : "Every image has a class with a probability of 75 % or more.")),
       card("Model", `${lineage.model} version ${lineage.version}`, el("p.dim", calibration
         ? `Probabilities are calibrated on ${count(calibration.images, "image")} that the model had not learned from.`
         : "Probabilities are the network's own: no calibration made them truer on held-out images."))),
@@ -36,7 +37,8 @@ function card(title, headline, ...content) {
 class Gallery {
   constructor(images, classes) {
     Object.assign(this, { images, classes, shown: DRAWN });
-    this.only = select([["", "all images"], ...classes.map((name) => [name, `only ${name}`]), ["flagged", "only flagged"]],
+    this.only = select([["", "all images"], ...classes.map((name) => [name, `only ${name}`]), ["unsure", "only undecided"],
+      ["flagged", "only flagged"]],
       { "aria-label": "Which images", on: { change: () => this.draw() } });
     this.order = select(ORDERS.map(([value, words]) => [value, value === "first" ? `most likely ${classes[0]} first` : words]),
       { "aria-label": "Order", on: { change: () => this.draw() } });
@@ -47,7 +49,9 @@ class Gallery {
 
   chosen() {
     const wanted = this.only.value;
-    const kept = this.images.filter((image) => !wanted || (wanted === "flagged" ? image.flags.length > 0 : image.class === wanted));
+    const isWanted = { "": () => true, flagged: ({ flags }) => flags.length > 0, unsure: isUnsure }[wanted]
+      ?? ((image) => image.class === wanted && !isUnsure(image));
+    const kept = this.images.filter(isWanted);
     const by = { name: () => 0, doubt: (a, b) => Math.abs(a.probability - 0.5) - Math.abs(b.probability - 0.5),
       first: (a, b) => b.probability - a.probability }[this.order.value];
     return [...kept].sort(by);
@@ -61,13 +65,14 @@ class Gallery {
   }
 
   item({ image_id: name, class: found, probability, flags, thumbnail }) {
-    const likely = found === this.classes[0] ? probability : 1 - probability;
-    const doubt = flags.includes("unsure");
+    const words = `${found} ${percent(found === this.classes[0] ? probability : 1 - probability)}`;
+    const others = flags.filter((flag) => flag !== "unsure");
     return el("li.card", { data: { image: name } },
       el("img", { src: thumbnail, alt: `Image ${name}`, loading: "lazy", width: "192", height: "192" }),
       el("div.gallery-words", el("strong.gallery-name", { title: name }, name),
-        el("span", chip(doubt ? "unsure" : found === this.classes[0] ? "first" : "second", found), ` ${percent(likely)}`),
-        flags.length > 0 && el("span.sub", flags.map((flag) => FLAGS[flag] ?? flag).join(", "))));
+        flags.includes("unsure") ? el("span", chip("unsure", "undecided"), el("span.dim", ` ${words}`))
+          : el("span", chip(found === this.classes[0] ? "first" : "second", words)),
+        others.length > 0 && el("span.sub", others.map((flag) => FLAGS[flag] ?? flag).join(", "))));
   }
 }
 

@@ -28,20 +28,21 @@ export class HeatMaps {
   }
 }
 
-function maps({ seen, raises, lowers, answer, words, reads, model, version, method }) {
+function maps({ seen, raises, lowers, words, reads, model, version, method }) {
   const layers = { raises: layer(raises), lowers: layer(lowers) };
-  const picture = el("div.heat-image", { role: "img", "aria-label": `Heat map: where the model sees a higher and a lower ${answer}` },
+  const picture = el("div.heat-image", { role: "img", "aria-label": "Heat map: where the model sees life, and where it sees death" },
     el("img", { src: seen, alt: "" }), layers.raises, layers.lowers);
   return el("figure", el("h4", "Where the model looks"), picture,
-    el("div.heat-keys", toggle("raises", `raises the ${answer}`, layers), toggle("lowers", `lowers the ${answer}`, layers)),
+    el("div.heat-keys", toggle("raises", "raises viability", layers), toggle("lowers", "lowers viability", layers)),
     el("figcaption.dim", `${words} ${model} version ${version}, ${method}; the picture is what it reads (${reads.join(", ")}).`));
 }
 
-const layer = (address) => el("img.layer", { src: address, alt: "" });
+const layer = (address) => address && el("img.layer", { src: address, alt: "" });
 
 function toggle(way, words, layers) {
-  const box = el("input", { type: "checkbox", checked: true, id: newId("heat"), on: { change: () => {
+  const box = el("input", { type: "checkbox", checked: Boolean(layers[way]), disabled: !layers[way], id: newId("heat"), on: { change: () => {
     layers[way].hidden = !box.checked;
   } } });
-  return el("span.check", box, el("label", { for: box.id }, el("span", { class: `swatch heat-${way}`, "aria-hidden": "true" }), ` ${words}`));
+  return el("span.check", box, el("label", { for: box.id }, el("span", { class: `swatch heat-${way}`, "aria-hidden": "true" }),
+    ` ${words}${layers[way] ? "" : ": nothing"}`));
 }

@@ -37,7 +37,9 @@ export class WellPanel {
     if (wells !== this.chosen) this.form = wells.length > 0 ? this.newForm(wells) : null;
     this.chosen = wells;
     const [first, ...others] = wells;
-    show(this.element, !first ? el("p.dim", HINT) : others.length === 0 ? [this.one(first), this.heat.view(first)] : several(wells), this.form);
+    if (!first) show(this.element, el("p.dim", HINT));
+    else if (others.length === 0) show(this.element, this.one(first), this.form, this.heat.view(first));
+    else show(this.element, several(wells), this.form);
   }
 
   one(well) {
