@@ -26,6 +26,7 @@ from serving.adaptation import phase_two
 from serving.engine import do_job
 from serving.job_files import Sent
 from serving.job_records import Job, NewJob, now
+from serving.job_view import job_view
 from serving.results import Result, read_result
 from serving.uploads import Upload
 from tests.serving.tiny import SCREEN, TinyPlate, tiny_bundle, tiny_plate, tiny_registry
@@ -131,6 +132,9 @@ def test_the_answer_says_what_it_rests_on(result: Result, adapt: Adapt) -> None:
     (quality,) = record["quality_cv"]
     assert (quality["plate"], quality["n_negative"], quality["n_positive"]) == ("P1", 16, 16)
     assert "each control was predicted by a model that never saw it" in record["words"]
+    view = job_view(result)
+    assert view["quality_cv"] == record["quality_cv"]
+    assert view["adapted"] == record["words"]
     assert "adapted_model" in [finding.rule for finding in result.scored.tables.findings]
     assert {"training", "registering the model", "scoring"} <= set(adapt.seen)  # type: ignore[attr-defined]
 

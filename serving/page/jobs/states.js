@@ -1,7 +1,7 @@
 // The states of a job in words.
 const STATES = {
   queued: { words: "waiting", kind: "waits" },
-  running: { words: "being scored", kind: "waits" },
+  running: { words: "at work", kind: "waits" },
   done: { words: "done", kind: "pass" },
   refused: { words: "refused", kind: "fail" }, // the plate is at fault
   failed: { words: "failed", kind: "fail" }, // the service is
