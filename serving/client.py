@@ -184,13 +184,15 @@ class Client:
         """The answer of an attempt; one that is lost on the way, or meets a service that starts again, is repeated while patience lasts."""
         end, pause = time.monotonic() + self._patience, 0.5
         while True:
+            last = time.monotonic() + pause > end
             try:
                 response = attempt()
-                if response.status_code not in _PASSING or time.monotonic() + pause > end:
-                    return self._answer(response)
             except ServiceError:
-                if time.monotonic() + pause > end:
+                if last:
                     raise
+            else:
+                if last or response.status_code not in _PASSING:
+                    return self._answer(response)
             self._progress("waiting for the service", 0, 0)
             time.sleep(pause)
             pause = min(2 * pause, 10.0)

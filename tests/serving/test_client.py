@@ -168,6 +168,24 @@ def test_patience_ends() -> None:
         client.models()
 
 
+@pytest.mark.parametrize(("status", "asked"), [(500, 1), (404, 1), (503, 2)])
+def test_only_what_may_pass_is_tried_again(status: int, asked: int) -> None:
+    """A service that starts again answers 503; one that made a mistake makes it again."""
+    seen: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.url.path)
+        return httpx.Response(status if len(seen) == 1 else 200, json={"error": "no", "findings": [], "models": []})
+    with Client("http://service", patience=5) as client:
+        client._http = httpx.Client(base_url="http://service", transport=httpx.MockTransport(answer))
+        if status == 503:
+            assert client.models()["models"] == []
+        else:
+            with pytest.raises((ServiceError, RejectedError)):
+                client.models()
+    assert len(seen) == asked
+
+
 # -- jobs --------------------------------------------------------------------------------------------------------------
 
 

@@ -75,7 +75,7 @@ def test_the_endpoint_explains_by_the_version_that_scored(http: httpx.Client, pl
         if answer[name] is not None:
             data = base64.b64decode(answer[name].removeprefix("data:image/png;base64,"))
             assert Image.open(io.BytesIO(data)).mode == ("L" if name == "seen" else "RGBA")
-    paths = {"P9/A01/heat": 404, "P1/Z99/heat": 400, "P1/A01/heat?method=xrai": 400, "P1/P24/heat": 404}
+    paths = {"P9/A01/heat": 404, "P1/nothing/heat": 400, "P1/A01/heat?method=xrai": 400, "P1/P24/heat": 404}
     assert {path: http.get(f"/jobs/{job}/wells/{path}").status_code for path in paths} == paths
     http.delete(f"/jobs/{job}")
     assert http.get(f"/jobs/{job}/wells/P1/A01/heat").status_code == 404
