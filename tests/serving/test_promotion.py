@@ -16,7 +16,7 @@ from models.registry import CHAMPION, Registry, UnknownModelError
 from serving.client import Client
 from serving.promotion import Change, Promoter, PromotionLog
 from tests.serving.conftest import Post
-from tests.serving.tiny import MODEL, Server, tiny_bundle
+from tests.serving.tiny import CLASSIFIER, MODEL, Server, tiny_bundle
 
 
 def until(true: Callable[[], bool], *, seconds: float = 10) -> float:
@@ -207,10 +207,10 @@ def test_the_log_survives_a_cut_line_and_a_restart(away: Away, tmp_path: Path) -
     path = tmp_path / "log" / "promotions.jsonl"
     for _ in range(2):
         Promoter(lambda: away, PromotionLog(path), device="cpu").look()  # type: ignore
-    assert len(PromotionLog(path).read()) == 1  # the same champion again is no change
+    assert [change.model for change in PromotionLog(path).read()] == [CLASSIFIER, MODEL]    # the same champions again are no change
     with path.open("a") as file:
         file.write('{"at": "2026')
-    assert [change.event for change in PromotionLog(path).read()] == ["serving"]
+    assert [change.event for change in PromotionLog(path).read()] == ["serving", "serving"]
 
 
 def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -25,7 +25,8 @@ def test_the_same_acquisition_is_nothing_to_say() -> None:
     ({"magnification": 20.0}, "magnification", "magnification is 20x, the model was trained at 10x: cells look 2 times as large"),
     ({"pixel_size_um": 2.6}, "pixel_size_um", "is 2.6 um a pixel, the model was trained at 1.3 um a pixel: cells look 0.5 times"),
     ({"bit_depth": 16}, "bit_depth", "bit_depth is 16 bit, the model was trained at 12 bit: grey values mean other"),
-    ({"channels": (Channel(name="hoechst", stain="DAPI"),)}, "channels", "hoechst shows DAPI, the model was trained on Hoechst 33342")])
+    ({"channels": (Channel(name="hoechst", stain="DAPI"),)}, "channels", "hoechst shows DAPI, the model was trained on Hoechst 33342"),
+    ({"channels": (Channel(name="hoechst_mip", stain="DAPI"),)}, "channels", "hoechst shows DAPI, the model was trained on Hoechst")])
 def test_another_acquisition_is_told_with_what_it_does(change: dict[str, Any], column: str, message: str) -> None:
     finding, = acquisition_findings(replace(SCREEN, **change), CARD, channels=("hoechst",))
     assert (finding.rule, finding.severity, finding.column) == ("acquisition_mismatch", "warning", column)
