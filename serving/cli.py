@@ -45,6 +45,7 @@ def score(arguments: argparse.Namespace) -> None:
     with Progress() as progress, Client(arguments.url, token=arguments.token, on_progress=progress) as client:
         job = client.submit(read_plates(arguments.images), layout=arguments.layout, model=arguments.model, options=options,
                             screen=arguments.screen.read_text(encoding="utf-8"), adapt=arguments.adapt)
+        progress.say(job["sent_as"] or "sent as it is")
         progress.say(f"job {job['id']}" + (f", sent {job['sent']} times: it is not scored again" if job["sent"] > 1 else " is accepted"))
         scores = client.result(job["id"])
         written = scores.write(arguments.out) if arguments.out is not None else []
@@ -93,10 +94,9 @@ class Progress:
             self.close()
             in_bytes = stage == "sending"
             self._stage, self._bar = stage, tqdm(desc=stage, total=total or None, unit="B" if in_bytes else "", unit_scale=in_bytes,
-                                                 leave=False, file=sys.stderr)
+                                                 leave=False, file=sys.stderr, disable=None)   # none in a file or a pipe
         self._bar.total = total or None
-        self._bar.n = done
-        self._bar.refresh()
+        self._bar.update(done - self._bar.n)
 
     def say(self, words: str) -> None:
         """A line that stays."""

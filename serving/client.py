@@ -75,12 +75,16 @@ class Client:
 
     def submit(self, plates: Sequence[Path], *, layout: Path, model: str, screen: str | Mapping[str, Any],
                options: Mapping[str, Any] | None = None, adapt: bool = False) -> dict[str, Any]:
-        """Send plates as a job; its record, once the service has it on disk. What was sent before is the job that it was then."""
+        """Send plates as a job; its record, once the service has it on disk. What was sent before is the job that it was then.
+
+        The record's `sent_as` says what was done to the plates before they travelled, "" for nothing.
+        """
         with tempfile.TemporaryDirectory(prefix="dosewell-") as folder:
             package = self.package(plates, layout=layout, model=model, screen=screen, into=Path(folder))
             texts = {"model": model, "screen": json.dumps(package.screen.to_dict()), "options": json.dumps(options or {}),
                      "adapt": str(adapt).lower()}
-            return self._send("/jobs", texts, [*(("images", path) for path in package.files), ("layout", layout)])
+            record = self._send("/jobs", texts, [*(("images", path) for path in package.files), ("layout", layout)])
+        return {**record, "sent_as": package.said}
 
     def package(self, plates: Sequence[Path], *, layout: Path, model: str, screen: str | Mapping[str, Any], into: Path) -> Package:
         """The plates as they would travel; stacks are projected to what the card of the model, if it is a champion, reads."""

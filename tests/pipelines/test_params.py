@@ -48,7 +48,8 @@ def changed(*path: str, to: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("path", "value", "message"), [
-    (("models", "viability-A549", "screen"), "a594", "models.viability-A549.screen: 'a594' is not in screens and imagesets; known: a549, hek293"),
+    (("models", "viability-A549", "screen"), "a594",
+     "models.viability-A549.screen: 'a594' is not in screens and imagesets; known: a549, hek293"),
     (("models", "viability-A549", "recipe"), "x", "models.viability-A549.recipe: 'x' is not in recipes; known: base, head, controls"),
     (("models", "viability-A549", "parent"), "trunks/x", "models.viability-A549.parent: 'x' is not in trunks; known: small"),
     (("models", "viability-A549", "parent"), "models/x", "models.viability-A549.parent: 'x' is not in models"),

@@ -26,11 +26,11 @@ function draw(place, jobs) {
   else show(place, table("Jobs", ["Screen", "State", "Model", "Sent", el("span.unseen", "Delete")], jobs.map(line)));
 }
 
-function line({ id, name, sample, state, model, version, created, error }) {
+function line({ id, name, sample, state, model, version, adapt, created, error }) {
   const { words, kind } = stateOf(state);
   const row = el("tr", { data: { job: id } },
     el("th", { scope: "row" }, el("a", { href: `#/jobs/${id}` }, name), el("span.sub", sample)),
-    el("td", chip(kind, words), error && el("span.sub", error)), el("td", `${model} version ${version}`),
+    el("td", chip(kind, words), error && el("span.sub", error)), el("td", adapt ? "its own, from " : "", `${model} version ${version}`),
     el("td.when", moment(created)),
     el("td", button("Delete", () => confirmDelete(row, id, name), { class: "quiet danger", "aria-label": `Delete ${name}` })));
   return row;
