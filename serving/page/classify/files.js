@@ -4,6 +4,9 @@ const IMAGE = /\.(tiff?|png|jpe?g)$/i;
 const ARCHIVE = /\.zip$/i;
 const CLUTTER = /(^|\/)(\.|thumbs\.db$|__macosx(\/|$))/i;
 
+/** Whether what was chosen is one archive. */
+export const isArchive = (chosen) => chosen.length === 1 && ARCHIVE.test(chosen[0].file.name);
+
 /** { chosen, aside }: the images, or one archive where there are none; the paths of what is left. */
 export function chooseImages(files) {
   const known = files.filter(({ path }) => !CLUTTER.test(path));

@@ -1,15 +1,16 @@
 // Images without a layout: which class each is of. For models of systems that tell classes of single images.
 import { get, isAbort, upload } from "../shared/api.js";
-import { button, el, field, fold, newId, select, show } from "../shared/dom.js";
+import { button, el, field, fold, newId, show } from "../shared/dom.js";
 import { step, tellError } from "../shared/steps.js";
 import { count, duration, size, unique } from "../shared/words.js";
 import { modelCard } from "../registry/card.js";
 import { catchStrayDrops, dropZone } from "../score/drop.js";
 import { progressView } from "../score/send.js";
 import { classesView } from "./result.js";
-import { chooseImages } from "./files.js";
+import { chooseImages, isArchive } from "./files.js";
 
 const THUMBNAILS = 192; // pixels
+const NAMED = 4; // files left aside that are named
 const same = (a, b) => a.trim().toLowerCase() === b.trim().toLowerCase();
 
 let page = null; // kept while the tab is open, so that nothing entered or answered is lost by looking elsewhere
@@ -26,8 +27,8 @@ class ClassifyPage {
   sending = null; // AbortController of an upload
 
   constructor() {
-    [this.found, this.note, this.card, this.outcome, this.none] = [el("div", { "aria-live": "polite" }), el("div", { "aria-live": "polite" }),
-      el("div"), el("div"), el("div")];
+    [this.card, this.outcome, this.none] = [el("div"), el("div"), el("div")];
+    [this.found, this.note] = [el("div", { "aria-live": "polite" }), el("div", { "aria-live": "polite" })];
     this.samples = el("datalist", { id: newId("samples") });
     this.model = el("select", { id: newId("model"), on: { change: () => this.ready() } });
     this.sample = el("input", { name: "sample", list: this.samples.id, autocomplete: "off", spellcheck: "false", required: true,
@@ -36,7 +37,8 @@ class ClassifyPage {
     this.force = el("input", { type: "checkbox", id: newId("force"), on: { change: () => this.ready() } });
     this.send = button("Classify", () => this.submit(), { class: "primary", id: "classify" });
     this.missing = el("p.dim", { id: "missing" });
-    const drop = dropZone({ title: "Drop the images here", hint: "A folder of TIFF, PNG or JPEG images, or one zip of them. No layout is needed.",
+    const drop = dropZone({ title: "Drop the images here",
+      hint: "A folder of TIFF, PNG or JPEG images, or one zip of them. No layout is needed.",
       onFiles: (files) => this.take(files), onTrouble: (error) => tellError(error, this.found) });
     this.steps = el("div.steps", step(1, "Images", drop, this.found), step(2, "What they are, and which model", this.fields()),
       step(3, "Classify", el("div.actions", this.send, this.missing)), this.outcome);
@@ -86,10 +88,12 @@ class ClassifyPage {
     this.images = chooseImages(files);
     const { chosen, aside } = this.images;
     const bytes = size(chosen.reduce((sum, { file }) => sum + file.size, 0));
-    const what = chosen.length === 1 && /\.zip$/i.test(chosen[0].file.name) ? `Archive ${chosen[0].file.name}` : count(chosen.length, "image");
+    const what = isArchive(chosen) ? `Archive ${chosen[0].file.name}` : count(chosen.length, "image");
+    const others = aside.slice(0, NAMED).join(", ") + (aside.length > NAMED ? ` and ${aside.length - NAMED} more` : "");
     show(this.found, el("ul.found",
-      chosen.length > 0 ? el("li.have", `${what} (${bytes})`) : el("li.lack", "No image among these: drop TIFF, PNG or JPEG files, or one zip."),
-      aside.length > 0 && el("li.dim", `Left aside: ${aside.slice(0, 4).join(", ")}${aside.length > 4 ? ` and ${aside.length - 4} more` : ""}`)));
+      chosen.length > 0 ? el("li.have", `${what} (${bytes})`)
+        : el("li.lack", "No image among these: drop TIFF, PNG or JPEG files, or one zip."),
+      others && el("li.dim", `Left aside: ${others}`)));
     show(this.outcome);
     this.ready();
   }
@@ -111,12 +115,16 @@ class ClassifyPage {
     this.shown = chosen;
     const other = chosen && this.sample.value.trim() && !this.fits;
     if (!other) this.force.checked = false;
-    show(this.note, other ? el("div.alert", el("p", el("strong", `${chosen.name} was trained on ${chosen.serving.sample}, not on ${this.sample.value.trim()}. `),
-      "Its classes are not valid for another sample."), el("p.check", this.force, el("label", { for: this.force.id },
-      "Classify all the same; the result will be marked as such")))
-      : this.fits && el("p.good", `Trained on ${chosen.serving.sample}: fits.`));
+    show(this.note, other ? this.warning() : this.fits && el("p.good", `Trained on ${chosen.serving.sample}: fits.`));
     this.missing.textContent = this.lacking();
     this.send.disabled = Boolean(this.lacking() || this.sending);
+  }
+
+  warning() {
+    const { name, serving: { sample } } = this.chosen;
+    return el("div.alert", el("p", el("strong", `${name} was trained on ${sample}, not on ${this.sample.value.trim()}. `),
+      "Its classes are not valid for another sample."),
+    el("p.check", this.force, el("label", { for: this.force.id }, "Classify all the same; the result will be marked as such")));
   }
 
   async submit() {
@@ -129,7 +137,8 @@ class ClassifyPage {
     try {
       const answer = await upload("classify", this.form(), { signal: this.sending.signal, onProgress: (sent, all) => {
         const left = (all - sent) * (performance.now() - started) / Math.max(sent, 1) / 1000;
-        progress.step(sent < all ? `Sent ${size(sent)} of ${size(all)}, ${duration(left)} left` : "Sent; the model looks at the images …", sent / all);
+        const words = `Sent ${size(sent)} of ${size(all)}, ${duration(left)} left`;
+        progress.step(sent < all ? words : "Sent; the model looks at the images …", sent / all);
       } });
       show(this.outcome, classesView(answer));
       this.outcome.scrollIntoView({ block: "start" });

@@ -19,14 +19,17 @@ export function classesView(answer) {
   return [el("h2", { id: "classes" }, "Classes"),
     el("div.cards",
       card("Result", [...classes.map((name) => `${of(name)} ${name}`), unsure > 0 && `${unsure} undecided`].filter(Boolean).join(", "),
-        el("p.dim", unsure > 0 ? "Undecided: neither class has a probability of 75 %." : "Every image has a class with a probability of 75 % or more.")),
+        el("p.dim", unsure > 0 ? "Undecided: neither class has a probability of 75 %."
+          : "Every image has a class with a probability of 75 % or more.")),
       card("Model", `${lineage.model} version ${lineage.version}`, el("p.dim", calibration
         ? `Probabilities are calibrated on ${count(calibration.images, "image")} that the model had not learned from.`
         : "Probabilities are the network's own: no calibration made them truer on held-out images."))),
-    flags.length > 0 && [el("h3", "Worth knowing"), el("ul.finding-list", flags.map(({ severity, message }) => el("li", { class: severity }, sentence(message))))],
+    flags.length > 0 && [el("h3", "Worth knowing"),
+      el("ul.finding-list", flags.map(({ severity, message }) => el("li", { class: severity }, sentence(message))))],
     el("div.actions", button("Download CSV", () => saveTable(answer), { id: "classes-csv" })),
     grid.element,
-    fold("Where the answer comes from", el("div.card", pairs(LINEAGE.map((name) => [name.replaceAll("_", " "), el("code", lineage[name] || "not recorded")]))))];
+    fold("Where the answer comes from", el("div.card", pairs(LINEAGE.map((name) =>
+      [name.replaceAll("_", " "), el("code", lineage[name] || "not recorded")]))))];
 }
 
 function card(title, headline, ...content) {

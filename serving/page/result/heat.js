@@ -40,9 +40,9 @@ function maps({ seen, raises, lowers, words, reads, model, version, method }) {
 const layer = (address) => address && el("img.layer", { src: address, alt: "" });
 
 function toggle(way, words, layers) {
-  const box = el("input", { type: "checkbox", checked: Boolean(layers[way]), disabled: !layers[way], id: newId("heat"), on: { change: () => {
-    layers[way].hidden = !box.checked;
-  } } });
+  const hide = () => { layers[way].hidden = !box.checked; };
+  const there = Boolean(layers[way]);
+  const box = el("input", { type: "checkbox", checked: there, disabled: !there, id: newId("heat"), on: { change: hide } });
   return el("span.check", box, el("label", { for: box.id }, el("span", { class: `swatch heat-${way}`, "aria-hidden": "true" }),
-    ` ${words}${layers[way] ? "" : ": nothing"}`));
+    ` ${words}${there ? "" : ": nothing"}`));
 }

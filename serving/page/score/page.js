@@ -167,7 +167,8 @@ class ScorePage {
 
   /** An error in words, where the person looks; after a lost connection with a button that tries again. */
   tell(error, place, { again, retry } = {}) {
-    tellError(error, place, { again, retry, plate: this.answer, stopped: "Stopped. Nothing was scored; your files and entries are still here.",
+    tellError(error, place, { again, retry, plate: this.answer,
+      stopped: "Stopped. Nothing was scored; your files and entries are still here.",
       kept: "Your files and entries are still here. When the service answers again, send them once more; "
         + "a plate that did arrive is recognised and not scored twice." });
   }
