@@ -8,6 +8,7 @@ import os
 import signal
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,6 +18,8 @@ import psutil
 import pytest
 
 from models.tables import CURVES, WELL_SCORES, check_table
+from serving.job_files import JobFiles
+from serving.job_workers import JobWorkers
 from tests.serving.test_promotion import until
 from tests.serving.tiny import MODEL, SCREEN, Server, TinyPlate
 
@@ -233,6 +236,27 @@ def test_metrics_and_logs_name_jobs(http: httpx.Client, server: Server, done: di
     mine = [line for line in lines if line.get("job_id") == done["id"]]
     assert [line["message"] for line in mine][:3] == ["job accepted", "job begins", "job done"]
     assert "request_id" in mine[0]
+
+
+def test_whoever_looks_after_the_workers_goes_on_whatever_happens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                                  caplog: pytest.LogCaptureFixture) -> None:
+    """An exception that nobody foresaw once ended that thread for good, and with it all jobs."""
+    monkeypatch.setattr("serving.job_workers.LOOK_SECONDS", 0.01)
+    asked: list[str] = []
+
+    class Store:
+        def known(self) -> set[str]:
+            raise AttributeError("half imported")
+
+        def counts(self) -> dict[str, int]:
+            asked.append("counts")
+            raise AttributeError("half imported")
+
+    workers = JobWorkers(0, store=Store(), files=JobFiles(tmp_path), environment={})  # type: ignore[arg-type]
+    workers.start()
+    until(lambda: len(asked) > 3)
+    workers.stop()
+    assert "could not be looked after" in caplog.text
 
 
 def test_a_killed_service_loses_no_accepted_job(server: Server, http: httpx.Client, submit: Submit) -> None:
