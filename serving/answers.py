@@ -27,7 +27,7 @@ def model_record(snapshot: Snapshot, name: str) -> dict[str, Any]:
 
 def serving_record(served: Served) -> dict[str, Any]:
     """The version that answers, with what a sender of images must know."""
-    version, card = served.version, served.predictor.card
+    version, card = served.version, served.card
     spec = card.recipe.input
     return {"version": version.version, "since": served.since, "run_id": version.run_id, "bundle_sha256": version.bundle_sha256,
             "git_commit": version.tags.get("git_commit", ""), "data_md5": version.tags.get("data_md5", ""), "sample": card.sample,

@@ -13,7 +13,7 @@ from models.registry import Registry
 from serving.job_files import Sent
 from serving.job_records import Job
 from serving.results import Result, write_result
-from serving.scoring import OnProgress, judge_upload, prepare_upload, score_prepared
+from serving.scoring import OnProgress, read_images, score_prepared
 
 Load = Callable[[str, int], tuple[RegisteredVersion, Predictor]]
 
@@ -24,8 +24,7 @@ def do_job(job: Job, sent: Sent, folder: Path, *, load: Load, registry: Callable
     progress("loading the model", 0, 1)
     version, predictor = load(job.model, job.version)
     progress("checking images", 0, 1)
-    verdict = judge_upload(sent.upload, predictor.card)
-    images = prepare_upload(sent.upload, predictor.card.recipe.input, on_progress=progress)
+    verdict, images = read_images(sent.upload, predictor.card, on_progress=progress)
     adapted = None
     notes: tuple[Finding, ...] = ()
     if sent.adapt:

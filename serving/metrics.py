@@ -23,6 +23,10 @@ _JOB_SECONDS = Histogram("dosewell_job_seconds", "Seconds that a job took once i
                          buckets=(1, 3, 10, 30, 100, 300, 1000, 3000, 10000))
 _QUEUE = Gauge("dosewell_jobs_in_state", "Jobs by state: queued, running, done, failed", ["state"], multiprocess_mode="mostrecent")
 
+_LOADED = Gauge("dosewell_models_loaded", "Models in memory", multiprocess_mode="livesum")
+_MEMORY = Gauge("dosewell_model_bytes", "Bytes of the weights in memory, a shared trunk counted once", multiprocess_mode="livesum")
+_EVICTED = Counter("dosewell_models_evicted", "Models let go to stay within the memory budget")
+
 _seen: set[str] = set()
 
 
@@ -34,6 +38,13 @@ def note_snapshot(versions: Mapping[str, int], refused: Iterable[str], *, reacha
         _CHAMPION.labels(name).set(versions.get(name, 0))
         _REFUSED.labels(name).set(name in refused)
     _REACHABLE.set(reachable)
+
+
+def note_memory(*, models: int, size: int, evicted: int) -> None:
+    """What is loaded now, and how many models had to go for it."""
+    _LOADED.set(models)
+    _MEMORY.set(size)
+    _EVICTED.inc(evicted)
 
 
 def note_change(model: str, event: str) -> None:

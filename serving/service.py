@@ -54,7 +54,8 @@ class Dosewell:
         end_with(os.getppid(), stop=lambda: os.kill(os.getpid(), signal.SIGTERM))
         uri = settings.tracking_uri or default_tracking_uri()
         self.promoter = Promoter(lambda: Registry(uri, settings.state / "cache"), PromotionLog(settings.state / "promotions.jsonl"),
-                                 retry_seconds=settings.retry_seconds, grace_seconds=settings.grace_seconds, device=settings.device)
+                                 retry_seconds=settings.retry_seconds, grace_seconds=settings.grace_seconds, device=settings.device,
+                                 memory_bytes=settings.model_memory_bytes)
         self.promoter.start(poll_seconds=settings.poll_seconds)
         store, files = JobStore(settings.database), JobFiles(settings.jobs)
         first = (server_context.worker_index or 1) == 1     # of several processes, one watches over the workers

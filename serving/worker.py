@@ -6,13 +6,11 @@ goes on from the training's checkpoint or scores again.
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import signal
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,13 +28,13 @@ from serving.settings import Settings
 if TYPE_CHECKING:
     from models.networks.predict import Predictor
     from models.registry import Registry
+    from serving.loaded import LoadedModels
 
 logger = logging.getLogger("dosewell.jobs")
 
 BEAT_SECONDS = 1.0
 POLL_SECONDS = 0.5
 RETRY_SECONDS = 15.0    # before a job is tried again for which the registry, the disk or the database was not there
-KEPT_MODELS = 4         # loaded models that wait for their next job
 
 
 class LetGoError(Exception):
@@ -51,7 +49,7 @@ class Worker:
         self.name = worker_name()
         self.stopping = threading.Event()
         self._registry: Registry | None = None
-        self._models: OrderedDict[tuple[str, int, str], Predictor] = OrderedDict()
+        self._models: LoadedModels | None = None
 
     def run(self) -> None:
         """Until `stop`; a database that is away is waited for."""
@@ -167,15 +165,14 @@ class Worker:
 
     def _load(self, name: str, number: int) -> tuple[RegisteredVersion, Predictor]:
         """A version and its loaded model. Raises RefusedError, RegistryError."""
+        from serving.loaded import LoadedModels
+
         registry = self._open_registry()
+        if self._models is None:
+            self._models = LoadedModels(lambda version: registry.load(version, device=self.settings.device),
+                                        budget_bytes=self.settings.model_memory_bytes)
         version = registry.resolve(f"{name}/{number}")
-        key = (version.name, version.version, version.bundle_sha256)
-        predictor = self._models.pop(key, None) or registry.load(version, device=self.settings.device)
-        self._models[key] = predictor   # the latest stands last
-        while len(self._models) > KEPT_MODELS:
-            self._models.popitem(last=False)
-            gc.collect()
-        return version, predictor
+        return version, self._models.get(version)
 
 
 def _is_passing(error: Exception) -> bool:

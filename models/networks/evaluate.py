@@ -14,6 +14,7 @@ import pandas as pd
 
 from models.networks.bundle import GateResult
 from models.networks.recipe import Gate
+from models.networks.separation import separation
 
 
 def regression_metrics(measured: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
@@ -67,15 +68,6 @@ def class_metrics(first: np.ndarray, probability: np.ndarray, logit: np.ndarray)
 
 def _ratio(above: float, below: float) -> float:
     return above / below if below else math.nan
-
-
-def separation(negative: np.ndarray, positive: np.ndarray) -> tuple[float, float]:
-    """(Z', SSMD) from means and standard deviations: 1 - 3 (s_p + s_n)/|m_p - m_n| and (m_n - m_p)/sqrt(s_p^2 + s_n^2)."""
-    if min(len(negative), len(positive)) < 2 or negative.mean() == positive.mean():
-        return math.nan, math.nan
-    gap, spreads = negative.mean() - positive.mean(), (negative.std(ddof=1), positive.std(ddof=1))
-    root = math.hypot(*spreads)
-    return float(1 - 3 * sum(spreads) / abs(gap)), float(gap / root) if root else math.nan
 
 
 def auroc(living: np.ndarray, score: np.ndarray) -> float:
