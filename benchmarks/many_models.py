@@ -28,6 +28,7 @@ from tqdm import tqdm
 from models.networks.backbones import state_bytes
 from models.networks.bundle import Card, GateResult, TrunkReference, trunk_finder, write_bundle
 from models.networks.heads import build_head, build_network
+from models.networks.precision import Bf16Effect
 from models.networks.recipe import Gate, Recipe, TrunkSpec
 from models.plates.prepare import InputSpec
 from models.registry import CHAMPION, Registry
@@ -36,8 +37,8 @@ from tests.serving.tiny import SAMPLE, SCREEN, Server, tiny_plate
 import torch  # isort: skip  # the registry's variables are set first
 
 
-def write_models(folder: Path, *, count: int, trunk: str) -> None:
-    """Bundles folder/models/m<number>, and the trunk beside them."""
+def write_models(folder: Path, *, count: int, trunk: str, bf16: bool) -> None:
+    """Bundles folder/models/m<number>, and the trunk beside them; bf16: their cards say that bfloat16 changes nothing."""
     recipe = Recipe(system="viability", target="readout", input=InputSpec(size=224), trunk=TrunkSpec(name=trunk),
                     gates=(Gate(metric="r2_cv", minimum=0.5),))
     network = build_network(recipe)
@@ -51,17 +52,18 @@ def write_models(folder: Path, *, count: int, trunk: str) -> None:
         card = Card(name=f"viability-L{number:03d}", system="viability", recipe=replace(recipe, seed=number), output="od", sample=SAMPLE,
                     acquisition={"magnification": 10.0}, trunk=reference, weights_sha256="", metrics={"r2_cv": 0.9}, gates=(gate,),
                     training_wells=tuple(("P1", f"{row}{column:02d}", "train") for row in "ABCDEFGH" for column in range(1, 13)),
+                    bf16=Bf16Effect(median=0.0, largest=0.0, wells=96) if bf16 else None,
                     lineage={"data_md5": "d" * 32, "params_hash": "p" * 64})
         write_bundle(folder / "models" / f"m{number:03d}", card, trunk=None,
                      head=state_bytes(build_head(recipe.head, network.feature_count).state_dict()))
 
 
-def register(folder: Path, *, count: int, trunk: str) -> Registry:
+def register(folder: Path, *, count: int, trunk: str, bf16: bool = False) -> Registry:
     """A registry in the folder that has the models, all champions."""
     registry = Registry(f"sqlite:///{folder}/mlflow.db", folder / "registering")
     missing = count - len(registry.aliases())
     if missing > 0:
-        write_models(folder, count=count, trunk=trunk)
+        write_models(folder, count=count, trunk=trunk, bf16=bf16)
         find = trunk_finder([folder / "models"])
         for bundle in tqdm(sorted((folder / "models").glob("m*")), desc="register", unit="model"):
             registry.set_alias(registry.register(bundle, find_trunk=find), CHAMPION)
@@ -108,8 +110,8 @@ def run(folder: Path, registry: Registry, *, count: int, label: str) -> None:
                 return time.perf_counter() - begun
             first, second, again = ask(0), ask(1), ask(1)
             rest = [ask(number) for number in range(2, count)]
-        print(f"{label}: ready {ready:.1f} s after the start of the process, of which looking at the registry {looked:.1f} s | first answer "
-              f"(32 wells, trunk compiled) {first:.2f} s, of the next cold model {second:.2f} s, of a warm one {again:.2f} s, "
+        print(f"{label}: ready {ready:.1f} s after the start of the process, of which looking at the registry {looked:.1f} s | first "
+              f"answer (32 wells, trunk compiled) {first:.2f} s, of the next cold model {second:.2f} s, of a warm one {again:.2f} s, "
               f"slowest of {len(rest)} cold ones {max(rest, default=0):.2f} s | memory {at_start:.0f} MB when ready, "
               f"{memory['last']:.0f} MB with all loaded", flush=True)
     server.stop()

@@ -21,7 +21,7 @@ from serving import metrics
 from serving.forms import Form
 from serving.plain import plain, to_json
 from serving.promotion import Served
-from serving.scored import Scored, lineage_of, measured_lineage
+from serving.scored import Answered, Scored, lineage_of, measured_lineage
 from serving.uploads import Upload, read_readout_form
 from validation.inventory import Pixels
 from validation.rules import Thresholds, Verdict, judge_screen, take_inventory
@@ -36,14 +36,19 @@ def _quietly(stage: str, done: int, total: int) -> None:
     """Nobody watches."""
 
 
-def score_upload(upload: Upload, served: Served, *, service_version: str) -> bytes:
-    """The answer of POST /score. Raises InputError (ScreenError, ImageError, SampleMismatch ...) with findings for unusable uploads."""
+def score_upload(upload: Upload, served: Served, *, service_version: str,
+                 on_answered: Callable[[Answered], object] = lambda answered: None) -> bytes:
+    """The answer of POST /score. on_answered: gets what was answered from what.
+
+    Raises InputError (ScreenError, ImageError, SampleMismatch ...) with findings for unusable uploads.
+    """
     started = time.monotonic()
     predictor = served.predictor    # once: it may have been let go and be loaded again meanwhile
     verdict, images = read_images(upload, predictor.card)
     scored = score_prepared(images, upload, predictor, served.version, verdict=verdict, service_version=service_version)
     answer = to_json(scored.record())
     metrics.note_score(served.version.name, wells=len(scored.tables.wells), seconds=time.monotonic() - started)
+    on_answered(Answered(version=served.version, card=predictor.card, images=images, upload=upload, scored=scored))
     return answer
 
 
@@ -107,8 +112,10 @@ def score_prepared(images: WellImages, upload: Upload, predictor: Predictor, ver
 
     tables = score_images(images, upload.layout.layout, screen=upload.screen, predictor=predictor, model=version.name,
                           version=str(version.version), options=upload.options, on_images=on_images)
+    metrics.note_drift(version.name, tables.drift.to_dict("records"), warned=sum(found.rule == "drift" for found in tables.findings))
     return Scored(tables=replace(tables, findings=(*verdict.findings, *tables.findings)), screen=upload.screen,
-                  gates=predictor.card.gates, lineage=lineage_of(version, service_version=service_version))
+                  gates=predictor.card.gates, lineage=lineage_of(
+                      version, precision=predictor.trunk.precision, service_version=service_version))
 
 
 def score_readout_form(form: Form, folder: Path, *, service_version: str) -> bytes:
