@@ -88,7 +88,7 @@ def score_images(images: WellImages, layout: pd.DataFrame, *, screen: Screen, pr
     judged = judge_wells(images.quality, layout, predictor.card.image_quality)
     wells = _with_raw(layout, raw, predictor.card, judged.flags).assign(model=model, version=version)
     wells = leave_out(with_persons(wells, options), predictor.card.image_quality)
-    drift = plate_drift(wells.merge(_medians(raw, ["feature_distance"]), on=["plate", "well"], how="left"), predictor.card.reference)
+    drift = _drift(wells, raw, predictor.card)
     findings += [*judged.findings, *drift_findings(drift, model=model)]
     value = "od" if predictor.card.recipe.is_regression else "probability"
     return replace(_scored(wells, value=value, screen=screen, options=options, findings=findings), drift=drift)
@@ -196,6 +196,12 @@ def _with_raw(layout: pd.DataFrame, raw: pd.DataFrame, card: Card, image_flags: 
 def _medians(raw: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     """plate, well and the median over sites of some columns of a predictor's answer."""
     return raw.groupby(["plate", "well"], sort=False)[columns].median().reset_index()
+
+
+def _drift(wells: pd.DataFrame, raw: pd.DataFrame, card: Card) -> pd.DataFrame:
+    if card.reference is None:
+        return plate_drift(wells, None)
+    return plate_drift(wells.merge(_medians(raw, ["feature_distance"]), on=["plate", "well"], how="left"), card.reference)
 
 
 def _outside(wells: pd.DataFrame, card: Card) -> np.ndarray:
