@@ -46,6 +46,7 @@ from models.registered import (
     RunRecord,
     UnknownModelError,
     absolute_uri,
+    card_if_sound,
     finite_numbers,
     flatten,
     hash_or_reason,
@@ -169,8 +170,7 @@ class Registry:
 
         Raises RefusedError, RegistryError.
         """
-        folder = self.fetch(version)
-        card = refusing(version, lambda: read_card(folder))
+        folder, card = self._verified(version, check_gates=True)
         if not (folder / TRUNK).is_file():
             refusing(version, lambda: self.find_trunk(card.trunk))
         return card
@@ -180,17 +180,21 @@ class Registry:
 
         Raises RefusedError for failed gates, a hash other than the registered one, and foreign or missing content.
         """
+        return self._verified(version, check_gates=check_gates)[0]
+
+    def _verified(self, version: RegisteredVersion, *, check_gates: bool) -> tuple[Path, Card]:
         if check_gates and not version.gates_passed:
             raise RefusedError(f"{version} is refused: gates {version.tags.get('gates', 'were never judged')}")
         if not re.fullmatch(r"[0-9a-f]{64}", version.bundle_sha256):
             raise RefusedError(f"{version} is refused: it has no tag bundle_sha256; `python -m pipelines.register` sets it")
         kept = self.cache / "bundles" / version.bundle_sha256 / version.name
-        if not (kept.is_dir() and hash_or_reason(kept) == version.bundle_sha256):
+        card = card_if_sound(kept, version.bundle_sha256)
+        if card is None:
             self._download_bundle(version, kept)
-        card = refusing(version, lambda: read_card(kept))
+            card = refusing(version, lambda: read_card(kept))
         if check_gates and not card.gates_passed:
             raise RefusedError(f"{version} is refused: {'; '.join(card.gate_failures())}")
-        return kept
+        return kept, card
 
     def find_trunk(self, reference: TrunkReference) -> Path:
         """The weights file of a frozen trunk, by hash, from the cache or downloaded."""
