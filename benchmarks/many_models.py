@@ -118,7 +118,7 @@ def run(folder: Path, registry: Registry, *, count: int, label: str) -> None:
             first, second, again = ask(0), ask(1), ask(1)
             rest = [ask(number) for number in range(2, count)]
         slowest = max(rest, default=(0.0, 0.0), key=lambda item: item[1])
-        print(f"{label}: ready {_both((ready, ready_cpu))} after the start of the process, of which looking at the registry {looked:.1f} s; "
+        print(f"{label}: ready in {_both((ready, ready_cpu))} of the start, of which looking at the registry {looked:.1f} s; "
               f"first answer (32 wells, trunk compiled) {_both(first)}, next cold model {_both(second)}, warm {_both(again)}, slowest of "
               f"{len(rest)} cold ones {_both(slowest)}; memory {at_start:.0f} MB when ready, {memory['last']:.0f} MB with all loaded",
               flush=True)
