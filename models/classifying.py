@@ -58,7 +58,7 @@ def classify_images(images: WellImages, labels: pd.DataFrame, *, predictor: Pred
 
 def _flags(rows: pd.DataFrame, flat: set[tuple[str, str]], card: Card) -> pd.Series:
     """Why to distrust each row: a list of words."""
-    trained = {(plate, well) for plate, well, part in card.training_wells if part in ("train", "validation")}
+    trained = {(plate, well) for plate, well, part in card.training_wells if part in ("train", "validation", "learnt")}
     places = list(zip(rows["plate"], rows["well"], strict=True))
     strange = (rows["logit"] < card.thresholds.get("logit_low", -np.inf)) | (rows["logit"] > card.thresholds.get("logit_high", np.inf))
     unsure = rows["probability"].between(1 - SURE, SURE, inclusive="neither")

@@ -63,10 +63,12 @@ class RegisteredModel:
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """What the MLflow run of a model shows: metrics, a CSV of metrics per epoch, figures, and tags for run and version."""
+    """What the MLflow run of a model shows: metrics, CSVs of metrics per epoch (first part of their name -> file; files that are not
+    there are left out), figures, and tags for run and version.
+    """
 
     metrics: Mapping[str, float] = field(default_factory=dict)
-    epochs: Path | None = None
+    epochs: Mapping[str, Path] = field(default_factory=dict)
     figures: Path | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
 
@@ -145,14 +147,6 @@ def hash_or_reason(bundle: Path) -> str:
     except BundleError as error:
         return f"unreadable ({error})"
     return bundle_sha256(bundle)
-
-
-def card_if_sound(bundle: Path, sha256: str) -> Card | None:
-    """The card of a bundle that is whole and has this hash, else None."""
-    try:
-        return read_card(bundle) if bundle_sha256(bundle) == sha256 else None
-    except (BundleError, OSError):
-        return None
 
 
 def absolute_uri(tracking_uri: str) -> str:

@@ -1,5 +1,5 @@
 """Stage `compare`: every model on every screen that it can read: the autologous and allogenic matrix of system S1, and the
-transfer of control classifiers of system S2.
+transfer of control classifiers of system S2; and the networks that learnt the same image set (compare_networks.py).
 
 A model meets a screen of its own only in wells that it did not train on: cross-fitted predictions stand in for these.
 """
@@ -25,6 +25,7 @@ from models.networks.labels import label_wells
 from models.networks.predict import Predictor, load_predictor
 from pipelines.command import run_command
 from pipelines.compare_figures import plot_midpoints, plot_pairs_of_wells, plot_predicted_on_measured
+from pipelines.compare_networks import NetworkRun, write_networks
 from pipelines.figures import heat_map
 from pipelines.params import Params
 from pipelines.prepared import PreparedScreen, read_prepared, sound_wells
@@ -118,17 +119,21 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     params, root = Params.read(arguments.params), arguments.artifacts
-    names = [name for name in params.models if (root / "models" / name / CARD).is_file()]
+    trained = [name for name in params.models if (root / "models" / name / CARD).is_file()]
+    own = {name: pd.read_parquet(root / "trained" / name / "predictions.parquet") for name in trained}
+    names = [name for name in trained if params.models[name].screen in params.screens]
     find = trunk_finder([root / "models", root / "trunks"])
     predictors = {name: load_predictor(root / "models" / name, find_trunk=find, device=params.score.device) for name in names}
     ready = [screen for screen in params.screens if (root / "prepared" / screen / "source.json").is_file()]
     screens = {screen: read_prepared(arguments.data / screen, root / "prepared" / screen) for screen in ready}
-    own = {name: pd.read_parquet(root / "trained" / name / "predictions.parquet") for name in names}
-    write_comparison(run(predictors, screens, own), arguments.out)
+    runs = [NetworkRun(name, model.screen, model.recipe, params.recipes[model.recipe], own[name])
+            for name, model in params.models.items() if name in trained and name not in names]
+    metrics = write_comparison(run(predictors, screens, own), arguments.out) | write_networks(runs, arguments.out)
+    (arguments.out / "metrics.json").write_text(json.dumps(metrics, indent=1, sort_keys=True) + "\n")
 
 
-def write_comparison(found: Comparison, out: Path) -> None:
-    """Write matrix.csv, midpoints.csv, midpoint_tests.csv, metrics.json (means by system and relation) and the figures into `out`."""
+def write_comparison(found: Comparison, out: Path) -> dict[str, dict[str, float]]:
+    """Write matrix.csv, midpoints.csv, midpoint_tests.csv and the figures into `out`; means of the metrics by system and relation."""
     out.mkdir(parents=True, exist_ok=True)
     table = found.matrix
     for name in ("matrix", "midpoints", "midpoint_tests"):
@@ -145,7 +150,7 @@ def write_comparison(found: Comparison, out: Path) -> None:
         heat_map(matrix, out / f"{system}.png", title=f"{system}: {shown[0]} of every model on every screen", unit=shown[0])
         print(f"\n{system}\n{rows[['model', 'screen', 'relation', *shown]].round(3).to_string(index=False)}")
     _write_readout_figures(found, out)
-    (out / "metrics.json").write_text(json.dumps(metrics, indent=1, sort_keys=True) + "\n")
+    return metrics
 
 
 def _write_readout_figures(found: Comparison, out: Path) -> None:

@@ -100,7 +100,12 @@ def main() -> None:
     (arguments.out / "metrics.json").write_text(json.dumps(finite, indent=1, sort_keys=True) + "\n")
     epochs.to_csv(arguments.out / "epochs.csv", index=False)
     predictions.to_csv(arguments.out / "predictions.csv", index=False)
-    draw_figures(predictions, epochs, recipe, arguments.out / "figures")
+    tables = arguments.out / "tables"
+    tables.mkdir(exist_ok=True)     # empty but for system S4
+    for name, kept in (("rounds.csv", "cotraining.csv"), ("gan/epochs.csv", "gan.csv")):
+        if (arguments.trained / name).is_file():
+            shutil.copyfile(arguments.trained / name, tables / kept)
+    draw_figures(predictions, epochs, recipe, arguments.out / "figures", gan=arguments.trained / "gan")
     for gate in card.gates:
         print(f"{arguments.model}: {'passed' if gate.passed else 'FAILED'}: {gate.reason}")
 

@@ -1,4 +1,4 @@
-"""Figures of a trained model: learning curve, measured against predicted, controls. Colours are safe for colour-blind readers."""
+"""Figures of a trained model: learning curve, measured against predicted, controls, classes. Colours are safe for colour-blind readers."""
 
 from __future__ import annotations
 
@@ -12,13 +12,21 @@ from scipy.special import expit
 
 from models.networks.calibration import cross_calibrated, held_out_logits, reliability
 from models.networks.recipe import Recipe
+from pipelines.class_figures import class_figures
 
 COLOURS = {"train": "#999999", "validation": "#E69F00", "test": "#0072B2", "cv": "#009E73", "left out": "#999999"}
 
 
-def draw_figures(predictions: pd.DataFrame, epochs: pd.DataFrame, recipe: Recipe, folder: Path) -> None:
-    """Write learning_curve.png and predictions.png (read-outs) or controls.png and reliability.png (classes) into `folder`."""
+def draw_figures(predictions: pd.DataFrame, epochs: pd.DataFrame, recipe: Recipe, folder: Path, *, gan: Path | None = None) -> None:
+    """Write learning_curve.png and predictions.png (read-outs) or controls.png and reliability.png (controls) into `folder`; of labelled
+    images `class_figures` and reliability.png. gan: folder with what the training kept of a GAN.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    if recipe.target == "label":
+        for name, figure in class_figures(predictions, epochs, gan=gan).items():
+            save_figure(figure, folder / f"{name}.png")
+        save_figure(_reliability(held_out_logits(predictions)), folder / "reliability.png")
+        return
     save_figure(_learning_curve(epochs), folder / "learning_curve.png")
     if recipe.is_regression:
         save_figure(_predicted_on_measured(predictions), folder / "predictions.png")
@@ -95,11 +103,10 @@ def _controls(predictions: pd.DataFrame) -> Figure:
             rows = predictions[predictions["target"] == target]
             values = rows[column].to_numpy()
             spread = place + np.linspace(-0.25, 0.25, max(len(values), 1))[: len(values)]
-            kind = str(rows["label"].iloc[0]) if "label" in rows else ("negative" if target else "positive") + " controls"
-            axes.plot(spread, values, marker, color=COLOURS[colour], markersize=4, label=f"{kind}, {label}")
+            kind = "negative" if target else "positive"
+            axes.plot(spread, values, marker, color=COLOURS[colour], markersize=4, label=f"{kind} controls, {label}")
     axes.set_xticks(range(len(shown)), [view[0] for view in shown])
-    first = predictions.loc[predictions["target"] == 1, "label"].iloc[0] if "label" in predictions else "living"
-    axes.set(ylabel=f"probability of {first}", ylim=(-0.03, 1.03))
+    axes.set(ylabel="probability of living", ylim=(-0.03, 1.03))
     axes.legend(frameon=False, fontsize=8)
     return figure
 

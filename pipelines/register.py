@@ -46,7 +46,8 @@ def run_record(evaluation: Path, tags: Mapping[str, str]) -> RunRecord:
     """What the stage `evaluate` left for a model; all of it is optional."""
     metrics = evaluation / "metrics.json"
     return RunRecord(metrics=json.loads(metrics.read_text(encoding="utf-8")) if metrics.is_file() else {},
-                     epochs=evaluation / "epochs.csv", figures=evaluation / "figures", tags=tags)
+                     epochs={"epoch": evaluation / "epochs.csv", "gan": evaluation / "tables" / "gan.csv"},
+                     figures=evaluation / "figures", tags=tags)
 
 
 def commit_tags() -> dict[str, str]:

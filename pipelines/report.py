@@ -1,4 +1,4 @@
-"""Stage `report`: every scored screen as one self-contained HTML page, and an index of them. One process for all screens."""
+"""Stage `report`: every scored screen and image set as one self-contained HTML page, and an index of them. One process for all."""
 
 from __future__ import annotations
 
@@ -16,9 +16,18 @@ import pandas as pd
 from models.errors import Finding, InputError
 from models.networks.bundle import read_card
 from models.plates.screen import Screen
-from models.report import ReportOptions, ReportTables, index_entry, render_index, render_report
+from models.report import (
+    ReportOptions,
+    ReportTables,
+    class_index_entry,
+    index_entry,
+    render_classes,
+    render_index,
+    render_report,
+)
 from models.report.inputs import flag_list
 from models.tables import CURVES, WELL_SCORES, check_table
+from pipelines.class_report import CLASSES, ClassEntry, read_class_entry
 from pipelines.command import run_command
 from pipelines.screens import read_screen, whole_folder
 
@@ -39,13 +48,18 @@ class ScoredEntry:
     links: Mapping[str, str] = field(default_factory=dict)
 
 
-def run(entries: Sequence[ScoredEntry], *, options: ReportOptions | None = None) -> dict[str, str]:
-    """File name -> HTML of every screen's page and of the index. The same entries give the same bytes."""
+def run(entries: Sequence[ScoredEntry], imagesets: Sequence[ClassEntry] = (), *, options: ReportOptions | None = None) -> dict[str, str]:
+    """File name -> HTML of every page and of the index. The same entries give the same bytes."""
     pages = {f"{entry.name}.html": render_report(
         entry.tables, screen=entry.screen, lineage=entry.lineage, metrics=entry.metrics, gates=entry.gates, options=options,
-        links={"All screens": INDEX, **entry.links}) for entry in entries}
+        links={"All reports": INDEX, **entry.links}) for entry in entries}
+    pages |= {f"{entry.name}.html": render_classes(
+        entry.tables, imageset=entry.imageset, lineage=entry.lineage, metrics=entry.metrics, gates=entry.gates,
+        links={"All reports": INDEX, **entry.links}) for entry in imagesets}
     lines = [index_entry(entry.tables, file=f"{entry.name}.html", screen=entry.screen, lineage=entry.lineage, gates=entry.gates,
                          options=options) for entry in entries]
+    lines += [class_index_entry(entry.tables, file=f"{entry.name}.html", imageset=entry.imageset, lineage=entry.lineage, gates=entry.gates)
+              for entry in imagesets]
     return {**pages, INDEX: render_index(lines)}
 
 
@@ -105,12 +119,12 @@ def main() -> None:
     parser.add_argument("--docs", type=Path, required=True, help="Data Docs to link to, one page per screen")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
-    folders = sorted(path.parent for path in arguments.scores.glob(f"*/{SCORE_FILES[0]}"))   # image sets have classes, not wells
+    folders, imagesets = (sorted(path.parent for path in arguments.scores.glob(f"*/{name}")) for name in (SCORE_FILES[0], CLASSES))
     links = {"Checks of the data": relative(arguments.validate, arguments.out), "Data Docs": relative(arguments.docs, arguments.out)}
-    entries = [read_entry(folder, data=arguments.data, evaluations=arguments.evaluate, bundles=arguments.models, links=links)
-               for folder in folders]
-    write_pages(run(entries), arguments.out)
-    print(f"report: {len(entries)} screen(s), see {arguments.out / INDEX}")
+    places: dict[str, Any] = {"data": arguments.data, "evaluations": arguments.evaluate, "bundles": arguments.models, "links": links}
+    write_pages(run([read_entry(folder, **places) for folder in folders], [read_class_entry(folder, **places) for folder in imagesets]),
+                arguments.out)
+    print(f"report: {len(folders)} screen(s), {len(imagesets)} image set(s), see {arguments.out / INDEX}")
 
 
 if __name__ == "__main__":

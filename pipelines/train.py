@@ -15,7 +15,6 @@ from tqdm import tqdm
 
 from models.networks.bundle import Card
 from models.networks.fitting import Before, Fitted, fit_model, planned_epochs
-from models.networks.observe import observe
 from models.networks.recipe import Recipe
 from models.networks.starts import Start, draft_card, read_start, write_model
 from models.plates.quality import QualityLimits
@@ -50,8 +49,7 @@ def run(name: str, data: PreparedScreen | PreparedImageSet, recipe: Recipe, star
                            checkpoint=checkpoint)
     card = draft_card(name, recipe, data.screen, start, fitted, image_quality=image_quality, lineage={
         "data_md5": data.data_md5, "params_hash": params_hash, "screen": data.screen.name})
-    controls = data.screen.controls if isinstance(data, PreparedScreen) else "none"
-    return fitted, observe(card, fitted, data.images, data.layout, controls=controls)
+    return fitted, card
 
 
 def main() -> None:
@@ -87,8 +85,9 @@ def write_fit(fitted: Fitted, out: Path) -> None:
     if fitted.gan is not None:
         (out / "gan").mkdir(parents=True, exist_ok=True)
         fitted.gan.epochs.to_csv(out / "gan" / "epochs.csv", index=False)
-        for epoch, sheet in fitted.gan.sheets.items():
-            Image.fromarray(sheet.squeeze()).save(out / "gan" / f"epoch_{epoch:05d}.png")
+        sheets = {f"epoch_{epoch:05d}": sheet for epoch, sheet in fitted.gan.sheets.items()} | {"real": fitted.gan.real}
+        for name, sheet in sheets.items():
+            Image.fromarray(sheet.squeeze()).save(out / "gan" / f"{name}.png")
 
 
 if __name__ == "__main__":

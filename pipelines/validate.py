@@ -20,20 +20,21 @@ from pipelines.params import Params
 from pipelines.screens import read_screen
 from validation.data_docs import write_index
 from validation.evidence import Evidence
-from validation.imageset_rules import judge_imageset, take_contents
+from validation.imageset_rules import gather_imageset, take_contents
 from validation.pages import screen_page
 from validation.rules import Thresholds, take_inventory
-from validation.suites import validate_screen
+from validation.suites import validate_imageset, validate_screen
 from validation.verdicts import Verdict, refused, write_verdict
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A screen's verdict, what it rests on (None if the screen could not be read), and its page of Data Docs."""
+    """A verdict, what it rests on (None for an image set, and if the screen could not be read), and its page of Data Docs."""
 
     verdict: Verdict
     evidence: Evidence | None = None
     docs: str = ""
+    kind: str = "screen"
 
 
 def gather(folder: Path, thresholds: Thresholds) -> Evidence:
@@ -55,13 +56,16 @@ def gather(folder: Path, thresholds: Thresholds) -> Evidence:
 
 
 def judge_folder(folder: Path, thresholds: Thresholds) -> Judged:
-    """The verdict on a screen's folder; what cannot be read is a refusal. Raises ScreenError only if the rules themselves broke."""
+    """The verdict on a folder; what cannot be read is a refusal. Raises ScreenError only if the rules themselves broke."""
+    kind = "image set" if is_imageset(folder) else "screen"
     try:
         if is_imageset(folder):
-            return Judged(judge_imageset(read_imageset(folder), read_table(folder / IMAGES_TABLE), take_contents(folder / IMAGES_ARCHIVE)))
+            images = gather_imageset(read_imageset(folder), read_table(folder / IMAGES_TABLE), take_contents(folder / IMAGES_ARCHIVE))
+            verdict, docs = validate_imageset(images)
+            return Judged(verdict, docs=docs, kind=kind)
         evidence = gather(folder, thresholds)
     except InputError as error:
-        return Judged(refused(folder.name, error.findings, message=error.summary))
+        return Judged(refused(folder.name, error.findings, message=error.summary), kind=kind)
     verdict, docs = validate_screen(evidence)
     return Judged(verdict, evidence, docs)
 
@@ -73,7 +77,7 @@ def run(names: Iterable[str], *, data: Path, thresholds: Thresholds, out: Path, 
     verdicts = []
     for name in tqdm(list(names), desc="validate", unit="screen"):
         judged = judge_folder(data / name, thresholds)
-        page = screen_page(judged.verdict, judged.evidence)
+        page = screen_page(judged.verdict, judged.evidence, kind=judged.kind)
         write_verdict(judged.verdict, out / f"{name}.json")
         (out / f"{name}.html").write_text(page, encoding="utf-8")
         (docs / f"{name}.html").write_text(judged.docs or page, encoding="utf-8")

@@ -22,7 +22,6 @@ from models.errors import Finding, InputError, RefusedError, SampleMismatch
 from models.networks.bundle import TRUNK, Card, TrunkReference, read_card
 from models.networks.evaluate import judge_gates, model_metrics
 from models.networks.fitting import fit_model, planned_epochs
-from models.networks.observe import observe
 from models.networks.predict import Predictor, load_predictor
 from models.networks.recipe import Gate, OptimizerSpec, Recipe, SplitSpec
 from models.networks.starts import draft_card, read_start, write_model
@@ -69,7 +68,7 @@ def adapt_model(upload: Upload, images: WellImages, *, parent: RegisteredVersion
     progress("registering the model", 0, 1)
     card, predictions = read_card(bundle), pd.read_parquet(folder / "training" / "predictions.parquet")
     version = registry.register(bundle, find_trunk=find, record=RunRecord(
-        metrics=card.metrics, epochs=folder / "training" / "epochs.csv", tags={"adapted_by_job": job}))
+        metrics=card.metrics, epochs={"epoch": folder / "training" / "epochs.csv"}, tags={"adapted_by_job": job}))
     _require_gates(card, version, force=upload.options.force)
     record = _record(card, version, parent, predictions, origin)
     return Adapted(version=version, predictor=load_predictor(bundle, find_trunk=find, device=device), record=record,
@@ -147,7 +146,6 @@ def _train(name: str, upload: Upload, images: WellImages, recipe: Recipe, source
     fitted = fit_model(start.network, images, layout, recipe, device=device, on_epoch=on_epoch, checkpoint=out / "checkpoint")
     card = draft_card(name, recipe, upload.screen, start, fitted, image_quality=card_of_parent.image_quality, lineage={
         "data_md5": data_md5(folder), "params_hash": recipe_hash(recipe), "screen": upload.screen.name})
-    card = observe(card, fitted, images, layout, controls=upload.screen.controls)
     metrics = model_metrics(fitted.predictions, regression=False)
     card = replace(card, metrics={key: round(value, 6) for key, value in metrics.items()}, gates=judge_gates(metrics, recipe.gates),
                    validation=card_of_parent.validation)

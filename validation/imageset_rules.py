@@ -1,11 +1,16 @@
-"""Is an image set fit to learn from? Its table, its archive, and what would leak between the parts of a split."""
+"""Is an image set fit to learn from? Its table, its archive, and what would leak between the parts of a split.
+
+The rules are told one by one, as those of plates are: `suites.validate_imageset` makes Data Docs of them.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -50,19 +55,55 @@ def take_contents(path: Path) -> Contents:
     return Contents(pd.DataFrame(rows, columns=["path", "height", "width", "planes", "depth", "low", "high", "sha256"]), tuple(findings))
 
 
+@dataclass(frozen=True)
+class ImageSetEvidence:
+    """What the rules look at. images: images.csv, checked (`models.plates.imageset.check_images`)."""
+
+    imageset: ImageSet
+    images: pd.DataFrame
+    contents: Contents
+
+    @cached_property
+    def found(self) -> pd.DataFrame:
+        """The images with what lies in the archive under their path; empty (NaN) where nothing that can be read does."""
+        return self.images.merge(self.contents.images, on="path", how="left", validate="many_to_one")
+
+
+@dataclass(frozen=True)
+class ImageSetRule:
+    """One thing that must hold. `title` says it as a sentence; `check` yields a finding for each place where it does not."""
+
+    name: str
+    title: str
+    check: Callable[[ImageSetEvidence], Iterable[Finding]]
+    subject: ClassVar[str] = "image set"
+
+    def findings(self, evidence: ImageSetEvidence) -> Iterable[Finding]:
+        """The rule's findings."""
+        return self.check(evidence)
+
+
+def gather_imageset(imageset: ImageSet, table: pd.DataFrame, contents: Contents) -> ImageSetEvidence:
+    """What the rules look at. table: images.csv as read. Raises TableError, with a finding per place that is wrong."""
+    return ImageSetEvidence(imageset, check_images(table, imageset), contents)
+
+
 def judge_imageset(imageset: ImageSet, table: pd.DataFrame, contents: Contents) -> Verdict:
     """The verdict on a set. table: images.csv as read, unchecked."""
     try:
-        images = check_images(table, imageset)
+        evidence = gather_imageset(imageset, table, contents)
     except InputError as error:
         return Verdict(screen=imageset.name, findings=error.findings)
-    found = images.merge(contents.images, on="path", how="left", validate="many_to_one")
-    findings = [*contents.findings, *_missing(found, contents), *_classes(images, imageset), *_groups(images, imageset), *_twice(found),
-                *_looks(found, contents), *_unlisted(images, contents)]
-    labelled = images[images["label"] != ""]
+    return imageset_verdict(evidence, {rule.name: tuple(rule.findings(evidence)) for rule in RULES})
+
+
+def imageset_verdict(evidence: ImageSetEvidence, found: Mapping[str, tuple[Finding, ...]]) -> Verdict:
+    """The verdict from what each rule found; errors first."""
+    images = evidence.images
     counts = {"images": len(images), "unlabelled": int((images["label"] == "").sum()), "groups": int(images["group"].nunique())}
-    counts |= {f"images of class {label}": int((labelled["label"] == label).sum()) for label in imageset.classes}
-    return Verdict(screen=imageset.name, findings=tuple(sorted(findings, key=lambda finding: finding.severity)), counts=counts)
+    counts |= {f"images of class {label}": int((images["label"] == label).sum()) for label in evidence.imageset.classes}
+    findings = sorted((finding for rule in RULES for finding in found[rule.name]), key=lambda finding: finding.severity)
+    return Verdict(screen=evidence.imageset.name, findings=tuple(findings), counts=counts)
 
 
 def _finding(rule: str, message: str, *, column: str = "", value: str = "", image: str = "", error: bool = True) -> Finding:
@@ -75,61 +116,96 @@ def _names(values: pd.Series) -> str:
     return ", ".join(map(str, values.head(TOLD))) + more
 
 
-def _missing(found: pd.DataFrame, contents: Contents) -> Iterator[Finding]:
+def _missing(evidence: ImageSetEvidence) -> Iterator[Finding]:
     """Images that the table names and the archive has not; those that it has but that cannot be read are told as such."""
-    told = {finding.value for finding in contents.findings}
+    found, told = evidence.found, {finding.value for finding in evidence.contents.findings}
     for row in found[found["sha256"].isna() & ~found["path"].isin(told)].itertuples():
         yield _finding("path", f"image {row.image_id}: {row.path} is not in images.zip, or is no TIFF, PNG or JPEG; correct the path "
                                "or add the image", column="path", value=str(row.path), image=str(row.image_id))
 
 
-def _classes(images: pd.DataFrame, imageset: ImageSet) -> Iterator[Finding]:
-    counts = images["label"].value_counts()
-    labelled = int(counts.drop("", errors="ignore").sum())
-    for label in imageset.classes:
-        count = int(counts.get(label, 0))
-        if not count:
+def _classes(evidence: ImageSetEvidence) -> Iterator[Finding]:
+    for label in evidence.imageset.classes:
+        if not (evidence.images["label"] == label).any():
             yield _finding("class", f"no image has the label '{label}'; a model learns from both classes", column="label", value=label)
-        elif count < FEW_OF_CLASS * labelled:
+
+
+def _balance(evidence: ImageSetEvidence) -> Iterator[Finding]:
+    counts = evidence.images["label"].value_counts().drop("", errors="ignore")
+    labelled = int(counts.sum())
+    for label, count in counts.items():
+        if count < FEW_OF_CLASS * labelled:
             yield _finding("balance", f"only {count} of {labelled} labelled images are '{label}'; accuracy alone says little then, look at "
-                                      "sensitivity and at Matthews' correlation", column="label", value=label, error=False)
+                                      "sensitivity and at Matthews' correlation", column="label", value=str(label), error=False)
 
 
-def _groups(images: pd.DataFrame, imageset: ImageSet) -> Iterator[Finding]:
+def _groups(evidence: ImageSetEvidence) -> Iterator[Finding]:
     """Too few groups to hold some out; a split by group is then no split by image."""
-    for label in imageset.classes:
-        of_class = images[images["label"] == label]
+    for label in evidence.imageset.classes:
+        of_class = evidence.images[evidence.images["label"] == label]
         groups = of_class["group"].nunique()
         if len(of_class) and groups < FOLDS:
             yield _finding("groups", f"the {len(of_class)} images of '{label}' are of {groups} group(s); at least {FOLDS} are needed to "
                                      "cross-fit, since a group never straddles a split", column="group", value=label, error=groups < 2)
 
 
-def _twice(found: pd.DataFrame) -> Iterator[Finding]:
-    """The same pixels under several names: in different groups they would leak, with different labels they contradict each other."""
-    seen = found[found["sha256"].notna()]
-    for _, same in seen[seen.duplicated("sha256", keep=False)].groupby("sha256", sort=False):
-        names = _names(same["image_id"])
-        if same.loc[same["label"] != "", "label"].nunique() > 1:
-            yield _finding("contradiction", f"images {names} have the same pixels and different labels; keep the right one",
-                           column="label", image=str(same["image_id"].iloc[0]))
-        elif same["group"].nunique() > 1:
-            yield _finding("duplicate", f"images {names} have the same pixels in different groups, so that a model would be tested on what "
-                                        "it learnt; remove the copies or give them one group", column="group",
+def _copies(evidence: ImageSetEvidence) -> Iterator[pd.DataFrame]:
+    """Rows with the same pixels, set by set."""
+    seen = evidence.found[evidence.found["sha256"].notna()]
+    yield from (same for _, same in seen[seen.duplicated("sha256", keep=False)].groupby("sha256", sort=False))
+
+
+def _contradict(same: pd.DataFrame) -> bool:
+    return bool(same.loc[same["label"] != "", "label"].nunique() > 1)
+
+
+def _contradictions(evidence: ImageSetEvidence) -> Iterator[Finding]:
+    for same in filter(_contradict, _copies(evidence)):
+        yield _finding("contradiction", f"images {_names(same['image_id'])} have the same pixels and different labels; keep the right one",
+                       column="label", image=str(same["image_id"].iloc[0]))
+
+
+def _duplicates(evidence: ImageSetEvidence) -> Iterator[Finding]:
+    """The same pixels in different groups would leak; where their labels differ, that is told first."""
+    for same in _copies(evidence):
+        if same["group"].nunique() > 1 and not _contradict(same):
+            yield _finding("duplicate", f"images {_names(same['image_id'])} have the same pixels in different groups, so that a model "
+                                        "would be tested on what it learnt; remove the copies or give them one group", column="group",
                            image=str(same["image_id"].iloc[0]))
 
 
-def _looks(found: pd.DataFrame, contents: Contents) -> Iterator[Finding]:
+def _flat(evidence: ImageSetEvidence) -> Iterator[Finding]:
+    found = evidence.found
     if len(flat := found[found["low"].notna() & (found["low"] == found["high"])]):
         yield _finding("flat", f"{len(flat)} image(s) have one grey value everywhere: {_names(flat['image_id'])}", error=False)
+
+
+def _mixed(evidence: ImageSetEvidence) -> Iterator[Finding]:
     for column, words in (("planes", "grey and colour images"), ("depth", "8- and 16-bit images")):
-        if contents.images[column].nunique() > 1:
+        if evidence.contents.images[column].nunique() > 1:
             yield _finding("mixed", f"{words} are mixed; a model may learn the camera instead of the cells if the classes differ in it",
                            column=column, error=False)
 
 
-def _unlisted(images: pd.DataFrame, contents: Contents) -> Iterator[Finding]:
+def _unlisted(evidence: ImageSetEvidence) -> Iterator[Finding]:
+    images, contents = evidence.images, evidence.contents
     known = set(images["path"]) | (set(images["mask_path"]) if "mask_path" in images else set())
     if len(unlisted := contents.images.loc[~contents.images["path"].isin(known), "path"]):
         yield _finding("unlisted", f"{len(unlisted)} image(s) of images.zip are not in images.csv and are left out: {_names(unlisted)}",
                        error=False)
+
+
+RULES: tuple[ImageSetRule, ...] = (
+    ImageSetRule("imageset_readable", "images.zip can be opened, and every image in it can be read",
+                 lambda evidence: evidence.contents.findings),
+    ImageSetRule("imageset_path", "Every image that images.csv names is in images.zip", _missing),
+    ImageSetRule("imageset_class", "Both classes have labelled images", _classes),
+    ImageSetRule("imageset_balance", "Neither class is rare", _balance),
+    ImageSetRule("imageset_groups", "Both classes have enough groups to cross-fit", _groups),
+    ImageSetRule("imageset_contradiction", "Images with the same pixels have the same label", _contradictions),
+    ImageSetRule("imageset_duplicate", "Images with the same pixels are of one group, so that no copy is tested on what it taught",
+                 _duplicates),
+    ImageSetRule("imageset_flat", "No image has one grey value everywhere", _flat),
+    ImageSetRule("imageset_mixed", "All images are of one kind: grey or colour, 8 or 16 bits", _mixed),
+    ImageSetRule("imageset_unlisted", "Every image of images.zip is in images.csv", _unlisted),
+)

@@ -15,6 +15,7 @@ import pandas as pd
 
 from models.errors import Finding, InputError
 from models.plates.wells import PLATE_FORMATS, parse_well, row_letters
+from validation import imageset_rules
 from validation.evidence import Evidence, merged, number, some
 from validation.rules import RULES
 from validation.verdicts import Verdict, file_of
@@ -43,17 +44,19 @@ svg{max-width:100%;height:auto}.plates{display:flex;flex-wrap:wrap;gap:0 1.5rem}
 Numbered = Sequence[tuple[int, Finding]]
 
 
-def screen_page(verdict: Verdict, evidence: Evidence | None = None) -> str:
-    """The page of a verdict. evidence: draws the plates; None where no layout could be read. Same input, same bytes."""
+def screen_page(verdict: Verdict, evidence: Evidence | None = None, *, kind: str = "screen") -> str:
+    """The page of a verdict. evidence: draws the plates; None where no layout could be read. kind: screen or image set. Same input,
+    same bytes.
+    """
     state = "accepted" if verdict.accepted else "refused"
     findings: Numbered = list(enumerate(sorted(merged(verdict.findings), key=lambda one: (one.severity, _place_of(one.rule))), 1))
     errors, warnings = ([one for one in findings if one[1].severity == severity] for severity in ("error", "warning"))
     said = (f"Accepted{_with(warnings)}." if verdict.accepted else
-            f"Refused: {number(len(errors), 'thing')} to put right before this screen can be used{_with(warnings)}.")
+            f"Refused: {number(len(errors), 'thing')} to put right before this {kind} can be used{_with(warnings)}.")
     counts = "".join(f"<tr><th>{html.escape(name)}</th><td>{count}</td></tr>" for name, count in verdict.counts.items())
     return ("<!doctype html>\n<html lang='en'><head><meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
             f"<title>{html.escape(verdict.screen)}: {state}</title><style>{STYLE}</style></head>\n<body>"
-            f"<h1>Screen {html.escape(verdict.screen)}</h1>\n<p class='verdict {state}'>{said}</p>\n"
+            f"<h1>{kind.capitalize()} {html.escape(verdict.screen)}</h1>\n<p class='verdict {state}'>{said}</p>\n"
             + _listed("What to put right", errors) + _listed("Worth knowing", warnings)
             + (_plates(evidence, findings) if evidence is not None else "")
             + (f"<h2>What was read</h2>\n<table>{counts}</table>\n" if counts else "") + "</body></html>\n")
@@ -72,7 +75,7 @@ def _with(warnings: Numbered) -> str:
 def _listed(title: str, findings: Numbered) -> str:
     if not findings:
         return ""
-    titles = {rule.name: rule.title for rule in RULES}
+    titles = {**{rule.name: rule.title for rule in RULES}, **{rule.name: rule.title for rule in imageset_rules.RULES}}
     parts = [f"<h2>{title}</h2>\n"]
     for rule, group in groupby(findings, key=lambda one: one[1].rule):
         found = list(group)

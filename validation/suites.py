@@ -1,4 +1,4 @@
-"""The rules as a Great Expectations suite, and its Data Docs. The only importer of great_expectations.
+"""The rules of screens and of image sets as Great Expectations suites, and their Data Docs. The only importer of great_expectations.
 
 One expectation per rule; it calls the rule itself, so that a suite and the service cannot disagree. Great Expectations drops
 an expectation that it does not know without a word: every rule is counted before and after, and a missing one is an error.
@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextvars
 import os
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")  # before the import, which reads it
@@ -24,9 +24,13 @@ with warnings.catch_warnings():
     from great_expectations.render.renderer.renderer import renderer
     from great_expectations.render.view import DefaultJinjaPageView
 
+import pandas as pd
+
 from models.errors import Finding, ScreenError
+from validation import imageset_rules
 from validation.data_docs import offline_page
 from validation.evidence import SUBJECTS, Evidence, Rule
+from validation.imageset_rules import ImageSetEvidence, ImageSetRule, imageset_verdict
 from validation.rules import RULES, verdict_from
 from validation.verdicts import Verdict
 
@@ -35,23 +39,24 @@ from validation.verdicts import Verdict
 class _Run:
     """What is judged now, and what each rule found so far."""
 
-    evidence: Evidence
-    found: dict[str, tuple[Finding, ...]]
+    evidence: Evidence | ImageSetEvidence
+    found: dict[str, tuple[Finding, ...]] = field(default_factory=dict)
 
 
-_run: contextvars.ContextVar[_Run] = contextvars.ContextVar("the screen that the expectations look at")
-_BY_NAME: Mapping[str, Rule] = {rule.name: rule for rule in RULES}
+_run: contextvars.ContextVar[_Run] = contextvars.ContextVar("the screen or image set that the expectations look at")
+_BY_NAME: Mapping[str, Rule | ImageSetRule] = {**{rule.name: rule for rule in RULES},
+                                                   **{rule.name: rule for rule in imageset_rules.RULES}}
 
 
 class ExpectRuleToHold(BatchExpectation):
-    """Expect a rule of Dosewell to hold for the screen that is being validated. Each rule has a subclass of its own."""
+    """Expect a rule of Dosewell to hold for what is being validated. Each rule has a subclass of its own."""
 
     rule: ClassVar[str] = ""
     metric_dependencies = ()
 
     def _validate(self, metrics: Any, runtime_configuration: Any = None, execution_engine: Any = None) -> dict[str, Any]:
         run = _run.get()
-        findings = run.found[self.rule] = tuple(_BY_NAME[self.rule].findings(run.evidence))
+        findings = run.found[self.rule] = tuple(_BY_NAME[self.rule].findings(run.evidence))  # type: ignore[arg-type]  # own suites
         return {"success": not any(finding.severity == "error" for finding in findings),
                 "result": {"observed_value": _observed(findings)}}
 
@@ -71,7 +76,7 @@ def _observed(findings: tuple[Finding, ...], limit: int = 5) -> str:
     return "; ".join(map(str, findings[:limit])) + more
 
 
-def expectation_class(rule: Rule) -> type[ExpectRuleToHold]:
+def expectation_class(rule: Rule | ImageSetRule) -> type[ExpectRuleToHold]:
     """The expectation of one rule: made, and thereby registered, once."""
     name = "ExpectDosewell" + "".join(word.capitalize() for word in rule.name.split("_"))
     return type(name, (ExpectRuleToHold,), {
@@ -82,34 +87,50 @@ EXPECTATIONS: tuple[type[ExpectRuleToHold], ...] = tuple(expectation_class(rule)
                                                          if rule.subject == subject)
 
 
+IMAGESET_EXPECTATIONS: tuple[type[ExpectRuleToHold], ...] = tuple(expectation_class(rule) for rule in imageset_rules.RULES)
+
+
 def validate_screen(evidence: Evidence) -> tuple[Verdict, str]:
     """Run the suite of all rules on a screen: its verdict (as `rules.judge_screen` gives it) and its page of Data Docs as HTML.
 
     Raises ScreenError if an expectation got lost or broke, because then nothing can be said about the screen.
     """
-    context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}
-    asset = context.data_sources.add_pandas("screens").add_dataframe_asset(evidence.screen.name)
-    batch = asset.add_batch_definition_whole_dataframe("layout").get_batch(batch_parameters={"dataframe": evidence.layout})
-    suite = context.suites.add(gx.ExpectationSuite(name=evidence.screen.name, expectations=[one() for one in EXPECTATIONS]))
-    run = _Run(evidence, {})
-    token = _run.set(run)
-    try:
-        result = batch.validate(suite)
-    finally:
-        _run.reset(token)
-    _require_all(run, result)
+    run = _Run(evidence)
+    result = _validated(run, EXPECTATIONS, name=evidence.screen.name, table=evidence.layout, of="layout")
+    _require_all(run, result, EXPECTATIONS, {rule.name for rule in RULES}, name=evidence.screen.name)
     return verdict_from(evidence, run.found), _page(result)
 
 
-def _require_all(run: _Run, result: Any) -> None:
+def validate_imageset(evidence: ImageSetEvidence) -> tuple[Verdict, str]:
+    """The same of an image set: its verdict (as `imageset_rules.judge_imageset` gives it) and its page of Data Docs."""
+    run, name = _Run(evidence), evidence.imageset.name
+    result = _validated(run, IMAGESET_EXPECTATIONS, name=name, table=evidence.images, of="images")
+    _require_all(run, result, IMAGESET_EXPECTATIONS, {rule.name for rule in imageset_rules.RULES}, name=name)
+    return imageset_verdict(evidence, run.found), _page(result)
+
+
+def _validated(run: _Run, expectations: Sequence[type[ExpectRuleToHold]], *, name: str, table: pd.DataFrame, of: str) -> Any:
+    """The result of a suite of these expectations, which look at `run`."""
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False}
+    asset = context.data_sources.add_pandas("screens").add_dataframe_asset(name)
+    batch = asset.add_batch_definition_whole_dataframe(of).get_batch(batch_parameters={"dataframe": table})
+    suite = context.suites.add(gx.ExpectationSuite(name=name, expectations=[one() for one in expectations]))
+    token = _run.set(run)
+    try:
+        return batch.validate(suite)
+    finally:
+        _run.reset(token)
+
+
+def _require_all(run: _Run, result: Any, expectations: Sequence[type[ExpectRuleToHold]], rules: set[str], *, name: str) -> None:
     broken = [f"{one.expectation_config.type} ({one.exception_info['exception_message']})" for one in result.results
               if one.exception_info.get("raised_exception")]
     if broken:
-        raise ScreenError(f"screen '{run.evidence.screen.name}' cannot be judged: rules broke: {', '.join(broken)}")
-    missing = sorted(set(_BY_NAME) - set(run.found)) + ["?"] * (len(EXPECTATIONS) - len(result.results))
+        raise ScreenError(f"'{name}' cannot be judged: rules broke: {', '.join(broken)}")
+    missing = sorted(rules - set(run.found)) + ["?"] * (len(expectations) - len(result.results))
     if missing:
-        raise ScreenError(f"screen '{run.evidence.screen.name}' cannot be judged: expectations are missing: {', '.join(missing)}")
+        raise ScreenError(f"'{name}' cannot be judged: expectations are missing: {', '.join(missing)}")
 
 
 def _page(result: Any) -> str:

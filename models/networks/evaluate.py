@@ -14,7 +14,6 @@ import pandas as pd
 
 from models.networks.bundle import GateResult
 from models.networks.recipe import Gate
-from models.networks.separation import separation
 
 
 def regression_metrics(measured: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
@@ -54,9 +53,9 @@ def class_metrics(first: np.ndarray, probability: np.ndarray, logit: np.ndarray)
 
     first: 1 for images of the first class. NaN where a denominator is 0.
     """
+    (tp, fn), (fp, tn) = confusion(first, probability).tolist()
     kept = np.isfinite(probability)
-    first, called, logit = first[kept] > 0.5, probability[kept] > 0.5, logit[kept]
-    tp, tn, fp, fn = (float(np.sum(a & b)) for a, b in ((first, called), (~first, ~called), (~first, called), (first, ~called)))
+    first, logit = first[kept] > 0.5, logit[kept]
     count = tp + tn + fp + fn
     agreement = _ratio((tp + fp) * (tp + fn) + (tn + fn) * (tn + fp), count * count)   # expected by chance
     accuracy = _ratio(tp + tn, count)
@@ -66,8 +65,36 @@ def class_metrics(first: np.ndarray, probability: np.ndarray, logit: np.ndarray)
             "kappa": _ratio(accuracy - agreement, 1 - agreement), "auroc": auroc(first, logit), "loss": _cross_entropy(first, logit)}
 
 
+def confusion(first: np.ndarray, probability: np.ndarray) -> np.ndarray:
+    """Counts (2, 2): row = true class, column = class called, the first class before the second; without rows that have no prediction."""
+    kept = np.isfinite(probability)
+    true, called = first[kept] > 0.5, probability[kept] > 0.5
+    return np.array([[np.sum(a & b) for b in (called, ~called)] for a in (true, ~true)])
+
+
+def roc_curve(first: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(false positive rate, true positive rate) of every threshold, from (0, 0) to (1, 1); equal scores are one step.
+
+    Both classes must be there.
+    """
+    order = np.argsort(-score, kind="stable")
+    positive, sorted_scores = (first > 0.5)[order], score[order]
+    steps = np.append(np.flatnonzero(np.diff(sorted_scores)), len(score) - 1)   # the last row of each run of equal scores
+    hits, misses = np.cumsum(positive)[steps], np.cumsum(~positive)[steps]
+    return np.append(0, misses) / misses[-1], np.append(0, hits) / hits[-1]
+
+
 def _ratio(above: float, below: float) -> float:
     return above / below if below else math.nan
+
+
+def separation(negative: np.ndarray, positive: np.ndarray) -> tuple[float, float]:
+    """(Z', SSMD) from means and standard deviations: 1 - 3 (s_p + s_n)/|m_p - m_n| and (m_n - m_p)/sqrt(s_p^2 + s_n^2)."""
+    if min(len(negative), len(positive)) < 2 or negative.mean() == positive.mean():
+        return math.nan, math.nan
+    gap, spreads = negative.mean() - positive.mean(), (negative.std(ddof=1), positive.std(ddof=1))
+    root = math.hypot(*spreads)
+    return float(1 - 3 * sum(spreads) / abs(gap)), float(gap / root) if root else math.nan
 
 
 def auroc(living: np.ndarray, score: np.ndarray) -> float:

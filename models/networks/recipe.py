@@ -71,14 +71,14 @@ class HeadSpec:
 class GanSpec:
     """A generative adversarial network that draws more training images of both classes (system S4).
 
-    images: how many it adds, half of each class; epochs: passes over the training images; noise: length of the generator's input;
-    sheets: sample sheets that are kept, evenly over the epochs.
+    images: how many it adds, half of each class; epochs: batches of batch_size training images that it learns from; noise: length of the
+    generator's input; sheets: sample sheets that are kept, evenly over the epochs.
     """
 
     images: int = 150
     epochs: int = 1500
     noise: int = 100
-    batch_size: int = 16
+    batch_size: int = 32
     learning_rate: float = 2e-4
     sheets: int = 5
 

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import jinja2
@@ -20,7 +20,6 @@ from models.report.explanations import help_rows, hit_rule, training_words
 from models.report.inputs import ReportOptions, ReportTables, ScoredTables, has_limits
 from models.report.plate_figures import colour_bar, control_strips, heat_values, letter_key
 from models.report.sections import (
-    Summary,
     doubts,
     finding_groups,
     kind_words,
@@ -40,12 +39,16 @@ _LINEAGE_WORDS = {"model": "model", "version": "version", "run_id": "run", "git_
 
 @dataclass(frozen=True, kw_only=True)
 class IndexEntry:
-    """One screen's line in the index of reports."""
+    """One line in the index of reports. details: of its plates, or of the classes called; kind: screen or image set."""
 
     file: str
-    screen: Screen
+    name: str
+    sample: str
     model: str
-    summary: Summary
+    headline: str
+    failed_gates: bool
+    details: str
+    kind: Literal["screen", "image set"] = "screen"
 
 
 def render_report(scored: ScoredTables, *, screen: Screen, lineage: Mapping[str, str], metrics: Mapping[str, Any] | None = None,
@@ -61,7 +64,7 @@ def render_report(scored: ScoredTables, *, screen: Screen, lineage: Mapping[str,
     found, plates = verdicts(scored, controls=screen.controls, gates=results, options=options)
     summary = summarise(scored, controls=screen.controls, gates=results, options=options)
     rows = treatments(scored, found=found, options=options)
-    return _template("page.html").render(
+    return page_template("page.html").render(
         screen=screen, summary=summary, rows=rows, panels=panels(scored, rows, values=curve_values), options=options,
         kind_words=kind_words(), grade_words=GRADE_WORDS,
         waterfall=score_waterfall(rows, score=summary.score, threshold=options.hit_threshold),
@@ -71,7 +74,7 @@ def render_report(scored: ScoredTables, *, screen: Screen, lineage: Mapping[str,
         model=model_name(lineage), wells=len(scored.wells), limited=has_limits(scored.wells),
         help=help_rows(summary, controls=screen.controls, limited=has_limits(scored.wells)),
         hit_rule=hit_rule(summary, controls=screen.controls, threshold=options.hit_threshold, judged=bool(results)),
-        letters=letter_key(scored.wells), **_colour_legend(scored.wells), **_assets())
+        letters=letter_key(scored.wells), **_colour_legend(scored.wells), **page_assets())
 
 
 def own_rows(scored: ScoredTables) -> ReportTables:
@@ -89,12 +92,14 @@ def index_entry(scored: ScoredTables, *, file: str, screen: Screen, lineage: Map
                 options: ReportOptions | None = None) -> IndexEntry:
     """The index line of a scored screen whose page is `file`."""
     summary = summarise(own_rows(scored), controls=screen.controls, gates=gate_results(gates), options=options or ReportOptions())
-    return IndexEntry(file=file, screen=screen, model=model_name(lineage), summary=summary)
+    return IndexEntry(file=file, name=screen.name, sample=screen.sample, model=model_name(lineage), headline=summary.headline,
+                      failed_gates=bool(summary.failed_gates), details=summary.plate_words)
 
 
 def render_index(entries: Sequence[IndexEntry], *, links: Mapping[str, str] | None = None) -> str:
     """The page that lists the reports."""
-    return _template("index.html").render(entries=entries, links=safe_links(links or {}), **_assets())
+    kinds = [[entry for entry in entries if entry.kind == kind] for kind in ("screen", "image set")]
+    return page_template("index.html").render(tables=list(filter(None, kinds)), links=safe_links(links or {}), **page_assets())
 
 
 def model_name(lineage: Mapping[str, str]) -> str:
@@ -135,7 +140,8 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
-def _template(name: str) -> jinja2.Template:
+def page_template(name: str) -> jinja2.Template:
+    """A template of this package; what it shows is escaped."""
     return _environment().get_template(name)
 
 
@@ -147,7 +153,7 @@ def _source(name: str) -> str:
 
 
 @cache
-def _assets() -> dict[str, Any]:
+def page_assets() -> dict[str, Any]:
     """Style and script, put into the page; the policy lets that script run and nothing else, and fetches nothing."""
     script = _source("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

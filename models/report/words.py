@@ -26,6 +26,7 @@ FLAG_WORDS = {
     "duplicate_image": "the same image as another well's (a copy)",
     "out_of_distribution": "does not look like the wells the model learned from (contamination, empty well, artefact?)",
     "no_image": "no image, so not scored", "no_readout": "no read-out", "training_well": "the model was trained on this well",
+    "training_image": "the model was trained on this image", "flat_image": "one grey value everywhere",
 }
 FLAG_LETTERS = {    # on the plate map
     "out_of_focus": "F", "empty_well": "E", "saturated": "S", "background": "B", "debris": "D", "uneven_light": "L", "wrong_size": "Z",

@@ -32,7 +32,7 @@ def registry(folder: Path) -> Registry:
     figures.mkdir(parents=True)
     (figures / "fit.png").write_bytes(b"png")
     (folder / "evaluate" / "epochs.csv").write_text("epoch,loss,val_loss\n0,1.0,\n1,0.5,0.75\n")
-    record = RunRecord(metrics={"r2_cv": 0.9, "empty": float("nan")}, epochs=folder / "evaluate" / "epochs.csv", figures=figures,
+    record = RunRecord(metrics={"r2_cv": 0.9, "empty": float("nan")}, epochs={"epoch": folder / "evaluate" / "epochs.csv"}, figures=figures,
                        tags={"git_commit": "abc", "git_dirty": "false"})
     for number, passed in ((1, True), (2, False), (3, True)):
         found.register(tiny_bundle(folder / "models" / f"m{number}", seed=number, passed=passed), find_trunk=find, record=record)

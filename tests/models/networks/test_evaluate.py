@@ -11,7 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from models.networks.evaluate import auroc, control_metrics, judge_gates, model_metrics, regression_metrics, separation
+from models.networks.evaluate import (
+    auroc,
+    class_metrics,
+    confusion,
+    control_metrics,
+    judge_gates,
+    model_metrics,
+    regression_metrics,
+    roc_curve,
+    separation,
+)
 from models.networks.recipe import Gate
 
 
@@ -135,3 +145,48 @@ def test_gates_say_why_in_words() -> None:
     assert [result.reason for result in results] == ["r2_cv is 0.9123, asked at least 0.95 and at most 1",
                                                      "r2_tset cannot be computed for this model; asked at least 0.5"]
     assert judge_gates({}, []) == ()
+
+
+def test_the_roc_curve_is_that_of_scikit_learn() -> None:
+    from sklearn.metrics import roc_curve as reference
+    rng = np.random.default_rng(2)
+    first, score = rng.random(60) > 0.4, np.round(rng.normal(0, 1, 60), 1)    # with equal scores
+    wrong, right, _ = reference(first, score, drop_intermediate=False)
+    found = roc_curve(first, score)
+    assert np.allclose(found[0], wrong)
+    assert np.allclose(found[1], right)
+    assert np.trapezoid(found[1], found[0]) == pytest.approx(auroc(first, score))
+
+
+def test_the_confusion_matrix_counts_rows_with_a_prediction() -> None:
+    first = np.array([1, 1, 1, 0, 0, 0, 1])
+    probability = np.array([0.9, 0.4, 0.8, 0.2, 0.7, 0.5, np.nan])
+    assert confusion(first, probability).tolist() == [[2, 1], [1, 2]]
+
+
+def answers(tp: int, fn: int, fp: int, tn: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.repeat([1.0, 1.0, 0.0, 0.0], [tp, fn, fp, tn]), np.repeat([0.9, 0.2, 0.8, 0.1], [tp, fn, fp, tn])
+
+
+@pytest.mark.parametrize(("counts", "published"), [     # accuracy, sensitivity, specificity, precision, F, MCC
+    ((23, 3, 2, 12), (0.875, 0.884, 0.857, 0.920, 0.902, 0.73)), ((27, 2, 1, 11), (0.926, 0.931, 0.916, 0.964, 0.947, 0.829)),
+    ((27, 0, 1, 13), (0.975, 1.00, 0.929, 0.964, 0.982, 0.946))])
+def test_metrics_of_classes_are_those_of_table_1_of_hassan(counts: tuple[int, int, int, int], published: tuple[float, ...]) -> None:
+    """Each row of the paper's table (ResNet18, InceptionV3, ResNet101) is that of a confusion matrix of 40 or 41 images, with the
+    standard MCC: only its Eq. 13 is misprinted. It cuts digits off where we round."""
+    first, probability = answers(*counts)
+    found = class_metrics(first, probability, np.log(probability / (1 - probability)))
+    shown = [found[name] for name in ("accuracy", "sensitivity", "specificity", "precision", "f_score", "mcc")]
+    assert shown == pytest.approx(published, abs=0.0015)
+
+
+@given(st.tuples(*[st.integers(1, 30)] * 4))
+def test_metrics_of_classes_are_those_of_scikit_learn(counts: tuple[int, int, int, int]) -> None:
+    from sklearn import metrics
+    first, probability = answers(*counts)
+    found, called = class_metrics(first, probability, np.log(probability / (1 - probability))), probability > 0.5
+    assert found["mcc"] == pytest.approx(metrics.matthews_corrcoef(first, called))
+    assert found["kappa"] == pytest.approx(metrics.cohen_kappa_score(first, called))
+    assert found["f_score"] == pytest.approx(metrics.f1_score(first, called))
+    assert found["specificity"] == pytest.approx(metrics.recall_score(1 - first, ~called))
+    assert found["loss"] == pytest.approx(metrics.log_loss(first, probability))
