@@ -149,6 +149,14 @@ def hash_or_reason(bundle: Path) -> str:
     return bundle_sha256(bundle)
 
 
+def card_if_sound(bundle: Path, sha256: str) -> Card | None:
+    """The card of a bundle that is whole and has this hash, else None."""
+    try:
+        return read_card(bundle) if bundle_sha256(bundle) == sha256 else None
+    except (BundleError, OSError):
+        return None
+
+
 def absolute_uri(tracking_uri: str) -> str:
     """SQLite paths made absolute, so that the working folder may change."""
     if not tracking_uri.startswith("sqlite:///"):

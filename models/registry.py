@@ -46,6 +46,7 @@ from models.registered import (
     RunRecord,
     UnknownModelError,
     absolute_uri,
+    card_if_sound,
     finite_numbers,
     flatten,
     hash_or_reason,
@@ -114,6 +115,7 @@ class Registry:
 
     def __init__(self, tracking_uri: str, cache: Path, *, artifacts: Path | None = None) -> None:
         self.tracking_uri, self.cache, self._artifacts = absolute_uri(tracking_uri), cache.absolute(), artifacts
+        self._hashes: dict[tuple[str, int, int, int], str] = {}
         with _reaching(self.tracking_uri), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # SQLAlchemy deprecations inside MLflow's own models
             self._client = MlflowClient(self.tracking_uri, registry_uri=self.tracking_uri)
@@ -158,27 +160,46 @@ class Registry:
         with _reaching(self.tracking_uri):
             return _version(self._client.get_model_version(name, number), known[name])
 
+    def version(self, name: str, number: int) -> RegisteredVersion:
+        """A version by its number, in one request, without its aliases. Raises UnknownModelError, RegistryError."""
+        with _reaching(self.tracking_uri):
+            return _version(self._client.get_model_version(name, str(number)), {})
+
+    def check(self, version: RegisteredVersion) -> Card:
+        """The card of a version whose bundle, gates and trunk are as they should be; brings them into the cache, loads nothing.
+
+        Raises RefusedError, RegistryError.
+        """
+        folder, card = self._verified(version, check_gates=True)
+        if not (folder / TRUNK).is_file():
+            refusing(version, lambda: self.find_trunk(card.trunk))
+        return card
+
     def fetch(self, version: RegisteredVersion, *, check_gates: bool = True) -> Path:
         """The verified bundle folder of a version, from the cache or downloaded.
 
         Raises RefusedError for failed gates, a hash other than the registered one, and foreign or missing content.
         """
+        return self._verified(version, check_gates=check_gates)[0]
+
+    def _verified(self, version: RegisteredVersion, *, check_gates: bool) -> tuple[Path, Card]:
         if check_gates and not version.gates_passed:
             raise RefusedError(f"{version} is refused: gates {version.tags.get('gates', 'were never judged')}")
         if not re.fullmatch(r"[0-9a-f]{64}", version.bundle_sha256):
             raise RefusedError(f"{version} is refused: it has no tag bundle_sha256; `python -m pipelines.register` sets it")
         kept = self.cache / "bundles" / version.bundle_sha256 / version.name
-        if not (kept.is_dir() and hash_or_reason(kept) == version.bundle_sha256):
+        card = card_if_sound(kept, version.bundle_sha256)
+        if card is None:
             self._download_bundle(version, kept)
-        card = refusing(version, lambda: read_card(kept))
+            card = refusing(version, lambda: read_card(kept))
         if check_gates and not card.gates_passed:
             raise RefusedError(f"{version} is refused: {'; '.join(card.gate_failures())}")
-        return kept
+        return kept, card
 
     def find_trunk(self, reference: TrunkReference) -> Path:
         """The weights file of a frozen trunk, by hash, from the cache or downloaded."""
         kept = self.cache / "trunks" / f"{reference.sha256}.safetensors"
-        if kept.is_file() and file_sha256(kept) == reference.sha256:
+        if kept.is_file() and self._is(kept, reference.sha256):
             return kept
         name = trunk_name(reference)
         with self._downloaded(name, "1") as folder:
@@ -188,6 +209,14 @@ class Registry:
             kept.parent.mkdir(parents=True, exist_ok=True)
             files[0].replace(kept)
         return kept
+
+    def _is(self, path: Path, sha256: str) -> bool:
+        """Whether a file has this hash; one that did not change since is not read again, because hundreds of heads share a trunk."""
+        found = path.stat()
+        state = (str(path), found.st_mtime_ns, found.st_size, found.st_ino)
+        if self._hashes.get(state) is None:
+            self._hashes[state] = file_sha256(path)
+        return self._hashes[state] == sha256
 
     def load(self, version: RegisteredVersion, *, check_gates: bool = True, device: str = "auto") -> Predictor:
         """The predictor of a version, verified. Raises RefusedError, RegistryError."""

@@ -17,6 +17,7 @@ from models.dose_response import FitOptions, assay_quality, fit_curves, normalis
 from models.dose_response.model_error import limits_of_effect_scale, limits_of_shared_error
 from models.errors import Finding, InputError, SampleMismatch, TableError
 from models.networks.bundle import Card
+from models.networks.drift import drift_findings, plate_drift
 from models.plates.acquisition import acquisition_findings
 from models.plates.images import WellImages
 from models.plates.quality import judge_wells, leave_out
@@ -57,13 +58,15 @@ class ScoringOptions:
 @dataclass(frozen=True)
 class ScoredScreen:
     """wells: WellScores, one row per layout row; curves: Curves with score columns, one row per treatment; quality: one row per
-    plate (assay_quality); findings: what a person should know.
+    plate (assay_quality); findings: what a person should know; drift: one row per plate (models/networks/drift.py), none where the model
+    keeps nothing of its training's controls.
     """
 
     wells: pd.DataFrame
     curves: pd.DataFrame
     quality: pd.DataFrame
     findings: tuple[Finding, ...]
+    drift: pd.DataFrame = field(default_factory=lambda: plate_drift(pd.DataFrame(), None))
 
 
 def score_images(images: WellImages, layout: pd.DataFrame, *, screen: Screen, predictor: Predictor, model: str, version: str,
@@ -85,8 +88,10 @@ def score_images(images: WellImages, layout: pd.DataFrame, *, screen: Screen, pr
     judged = judge_wells(images.quality, layout, predictor.card.image_quality)
     wells = _with_raw(layout, raw, predictor.card, judged.flags).assign(model=model, version=version)
     wells = leave_out(with_persons(wells, options), predictor.card.image_quality)
+    drift = _drift(wells, raw, predictor.card)
+    findings += [*judged.findings, *drift_findings(drift, model=model)]
     value = "od" if predictor.card.recipe.is_regression else "probability"
-    return _scored(wells, value=value, screen=screen, options=options, findings=[*findings, *judged.findings])
+    return replace(_scored(wells, value=value, screen=screen, options=options, findings=findings), drift=drift)
 
 
 def score_measured(layout: pd.DataFrame, *, screen: Screen, options: ScoringOptions | None = None) -> ScoredScreen:
@@ -174,7 +179,7 @@ def _scope_findings(card: Card) -> list[Finding]:
 
 def _with_raw(layout: pd.DataFrame, raw: pd.DataFrame, card: Card, image_flags: list[list[str]]) -> pd.DataFrame:
     """Layout rows with the median over sites of each raw output, and flags: those of their images, and of what the model says."""
-    medians = raw.groupby(["plate", "well"], sort=False)[["logit", "probability", "od"]].median().reset_index()
+    medians = _medians(raw, ["logit", "probability", "od"])
     own = layout.drop(columns=list(MODEL_COLUMNS), errors="ignore")  # a layout's extra columns of these names give way
     wells = own.merge(medians, on=["plate", "well"], how="left", validate="one_to_one")
     trained = {(plate, well) for plate, well, part in card.training_wells if part in ("train", "validation")}
@@ -186,6 +191,17 @@ def _with_raw(layout: pd.DataFrame, raw: pd.DataFrame, card: Card, image_flags: 
               *(["training_well"] if key in trained else [])] for output, own, odd, key in
              zip(value, image_flags, strange, zip(wells["plate"], wells["well"], strict=True), strict=True)]
     return wells.assign(flags=pd.Series(flags, index=wells.index, dtype=object))
+
+
+def _medians(raw: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """plate, well and the median over sites of some columns of a predictor's answer."""
+    return raw.groupby(["plate", "well"], sort=False)[columns].median().reset_index()
+
+
+def _drift(wells: pd.DataFrame, raw: pd.DataFrame, card: Card) -> pd.DataFrame:
+    if card.reference is None:
+        return plate_drift(wells, None)
+    return plate_drift(wells.merge(_medians(raw, ["feature_distance"]), on=["plate", "well"], how="left"), card.reference)
 
 
 def _outside(wells: pd.DataFrame, card: Card) -> np.ndarray:

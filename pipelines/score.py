@@ -48,11 +48,12 @@ def write_classes(classes: pd.DataFrame, out: Path, *, lineage: dict[str, str]) 
 
 
 def write_scores(scored: ScoredScreen, out: Path, *, lineage: dict[str, str]) -> None:
-    """Write wells, curves, quality (Parquet), findings and lineage (JSON) into `out`."""
+    """Write wells, curves, quality, drift (Parquet), findings and lineage (JSON) into `out`."""
     out.mkdir(parents=True, exist_ok=True)
     scored.wells.to_parquet(out / "wells.parquet", index=False)
     scored.curves.to_parquet(out / "curves.parquet", index=False)
     scored.quality.to_parquet(out / "quality.parquet", index=False)
+    scored.drift.to_parquet(out / "drift.parquet", index=False)
     findings = [finding.record() for finding in scored.findings]
     (out / "findings.json").write_text(json.dumps(findings, indent=1) + "\n")
     (out / "lineage.json").write_text(json.dumps(lineage, indent=1, sort_keys=True) + "\n")
@@ -63,7 +64,7 @@ def lineage_of(data: PreparedScreen | PreparedImageSet, predictor: Predictor) ->
     commit, dirty = git_commit()
     return {"model": predictor.card.name, "version": predictor.sha256[:12], "bundle_sha256": predictor.sha256, "screen": data.screen.name,
             "data_md5": data.data_md5, "params_hash": predictor.card.lineage["params_hash"],
-            "git_commit": commit + (" (with uncommitted changes)" if dirty else "")}
+            "precision": predictor.trunk.precision, "git_commit": commit + (" (with uncommitted changes)" if dirty else "")}
 
 
 def count_flags(findings: tuple[Finding, ...]) -> str:

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from models.networks.bundle import Card
 from models.networks.fitting import Before, Fitted, fit_model, planned_epochs
+from models.networks.observe import observe
 from models.networks.recipe import Recipe
 from models.networks.starts import Start, draft_card, read_start, write_model
 from models.plates.quality import QualityLimits
@@ -49,7 +50,8 @@ def run(name: str, data: PreparedScreen | PreparedImageSet, recipe: Recipe, star
                            checkpoint=checkpoint)
     card = draft_card(name, recipe, data.screen, start, fitted, image_quality=image_quality, lineage={
         "data_md5": data.data_md5, "params_hash": params_hash, "screen": data.screen.name})
-    return fitted, card
+    controls = data.screen.controls if isinstance(data, PreparedScreen) else "none"
+    return fitted, observe(card, fitted, data.images, data.layout, controls=controls)
 
 
 def main() -> None:

@@ -22,6 +22,7 @@ from models.errors import Finding, InputError, RefusedError, SampleMismatch
 from models.networks.bundle import TRUNK, Card, TrunkReference, read_card
 from models.networks.evaluate import judge_gates, model_metrics
 from models.networks.fitting import fit_model, planned_epochs
+from models.networks.observe import observe
 from models.networks.predict import Predictor, load_predictor
 from models.networks.recipe import Gate, OptimizerSpec, Recipe, SplitSpec
 from models.networks.starts import draft_card, read_start, write_model
@@ -146,6 +147,7 @@ def _train(name: str, upload: Upload, images: WellImages, recipe: Recipe, source
     fitted = fit_model(start.network, images, layout, recipe, device=device, on_epoch=on_epoch, checkpoint=out / "checkpoint")
     card = draft_card(name, recipe, upload.screen, start, fitted, image_quality=card_of_parent.image_quality, lineage={
         "data_md5": data_md5(folder), "params_hash": recipe_hash(recipe), "screen": upload.screen.name})
+    card = observe(card, fitted, images, layout, controls=upload.screen.controls)
     metrics = model_metrics(fitted.predictions, regression=False)
     card = replace(card, metrics={key: round(value, 6) for key, value in metrics.items()}, gates=judge_gates(metrics, recipe.gates),
                    validation=card_of_parent.validation)

@@ -50,7 +50,7 @@ class ClassifyOptions:
 
 def classify_form(form: Form, folder: Path, served: Served, *, service_version: str) -> bytes:
     """The answer of POST /classify. Raises InputError (ImageError, SampleMismatch ...) with findings for unusable uploads and models."""
-    card = served.predictor.card
+    card = served.card
     require_classes(card)
     options = from_record(ClassifyOptions, read_mapping(text, field="options") if (text := form.texts.get("options", "")).strip() else {},
                           path="options")
@@ -66,7 +66,7 @@ def classify_form(form: Form, folder: Path, served: Served, *, service_version: 
     return to_json({
         "images": rows, "flags": [finding.record() for finding in (*findings, *class_findings(classes))], "classes": list(card.classes),
         "calibration": plain(to_record(card.calibration)), "imageset": plain(imageset.to_dict()), "gates": plain(to_record(card.gates)),
-        "lineage": lineage_of(served.version, service_version=service_version)})
+        "lineage": lineage_of(served.version, precision=served.predictor.trunk.precision, service_version=service_version)})
 
 
 def read_imageset(fields: Mapping[str, Any], card: Card, archive: ImageArchive, table: pd.DataFrame) -> ImageSet:
@@ -147,7 +147,7 @@ def _is_clutter(name: str) -> bool:
 def _classified(archive: ImageArchive, table: pd.DataFrame, imageset: ImageSet, served: Served,
                 options: ClassifyOptions) -> tuple[pd.DataFrame, dict[str, str]]:
     """ImageClasses of the whole table, and image_id -> thumbnail as a data address."""
-    spec, parts = served.predictor.card.recipe.input, []
+    spec, parts, predictor = served.card.recipe.input, [], served.predictor
     pictures: dict[str, str] = {}
     for piece in _pieces(table):
         try:
@@ -156,7 +156,7 @@ def _classified(archive: ImageArchive, table: pd.DataFrame, imageset: ImageSet, 
             _require_readable(archive, table)
             raise
         labels = images.wells[["plate", "well"]].assign(label="")
-        parts.append(classify_images(images, labels, predictor=served.predictor, model=served.version.name,
+        parts.append(classify_images(images, labels, predictor=predictor, model=served.version.name,
                                      version=str(served.version.version)))
         if options.thumbnails:
             pictures |= {image: _picture(archive.read(path), options.thumbnails)

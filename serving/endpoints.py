@@ -51,7 +51,7 @@ def models(request: Request) -> Any:
     """GET /models."""
     from serving.answers import models_answer
 
-    return models_answer(promoter_of(request).snapshot, service_version=request.app.state.version)
+    return models_answer(promoter_of(request).snapshot, service_version=request.app.state.version, agreement=request.app.state.agreement)
 
 
 @router.get("/promotions", response_model=schemas.PromotionsAnswer, summary="Changes of champions, oldest first")
@@ -71,8 +71,9 @@ async def score(request: Request) -> Response:
     from serving.uploads import SCORE_FIELDS, read_upload
 
     def work(form: Form, folder: Path) -> bytes:
-        served = promoter_of(request).pick(form.texts["model"].strip())
-        return score_upload(read_upload(form, folder), served, service_version=request.app.state.version)
+        served, shadow = promoter_of(request).pick(form.texts["model"].strip()), request.app.state.shadow
+        return score_upload(read_upload(form, folder), served, service_version=request.app.state.version,
+                            **({"on_answered": shadow.offer} if shadow is not None else {}))
 
     try:
         async with received(request, SCORE_FIELDS) as (form, folder):

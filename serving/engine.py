@@ -13,19 +13,22 @@ from models.registry import Registry
 from serving.job_files import Sent
 from serving.job_records import Job
 from serving.results import Result, write_result
-from serving.scoring import OnProgress, judge_upload, prepare_upload, score_prepared
+from serving.scored import Answered
+from serving.scoring import OnProgress, read_images, score_prepared
 
 Load = Callable[[str, int], tuple[RegisteredVersion, Predictor]]
 
 
 def do_job(job: Job, sent: Sent, folder: Path, *, load: Load, registry: Callable[[], Registry], progress: OnProgress, device: str,
-           service_version: str) -> None:
-    """Write folder/result. Raises what the upload, the model or the registry is at fault for."""
+           service_version: str) -> Answered | None:
+    """Write folder/result, and give what was answered, unless the job made its own model.
+
+    Raises what the upload, the model or the registry is at fault for.
+    """
     progress("loading the model", 0, 1)
     version, predictor = load(job.model, job.version)
     progress("checking images", 0, 1)
-    verdict = judge_upload(sent.upload, predictor.card)
-    images = prepare_upload(sent.upload, predictor.card.recipe.input, on_progress=progress)
+    verdict, images = read_images(sent.upload, predictor.card, on_progress=progress)
     adapted = None
     notes: tuple[Finding, ...] = ()
     if sent.adapt:
@@ -38,3 +41,4 @@ def do_job(job: Job, sent: Sent, folder: Path, *, load: Load, registry: Callable
     scored = replace(scored, tables=replace(scored.tables, findings=(*notes, *scored.tables.findings)))
     progress("writing the result", 0, 1)
     write_result(folder / "result", Result(scored=scored, adapted=adapted))
+    return None if sent.adapt else Answered(version=version, card=predictor.card, images=images, upload=sent.upload, scored=scored)

@@ -31,8 +31,8 @@ def examples_answer(snapshot: Snapshot) -> dict[str, Any]:
     """The examples that a served model fits: name, sample, model, what it is, and its files."""
     found = []
     for example in _examples().values():
-        models = [name for name, served in snapshot.served.items() if served.predictor.card.sample == example.sample
-                  and served.predictor.card.acquisition.get("camera") == SIMULATED]
+        models = [name for name, served in snapshot.served.items() if served.card.sample == example.sample
+                  and served.card.acquisition.get("camera") == SIMULATED]
         if models:
             found.append({"name": example.name, "sample": example.sample, "model": models[0], "plates": len(example.plates),
                           "wells": len(example.layout), "assay": example.screen().assay, "files": list(_files(example))})

@@ -6,7 +6,7 @@ imported: so it must be imported late (by the worker, not by the command line).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -23,6 +23,17 @@ _JOB_SECONDS = Histogram("dosewell_job_seconds", "Seconds that a job took once i
                          buckets=(1, 3, 10, 30, 100, 300, 1000, 3000, 10000))
 _QUEUE = Gauge("dosewell_jobs_in_state", "Jobs by state: queued, running, done, failed", ["state"], multiprocess_mode="mostrecent")
 
+_SHADOW = Counter("dosewell_shadow_uploads", "Uploads that a challenger scored too (compared), or why it did not", ["model", "outcome"])
+_LOADED = Gauge("dosewell_models_loaded", "Models in memory", multiprocess_mode="livesum")
+_MEMORY = Gauge("dosewell_model_bytes", "Bytes of the weights in memory, a shared trunk counted once", multiprocess_mode="livesum")
+_EVICTED = Counter("dosewell_models_evicted", "Models let go to stay within the memory budget")
+
+_DISTANCE = Gauge("dosewell_drift_feature_distance", "Distance of the last plate's negative controls from the training's; 1 = like those",
+                  ["model"], multiprocess_mode="mostrecent")
+_SHIFT = Gauge("dosewell_drift_control_shift", "Shift of the last plate's controls against the training's, in control windows",
+               ["model", "control"], multiprocess_mode="mostrecent")
+_DRIFTED = Counter("dosewell_drifted_plates", "Plates whose controls differ from what the model learned from", ["model"])
+
 _seen: set[str] = set()
 
 
@@ -34,6 +45,13 @@ def note_snapshot(versions: Mapping[str, int], refused: Iterable[str], *, reacha
         _CHAMPION.labels(name).set(versions.get(name, 0))
         _REFUSED.labels(name).set(name in refused)
     _REACHABLE.set(reachable)
+
+
+def note_memory(*, models: int, size: int, evicted: int) -> None:
+    """What is loaded now, and how many models had to go for it."""
+    _LOADED.set(models)
+    _MEMORY.set(size)
+    _EVICTED.inc(evicted)
 
 
 def note_change(model: str, event: str) -> None:
@@ -50,6 +68,20 @@ def note_score(model: str, *, wells: int, seconds: float) -> None:
     """A scored upload."""
     _WELLS.labels(model).inc(wells)
     _SECONDS.labels(model).observe(seconds)
+
+
+def note_shadow(model: str, outcome: str) -> None:
+    """An upload for the challenger: compared, no_room, not_comparable, failed, given_up."""
+    _SHADOW.labels(model, outcome).inc()
+
+
+def note_drift(model: str, plates: Iterable[Mapping[Hashable, float]], *, warned: int) -> None:
+    """The drift of scored plates, and of how many of them a person was warned. plates: feature_distance, negative_shift, positive_shift."""
+    for plate in plates:
+        _DISTANCE.labels(model).set(plate["feature_distance"])
+        for control in ("negative", "positive"):
+            _SHIFT.labels(model, control).set(plate[f"{control}_shift"])
+    _DRIFTED.labels(model).inc(warned)
 
 
 def note_job(model: str, *, adapt: bool, state: str, wells: int, seconds: float) -> None:

@@ -7,42 +7,45 @@ one stays. An unreachable registry changes nothing but what /models says. Every 
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Literal, TypeVar
-
-import numpy as np
-import pandas as pd
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TypeVar
 
 from models.errors import DosewellError, RefusedError, RegistryError
 from models.networks.bundle import Card
 from models.networks.predict import Predictor
-from models.plates.images import WellImages
 from models.registry import CHAMPION, RegisteredVersion, Registry, UnknownModelError
 from serving import metrics
+from serving.loaded import LoadedModels, warm
+from serving.promotion_log import Change, Event, PromotionLog, now
+
+__all__ = ["Change", "Promoter", "PromotionLog", "Refusal", "Served", "Snapshot"]
 
 logger = logging.getLogger("dosewell.promotion")
 
-Event = Literal["serving", "refused", "withdrawn"]
 V = TypeVar("V")
-KEPT_BY_NUMBER = 4  # loaded versions that requests named by number or another alias
+LOADED_AT_START = 8     # champions; of more, each is loaded when somebody first asks for it
+FETCHING_AT_ONCE = 4    # bundles, when the service starts with an empty cache
 
 
 @dataclass(frozen=True, kw_only=True)
 class Served:
-    """A version that is loaded and answers. since: when it took over (ISO 8601, UTC)."""
+    """A version that answers. since: when it took over (ISO 8601, UTC); load: gives its predictor, from memory or from disk."""
 
     version: RegisteredVersion
-    predictor: Predictor
+    card: Card
     since: str
+    load: Callable[[], Predictor]
+
+    @property
+    def predictor(self) -> Predictor:
+        """The loaded model; take it once per request. Raises RefusedError, RegistryError when it cannot be loaded now."""
+        return self.load()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,19 +55,6 @@ class Refusal:
     version: int
     reason: str
     at: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Change:
-    """One line of the promotion log. version_from, version_to: numbers, None for none."""
-
-    at: str
-    model: str
-    event: Event
-    version_from: int | None
-    version_to: int | None
-    reason: str = ""
-    bundle_sha256: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,48 +69,15 @@ class Snapshot:
     looked_at: str = ""
 
 
-def now() -> str:
-    """The time in ISO 8601, UTC."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-class PromotionLog:
-    """An append-only file of JSON lines, one per change seen."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-
-    def read(self, *, limit: int = 1000) -> list[Change]:
-        """The latest changes, oldest first; a line cut short by a crash is left out."""
-        lines = self.path.read_text(encoding="utf-8").splitlines()[-limit:] if self.path.is_file() else []
-        changes = []
-        for line in lines:
-            try:
-                changes.append(Change(**json.loads(line)))
-            except (ValueError, TypeError):
-                logger.warning("promotion log %s: a line cannot be read and is left out: %.80r", self.path, line)
-        return changes
-
-    def append(self, change: Change) -> None:
-        """Write and flush to disk. A full disk must not stop the service: it is logged."""
-        try:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(asdict(change)) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            logger.error("promotion log %s cannot be written (%s): %s", self.path, error, change)
-
-
 class Promoter:
     """Follows the champions. `snapshot` is safe to read from any thread; `pick` resolves a request's model reference.
 
     open_registry: called in the thread until it succeeds, because the registry may be away when the service starts.
+    memory_bytes: for loaded models.
     """
 
     def __init__(self, open_registry: Callable[[], Registry], log: PromotionLog, *, retry_seconds: float = 30.0,
-                 grace_seconds: float = 15.0, device: str = "auto") -> None:
+                 grace_seconds: float = 15.0, device: str = "auto", memory_bytes: float = float("inf")) -> None:
         self.snapshot = Snapshot()
         self.log = log
         self._open_registry, self._device = open_registry, device
@@ -128,8 +85,9 @@ class Promoter:
         self._registry: Registry | None = None
         self._missing_since: dict[str, float] = {}
         self._last_logged = {change.model: change for change in log.read()}
-        self._by_number: OrderedDict[tuple[str, int, str], Served] = OrderedDict()
-        self._lock, self._stop = threading.Lock(), threading.Event()
+        self._models = LoadedModels(self._load, budget_bytes=memory_bytes)
+        self._broken: dict[str, tuple[int, RefusedError]] = {}      # champions that could not be loaded when they were asked for
+        self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self, *, poll_seconds: float) -> None:
@@ -167,14 +125,15 @@ class Promoter:
         champion = snapshot.served.get(version.name)
         if champion is not None and champion.version.version == version.version:
             return champion
-        return self._load_by_number(version)
+        predictor = self._models.get(version)
+        return Served(version=version, card=predictor.card, since=now(), load=lambda: predictor)
 
     def version_of(self, reference: str) -> tuple[RegisteredVersion, Card | None]:
         """The version that a job means, without loading it, and its card if it is loaded anyway. Raises as `pick` does."""
         snapshot = self.snapshot
         served = snapshot.served.get(reference.removesuffix(f"@{CHAMPION}"))
         if served is not None:
-            return served.version, served.predictor.card
+            return served.version, served.card
         if reference.removesuffix(f"@{CHAMPION}") in snapshot.refused:
             raise RefusedError(snapshot.refused[reference.removesuffix(f"@{CHAMPION}")].reason)
         version = self._resolve(reference)
@@ -182,24 +141,16 @@ class Promoter:
             raise RefusedError(f"{version} is refused: gates {version.tags.get('gates', 'were never judged')}")
         champion = snapshot.served.get(version.name)
         same = champion is not None and champion.version.bundle_sha256 == version.bundle_sha256
-        return version, champion.predictor.card if champion is not None and same else None
+        return version, champion.card if champion is not None and same else None
 
     def _resolve(self, reference: str) -> RegisteredVersion:
         if self._registry is None:
             raise RegistryError(f"no model can be looked up: {self.snapshot.registry_error or 'the service is starting'}")
         return self._registry.resolve(reference)
 
-    def _load_by_number(self, version: RegisteredVersion) -> Served:
-        key = (version.name, version.version, version.bundle_sha256)
-        with self._lock:  # one load at a time; champions do not wait for it
-            served = self._by_number.pop(key, None) or self._load(version)
-            self._by_number[key] = served  # the latest stands last
-            while len(self._by_number) > KEPT_BY_NUMBER:
-                self._by_number.popitem(last=False)
-            return served
-
     def look(self) -> None:
         """Look at the aliases once and follow them. Never raises; what goes wrong is kept in the snapshot and logged."""
+        started = time.monotonic()
         try:
             if self._registry is None:
                 self._registry = self._open_registry()
@@ -210,8 +161,16 @@ class Promoter:
         if self.snapshot.unreachable_since:
             logger.warning("the registry answers again; it was away since %s", self.snapshot.unreachable_since)
         self._put(aliases=aliases, registry_error="", unreachable_since="")
+        self._note_broken()
+        few = sum(CHAMPION in named for named in aliases.values()) <= LOADED_AT_START
+        if not self.ready and not few:
+            self._fetch_all({name: named[CHAMPION] for name, named in aliases.items() if CHAMPION in named})
         for name in sorted(aliases.keys() | self.snapshot.served.keys() | self.snapshot.refused.keys()):
-            self._follow(name, aliases.get(name, {}).get(CHAMPION))
+            self._follow(name, aliases.get(name, {}).get(CHAMPION), loaded=self.ready or few)
+        if not self.ready:
+            logger.info("the registry was looked at", extra={"fields": {
+                "champions": len(self.snapshot.served), "refused": len(self.snapshot.refused), "loaded": len(self._models),
+                "seconds": round(time.monotonic() - started, 2)}})
         self._put(looked_at=now())
         metrics.note_snapshot({name: served.version.version for name, served in self.snapshot.served.items()},
                               list(self.snapshot.refused), reachable=True)
@@ -224,7 +183,30 @@ class Promoter:
         metrics.note_snapshot({name: served.version.version for name, served in self.snapshot.served.items()},
                               list(self.snapshot.refused), reachable=False)
 
-    def _follow(self, name: str, wanted: int | None) -> None:
+    def _fetch_all(self, champions: Mapping[str, int]) -> None:
+        """Bring many bundles into the cache, several at a time. What goes wrong is met again, and told, when each is followed."""
+        registry = self._registry
+        assert registry is not None
+
+        def fetch(name: str, number: int) -> None:
+            try:
+                registry.fetch(registry.version(name, number))
+            except Exception as error:
+                logger.debug("%s version %d was not fetched ahead: %s", name, number, error)
+        with ThreadPoolExecutor(FETCHING_AT_ONCE) as pool:
+            list(pool.map(fetch, champions, champions.values()))
+
+    def _note_broken(self) -> None:
+        """Champions that turned out not to load no longer count as serving."""
+        for name in list(self._broken):
+            number, error = self._broken.pop(name)
+            served = self.snapshot.served.get(name)
+            if served is not None and served.version.version == number:
+                self._put(served=_without(self.snapshot.served, name))
+                self._refuse(name, number, error)
+
+    def _follow(self, name: str, wanted: int | None, *, loaded: bool) -> None:
+        """loaded: a new champion is loaded and has answered once before it takes over; else it is checked only."""
         served, refused = self.snapshot.served.get(name), self.snapshot.refused.get(name)
         if wanted is None:
             self._withdraw(name)
@@ -237,17 +219,15 @@ class Promoter:
             return
         if refused is not None and refused.version == wanted and time.monotonic() - refused.at < self._retry_seconds:
             return
-        self._promote(name, wanted)
+        self._promote(name, wanted, loaded=loaded)
 
-    def _promote(self, name: str, wanted: int) -> None:
+    def _promote(self, name: str, wanted: int, *, loaded: bool) -> None:
         assert self._registry is not None
         old = self.snapshot.served.get(name)
         try:
-            version = self._registry.resolve(f"{name}/{wanted}")
-            if old is None or old.version.bundle_sha256 != version.bundle_sha256 or old.version.version != wanted:
-                old_or_new = self._load(version)
-            else:
-                old_or_new = old
+            version = self._registry.version(name, wanted)
+            same = old is not None and (old.version.version, old.version.bundle_sha256) == (wanted, version.bundle_sha256)
+            old_or_new = old if old is not None and same else self._serve(version, loaded=loaded)
         except Exception as error:  # nothing that a version holds may stop the others from serving
             self._refuse(name, wanted, error)
             return
@@ -255,12 +235,25 @@ class Promoter:
         if old_or_new is not old:
             self._note(name, "serving", old, wanted, sha256=version.bundle_sha256)
 
-    def _load(self, version: RegisteredVersion) -> Served:
+    def _serve(self, version: RegisteredVersion, *, loaded: bool) -> Served:
+        """Fetch, check hash, files and gates; load it and let it answer once, or leave that to its first request."""
+        assert self._registry is not None
+        card = self._models.get(version).card if loaded else self._registry.check(version)
+        return Served(version=version, card=card, since=now(), load=partial(self._predictor_of, version))
+
+    def _predictor_of(self, version: RegisteredVersion) -> Predictor:
+        try:
+            return self._models.get(version)
+        except RefusedError as error:
+            self._broken[version.name] = (version.version, error)   # noticed at the next look, in the thread that changes the snapshot
+            raise
+
+    def _load(self, version: RegisteredVersion) -> Predictor:
         """Fetch, check hash and gates, load, and run once. Raises RefusedError, RegistryError."""
         assert self._registry is not None
         predictor = self._registry.load(version, device=self._device)
         warm(predictor)
-        return Served(version=version, predictor=predictor, since=now())
+        return predictor
 
     def _refuse(self, name: str, wanted: int, error: Exception) -> None:
         if not isinstance(error, DosewellError):
@@ -300,15 +293,6 @@ class Promoter:
 
     def _put(self, **changes: object) -> None:
         self.snapshot = replace(self.snapshot, **changes)  # type: ignore[arg-type]  # fields of Snapshot
-
-
-def warm(predictor: Predictor) -> None:
-    """One pass over a black image. Raises RefusedError unless the answer is a number."""
-    spec = predictor.card.recipe.input
-    pixels = np.zeros((1, len(spec.planes), spec.size, spec.size), np.float16)
-    answer = predictor.predict(WellImages(pd.DataFrame({"plate": [""], "well": [""], "site": [1]}), pixels, spec.planes))
-    if not np.isfinite(answer[["logit", "od"]].to_numpy(float)).any():
-        raise RefusedError(f"{predictor.card.name} is refused: it answers no number for a black image")
 
 
 def _without(items: Mapping[str, V], name: str) -> dict[str, V]:

@@ -17,13 +17,14 @@ import pandas as pd
 
 from models.dose_response import FitOptions
 from models.errors import Finding, InputError
+from models.networks.drift import COLUMNS as DRIFT
 from models.plates.screen import Screen
 from models.report import render_report
 from models.report.inputs import flag_list
 from models.scoring import Exclusion, ScoredScreen, refit_wells
 from models.tables import WELL_SCORES, check_table
 from serving.job_records import Job, KeptChange, WellChange
-from serving.plain import plain, to_json
+from serving.plain import plain, records, to_json
 from serving.scored import Scored
 
 TABLES = ("wells", "curves", "quality")
@@ -57,7 +58,8 @@ def write_result(folder: Path, result: Result) -> None:
         getattr(scored.tables, name).to_parquet(partial / f"{name}.parquet", index=False)
     (partial / "rest.json").write_bytes(to_json({
         "flags": [finding.record() for finding in scored.tables.findings], "screen": plain(scored.screen.to_dict()),
-        "gates": scored.record_of_gates(), "lineage": dict(scored.lineage), "adapted": plain(result.adapted)}))
+        "gates": scored.record_of_gates(), "lineage": dict(scored.lineage), "adapted": plain(result.adapted),
+        "drift": records(scored.tables.drift)}))
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
 
@@ -68,7 +70,7 @@ def read_result(folder: Path) -> Result:
     wells, curves, quality = (pd.read_parquet(folder / f"{name}.parquet") for name in TABLES)
     wells["flags"] = pd.Series([flag_list(flags) for flags in wells["flags"]], index=wells.index, dtype=object)
     tables = ScoredScreen(check_table(wells, WELL_SCORES, keys=("plate", "well")), curves, quality,
-                          tuple(Finding(**record) for record in rest["flags"]))
+                          tuple(Finding(**record) for record in rest["flags"]), pd.DataFrame(rest.get("drift", []), columns=list(DRIFT)))
     scored = Scored(tables=tables, screen=Screen.from_dict(rest["screen"]), gates=tuple(rest["gates"]), lineage=rest["lineage"])
     return Result(scored=scored, adapted=rest["adapted"])
 
@@ -85,7 +87,8 @@ def result_at(folder: Path, changes: Sequence[KeptChange], *, fit: FitOptions, r
         base = read_result(folder / "result")
         tables = refit_wells(base.scored.tables.wells, screen=base.scored.screen, exclusions=left_out(base.scored.tables.wells, changes),
                              fit=fit)
-        write_result(path, replace(base, scored=replace(base.scored, tables=replace(tables, findings=base.scored.tables.findings))))
+        write_result(path, replace(base, scored=replace(base.scored, tables=replace(
+            tables, findings=base.scored.tables.findings, drift=base.scored.tables.drift))))
     return replace(read_result(path), changes=tuple(changes))
 
 

@@ -59,6 +59,8 @@ class Lineage(BaseModel):
     data_md5: str = Field(description="hash of the training data, as DVC computes it")
     params_hash: str
     bundle_sha256: str
+    precision: str = Field(description="arithmetic of the trunk: fp32, or bf16 where the card allows it and the CPU has it; empty for "
+                                       "measured read-outs")
     service_version: str
 
 
@@ -79,6 +81,8 @@ class ScoreAnswer(BaseModel):
     wells: list[WellRecord] = Field(description="one per row of the layout, in its order")  # type: ignore[valid-type]
     curves: list[CurveRecord] = Field(description="one per treatment")  # type: ignore[valid-type]
     quality: list[dict[str, Any]] = Field(description="assay quality, one per plate")
+    drift: list[dict[str, Any]] = Field(description="how the controls differ from those that the model learned from, one per plate; see "
+                                        "models/networks/drift.py")
     flags: list[FindingRecord] = Field(description="what a person should know before using the numbers")
     screen: dict[str, Any] = Field(description="the screen as it was understood, fields of screen.yaml")
     gates: list[GateRecord] = Field(description="the bounds that the model's own evaluation had to keep")
@@ -133,6 +137,26 @@ class RefusedVersion(BaseModel):
     reason: str
 
 
+class AgreementRecord(BaseModel):
+    """How far the challenger agrees with the version that answers, over the plates that both scored (DOSEWELL_SHADOW=on)."""
+
+    challenger: int
+    uploads: int
+    plates: int
+    wells: int
+    viability_r: float | None = Field(description="Pearson's r of the wells' viabilities")
+    viability_bias: float | None = Field(description="mean of challenger minus champion")
+    viability_largest: float | None = Field(description="largest difference of a well")
+    curves: int
+    ic50_both_stated: int = Field(description="curves for which both state an IC50 rather than a limit")
+    ic50_ratio: float | None = Field(description="of those, challenger over champion, median")
+    ic50_ratio_low: float | None = Field(description="from here ...")
+    ic50_ratio_high: float | None = Field(description="... to here lie 9 of 10 ratios")
+    ic50_one_sided: int = Field(description="curves for which one states an IC50 and the other only a limit")
+    since: str
+    latest: str
+
+
 class ModelRecord(BaseModel):
     """A registered model."""
 
@@ -140,6 +164,7 @@ class ModelRecord(BaseModel):
     aliases: dict[str, int]
     serving: ServingVersion | None = Field(description="null: no version answers")
     refused: RefusedVersion | None = Field(description="the version that holds the alias champion but must not serve")
+    agreement: AgreementRecord | None = Field(description="null: no other version is challenger, or none was compared")
 
 
 class RegistryRecord(BaseModel):

@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from models.networks.bundle import Card
+from models.plates.images import WellImages
 from models.plates.screen import Screen
 from models.records import to_record
 from models.registered import RegisteredVersion
 from models.scoring import MEASURED, ScoredScreen
 from serving.plain import plain, records
+from serving.uploads import Upload
 
 _TAGS = ("git_commit", "git_dirty", "data_md5", "params_hash", "bundle_sha256")
 
@@ -28,6 +31,7 @@ class Scored:
         """Plain records, as JSON has them."""
         tables = self.tables
         return {"wells": records(tables.wells), "curves": records(tables.curves), "quality": records(tables.quality),
+                "drift": records(tables.drift),
                 "flags": [finding.record() for finding in tables.findings], "screen": plain(self.screen.to_dict()),
                 "gates": self.record_of_gates(), "lineage": dict(self.lineage)}
 
@@ -36,12 +40,25 @@ class Scored:
         return list(plain(to_record(self.gates)))
 
 
-def lineage_of(version: RegisteredVersion, *, service_version: str) -> dict[str, str]:
+@dataclass(frozen=True, kw_only=True)
+class Answered:
+    """What the champion answered, and from what. images: as it read them, by its card."""
+
+    version: RegisteredVersion
+    card: Card
+    images: WellImages
+    upload: Upload
+    scored: Scored
+
+
+def lineage_of(version: RegisteredVersion, *, precision: str, service_version: str) -> dict[str, str]:
     """Which model answers, and where it comes from."""
     tags = {name: version.tags.get(name, "") for name in _TAGS}
-    return {"model": version.name, "version": str(version.version), "run_id": version.run_id, **tags, "service_version": service_version}
+    return {"model": version.name, "version": str(version.version), "run_id": version.run_id, **tags,
+            "precision": precision, "service_version": service_version}
 
 
 def measured_lineage(*, service_version: str) -> dict[str, str]:
     """The lineage of measured read-outs: no model answered."""
-    return {"model": MEASURED, "version": "measured", "run_id": "", **dict.fromkeys(_TAGS, ""), "service_version": service_version}
+    return {"model": MEASURED, "version": "measured", "run_id": "", **dict.fromkeys(_TAGS, ""),
+            "precision": "", "service_version": service_version}

@@ -42,11 +42,13 @@ class Dosewell:
         from models.registered import absolute_uri  # here: the parent process need not import MLflow and torch
         from models.registry import Registry, default_tracking_uri
         from serving import answers, scoring, uploads  # noqa: F401  # now, so that the first request need not wait for them
+        from serving.agreement import AgreementLog
         from serving.job_desk import JobDesk
         from serving.job_files import JobFiles
         from serving.job_workers import JobWorkers
         from serving.jobs import JobStore
         from serving.promotion import Promoter, PromotionLog
+        from serving.shadow import Shadow
         from serving.worker import end_with
 
         clear_uploads(settings)
@@ -54,7 +56,8 @@ class Dosewell:
         end_with(os.getppid(), stop=lambda: os.kill(os.getpid(), signal.SIGTERM))
         uri = settings.tracking_uri or default_tracking_uri()
         self.promoter = Promoter(lambda: Registry(uri, settings.state / "cache"), PromotionLog(settings.state / "promotions.jsonl"),
-                                 retry_seconds=settings.retry_seconds, grace_seconds=settings.grace_seconds, device=settings.device)
+                                 retry_seconds=settings.retry_seconds, grace_seconds=settings.grace_seconds, device=settings.device,
+                                 memory_bytes=settings.model_memory_bytes)
         self.promoter.start(poll_seconds=settings.poll_seconds)
         store, files = JobStore(settings.database), JobFiles(settings.jobs)
         first = (server_context.worker_index or 1) == 1     # of several processes, one watches over the workers
@@ -62,10 +65,16 @@ class Dosewell:
             "DOSEWELL_STATE": str(settings.state), "MLFLOW_TRACKING_URI": absolute_uri(uri)})
         self.workers.start()
         app.state.promoter, app.state.desk = self.promoter, JobDesk(store, files)
+        app.state.agreement = AgreementLog(settings.state / "agreement.jsonl")
+        self.shadow = Shadow(self.promoter, app.state.agreement, busy=lambda: bool(app.state.limiter and app.state.limiter.borrowed_tokens))
+        if settings.shadow:
+            self.shadow.start()
+            app.state.shadow = self.shadow
 
     @bentoml.on_shutdown
     def stop(self) -> None:
         """Stop following the registry, and put jobs in hand back into the queue."""
+        self.shadow.stop()
         self.promoter.stop()
         self.workers.stop()
 

@@ -20,6 +20,8 @@ class Settings:
     take it away first. max_upload_bytes of a whole request; max_layout_bytes of a screen or options; scoring_threads =
     requests scored at a time; device: auto | cpu | cuda | mps. tokens: file of those who may ask (serving/access.py). log: json | text.
     database_url: of the table of jobs ("" = SQLite in the state folder); job_workers: processes that do jobs, 0 = none here.
+    model_memory_bytes: of loaded weights per process, above which the least recently used models are let go.
+    shadow: whether challengers score in silence what champions scored, so that their agreement is known.
     """
 
     tracking_uri: str = ""
@@ -35,6 +37,8 @@ class Settings:
     log: str = "json"
     database_url: str = ""
     job_workers: int = 1
+    model_memory_bytes: int = 4096 * MEBIBYTE
+    shadow: bool = False
 
     @property
     def database(self) -> str:
@@ -54,7 +58,8 @@ class Settings:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
         """MLFLOW_TRACKING_URI and DOSEWELL_STATE, _POLL_SECONDS, _RETRY_SECONDS, _GRACE_SECONDS, _MAX_UPLOAD_MB,
-        _SCORING_THREADS, _DEVICE, _TOKENS, _LOG, _DATABASE_URL, _JOB_WORKERS. Raises DosewellError naming the variable at fault.
+        _SCORING_THREADS, _DEVICE, _TOKENS, _LOG, _DATABASE_URL, _JOB_WORKERS, _MODEL_MEMORY_MB,
+        _SHADOW. Raises DosewellError naming the variable at fault.
         """
         defaults = cls()
         state = Path(environment.get("DOSEWELL_STATE", defaults.state)).absolute()
@@ -68,6 +73,8 @@ class Settings:
             grace_seconds=_number(environment, "DOSEWELL_GRACE_SECONDS", defaults.grace_seconds),
             max_upload_bytes=int(_number(environment, "DOSEWELL_MAX_UPLOAD_MB", defaults.max_upload_bytes / MEBIBYTE) * MEBIBYTE),
             scoring_threads=int(_number(environment, "DOSEWELL_SCORING_THREADS", defaults.scoring_threads)),
+            model_memory_bytes=int(_number(environment, "DOSEWELL_MODEL_MEMORY_MB", defaults.model_memory_bytes / MEBIBYTE) * MEBIBYTE),
+            shadow=_choice(environment, "DOSEWELL_SHADOW", ("off", "on")) == "on",
             device=environment.get("DOSEWELL_DEVICE", defaults.device))
 
 

@@ -6,13 +6,11 @@ goes on from the training's checkpoint or scores again.
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import signal
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,13 +28,14 @@ from serving.settings import Settings
 if TYPE_CHECKING:
     from models.networks.predict import Predictor
     from models.registry import Registry
+    from serving.loaded import LoadedModels
+    from serving.scored import Answered
 
 logger = logging.getLogger("dosewell.jobs")
 
 BEAT_SECONDS = 1.0
 POLL_SECONDS = 0.5
 RETRY_SECONDS = 15.0    # before a job is tried again for which the registry, the disk or the database was not there
-KEPT_MODELS = 4         # loaded models that wait for their next job
 
 
 class LetGoError(Exception):
@@ -51,7 +50,7 @@ class Worker:
         self.name = worker_name()
         self.stopping = threading.Event()
         self._registry: Registry | None = None
-        self._models: OrderedDict[tuple[str, int, str], Predictor] = OrderedDict()
+        self._models: LoadedModels | None = None
 
     def run(self) -> None:
         """Until `stop`; a database that is away is waited for."""
@@ -85,12 +84,12 @@ class Worker:
     def _do(self, job: Job) -> None:
         from serving import metrics
 
-        started = time.monotonic()
+        started, answered = time.monotonic(), None
         logger.info("job begins", extra={"fields": {"model": job.model, "version": job.version, "wells": job.wells, "attempt": job.attempts,
                                                     "adapt": job.adapt}})
         with self._beating(job) as progress:
             try:
-                self._work(job, progress)
+                answered = self._work(job, progress)
                 kept, state = self.store.finish(job.id, self.name), "done"
             except LetGoError:
                 self._let_go(job)
@@ -103,14 +102,46 @@ class Worker:
             self._let_go(job)
         elif state != "queued":
             metrics.note_job(job.model, adapt=job.adapt, state=state, wells=job.wells, seconds=seconds)
+        if answered is not None and self.settings.shadow:
+            self._compare(answered)
 
-    def _work(self, job: Job, progress: Callable[[str, int, int], None]) -> None:
+    def _work(self, job: Job, progress: Callable[[str, int, int], None]) -> Answered | None:
         from serving.engine import do_job
 
         folder = self.files.folder(job.id)
-        if not (folder / "result").is_dir():    # a worker may have been killed after it had written the result
-            do_job(job, read_sent(folder), folder, load=self._load, registry=self._open_registry, progress=progress,
-                   device=self.settings.device, service_version=self.service_version)
+        if (folder / "result").is_dir():    # a worker may have been killed after it had written the result
+            return None
+        return do_job(job, read_sent(folder), folder, load=self._load, registry=self._open_registry, progress=progress,
+                      device=self.settings.device, service_version=self.service_version)
+
+    def _compare(self, answered: Answered) -> None:
+        """Let the challenger score what the job scored, unless another job waits or comes."""
+        from models.registry import CHALLENGER
+        from serving import metrics
+        from serving.agreement import AgreementLog
+        from serving.shadow import compare
+
+        name, outcome = answered.version.name, "not_comparable"
+
+        def on_images(_count: int) -> None:
+            if self.stopping.is_set() or self.store.counts().get("queued"):
+                raise LetGoError
+        try:
+            on_images(0)
+            known = self._open_registry().aliases().get(name, {}).get(CHALLENGER)
+            if known in (None, answered.version.version):
+                return
+            challenger, predictor = self._load(name, int(known))
+            found = compare(answered, challenger, predictor, on_images=on_images)
+            if found is not None:
+                AgreementLog(self.settings.state / "agreement.jsonl").append(found)
+                outcome = "compared"
+        except LetGoError:
+            outcome = "given_up"
+        except Exception as error:  # the job is done; what goes wrong here concerns nobody who waits
+            outcome = "failed"
+            logger.warning("%s: the challenger could not be compared (%s: %s)", name, type(error).__name__, error)
+        metrics.note_shadow(name, outcome)
 
     def _end_badly(self, job: Job, error: Exception) -> tuple[bool, str]:
         """(whether the job was still this worker's, its state)."""
@@ -167,15 +198,14 @@ class Worker:
 
     def _load(self, name: str, number: int) -> tuple[RegisteredVersion, Predictor]:
         """A version and its loaded model. Raises RefusedError, RegistryError."""
+        from serving.loaded import LoadedModels
+
         registry = self._open_registry()
+        if self._models is None:
+            self._models = LoadedModels(lambda version: registry.load(version, device=self.settings.device),
+                                        budget_bytes=self.settings.model_memory_bytes)
         version = registry.resolve(f"{name}/{number}")
-        key = (version.name, version.version, version.bundle_sha256)
-        predictor = self._models.pop(key, None) or registry.load(version, device=self.settings.device)
-        self._models[key] = predictor   # the latest stands last
-        while len(self._models) > KEPT_MODELS:
-            self._models.popitem(last=False)
-            gc.collect()
-        return version, predictor
+        return version, self._models.get(version)
 
 
 def _is_passing(error: Exception) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import struct
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,15 +50,27 @@ class Inventory:
         return self.images[self.images["readable"]]
 
 
-def take_inventory(archives: Iterable[Path]) -> Inventory:
-    """Read each image of each plate archive once and keep its properties, not its pixels. Never raises for content."""
+Pixels = Mapping[tuple[int, int], np.ndarray]
+"""The readable images of a well and site, by (channel, plane)."""
+
+OnPlace = Callable[[PlateArchive, str, int, Pixels], object]
+"""Called with a well, a site and its images, in one of several threads; it must not raise."""
+
+FEW_IMAGES = 16     # of a well and site, which are handed on together; larger stacks would be held in memory for that
+
+
+def take_inventory(archives: Iterable[Path], *, on_place: OnPlace | None = None) -> Inventory:
+    """Read each image of each plate archive once and keep its properties, not its pixels. Never raises for content.
+
+    on_place: gets the pixels of each well and site of FEW_IMAGES at most, so that whoever needs them too need not read them again.
+    """
     tables = [_table([])]
     findings: list[Finding] = []
     paths = sorted(archives)
     for path in paths:
         try:
             with PlateArchive(path) as archive:
-                tables.append(_table(_images(archive, findings)))
+                tables.append(_table(_images(archive, findings, on_place)))
         except ImageError as error:
             findings += [_of_plate(finding, path.stem) for finding in error.findings]
         except Exception as error:  # a damaged directory breaks zipfile in many ways; all mean: not readable
@@ -70,13 +83,17 @@ def _table(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(list(rows), columns=list(DTYPES)).astype(DTYPES)
 
 
-def _images(archive: PlateArchive, findings: list[Finding]) -> Iterator[dict[str, Any]]:
+def _images(archive: PlateArchive, findings: list[Finding], on_place: OnPlace | None) -> Iterator[dict[str, Any]]:
     facts = _facts(archive.path)
     members = archive.members.sort_values(["well", "site", "plane", "channel"], kind="stable")  # channels of a place side by side
-    images = [{str(name): value for name, value in image.items()} for image in members.to_dict("records")]
+    images = [{"plate": archive.plate, **{str(name): value for name, value in image.items()}, **facts[image["member"]]}
+              for image in members.to_dict("records")]
+    places = [list(group) for _, group in itertools.groupby(images, key=lambda image: (image["well"], image["site"]))]
+    work = places if max(map(len, places), default=0) <= FEW_IMAGES else [[image] for image in images]
     place, first = None, None
     with ThreadPoolExecutor(THREADS) as pool:   # decoding and numpy leave the interpreter free
-        for row, found in pool.map(lambda image: _look(archive, {"plate": archive.plate, **image, **facts[image["member"]]}), images):
+        told = on_place if work is places else None
+        for row, found in itertools.chain.from_iterable(pool.map(lambda images: _look_at(archive, images, told), work)):
             findings += found
             here, sample = (row["well"], row["site"], row["plane"]), row.pop("sample", None)
             if here != place:
@@ -85,6 +102,15 @@ def _images(archive: PlateArchive, findings: list[Finding]) -> Iterator[dict[str
             else:
                 row["overlap"] = _correlation(first, sample)
             yield row
+
+
+def _look_at(archive: PlateArchive, images: list[dict[str, Any]], on_place: OnPlace | None) -> list[tuple[dict[str, Any], list[Finding]]]:
+    """The rows of some images, and what is wrong with each; images of one well and site, which are handed on."""
+    pixels: dict[tuple[int, int], np.ndarray] = {}
+    rows = [_look(archive, image, pixels) for image in images]
+    if on_place is not None and len(pixels) == len(images):
+        on_place(archive, images[0]["well"], int(images[0]["site"]), pixels)
+    return rows
 
 
 def _correlation(first: np.ndarray | None, second: np.ndarray | None) -> float:
@@ -96,10 +122,13 @@ def _correlation(first: np.ndarray | None, second: np.ndarray | None) -> float:
     return float((one * other).sum() / size) if size > 0 else float("nan")
 
 
-def _look(archive: PlateArchive, image: dict[str, Any]) -> tuple[dict[str, Any], list[Finding]]:
-    """The inventory's row of one image, and what is wrong with the image."""
+def _look(archive: PlateArchive, image: dict[str, Any], pixels: dict[tuple[int, int], np.ndarray]) -> tuple[
+        dict[str, Any], list[Finding]]:
+    """The inventory's row of one image, and what is wrong with the image; its pixels are put into `pixels`."""
     try:
-        return image | _properties(archive.read(image["member"])) | {"readable": True}, []
+        read = archive.read(image["member"])
+        pixels[image["channel"], image["plane"]] = read
+        return image | _properties(read) | {"readable": True}, []
     except ImageError as error:
         found = [_of_plate(finding, archive.plate, image["well"]) for finding in error.findings]
     except Exception as error:  # every decompressor raises errors of its own; all mean: not readable

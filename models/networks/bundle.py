@@ -19,6 +19,8 @@ from typing import Any
 
 from models.errors import BundleError, ParamsError
 from models.networks.calibration import Calibration
+from models.networks.drift import Reference
+from models.networks.precision import Bf16Effect
 from models.networks.recipe import Recipe
 from models.networks.uncertainty import Uncertainty
 from models.plates.quality import QualityLimits
@@ -64,7 +66,9 @@ class Card:
     the limits of the data checks (validation/thresholds.py) that its own screens had to keep, and that served plates are judged by;
     calibration: of a classifier's probabilities, None where no temperature improves them;
     uncertainty: interval of a well, None where the model gives none; image_quality: the limits that its own wells' images had to keep,
-    and that the images it scores are judged by; classes: of a model of labelled images, the first being what `probability` is of.
+    and that the images it scores are judged by; classes: of a model of labelled images, the first being what `probability` is of;
+    bf16: what bfloat16 does to its answers, None where that was not measured, which means float32; reference: its training's controls,
+    by which drift is told, None where there were too few.
     """
 
     name: str
@@ -86,6 +90,8 @@ class Card:
     calibration: Calibration | None = None
     image_quality: QualityLimits = field(default_factory=QualityLimits)
     classes: tuple[str, ...] = ()
+    bf16: Bf16Effect | None = None
+    reference: Reference | None = None
     lineage: Mapping[str, str] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 

@@ -14,6 +14,7 @@ import pandas as pd
 
 from models.networks.bundle import GateResult
 from models.networks.recipe import Gate
+from models.networks.separation import separation
 
 
 def regression_metrics(measured: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
@@ -86,15 +87,6 @@ def roc_curve(first: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 def _ratio(above: float, below: float) -> float:
     return above / below if below else math.nan
-
-
-def separation(negative: np.ndarray, positive: np.ndarray) -> tuple[float, float]:
-    """(Z', SSMD) from means and standard deviations: 1 - 3 (s_p + s_n)/|m_p - m_n| and (m_n - m_p)/sqrt(s_p^2 + s_n^2)."""
-    if min(len(negative), len(positive)) < 2 or negative.mean() == positive.mean():
-        return math.nan, math.nan
-    gap, spreads = negative.mean() - positive.mean(), (negative.std(ddof=1), positive.std(ddof=1))
-    root = math.hypot(*spreads)
-    return float(1 - 3 * sum(spreads) / abs(gap)), float(gap / root) if root else math.nan
 
 
 def auroc(living: np.ndarray, score: np.ndarray) -> float:

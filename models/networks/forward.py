@@ -1,57 +1,96 @@
-"""The way through a network when it scores: OpenVINO's compiled arithmetic on a CPU where it is installed, torch elsewhere.
+"""The way through a trunk when it scores: OpenVINO's compiled arithmetic on a CPU where it is installed, torch elsewhere.
 
-One path for stage and service. Compiled or not, the float32 outputs are the same to about 1e-5 of a logit; only the speed differs. Our own
-small trunks stay with torch: they take less time than compiling.
+One path for stage and service. In float32 the features are torch's to about 1e-5 of a logit; only the speed differs. bfloat16 is taken
+where a model's card allows it (models/networks/precision.py) and the CPU has it in hardware. Our own small trunks stay with torch: they
+take less time than compiling. The head is always torch's, in float32: it is each model's own, and small.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib.util
+import os
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from models.errors import DosewellError
 from models.networks.backbones import OWN
 from models.networks.heads import Network
 
-if TYPE_CHECKING:
-    from models.networks.recipe import Recipe
-
 Forward = Callable[[Tensor], Tensor]
-Path = Literal["auto", "torch", "openvino"]
+Path = Literal["torch", "openvino"]
+Precision = Literal["fp32", "bf16"]
+PRECISION_VARIABLE = "DOSEWELL_PRECISION"
 
 
-def forward_of(network: Network, recipe: Recipe, device: torch.device, *, path: Path = "auto") -> Forward:
-    """Pixels on 0-1 (B, C, H, W) float32 -> outputs (B, head.outputs), for a network in evaluation mode.
+def path_of(trunk: str, device: torch.device) -> Path:
+    """The path that scoring takes: OpenVINO for published trunks on a CPU where it is installed (`uv sync --extra fast`)."""
+    return "openvino" if device.type == "cpu" and trunk not in OWN and importlib.util.find_spec("openvino") else "torch"
 
-    path: "auto" takes OpenVINO on a CPU for published trunks where it is installed (`uv sync --extra fast`). What is compiled holds the
-    weights of this moment: later changes of `network` do not reach it.
+
+@functools.cache
+def has_bf16() -> bool:
+    """Whether OpenVINO is installed and computes in bfloat16 on this CPU."""
+    if not importlib.util.find_spec("openvino"):
+        return False
+    import openvino
+
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def bf16_wanted() -> bool:
+    """False where the environment variable DOSEWELL_PRECISION is fp32. Raises DosewellError for a value that it does not know."""
+    value = os.environ.get(PRECISION_VARIABLE) or "auto"
+    if value not in ("auto", "fp32"):
+        raise DosewellError(f"environment variable {PRECISION_VARIABLE} must be auto (bfloat16 where a model's card allows it) or fp32, "
+                            f"got {value!r}")
+    return value == "auto"
+
+
+def trunk_forward(network: Network, device: torch.device, *, size: int, path: Path, precision: Precision = "fp32") -> Forward:
+    """Pixels on 0-1 (B, C, size, size) float32 -> features (B, F) float32 on the CPU, for a network in evaluation mode.
+
+    What is compiled holds the weights of this moment: later changes of `network` do not reach it.
     """
-    if path == "auto":
-        path = "openvino" if device.type == "cpu" and recipe.trunk.name not in OWN and importlib.util.find_spec("openvino") else "torch"
-    if path == "torch":
-        return lambda images: network(images.to(device).contiguous(memory_format=torch.channels_last))
-    return _openvino(network, size=recipe.input.size)
+    if path == "openvino":
+        return _openvino(network, size=size, precision=precision)
+    if precision != "fp32":
+        raise ValueError("torch scores in fp32 only")
+    return lambda images: network.features(images.to(device).contiguous(memory_format=torch.channels_last)).float().cpu()
 
 
-def _openvino(network: Network, *, size: int) -> Forward:
-    """The network compiled for the CPU in float32, any number of images at a time."""
+class _Features(nn.Module):
+    """Normalisation and trunk, without the head."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, F)"""
+        return self.network.features(images)
+
+
+def _openvino(network: Network, *, size: int, precision: Precision) -> Forward:
+    """Compiled for the CPU, any number of images at a time."""
     import openvino
     from openvino.properties.hint import inference_precision
 
     example = torch.zeros(1, len(network.normalise.mean.flatten()), size, size)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")      # OpenVINO traces by torch.jit, which torch 2 deprecates and still has
-        converted = openvino.convert_model(network.to(memory_format=torch.contiguous_format), example_input=example)
+        converted = openvino.convert_model(_Features(network).to(memory_format=torch.contiguous_format).eval(), example_input=example)
     converted.reshape([-1, *example.shape[1:]])
-    compiled = openvino.Core().compile_model(converted, "CPU", {inference_precision: openvino.Type.f32})
+    kind = openvino.Type.f32 if precision == "fp32" else openvino.Type.bf16
+    compiled = openvino.Core().compile_model(converted, "CPU", {inference_precision: kind})
 
     def forward(images: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, outputs); a request of its own per call, because calls come from several threads"""
+        """(B, C, H, W) -> (B, F); a request of its own per call, because calls come from several threads"""
         answer: Any = compiled.create_infer_request().infer({0: np.ascontiguousarray(images.numpy())})
         return torch.from_numpy(np.array(answer[0]))
 

@@ -39,12 +39,15 @@ class Normalise(nn.Module):
 
 
 class Network(nn.Module):
-    """Normalisation, trunk and head. Call: pixels on 0-1 (B, C, H, W) -> outputs (B, head.outputs)."""
+    """Normalisation, trunk and head. Call: pixels on 0-1 (B, C, H, W) -> outputs (B, head.outputs).
 
-    def __init__(self, recipe: Recipe) -> None:
+    trunk: one that is there already and shared with other networks; by default a new one with random weights.
+    """
+
+    def __init__(self, recipe: Recipe, *, trunk: nn.Module | None = None) -> None:
         super().__init__()
         self.normalise = Normalise(recipe.trunk)
-        self.trunk = build_trunk(recipe.trunk.name)
+        self.trunk = build_trunk(recipe.trunk.name) if trunk is None else trunk
         self.feature_count = cast(int, self.trunk.feature_count)
         self.head = build_head(recipe.head, self.feature_count)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -12,47 +13,70 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from scipy.special import expit
+from torch import nn
 
 from models.errors import BundleError, ImageError
 from models.networks.bundle import HEAD, TRUNK, Card, TrunkReference, bundle_sha256, read_card
-from models.networks.forward import Forward, forward_of
+from models.networks.forward import Precision, bf16_wanted, has_bf16, path_of
 from models.networks.heads import Network, living_logit
 from models.networks.train import pick_device
+from models.networks.trunks import PASS, POOL, Trunk, TrunkKey, filled
 from models.plates.images import WellImages
 
-BATCH = 32  # fixed, because the last bits of a convolution depend on it: stage and service must agree
+BATCH = PASS    # images at a time, between which progress is told
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """A network ready to score, with its card and the bundle's sha256. forward: its fast path, None for torch's own."""
+    """A network ready to score, with its card and the bundle's sha256. shared: the trunk in memory that other models may stand on too;
+    without it, as in training, the network's own trunk is used as it is.
+    """
 
     network: Network
     card: Card
     sha256: str
     device: torch.device
-    forward: Forward | None = None
+    shared: Trunk | None = None
 
-    @torch.no_grad()
+    @cached_property
+    def trunk(self) -> Trunk:
+        """What gives the features."""
+        return self.shared or Trunk(self.network, self.device, size=self.card.recipe.input.size, path="torch")
+
+    @property
+    def head_bytes(self) -> int:
+        """Memory of what is this model's alone."""
+        return sum(item.numel() * item.element_size() for item in self.network.head.state_dict().values())
+
     def predict(self, images: WellImages, *, on_images: Callable[[int], object] = lambda count: None) -> pd.DataFrame:
-        """plate, well, site, logit, probability, od: one row per image, in their order; NaN where the head does not give it.
+        """plate, well, site, logit, probability, od, feature_distance: one row per image, in their order; NaN where the head does not
+        give it. feature_distance: from the training's negative controls (models/networks/drift.py), NaN where the card holds none.
 
         Raises ImageError when the images are not those that the card asks for.
         """
-        spec = self.card.recipe.input
+        spec, reference = self.card.recipe.input, self.card.reference
         if images.channels != spec.planes or images.pixels.shape[2:] != (spec.size, spec.size):
             raise ImageError(f"model {self.card.name} reads {spec.planes} at {spec.size} pixels; "
                              f"got {images.channels} at {images.pixels.shape[2:]}")
-        forward = self.forward or forward_of(self.network, self.card.recipe, self.device, path="torch")
-        outputs = [np.empty((0, self.card.recipe.head.outputs), np.float32)]
+        outputs, distances = [np.empty((0, self.card.recipe.head.outputs), np.float32)], [np.empty(0)]
         for start in range(0, len(images), BATCH):
-            batch = torch.from_numpy(images.pixels[start:start + BATCH]).to(torch.float32)  # (B, C, H, W)
-            outputs.append(forward(batch).cpu().numpy())
-            on_images(len(batch))
+            features = self.trunk.features(images.pixels[start:start + BATCH])    # (B, F)
+            outputs.append(self.outputs(features))
+            distances.append(reference.distance(features) if reference else np.full(len(features), np.nan))
+            on_images(len(features))
         columns = output_columns(np.concatenate(outputs), regression=self.card.recipe.is_regression)
         if self.card.recipe.target == "label" and self.card.calibration is not None:    # shown to people, and nothing is made from it
             columns["probability"] = self.card.calibration.probability(columns["logit"])
-        return images.wells.assign(**columns)
+        return images.wells.assign(**columns, feature_distance=np.concatenate(distances))
+
+    @torch.inference_mode()
+    def outputs(self, features: np.ndarray) -> np.ndarray:
+        """Features (N, F) -> what the head gives, (N, outputs); PASS rows at a time, so that no row depends on its company."""
+        found = [np.empty((0, self.card.recipe.head.outputs), np.float32)]
+        for start in range(0, len(features), PASS):
+            rows = torch.from_numpy(features[start:start + PASS])
+            found.append(self.network.head(filled(rows).to(self.device))[:len(rows)].float().cpu().numpy())
+        return np.concatenate(found)
 
 
 def output_columns(outputs: np.ndarray, *, regression: bool) -> dict[str, np.ndarray]:
@@ -65,23 +89,38 @@ def output_columns(outputs: np.ndarray, *, regression: bool) -> dict[str, np.nda
 
 
 def load_predictor(folder: Path, *, find_trunk: Callable[[TrunkReference], Path], device: str = "auto") -> Predictor:
-    """Load a bundle after checking all its hashes. find_trunk: where a frozen trunk that is stored elsewhere lies.
+    """Load a bundle after checking all its hashes. find_trunk: where a frozen trunk that is stored elsewhere lies; it is not asked when
+    this process has that trunk loaded.
 
     Raises BundleError when anything is missing, altered, or does not fit the recipe.
     """
-    card = read_card(folder)
-    network = load_network(card, head=folder / HEAD, trunk=folder / TRUNK if (folder / TRUNK).is_file() else find_trunk(card.trunk))
-    target = pick_device(device)
-    forward = forward_of(network.to(target), card.recipe, target)
-    return Predictor(network.to(memory_format=torch.channels_last), card, bundle_sha256(folder), target, forward)
+    card, target = read_card(folder), pick_device(device)
+    own = folder / TRUNK
+    spec, precision = card.recipe.trunk, precision_of(card, target)
+    key = TrunkKey.of(spec, sha256=card.trunk.sha256, size=card.recipe.input.size, device=target, precision=precision)
+
+    def make() -> Trunk:
+        network = Network(card.recipe)
+        network.head = nn.Sequential()     # each model has its own
+        _load(network.trunk, own if own.is_file() else find_trunk(card.trunk), card)
+        return Trunk(network.to(target).eval(), target, size=card.recipe.input.size, path=path_of(spec.name, target), precision=precision)
+
+    shared = POOL.get(key, make)
+    network = Network(card.recipe, trunk=shared.network.trunk)
+    _load(network.head, folder / HEAD, card)
+    network = network.to(target).to(memory_format=torch.channels_last).eval()
+    return Predictor(network, card, bundle_sha256(folder), target, shared)
 
 
-def load_network(card: Card, *, head: Path, trunk: Path) -> Network:
-    """The card's network with these weights, in evaluation mode."""
-    network = Network(card.recipe)
-    for part, path in ((network.trunk, trunk), (network.head, head)):
-        try:
-            part.load_state_dict(load_file(path), strict=True)
-        except (RuntimeError, OSError, ValueError, SafetensorError) as error:
-            raise BundleError(f"{path} does not fit the recipe of {card.name}: {error}") from None
-    return network.eval()
+def precision_of(card: Card, device: torch.device) -> Precision:
+    """bfloat16 where the card holds that it changes viabilities by next to nothing, and this CPU computes in it; else float32."""
+    allowed = card.bf16 is not None and card.bf16.allowed
+    return "bf16" if allowed and path_of(card.recipe.trunk.name, device) == "openvino" and bf16_wanted() and has_bf16() else "fp32"
+
+
+def _load(part: nn.Module, path: Path, card: Card) -> None:
+    """Put the weights of a file into the network's part."""
+    try:
+        part.load_state_dict(load_file(path), strict=True)
+    except (RuntimeError, OSError, ValueError, SafetensorError) as error:
+        raise BundleError(f"{path} does not fit the recipe of {card.name}: {error}") from None

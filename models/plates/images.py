@@ -14,6 +14,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -143,10 +144,18 @@ class PlateArchive:
 
     def read_stack(self, well: str, *, site: int, channel: int) -> np.ndarray:
         """Planes of one well, site and channel in order: (Z, H, W) or (Z, H, W, 3). Raises ImageError."""
-        chosen = self.members.query("well == @well and site == @site and channel == @channel").sort_values("plane")
-        if chosen.empty:
+        chosen = self._stacks.get((well, site, channel))
+        if chosen is None:
             raise ImageError(f"{self.path.name} has no image of well {well}, site {site}, channel {channel}")
-        return np.stack([self.read(member) for member in chosen["member"]])
+        return np.stack([self.read(member) for member in chosen])
+
+    @cached_property
+    def _stacks(self) -> dict[tuple[str, int, int], list[str]]:
+        """Members of each well, site and channel, by plane."""
+        stacks: dict[tuple[str, int, int], list[str]] = {}
+        for row in self.members.sort_values("plane", kind="stable").itertuples(index=False):
+            stacks.setdefault((str(row.well), int(row.site), int(row.channel)), []).append(str(row.member))  # type: ignore[arg-type]
+        return stacks
 
     def wells_and_sites(self) -> Iterator[tuple[str, int]]:
         """(well, site) pairs in plate order."""

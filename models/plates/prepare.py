@@ -7,10 +7,10 @@ float16 (11 significant bits): half the disk, and finer than the noise of a 16-b
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -56,24 +56,44 @@ class InputSpec:
             raise ValueError(f"intensity must be one of {get_args(Intensity)}, got {self.intensity!r}")
 
 
-def prepare_plate(archive: PlateArchive, spec: InputSpec, *, channels: Iterable[str],
-                  on_well: Callable[[str], None] = lambda well: None) -> WellImages:
+@dataclass(frozen=True)
+class PreparedPlace:
+    """One well and site: planes float32 (C, size, size), in grey values of a camera whose highest is full_scale; quality: the measures of
+    each channel that was looked at, by its name.
+    """
+
+    planes: np.ndarray
+    full_scale: float
+    quality: Mapping[str, Mapping[str, Any]]
+
+
+def prepare_place(stacks: Mapping[str, np.ndarray], spec: InputSpec, *, channels: Sequence[str]) -> PreparedPlace:
+    """The planes that a network reads, and their quality, from the stacks (Z, H, W) or (Z, H, W, 3) of the channels that it needs."""
+    looked_at = dict(reversed([found for plane in spec.planes if (found := find_channel(plane, channels))]))   # the first of a channel
+    planes = {plane: _plane(stacks, plane, spec.size, channels) for plane in dict.fromkeys(spec.planes)}
+    full_scale = 255.0 if all(stack.dtype == np.uint8 for stack in stacks.values()) else 65535.0
+    return PreparedPlace(np.stack([planes[plane] for plane in spec.planes]), full_scale, {
+        name: measure_stack(stack, project(_grey(stack), looked_at[name])) for name, stack in stacks.items()})
+
+
+def prepare_plate(archive: PlateArchive, spec: InputSpec, *, channels: Iterable[str], on_well: Callable[[str], None] = lambda well: None,
+                  ready: Mapping[tuple[str, int], PreparedPlace] | None = None) -> WellImages:
     """Model-ready images of every well and site of a plate, and the measures of their quality, for which they need not be read again.
 
     channels: the screen's channel names, in the order of the archive's channel numbers; see `find_channel` for projected ones.
+    ready: wells and sites that somebody prepared already, while he read them for another reason.
     Raises ImageError when the screen lacks a channel that the spec names, or an image cannot be read.
     """
-    channels = tuple(channels)
-    numbers = _channel_numbers(spec, channels, archive)
-    looked_at = dict(reversed([found for plane in spec.planes if (found := find_channel(plane, channels))]))   # the first of a channel
+    channels, ready = tuple(channels), ready or {}
+    numbers = channel_numbers(spec, channels, archive)
     rows, images, measured, full_scale = [], [], [], 255.0
     for well, site in archive.wells_and_sites():
-        stacks = {name: archive.read_stack(well, site=site, channel=number) for name, number in numbers.items()}
-        full_scale = 255.0 if all(stack.dtype == np.uint8 for stack in stacks.values()) else 65535.0
-        images.append(np.stack([_plane(stacks, plane, spec.size, channels) for plane in spec.planes]))
+        place = ready.get((well, site)) or prepare_place(
+            {name: archive.read_stack(well, site=site, channel=number) for name, number in numbers.items()}, spec, channels=channels)
+        full_scale = place.full_scale
+        images.append(place.planes)
         rows.append({"plate": archive.plate, "well": well, "site": site})
-        measured += [rows[-1] | {"channel": name} | measure_stack(stack, project(_grey(stack), looked_at[name]))
-                     for name, stack in stacks.items()]
+        measured += [{**rows[-1], "channel": name, **measures} for name, measures in place.quality.items()]
         on_well(well)
     pixels = np.stack(images) if images else np.empty((0, len(spec.planes), spec.size, spec.size), np.float32)
     return WellImages(pd.DataFrame(rows, columns=["plate", "well", "site"]),
@@ -99,7 +119,8 @@ def missing_channels(spec: InputSpec, channels: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(plane.rpartition(":")[0].partition(".")[0] for plane in spec.planes if find_channel(plane, channels) is None))
 
 
-def _channel_numbers(spec: InputSpec, channels: tuple[str, ...], archive: PlateArchive) -> dict[str, int]:
+def channel_numbers(spec: InputSpec, channels: tuple[str, ...], archive: PlateArchive) -> dict[str, int]:
+    """The channels that the spec needs, with their numbers in the archive. Raises ImageError naming those that the screen lacks."""
     missing = missing_channels(spec, channels)
     if missing:
         raise ImageError(f"{archive.path.name}: the model needs channel(s) {', '.join(missing)}", [
@@ -111,9 +132,9 @@ def _channel_numbers(spec: InputSpec, channels: tuple[str, ...], archive: PlateA
     return {channel: channels.index(channel) for channel, _ in filter(None, found)}
 
 
-def _plane(stacks: dict[str, np.ndarray], plane: str, size: int, channels: tuple[str, ...]) -> np.ndarray:
+def _plane(stacks: Mapping[str, np.ndarray], plane: str, size: int, channels: Sequence[str]) -> np.ndarray:
     found = find_channel(plane, channels)
-    assert found is not None    # _channel_numbers saw to it
+    assert found is not None    # channel_numbers saw to it
     stack, colour = stacks[found[0]], plane.rpartition(":")[0].partition(".")[2]
     stack = stack[..., _COLOURS[colour]] if colour and stack.ndim == 4 else _grey(stack)
     return resize_area(project(stack, found[1]), size)

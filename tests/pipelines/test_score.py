@@ -47,7 +47,7 @@ def test_lineage_names_model_data_and_commit(chain: Path) -> None:
     sha256 = bundle_sha256(chain / "artifacts" / "models" / "viability-HEK293")
     assert (lineage["model"], lineage["bundle_sha256"], lineage["version"]) == ("viability-HEK293", sha256, sha256[:12])
     assert lineage["data_md5"].endswith(".dir")
-    assert set(lineage) == {"model", "version", "bundle_sha256", "screen", "data_md5", "params_hash", "git_commit"}
+    assert set(lineage) == {"model", "version", "bundle_sha256", "screen", "data_md5", "params_hash", "git_commit", "precision"}
 
 
 def test_the_same_input_gives_the_same_files(chain: Path, tmp_path: Path) -> None:

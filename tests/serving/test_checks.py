@@ -40,7 +40,8 @@ def served(folder: Path, **validation: int | float) -> Served:
     tiny_bundle(folder)
     write_card(folder, replace(read_card(folder), validation=validation))
     version = RegisteredVersion(name=MODEL, version=1, run_id="r")
-    return Served(version=version, predictor=load_predictor(folder, find_trunk=trunk_finder([folder.parent])), since="now")
+    predictor = load_predictor(folder, find_trunk=trunk_finder([folder.parent]))
+    return Served(version=version, card=predictor.card, since="now", load=lambda: predictor)
 
 
 def upload(folder: Path) -> Upload:
@@ -57,7 +58,7 @@ def test_a_plate_is_judged_by_the_limits_in_the_models_card(tmp_path: Path) -> N
 
 
 def test_a_card_with_limits_that_no_rule_knows_says_so(tmp_path: Path) -> None:
-    card = served(tmp_path / "models" / "odd", min_control=3).predictor.card
+    card = served(tmp_path / "models" / "odd", min_control=3).card
     with pytest.raises(ParamsError, match=r"model viability-TINY: card.json: validation.min_control: unknown key, did you mean"):
         thresholds_of(card)
     assert thresholds_of(replace(card, validation={})) == Thresholds()

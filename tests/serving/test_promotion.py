@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
+from prometheus_client import REGISTRY
 
 from models.errors import RefusedError, RegistryError
-from models.networks.bundle import trunk_finder
-from models.registry import CHAMPION, Registry, UnknownModelError
+from models.networks.bundle import bundle_sha256, read_card, trunk_finder, write_card
+from models.registry import CHAMPION, RegisteredVersion, Registry, UnknownModelError
+from serving.answers import models_answer
 from serving.client import Client
 from serving.promotion import Change, Promoter, PromotionLog
 from tests.serving.conftest import Post
-from tests.serving.tiny import CLASSIFIER, MODEL, Server, tiny_bundle
+from tests.serving.tiny import CLASSIFIER, MODEL, Server, tiny_bundle, tiny_registry
+
+
+def stored(registry: Registry, version: RegisteredVersion) -> Path:
+    """The bundle of a version where the registry keeps it."""
+    uri = registry._client.get_model_version_download_uri(version.name, str(version.version))
+    return next((Path(uri.removeprefix("file://")) / "data").iterdir())
 
 
 def until(true: Callable[[], bool], *, seconds: float = 10) -> float:
@@ -90,8 +102,7 @@ def test_a_damaged_version_is_refused_until_it_is_repaired(promote: Callable[[in
                                                            post: Post) -> None:
     bundle = tiny_bundle(folder / "models" / "m4", seed=4)
     version = registry.register(bundle, find_trunk=trunk_finder([folder / "models"]))
-    source = Path(registry._client.get_model_version_download_uri(MODEL, str(version.version)).removeprefix("file://"))
-    weights = source / "data" / "m4" / "weights.safetensors"
+    weights = stored(registry, version) / "weights.safetensors"
     kept = weights.read_bytes()
     weights.write_bytes(kept[:-1] + b"\x00" + kept[-1:])
     promote(version.version)
@@ -186,6 +197,87 @@ def test_any_exception_of_a_version_only_refuses_it(promoter: Promoter, away: Aw
     assert promoter.pick(MODEL).version.version == 1
 
 
+def alter_weights(bundle: Path) -> None:
+    weights = bundle / "weights.safetensors"
+    kept = weights.read_bytes()
+    weights.write_bytes(kept[:-1] + b"\x00" + kept[-1:])
+
+
+def lose_weights(bundle: Path) -> None:
+    (bundle / "weights.safetensors").unlink()
+
+
+def lose_card(bundle: Path) -> None:
+    (bundle / "card.json").unlink()
+
+
+def add_pickle(bundle: Path) -> None:
+    (bundle / "model.pkl").write_bytes(b"\x80\x04.")
+
+
+def add_code(bundle: Path) -> None:
+    (bundle.parents[1] / "code.py").write_text("print('run me')")
+
+
+def another_card(bundle: Path) -> None:
+    """A whole and sound bundle, but not the one that was registered."""
+    write_card(bundle, replace(read_card(bundle), metrics={"r2_cv": 0.99}))
+
+
+def newer_format(bundle: Path) -> None:
+    card = bundle / "card.json"
+    card.write_text(card.read_text().replace('"format_version": 1', '"format_version": 2'))
+
+
+def later_recipe(bundle: Path) -> None:
+    card = json.loads((bundle / "card.json").read_text())
+    card["recipe"]["attention"] = {"layers": 2}
+    (bundle / "card.json").write_text(json.dumps(card, indent=1, sort_keys=True) + "\n")
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Registry:
+    """A registry of this test's own."""
+    return tiny_registry(tmp_path)
+
+
+@pytest.mark.parametrize(("damage", "reason"), [
+    (alter_weights, "altered or damaged"), (lose_weights, "no weights.safetensors"), (lose_card, "expected one bundle"),
+    (add_pickle, "files that no bundle has: model.pkl"), (add_code, "expected one bundle and nothing else, .* code.py beside"),
+    (another_card, "its content has sha256 .*, registered was"), (newer_format, "format version 2; this Dosewell reads 1"),
+    (later_recipe, "recipe.attention: unknown key"),
+], ids=lambda value: getattr(value, "__name__", ""))
+def test_a_version_that_is_not_what_was_registered_is_refused_and_why_is_said(
+        damage: Callable[[Path], None], reason: str, own: Registry, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    versions = [own.register(tiny_bundle(tmp_path / "models" / f"m{seed}", seed=seed), find_trunk=trunk_finder([tmp_path / "models"]))
+                for seed in (1, 2)]
+    own.set_alias(versions[0], CHAMPION)
+    promoter = Promoter(lambda: own, PromotionLog(tmp_path / "log.jsonl"), retry_seconds=0.0, device="cpu")
+    promoter.look()
+    kept = tmp_path / "kept"
+    shutil.copytree(stored(own, versions[1]).parents[1], kept)
+    damage(stored(own, versions[1]))
+    if damage is later_recipe:      # registered so by a newer release: hash and gates are right, and this release cannot read it
+        own._client.set_model_version_tag(MODEL, "2", "bundle_sha256", bundle_sha256(stored(own, versions[1])))
+    own.set_alias(versions[1], CHAMPION)
+    promoter.look()
+    said = promoter.snapshot.refused[MODEL]
+    assert said.version == 2
+    assert re.search(reason, said.reason), said.reason
+    assert said.reason in caplog.text
+    assert REGISTRY.get_sample_value("dosewell_champion_refused", {"model": MODEL}) == 1
+    assert models_answer(promoter.snapshot, service_version="1")["models"][0]["refused"] == {"version": 2, "reason": said.reason}
+    assert promoter.log.read()[-1].reason == said.reason
+    assert promoter.pick(MODEL).predictor.sha256 == versions[0].bundle_sha256
+    if damage is not later_recipe:      # repaired, it is taken over without a restart
+        shutil.rmtree(stored(own, versions[1]).parents[1])
+        shutil.copytree(kept, Path(own._client.get_model_version_download_uri(MODEL, "2").removeprefix("file://")))
+        promoter.look()
+        assert promoter.pick(MODEL).version.version == 2
+        assert not promoter.snapshot.refused
+        assert REGISTRY.get_sample_value("dosewell_champion_refused", {"model": MODEL}) == 0
+
+
 def test_references_that_nobody_knows(promoter: Promoter) -> None:
     promoter.look()
     for reference in ("", "x" * 5000, "viability-TINY/0", "../etc"):
@@ -193,14 +285,39 @@ def test_references_that_nobody_knows(promoter: Promoter) -> None:
             promoter.pick(reference)
 
 
-def test_versions_named_by_number_are_kept_and_forgotten(promoter: Promoter, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_versions_named_by_number_are_kept(promoter: Promoter) -> None:
     promoter.look()
-    first = promoter.pick(f"{MODEL}/2")
-    assert promoter.pick(f"{MODEL}/2") is first
+    assert promoter.pick(f"{MODEL}/2").predictor is promoter.pick(f"{MODEL}/2").predictor
     assert promoter.pick(f"{MODEL}/1") is promoter.pick(MODEL)
-    monkeypatch.setattr("serving.promotion.KEPT_BY_NUMBER", 0)
-    promoter.pick(f"{MODEL}/2")
-    assert promoter.pick(f"{MODEL}/2") is not first
+
+
+def test_of_many_champions_each_is_loaded_when_it_is_first_asked_for(promoter: Promoter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.promotion.LOADED_AT_START", 0)
+    promoter.look()
+    assert promoter.pick(MODEL).card.name == MODEL
+    assert len(promoter._models) == 0
+    predictor = promoter.pick(MODEL).predictor
+    assert promoter.pick(MODEL).predictor is predictor
+    assert len(promoter._models) == 1
+
+
+def test_a_champion_that_does_not_load_when_it_is_asked_for_is_refused_from_then_on(
+        promoter: Promoter, away: Away, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(version: object, device: str) -> object:
+        raise RefusedError("it does not load")
+    monkeypatch.setattr("serving.promotion.LOADED_AT_START", 0)
+    monkeypatch.setattr(away.registry, "load", broken)
+    promoter.look()
+    with pytest.raises(RefusedError, match="it does not load"):
+        promoter.pick(MODEL).load()
+    promoter.look()
+    assert promoter.snapshot.refused[MODEL].reason == "it does not load"
+    assert [change.event for change in promoter.log.read() if change.model == MODEL] == ["serving", "refused"]
+    monkeypatch.undo()
+    time.sleep(0.15)
+    promoter.look()
+    assert promoter.pick(MODEL).load().card.name == MODEL
+    assert MODEL not in promoter.snapshot.refused
 
 
 def test_the_log_survives_a_cut_line_and_a_restart(away: Away, tmp_path: Path) -> None:

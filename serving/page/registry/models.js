@@ -3,6 +3,7 @@ import { get } from "../shared/api.js";
 import { chip, el, fold, show, table } from "../shared/dom.js";
 import { watch } from "../shared/watch.js";
 import { moment } from "../shared/words.js";
+import { agreementView } from "./agreement.js";
 import { modelCard } from "./card.js";
 
 const AGAIN = 3000; // milliseconds: a promotion shows by itself
@@ -41,6 +42,7 @@ function modelView(model) {
     waiting && el("p", `Version ${aliases.challenger} waits as challenger.`),
     refused && el("p.alert", el("strong", `Version ${refused.version} was promoted but must not serve: `), refused.reason,
       serving && ` Version ${serving.version} goes on answering.`),
+    agreementView(model.agreement),
     serving && fold("Card and lineage", modelCard(model)));
 }
 

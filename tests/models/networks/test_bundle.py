@@ -148,7 +148,7 @@ def test_a_predictor_answers_as_its_network(recipe: Recipe, tiny: Tiny, tmp_path
     network = write(tmp_path / "m", recipe)
     predictor, told = load_predictor(tmp_path / "m", find_trunk=no_trunk, device="cpu"), []
     found = predictor.predict(tiny.images, on_images=told.append)
-    assert list(found.columns) == ["plate", "well", "site", "logit", "probability", "od"]
+    assert list(found.columns) == ["plate", "well", "site", "logit", "probability", "od", "feature_distance"]
     assert found["well"].tolist() == tiny.images.wells["well"].tolist()
     assert told == [BATCH, len(tiny.images) - BATCH]
     with torch.no_grad():
@@ -167,9 +167,9 @@ def test_answers_do_not_depend_on_order_or_company(bundle: Path, tiny: Tiny) -> 
     predictor = load_predictor(bundle, find_trunk=no_trunk, device="cpu")
     whole = predictor.predict(tiny.images)["od"].to_numpy()
     order = np.random.default_rng(0).permutation(len(tiny.images))
-    np.testing.assert_allclose(predictor.predict(tiny.images.take(order))["od"], whole[order], rtol=1e-5)
+    np.testing.assert_array_equal(predictor.predict(tiny.images.take(order))["od"], whole[order])
     alone = [predictor.predict(tiny.images.take(np.array([row])))["od"].iloc[0] for row in range(0, len(whole), 9)]
-    np.testing.assert_allclose(alone, whole[::9], rtol=1e-5)
+    np.testing.assert_array_equal(alone, whole[::9])
     np.testing.assert_array_equal(predictor.predict(tiny.images)["od"], whole)
     assert predictor.predict(tiny.images.take(np.array([], int))).empty
 

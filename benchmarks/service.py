@@ -1,0 +1,233 @@
+"""How much of the bare forward pass does the service reach? Beside it: `mlflow models serve` and a plain FastAPI one.
+
+    python -m benchmarks.service [--trunk mobilenet_v2] [--size 224] [--clients 1 8 32] [--plates 4] [--weights FILE]
+
+One registered model (a linear head on a frozen trunk), plates of 96 one-channel 8-bit TIFFs of simulated wells. Compared, in one run:
+
+    bare      the forward pass alone, by the path and precision that the service takes, on tensors in memory, in this process
+    decoding  the plate's TIFFs read, averaged to 224 pixels, in this process and thread, nothing else
+    dosewell  POST /score with a plate: upload, rules, image quality, forward pass, curves, answer
+    fastapi   a plain endpoint: a well's TIFF in, decoded, torch eager float32, a number out
+    mlflow    `mlflow models serve` of the same registered version: a well's pixels in as JSON, numbers out
+
+wells/s, p50 and p99 of a request (a plate for dosewell, a well for the others), most memory of the server's processes. `of bare`: wells
+per processor second of the server over those of the bare forward pass, so that other work on the machine counts little; `of the bound`:
+the same against bare and decoding together.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pandas as pd
+import psutil
+from scipy.ndimage import gaussian_filter
+
+from benchmarks.forward import cpu, least
+from benchmarks.many_models import register
+from models.plates.images import PlateArchive, encode_tiff, write_plate
+from models.plates.layout import write_layout
+from models.plates.projections import resize_area
+from models.registry import Registry
+from tests.serving.tiny import SCREEN, Server, free_port, tiny_layout
+
+NAME = "viability-L000"
+Row = dict[str, object]
+PLAIN = """
+import io, sys, tifffile, torch, numpy as np
+from fastapi import FastAPI, Request
+from pathlib import Path
+from models.networks.bundle import read_card, HEAD
+from models.networks.heads import Network
+from safetensors.torch import load_file
+card = read_card(Path(sys.argv[1])); network = Network(card.recipe).eval()
+network.trunk.load_state_dict(load_file(sys.argv[2])); network.head.load_state_dict(load_file(Path(sys.argv[1]) / HEAD))
+app = FastAPI()
+@app.post("/predict")
+async def predict(request: Request):
+    pixels = tifffile.imread(io.BytesIO(await request.body())).astype(np.float32) / 255
+    with torch.inference_mode():
+        return {"od": float(network(torch.from_numpy(np.stack([pixels] * 3))[None])[0, 0])}
+import uvicorn; uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[3]), log_level="error")
+"""
+
+
+def plate_of(folder: Path, *, size: int) -> tuple[Path, Path]:
+    """A plate archive and its layout; blurred noise, darker where the dose is high."""
+    rng = np.random.default_rng(1)
+    base = gaussian_filter(rng.normal(0, 1, (size, size)), 3)
+    table = tiny_layout()
+
+    def image(row: pd.Series) -> np.ndarray:
+        dead = {"negative": 0.0, "positive": 1.0}.get(row["role"])
+        level = 150 - 80 * (dead if dead is not None else row["dose"] / (row["dose"] + 3e3))
+        grey = level + rng.normal(0, 4, base.shape) + np.roll(base / base.std(), rng.integers(0, size), 0) * level / 5
+        return np.clip(grey, 0, 255).astype(np.uint8)
+    write_plate(folder / "P1.zip", ((f"{row['well']}_s1_c0_z0.tif", image(row)) for _, row in table.sort_values("well").iterrows()))
+    write_layout(table, folder / "layout.csv")
+    return folder / "P1.zip", folder / "layout.csv"
+
+
+class Watched:
+    """Processor seconds and memory of a process and its descendants, while the block lasts."""
+
+    def __init__(self, pid: int) -> None:
+        self._root, self._over = psutil.Process(pid), threading.Event()
+        self.memory = 0.0
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def processor(self) -> float:
+        """Seconds so far."""
+        times = [item.cpu_times() for item in self._family()]
+        return sum(item.user + item.system for item in times)
+
+    def _family(self) -> list[psutil.Process]:
+        return [self._root, *self._root.children(recursive=True)]
+
+    def _watch(self) -> None:
+        while not self._over.wait(0.2):
+            with contextlib.suppress(psutil.Error):
+                self.memory = max(self.memory, sum(item.memory_info().rss for item in self._family()) / 2**20)
+
+    def __enter__(self) -> Watched:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+
+def load(pid: int, send: Callable[[], httpx.Response], *, clients: int, requests: int, wells: int) -> dict[str, float]:
+    """`requests` requests of `wells` wells each by so many clients at once."""
+    taken: list[float] = []
+
+    def one(_number: int) -> None:
+        started = time.perf_counter()
+        answer = send()
+        assert answer.status_code == 200, answer.text[:300]
+        taken.append(time.perf_counter() - started)
+    send()
+    with Watched(pid) as watched, ThreadPoolExecutor(clients) as pool:
+        before, started = watched.processor(), time.perf_counter()
+        list(pool.map(one, range(requests)))
+        seconds, processor = time.perf_counter() - started, watched.processor() - before
+    return {"clients": clients, "wells/s": requests * wells / seconds, "p50, s": float(np.quantile(taken, 0.5)),
+            "p99, s": float(np.quantile(taken, 0.99)), "memory, MB": watched.memory, "wells/processor s": requests * wells / processor}
+
+
+@contextlib.contextmanager
+def process(command: list[str], port: int, path: str, **environment: str) -> Iterator[tuple[str, int]]:
+    """A server in a process of its own, until it answers at `path` with anything."""
+    running = subprocess.Popen(command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                               start_new_session=True)
+    try:
+        end = time.monotonic() + 300
+        while time.monotonic() < end and running.poll() is None:
+            with contextlib.suppress(httpx.HTTPError):
+                httpx.get(f"http://127.0.0.1:{port}{path}", timeout=5, trust_env=False)
+                break
+            time.sleep(0.3)
+        yield f"http://127.0.0.1:{port}", running.pid
+    finally:
+        os.killpg(running.pid, signal.SIGTERM)
+        running.wait(timeout=30)
+
+
+def bare(registry: Registry, archive: Path, *, repeats: int) -> tuple[float, float]:
+    """(wells per processor second of the forward pass, of decoding and resizing), 96 wells."""
+    predictor = registry.load(registry.resolve(NAME), device="cpu")
+    pixels = np.random.default_rng(0).random((96, 3, 224, 224), np.float32)
+    with PlateArchive(archive) as plate:
+        members = list(plate.members["member"])
+
+        def decode() -> None:
+            for member in members:
+                resize_area(plate.read(member).astype(np.float32), 224)
+        found = least({"forward": lambda: predictor.trunk.features(pixels), "decode": decode}, repeats=repeats)
+    print(f"scores in {predictor.trunk.precision}")
+    return 96 / found["forward"][1], 96 / found["decode"][1]
+
+
+def of_dosewell(folder: Path, registry: Registry, archive: Path, layout: Path, *, clients: list[int], plates: int) -> list[Row]:
+    server = Server(folder / "state", registry.tracking_uri, DOSEWELL_JOB_WORKERS="0", DOSEWELL_POLL_SECONDS="1")
+    server.wait(seconds=600)
+    body, table = archive.read_bytes(), layout.read_bytes()
+    try:
+        with httpx.Client(base_url=server.url, timeout=600, trust_env=False, limits=httpx.Limits(max_connections=64)) as client:
+            def send() -> httpx.Response:
+                return client.post("/score", files=[("images", ("P1.zip", body)), ("layout", ("layout.csv", table))],
+                                   data={"model": NAME, "screen": json.dumps(SCREEN)})
+            return [{"server": "dosewell", **load(server.process.pid, send, clients=number, requests=max(plates, number), wells=96)}
+                    for number in clients]
+    finally:
+        server.stop()
+
+
+def of_fastapi(folder: Path, registry: Registry, archive: Path, *, clients: list[int], wells: int) -> list[Row]:
+    bundle, port = registry.fetch(registry.resolve(NAME)), free_port()
+    trunk = folder / "models" / "trunk-0" / "trunk.safetensors"
+    with PlateArchive(archive) as plate:
+        tiff = encode_tiff(resize_area(plate.read(str(plate.members["member"].iloc[0])).astype(np.float32), 224).astype(np.uint8))
+    with process([sys.executable, "-c", PLAIN, str(bundle), str(trunk), str(port)], port, "/docs") as (url, pid), \
+            httpx.Client(base_url=url, timeout=600, trust_env=False) as client:
+        return [{"server": "fastapi", **load(pid, lambda: client.post("/predict", content=tiff), clients=number, requests=wells, wells=1)}
+                for number in clients]
+
+
+def of_mlflow(registry: Registry, *, clients: list[int], wells: int) -> list[Row]:
+    port, pixels = free_port(), np.random.default_rng(0).random((1, 3, 224, 224)).astype(np.float32).round(3)
+    body = json.dumps({"inputs": pixels.tolist()}).encode()
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", f"models:/{NAME}@champion", "-p", str(port),
+               "--env-manager", "local"]
+    with process(command, port, "/ping", MLFLOW_TRACKING_URI=registry.tracking_uri, MLFLOW_REGISTRY_URI=registry.tracking_uri,
+                 MLFLOW_DISABLE_TELEMETRY="true") as (url, pid), httpx.Client(base_url=url, timeout=600, trust_env=False) as client:
+        def send() -> httpx.Response:
+            return client.post("/invocations", content=body, headers={"content-type": "application/json"})
+        return [{"server": "mlflow", **load(pid, send, clients=number, requests=wells, wells=1)} for number in clients]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trunk", default="mobilenet_v2")
+    parser.add_argument("--size", type=int, default=224, help="pixels of the TIFFs' sides")
+    parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32])
+    parser.add_argument("--plates", type=int, default=4, help="requests of a plate each; at least one per client")
+    parser.add_argument("--wells", type=int, default=96, help="requests of a well each, of the other servers")
+    parser.add_argument("--alone", action="store_true", help="without the other servers")
+    parser.add_argument("--bf16", action="store_true", help="as if the model's card allowed bfloat16")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="dosewell-service-") as name:
+        folder = Path(name)
+        registry = register(folder, count=1, trunk=arguments.trunk, bf16=arguments.bf16)
+        archive, layout = plate_of(folder, size=arguments.size)
+        print(cpu())
+        forward, decoding = bare(registry, archive, repeats=3)
+        rows = of_dosewell(folder, registry, archive, layout, clients=arguments.clients, plates=arguments.plates)
+        if not arguments.alone:
+            rows += of_fastapi(folder, registry, archive, clients=arguments.clients, wells=arguments.wells)
+            rows += of_mlflow(registry, clients=arguments.clients, wells=arguments.wells)
+    table = pd.DataFrame(rows)
+    bound = 1 / (1 / forward + 1 / decoding)
+    table = table.assign(**{"of bare": table["wells/processor s"] / forward, "of the bound": table["wells/processor s"] / bound})
+    print(f"{arguments.trunk}, TIFFs of {arguments.size} pixels. Wells per processor second: bare forward pass {forward:.1f}, decoding "
+          f"{decoding:.1f}, both {bound:.1f}")
+    print(table.round(3).to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()
