@@ -22,7 +22,7 @@ from models.dose_response import FitOptions, normalise_to_controls
 from models.networks.bundle import trunk_finder
 from models.networks.predict import Predictor, load_predictor
 from models.plates.images import PlateArchive, WellImages, write_plate
-from models.plates.prepare import join_images, prepare_plate
+from models.plates.prepare import InputSpec, join_images, prepare_plate
 from models.plates.simulate.brightfield import CELL_LINES
 from models.plates.simulate.examples import Example, example_screens, random_curves
 from models.scoring import ScoredScreen, ScoringOptions, score_images
@@ -43,8 +43,7 @@ def new_plates(line: str, count: int) -> Iterator[tuple[str, Example]]:
             yield "six compounds", replace(other, sample=line, lines={line: CELL_LINES[line]}, curves=curves, seed=seed)
 
 
-def images_of(example: Example, predictor: Predictor) -> WellImages:
-    spec = predictor.card.recipe.input
+def images_of(example: Example, spec: InputSpec) -> WellImages:
     with tempfile.TemporaryDirectory() as folder:
         plates = []
         for plate in example.plates:
@@ -100,7 +99,7 @@ def run(models: Path, *, plates: int) -> tuple[pd.DataFrame, pd.DataFrame]:
         predictor = load_predictor(models / f"viability-{line}", find_trunk=find, device="cpu")
         assert predictor.card.uncertainty is not None, f"{predictor.card.name} gives no interval; run the stage `evaluate` again"
         for design, example in new_plates(line, plates):
-            images = images_of(example, predictor)
+            images = images_of(example, predictor.card.recipe.input)
             for weights in ("equal", "interval"):
                 options = ScoringOptions(fit=FitOptions(weights=weights))
                 scored = score_images(images, example.full_layout(), screen=example.screen(), predictor=predictor, options=options,

@@ -26,6 +26,7 @@ from models.networks.predict import Predictor, load_predictor
 from pipelines.command import run_command
 from pipelines.compare_figures import plot_midpoints, plot_pairs_of_wells, plot_predicted_on_measured
 from pipelines.compare_networks import NetworkRun, write_networks
+from pipelines.cross_validation import write_folds
 from pipelines.figures import heat_map
 from pipelines.params import Params
 from pipelines.prepared import PreparedScreen, read_prepared, sound_wells
@@ -130,6 +131,7 @@ def main() -> None:
             for name, model in params.models.items() if name in trained and name not in names]
     metrics = write_comparison(run(predictors, screens, own), arguments.out) | write_networks(runs, arguments.out)
     (arguments.out / "metrics.json").write_text(json.dumps(metrics, indent=1, sort_keys=True) + "\n")
+    write_folds({name: own[name] for name in names}, {name: predictor.card for name, predictor in predictors.items()}, arguments.out)
 
 
 def write_comparison(found: Comparison, out: Path) -> dict[str, dict[str, float]]:

@@ -114,6 +114,12 @@ def smoothed(targets: np.ndarray, label_smoothing: float) -> np.ndarray:
     return targets * (1 - label_smoothing) + label_smoothing / 2
 
 
+def smoothed_floor(label_smoothing: float) -> float:
+    """The lowest mean cross-entropy that smoothed labels allow: 0.5004 with 0.4, 0 without smoothing."""
+    high = 1 - label_smoothing / 2
+    return float(-sum(p * math.log(p) for p in (high, 1 - high) if p > 0))
+
+
 def loss_of(outputs: Tensor, targets: Tensor, *, regression: bool) -> Tensor:
     """Mean loss of outputs (B, O) for targets (B,): squared error, or cross-entropy with soft labels of the living class."""
     if regression:

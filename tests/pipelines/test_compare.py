@@ -15,6 +15,7 @@ from models.networks.bundle import read_card, trunk_finder
 from models.networks.evaluate import control_metrics, regression_metrics
 from models.networks.predict import Predictor, load_predictor
 from pipelines import compare
+from pipelines.cross_validation import fold_table, over_folds
 from pipelines.prepared import PreparedScreen, read_prepared, sound_wells
 
 
@@ -88,6 +89,25 @@ def test_midpoints_of_replicate_sets_are_tested_pair_by_pair(chain: Path) -> Non
     assert row["p_unpaired"] == pytest.approx(stats.ttest_ind(both["ec50_measured"], both["ec50_predicted"]).pvalue, abs=1e-4)
     assert row["ec50_difference"] == pytest.approx((both["ec50_predicted"] - both["ec50_measured"]).mean(), rel=1e-4)
     assert np.log10(row["ec50_measured"] / 70) == pytest.approx(0, abs=0.25)      # the line's true midpoint, nM
+
+
+def test_folds_of_each_model_stand_side_by_side(chain: Path) -> None:
+    folds = pd.read_csv(chain / "artifacts" / "compare" / "folds.csv")
+    assert folds.groupby("model")["fold"].apply(list).to_dict() == {"viability-HEK293": [1, 2, 3, 4], "profile-PAT_1": [1, 2, 3, 4]}
+    own = predictions(chain, "viability-HEK293")
+    third = own[own["fold"] == 2]
+    expected = np.corrcoef(third["target"], third["prediction_cv"])[0, 1] ** 2
+    row = folds[(folds["model"] == "viability-HEK293") & (folds["fold"] == 3)].iloc[0]
+    assert (row["r2"], row["n"], row["trunk"]) == (pytest.approx(expected, abs=1e-5), len(third), "small_cnn")
+    table = pd.read_csv(chain / "artifacts" / "compare" / "cross_validation.csv").set_index("model")
+    of_line = folds[folds["model"] == "viability-HEK293"]["r2"]
+    assert table.loc["viability-HEK293", ["r2_mean", "r2_sd"]].tolist() == pytest.approx([of_line.mean(), of_line.std()], abs=1e-5)
+    assert np.isnan(table.loc["profile-PAT_1", "r2_mean"])
+    assert 0 <= table.loc["profile-PAT_1", "auroc_mean"] <= 1
+
+
+def test_models_without_folds_give_no_row() -> None:
+    assert over_folds(fold_table({}, {})).empty
 
 
 def test_a_screen_without_read_outs_is_left_out(chain: Path) -> None:

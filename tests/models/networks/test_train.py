@@ -25,6 +25,7 @@ from models.networks.train import (
     pick_device,
     predict_rows,
     smoothed,
+    smoothed_floor,
     train,
 )
 from tests.conftest import CONTROLS, READOUT
@@ -70,6 +71,8 @@ def test_the_floor_of_the_loss_with_smoothed_labels() -> None:
     assert loss_of(pair, targets, regression=False).item() == pytest.approx(0.5004024, abs=1e-7)
     for step in (-0.1, 0.1, 5.0):
         assert loss_of((perfect + step)[:, None], targets, regression=False).item() > 0.5004024
+    assert smoothed_floor(0.4) == pytest.approx(0.5004024235381879)
+    assert smoothed_floor(0.0) == 0
 
 
 def test_losses_are_those_of_the_books() -> None:

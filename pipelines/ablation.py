@@ -1,0 +1,132 @@
+"""What pre-training is worth: phase II of a sample again from the starting weights alone, and from phase I of several lengths.
+
+    python -m pipelines.ablation profile-PAT_1 [--lengths 0 5 15 50] [--out artifacts/ablation]
+
+MODEL is a phase-II model of system profile whose parent is a phase-I model. Writes epochs.csv (validation loss of phase II by epoch), the
+table ablation.csv (the lowest of it, and the cross-fitted metrics) and ablation.png (figure 5 of seeds/004). Losses are means over the
+final training and the folds of phase II, each with its own validation wells, because the few of one alone say little.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+from tqdm import tqdm
+
+from models.dose_response.plots import GREY, PALETTE
+from models.errors import InputError
+from models.networks.evaluate import control_metrics
+from models.networks.fitting import fit_model
+from models.networks.heads import Network, build_network
+from models.networks.recipe import Recipe
+from models.networks.starts import read_start
+from models.networks.train import smoothed_floor
+from pipelines.command import run_command
+from pipelines.figures import save_figure
+from pipelines.params import Params
+from pipelines.prepared import PreparedScreen, read_prepared, sound_wells
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """Where phase II starts. name: as the figure calls it; phase_1: epochs of phase I."""
+
+    name: str
+    phase_1: int
+    network: Network
+
+
+def phase_two(start: Pretraining, data: PreparedScreen, recipe: Recipe, *, device: str) -> tuple[pd.DataFrame, dict[str, object]]:
+    """(rows: pretraining, epoch, validation_loss, loss; the summary) of phase II from this start."""
+    told: list[dict[str, object]] = []
+    fitted = fit_model(start.network, data.images, data.layout, recipe, device=device,
+                       on_epoch=lambda run, record: told.append({"run": run, **record}))
+    epochs = pd.DataFrame(told).groupby("epoch")[["loss", "validation_loss"]].mean().reset_index()
+    if epochs["validation_loss"].isna().all():
+        raise InputError("the phase-II recipe has no validation wells (split.validation: 0), so there is no validation loss to compare")
+    own = fitted.predictions
+    values = "prediction_cv", "logit_cv"
+    found = control_metrics(own["target"].to_numpy(float), *(own[name].to_numpy(float) for name in values))
+    best = epochs["validation_loss"].idxmin()
+    summary = {"pretraining": start.name, "phase_1_epochs": start.phase_1, "lowest_validation_loss": epochs["validation_loss"][best],
+               "at_epoch": int(epochs["epoch"][best]) + 1, **{f"{name}_cv": found[name] for name in ("accuracy", "auroc", "z_prime")}}
+    return epochs.assign(pretraining=start.name), summary
+
+
+def pretrainings(trunk: Path, first: PreparedScreen, recipe_1: Recipe, recipe_2: Recipe, *, lengths: list[int],
+                 device: str) -> Iterator[Pretraining]:
+    """Random weights; then, from the starting weights in `trunk`, phase I of each length (0 = the starting weights alone)."""
+    start = read_start(trunk, recipe_2)
+    if not start.trunk.weights.startswith("none"):
+        yield Pretraining("nothing", 0, build_network(recipe_2))
+    for length in sorted(set(lengths)):
+        network = read_start(trunk, recipe_1).network
+        if length:
+            shorter = replace(recipe_1, optimizer=replace(recipe_1.optimizer, epochs=length))
+            network = fit_model(network, first.images, first.layout, shorter, device=device).network
+        twin = build_network(recipe_2)
+        twin.trunk.load_state_dict(network.trunk.state_dict())
+        if recipe_1.head == recipe_2.head and length:
+            twin.head.load_state_dict(network.head.state_dict())
+        yield Pretraining(f"{start.trunk.weights} + phase I, {length} epochs" if length else start.trunk.weights, length, twin)
+
+
+def draw(epochs: pd.DataFrame, *, floor: float, title: str) -> Figure:
+    """Validation loss of phase II by epoch, a line per pre-training; the lowest loss that smoothed labels allow is dashed."""
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    axes = figure.subplots()
+    for number, (name, rows) in enumerate(epochs.groupby("pretraining", sort=False)):
+        axes.plot(rows["epoch"] + 1, rows["validation_loss"], color=PALETTE[number % len(PALETTE)], label=str(name), linewidth=1.4)
+    axes.axhline(floor, color=GREY, linestyle="--", linewidth=1, label=f"lowest possible ({floor:.4f})")
+    axes.set(xlabel="epoch of phase II", ylabel="validation loss", title=title)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=7, title="pre-training", title_fontsize=7)
+    return figure
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", help="a phase-II model in the section `models` of params.yaml")
+    parser.add_argument("--lengths", type=int, nargs="+", help="epochs of phase I; default: none, a tenth, a third and all of its recipe's")
+    parser.add_argument("--params", default="params.yaml")
+    parser.add_argument("--data", type=Path, default=Path("data"))
+    parser.add_argument("--artifacts", type=Path, default=Path("artifacts"))
+    parser.add_argument("--out", type=Path, default=Path("artifacts/ablation"))
+    arguments = parser.parse_args()
+    params, root = Params.read(arguments.params), arguments.artifacts
+    second, first = _phases(params, arguments.model)
+    device = params.train.device
+    recipes = [params.recipes[params.models[name].recipe] for name in (first, second)]
+    data = [sound_wells(read_prepared(arguments.data / screen, root / "prepared" / screen), params.image_quality)
+            for screen in (params.models[first].screen, params.models[second].screen)]
+    whole = recipes[0].optimizer.epochs
+    starts = pretrainings(root / params.models[first].parent, data[0], *recipes, device=device,
+                          lengths=arguments.lengths or [0, max(1, whole // 10), max(1, whole // 3), whole])
+    found = [phase_two(start, data[1], recipes[1], device=device) for start in tqdm(starts, unit="pre-training", desc="ablation")]
+    table, epochs = pd.DataFrame([summary for _, summary in found]), pd.concat([rows for rows, _ in found], ignore_index=True)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    table.round(6).to_csv(arguments.out / "ablation.csv", index=False)
+    epochs.round(6).to_csv(arguments.out / "epochs.csv", index=False)
+    figure = draw(epochs, floor=smoothed_floor(recipes[1].label_smoothing), title=f"phase II of {second}")
+    save_figure(figure, arguments.out / "ablation.png")
+    print(f"{table.round(4).to_string(index=False)}\n\n{arguments.out}")
+
+
+def _phases(params: Params, name: str) -> tuple[str, str]:
+    """(phase-II model, its phase-I parent). Raises InputError where `name` is not such a model."""
+    if name not in params.models:
+        raise InputError(f"params.yaml has no model '{name}'; it has {', '.join(params.models)}")
+    kind, _, parent = params.models[name].parent.partition("/")
+    if kind != "models" or any(params.recipes[params.models[model].recipe].target != "control_class" for model in (name, parent)):
+        raise InputError(f"'{name}' is no phase-II model: it must learn a screen's controls from a parent that learned a control plate's")
+    return name, parent
+
+
+if __name__ == "__main__":
+    run_command(main)
