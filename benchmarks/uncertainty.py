@@ -20,7 +20,7 @@ import pandas as pd
 
 from models.dose_response import FitOptions, normalise_to_controls
 from models.networks.bundle import trunk_finder
-from models.networks.predict import Predictor, load_predictor
+from models.networks.predict import load_predictor
 from models.plates.images import PlateArchive, WellImages, write_plate
 from models.plates.prepare import InputSpec, join_images, prepare_plate
 from models.plates.simulate.brightfield import CELL_LINES

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -10,7 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from models.errors import InputError
+from models.networks.backbones import OWN
 from models.networks.explain import METHODS, Method, explain, randomised, share_inside, similarity, spatial_layer
+from models.networks.heads import Network, Normalise, frozen_parts
+from pipelines.params import Params
 
 
 class Toy(nn.Module):
@@ -74,6 +78,36 @@ def test_maps_fall_on_what_raises_the_answer(trained: dict[int, Toy], method: Me
     inside = share_inside(found.raises, masks)
     assert (inside > 1.2 * share).all()
     assert not np.array_equal(found.raises, found.lowers)
+
+
+RECIPES = Params.read(Path(__file__).parents[3] / "params.yaml").recipes
+NETWORKS = {(recipe.trunk.name, recipe.head.outputs): name for name, recipe in RECIPES.items()}
+
+
+@pytest.mark.parametrize("name", NETWORKS.values())
+def test_every_network_of_the_recipes_is_explained(name: str) -> None:
+    """Each trunk with each of its heads, frozen as the recipe has it; drawn small where the trunk takes any size."""
+    recipe = RECIPES[name]
+    with torch.device("meta"):
+        network = Network(recipe)
+    network = network.to_empty(device="cpu")
+    torch.manual_seed(0)
+    for tensor in (*network.parameters(), *network.buffers()):
+        if tensor.is_floating_point() and tensor.ndim < 2:
+            tensor.data.fill_(0.5)
+        elif tensor.is_floating_point():        # drawing 100 million weights takes seconds: the widest layers have one row for all
+            rows = 1 if tensor.numel() > 5_000_000 else len(tensor)
+            tensor.data.copy_(torch.randn(rows, *tensor.shape[1:]) * tensor[0].numel()**-0.5)
+    network.normalise = Normalise(recipe.trunk)
+    for part in frozen_parts(network, recipe.trunk):
+        part.requires_grad_(False)
+    size = recipe.input.size if recipe.trunk.name in OWN else 96
+    images = torch.rand(2, len(recipe.input.planes), size, size)
+    found = explain(network, images)
+    assert found.raises.shape == found.lowers.shape == (2, size, size)
+    assert np.isfinite(found.raises).all()
+    assert (found.raises.any() or found.lowers.any())
+    assert {found.raises.max(), found.lowers.max()} <= {0.0, 1.0}
 
 
 def test_random_weights_change_the_map(trained: dict[int, Toy]) -> None:

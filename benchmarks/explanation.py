@@ -1,0 +1,77 @@
+"""Do heat maps look at the cells, and at what the network learned? On simulated wells, whose cells' places are known.
+
+    python -m benchmarks.explanation [--wells 12] [--scorecam 2] [--artifacts artifacts]        after `make demo`
+
+Share: of a map's total that lies on cells, against the share of the image that cells cover (chance). Random weights: Spearman's correlation
+of the map with that of the same network with random weights, in absolute value; a map that hardly changes shows the image, not the network
+(Adebayo et al. 2018). Means over wells, maps of zeros left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.nn import functional
+
+from models.networks.bundle import trunk_finder
+from models.networks.explain import METHODS, explain, randomised, share_inside, similarity
+from models.networks.predict import load_predictor
+from models.plates.simulate.examples import example_screens
+from pipelines.prepared import read_prepared
+
+MODELS = {"viability-A549": "a549", "viability-HEK293": "hek293", "profile-PAT_1": "patient-1"}
+
+
+def masks_of(screen: str, wells: pd.DataFrame, size: int) -> np.ndarray:
+    """(N, size, size) bool: where the cells of these wells are, as large as the prepared images."""
+    example = next(example for example in example_screens() if example.name == screen)
+    known = {(plate, well): mask for plate in dict.fromkeys(wells["plate"]) for well, mask in example.masks(plate)}
+    full = np.stack([known[key] for key in zip(wells["plate"], wells["well"], strict=True)])
+    return (functional.interpolate(torch.from_numpy(full[:, None]).float(), size=(size, size), mode="area")[:, 0] > 0.5).numpy()
+
+
+def rows_of(name: str, screen: str, *, artifacts: Path, wells: int, scorecam: int) -> list[dict[str, object]]:
+    """A row per method and sign of this model."""
+    predictor = load_predictor(artifacts / "models" / name, find_trunk=trunk_finder([artifacts / "models", artifacts / "trunks"]),
+                               device="cpu")
+    data = read_prepared(Path("data") / screen, artifacts / "prepared" / screen)
+    chosen = np.random.default_rng(0).permutation(len(data.images))[:wells]
+    images = data.images.take(chosen)
+    masks, pixels = masks_of(screen, images.wells, images.pixels.shape[-1]), torch.from_numpy(images.pixels).float()
+    twin = randomised(predictor.network)
+    rows: list[dict[str, object]] = []
+    for method in METHODS:
+        count = scorecam if method == "scorecam" else wells
+        since = time.process_time()
+        found = explain(predictor.network, pixels[:count], method=method)
+        seconds = (time.process_time() - since) / count
+        other = explain(twin, pixels[:count], method=method)
+        for sign in ("raises", "lowers"):
+            maps, strange = getattr(found, sign), getattr(other, sign)
+            share = share_inside(maps, masks[:count])
+            there = np.isfinite(share)
+            covered = masks[:count].mean(axis=(1, 2))
+            rows.append({"model": name, "method": method, "sign": sign, "wells": int(there.sum()), "share on cells": share[there].mean(),
+                         "chance": covered[there].mean(), "above chance": float((share > covered)[there].mean()),
+                         "random weights": np.nanmean(np.abs(similarity(maps, strange))), "s an image": seconds})
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--wells", type=int, default=12)
+    parser.add_argument("--scorecam", type=int, default=2, help="wells for ScoreCAM, which is slow")
+    parser.add_argument("--artifacts", type=Path, default=Path("artifacts"))
+    arguments = parser.parse_args()
+    rows = [row for name, screen in MODELS.items() if (arguments.artifacts / "models" / name).is_dir()
+            for row in rows_of(name, screen, artifacts=arguments.artifacts, wells=arguments.wells, scorecam=arguments.scorecam)]
+    print(pd.DataFrame(rows).round(3).to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()
