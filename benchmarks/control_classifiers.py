@@ -105,7 +105,7 @@ def curve_row(curves: pd.DataFrame) -> pd.Series:
     """IC50s that the scoring names, against the truth: infinite where half of the cells never die."""
     named = curves[curves["ic50_relation"] == "="]
     truth = named["ic50_true"].where(named["ic50_relation_true"] != ">", np.inf)
-    ratio = np.log10(named["ic50"] / truth)[np.isfinite(truth)]
+    ratio = np.log10((named["ic50"] / truth)[np.isfinite(truth)])
     closed = named[["ic50_model_low", "ic50_model_high"]].notna().all(axis=1)
     censored = curves[curves["ic50_relation"] == ">"]
     return pd.Series({

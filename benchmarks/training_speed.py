@@ -32,6 +32,7 @@ def recipe_of(arguments: argparse.Namespace) -> Recipe:
 
 def plain_training(network: Network, pixels: Tensor, targets: Tensor, *, epochs: int) -> None:
     """What a notebook does: each image through the whole network, one at a time, in the usual memory order."""
+    network.trunk.requires_grad_(False)
     optimizer = torch.optim.Adam(network.head.parameters(), lr=1e-3)
     for _ in range(epochs):
         for row in torch.randperm(len(pixels)).tolist():
@@ -69,6 +70,7 @@ def main() -> None:
     plain, _ = timed(plain_training, network, pixels, torch.from_numpy(targets), epochs=arguments.plain_epochs)
     feature, slow = timed(plain_features, network, pixels)
     network.to(memory_format=torch.channels_last)
+    cache_features(network, pixels[:8], replace(recipe, augmentation=Augmentation(views=0)), device=CPU)    # warm, as the plain one is
     once, fast = timed(cache_features, network, pixels, replace(recipe, augmentation=Augmentation(views=0)), device=CPU)
     cached, views = timed(cache_features, network, pixels, recipe, device=CPU)
     assert isinstance(slow, Tensor)

@@ -30,7 +30,11 @@ class HeadData:
 
 
 class StackedHeads(nn.Module):
-    """Heads of equal layers as one module: (M, B, F) -> (M, B, O), part m by head m. Linear layers and activations; no dropout."""
+    """Heads of equal layers as one module: (M, B, F) -> (M, B, O), part m by head m. Linear layers and activations; no dropout.
+
+    Weights lie in memory as in each head, (M, O, F), so that products are added up in the same order and come out the same to the bit:
+    Adam divides by the size of a gradient, and makes steps of full length out of rounding where that is nearly zero.
+    """
 
     def __init__(self, heads: Sequence[nn.Sequential]) -> None:
         super().__init__()
@@ -39,7 +43,7 @@ class StackedHeads(nn.Module):
         if not heads or any(kind != kinds[0] for kind in kinds):
             raise InputError("stacked heads must have the same layers; train heads of unlike recipes apart")
         linear = [[layer for layer in layers if isinstance(layer, nn.Linear)] for layers in self.heads]
-        self.weights = nn.ParameterList([torch.stack([layer.weight.detach().T for layer in same]) for same in zip(*linear, strict=True)])
+        self.weights = nn.ParameterList([torch.stack([layer.weight.detach() for layer in same]) for same in zip(*linear, strict=True)])
         self.biases = nn.ParameterList([torch.stack([layer.bias.detach()[None] for layer in same]) for same in zip(*linear, strict=True)])
 
     def forward(self, features: Tensor) -> Tensor:
@@ -47,8 +51,8 @@ class StackedHeads(nn.Module):
         stacks = iter(zip(self.biases, self.weights, strict=True))
         for layer in self.heads[0]:
             if isinstance(layer, nn.Linear):
-                bias, weight = next(stacks)                             # (M, 1, O), (M, F, O)
-                features = torch.baddbmm(bias, features, weight)
+                bias, weight = next(stacks)                             # (M, 1, O), (M, O, F)
+                features = torch.baddbmm(bias, features, weight.transpose(1, 2))
             else:
                 features = layer(features)
         return features
@@ -59,7 +63,7 @@ class StackedHeads(nn.Module):
         for number, layers in enumerate(self.heads):
             linear = [layer for layer in layers if isinstance(layer, nn.Linear)]
             for layer, weight, bias in zip(linear, self.weights, self.biases, strict=True):
-                layer.weight.copy_(weight[number].T)
+                layer.weight.copy_(weight[number])
                 layer.bias.copy_(bias[number, 0])
 
 
