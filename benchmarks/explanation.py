@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ import torch
 from torch.nn import functional
 
 from models.networks.bundle import trunk_finder
-from models.networks.explain import METHODS, explain, randomised, share_inside, similarity
+from models.networks.explain import METHODS, Method, explain, randomised, share_inside, similarity
 from models.networks.predict import load_predictor
 from models.plates.simulate.examples import example_screens
 from pipelines.prepared import read_prepared
@@ -35,7 +36,7 @@ def masks_of(screen: str, wells: pd.DataFrame, size: int) -> np.ndarray:
     return (functional.interpolate(torch.from_numpy(full[:, None]).float(), size=(size, size), mode="area")[:, 0] > 0.5).numpy()
 
 
-def rows_of(name: str, screen: str, *, artifacts: Path, wells: int, scorecam: int) -> list[dict[str, object]]:
+def rows_of(name: str, screen: str, *, artifacts: Path, wells: int, scorecam: int, methods: Sequence[Method]) -> list[dict[str, object]]:
     """A row per method and sign of this model."""
     predictor = load_predictor(artifacts / "models" / name, find_trunk=trunk_finder([artifacts / "models", artifacts / "trunks"]),
                                device="cpu")
@@ -45,7 +46,7 @@ def rows_of(name: str, screen: str, *, artifacts: Path, wells: int, scorecam: in
     masks, pixels = masks_of(screen, images.wells, images.pixels.shape[-1]), torch.from_numpy(images.pixels).float()
     twin = randomised(predictor.network)
     rows: list[dict[str, object]] = []
-    for method in METHODS:
+    for method in methods:
         count = scorecam if method == "scorecam" else wells
         since = time.process_time()
         found = explain(predictor.network, pixels[:count], method=method)
@@ -56,9 +57,10 @@ def rows_of(name: str, screen: str, *, artifacts: Path, wells: int, scorecam: in
             share = share_inside(maps, masks[:count])
             there = np.isfinite(share)
             covered = masks[:count].mean(axis=(1, 2))
+            changed = np.abs(similarity(maps, strange))
             rows.append({"model": name, "method": method, "sign": sign, "wells": int(there.sum()), "share on cells": share[there].mean(),
                          "chance": covered[there].mean(), "above chance": float((share > covered)[there].mean()),
-                         "random weights": np.nanmean(np.abs(similarity(maps, strange))), "s an image": seconds})
+                         "random weights": changed[np.isfinite(changed)].mean() if np.isfinite(changed).any() else np.nan, "s an image": seconds})
     return rows
 
 
@@ -66,10 +68,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--wells", type=int, default=12)
     parser.add_argument("--scorecam", type=int, default=2, help="wells for ScoreCAM, which is slow")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--artifacts", type=Path, default=Path("artifacts"))
     arguments = parser.parse_args()
     rows = [row for name, screen in MODELS.items() if (arguments.artifacts / "models" / name).is_dir()
-            for row in rows_of(name, screen, artifacts=arguments.artifacts, wells=arguments.wells, scorecam=arguments.scorecam)]
+            for row in rows_of(name, screen, artifacts=arguments.artifacts, wells=arguments.wells, scorecam=arguments.scorecam,
+                                                                            methods=arguments.methods)]
     print(pd.DataFrame(rows).round(3).to_string(index=False))
 
 

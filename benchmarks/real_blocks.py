@@ -1,6 +1,6 @@
 """BBBC013's two blocks as two "lines": every block's model on every block, for three label smoothings, on both scales.
 
-    python -m benchmarks.real_blocks [--smoothing 0 0.1 0.4]        needs BBBC013 (DOSEWELL_SHARED) and ImageNet weights (DOSEWELL_WEIGHTS)
+    python -m benchmarks.real_blocks [--smoothing 0 0.1 0.4] [--input gfp_224]        needs BBBC013 (DOSEWELL_SHARED) and ImageNet weights (DOSEWELL_WEIGHTS)
 
 Frozen ImageNet MobileNetV2, one linear head a block on its own controls (recipe controls_mobilenet). On its own block a model is judged by
 cross-fitted predictions, a row left out at a time. EC50s are of the final model's wells, as the product scores them (probability), and of
@@ -74,9 +74,10 @@ def midpoints(predictor: Predictor, data: PreparedScreen) -> list[dict[str, obje
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--smoothing", type=float, nargs="+", default=[0.0, 0.1, 0.4])
+    parser.add_argument("--input", default="gfp_224", help="how images are prepared: gfp_224 (the recipe's own) or gfp_dna_224")
     arguments = parser.parse_args()
-    base = Params.read("params.yaml").recipes["controls_mobilenet"]
-    base = replace(base, input=Params.read("params.yaml").inputs["gfp_dna_224"])
+    params = Params.read("params.yaml")
+    base = replace(params.recipes["controls_mobilenet"], input=params.inputs[arguments.input])
     plate = Path(os.environ.get("DOSEWELL_SHARED", "../shared")) / "data" / "bbbc013"
     matrix, curves = [], []
     with tempfile.TemporaryDirectory() as folder:

@@ -52,9 +52,10 @@ def phase_two(start: Pretraining, data: PreparedScreen, recipe: Recipe, *, devic
     own = fitted.predictions
     values = "prediction_cv", "logit_cv"
     found = control_metrics(own["target"].to_numpy(float), *(own[name].to_numpy(float) for name in values))
-    best = epochs["validation_loss"].idxmin()
-    summary = {"pretraining": start.name, "phase_1_epochs": start.phase_1, "lowest_validation_loss": epochs["validation_loss"][best],
-               "at_epoch": int(epochs["epoch"][best]) + 1, **{f"{name}_cv": found[name] for name in ("accuracy", "auroc", "z_prime")}}
+    best = int(epochs["validation_loss"].to_numpy(float).argmin())
+    summary = {"pretraining": start.name, "phase_1_epochs": start.phase_1, "at_epoch": best + 1,
+               "lowest_validation_loss": float(epochs["validation_loss"].iloc[best]),
+               **{f"{name}_cv": found[name] for name in ("accuracy", "auroc", "z_prime")}}
     return epochs.assign(pretraining=start.name), summary
 
 

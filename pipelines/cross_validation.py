@@ -28,11 +28,12 @@ def fold_table(own: Mapping[str, pd.DataFrame], cards: Mapping[str, Card]) -> pd
             continue
         key = {"system": card.system, "screen": card.lineage["screen"], "model": name, "trunk": card.recipe.trunk.name,
                "trained": card.recipe.trunk.trained}
-        for fold, part in predictions[predictions["fold"] >= 0].groupby("fold"):
+        for fold in range(int(predictions["fold"].max()) + 1):
+            part = predictions[predictions["fold"] == fold]
             target, said = part["target"].to_numpy(float), part["prediction_cv"].to_numpy(float)
             found = (regression_metrics(target, said) if card.recipe.is_regression
                      else control_metrics(target, said, part["logit_cv"].to_numpy(float)))
-            rows.append({**key, "fold": int(fold) + 1, "n": len(part), **found})
+            rows.append({**key, "fold": fold + 1, "n": len(part), **found})
     return pd.DataFrame(rows, columns=None if rows else [*KEYS, "fold", "n"])
 
 
@@ -42,9 +43,9 @@ def over_folds(folds: pd.DataFrame) -> pd.DataFrame:
     if folds.empty:
         return pd.DataFrame(columns=[*KEYS, "folds"])
     groups = folds.groupby(KEYS, sort=False)
-    spread = groups[shown].agg(["mean", "std"])
-    spread.columns = [f"{name}_{'sd' if kind == 'std' else kind}" for name, kind in spread.columns]
-    return groups.size().rename("folds").to_frame().join(spread).reset_index()
+    means, spreads = groups[shown].mean().add_suffix("_mean"), groups[shown].std().add_suffix("_sd")
+    order = [f"{name}_{kind}" for name in shown for kind in ("mean", "sd")]
+    return groups.size().rename("folds").to_frame().join(means.join(spreads)[order]).reset_index()
 
 
 def write_folds(own: Mapping[str, pd.DataFrame], cards: Mapping[str, Card], out: Path) -> None:
