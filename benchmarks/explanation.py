@@ -58,9 +58,10 @@ def rows_of(name: str, screen: str, *, artifacts: Path, wells: int, scorecam: in
             there = np.isfinite(share)
             covered = masks[:count].mean(axis=(1, 2))
             changed = np.abs(similarity(maps, strange))
+            changed = changed[np.isfinite(changed)]
             rows.append({"model": name, "method": method, "sign": sign, "wells": int(there.sum()), "share on cells": share[there].mean(),
                          "chance": covered[there].mean(), "above chance": float((share > covered)[there].mean()),
-                         "random weights": changed[np.isfinite(changed)].mean() if np.isfinite(changed).any() else np.nan, "s an image": seconds})
+                         "random weights": changed.mean() if len(changed) else np.nan, "s an image": seconds})
     return rows
 
 

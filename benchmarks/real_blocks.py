@@ -1,6 +1,8 @@
 """BBBC013's two blocks as two "lines": every block's model on every block, for three label smoothings, on both scales.
 
-    python -m benchmarks.real_blocks [--smoothing 0 0.1 0.4] [--input gfp_224]        needs BBBC013 (DOSEWELL_SHARED) and ImageNet weights (DOSEWELL_WEIGHTS)
+    python -m benchmarks.real_blocks [--smoothing 0 0.1 0.4] [--input gfp_224]
+
+Needs BBBC013 (DOSEWELL_SHARED) and ImageNet weights (DOSEWELL_WEIGHTS).
 
 Frozen ImageNet MobileNetV2, one linear head a block on its own controls (recipe controls_mobilenet). On its own block a model is judged by
 cross-fitted predictions, a row left out at a time. EC50s are of the final model's wells, as the product scores them (probability), and of
