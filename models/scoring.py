@@ -129,7 +129,7 @@ def _scored(wells: pd.DataFrame, *, value: str, screen: Screen, options: Scoring
     """value: the column of raw outputs that viability is made from."""
     wells = _with_viability(wells, screen, value=value)
     return ScoredScreen(check_table(wells, WELL_SCORES, keys=("plate", "well")), _curves(wells, options.fit, value=value),
-                        assay_quality(wells[~wells["excluded"]], value=value), (*findings, *_well_findings(wells)))
+                        assay_quality(wells, value=value), (*findings, *_well_findings(wells)))
 
 
 def sample_findings(sample: str, card: Card, *, force: bool) -> list[Finding]:

@@ -141,7 +141,7 @@ IMAGE_QUALITY = Contract("ImageQuality", "well, site and channel", (
     _number("contrast", "99.9th percentile above the background", "grey values"),
     _number("noise", "SD of the camera's noise", "grey values"),
     *(_number(f"detail_{scale}", f"energy of structure about {scale} px large, against that of noise", "log2") for scale in (1, 2, 4, 8)),
-    _number("gradient", "rise of the background across the image, relative to the background"),
+    _number("gradient", "rise of the background across the image, relative to it; empty for images below 64 px a side"),
     _number("debris", "deviation of the largest bright or dark objects", "log2 grey values"),
 ))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ SEPARATION_GAIN = 0.2   # of the share of controls that act as their kind, from 
 EXPLAINED = 0.5         # share of what differs most between the wells that the right layout must explain
 CLEARLY_APART = 0.85    # share of controls that act as their kind, from which on a stray one is strange
 OPPOSITE = 0.7          # cosine between a plate's way from negative to positive and that of the others, below minus which they disagree
+AGREEING = 0.5          # length of the mean of the others' unit vectors, below which they do not agree, and nobody disagrees with them
 FEW_CONTROLS = 6        # wells of each kind that it takes to call one strange
 LIVING_ASSAYS = ("cck", "wst", "mtt", "mts", "xtt", "resazurin", "alamar", "prestoblue", "celltiter", "atp", "sulforhodamine",
                  "crystal violet", "neutral red")     # read-outs that rise with living cells
@@ -136,14 +137,20 @@ def plates_agree(evidence: Evidence) -> Iterator[Finding]:
         if separation(plate.signals, negative, positive) >= CLEARLY_APART and way.any():
             ways.setdefault(plate.source, {})[plate.name] = way / np.linalg.norm(way)
     for source, directions in ways.items():
-        total = np.sum(list(directions.values()), axis=0) if len({len(way) for way in directions.values()}) == 1 else np.zeros(1)
-        for name, way in directions.items():
-            others = total - way
-            if np.linalg.norm(others) > 0 and float(way @ others) < -OPPOSITE * np.linalg.norm(others):
-                yield Finding(rule="controls_disagree", severity="error", plate=name, well=wells[name], column="role", value=source,
-                              message=(
-                    f"on plate {name} negative and positive controls differ the other way round than on the other plates, by the "
-                    f"{source}; they were probably swapped on it: check the roles, or how the plate stood in the reader"))
+        for name in disagreeing(directions):
+            yield Finding(rule="controls_disagree", severity="error", plate=name, well=wells[name], column="role", value=source, message=(
+                f"on plate {name} negative and positive controls differ the other way round than on the other plates, by the "
+                f"{source}; they were probably swapped on it: check the roles, or how the plate stood in the reader"))
+
+
+def disagreeing(ways: Mapping[str, np.ndarray]) -> list[str]:
+    """Names whose unit vector is opposite to the others', where these agree among themselves; [] for vectors of several lengths."""
+    if len(ways) < 2 or len({len(way) for way in ways.values()}) > 1:
+        return []
+    total = np.sum(list(ways.values()), axis=0)
+    others = {name: (total - way) / (len(ways) - 1) for name, way in ways.items()}
+    return [name for name, way in ways.items() if np.linalg.norm(others[name]) >= AGREEING
+            and float(way @ others[name]) < -OPPOSITE * np.linalg.norm(others[name])]
 
 
 def controls_act_as_their_kind(evidence: Evidence) -> Iterator[Finding]:
@@ -181,7 +188,7 @@ def control_series_fall(evidence: Evidence) -> Iterator[Finding]:
 
 
 RULES = (
-    Rule("layout_turned", "behaviour", "The layout lies on the plate as the plate behaves", layout_lies_right),
+    Rule("layout_turned", "behaviour", "The layout lies on its plate the right way round", layout_lies_right),
     Rule("controls_swapped", "behaviour", "Positive controls act like high doses, negative ones like low doses", controls_not_swapped),
     Rule("controls_disagree", "behaviour", "Controls differ in the same way on every plate", plates_agree),
     Rule("control_stray", "behaviour", "Each control well acts as its kind", controls_act_as_their_kind),

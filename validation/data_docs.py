@@ -29,7 +29,8 @@ table{border-collapse:collapse;width:100%}th,td{border:1px solid #d8dee6;padding
 th{background:#f3f5f8}.badge{background:#eef1f5;border-radius:4px;padding:0 .35em;font-size:85%;font-family:ui-monospace,monospace}
 td:first-child{white-space:nowrap}.list-inline{list-style:none;padding:0}a{color:#0b5cad}
 .text-success{color:#19733a}.text-danger{color:#b3261e}.fa-check-circle:before{content:"\\2714"}.fa-times:before{content:"\\2718"}
-.fa-exclamation-triangle:before{content:"\\26A0"}h1{font-size:1.6rem}.alert{padding:.5rem .75rem;border-radius:6px;background:#f3f5f8}
+.fa-exclamation-triangle:before{content:"\\26A0"}h1{font-size:1.6rem}h5,h6,.card-title{font-size:1.05rem;margin:.6rem 0 .3rem}
+.alert{padding:.5rem .75rem;border-radius:6px;background:#f3f5f8}
 """
 
 

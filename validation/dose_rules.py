@@ -179,5 +179,6 @@ RULES = (
     Rule("combination", "doses", "Combinations name and dose both treatments", combinations_complete),
     Rule("combination_parts", "doses", "Both parts of a combination are tested alone too", combinations_have_parts),
     Rule("readout_missing", "readout", "Each well of an assay has a read-out", readouts_complete),
-    Rule("readout_range", "readout", "Read-outs lie inside the reader's range", readouts_in_range),
+    Rule("readout_range", "readout", "Read-outs lie inside the reader's range", readouts_in_range,
+         ("readout_negative", "readout_high", "readout_saturated")),
 )

@@ -90,12 +90,15 @@ def _usable(well: str, plate_format: int) -> bool:
 
 @dataclass(frozen=True)
 class Rule:
-    """One thing that must hold. `title` says it as a sentence; `check` yields a finding for each place where it does not."""
+    """One thing that must hold. `title` says it as a sentence; `check` yields a finding for each place where it does not, under the
+    rule's name or one of `says`, which tell ways to break it apart.
+    """
 
     name: str
     subject: Subject
     title: str
     check: Callable[[Evidence], Iterable[Finding]]
+    says: tuple[str, ...] = ()
 
     def findings(self, evidence: Evidence) -> Iterator[Finding]:
         """The rule's findings; none where the rule is about images and none were given."""
@@ -104,9 +107,9 @@ class Rule:
         return iter(self.check(evidence))
 
 
-def said_while_reading(*names: str) -> Callable[[Evidence], Iterable[Finding]]:
-    """A check that repeats what reading the layout already found under these names."""
-    return lambda evidence: [finding for finding in evidence.parsed.findings if finding.rule in names]
+def reading_rule(name: str, title: str, *says: str) -> Rule:
+    """A rule of the layout that was judged while the layout was read: it repeats what was found then, under its name or `says`."""
+    return Rule(name, "layout", title, lambda evidence: [one for one in evidence.parsed.findings if one.rule in (name, *says)], says)
 
 
 def of_well(row: pd.Series, *, rule: str, column: str, value: object, message: str, severity: Severity = "error") -> Finding:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from models.errors import Finding
 from models.tables import DOSED_ROLES
-from validation.evidence import Evidence, Rule, listed, of_well, said_while_reading, some
+from validation.evidence import Evidence, Rule, listed, of_well, reading_rule, some
 
 
 def unique_wells(evidence: Evidence) -> Iterator[Finding]:
@@ -79,20 +79,18 @@ def _given(layout: pd.DataFrame) -> pd.DataFrame:
 
 
 RULES = (
-    Rule("table_repaired", "layout", "The layout file needed no repair", said_while_reading("table_repaired")),
-    Rule("columns", "layout", "The layout has each column that is needed, once",
-         said_while_reading("column_missing", "column_repeated", "column_unused", "plate_default")),
-    Rule("well_name", "layout", "Each row names a well and a plate",
-         said_while_reading("well_name", "well_renamed", "plate_name")),
-    Rule("well_format", "layout", "Each well lies inside the plate format", said_while_reading("well_format")),
+    reading_rule("table_repaired", "The layout file needed no repair"),
+    reading_rule("columns", "The layout has each column that is needed, once",
+                 "column_missing", "column_repeated", "column_unused", "plate_default"),
+    reading_rule("well_name", "Each row names a well and a plate", "well_renamed", "plate_name"),
+    reading_rule("well_format", "Each well lies inside the plate format"),
     Rule("well_unique", "layout", "Each well is named once per plate", unique_wells),
-    Rule("role", "layout", "Each well has a known role", said_while_reading("role_unknown", "role_default")),
+    reading_rule("role", "Each well has a known role", "role_unknown", "role_default"),
     Rule("treatment_named", "layout", "Treated and reference wells name their treatment", treatments_named),
     Rule("treatment_spelling", "layout", "Each treatment has one spelling", treatments_spelled_alike),
-    Rule("number", "layout", "Doses, replicates and read-outs are numbers",
-         said_while_reading("number", "flag", "replicate", "decimal_comma", "readout_overflow")),
+    reading_rule("number", "Doses, replicates and read-outs are numbers", "flag", "replicate", "decimal_comma", "readout_overflow"),
     Rule("dose_by_role", "layout", "Treated and reference wells have a dose above zero", doses_by_role),
-    Rule("dose_of_control", "layout", "Negative, untreated and empty wells have no dose", said_while_reading("dose_of_control")),
-    Rule("unit", "layout", "Each dose has a known unit", said_while_reading("unit_unknown", "unit_missing", "unit_default")),
+    reading_rule("dose_of_control", "Negative, untreated and empty wells have no dose"),
+    reading_rule("unit", "Each dose has a known unit", "unit_unknown", "unit_missing", "unit_default"),
     Rule("one_unit", "layout", "Each treatment has one dose unit", one_unit_per_treatment),
 )

@@ -31,7 +31,7 @@ STYLE = """
 h1{font-size:1.7rem;margin-bottom:.2rem}h2{font-size:1.2rem;margin-top:2rem}h3{font-size:1rem;margin:1.2rem 0 .2rem}
 .verdict{padding:.6rem 1rem;border-radius:6px;font-weight:600}.refused{background:#fbe9e7;color:#8c1d18}
 .accepted{background:#e6f4ea;color:#19733a}ol,ul{list-style:none;padding-left:0;margin:.2rem 0}
-li{margin:.35rem 0;padding-left:2.2rem;position:relative}.where{color:#5a6675;font-size:90%}
+li{margin:.35rem 0;padding-left:2.2rem;position:relative}.where{color:#5a6675;font-size:90%}li .where{display:block}
 .mark{position:absolute;left:0;top:.1rem;min-width:1.5rem;height:1.5rem;border-radius:.75rem;font-size:.8rem;line-height:1.5rem;
 text-align:center;font-weight:600;color:#fff;box-sizing:border-box;padding:0 .3rem}
 .error{background:#b3261e}.warning{background:#e0a100;color:#1d2733}
@@ -42,6 +42,7 @@ svg{max-width:100%;height:auto}.plates{display:flex;flex-wrap:wrap;gap:0 1.5rem}
 """
 
 Numbered = Sequence[tuple[int, Finding]]
+TOLD = (*RULES, *imageset_rules.RULES)   # rules whose titles stand over their findings
 
 
 def screen_page(verdict: Verdict, evidence: Evidence | None = None, *, kind: str = "screen") -> str:
@@ -49,7 +50,7 @@ def screen_page(verdict: Verdict, evidence: Evidence | None = None, *, kind: str
     same bytes.
     """
     state = "accepted" if verdict.accepted else "refused"
-    findings: Numbered = list(enumerate(sorted(merged(verdict.findings), key=lambda one: (one.severity, _place_of(one.rule))), 1))
+    findings: Numbered = list(enumerate(sorted(merged(verdict.findings), key=lambda one: (one.severity, _place_of(one), _title(one))), 1))
     errors, warnings = ([one for one in findings if one[1].severity == severity] for severity in ("error", "warning"))
     said = (f"Accepted{_with(warnings)}." if verdict.accepted else
             f"Refused: {number(len(errors), 'thing')} to put right before this {kind} can be used{_with(warnings)}.")
@@ -62,10 +63,15 @@ def screen_page(verdict: Verdict, evidence: Evidence | None = None, *, kind: str
             + (f"<h2>What was read</h2>\n<table>{counts}</table>\n" if counts else "") + "</body></html>\n")
 
 
-def _place_of(rule: str) -> tuple[int, str]:
-    """Findings of a kind stand together, in the order of the rules."""
-    names = [one.name for one in RULES]
-    return (names.index(rule) if rule in names else len(names), rule)
+def _place_of(finding: Finding) -> int:
+    """The place of the finding's rule, so that findings of a kind stand together; what no rule says comes last."""
+    return next((place for place, rule in enumerate(TOLD) if finding.rule in (rule.name, *getattr(rule, "says", ()))), len(TOLD))
+
+
+def _title(finding: Finding) -> str:
+    """What must hold; for what no rule says, its name in words."""
+    place = _place_of(finding)
+    return TOLD[place].title if place < len(TOLD) else finding.rule.replace("_", " ").capitalize()
 
 
 def _with(warnings: Numbered) -> str:
@@ -75,11 +81,10 @@ def _with(warnings: Numbered) -> str:
 def _listed(title: str, findings: Numbered) -> str:
     if not findings:
         return ""
-    titles = {**{rule.name: rule.title for rule in RULES}, **{rule.name: rule.title for rule in imageset_rules.RULES}}
     parts = [f"<h2>{title}</h2>\n"]
-    for rule, group in groupby(findings, key=lambda one: one[1].rule):
+    for rule, group in groupby(findings, key=lambda one: _title(one[1])):
         found = list(group)
-        parts.append(f"<h3>{html.escape(titles.get(rule, rule.replace('_', ' ').capitalize()))}</h3>\n<ol>")
+        parts.append(f"<h3>{html.escape(rule)}</h3>\n<ol>")
         parts += [f"<li><span class='mark {one.severity}'>{place}</span>{html.escape(one.message)} "
                   f"<span class='where'>{html.escape(_where(one))}</span></li>\n" for place, one in found[:MAX_PER_RULE]]
         parts.append((f"<li>... and {len(found) - MAX_PER_RULE} more of this kind</li>" if len(found) > MAX_PER_RULE else "") + "</ol>\n")

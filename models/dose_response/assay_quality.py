@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -62,24 +62,27 @@ def assay_quality(wells: pd.DataFrame, *, value: str, by: Sequence[str] = ("plat
     keys = list(by)
     require_columns(wells, ["role", value, *keys], what="plate quality cannot be computed")
     numbers = pd.to_numeric(wells[value], errors="coerce").astype("float64")
-    if "excluded" in wells.columns:
-        numbers = numbers.where(~wells["excluded"].fillna(False).astype(bool))
-    numbers = numbers.where(np.isfinite(numbers))
+    gone = wells["excluded"].fillna(False).astype(bool) if "excluded" in wells.columns else pd.Series(False, index=wells.index)
+    numbers = numbers.where(np.isfinite(numbers) & ~gone)
     records = []
     for name, rows in wells.groupby(keys, sort=False, dropna=False).indices.items():
         names = name if isinstance(name, tuple) else (name,)
         plate = wells.iloc[rows]
         place = _positions(plate["well"]) if "well" in plate.columns else None
-        quality = plate_quality(np.asarray(numbers.iloc[rows], dtype=float), plate["role"].to_numpy(dtype=object), place=place)
+        quality = plate_quality(np.asarray(numbers.iloc[rows], dtype=float), plate["role"].to_numpy(dtype=object), place=place,
+                                left_out=gone.iloc[rows].to_numpy())
         records.append(dict(zip(keys, names, strict=True)) | asdict(quality))
     return pd.DataFrame(records, columns=[*keys, *PlateQuality.__dataclass_fields__])
 
 
-def plate_quality(values: Array, roles: npt.NDArray[np.object_], *,
-                  place: tuple[Array, Array] | None = None) -> PlateQuality:
-    """Quality of one plate from the values and roles of its wells; place: row and column numbers from 0."""
+def plate_quality(values: Array, roles: npt.NDArray[np.object_], *, place: tuple[Array, Array] | None = None,
+                  left_out: npt.NDArray[np.bool_] | None = None) -> PlateQuality:
+    """Quality of one plate from the values and roles of its wells; place: row and column numbers from 0; left_out: wells that
+    were left out, NaN in `values`, which the reason counts where too few controls remain.
+    """
     finite = np.isfinite(values)
     n, p = (values[finite & (roles == role)] for role in ("negative", "positive"))
+    gone = {role: 0 if left_out is None else int((left_out & (roles == role)).sum()) for role in ("negative", "positive")}
     window = abs(np.mean(p) - np.mean(n)) if len(p) and len(n) else abs(np.mean(n)) if len(n) else np.nan
     pair = len(n) > 1 and len(p) > 1
     edge, row, column = _layout_effects(values, roles, place, window)
@@ -92,7 +95,7 @@ def plate_quality(values: Array, roles: npt.NDArray[np.object_], *,
         signal_background=_over(max(mean_n, mean_p), min(mean_n, mean_p)) if pair else np.nan,
         signal_window=_over(window - 3 * (sd_p + sd_n), sd_n if mean_n > mean_p else sd_p) if pair else np.nan,
         cv_negative=_over(sd_n, mean_n), cv_positive=_over(sd_p, mean_p), edge_effect=edge, row_trend=row,
-        column_trend=column, n_negative=len(n), n_positive=len(p), reason=_reason(n, p))
+        column_trend=column, n_negative=len(n), n_positive=len(p), reason=_reason(n, p, gone))
 
 
 def _sd(values: Array) -> float:
@@ -119,8 +122,9 @@ def _over(part: float, whole: float) -> float:
     return float(part / whole) if whole != 0 else np.nan
 
 
-def _reason(n: Array, p: Array) -> str:
-    notes = [f"{len(values)} {role} control well{'' if len(values) == 1 else 's'}: at least 2 are needed"
+def _reason(n: Array, p: Array, left_out: Mapping[str, int]) -> str:
+    notes = [f"{len(values)} {role} control well{'' if len(values) == 1 else 's'}"
+             + (f" ({left_out[role]} left out)" if left_out[role] else "") + ": at least 2 are needed"
              for role, values in (("negative", n), ("positive", p)) if len(values) < 2]
     if not notes and np.mean(n) == np.mean(p):
         notes.append("positive and negative controls read the same")

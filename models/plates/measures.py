@@ -13,6 +13,7 @@ import numpy as np
 
 DETAIL_SCALES = (1, 2, 4, 8)    # px; SD of the Laplacian of Gaussian
 BLOCKS = 8                      # blocks a side, over which the background is followed
+MIN_LIT_SIDE = 8 * BLOCKS       # px; in smaller images single cells hide too much of the background to follow it
 CONTRAST_FLOOR = 0.03           # of the contrast: a background below it counts as that, so that a black one divides by something
 DEBRIS_SHARE = 0.005            # of the image: what is larger than that and brighter than all else is no cell
 DEBRIS_SCALE = 1 / 100          # of the image's side: smaller objects are averaged away
@@ -106,7 +107,10 @@ def _gradient(plane: np.ndarray, unit: float) -> float:
     """How much the background rises across the image, in units of `unit`: a plane under the low percentiles of the blocks.
 
     It is fitted from below (expectiles, 0.1) and without the far ones (Huber's weights), so that cells and dirt do not bend it.
+    NaN where an image is too small for that.
     """
+    if min(plane.shape) < MIN_LIT_SIDE:
+        return float("nan")
     values = np.percentile(_blocks(plane), 10, axis=-1)
     side = round(len(values) ** 0.5)
     down, right = (axis.ravel() for axis in np.meshgrid(*(np.linspace(-1, 1, side),) * 2, indexing="ij"))

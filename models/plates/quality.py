@@ -61,7 +61,7 @@ class QualityLimits:
     empty: float = 3.0          # log2 of (detail / noise) that is lost; more: empty_well
     saturated: float = 0.01     # share of pixels at the brightest value; more: saturated
     background: float = 0.3     # log2 of the background's ratio, up or down; more: background
-    debris: float = 0.5         # log2 of the ratio of the largest bright or dark objects; more: debris
+    debris: float = 0.4         # log2 of the ratio of the largest bright or dark objects; more: debris
     gradient: float = 0.2      # rise of the background across the image, relative to it; more: uneven_light
     scatter: float = 2.5        # times the plate's own scatter (1.4826 MAD) that each of these must exceed as well
     leave_out: tuple[str, ...] = LEAVING_FLAGS  # flags whose wells stay out of training and curves; the others only mark

@@ -156,6 +156,18 @@ def test_an_excluded_dose_is_not_in_the_curve() -> None:
     assert told.wells.loc[outlier, "exclusion_reason"] == "by layout"
 
 
+def test_a_plate_without_a_control_left_has_a_row_of_quality_that_says_why() -> None:
+    both = pd.concat([tiny_layout(plate="P1"), tiny_layout(plate="P2")], ignore_index=True)
+    controls = both[(both["plate"] == "P2") & both["role"].isin(["negative", "positive"])]
+    scored = score(both, exclusions=tuple(Exclusion(plate="P2", well=str(well), reason="dry") for well in controls["well"]))
+    assert scored.quality["plate"].tolist() == ["P1", "P2"]
+    assert scored.quality["reason"].iloc[1] == (
+        "0 negative control wells (12 left out): at least 2 are needed; 0 positive control wells (12 left out): at least 2 are needed")
+    assert scored.wells.loc[scored.wells["plate"] == "P2", "viability"].isna().all()
+    everything = score(both, exclusions=tuple(Exclusion(plate="P2", well=str(well), reason="dry") for well in both["well"].unique()))
+    assert everything.quality["plate"].tolist() == ["P1", "P2"]
+
+
 def test_excluding_what_is_not_there_is_refused() -> None:
     for plate, well in (("P2", "A01"), ("P1", "H99")):
         with pytest.raises(InputError, match=f"cannot exclude well {well} of plate {plate}") as caught:

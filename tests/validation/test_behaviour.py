@@ -12,7 +12,7 @@ import pytest
 from models.plates.images import encode_tiff
 from models.plates.wells import PLATE_FORMATS, parse_well, well_name
 from validation.behaviour import TURNS, effect, rank_correlation, separation
-from validation.behaviour_rules import RULES
+from validation.behaviour_rules import RULES, disagreeing
 from validation.layout_fit import MISTAKES, SWAPPED, suspicions
 
 if TYPE_CHECKING:
@@ -82,6 +82,15 @@ def test_swapped_controls_are_found_by_the_dosed_wells(full_plates: Draft, tmp_p
 def test_controls_swapped_on_one_plate_are_found_by_the_others(full_plates: Draft, tmp_path: Path) -> None:
     swap(full_plates, "P3")
     assert behaviour(full_plates, tmp_path / "screen")["controls_disagree"] == ["P3"]
+
+
+def test_only_a_plate_that_stands_against_agreeing_others_disagrees() -> None:
+    """Beside a swapped plate, two right ones that differ a little must not be blamed for what their sum with it looks like."""
+    swapped, one, two = np.array([-1.0, 0.0]), np.array([0.8, 0.6]), np.array([0.8, -0.6])
+    assert disagreeing({"P1": swapped, "P2": one, "P3": two}) == ["P1"]
+    assert disagreeing({"P1": swapped, "P2": -swapped}) == ["P1", "P2"]     # nobody can tell which
+    assert disagreeing({"P2": one, "P3": two}) == disagreeing({"P1": swapped}) == disagreeing({}) == []
+    assert disagreeing({"P1": swapped, "P2": np.ones(3)}) == []
 
 
 def test_a_stray_control_is_named(full_plates: Draft, tmp_path: Path) -> None:

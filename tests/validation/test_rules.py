@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import time
 import zipfile
 from dataclasses import replace
@@ -63,6 +64,16 @@ def test_rules_are_named_once_and_say_what_must_hold() -> None:
     assert len({rule.name for rule in RULES}) == len(RULES)
     assert {rule.subject for rule in RULES} == set(SUBJECTS)
     assert all(rule.title and rule.title[0].isupper() and not rule.title.endswith(".") for rule in RULES)
+
+
+def test_every_finding_belongs_to_a_rule() -> None:
+    """So that the page can say what must hold: names of findings, read from the source of the rules."""
+    known = {name for rule in RULES for name in (rule.name, *rule.says)}
+    sources = [path for path in (Path(__file__).parents[2] / "validation").glob("*_rules.py") if path.stem != "imageset_rules"]
+    text = "".join(path.read_text(encoding="utf-8") for path in sources)
+    names = {*re.findall(r'rule="(\w+)"', text), *re.findall(r'\("((?:readout|image)_\w+)", \w', text)}
+    assert {"dose_count", "readout_high", "image_uniform", "layout_turned"} <= names
+    assert names <= known
 
 
 def test_every_rule_is_explained_in_the_docs() -> None:

@@ -118,12 +118,13 @@ def test_the_fingerprint_is_that_of_all_planes_and_pixels() -> None:
     assert first == again != changed
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (7, 30), (8, 8), (9, 33), (31, 64)])
+@pytest.mark.parametrize("shape", [(1, 1), (7, 30), (8, 8), (9, 33), (31, 64), (64, 70)])
 def test_small_and_odd_images_have_what_can_be_measured(shape: tuple[int, int]) -> None:
     plane = np.random.default_rng(7).normal(100, 5, shape).astype(np.float32)
     found = measure_plane(plane)
     assert np.isfinite([found["background"], found["contrast"]]).all()
-    assert np.isfinite(found["gradient"]) == (min(shape) >= 8)
+    assert np.isfinite(found["debris"]) == (min(shape) >= 8)
+    assert np.isfinite(found["gradient"]) == (min(shape) >= 64)
     known = [np.isfinite(found[f"detail_{scale}"]) for scale in DETAIL_SCALES]
     assert known == sorted(known, reverse=True)
 
