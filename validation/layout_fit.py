@@ -2,7 +2,7 @@
 
 The model of a plate: wells that got the same are alike, and along the doses of a treatment wells leave the negative controls on a
 sigmoid curve. What a layout leaves unexplained is compared with what the same layout leaves when it is turned, shifted, or has its
-controls the other way round. All take as many free numbers, so that the likelihoods can be compared as they are.
+controls the other way round. What is left of a well is told by the others of its kind, so that the likelihoods can be compared as they are.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ SLOPES = (1.0, 2.5)     # of the sigmoids tried, per decade of dose x ln 10
 MIDPOINTS = 10          # of the sigmoids tried, from the lowest dose to half a decade above the highest
 LEAST_NOISE = 0.03      # share of the variance that counts as unexplained in any case, so that chance cannot explain all
 CUT = 1e-9              # of the largest variance: directions of the signals with less are rounding
-FAR = 3.0               # root mean square over directions, in SDs, beyond which a well is pulled back: one odd well is no plate
+LEVERAGE = 0.8          # of one well on the height of its curve, at most: beyond, the others say too little
+FAR = 2.0               # root mean square over directions, in SDs, beyond which a well is pulled in: a few odd wells are no plate
+PULLS = 3               # rounds of that, because odd wells also widen the SD
 
 
 @dataclass(frozen=True)
@@ -109,25 +111,34 @@ def _suspicion(mistake: str, plan: _Plan, own_plan: _Plan, signals: pd.DataFrame
 
 
 def _whitened(values: Values) -> Values:
-    """The same wells in directions that are uncorrelated and of variance 1, far ones pulled back to FAR. (n, K) -> (n, <= K)"""
+    """The same wells in directions that are uncorrelated and of variance 1, after far ones were pulled in. (n, K) -> (n, <= K)"""
+    for _ in range(PULLS):
+        values = _white(values)
+        values = values / np.maximum(1, np.sqrt((values**2).mean(axis=1, keepdims=True)) / FAR)
+    return _white(values)
+
+
+def _white(values: Values) -> Values:
     centred = values - values.mean(axis=0)
     variance, directions = np.linalg.eigh(centred.T @ centred / len(centred))
     kept = variance > CUT * variance[-1]
-    white = centred @ directions[:, kept] / np.sqrt(variance[kept])
-    distance = np.sqrt((white**2).mean(axis=1, keepdims=True))
-    return np.asarray(white / np.maximum(1, distance / FAR))
+    return np.asarray(centred @ directions[:, kept] / np.sqrt(variance[kept]))
 
 
 def _unexplained(values: Values, plan: _Plan) -> Values:
-    """(K, K) covariance of what the plan leaves unexplained of whitened values (rows of the layout, K); NaN rows are left out."""
+    """(K, K) covariance of what the plan leaves unexplained of whitened values (rows of the layout, K); NaN rows are left out.
+
+    What is left of a well is told by the others of its kind (leave one out), so that a plan cannot explain an odd well by giving it
+    a kind of its own, and a well whose partners lie off the plate explains nothing.
+    """
     there = ~np.isnan(values[:, 0])
     rest = np.full_like(values, np.nan)
     negative = plan.negative[there[plan.negative]]
-    start = values[negative].mean(axis=0) if len(negative) else None
-    rest[negative] = values[negative] - start if start is not None else values[negative]
+    rest[negative] = _off_others(values[negative])
     for group in plan.alike:
         rows = group[there[group]]
-        rest[rows] = values[rows] - values[rows].mean(axis=0) if len(rows) else values[rows]
+        rest[rows] = _off_others(values[rows])
+    start = values[negative].mean(axis=0) if len(negative) else None
     for rows, doses in plan.series:
         kept = there[rows]
         if kept.any():
@@ -136,14 +147,23 @@ def _unexplained(values: Values, plan: _Plan) -> Values:
     return np.asarray(left.T @ left / len(left))
 
 
+def _off_others(values: Values) -> Values:
+    """(n, K) minus the mean of the other rows; a row alone stays as it is."""
+    return values if len(values) < 2 else (values - values.mean(axis=0)) * len(values) / (len(values) - 1)
+
+
 def _off_curve(values: Values, doses: Values, start: Values | None) -> Values:
-    """values (n, K) minus the best of the sigmoids over log10 doses (n,) that leave `start` (lowest dose's mean where there is none)."""
+    """values (n, K) minus the best of the sigmoids over log10 doses (n,) that leave `start` (lowest dose's mean where there is none).
+
+    Each row is compared with the height that the others give, up to LEVERAGE.
+    """
     away = values - (values[doses == doses.min()].mean(axis=0) if start is None else start)
     midpoints = np.linspace(doses.min(), doses.max() + 0.5, MIDPOINTS)
     shapes = np.stack([1 / (1 + 10 ** (slope * (midpoint - doses))) for midpoint in midpoints for slope in SLOPES])  # (S, n)
     heights = shapes @ away / (shapes**2).sum(axis=1, keepdims=True)                                             # (S, K)
     best = int(np.argmax((heights**2).sum(axis=1) * (shapes**2).sum(axis=1)))
-    return np.asarray(away - shapes[best][:, None] * heights[best])
+    leverage = np.minimum(shapes[best] ** 2 / (shapes[best] ** 2).sum(), LEVERAGE)
+    return np.asarray((away - shapes[best][:, None] * heights[best]) / (1 - leverage)[:, None])
 
 
 def likeliest(found: list[Suspicion], *, margin: float = 3.0) -> Iterator[Suspicion]:

@@ -175,6 +175,15 @@ def test_the_evidence_does_not_depend_on_units_or_on_how_signals_are_mixed() -> 
         assert one.explained == pytest.approx(other.explained, abs=1e-6)
 
 
+def test_a_few_odd_wells_are_explained_by_no_layout() -> None:
+    """Two wells of different drugs, one below the other, lie far out of a plate on which nothing happens."""
+    rng = np.random.default_rng(5)
+    layout, _ = plate_of_curves(5)
+    shown = pd.DataFrame(rng.normal(0, 1, (96, 3)), index=layout["well"])
+    shown.loc[["D06", "E06"]] += 40
+    assert suspicions(layout, shown, 96)[0].explained < 0.5
+
+
 def test_too_few_wells_say_nothing() -> None:
     layout, shown = plate_of_curves(3)
     assert suspicions(layout.head(12), shown, 96) == []
