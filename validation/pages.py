@@ -42,7 +42,8 @@ svg{max-width:100%;height:auto}.plates{display:flex;flex-wrap:wrap;gap:0 1.5rem}
 """
 
 Numbered = Sequence[tuple[int, Finding]]
-TOLD = (*RULES, *imageset_rules.RULES)   # rules whose titles stand over their findings
+TOLD = ({rule.title: (rule.name, *rule.says) for rule in RULES}      # what stands over findings -> their names
+        | {rule.title: (rule.name,) for rule in imageset_rules.RULES})
 
 
 def screen_page(verdict: Verdict, evidence: Evidence | None = None, *, kind: str = "screen") -> str:
@@ -50,7 +51,7 @@ def screen_page(verdict: Verdict, evidence: Evidence | None = None, *, kind: str
     same bytes.
     """
     state = "accepted" if verdict.accepted else "refused"
-    findings: Numbered = list(enumerate(sorted(merged(verdict.findings), key=lambda one: (one.severity, _place_of(one), _title(one))), 1))
+    findings: Numbered = list(enumerate(sorted(merged(verdict.findings), key=lambda one: (one.severity, _place_of(one))), 1))
     errors, warnings = ([one for one in findings if one[1].severity == severity] for severity in ("error", "warning"))
     said = (f"Accepted{_with(warnings)}." if verdict.accepted else
             f"Refused: {number(len(errors), 'thing')} to put right before this {kind} can be used{_with(warnings)}.")
@@ -63,15 +64,15 @@ def screen_page(verdict: Verdict, evidence: Evidence | None = None, *, kind: str
             + (f"<h2>What was read</h2>\n<table>{counts}</table>\n" if counts else "") + "</body></html>\n")
 
 
-def _place_of(finding: Finding) -> int:
-    """The place of the finding's rule, so that findings of a kind stand together; what no rule says comes last."""
-    return next((place for place, rule in enumerate(TOLD) if finding.rule in (rule.name, *getattr(rule, "says", ()))), len(TOLD))
-
-
 def _title(finding: Finding) -> str:
     """What must hold; for what no rule says, its name in words."""
-    place = _place_of(finding)
-    return TOLD[place].title if place < len(TOLD) else finding.rule.replace("_", " ").capitalize()
+    return next((title for title, names in TOLD.items() if finding.rule in names), finding.rule.replace("_", " ").capitalize())
+
+
+def _place_of(finding: Finding) -> tuple[int, str]:
+    """Findings of a kind stand together, in the order of the rules; what no rule says comes last."""
+    title = _title(finding)
+    return (list(TOLD).index(title) if title in TOLD else len(TOLD), title)
 
 
 def _with(warnings: Numbered) -> str:
