@@ -22,7 +22,8 @@ import pandas as pd
 import tifffile
 
 from models.errors import Finding, ImageError
-from models.plates.pixels import IMAGE_SUFFIXES, MAX_PIXELS, MEMBER, TIFF_SUFFIXES, decode_image, image_error
+from models.plates.image_limits import MAX_PIXELS, MEMBER, image_error
+from models.plates.pixels import IMAGE_SUFFIXES, TIFF_SUFFIXES, decode_image
 from models.plates.wells import canonical_well
 from models.tables import IMAGE_QUALITY
 

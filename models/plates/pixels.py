@@ -10,24 +10,28 @@ import re
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import overload
 
 import numpy as np
 import tifffile
 from PIL import Image
 
-from models.errors import Finding, ImageError, InputError
-from models.plates.wells import canonical_well
+from models.errors import InputError
+from models.plates.image_limits import (
+    image_error,
+    refuse_claims,
+    refuse_expanding,
+    refuse_frames,
+    refuse_large,
+    refuse_pages,
+    refuse_scans,
+    unreadable,
+)
 
-MAX_PIXELS = 64_000_000         # per plane; 2048x2048 has 4 million
 TIFF_SUFFIXES = (".tif", ".tiff")
 PHOTO_SUFFIXES = (".png", ".jpg", ".jpeg")
 IMAGE_SUFFIXES = TIFF_SUFFIXES + PHOTO_SUFFIXES
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-
-MEMBER = re.compile(r"^(?P<well>[A-Za-z]{1,2}\d{1,2})_s(?P<site>\d+)_c(?P<channel>\d+)_z(?P<plane>\d+)\.tif$")
-"""Name of an image in a plate archive."""
 
 _PART = re.compile(r"^t(?P<time>\d+)c(?P<channel>\d+)$")
 _UUID_FILE = re.compile(r"<UUID[^>]*\bFileName\s*=\s*\"([^\"]+)\"")
@@ -75,11 +79,19 @@ def _decode_tiff(data: bytes, name: str) -> np.ndarray:
 def _decode_photo(data: bytes, name: str, at_least: int | None) -> np.ndarray:
     with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
         refuse_large(image.width * image.height, name)
+        refuse_expanding(image.width * image.height * _bytes_of(image.mode), len(data), name)
+        if image.format == "JPEG":
+            refuse_scans(data, name)
         if at_least:
             image.draft(None, (at_least, at_least))     # the JPEG decoder leaves out the fine frequencies; PNG knows no draft
         if image.mode in ("1", "LA", "La"):
             return np.asarray(image.convert("L"))
         return np.asarray(image if image.mode in ("L", "RGB", "I;16") else image.convert("RGB"))
+
+
+def _bytes_of(mode: str) -> int:
+    """Bytes of a pixel, once it is decoded as uint8 or uint16."""
+    return {"1": 1, "L": 1, "LA": 2, "I;16": 2, "P": 3, "RGB": 3}.get(mode, 4)
 
 
 @dataclass(frozen=True)
@@ -117,8 +129,7 @@ class TiffStack(Sequence[np.ndarray]):
             raise ValueError("no page in the file")
         pages = _planes_pages(tiff, name)
         self._page = pages[0]
-        for page in pages:
-            refuse_large(int(np.prod(page.shape)), name)
+        refuse_claims(tiff, pages, name)
         self._dtype = check_depth(self._page.dtype, name)
         self._offsets = _joined_planes(tiff, self._page) if len(pages) == 1 else []
         numbers = _numbers(tiff, name, part, len(self._offsets) or len(pages))
@@ -168,8 +179,8 @@ class TiffStack(Sequence[np.ndarray]):
 
 
 def tiff_sizes(tiff: tifffile.TiffFile) -> TiffSizes:
-    """What the TIFF holds. Raises ValueError for an OME or ImageJ file with further axes."""
-    lead = _lead(tiff)
+    """What the TIFF holds. Raises ValueError for an OME or ImageJ file with further axes, ImageError for one that claims too much."""
+    lead = _lead(tiff, str(tiff.filehandle.name))
     return TiffSizes(*(lead.get(axis, 1) for axis in "ZCT"))
 
 
@@ -180,28 +191,9 @@ def check_depth(dtype: np.dtype | None, name: str) -> np.dtype:
     return dtype
 
 
-def refuse_large(pixels: int, name: str) -> None:
-    """Raise ImageError for a plane of more than MAX_PIXELS."""
-    if pixels > MAX_PIXELS:
-        raise image_error("image_too_large", name, f"declares {pixels:,} pixels; at most {MAX_PIXELS:,} are read")
-
-
-def unreadable(name: str, error: Exception) -> ImageError:
-    """The ImageError for whatever a decoder raised."""
-    return image_error("image_unreadable", name, f"cannot be read ({type(error).__name__}: {error}); it is damaged or not an image, "
-                       "copy it again")
-
-
-def image_error(rule: str, name: str, message: str) -> ImageError:
-    """An ImageError with its finding, which knows the well where the name is that of an archive's member."""
-    match = MEMBER.match(Path(name).name)
-    well = canonical_well(match["well"]) if match else ""
-    return ImageError(f"{name} {message}", [Finding(rule=rule, severity="error", well=well, value=name,
-                                                    message=f"image {name} {message}")])
-
-
 def _planes_pages(tiff: tifffile.TiffFile, name: str) -> list[tifffile.TiffPage]:
     """The pages at full size, all alike."""
+    refuse_pages(tiff, name)
     if (missing := _next_page(tiff)) >= tiff.filehandle.size:
         raise ValueError(f"a page lies {missing - tiff.filehandle.size:,} bytes behind the end of the file")
     pages = [page for page in tiff.pages if isinstance(page, tifffile.TiffPage) and not page.is_reduced]    # thumbnails are reduced
@@ -232,7 +224,7 @@ def _joined_planes(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> list[int
 
 def _numbers(tiff: tifffile.TiffFile, name: str, part: str, count: int) -> list[int]:
     """Which of the file's planes belong to the part, in order of z."""
-    lead = _lead(tiff)
+    lead = _lead(tiff, name)
     several = [f"{lead[axis]} {word}" for axis, word in (("C", "channels"), ("T", "times")) if lead.get(axis, 1) > 1]
     if not part and several:
         raise image_error("image_axes", name, f"holds {' and '.join(several)}; a plate archive has an image for each: bring the file in "
@@ -245,7 +237,7 @@ def _numbers(tiff: tifffile.TiffFile, name: str, part: str, count: int) -> list[
     return [int(number) for number in np.atleast_1d(numbers[places]).ravel()]
 
 
-def _lead(tiff: tifffile.TiffFile) -> dict[str, int]:
+def _lead(tiff: tifffile.TiffFile, name: str) -> dict[str, int]:
     """axis (T, C, Z) -> length, in the file's order, of what OME and ImageJ wrote; {} for plain pages.
 
     An OME file that is one of a set speaks of the whole set, so that only its own pages count.
@@ -254,6 +246,8 @@ def _lead(tiff: tifffile.TiffFile) -> dict[str, int]:
         return {}
     if tiff.is_ome and len(set(_UUID_FILE.findall(tiff.pages.first.description))) > 1:
         return {}
+    if tiff.is_ome:
+        refuse_frames(tiff, name)
     series = tiff.series
     if tiff.is_ome and len(series) > 1:
         raise ValueError(f"it holds {len(series)} images (series); export a file for each site")

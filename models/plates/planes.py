@@ -11,9 +11,10 @@ import numpy as np
 import tifffile
 
 from models.errors import ImageError, InputError
+from models.plates.image_limits import image_error, unreadable
 from models.plates.images import PlateArchive
 from models.plates.ome_zarr import ZarrStack
-from models.plates.pixels import TIFF_STARTS, Scratch, TiffStack, decode_image, image_error, unreadable
+from models.plates.pixels import TIFF_STARTS, Scratch, TiffStack, decode_image
 
 
 @contextmanager

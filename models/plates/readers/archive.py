@@ -13,8 +13,8 @@ from typing import Any
 import pandas as pd
 
 from models.errors import Finding, InputError
+from models.plates.image_limits import MEMBER
 from models.plates.images import PlateArchive
-from models.plates.pixels import MEMBER
 from models.plates.readers.base import Found, Source
 from models.plates.readers.files import found_with_layout
 
