@@ -31,7 +31,7 @@ async def received(request: Request, fields: Fields) -> AsyncIterator[tuple[Form
     settings.uploads.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=settings.uploads) as name:
         folder = Path(name)
-        yield await receive_form(request, folder, fields, max_text_bytes=settings.max_layout_bytes), folder
+        yield await receive_form(request, folder, fields, max_text_bytes=settings.max_text_bytes), folder
 
 
 async def in_thread(app: FastAPI, work: Callable[[], T]) -> T:

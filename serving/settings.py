@@ -17,7 +17,7 @@ class Settings:
     """tracking_uri: the registry ("" = MLFLOW_TRACKING_URI or SQLite in the working folder). state: folder of the bundle cache,
     the promotion log and uploads in progress. poll_seconds between looks at the aliases; retry_seconds before a refused version
     is tried again; grace_seconds for which a model whose alias was taken away still serves, because moving an alias by hand may
-    take it away first. max_upload_bytes of a whole request; max_layout_bytes of a screen or options; scoring_threads =
+    take it away first. max_upload_bytes of a whole request; max_text_bytes of a screen or options; scoring_threads =
     requests scored at a time; device: auto | cpu | cuda | mps. tokens: file of those who may ask (serving/access.py). log: json | text.
     database_url: of the table of jobs ("" = SQLite in the state folder); job_workers: processes that do jobs, 0 = none here.
     model_memory_bytes: of loaded weights per process, above which the least recently used models are let go.
@@ -30,7 +30,7 @@ class Settings:
     retry_seconds: float = 30.0
     grace_seconds: float = 15.0
     max_upload_bytes: int = 4096 * MEBIBYTE
-    max_layout_bytes: int = 32 * MEBIBYTE
+    max_text_bytes: int = 4 * MEBIBYTE
     scoring_threads: int = 2
     device: str = "auto"
     tokens: Path = Path("var/service/tokens")

@@ -28,6 +28,8 @@ from serving.readouts import ReadoutOptions, ReadoutTable, read_readout_table
 SCORE_FIELDS = Fields(files=("images", "layout"), texts=("model", "screen", "options"), required=("images", "layout", "model", "screen"))
 JOB_FIELDS = replace(SCORE_FIELDS, texts=(*SCORE_FIELDS.texts, "adapt"))
 CURVE_FIELDS = Fields(files=("layout", "readout"), texts=("options",), required=("layout",))
+MAX_DEPTH = 20
+MAX_YAML = 65_536       # characters: it is read at some 100,000 a second
 LAYOUT_SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx")
 _FILE_NAME = re.compile(r"^[^\x00-\x1f/\\<>:|?*\"]{1,200}$")
 _COPY = 2**20
@@ -98,6 +100,9 @@ def _options_mapping(text: str) -> dict[str, Any]:
 
 def read_mapping(text: str, *, field: str) -> dict[str, Any]:
     """A mapping in JSON, or in YAML without anchors and tags. Raises InputError."""
+    if len(text) > MAX_YAML and not text.lstrip().startswith("{"):
+        raise InputError(f"'{field}' cannot be read", [field_finding(field, f"'{field}' has {len(text):,} characters; YAML of at most "
+                                                                     f"{MAX_YAML:,} is read, send a longer one as JSON")])
     try:
         values = json.loads(text) if text.lstrip().startswith("{") else yaml.load(text, Loader=_PlainLoader)  # noqa: S506  # a SafeLoader
     except (ValueError, yaml.YAMLError, RecursionError) as error:
@@ -109,12 +114,19 @@ def read_mapping(text: str, *, field: str) -> dict[str, Any]:
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """A safe loader that also refuses aliases, with which a few lines stand for gigabytes."""
+    """A safe loader that also refuses aliases, with which a few lines stand for gigabytes, and nesting that no screen has."""
+
+    depth = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("anchors and aliases are not read")
-        return super().compose_node(parent, index)
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise yaml.YAMLError(f"it is nested more than {MAX_DEPTH} deep")
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
 
 def store_images(files: Sequence[StoredFile], folder: Path) -> tuple[Path, ...]:

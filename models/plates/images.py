@@ -8,10 +8,7 @@ sizes and pixel counts have caps, and symbolic links or paths in an archive are 
 from __future__ import annotations
 
 import io
-import lzma
-import stat
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,20 +18,15 @@ import numpy as np
 import pandas as pd
 import tifffile
 
-from models.errors import Finding, ImageError
+from models.errors import ImageError
 from models.plates.image_limits import MAX_PIXELS, MEMBER, image_error
 from models.plates.pixels import IMAGE_SUFFIXES, TIFF_SUFFIXES, decode_image
 from models.plates.wells import canonical_well
+from models.plates.zips import UNPACKING_ERRORS, open_zip, read_member
 from models.tables import IMAGE_QUALITY
 
 __all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "TIFF_SUFFIXES", "PlateArchive", "WellImages", "decode_image", "encode_tiff", "member_name",
            "write_plate"]
-
-MAX_MEMBER_BYTES = 512 * 2**20  # per member, declared and read
-MAX_MEMBERS = 400_000           # a 1536-well plate of 4 channels and 60 planes
-
-UNPACKING_ERRORS = (zipfile.BadZipFile, OSError, EOFError, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError)
-"""What zipfile raises for damaged, encrypted or exotically compressed members."""
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # members carry no clock, so that the same images give the same archive
 
@@ -100,45 +92,16 @@ class PlateArchive:
 
     def __init__(self, path: Path) -> None:
         self.path, self.plate = path, path.stem
-        try:
-            self._zip = zipfile.ZipFile(path)
-        except (OSError, zipfile.BadZipFile) as error:
-            raise ImageError(f"{path} is not a readable zip archive ({error})", [
-                Finding(rule="archive_unreadable", severity="error", plate=path.stem, value=str(path.name),
-                        message=f"{path.name} is not a readable zip archive; zip the images again")]) from None
-        self.members = self._checked_members()
-
-    def _checked_members(self) -> pd.DataFrame:
-        infos = [info for info in self._zip.infolist() if not info.is_dir()]
-        findings = [finding for info in infos[:MAX_MEMBERS] if (finding := self._refusal(info))]
-        if len(infos) > MAX_MEMBERS:
-            findings.append(Finding(rule="archive_too_many", severity="error", plate=self.plate, value=str(len(infos)),
-                                    message=f"{self.path.name} has {len(infos):,} members; at most {MAX_MEMBERS:,} are read"))
-        if findings:
-            raise ImageError(f"{self.path.name} cannot be used", findings)
-        matches = [(info.filename, match) for info in infos if (match := MEMBER.match(info.filename))]
-        return pd.DataFrame([{"member": name, "well": canonical_well(match["well"]), "site": int(match["site"]),
-                              "channel": int(match["channel"]), "plane": int(match["plane"])} for name, match in matches],
-                            columns=["member", "well", "site", "channel", "plane"])
-
-    def _refusal(self, info: zipfile.ZipInfo) -> Finding | None:
-        for rule, wrong, message in (
-            ("archive_link", stat.S_ISLNK(info.external_attr >> 16), "is a symbolic link; put the image itself in"),
-            ("archive_name", not MEMBER.match(info.filename),
-             "is not named <well>_s<site>_c<channel>_z<plane>.tif; `python -m pipelines.add_screen` renames a folder"),
-            ("archive_size", info.file_size > MAX_MEMBER_BYTES or info.file_size > 200 * max(info.compress_size, 5_000),
-             f"declares {info.file_size:,} bytes from {info.compress_size:,}; refused as a zip bomb"),
-        ):
-            if wrong:
-                return Finding(rule=rule, severity="error", plate=self.plate, value=info.filename,
-                               message=f"{self.path.name}: member {info.filename!r} {message}")
-        return None
+        self._zip = open_zip(path, plate=path.stem, judge_name=_judge_name)
+        matches = [(info.filename, match) for info in self._zip.infolist() if (match := MEMBER.match(info.filename))]
+        self.members = pd.DataFrame(
+            [{"member": name, "well": canonical_well(match["well"]), "site": int(match["site"]), "channel": int(match["channel"]),
+              "plane": int(match["plane"])} for name, match in matches], columns=["member", "well", "site", "channel", "plane"])
 
     def read(self, member: str) -> np.ndarray:
         """Pixels of one member: (H, W) or (H, W, 3). Raises ImageError."""
         try:
-            with self._zip.open(member) as stream:
-                data = stream.read(MAX_MEMBER_BYTES + 1)
+            data = read_member(self._zip, member)
         except UNPACKING_ERRORS as error:
             raise image_error("image_unreadable", member, f"cannot be unpacked ({error})") from None
         return decode_image(data, member)
@@ -172,3 +135,8 @@ class PlateArchive:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _judge_name(name: str) -> str:
+    return "" if MEMBER.match(name) else ("is not named <well>_s<site>_c<channel>_z<plane>.tif; `python -m pipelines.add_screen` renames a "
+                                          "folder")

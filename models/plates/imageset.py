@@ -7,8 +7,6 @@ layout. So splitting, training, cross-fitting and bundles are the same code for 
 from __future__ import annotations
 
 import difflib
-import stat
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path, PurePosixPath
@@ -18,10 +16,11 @@ import numpy as np
 import pandas as pd
 
 from models.errors import Finding, ImageError, ScreenError, TableError
-from models.plates.images import IMAGE_SUFFIXES, MAX_MEMBER_BYTES, MAX_MEMBERS, UNPACKING_ERRORS, WellImages, decode_image
+from models.plates.images import IMAGE_SUFFIXES, WellImages, decode_image
 from models.plates.prepare import InputSpec
 from models.plates.projections import project, resize_area
 from models.plates.screen import Channel, SampleKind
+from models.plates.zips import UNPACKING_ERRORS, open_zip, read_member
 from models.tables import IMAGE_SET, check_table
 
 CHANNEL = "image"   # the only channel of an image set: recipes name it as image:mid, or image.red:mid of a colour image
@@ -123,33 +122,8 @@ class ImageArchive:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            self._zip = zipfile.ZipFile(path)
-        except (OSError, zipfile.BadZipFile) as error:
-            raise ImageError(f"{path} is not a readable zip archive ({error})", [Finding(
-                rule="archive_unreadable", severity="error", value=path.name,
-                message=f"{path.name} is not a readable zip archive; zip the images again")]) from None
-        infos = [info for info in self._zip.infolist() if not info.is_dir()]
-        findings = [finding for info in infos[:MAX_MEMBERS] if (finding := self._refusal(info))]
-        if len(infos) > MAX_MEMBERS:
-            findings.append(Finding(rule="archive_too_many", severity="error", value=str(len(infos)),
-                                    message=f"{path.name} has {len(infos):,} members; at most {MAX_MEMBERS:,} are read"))
-        if findings:
-            raise ImageError(f"{path.name} cannot be used", findings)
-        self.names = tuple(info.filename for info in infos)
-
-    def _refusal(self, info: zipfile.ZipInfo) -> Finding | None:
-        place = PurePosixPath(info.filename)
-        for rule, wrong, message in (
-            ("archive_link", stat.S_ISLNK(info.external_attr >> 16), "is a symbolic link; put the image itself in"),
-            ("archive_name", place.is_absolute() or ".." in place.parts or "\\" in info.filename,
-             "leads outside the archive; zip it again"),
-            ("archive_size", info.file_size > MAX_MEMBER_BYTES or info.file_size > 200 * max(info.compress_size, 5_000),
-             f"declares {info.file_size:,} bytes from {info.compress_size:,}; refused as a zip bomb"),
-        ):
-            if wrong:
-                return Finding(rule=rule, severity="error", value=info.filename, message=f"{self.path.name}: {info.filename!r} {message}")
-        return None
+        self._zip = open_zip(path, plate="", judge_name=_judge_name)
+        self.names = tuple(info.filename for info in self._zip.infolist() if not info.is_dir())
 
     def images(self) -> tuple[str, ...]:
         """Names of the members that are images, by their suffix."""
@@ -162,8 +136,7 @@ class ImageArchive:
                 rule="imageset_path", severity="error", column="path", value=name,
                 message=f"images.csv names {name}, which is not in {self.path.name}; correct the path or add the image")])
         try:
-            with self._zip.open(name) as stream:
-                data = stream.read(MAX_MEMBER_BYTES + 1)
+            data = read_member(self._zip, name)
         except UNPACKING_ERRORS as error:
             raise ImageError(f"{self.path.name}: {name} cannot be unpacked ({error})", [Finding(
                 rule="image_unreadable", severity="error", value=name,
@@ -179,6 +152,11 @@ class ImageArchive:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _judge_name(name: str) -> str:
+    place = PurePosixPath(name)
+    return "leads outside the archive; zip it again" if place.is_absolute() or ".." in place.parts or "\\" in name else ""
 
 
 def prepare_images(archive: ImageArchive, table: pd.DataFrame, spec: InputSpec, *, name: str,

@@ -24,7 +24,7 @@ __all__ = ["ParsedLayout", "parse_layout", "read_layout", "read_table", "write_l
 
 MISSING = ("", "nan", "na", "n/a", "#n/a", "none", "null", "-", "--")
 OVERFLOW = ("ovrflw", "overflow", "over", "sat", "saturated", "*****")  # what plate readers print above their range
-_NUMBER = re.compile(r"^([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([A-Za-zµμ%].*)?$")
+_NUMBER = re.compile(r"^([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)\s*([A-Za-zµμ%].*)?$")
 _COMMA = re.compile(r"^[+-]?\d+,\d+(?:[eE][+-]?\d+)?$")
 _THOUSANDS = re.compile(r"^[+-]?[1-9]\d{0,2}(,\d{3})+$")
 _BOOLS = {"true": True, "yes": True, "1": True, "x": True, "false": False, "no": False, "0": False, "": False}

@@ -11,6 +11,7 @@ import io
 import re
 import zipfile
 from collections import Counter
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,15 @@ from typing import Any
 import pandas as pd
 
 from models.errors import Finding, TableError
+from models.plates.zips import declared_members, overlapping
 
 MAX_BYTES = 100 * 2**20     # of the file, and of an XLSX when unpacked x 4
 MAX_ROWS = 2_000_000        # 1,300 plates of 1536 wells
+MAX_COLUMNS = 1_000
+MAX_CELL = 1_000            # characters
+MAX_LINE = 1_000_000        # the same of a row of text
+MAX_GAP = 50_000            # empty rows between two that are not
+MAX_SHEETS_BYTES, MAX_RATIO = 4 * 2**20, 50     # that a small XLSX may always become; unpacked to packed beyond. Usual is 5 to 15
 DELIMITERS = (",", ";", "\t", "|")
 
 _OLE = b"\xd0\xcf\x11\xe0"  # old .xls, and password-protected .xlsx
@@ -42,6 +49,7 @@ def table_of(data: bytes, name: str) -> pd.DataFrame:
     """`read_table` of a file's content, such as a member of an archive. `name` stands in messages."""
     rows, notes = _xlsx_rows(data, name) if data[:4] == b"PK\x03\x04" else _csv_rows(data, name)
     rows = [row for row in rows if any(row)]
+    _require_sane(rows, name)
     if not rows:
         raise _refusal("table_empty", name, "has no filled cell; save the table again")
     titles = _title_rows(rows)
@@ -97,6 +105,8 @@ def _csv_rows(data: bytes, name: str) -> tuple[Rows, list[str]]:
     if not text.strip("".join(DELIMITERS) + '"\r\n '):
         return [], []
     lines = text.splitlines()
+    if max(map(len, lines)) > MAX_LINE:
+        raise _refusal("table_unreadable", name, f"has a line of {max(map(len, lines)):,} characters; it is no table")
     delimiter = max(DELIMITERS, key=lambda mark: _fitness(lines[:200], mark))
     try:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
@@ -150,11 +160,9 @@ def _workbook(data: bytes, name: str, *, first_only: bool = False) -> list[tuple
     import openpyxl  # a third of a second, and only XLSX needs it
 
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            if sum(info.file_size for info in archive.infolist()) > 4 * MAX_BYTES:
-                raise _refusal("table_too_large", name, "unpacks to too many bytes; save the first sheet alone")
+        _require_unpackable(data, name)
         book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
-        return [_sheet(sheet, data) for sheet in book.worksheets[:1 if first_only else None]]
+        return [_sheet(sheet, data, name) for sheet in book.worksheets[:1 if first_only else None]]
     except TableError:
         raise
     except Exception as error:  # openpyxl raises whatever broken XML makes of it: not readable
@@ -162,9 +170,42 @@ def _workbook(data: bytes, name: str, *, first_only: bool = False) -> list[tuple
                        f"is not a readable XLSX ({type(error).__name__}: {error}); save it again") from None
 
 
-def _sheet(sheet: Any, data: bytes) -> tuple[str, Rows, int]:
+def _require_unpackable(data: bytes, name: str) -> None:
+    """Raise TableError for an XLSX that would unpack to more than a table can be."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        infos = archive.infolist() if declared_members(io.BytesIO(data)) <= MAX_ROWS // 1000 else []
+    unpacked = sum(info.file_size for info in infos)
+    if not infos or unpacked > min(4 * MAX_BYTES, max(MAX_SHEETS_BYTES, MAX_RATIO * len(data))) or overlapping(infos):
+        raise _refusal("table_too_large", name, "unpacks to too many bytes; save the first sheet alone, or as CSV")
+
+
+def _require_sane(rows: Rows, name: str) -> None:
+    """Raise TableError for a table with more columns than MAX_COLUMNS, or a cell longer than MAX_CELL."""
+    for place, row in enumerate(rows):
+        if len(row) > MAX_COLUMNS and any(row[MAX_COLUMNS:]):
+            raise _refusal("table_too_large", name, f"row {place + 1} has more than {MAX_COLUMNS:,} columns; save the table alone")
+        if row and len(longest := max(row, key=len)) > MAX_CELL:
+            raise _refusal("table_unreadable", name, f"row {place + 1} has a cell of {len(longest):,} characters ({longest[:20]!r}...); "
+                           f"at most {MAX_CELL:,} are read")
+
+
+def _rows_of(sheet: Any, name: str) -> Iterator[list[str]]:
+    """Rows of text, without the empty cells at their ends. Raises TableError for a sheet that is mostly nothing."""
+    gap = 0
+    for cells in islice(sheet.iter_rows(values_only=True), MAX_ROWS):
+        row = [_cell_text(cell) for cell in cells]
+        while row and not row[-1]:
+            row.pop()
+        gap = 0 if row else gap + 1
+        if gap > MAX_GAP or len(row) > MAX_COLUMNS:
+            raise _refusal("table_too_large", name, f"has more than {MAX_GAP:,} empty rows, or rows of more than {MAX_COLUMNS:,} cells; "
+                           "delete the empty rows and columns beside the table, or save it as CSV")
+        yield row
+
+
+def _sheet(sheet: Any, data: bytes, name: str) -> tuple[str, Rows, int]:
     sheet.reset_dimensions()  # many programs write a wrong size into the file
-    rows = [[_cell_text(cell) for cell in row] for row in islice(sheet.iter_rows(values_only=True), MAX_ROWS)]
+    rows = list(_rows_of(sheet, name))
     merged = _merged_ranges(data, str(vars(sheet)["_worksheet_path"]))
     _fill_merged(rows, merged)
     return str(sheet.title), rows, len(merged)
@@ -190,6 +231,8 @@ def _merged_ranges(data: bytes, sheet_path: str) -> list[tuple[int, int, int, in
 def _fill_merged(rows: Rows, merged: list[tuple[int, int, int, int]]) -> None:
     """Copy each merged cell's value down its column; a cell merged across columns (a title) keeps its one place."""
     for left, top, _, bottom in merged:
+        if left > MAX_COLUMNS or top > len(rows) or left > len(rows[top - 1]):
+            continue    # nothing stands in it
         for row in rows[top:bottom]:
             row.extend([""] * (left - len(row)))
             row[left - 1] = rows[top - 1][left - 1]

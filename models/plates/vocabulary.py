@@ -51,7 +51,7 @@ KNOWN_UNITS = ("nM", "uM", "mM", "M", "pM", *dict.fromkeys(_OTHER_WORDS.values()
 
 _COLUMN_OF = {word: name for name, words in COLUMN_WORDS.items() for word in words}
 _ROLE_OF = {word: role for role, words in ROLE_WORDS.items() for word in words}
-_HEADER_UNIT = re.compile(r"^(?P<name>.*?)\s*(?:[\[(](?P<in>[^\])]+)[\])]|[_ ](?P<after>[munpµμ]?M))$")
+_HEADER_UNIT = re.compile(r"(?:[\[(](?P<in>[^\[(\])]{1,40})[\])]|[_ ](?P<after>[munpµμ]?M))$")
 
 
 def plain(text: str) -> str:
@@ -63,10 +63,10 @@ def canonical_column(header: str) -> tuple[str, str]:
     """(column of the contract or "", unit that the header names or ""): "Conc. [µM]" -> ("dose", "uM")."""
     if plain(header) in _COLUMN_OF:
         return _COLUMN_OF[plain(header)], ""
-    match = _HEADER_UNIT.match(header.strip())
+    match = _HEADER_UNIT.search(header.strip())
     if match is None:
         return "", ""
-    name, unit = _COLUMN_OF.get(plain(match["name"]), ""), canonical_unit(match["in"] or match["after"])
+    name, unit = _COLUMN_OF.get(plain(header.strip()[:match.start()]), ""), canonical_unit(match["in"] or match["after"])
     return (name, unit) if unit and name in ("dose", "dose_2") else (name, "")
 
 

@@ -59,20 +59,20 @@ def link() -> bytes:
     return buffer.getvalue()
 
 
-def bomb(megabytes: int = 400) -> bytes:
+def bomb(megabytes: int = 250) -> bytes:
     """One member of zeros."""
     return archive({MEMBER: bytes(megabytes * 2**20)})
 
 
-def lying_sizes(megabytes: int = 400) -> bytes:
+def lying_sizes(megabytes: int = 250) -> bytes:
     """A bomb that declares 1,000 bytes."""
     packed = deflated(bytes(megabytes * 2**20))
     return raw_zip([(MEMBER, 0, len(packed), 1000, 0)], local_header(MEMBER, packed, 1000, 0))
 
 
 def overlapping(count: int = 400) -> bytes:
-    """Hundreds of members that are all the same 100 kB, and unpack to 20 MB each."""
-    data = np.random.default_rng(0).integers(0, 256, 60_000, dtype=np.uint8).tobytes() + bytes(18 * 2**20)
+    """Hundreds of members that are all the same 200 kB, and unpack to 18 MB each."""
+    data = np.random.default_rng(0).integers(0, 256, 180_000, dtype=np.uint8).tobytes() + bytes(18 * 2**20)
     packed, crc = deflated(data), zlib.crc32(data)
     names = member_names(count)
     return raw_zip([(name, 0, len(packed), len(data), crc) for name in names], local_header(names[0], packed, len(data), crc))
@@ -215,7 +215,7 @@ def packed_tiff(side: int, *, packing: str = "zlib", said: int = 0) -> bytes:
     return tiff(grey_page(said or side, said or side, size=len(data), compression=compression), data)
 
 
-def chain(pages: int = 200_000) -> bytes:
+def chain(pages: int = 100_000) -> bytes:
     """A TIFF of as many pages, all of the same four pixels."""
     tags = grey_page(2, 2, size=4)
     length = 2 + 12 * len(tags) + 4
@@ -269,7 +269,7 @@ def wide_rows(count: int = 30_000) -> bytes:
     return workbook(sheet("".join(f'<row r="{row}">{cell(f"XFD{row}")}</row>' for row in range(1, count))))
 
 
-def merged_wide(count: int = 30_000) -> bytes:
+def merged_wide(count: int = 5_000) -> bytes:
     """Rows of two cells, and the last column merged beside all of them."""
     rows = "".join(f'<row r="{row}">{cell(f"A{row}")}{cell(f"B{row}")}</row>' for row in range(1, count))
     return workbook(sheet(rows, after=f'<mergeCells count="1"><mergeCell ref="XFD1:XFD{count}"/></mergeCells>'))
@@ -289,12 +289,12 @@ IMAGES: dict[str, Callable[[], bytes]] = {
     "TIFF of 60,000 x 60,000 by its header": lambda: tiff(grey_page(60_000, 60_000, size=256), bytes(256)),
     "TIFF of 7,900 x 7,900, deflated": lambda: packed_tiff(7_900),
     "TIFF of 7,900 x 7,900, zstd": lambda: packed_tiff(7_900, packing="zstd"),
-    "TIFF of 8 x 8 that unpacks to 400 MB, deflate": lambda: packed_tiff(20_000, said=8),
-    "TIFF of 8 x 8 that unpacks to 400 MB, zstd": lambda: packed_tiff(20_000, said=8, packing="zstd"),
-    "TIFF of 8 x 8 that unpacks to 400 MB, LZW": lambda: packed_tiff(20_000, said=8, packing="lzw"),
-    "TIFF of 8 x 8 that unpacks to 400 MB, PackBits": lambda: packed_tiff(20_000, said=8, packing="packbits"),
-    "TIFF of 8 x 8 that unpacks to 400 MB, LZMA": lambda: packed_tiff(20_000, said=8, packing="lzma"),
-    "TIFF of 200,000 pages": chain,
+    "TIFF of 8 x 8 that unpacks to 250 MB, deflate": lambda: packed_tiff(16_000, said=8),
+    "TIFF of 8 x 8 that unpacks to 250 MB, zstd": lambda: packed_tiff(16_000, said=8, packing="zstd"),
+    "TIFF of 8 x 8 that unpacks to 100 MB, LZW": lambda: packed_tiff(10_000, said=8, packing="lzw"),
+    "TIFF of 8 x 8 that unpacks to 250 MB, PackBits": lambda: packed_tiff(16_000, said=8, packing="packbits"),
+    "TIFF of 8 x 8 that unpacks to 100 MB, LZMA": lambda: packed_tiff(10_000, said=8, packing="lzma"),
+    "TIFF of 100,000 pages": chain,
     "TIFF whose 2,000 pages are one strip": shared_strip,
     "TIFF whose next page is itself": ring,
     "TIFF with a tile of 60,000 x 60,000": giant_tile,
@@ -316,12 +316,12 @@ ARCHIVES: dict[str, Callable[[], bytes]] = {
     "zip slip": lambda: archive({"../../../tmp/" + MEMBER: b"x"}),
     "absolute path": lambda: archive({"/tmp/" + MEMBER: b"x"}),
     "symbolic link": link,
-    "bomb of 400 MB": bomb,
+    "bomb of 250 MB": bomb,
     "bomb in a zip in a zip": lambda: archive({MEMBER: archive({MEMBER: archive({MEMBER: bytes(2**24)})})}),
-    "declares 1 kB, unpacks to 400 MB": lying_sizes,
+    "declares 1 kB, unpacks to 250 MB": lying_sizes,
     "400 members of 18 MB that overlap": overlapping,
     "700,000 members": many_entries,
-    "LZMA bomb": lambda: archive({MEMBER: bytes(400 * 2**20)}, method=zipfile.ZIP_LZMA),
+    "LZMA bomb": lambda: archive({MEMBER: bytes(30 * 2**20)}, method=zipfile.ZIP_LZMA),
 }
 """Plate archives, by what is wrong with them."""
 

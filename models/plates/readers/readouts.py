@@ -23,6 +23,7 @@ from models.plates.wells import canonical_well
 
 COLUMNS = ("name", "plate", "well", "value")
 MAX_MEMBERS, MAX_UNPACKED = 1_000, 200 * 2**20
+MAX_SMALL, MAX_RATIO = 8 * 2**20, 50     # bytes that a small archive may always become; unpacked to packed beyond
 _NUMBERED = re.compile(r"^(?P<name>.*?)[\W_]+(?:plate|p)?0*(?P<plate>\d+)$", re.IGNORECASE)
 _VALUE_WORDS = ("value", "values", "raw", "rawdata", "result", "intensity", "ctg", "cellviability")
 
@@ -103,7 +104,8 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
     with archive:
         infos = [info for info in archive.infolist() if not info.is_dir() and PurePosixPath(info.filename).suffix.lower() in TABLE_SUFFIXES
                  and not stat.S_ISLNK(info.external_attr >> 16) and "__MACOSX" not in info.filename]
-        if not infos or len(infos) > MAX_MEMBERS or sum(info.file_size for info in infos) > MAX_UNPACKED:
+        unpacked = sum(info.file_size for info in infos)
+        if not infos or len(infos) > MAX_MEMBERS or unpacked > min(MAX_UNPACKED, max(MAX_SMALL, MAX_RATIO * len(data))):
             raise _refusal("readout_archive", path.name, f"holds {len(infos)} tables; expected 1 to {MAX_MEMBERS} of at most "
                            f"{MAX_UNPACKED // 2**20} MB together")
         for info in sorted(infos, key=lambda item: item.filename):

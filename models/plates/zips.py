@@ -1,0 +1,96 @@
+"""Zip archives of images, opened with care: nothing of them is unpacked before names, links, sizes, counts and places were looked at."""
+
+from __future__ import annotations
+
+import itertools
+import lzma
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from models.errors import Finding, ImageError
+
+MAX_MEMBER_BYTES = 512 * 2**20  # per member, declared and read
+MAX_MEMBERS = 400_000           # a 1536-well plate of 4 channels and 60 planes
+MAX_RATIO = 200                 # unpacked to packed
+_DIRECTORY_BYTES = 100          # of a member in the archive's directory, which zipfile reads whole
+
+UNPACKING_ERRORS = (zipfile.BadZipFile, OSError, EOFError, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError)
+"""What zipfile raises for damaged, encrypted or exotically compressed members."""
+
+_END = struct.Struct("<4s4H2LH")    # what ends a zip: ... number of members, bytes of the directory ...
+_WIDE = struct.Struct("<QQ")        # the same two in a zip beyond 4 GB, behind _BEFORE_WIDE bytes
+_BEFORE_WIDE = 32
+_LOCAL_BYTES = 30                   # at least, before a member's own
+
+Judge = Callable[[str], str]
+"""What is wrong with a member's name, "" for nothing."""
+
+
+def open_zip(path: Path, *, plate: str, judge_name: Judge) -> zipfile.ZipFile:
+    """The archive. Raises ImageError for a file that is no zip, and with a finding per member that is a link, has a name that will not
+    do, declares an unbelievable size, or lies where another one does. plate: stands in the findings.
+    """
+    def finding(rule: str, value: str, message: str) -> Finding:
+        return Finding(rule=rule, severity="error", plate=plate, value=value, message=f"{path.name}{message}")
+
+    try:
+        with path.open("rb") as file:
+            count = declared_members(file)
+        archive = zipfile.ZipFile(path) if count <= MAX_MEMBERS else None
+    except (*UNPACKING_ERRORS, ValueError, struct.error) as error:  # of a damaged directory
+        raise ImageError(f"{path} is not a readable zip archive ({error})", [
+            finding("archive_unreadable", path.name, " is not a readable zip archive; zip the images again")]) from None
+    if archive is None:
+        raise ImageError(f"{path.name} cannot be used", [finding(
+            "archive_too_many", str(count), f" has {count:,} members, or names of that length; at most {MAX_MEMBERS:,} are read")])
+    wrong = [finding(rule, info.filename, f": member {info.filename!r} {message}") for info in archive.infolist() if not info.is_dir()
+             for rule, message in _wrongs(info, judge_name)[:1]]
+    if (shared := overlapping(archive.infolist())) is not None:
+        wrong.append(finding("archive_overlap", shared, f": member {shared!r} lies where another one does; refused as a zip bomb"))
+    if wrong:
+        archive.close()
+        raise ImageError(f"{path.name} cannot be used", wrong)
+    return archive
+
+
+def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
+    """A member's bytes. Raises one of UNPACKING_ERRORS."""
+    with archive.open(name) as stream:
+        return stream.read(archive.getinfo(name).file_size)     # asked for more, zipfile unpacks more than was declared
+
+
+def declared_members(file: BinaryIO) -> int:
+    """How many members the directory of a zip has room for, by its own word, before it is read. 0 where it says nothing."""
+    size = file.seek(0, 2)
+    file.seek(max(0, size - 2**16 - _END.size))
+    tail = file.read()
+    at = tail.rfind(b"PK\5\6")
+    if at < 0 or at + _END.size > len(tail):
+        return 0    # zipfile says what is wrong
+    count, size = _END.unpack_from(tail, at)[4:6]
+    wide = tail.rfind(b"PK\6\6", 0, at)
+    if wide >= 0 and wide + _BEFORE_WIDE + _WIDE.size <= len(tail):
+        more, larger = _WIDE.unpack_from(tail, wide + _BEFORE_WIDE)
+        count, size = max(count, more), larger if size == 0xFFFFFFFF else size
+    return max(count, size // _DIRECTORY_BYTES)
+
+
+def overlapping(infos: Sequence[zipfile.ZipInfo]) -> str | None:
+    """A member that shares its bytes with another: one of megabytes would stand for thousands that unpack to terabytes."""
+    placed = sorted(infos, key=lambda info: info.header_offset)
+    return next((later.filename for info, later in itertools.pairwise(placed)
+                 if info.header_offset + _LOCAL_BYTES + info.compress_size > later.header_offset), None)
+
+
+def _wrongs(info: zipfile.ZipInfo, judge_name: Judge) -> list[tuple[str, str]]:
+    """(rule, message) for what is wrong with a member."""
+    found = [("archive_link", "is a symbolic link; put the image itself in")] if stat.S_ISLNK(info.external_attr >> 16) else []
+    found += [("archive_name", message)] if (message := judge_name(info.filename)) else []
+    if info.file_size > MAX_MEMBER_BYTES or info.file_size > MAX_RATIO * max(info.compress_size, 5_000):
+        found.append(("archive_size", f"declares {info.file_size:,} bytes from {info.compress_size:,}; refused as a zip bomb"))
+    return found
