@@ -78,7 +78,7 @@ def test_the_layout_to_fill_in_is_one(http: httpx.Client) -> None:
 
 
 def served(sample: str, camera: str) -> SimpleNamespace:
-    return SimpleNamespace(predictor=SimpleNamespace(card=SimpleNamespace(sample=sample, acquisition={"camera": camera})))
+    return SimpleNamespace(card=SimpleNamespace(sample=sample, acquisition={"camera": camera}))
 
 
 def test_examples_are_offered_to_models_of_simulated_plates_only(http: httpx.Client) -> None:
