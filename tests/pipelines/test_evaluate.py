@@ -121,7 +121,7 @@ def test_the_card_keeps_how_sure_the_model_may_be(chain: Path) -> None:
         assert card.calibration is None
     (controls,) = cards[2:]
     assert (controls.calibration is not None) == ("temperature" in controls.metrics)
-    assert controls.metrics["calibration_error_cv"] > 0.05      # label smoothing makes it unsure on purpose
+    assert 0 <= controls.metrics["calibration_error_cv"] < 0.5      # chance alone would be at most half right
 
 
 def test_the_card_keeps_the_limits_of_the_data_checks(chain: Path) -> None:
