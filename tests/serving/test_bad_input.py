@@ -6,11 +6,12 @@ import io
 import json
 import socket
 import struct
-import threading
 import time
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -171,26 +172,42 @@ def test_too_large_in_chunks(server: Server) -> None:
         assert b" 413 " in connection.recv(4096).split(b"\r\n")[0]
 
 
-def test_nothing_is_fetched(post: Post) -> None:
-    """A server of our own counts who knocks."""
-    knocks = []
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(0.5)
+def good_parts(plate: TinyPlate) -> dict[str, tuple[Any, ...]]:
+    return {"images": ("P1.zip", plate.archive.read_bytes(), "application/zip"),
+            "layout": ("layout.csv", plate.layout.read_bytes(), "text/csv"),
+            "model": (None, MODEL.encode()), "screen": (None, json.dumps(SCREEN).encode())}
 
-        def count() -> None:
-            while True:
-                try:
-                    knocks.append(listener.accept()[0].close())
-                except OSError:
-                    return
-        thread = threading.Thread(target=count)
-        thread.start()
-        address = f"http://127.0.0.1:{listener.getsockname()[1]}/P1.zip"
-        for field in ("images", "layout"):
-            assert post(**{field: address}).status_code == 400
-        assert post(screen=address).status_code == 400
-        thread.join()
-    assert knocks == []
+
+def requests_with(address: str, plate: TinyPlate) -> list[dict[str, Any]]:
+    """Requests with an address in each place of each route that takes uploads: texts, files, file names, types of content, query, JSON."""
+    good = good_parts(plate)
+    made: list[dict[str, Any]] = []
+    for url in ("/score", "/jobs", "/curves", "/classify"):
+        for field in (*good, "options", "table", "url"):
+            parts = [(None, address.encode()), (address, address.encode()), ("P1.zip", address.encode(), "text/uri-list"),
+                     ("P1.zip", b"", f'message/external-body; access-type=URL; URL="{address}"')]
+            made += [{"url": url, "files": {**good, field: part}} for part in parts]
+        made += [{"url": url, "params": {field: address}, "files": {"model": good["model"]}} for field in ("images", "layout", "url")]
+        made += [{"url": url, "json": {"images": address, "layout": address, "model": MODEL}},
+                 {"url": url, "content": address, "headers": {"Content-Type": "text/uri-list"}}]
+    return made
+
+
+def test_nothing_is_fetched(http: httpx.Client, plate: TinyPlate) -> None:
+    """A server of our own counts who knocks while 300 requests, 32 at a time, name its address wherever one fits."""
+    with socket.create_server(("127.0.0.1", 0), backlog=512) as listener, ThreadPoolExecutor(32) as pool:
+        listener.setblocking(False)
+        asked = requests_with(f"http://127.0.0.1:{listener.getsockname()[1]}/P1.zip", plate)
+        asked = (asked * (300 // len(asked) + 1))[:300]
+        answers = list(pool.map(lambda request: http.post(**request).status_code, asked))
+        time.sleep(0.5)     # whoever wants to fetch later
+        with pytest.raises(BlockingIOError):    # nobody waits to be let in
+            listener.accept()
+    assert max(answers) < 500
+    instead = [status for request, status in zip(asked, answers, strict=True) if request["url"] == "/score" and any(
+        request.get("files", {}).get(field, good)[1:2] != good[1:2] for field, good in good_parts(plate).items() if field != "model")]
+    assert len(instead) > 10
+    assert set(instead) <= {400}    # an address, or nothing, in the place of images, layout or screen
 
 
 def test_the_client_raises_what_the_service_found(client: Client, plate: TinyPlate, tmp_path: Path) -> None:
