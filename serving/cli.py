@@ -18,10 +18,12 @@ DEFAULT_URL = "http://127.0.0.1:3000"
 def serve(arguments: argparse.Namespace) -> None:
     """Replace this process by BentoML's server; it ends with SIGTERM, after the requests in hand."""
     from serving.access import require_tokens_beyond_loopback
+    from serving.job_database import database_address, open_database
     from serving.settings import Settings
 
     settings = Settings.from_environment()
     require_tokens_beyond_loopback(arguments.host, settings.tokens)
+    open_database(database_address(settings.database))  # connects nowhere yet; an address of no use is told here, in words for people
     environment = {"BENTOML_DO_NOT_TRACK": "True", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true",
                    "BENTOML_HOME": str(settings.state / "bentoml"),
                    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}  # the promoter itself tries again

@@ -11,14 +11,13 @@ import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import psutil
 import sqlalchemy as sa
-import sqlalchemy.orm  # now: MLflow imports it in another thread, and half imported it breaks queries in this one
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
+from serving.job_database import database_address, open_database, spoken
 from serving.job_records import (
     STATES,
     Job,
@@ -93,17 +92,9 @@ class JobStore:
     """The table. Every method is one transaction, safe from any thread and process. Raises JobStoreError when the database is away."""
 
     def __init__(self, url: str) -> None:
-        address = sa.make_url(url)
-        self.where = address.render_as_string(hide_password=True)
-        if address.get_backend_name() == "sqlite" and address.database:
-            Path(address.database).parent.mkdir(parents=True, exist_ok=True)
-        try:
-            self._engine = sa.create_engine(address, pool_pre_ping=True)
-        except (SQLAlchemyError, ImportError) as error:
-            raise JobStoreError(f"the database of jobs at {self.where} cannot be used: {error}; PostgreSQL needs the extra "
-                                "'postgres'") from None
-        if address.get_backend_name() == "sqlite":
-            sa.event.listen(self._engine, "connect", _prepare_sqlite)
+        address = database_address(url)
+        self.where = spoken(address)
+        self._engine = open_database(address)
         self._made = False
 
     def _make_tables(self) -> None:
@@ -268,12 +259,6 @@ class JobStore:
         with self._transaction() as connection:
             rows = connection.execute(sa.select(JOBS).where(JOBS.c.state == "deleting")).mappings()
             return [job.id for job in map(_of, rows) if not job.worker or _is_gone(job.worker, job.beat)]
-
-
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    """Readers beside a writer, commits that survive a power cut, patience with a busy file, and foreign keys."""
-    for line in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=20000", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {line}")
 
 
 def _held(job: str, worker: str) -> sa.ColumnElement[bool]:

@@ -101,3 +101,4 @@ def set_up_logging(style: str) -> None:
     project = logging.getLogger("dosewell")
     project.handlers, project.propagate = [handler], False
     project.setLevel(logging.INFO)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)    # a line per look at a registry that is away; the promoter says it once

@@ -19,6 +19,7 @@ from typing import TypeVar
 from models.errors import DosewellError, RefusedError, RegistryError
 from models.networks.bundle import Card
 from models.networks.predict import Predictor
+from models.registered import without_password
 from models.registry import CHAMPION, RegisteredVersion, Registry, UnknownModelError
 from serving import metrics
 from serving.loaded import LoadedModels, warm
@@ -176,9 +177,10 @@ class Promoter:
                               list(self.snapshot.refused), reachable=True)
 
     def _note_unreachable(self, error: Exception) -> None:
+        reason = without_password(str(error))
         if not self.snapshot.unreachable_since:
-            logger.error("the registry cannot be reached; serving goes on with what is loaded: %s", error)
-        self._put(registry_error=str(error), unreachable_since=self.snapshot.unreachable_since or now(),
+            logger.error("the registry cannot be reached; serving goes on with what is loaded: %s", reason)
+        self._put(registry_error=reason, unreachable_since=self.snapshot.unreachable_since or now(),
                   looked_at=self.snapshot.looked_at or now())
         metrics.note_snapshot({name: served.version.version for name, served in self.snapshot.served.items()},
                               list(self.snapshot.refused), reachable=False)
