@@ -1,32 +1,57 @@
-"""The MLflow server as `make up` starts it, here with accounts (`--app-name basic-auth`) as docs/operations.md describes them."""
+"""The MLflow server as `make up` starts it, and with accounts (`--app-name basic-auth`) as docs/operations.md describes them."""
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
-from pipelines import servers
+from models.errors import RegistryError
+from models.registry import CHALLENGER, CHAMPION, Registry
+from pipelines import register, servers, up
+from tests.serving.tiny import MODEL, SCREEN, Server, tiny_bundle, tiny_plate, tiny_registry
 
 pytestmark = pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")  # it is ended by number
 ADMIN, READER = ("admin", "a long admin password"), ("anna", "a long reader password")
 MODELS = "/api/2.0/mlflow/registered-models"
 
 
-@pytest.fixture
-def mlflow(in_folder: Callable[[str], Path]) -> Iterator[httpx.Client]:
-    folder, port = in_folder("work"), servers.free_port()
+@pytest.fixture(scope="module")
+def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """A server with two accounts: one that may do everything, one that may read."""
+    folder, port = tmp_path_factory.mktemp("accounts"), servers.free_port()
     (folder / "auth.ini").write_text("[mlflow]\ndefault_permission = READ\ndatabase_uri = sqlite:///auth.db\nadmin_username = admin\n"
                                      "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n")
     accounts = {"MLFLOW_AUTH_CONFIG_PATH": str(folder / "auth.ini"), "MLFLOW_AUTH_ADMIN_PASSWORD": ADMIN[1],
                 "MLFLOW_FLASK_SERVER_SECRET_KEY": "x" * 32}
     command = [*servers.mlflow_command(port), "--app-name", "basic-auth"]
-    server = servers.start("mlflow", command, port=port, health="/health", environment=accounts)
-    with httpx.Client(base_url=server.url, timeout=30, trust_env=False) as client:
-        yield client
-    servers.stop("mlflow")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        server = servers.start("mlflow", command, port=port, health="/health", environment=accounts)
+        with httpx.Client(base_url=server.url, timeout=30, trust_env=False) as client:
+            made = client.post("/api/2.0/mlflow/users/create", json=dict(zip(("username", "password"), READER, strict=True)), auth=ADMIN)
+            assert made.status_code == 200
+            yield client
+        patch.chdir(folder)
+        servers.stop("mlflow")
+
+
+@pytest.fixture
+def log_in(monkeypatch: pytest.MonkeyPatch) -> Callable[[tuple[str, str]], None]:
+    """From here on this process is that account's, in MLflow's own way."""
+    def become(account: tuple[str, str]) -> None:
+        for name, value in _credentials(account).items():
+            monkeypatch.setenv(name, value)
+    return become
+
+
+def _credentials(account: tuple[str, str]) -> dict[str, str]:
+    return dict(zip(("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"), account, strict=True))
 
 
 def test_it_knows_its_own_names_refuses_other_sites_and_readers_move_no_alias(mlflow: httpx.Client) -> None:
@@ -36,8 +61,6 @@ def test_it_knows_its_own_names_refuses_other_sites_and_readers_move_no_alias(ml
     assert run["artifact_uri"].startswith("mlflow-artifacts:")     # they go through the server
     version = {"name": "viability-A549", "source": f"{run['artifact_uri']}/bundle", "run_id": run["run_id"]}
     assert mlflow.post("/api/2.0/mlflow/model-versions/create", json=version, auth=ADMIN).status_code == 200
-    made = mlflow.post("/api/2.0/mlflow/users/create", json=dict(zip(("username", "password"), READER, strict=True)), auth=ADMIN)
-    assert made.status_code == 200
 
     # a name that a foreign page was resolved to (DNS rebinding), MLflow's own default names among them
     for name in ("evil.example", "192.168.0.7:5000", "10.1.2.3"):
@@ -58,5 +81,84 @@ def test_it_knows_its_own_names_refuses_other_sites_and_readers_move_no_alias(ml
     assert "champion" in mlflow.get(f"{MODELS}/get", params=ask, auth=READER).text
 
 
-def test_no_jobs_are_run_by_it() -> None:
-    assert servers.QUIET["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
+@pytest.fixture
+def url(mlflow: httpx.Client, in_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> str:
+    """The server's address, which the commands of the working folder use."""
+    in_folder("work")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", str(mlflow.base_url))
+    monkeypatch.setattr(sys, "argv", ["register"])
+    return str(mlflow.base_url)
+
+
+def test_pipeline_and_service_log_in_by_their_environment(url: str, log_in: Callable[[tuple[str, str]], None]) -> None:
+    """The pipeline writes as one account, the service reads as another, and nobody else gets in."""
+    tiny_bundle(Path("artifacts/models/m1"))
+    registry = Registry(url, Path("cache"))
+    log_in((ADMIN[0], "not the password"))
+    with pytest.raises(RegistryError, match="401") as refused:
+        register.main()
+    assert "not the password" not in str(refused.value)
+    log_in(ADMIN)
+    register.main()
+    registry.set_alias(registry.resolve(f"{MODEL}/1"), CHAMPION)
+
+    log_in(READER)
+    assert registry.resolve(f"{MODEL}@{CHALLENGER}").version == 1
+    with pytest.raises(RegistryError, match="403"):
+        registry.set_alias(registry.resolve(f"{MODEL}/1"), CHALLENGER)
+    tiny_bundle(Path("artifacts/models/m2"), seed=2)
+    with pytest.raises(RegistryError, match="403"):
+        register.main()
+    assert set(registry.aliases()[MODEL].values()) == {1}
+
+    server = Server(Path("state").absolute(), url, **_credentials(READER))
+    try:
+        server.wait()
+        with httpx.Client(base_url=server.url, timeout=60, trust_env=False) as http:
+            assert _score(http, Path()) == 1
+            said = "".join(http.get(path).text for path in ("/models", "/promotions", "/metrics"))
+    finally:
+        server.stop()
+    assert "serving" in said
+    assert not [secret for secret in (ADMIN[1], READER[1]) if secret in said + server.log.read_text()]
+
+
+def _score(http: httpx.Client, folder: Path) -> int:
+    """The version that scored a plate."""
+    plate = tiny_plate(folder)
+    answer = http.post("/score", data={"model": MODEL, "screen": json.dumps(SCREEN)}, files={
+        "images": ("P1.zip", plate.archive.read_bytes()), "layout": ("layout.csv", plate.layout.read_bytes())})
+    assert answer.status_code == 200, answer.text
+    return int(answer.json()["lineage"]["version"])
+
+
+def test_make_up_runs_no_jobs_for_others(in_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch,
+                                         capsys: pytest.CaptureFixture[str]) -> None:
+    """Both servers as `make up` starts them, even where the environment asks for jobs; MLflow itself says that it runs none."""
+    folder = in_folder("work")
+    tiny_registry(folder)
+    tiny_bundle(folder / "artifacts" / "models" / "m1")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "true")
+    for name in ("MLFLOW_PORT", "SERVICE_PORT"):
+        monkeypatch.setenv(name, str(servers.free_port()))
+    try:
+        up.start()
+        mlflow, service = servers.running("mlflow"), servers.running("service")
+        assert mlflow is not None
+        assert service is not None
+        with httpx.Client(base_url=mlflow.url, timeout=30, trust_env=False) as http:
+            for job in ("invoke_scorer", "invoke_genai_evaluate"):
+                answer = http.post("/ajax-api/3.0/jobs/", json={"job_name": job, "params": {}})
+                assert (answer.status_code, "job execution feature is not enabled" in answer.text) == (500, True)
+            assert http.post("/ajax-api/3.0/jobs/search", json={}).json() == {"jobs": []}
+            assert http.get(f"{MODELS}/get", params={"name": MODEL}).json()["registered_model"]["aliases"] == [
+                {"alias": CHALLENGER, "version": "1"}]
+        commands = [" ".join(process.cmdline()) for process in psutil.Process(mlflow.pid).children(recursive=True)]
+        assert not [command for command in commands if "huey" in command or "mlflow.server.jobs" in command]
+        (model,) = httpx.get(f"{service.url}/models", trust_env=False).json()["models"]
+        assert (model["name"], model["aliases"]) == (MODEL, {CHALLENGER: 1})
+        assert f"MLflow   {mlflow.url}" in capsys.readouterr().out
+    finally:
+        up.stop()
+    assert servers.running("mlflow") is servers.running("service") is None
