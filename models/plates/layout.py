@@ -55,13 +55,16 @@ class _Parser:
     plate_format: int
     header_units: dict[str, str]
     findings: list[Finding] = field(default_factory=list)
+    texts: dict[str, pd.Series] = field(default_factory=dict)
 
     def text(self, name: str) -> pd.Series:
         """A raw column as stripped text, "" where it or its values are missing."""
         if name not in self.raw.columns:
             return pd.Series("", index=self.raw.index, dtype="str")
-        values = self.raw[name].astype("str").str.strip()
-        return values.where(self.raw[name].notna() & ~values.str.lower().isin(MISSING), "").astype("str")
+        if name not in self.texts:
+            values = self.raw[name].astype("str").str.strip()
+            self.texts[name] = values.where(self.raw[name].notna() & ~values.str.lower().isin(MISSING), "").astype("str")
+        return self.texts[name]
 
     def at(self, index: int, *, rule: str, column: str, value: object, message: str,
            severity: Severity = "error") -> None:

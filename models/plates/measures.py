@@ -9,6 +9,7 @@ import hashlib
 from functools import cache
 from typing import Any
 
+import cv2
 import numpy as np
 
 DETAIL_SCALES = (1, 2, 4, 8)    # px; SD of the Laplacian of Gaussian
@@ -17,8 +18,10 @@ MIN_LIT_SIDE = 8 * BLOCKS       # px; in smaller images single cells hide too mu
 CONTRAST_FLOOR = 0.03           # of the contrast: a background below it counts as that, so that a black one divides by something
 DEBRIS_SHARE = 0.005            # of the image: what is larger than that and brighter than all else is no cell
 DEBRIS_SCALE = 1 / 100          # of the image's side: smaller objects are averaged away
+COARSE = 8                      # px: a wider Gaussian runs on halved images, which it smooths alike and many times quicker
 SMALLER_HALF = 0.14266          # mean square of a standard normal variable within its median absolute value, 0.6745
 MIN_SIDE = 8                    # px; smaller images have no measures but size and saturation
+SAMPLED_SIDE = 512              # px; of larger images every n-th pixel each way tells percentiles and noise
 
 
 def measure_stack(stack: np.ndarray, plane: np.ndarray) -> dict[str, Any]:
@@ -38,14 +41,20 @@ def measure_stack(stack: np.ndarray, plane: np.ndarray) -> dict[str, Any]:
 
 def measure_plane(plane: np.ndarray) -> dict[str, float]:
     """noise, detail_*, background, contrast, gradient, debris of an image (H, W) in its own grey values; NaN for tiny images."""
-    plane = np.asarray(plane, dtype=np.float32)
-    background, bright = (float(value) for value in np.percentile(plane, (5, 99.9)))
+    plane = np.ascontiguousarray(plane, dtype=np.float32)
+    sample = plane[(slice(None, None, _step(plane)),) * 2]
+    background, middle, bright = (float(value) for value in np.percentile(sample, (5, 50, 99.9)))
     if min(plane.shape) < MIN_SIDE:
         names = ("noise", *(f"detail_{scale}" for scale in DETAIL_SCALES), "gradient", "debris")
         return {"background": background, "contrast": bright - background} | dict.fromkeys(names, float("nan"))
     noise = noise_of(plane)
     return {"background": background, "contrast": bright - background, "noise": noise, **_details(plane, noise),
-            "gradient": _gradient(plane, background + CONTRAST_FLOOR * (bright - background)), "debris": _debris(plane, noise)}
+            "gradient": _gradient(sample, background + CONTRAST_FLOOR * (bright - background)), "debris": _debris(plane, middle, noise)}
+
+
+def _step(plane: np.ndarray) -> int:
+    """Every how many pixels an image is sampled."""
+    return max(1, min(plane.shape) // SAMPLED_SIDE)
 
 
 def noise_of(plane: np.ndarray) -> float:
@@ -53,8 +62,9 @@ def noise_of(plane: np.ndarray) -> float:
 
     At least that of rounding to whole grey values, sqrt(1/12).
     """
-    even = plane[:plane.shape[0] // 2 * 2, :plane.shape[1] // 2 * 2]
-    diagonal = ((even[::2, ::2] - even[1::2, ::2] - even[::2, 1::2] + even[1::2, 1::2]) / 2).ravel() ** 2   # noise keeps its variance
+    step = 2 * _step(plane)
+    corners = [plane[down:plane.shape[0] // 2 * 2:step, right:plane.shape[1] // 2 * 2:step] for down in (0, 1) for right in (0, 1)]
+    diagonal = ((corners[0] - corners[1] - corners[2] + corners[3]) / 2).ravel() ** 2     # noise keeps its variance
     half = max(1, diagonal.size // 2)
     return float(np.sqrt(max(np.partition(diagonal, half - 1)[:half].mean(dtype=np.float64) / SMALLER_HALF, 1 / 12)))
 
@@ -63,8 +73,6 @@ def _details(plane: np.ndarray, noise: float) -> dict[str, float]:
     """log2 of (energy of structure / energy of noise) at each scale: the mean square of the Laplacian of Gaussian, less what noise
     alone gives; not below twice the standard error of the latter. NaN for scales that the image is too small for.
     """
-    from scipy.ndimage import gaussian_laplace  # here, because the stages that measure nothing import this module too
-
     found = {f"detail_{scale}": float("nan") for scale in DETAIL_SCALES}
     for scale in DETAIL_SCALES:
         if scale > 2:   # coarse scales on half the pixels: four times quicker, and the noise of means is known
@@ -73,20 +81,35 @@ def _details(plane: np.ndarray, noise: float) -> dict[str, float]:
             break
         sigma = min(scale, 2)
         alone = noise**2 * _noise_gain(sigma)
-        energy = float(np.mean(np.square(gaussian_laplace(plane, sigma, mode="nearest"), dtype=np.float64)))
+        energy = cv2.norm(_laplacian_of_gaussian(plane, sigma), cv2.NORM_L2SQR) / plane.size
         error = 2 * np.sqrt(8 * np.pi * sigma**2 / plane.size)
         found[f"detail_{scale}"] = float(np.log2(max(energy / alone - 1, error)))
     return found
 
 
+def _laplacian_of_gaussian(plane: np.ndarray, sigma: float) -> np.ndarray:
+    """As scipy.ndimage.gaussian_laplace with its mode "nearest", to rounding, about ten times quicker."""
+    smooth, curved = _kernel(sigma, order=0), _kernel(sigma, order=2)
+    down = cv2.sepFilter2D(plane, cv2.CV_32F, smooth, curved, borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(cv2.add(down, cv2.sepFilter2D(plane, cv2.CV_32F, curved, smooth, borderType=cv2.BORDER_REPLICATE), dst=down))
+
+
+@cache
+def _kernel(sigma: float, *, order: int) -> np.ndarray:
+    """A Gaussian (or its derivative) cut at four SD, (2 * round(4 * sigma) + 1,)."""
+    from scipy.ndimage import gaussian_filter1d  # here, because the stages that measure nothing import this module too
+
+    impulse = np.zeros(2 * round(4 * sigma) + 1)
+    impulse[len(impulse) // 2] = 1
+    return gaussian_filter1d(impulse, sigma, order=order, mode="constant")
+
+
 @cache
 def _noise_gain(sigma: int) -> float:
     """Mean square of the Laplacian of Gaussian of white noise of variance 1."""
-    from scipy.ndimage import gaussian_laplace
-
-    impulse = np.zeros((16 * sigma + 1,) * 2)
+    impulse = np.zeros((16 * sigma + 1,) * 2, np.float32)
     impulse[8 * sigma, 8 * sigma] = 1
-    return float((gaussian_laplace(impulse, sigma) ** 2).sum())
+    return float((_laplacian_of_gaussian(impulse, sigma).astype(np.float64) ** 2).sum())
 
 
 def _halved(plane: np.ndarray) -> np.ndarray:
@@ -116,21 +139,29 @@ def _gradient(plane: np.ndarray, unit: float) -> float:
     down, right = (axis.ravel() for axis in np.meshgrid(*(np.linspace(-1, 1, side),) * 2, indexing="ij"))
     design, weights = np.column_stack([np.ones_like(down), down, right]), np.ones_like(values)
     for _ in range(20):
-        root = np.sqrt(weights)
-        fitted = np.linalg.lstsq(design * root[:, None], values * root, rcond=None)[0]
+        weighted = design.T * weights
+        fitted = np.linalg.solve(weighted @ design, weighted @ values)
         above = values - design @ fitted
-        far = np.abs(above) / max(1.5 * 1.4826 * float(np.median(np.abs(above))), 1e-9)
+        far = np.abs(above) / max(1.5 * 1.4826 * median(np.abs(above)), 1e-9)
         weights = np.where(above > 0, 0.1, 0.9) / np.maximum(1.0, far)
     return float(2 * np.hypot(fitted[1], fitted[2]) / max(unit, 1e-9))
 
 
-def _debris(plane: np.ndarray, noise: float) -> float:
-    """log2 of the mean deviation from the image's median, in grey values, of the most deviating 0.5 % of pixels after small objects
-    were averaged away; not below the noise.
-    """
-    from scipy.ndimage import gaussian_filter
+def median(values: np.ndarray) -> float:
+    """np.median of some dozens of values (N,), many times quicker; NaN of none."""
+    ordered = np.sort(values)
+    return float((ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2) if len(ordered) else float("nan")
 
-    smooth = gaussian_filter(plane, max(1.0, DEBRIS_SCALE * min(plane.shape)), mode="nearest")
-    away = np.abs(smooth - np.median(plane)).ravel()
+
+def _debris(plane: np.ndarray, middle: float, noise: float) -> float:
+    """log2 of the mean deviation from the image's median `middle`, in grey values, of the most deviating 0.5 % of pixels after small
+    objects were averaged away; not below the noise.
+    """
+    sigma = max(1.0, DEBRIS_SCALE * min(plane.shape))
+    while sigma > COARSE:
+        plane, sigma = _halved(plane), sigma / 2
+    kernel = _kernel(sigma, order=0)
+    smooth = cv2.sepFilter2D(plane, cv2.CV_32F, kernel, kernel, borderType=cv2.BORDER_REPLICATE)
+    away = np.abs(smooth - np.float32(middle)).ravel()
     count = max(1, round(DEBRIS_SHARE * away.size))
     return float(np.log2(max(np.partition(away, away.size - count)[-count:].mean(), noise)))

@@ -55,11 +55,16 @@ class InputSpec:
         if self.intensity not in get_args(Intensity):
             raise ValueError(f"intensity must be one of {get_args(Intensity)}, got {self.intensity!r}")
 
+    @property
+    def distinct(self) -> tuple[str, ...]:
+        """Its planes, each once: grey images are fed to all three channels of a network of photographs, and prepared once."""
+        return tuple(dict.fromkeys(self.planes))
+
 
 @dataclass(frozen=True)
 class PreparedPlace:
-    """One well and site: planes float32 (C, size, size), in grey values of a camera whose highest is full_scale; quality: the measures of
-    each channel that was looked at, by its name.
+    """One well and site: planes float32 (D, size, size), the spec's distinct ones, in grey values of a camera whose highest is full_scale;
+    quality: the measures of each channel that was looked at, by its name.
     """
 
     planes: np.ndarray
@@ -70,9 +75,9 @@ class PreparedPlace:
 def prepare_place(stacks: Mapping[str, np.ndarray], spec: InputSpec, *, channels: Sequence[str]) -> PreparedPlace:
     """The planes that a network reads, and their quality, from the stacks (Z, H, W) or (Z, H, W, 3) of the channels that it needs."""
     looked_at = dict(reversed([found for plane in spec.planes if (found := find_channel(plane, channels))]))   # the first of a channel
-    planes = {plane: _plane(stacks, plane, spec.size, channels) for plane in dict.fromkeys(spec.planes)}
+    planes = [_plane(stacks, plane, spec.size, channels) for plane in spec.distinct]
     full_scale = 255.0 if all(stack.dtype == np.uint8 for stack in stacks.values()) else 65535.0
-    return PreparedPlace(np.stack([planes[plane] for plane in spec.planes]), full_scale, {
+    return PreparedPlace(np.stack(planes), full_scale, {
         name: measure_stack(stack, project(_grey(stack), looked_at[name])) for name, stack in stacks.items()})
 
 
@@ -95,9 +100,10 @@ def prepare_plate(archive: PlateArchive, spec: InputSpec, *, channels: Iterable[
         rows.append({"plate": archive.plate, "well": well, "site": site})
         measured += [{**rows[-1], "channel": name, **measures} for name, measures in place.quality.items()]
         on_well(well)
-    pixels = np.stack(images) if images else np.empty((0, len(spec.planes), spec.size, spec.size), np.float32)
+    pixels = np.stack(images) if images else np.empty((0, len(spec.distinct), spec.size, spec.size), np.float32)
+    scaled = _scaled(pixels, spec.intensity, full_scale).astype(np.float16)
     return WellImages(pd.DataFrame(rows, columns=["plate", "well", "site"]),
-                      _scaled(pixels, spec.intensity, full_scale).astype(np.float16), spec.planes,
+                      scaled[:, [spec.distinct.index(plane) for plane in spec.planes]], spec.planes,
                       quality=check_table(pd.DataFrame(measured, columns=IMAGE_QUALITY.names()), IMAGE_QUALITY))
 
 
@@ -146,9 +152,9 @@ def _grey(stack: np.ndarray) -> np.ndarray:
 
 
 def _scaled(pixels: np.ndarray, intensity: Intensity, full_scale: float) -> np.ndarray:
-    """(N, C, H, W) on 0-1; percentiles are taken per channel over the plate or over each image."""
+    """(N, C, H, W) on 0-1, in the same memory where that serves; percentiles are taken per channel over the plate or each image."""
     if intensity == "depth" or not pixels.size:
-        return pixels / np.float32(full_scale)
+        return np.divide(pixels, np.float32(full_scale), out=pixels)
     axes = (0, 2, 3) if intensity == "plate" else (2, 3)
     low, high = np.percentile(pixels, [0.1, 99.9], axis=axes, keepdims=True).astype(np.float32)
     return np.clip((pixels - low) / np.maximum(high - low, np.float32(1e-6)), 0, 1)

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from models.errors import Finding
-from models.plates.measures import CONTRAST_FLOOR, DETAIL_SCALES
+from models.plates.measures import CONTRAST_FLOOR, DETAIL_SCALES, median
 from models.plates.peers import References, find_references
 
 QualityFlag = Literal["out_of_focus", "empty_well", "saturated", "background", "debris", "uneven_light", "wrong_size", "wrong_depth",
@@ -192,8 +192,7 @@ def scatter(values: np.ndarray, references: References) -> np.ndarray:
 
 
 def _median(values: np.ndarray) -> float:
-    known = values[~np.isnan(values)]
-    return float(np.median(known)) if len(known) else float("nan")
+    return median(values[~np.isnan(values)])
 
 
 def _copies(quality: pd.DataFrame) -> Iterator[Finding]:
