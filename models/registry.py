@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import shutil
 import tempfile
 import time
 import warnings
@@ -36,7 +35,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema, TensorSpec
 
-from models.errors import BundleError, RefusedError, RegistryError
+from models.bundle_cache import BundleCache
+from models.errors import BundleError, RegistryError
 from models.networks.bundle import TRUNK, Card, TrunkReference, bundle_sha256, file_sha256, read_card
 from models.records import to_record
 from models.registered import (
@@ -46,10 +46,8 @@ from models.registered import (
     RunRecord,
     UnknownModelError,
     absolute_uri,
-    card_if_sound,
     finite_numbers,
     flatten,
-    hash_or_reason,
     is_trunk,
     output_names,
     read_epochs,
@@ -77,7 +75,6 @@ EXPERIMENT = "dosewell"
 CHAMPION, CHALLENGER = "champion", "challenger"
 DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
 _REFERENCE = re.compile(r"^(?P<name>[^@/:\s]+)(?:@(?P<alias>[\w.-]+)|/(?P<version>\d{1,9}))?$")
-_ENTRY_FILES = {"MLmodel", "conda.yaml", "python_env.yaml", "requirements.txt", "registered_model_meta"}
 _PACKAGES = ("numpy", "pandas", "pillow", "safetensors", "scipy", "tifffile", "torch")
 _DISPLAY_LIMIT = 500  # characters of a parameter that the run shows; the card holds it whole
 
@@ -115,7 +112,7 @@ class Registry:
 
     def __init__(self, tracking_uri: str, cache: Path, *, artifacts: Path | None = None) -> None:
         self.tracking_uri, self.cache, self._artifacts = absolute_uri(tracking_uri), cache.absolute(), artifacts
-        self._hashes: dict[tuple[str, int, int, int], str] = {}
+        self._cache = BundleCache(self.cache, download=self._downloaded)
         with _reaching(self.tracking_uri), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # SQLAlchemy deprecations inside MLflow's own models
             self._client = MlflowClient(self.tracking_uri, registry_uri=self.tracking_uri)
@@ -170,7 +167,7 @@ class Registry:
 
         Raises RefusedError, RegistryError.
         """
-        folder, card = self._verified(version, check_gates=True)
+        folder, card = self._cache.bundle(version, check_gates=True)
         if not (folder / TRUNK).is_file():
             refusing(version, lambda: self.find_trunk(card.trunk))
         return card
@@ -180,43 +177,21 @@ class Registry:
 
         Raises RefusedError for failed gates, a hash other than the registered one, and foreign or missing content.
         """
-        return self._verified(version, check_gates=check_gates)[0]
-
-    def _verified(self, version: RegisteredVersion, *, check_gates: bool) -> tuple[Path, Card]:
-        if check_gates and not version.gates_passed:
-            raise RefusedError(f"{version} is refused: gates {version.tags.get('gates', 'were never judged')}")
-        if not re.fullmatch(r"[0-9a-f]{64}", version.bundle_sha256):
-            raise RefusedError(f"{version} is refused: it has no tag bundle_sha256; `python -m pipelines.register` sets it")
-        kept = self.cache / "bundles" / version.bundle_sha256 / version.name
-        card = card_if_sound(kept, version.bundle_sha256)
-        if card is None:
-            self._download_bundle(version, kept)
-            card = refusing(version, lambda: read_card(kept))
-        if check_gates and not card.gates_passed:
-            raise RefusedError(f"{version} is refused: {'; '.join(card.gate_failures())}")
-        return kept, card
+        return self._cache.bundle(version, check_gates=check_gates)[0]
 
     def find_trunk(self, reference: TrunkReference) -> Path:
-        """The weights file of a frozen trunk, by hash, from the cache or downloaded."""
-        kept = self.cache / "trunks" / f"{reference.sha256}.safetensors"
-        if kept.is_file() and self._is(kept, reference.sha256):
-            return kept
-        name = trunk_name(reference)
-        with self._downloaded(name, "1") as folder:
-            files = [path for path in folder.rglob("*.safetensors") if path.is_file()]
-            if len(files) != 1 or file_sha256(files[0]) != reference.sha256:
-                raise RefusedError(f"{name} in the registry does not hold the trunk with sha256 {reference.sha256}")
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            files[0].replace(kept)
-        return kept
+        """The weights file of a frozen trunk, by hash, from the cache or downloaded. Raises RefusedError, RegistryError."""
+        return self._cache.trunk(reference)
 
-    def _is(self, path: Path, sha256: str) -> bool:
-        """Whether a file has this hash; one that did not change since is not read again, because hundreds of heads share a trunk."""
-        found = path.stat()
-        state = (str(path), found.st_mtime_ns, found.st_size, found.st_ino)
-        if self._hashes.get(state) is None:
-            self._hashes[state] = file_sha256(path)
-        return self._hashes[state] == sha256
+    @contextmanager
+    def _downloaded(self, name: str, version: str) -> Iterator[Path]:
+        """The content of a version's artifact in a folder beside the cache, for as long as the block lasts."""
+        self.cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.cache, prefix="download-") as folder:
+            with _reaching(self.tracking_uri):
+                uri = self._client.get_model_version_download_uri(name, version)
+                entry = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder, tracking_uri=self.tracking_uri)
+            yield Path(entry)
 
     def load(self, version: RegisteredVersion, *, check_gates: bool = True, device: str = "auto") -> Predictor:
         """The predictor of a version, verified. Raises RefusedError, RegistryError."""
@@ -310,32 +285,6 @@ class Registry:
             return None
         folder = self._artifacts or Path(self.tracking_uri.removeprefix("sqlite:///")).parent / "mlartifacts"
         return folder.absolute().as_uri()
-
-    # -- downloading --------------------------------------------------------------------------------------------------
-
-    def _download_bundle(self, version: RegisteredVersion, kept: Path) -> None:
-        with self._downloaded(version.name, str(version.version)) as folder:
-            foreign = sorted(path.name for path in folder.iterdir() if path.name not in _ENTRY_FILES | {"data"})
-            bundles = [card.parent for card in folder.glob("data/*/card.json")]
-            extra = [path.name for path in folder.glob("data/*") if path not in bundles]
-            if foreign or extra or len(bundles) != 1:
-                raise RefusedError(f"{version} is refused: expected one bundle and nothing else, got {len(bundles)} bundle(s) "
-                                   f"and {', '.join(foreign + extra) or 'nothing'} beside")
-            found = hash_or_reason(bundles[0])
-            if found != version.bundle_sha256:
-                raise RefusedError(f"{version} is refused: its content has sha256 {found}, registered was {version.bundle_sha256}")
-            shutil.rmtree(kept, ignore_errors=True)
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            bundles[0].replace(kept)
-
-    @contextmanager
-    def _downloaded(self, name: str, version: str) -> Iterator[Path]:
-        self.cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self.cache, prefix="download-") as folder:
-            with _reaching(self.tracking_uri):
-                uri = self._client.get_model_version_download_uri(name, version)
-                entry = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder, tracking_uri=self.tracking_uri)
-            yield Path(entry)
 
 
 def _all_pages(page: Callable[[str | None], Iterable[T]]) -> list[T]:

@@ -1,4 +1,4 @@
-"""Image sets on disk: data/<imageset>/imageset.yaml, images.csv, images.zip. The only place that reads and writes imageset.yaml."""
+"""Image sets on disk: data/<imageset>/imageset.yaml, images.csv, images.zip."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
-import yaml
 
-from models.errors import Finding, ScreenError, TableError
+from models.errors import Finding, TableError
 from models.plates.imageset import ImageSet, check_images
 from models.plates.layout import read_table
+from pipelines.screens import read_description, write_description
 
 IMAGESET_FILE, IMAGES_TABLE, IMAGES_ARCHIVE = "imageset.yaml", "images.csv", "images.zip"
 FILES = (IMAGESET_FILE, IMAGES_TABLE, IMAGES_ARCHIVE)
@@ -25,16 +25,7 @@ def is_imageset(folder: Path) -> bool:
 
 def read_imageset(folder: Path) -> ImageSet:
     """The set that `folder`/imageset.yaml describes. Raises ScreenError if it is missing, no YAML, or has wrong fields."""
-    path = folder / IMAGESET_FILE
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise _refusal(folder, "is missing; `python -m pipelines.add_imageset` makes an image set from a folder of images") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise _refusal(folder, f"is no readable YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(values, dict):
-        raise _refusal(folder, f"must hold fields like 'name: {folder.name}', got {values!r}")
-    return ImageSet.from_dict(values)
+    return ImageSet.from_dict(read_description(folder / IMAGESET_FILE, what="image set", maker="add_imageset"))
 
 
 def read_images(folder: Path, imageset: ImageSet) -> pd.DataFrame:
@@ -48,9 +39,7 @@ def read_images(folder: Path, imageset: ImageSet) -> pd.DataFrame:
 
 def write_imageset(folder: Path, imageset: ImageSet, table: pd.DataFrame) -> None:
     """Write imageset.yaml and images.csv; `read_imageset` and `read_images` give them back."""
-    values = {name: value for name, value in imageset.to_dict().items() if value not in (None, "")}
-    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)
-    (folder / IMAGESET_FILE).write_text(text, encoding="utf-8", newline="\n")
+    write_description(folder / IMAGESET_FILE, imageset.to_dict())
     table.to_csv(folder / IMAGES_TABLE, index=False, lineterminator="\n")
 
 
@@ -64,9 +53,3 @@ def write_archive(path: Path, members: Iterable[tuple[str, bytes]]) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
-
-
-def _refusal(folder: Path, message: str) -> ScreenError:
-    return ScreenError(f"image set '{folder.name}' cannot be used", [
-        Finding(rule="imageset_file", severity="error", value=f"{folder.name}/{IMAGESET_FILE}",
-                message=f"{folder.name}/{IMAGESET_FILE} {message}")])

@@ -1,12 +1,13 @@
-"""screen.yaml: the only place that reads and writes it; and folders that appear whole or not at all."""
+"""screen.yaml and imageset.yaml as files: the only place that reads and writes their YAML; and folders that appear whole or not at all."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import yaml
@@ -19,23 +20,39 @@ SCREEN_FILE = "screen.yaml"
 
 def read_screen(folder: Path) -> Screen:
     """The screen that `folder`/screen.yaml describes. Raises ScreenError if it is missing, no YAML, or has wrong fields."""
-    path = folder / SCREEN_FILE
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise _refusal(folder, "is missing; `python -m pipelines.add_screen` makes a screen from a folder of images") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise _refusal(folder, f"is no readable YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(values, dict):
-        raise _refusal(folder, f"must hold fields like 'name: {folder.name}', got {values!r}")
-    return Screen.from_dict(values)
+    return Screen.from_dict(read_description(folder / SCREEN_FILE, what="screen", maker="add_screen"))
 
 
 def write_screen(folder: Path, screen: Screen) -> None:
     """Write `folder`/screen.yaml; `read_screen` gives an equal screen back. Fields keep their order; empty ones are left out."""
-    values = {name: value for name, value in screen.to_dict().items() if value not in (None, "", {})}
+    write_description(folder / SCREEN_FILE, screen.to_dict())
+
+
+def read_description(path: Path, *, what: str, maker: str) -> dict[str, Any]:
+    """The fields of data/<name>/screen.yaml or imageset.yaml, as they stand there.
+
+    what: "screen" or "image set"; maker: the command that makes one. Raises ScreenError if the file is missing or no mapping in YAML.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        reason = f"is missing; `python -m pipelines.{maker}` makes it from a folder of images"
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = f"is no readable YAML ({' '.join(str(error).split())})"
+    else:
+        if isinstance(values, dict):
+            return values
+        reason = f"must hold fields like 'name: {path.parent.name}', got {values!r}"
+    raise ScreenError(f"{what} '{path.parent.name}' cannot be used", [
+        Finding(rule=f"{path.stem}_file", severity="error", value=f"{path.parent.name}/{path.name}",
+                message=f"{path.parent.name}/{path.name} {reason}")])
+
+
+def write_description(path: Path, fields: Mapping[str, Any]) -> None:
+    """Write what `read_description` gives back, in this order, without empty fields."""
+    values = {name: value for name, value in fields.items() if value not in (None, "", {})}
     text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)
-    (folder / SCREEN_FILE).write_text(text, encoding="utf-8", newline="\n")
+    path.write_text(text, encoding="utf-8", newline="\n")
 
 
 @contextmanager
@@ -104,9 +121,3 @@ def _take_over(target: Path, making: Path, key: str) -> None:
 
 def _is_dead(process: int) -> bool:
     return process == os.getpid() or not psutil.pid_exists(process)
-
-
-def _refusal(folder: Path, message: str) -> ScreenError:
-    return ScreenError(f"screen '{folder.name}' cannot be used", [
-        Finding(rule="screen_file", severity="error", value=f"{folder.name}/{SCREEN_FILE}",
-                message=f"{folder.name}/{SCREEN_FILE} {message}")])

@@ -18,14 +18,15 @@ ALLOWED_PACKAGES = {"models": {"models"}, "validation": {"models", "validation"}
 
 MODEL_LAYERS = (  # a room imports its own layer and those before it
     ("errors", "tables", "records", "examples"), ("plates", "dose_response"), ("networks", "counting"), ("scoring",), ("classifying",),
-    ("report",), ("registered",), ("registry",))
+    ("report",), ("registered",), ("bundle_cache",),
+    ("registry",))
 
 HOMES = {  # library -> files or folders that may import it
     "mlflow": ("models/registry.py",),
     "great_expectations": ("validation/suites.py",),
     "bentoml": ("serving/service.py",),
     "ray": (),
-    "yaml": ("pipelines/params.py", "pipelines/screens.py", "pipelines/imagesets.py", "serving/uploads.py"),  # params; on disk; in a form
+    "yaml": ("pipelines/params.py", "pipelines/screens.py", "serving/uploads.py"),  # params; on disk; in a form
     "argparse": ("pipelines/", "serving/cli.py"),
     "torch": ("models/networks/",),
     "torchvision": ("models/networks/backbones.py",),

@@ -7,7 +7,6 @@ and SGD work element by element, so every head takes the very steps that it woul
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ from torch.nn import functional
 
 from models.errors import InputError
 from models.networks.recipe import Recipe
+from models.networks.train import set_rate
 
 OnEpoch = Callable[[int, Tensor], None]
 
@@ -103,7 +103,7 @@ def _train_group(heads: list[nn.Sequential], data: list[HeadData], recipe: Recip
     optimizer = _optimizer(stacked, recipe)
     which = torch.arange(len(heads))[:, None]
     for epoch in range(recipe.optimizer.epochs):
-        _set_rate(optimizer, recipe, epoch)
+        set_rate(optimizer, recipe.optimizer, epoch)
         total = torch.zeros(len(heads))
         for rows, chosen in _batches(views.shape[1], targets.shape[1], seeds, epoch=epoch, size=recipe.optimizer.batch_size):
             losses = losses_of(stacked(views[which, chosen, rows]), targets[which, rows], regression=recipe.is_regression)
@@ -137,10 +137,3 @@ def _optimizer(stacked: StackedHeads, recipe: Recipe) -> torch.optim.Optimizer:
     if spec.name == "adam":
         return torch.optim.AdamW(stacked.parameters(), lr=spec.learning_rate, weight_decay=spec.weight_decay, fused=True)
     return torch.optim.SGD(stacked.parameters(), lr=spec.learning_rate, momentum=0.9, weight_decay=spec.weight_decay, fused=True)
-
-
-def _set_rate(optimizer: torch.optim.Optimizer, recipe: Recipe, epoch: int) -> None:
-    spec = recipe.optimizer
-    share = 0.5 * (1 + math.cos(math.pi * epoch / spec.epochs)) if spec.schedule == "cosine" else 1.0
-    for group in optimizer.param_groups:
-        group["lr"] = spec.learning_rate * share

@@ -154,7 +154,7 @@ def train(network: Network, source: Source, targets: np.ndarray, parts: np.ndarr
     for epoch in range(len(progress.epochs), 0 if progress.finished else recipe.optimizer.epochs):
         if recipe.optimizer.patience and epoch - progress.best_epoch > recipe.optimizer.patience and progress.best:
             break
-        _set_rate(optimizer, recipe.optimizer, epoch)
+        set_rate(optimizer, recipe.optimizer, epoch)
         record = {"epoch": float(epoch), **_epoch(module, source, labels, rows["train"], recipe, optimizer, epoch, frozen)}
         record |= _held_out(module, source, labels, rows, recipe)
         if not math.isfinite(record["loss"]):
@@ -187,7 +187,8 @@ def _optimizer(module: nn.Module, spec: OptimizerSpec) -> torch.optim.Optimizer:
     return torch.optim.SGD(parameters, lr=spec.learning_rate, momentum=0.9, weight_decay=spec.weight_decay)
 
 
-def _set_rate(optimizer: torch.optim.Optimizer, spec: OptimizerSpec, epoch: int) -> None:
+def set_rate(optimizer: torch.optim.Optimizer, spec: OptimizerSpec, epoch: int) -> None:
+    """The learning rate of an epoch, counted from 0, by the schedule."""
     share = 0.5 * (1 + math.cos(math.pi * epoch / spec.epochs)) if spec.schedule == "cosine" else 1.0
     for group in optimizer.param_groups:
         group["lr"] = spec.learning_rate * share

@@ -1,0 +1,84 @@
+"""Bundles and frozen trunks on disk, each under its hash: taken from here, or downloaded, looked through and kept.
+
+Nothing of a download is used before it has the hash that was registered and holds one bundle and nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from models.errors import RefusedError
+from models.networks.bundle import Card, TrunkReference, file_sha256, read_card
+from models.registered import RegisteredVersion, card_if_sound, hash_or_reason, refusing, trunk_name
+
+Download = Callable[[str, str], AbstractContextManager[Path]]
+"""(name, version) -> the content of the version's artifact, in a folder on the cache's disk that lasts as long as the block."""
+
+_ENTRY_FILES = {"MLmodel", "conda.yaml", "python_env.yaml", "requirements.txt", "registered_model_meta"}    # MLflow's, beside a bundle
+
+
+class BundleCache:
+    """`folder`/bundles and `folder`/trunks; what is not there comes by `download`."""
+
+    def __init__(self, folder: Path, *, download: Download) -> None:
+        self._folder, self._download = folder, download
+        self._hashes: dict[tuple[str, int, int, int], str] = {}
+
+    def bundle(self, version: RegisteredVersion, *, check_gates: bool) -> tuple[Path, Card]:
+        """The verified bundle folder of a version, and its card.
+
+        Raises RefusedError for failed gates, a hash other than the registered one, and foreign or missing content; what `download` raises.
+        """
+        if check_gates and not version.gates_passed:
+            raise RefusedError(f"{version} is refused: gates {version.tags.get('gates', 'were never judged')}")
+        if not re.fullmatch(r"[0-9a-f]{64}", version.bundle_sha256):
+            raise RefusedError(f"{version} is refused: it has no tag bundle_sha256; `python -m pipelines.register` sets it")
+        kept = self._folder / "bundles" / version.bundle_sha256 / version.name
+        card = card_if_sound(kept, version.bundle_sha256)
+        if card is None:
+            self._fill(version, kept)
+            card = refusing(version, lambda: read_card(kept))
+        if check_gates and not card.gates_passed:
+            raise RefusedError(f"{version} is refused: {'; '.join(card.gate_failures())}")
+        return kept, card
+
+    def trunk(self, reference: TrunkReference) -> Path:
+        """The weights file of a frozen trunk, by hash, from the cache or downloaded. Raises RefusedError; what `download` raises."""
+        kept = self._folder / "trunks" / f"{reference.sha256}.safetensors"
+        if kept.is_file() and self._is(kept, reference.sha256):
+            return kept
+        name = trunk_name(reference)
+        with self._download(name, "1") as folder:
+            files = [path for path in folder.rglob("*.safetensors") if path.is_file()]
+            if len(files) != 1 or file_sha256(files[0]) != reference.sha256:
+                raise RefusedError(f"{name} in the registry does not hold the trunk with sha256 {reference.sha256}")
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            files[0].replace(kept)
+        return kept
+
+    def _is(self, path: Path, sha256: str) -> bool:
+        """Whether a file has this hash; one that did not change since is not read again, because hundreds of heads share a trunk."""
+        found = path.stat()
+        state = (str(path), found.st_mtime_ns, found.st_size, found.st_ino)
+        if self._hashes.get(state) is None:
+            self._hashes[state] = file_sha256(path)
+        return self._hashes[state] == sha256
+
+    def _fill(self, version: RegisteredVersion, kept: Path) -> None:
+        with self._download(version.name, str(version.version)) as folder:
+            foreign = sorted(path.name for path in folder.iterdir() if path.name not in _ENTRY_FILES | {"data"})
+            bundles = [card.parent for card in folder.glob("data/*/card.json")]
+            extra = [path.name for path in folder.glob("data/*") if path not in bundles]
+            if foreign or extra or len(bundles) != 1:
+                raise RefusedError(f"{version} is refused: expected one bundle and nothing else, got {len(bundles)} bundle(s) "
+                                   f"and {', '.join(foreign + extra) or 'nothing'} beside")
+            found = hash_or_reason(bundles[0])
+            if found != version.bundle_sha256:
+                raise RefusedError(f"{version} is refused: its content has sha256 {found}, registered was {version.bundle_sha256}")
+            shutil.rmtree(kept, ignore_errors=True)
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            bundles[0].replace(kept)
