@@ -5,7 +5,8 @@
 treatment: networks side by side (metrics of cross-fitted images, analysis of variance); MobileNetV2 needs its weights (DOSEWELL_WEIGHTS).
 tumour: the recipe of the paper, and one that trains longer. toxicity: few labelled images, and what a GAN, co-training and both add, over
 seeds, judged on other images.
-livedead: crops split by image, needs livedead/ (DOSEWELL_SHARED); a recipe chosen on three quarters of the images, judged on the rest.
+livedead: crops split by image, needs livedead/ (DOSEWELL_SHARED); a recipe chosen on three quarters of the images, judged on the rest,
+beside a frozen MobileNetV2 of ImageNet with a linear head.
 """
 
 from __future__ import annotations
@@ -57,10 +58,21 @@ def drawn(example: ExampleSet, recipe: Recipe) -> tuple[WellImages, pd.DataFrame
     return WellImages(wells, np.stack(pixels).astype(np.float16), recipe.input.planes), as_layout(table, example.imageset)
 
 
-def fitted(recipe: Recipe, images: WellImages, layout: pd.DataFrame, *, name: str, network: Network | None = None) -> Fitted:
+def have_weights() -> bool:
+    return (Path(os.environ.get("DOSEWELL_WEIGHTS", "")) / WEIGHTS).is_file()
+
+
+def starting_network(recipe: Recipe) -> Network:
+    """ImageNet's weights for MobileNetV2, random ones for the small trunks."""
+    network = build_network(recipe)
+    if recipe.trunk.name == "mobilenet_v2":
+        network.trunk.load_state_dict(starting_state("mobilenet_v2", WEIGHTS, seed=0))
+    return network
+
+
+def fitted(recipe: Recipe, images: WellImages, layout: pd.DataFrame, *, name: str) -> Fitted:
     with tqdm(unit="epoch", desc=name, leave=False) as bar:
-        return fit_model(network or build_network(recipe), images, layout, recipe, device="cpu",
-                         on_epoch=lambda run, record: _tick(bar))
+        return fit_model(starting_network(recipe), images, layout, recipe, device="cpu", on_epoch=lambda run, record: _tick(bar))
 
 
 def _tick(bar: tqdm[NoReturn]) -> None:
@@ -74,16 +86,12 @@ def shown(predictions: pd.DataFrame, suffix: str = "") -> dict[str, float]:
 
 def treatment(recipes: dict[str, Recipe], arguments: argparse.Namespace) -> None:
     runs = []
-    names = ["treatment_small"] + ["treatment_mobilenet"] * (Path(os.environ.get("DOSEWELL_WEIGHTS", "")) / WEIGHTS).is_file()
-    for name in names:
+    for name in ["treatment_small"] + ["treatment_mobilenet"] * have_weights():
         images, layout = drawn(treatment_set(), recipes[name])
-        for seed in range(1, 2 if name == "treatment_small" else arguments.seeds + 1):    # a frozen trunk costs seconds a seed
+        for seed in range(1, arguments.seeds + 1):
             recipe = replace(recipes[name], seed=seed)
-            network = build_network(recipe)
-            if name == "treatment_mobilenet":
-                network.trunk.load_state_dict(starting_state("mobilenet_v2", WEIGHTS, seed=0))
             runs.append(NetworkRun(f"{name}, seed {seed}", "hepg2", name, recipe,
-                                   fitted(recipe, images, layout, name=f"{name} {seed}", network=network).predictions))
+                                   fitted(recipe, images, layout, name=f"{name} {seed}").predictions))
     networks, anova = compare_networks(runs)
     print("\ntreatment, simulated, cross-fitted\n" + networks.drop(columns=["system", "imageset", "trunk"]).round(3).to_string(index=False))
     print(anova.round(4).to_string(index=False))
@@ -99,15 +107,16 @@ def tumour(recipes: dict[str, Recipe], arguments: argparse.Namespace) -> None:
 
 def toxicity(recipes: dict[str, Recipe], arguments: argparse.Namespace) -> None:
     with ProcessPoolExecutor(arguments.workers, mp_context=get_context("spawn")) as workers:
-        work = [workers.submit(arms_of_seed, recipes[arguments.toxicity_recipe], seed) for seed in range(1, arguments.seeds + 1)]
+        work = [workers.submit(arms_of_seed, recipes[arguments.toxicity_recipe], seed, arguments.arms)
+                for seed in range(1, arguments.seeds + 1)]
         rows = []
         for done in as_completed(work):
             rows += done.result()
             print(*done.result(), sep="\n", flush=True)
-    report_arms(pd.DataFrame(rows), list(ARMS))
+    report_arms(pd.DataFrame(rows), arguments.arms)
 
 
-def arms_of_seed(base: Recipe, seed: int) -> list[dict[str, str | float]]:
+def arms_of_seed(base: Recipe, seed: int, arms: list[str]) -> list[dict[str, str | float]]:
     """Accuracy of every arm on images that took no part, from the same labelled and unlabelled ones."""
     torch.set_num_threads(1)
     images, layout = drawn(toxicity_set(labelled=LABELLED + POOL + JUDGED, unlabelled=0, seed=seed), base)
@@ -115,7 +124,8 @@ def arms_of_seed(base: Recipe, seed: int) -> list[dict[str, str | float]]:
     judged = torch.arange(LABELLED + POOL, len(layout))
     taught = layout.assign(target=layout["target"].where(known)).iloc[:LABELLED + POOL]
     rows: list[dict[str, str | float]] = []
-    for arm, kept in ARMS.items():
+    for arm in arms:
+        kept = ARMS[arm]
         added = {name: getattr(base.augmentation, name) if name in kept else None for name in ("gan", "cotraining")}
         recipe = replace(base, seed=seed, augmentation=replace(base.augmentation, **added),
                          split=replace(base.split, folds=0, validation=0.0))
@@ -138,21 +148,26 @@ def report_arms(table: pd.DataFrame, arms: list[str]) -> None:
 
 
 def livedead(recipes: dict[str, Recipe], arguments: argparse.Namespace) -> None:
-    recipe = replace(recipes["cells_28"], split=replace(recipes["cells_28"].split, folds=0))
+    frozen = replace(recipes["treatment_mobilenet"], split=recipes["cells_28"].split, augmentation=Augmentation(flip=True, views=2))
     with tempfile.TemporaryDirectory() as folder:
         add_imageset(Request(source=SHARED / "images", boxes=SHARED / "boxes.csv", name="livedead", out=Path(folder), margin=1.6,
                              classes=("dead", "living")), progress=False)
         place = Path(folder) / "livedead"
         imageset = read_imageset(place)
         table = read_images(place, imageset)
-        with ImageArchive(place / IMAGES_ARCHIVE) as archive:
-            images = prepare_images(archive, table, recipe.input, name=imageset.name)
-    found = fitted(recipe, images, as_layout(table, imageset), name="livedead").predictions
+        for name, recipe in {"cells_28": recipes["cells_28"], **({"frozen MobileNetV2": frozen} if have_weights() else {})}.items():
+            with ImageArchive(place / IMAGES_ARCHIVE) as archive:
+                images = prepare_images(archive, table, recipe.input, name=imageset.name)
+            once = replace(recipe, split=replace(recipe.split, folds=0))
+            report_held(fitted(once, images, as_layout(table, imageset), name=name).predictions, name)
+
+
+def report_held(found: pd.DataFrame, name: str) -> None:
     held = found[found["part"] == "test"]
     rows = {f"{held['group'].nunique()} images, {len(held)} cells": shown(held)}
-    print("\nlivedead, crops of images that the model had not seen\n" + pd.DataFrame(rows).round(4).to_string())
+    print(f"\nlivedead, {name}, crops of images that the model had not seen\n" + pd.DataFrame(rows).round(4).to_string())
     print("95 % interval on the test images, drawn by image: " + ", ".join(
-        f"{name} {low:.3f} to {high:.3f}" for name, (low, high) in bootstrap(held).items()))
+        f"{metric} {low:.3f} to {high:.3f}" for metric, (low, high) in bootstrap(held).items()))
 
 
 def bootstrap(held: pd.DataFrame, *, times: int = 1000) -> dict[str, tuple[float, float]]:
@@ -171,6 +186,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=1, help="processes of the toxicity part")
     parser.add_argument("--toxicity-recipe", default="toxicity_small", help="toxicity: the paper's size, hours on a CPU")
+    parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS),
+                        help="of the toxicity part; the first is compared with")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     recipes = dict(Params.read("params.yaml").recipes)
