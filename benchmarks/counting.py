@@ -1,9 +1,10 @@
-"""Counting on real images: living and dead cells against drawn boxes, nuclei against true numbers and against Otsu + watershed.
+"""Counting: simulated fibroblasts against the truth; on real images, living and dead cells against drawn boxes, nuclei against true numbers
+and against Otsu + watershed.
 
-    python -m benchmarks.counting [--every 1]        needs livedead/ and nuclei_counts/ (DOSEWELL_SHARED)
+    python -m benchmarks.counting [fibroblasts] [livedead] [nuclei] [--every 1]    the last two need their folders (DOSEWELL_SHARED)
 
 Scales were chosen on every sixth image of livedead and every other one of nuclei_counts, in the order of their names; the tables show
-these and the rest apart.
+these and the rest apart. Those for fibroblasts were chosen on other images of the same simulation.
 """
 
 from __future__ import annotations
@@ -17,12 +18,15 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 from scipy import ndimage
+from scipy.optimize import linear_sum_assignment
 from tqdm import tqdm
 
-from models.counting import CellCount, count_cells, count_nuclei, match_boxes, reactivity_grade
+from models.counting import CellCount, CellOptions, count_cells, count_nuclei, match_boxes, reactivity_grade
 from models.counting.segment import grey
+from models.plates.simulate.imagesets import Drawn, toxicity_set
 
 DATA = Path(os.environ.get("DOSEWELL_SHARED", "../shared")) / "data"
+FIBROBLASTS = CellOptions(diameter=17.0, blur=0.8, floor=0.003, longest=3.5, solidity=0.65, dead_edge=0.04, dead_rim="steep")
 BOX = ["x_min", "y_min", "x_max", "y_max"]
 
 
@@ -79,16 +83,39 @@ def score_nuclei(errors: pd.Series) -> dict[str, float]:
     return {"images": len(errors), "median relative error": errors.median(), "mean": errors.mean(), "within 10 %": (errors <= 0.1).mean()}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--every", type=int, default=1, help="use every n-th image only")
-    every = parser.parse_args().every
+def compare_fibroblasts(drawn: Drawn) -> dict[str, float]:
+    """One simulated image: a found cell is a true one if the centre of its box lies within that one's radius, each used once."""
+    counted, true = count_cells(drawn.pixels, FIBROBLASTS), drawn.cells
+    cells = counted.cells
+    down, right = (cells[f"{axis}_min"].add(cells[f"{axis}_max"] - 1).to_numpy(float)[:, None] / 2 for axis in "yx")
+    away = np.hypot(down - true["row"].to_numpy(), right - true["column"].to_numpy()) / true["radius"].to_numpy()
+    pairs = [(one, other) for one, other in zip(*linear_sum_assignment(np.minimum(away, 2)), strict=True) if away[one, other] <= 1]
+    states = [(cells["state"].iloc[one], true["state"].iloc[other]) for one, other in pairs]
+    dead = int((true["state"] == "dead").sum())
+    expected = reactivity_grade(dead, len(true) - dead)
+    return {"precision": len(pairs) / max(len(cells), 1), "recall": len(pairs) / len(true),
+            "recall of dead cells": sum(state == "dead" for _, state in states) / max(dead, 1),
+            "state right": float(np.mean([one == other for one, other in states])),
+            "error of the dead share": abs(counted.grade.dead_share - expected.dead_share),
+            "grade right": float(counted.grade.grade == expected.grade), "verdict right": float(counted.grade.toxic == expected.toxic)}
+
+
+def fibroblasts(every: int) -> None:
+    images = list(toxicity_set(labelled=60, unlabelled=0, seed=2).images())[::every]
+    table = pd.DataFrame([compare_fibroblasts(drawn) for _, drawn in tqdm(images, desc="fibroblasts", unit="image")])
+    print(f"\n{len(table)} simulated images of fibroblasts, means over images\n{table.mean().round(3).to_string()}")
+
+
+def livedead(every: int) -> None:
     boxes = read_boxes(DATA / "livedead")
     groups = list(boxes.groupby("image", sort=True))[::every]
     cells = pd.DataFrame([compare_cells(count_cells(read_pixels(DATA / "livedead" / "images" / str(name))), drawn)
                           for name, drawn in tqdm(groups, desc="livedead", unit="image")])
     seen = np.arange(len(cells)) * every % 6 == 0
     print(pd.DataFrame({"scales chosen on": score_cells(cells[seen]), "the rest": score_cells(cells[~seen])}).round(3).to_string())
+
+
+def nuclei(every: int) -> None:
     truth = pd.read_csv(DATA / "nuclei_counts" / "counts.csv").sort_values("image")[::every]
     methods: dict[str, Callable[[np.ndarray], int]] = {
         "count_nuclei": lambda pixels: len(count_nuclei(pixels)), "Otsu + watershed": otsu_watershed}
@@ -98,6 +125,16 @@ def main() -> None:
     seen = np.arange(len(errors)) * every % 2 == 0
     for label, part in (("scales chosen on", errors[seen]), ("the rest", errors[~seen])):
         print(f"\nnuclei, {label}\n", pd.DataFrame({name: score_nuclei(part[name]) for name in methods}).round(3).to_string())
+
+
+def main() -> None:
+    parts: dict[str, Callable[[int], None]] = {"fibroblasts": fibroblasts, "livedead": livedead, "nuclei": nuclei}
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", choices=[[], *parts], help="default: all")
+    parser.add_argument("--every", type=int, default=1, help="use every n-th image only")
+    arguments = parser.parse_args()
+    for name in arguments.parts or list(parts):
+        parts[name](arguments.every)
 
 
 if __name__ == "__main__":

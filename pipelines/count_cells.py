@@ -1,6 +1,6 @@
 """Count living and dead cells in microscopy images and grade them by ISO 10993-5.
 
-    python -m pipelines.count_cells IMAGES ... --out counted [--diameter 22] [--no-overlays]
+    python -m pipelines.count_cells IMAGES ... --out counted [--diameter 22] [--dead-rim steep] [--no-overlays]
 
 IMAGES are files (TIFF, PNG, JPEG) or folders of them. Writes counts.csv (a row per image: living, dead, dead share, grade, toxic),
 cells.csv (a row per cell: box, area, state) and, per image, an overlay with living cells boxed blue and dead ones red, by which to judge
@@ -87,14 +87,20 @@ def main() -> None:
     parser.add_argument("images", nargs="+", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--diameter", type=float, default=CellOptions.diameter, help="of a usual cell, pixels (default: %(default)s)")
+    parser.add_argument("--longest", type=float, default=CellOptions.longest,
+                        help="longest side of a cell's box over the shortest (default: %(default)s; more for spindles)")
+    parser.add_argument("--floor", type=float, default=CellOptions.floor,
+                        help="rim at which contrast begins to count, full scales per pixel (default: %(default)s; less for flat cells)")
     parser.add_argument("--dead-edge", type=float, default=CellOptions.dead_edge,
-                        help="steepest rim of a dead cell, full scales per pixel (default: %(default)s)")
+                        help="between the rims of dead and living cells, full scales per pixel (default: %(default)s)")
+    parser.add_argument("--dead-rim", choices=["faint", "steep"], default=CellOptions.dead_rim,
+                        help="of dead cells: faint where cells float, steep where they are attached and round up (default: %(default)s)")
     parser.add_argument("--no-overlays", action="store_true")
     arguments = parser.parse_args()
     files = find_images(arguments.images)
     overlays = None if arguments.no_overlays else arguments.out / "overlays"
     (overlays or arguments.out).mkdir(parents=True, exist_ok=True)
-    options = CellOptions(diameter=arguments.diameter, dead_edge=arguments.dead_edge)
+    options = CellOptions(**{name: getattr(arguments, name) for name in ("diameter", "longest", "floor", "dead_edge", "dead_rim")})
     counts, cells = run(tqdm(files, unit="image", desc="count cells"), options, overlays=overlays)
     counts.to_csv(arguments.out / "counts.csv", index=False)
     cells.to_csv(arguments.out / "cells.csv", index=False)

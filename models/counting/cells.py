@@ -48,8 +48,9 @@ def count_cells(pixels: np.ndarray, options: CellOptions | None = None) -> CellC
     image = grey(pixels)
     labels = segment_cells(image, options)
     cells = _boxes(labels)
-    edge = ndimage.maximum(edge_relief(image, options), labels, cells["cell"]) if len(cells) else np.empty(0)
-    return CellCount(cells.assign(edge=edge, state=np.where(np.asarray(edge) < options.dead_edge, "dead", "living")), labels)
+    edge = np.asarray(ndimage.maximum(edge_relief(image, options), labels, cells["cell"]) if len(cells) else np.empty(0))
+    faint, steep = ("dead", "living") if options.dead_rim == "faint" else ("living", "dead")
+    return CellCount(cells.assign(edge=edge, state=np.where(edge < options.dead_edge, faint, steep)), labels)
 
 
 def count_nuclei(pixels: np.ndarray, options: NucleusOptions | None = None) -> CellCount:

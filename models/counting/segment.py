@@ -7,6 +7,7 @@ Otsu, watershed on the distance transform. Nuclei, which are darker or brighter 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -26,8 +27,9 @@ class CellOptions:
     floor: gradient, in full scales per pixel, at which contrast begins to count: Otsu divides log(gradient + floor), so that faint dead
     cells and bright living ones fall on the same side. smallest, largest: area over that of a disc of that diameter. longest: longest side
     of a cell's box over the shortest; fullest: area over that of its box (a disc has 0.79); solidity: area over that of the convex hull;
-    these keep the ruling of a counting chamber out. dead_edge: cells whose rim rises by less than this, in full scales per pixel, are dead.
-    Defaults are those of benchmarks/counting.py, counting-chamber images of 225 px.
+    these keep the ruling of a counting chamber out. dead_edge: in full scales per pixel, between the rims of dead and living cells;
+    dead_rim: dead cells have the "faint" rims (suspended cells, whose membrane is broken) or the "steep" ones (attached cells, which lie
+    flat while they live and round up when they die). Defaults are those of benchmarks/counting.py, counting-chamber images of 225 px.
     """
 
     diameter: float = 22.0
@@ -39,6 +41,7 @@ class CellOptions:
     fullest: float = 0.95
     solidity: float = 0.8
     dead_edge: float = 0.065
+    dead_rim: Literal["faint", "steep"] = "faint"
 
     def __post_init__(self) -> None:
         for name in ("diameter", "floor", "smallest", "fullest", "dead_edge"):
@@ -47,6 +50,7 @@ class CellOptions:
         _require(self.largest > self.smallest, f"largest must be above smallest, got {self.largest} and {self.smallest}")
         _require(self.longest >= 1, f"longest must be 1 or more, got {self.longest}")
         _require(0 <= self.solidity <= 1, f"solidity must lie in 0-1, got {self.solidity}")
+        _require(self.dead_rim in ("faint", "steep"), f"dead_rim must be faint or steep, got {self.dead_rim!r}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -74,6 +74,12 @@ def test_larger_cells_are_found_with_a_larger_diameter() -> None:
     assert count_cells(image, CellOptions(diameter=2 * DIAMETER, blur=2.0, dead_edge=0.03)).living == 6
 
 
+def test_attached_cells_round_up_when_they_die() -> None:
+    image = bright_field(GRID[:9], GRID[9:14])
+    floating, attached = (count_cells(image, CellOptions(dead_rim=rim)) for rim in ("faint", "steep"))
+    assert (floating.living, floating.dead) == (attached.dead, attached.living) == (9, 5)
+
+
 def test_an_empty_image_has_no_cells_and_no_grade() -> None:
     counted = count_cells(bright_field([], []))
     assert len(counted) == 0
