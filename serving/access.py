@@ -32,6 +32,7 @@ Role = Literal["score", "admin"]
 OPEN_PATHS = ("/", "/docs", "/openapi.json", "/docs.json", "/livez", "/healthz", "/readyz", "/favicon.ico")  # they hold no data
 OPEN_FOLDERS = ("/page/", "/static_content/")
 SCOPE_KEY = "dosewell.token"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NAME = re.compile(r"^[\w.@-]{1,64}$")
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
@@ -166,9 +167,11 @@ class AccessGuard:
             raise HTTPException(403, "a page of another site may not use this service")
         if scope["type"] != "http":
             raise HTTPException(403, "only HTTP is answered")
+        path = scope["path"]
+        if _CONTROL.search(path):   # BentoML's routes know no line breaks and would answer with a text
+            raise HTTPException(404, "there is nothing at an address with control characters")
         if not self.tokens.needed:
             return _admit_local(scope, host)
-        path = scope["path"]
         if scope["method"] in ("GET", "HEAD") and (path in OPEN_PATHS or path.startswith(OPEN_FOLDERS)):
             return Token(name="", role="score", sha256="")
         scheme, _, secret = headers.get("authorization", "").partition(" ")

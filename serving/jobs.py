@@ -202,11 +202,15 @@ class JobStore:
     # -- asked by workers ----------------------------------------------------------------------------------------------
 
     def claim(self, worker: str) -> Job | None:
-        """The oldest job that waits, or whose worker is gone, now this worker's; None if there is none."""
-        for found in self._waiting():
+        """The oldest job that waits, or whose worker is gone, now this worker's; None if there is none.
+
+        One that is this worker's already is one that it could not give back, because the database was away at that moment.
+        """
+        for found in self._waiting(worker):
+            anew = found.worker != worker
             mine = {"state": "running", "worker": worker, "beat": time.time(), "stage": "starting", "stage_done": 0, "stage_total": 0,
-                    "note": "", "attempts": found.attempts + 1}
-            if found.attempts >= MAX_ATTEMPTS:
+                    "note": "", "attempts": found.attempts + anew}
+            if anew and found.attempts >= MAX_ATTEMPTS:
                 mine |= {"state": "failed", "finished_at": now(), "worker": "", "error": json.dumps(_worn_out(found))}
             with self._transaction() as connection:
                 done = connection.execute(sa.update(JOBS).where(
@@ -216,12 +220,12 @@ class JobStore:
                     return _job(connection, JOBS.c.id == found.id)
         return None
 
-    def _waiting(self) -> list[Job]:
+    def _waiting(self, worker: str) -> list[Job]:
         ready = sa.and_(JOBS.c.state == "queued", JOBS.c.not_before <= time.time())
         query = sa.select(JOBS).where(sa.or_(ready, JOBS.c.state == "running"))
         with self._transaction() as connection:
             found = [_of(row) for row in connection.execute(query.order_by(JOBS.c.created_at, JOBS.c.id)).mappings()]
-        return [job for job in found if job.state == "queued" or _is_gone(job.worker, job.beat)]
+        return [job for job in found if job.state == "queued" or job.worker == worker or _is_gone(job.worker, job.beat)]
 
     def beat(self, job: str, worker: str, *, stage: str, done: int, total: int) -> bool:
         """Say that the worker lives and how far it is; False when the job is no longer its own (deleted, or taken over)."""

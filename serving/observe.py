@@ -63,8 +63,9 @@ class Observer:
         finally:
             if scope["path"] not in _QUIET_PATHS:
                 token = scope.get(SCOPE_KEY)
-                logger.info("%s %s %d", scope["method"], scope["path"], status, extra={"fields": {
-                    "method": scope["method"], "path": scope["path"], "status": status, "by": token.name if token else "",
+                path = "".join(letter if letter.isprintable() else "?" for letter in scope["path"])     # one request, one line
+                logger.info("%s %s %d", scope["method"], path, status, extra={"fields": {
+                    "method": scope["method"], "path": path, "status": status, "by": token.name if token else "",
                     "seconds": round(time.monotonic() - started, 4)}})
 
 

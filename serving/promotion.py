@@ -152,6 +152,7 @@ class Promoter:
     def look(self) -> None:
         """Look at the aliases once and follow them. Never raises; what goes wrong is kept in the snapshot and logged."""
         started = time.monotonic()
+        self.log.write_waiting()
         try:
             if self._registry is None:
                 self._registry = self._open_registry()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import threading
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,29 +35,54 @@ class Change:
 
 
 class PromotionLog:
-    """An append-only file of JSON lines, one per change seen."""
+    """An append-only file of JSON lines, one per change seen. What a full disk does not take waits in memory until it does."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._waiting: list[Change] = []
+        self._lock = threading.Lock()
         path.parent.mkdir(parents=True, exist_ok=True)
 
     def read(self, *, limit: int = 1000) -> list[Change]:
         """The latest changes, oldest first; a line cut short by a crash is left out."""
-        lines = self.path.read_text(encoding="utf-8").splitlines()[-limit:] if self.path.is_file() else []
+        with self._lock:
+            lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.is_file() else []
+            waiting = list(self._waiting)
         changes = []
-        for line in lines:
+        for line in filter(None, lines[-limit:]):
             try:
                 changes.append(Change(**json.loads(line)))
             except (ValueError, TypeError):
                 logger.warning("promotion log %s: a line cannot be read and is left out: %.80r", self.path, line)
-        return changes
+        return [*changes, *waiting][-limit:]
 
     def append(self, change: Change) -> None:
-        """Write and flush to disk. A full disk must not stop the service: it is logged."""
-        try:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(asdict(change)) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            logger.error("promotion log %s cannot be written (%s): %s", self.path, error, change)
+        """Write and flush to disk; a change that cannot be written now is written by a later `append` or `write_waiting`."""
+        with self._lock:
+            self._waiting.append(change)
+        self.write_waiting()
+
+    def write_waiting(self) -> None:
+        """Try again what could not be written. A full disk must not stop the service: it is logged."""
+        with self._lock:
+            while self._waiting:
+                try:
+                    _append_line(self.path, json.dumps(asdict(self._waiting[0])))
+                except OSError as error:
+                    logger.error("promotion log %s cannot be written (%s); it is tried again: %s", self.path, error, self._waiting[0])
+                    return
+                del self._waiting[0]
+
+
+def _append_line(path: Path, line: str) -> None:
+    """One line, on the disk when this returns; it begins anew where a crash or a full disk left half a line."""
+    with path.open("a+b") as file:
+        file.seek(0, os.SEEK_END)
+        whole = file.tell() == 0
+        if not whole:
+            file.seek(-1, os.SEEK_END)
+            whole = file.read(1) == b"\n"
+        file.write(b"" if whole else b"\n")
+        file.write(f"{line}\n".encode())
+        file.flush()
+        os.fsync(file.fileno())

@@ -19,7 +19,9 @@ import pytest
 
 from models.tables import CURVES, WELL_SCORES, check_table
 from serving.job_files import JobFiles
+from serving.job_records import NewJob, worker_name
 from serving.job_workers import JobWorkers
+from serving.jobs import MAX_ATTEMPTS, JobStore
 from tests.serving.test_promotion import until
 from tests.serving.tiny import MODEL, SCREEN, Server, TinyPlate
 
@@ -257,6 +259,19 @@ def test_whoever_looks_after_the_workers_goes_on_whatever_happens(tmp_path: Path
     until(lambda: len(asked) > 3)
     workers.stop()
     assert "could not be looked after" in caplog.text
+
+
+def test_a_worker_goes_on_with_a_job_that_it_could_not_give_back(tmp_path: Path) -> None:
+    """The database was away when the job ended: it stayed with a worker that lives and that was at it no longer, for good."""
+    store = JobStore(f"sqlite:///{tmp_path / 'jobs.db'}")
+    job, _ = store.accept(NewJob(fingerprint="f", owner="", model="m", version=1, adapt=False, screen="s", sample="S", plates=1, wells=1))
+    for _ in range(MAX_ATTEMPTS + 2):   # none of them is the death of a worker
+        claimed = store.claim(worker_name())
+        assert claimed is not None
+        assert (claimed.id, claimed.state, claimed.attempts) == (job.id, "running", 1)
+    assert store.claim("elsewhere:1:0.0") is None
+    assert store.finish(job.id, worker_name())
+    assert store.claim(worker_name()) is None
 
 
 def test_a_killed_service_loses_no_accepted_job(server: Server, http: httpx.Client, submit: Submit) -> None:

@@ -330,8 +330,31 @@ def test_the_log_survives_a_cut_line_and_a_restart(away: Away, tmp_path: Path) -
     assert [change.event for change in PromotionLog(path).read()] == ["serving", "serving"]
 
 
-def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    log = PromotionLog(tmp_path / "log.jsonl")
-    log.path = tmp_path  # a folder
-    log.append(Change(at="", model="m", event="serving", version_from=None, version_to=1))
+def change(number: int) -> Change:
+    return Change(at="", model="m", event="serving", version_from=None, version_to=number)
+
+
+def test_a_log_that_cannot_be_written_stops_nothing_and_forgets_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "log.jsonl"
+    log = PromotionLog(path)
+    log.append(change(1))
+    path.rename(tmp_path / "kept.jsonl")
+    path.mkdir()    # a file that cannot be written, even by root
+    log.append(change(2))
+    log.append(change(3))
     assert "cannot be written" in caplog.text
+    assert [item.version_to for item in log.read()] == [2, 3]
+    path.rmdir()
+    (tmp_path / "kept.jsonl").rename(path)
+    log.write_waiting()
+    log.write_waiting()     # nothing waits any more
+    assert [item.version_to for item in PromotionLog(path).read()] == [1, 2, 3]
+
+
+def test_a_half_line_takes_no_whole_one_with_it(tmp_path: Path) -> None:
+    log = PromotionLog(tmp_path / "log.jsonl")
+    log.append(change(1))
+    with log.path.open("a") as file:
+        file.write('{"at": "2026')     # a full disk, or a kill
+    log.append(change(2))
+    assert [item.version_to for item in log.read()] == [1, 2]
