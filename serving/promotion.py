@@ -22,7 +22,7 @@ from models.networks.predict import Predictor
 from models.registered import without_password
 from models.registry import CHAMPION, RegisteredVersion, Registry, UnknownModelError
 from serving import metrics
-from serving.loaded import LoadedModels, warm
+from serving.loaded import LoadedModels, load_ahead, warm
 from serving.promotion_log import Change, Event, PromotionLog, now
 
 __all__ = ["Change", "Promoter", "PromotionLog", "Refusal", "Served", "Snapshot"]
@@ -30,7 +30,7 @@ __all__ = ["Change", "Promoter", "PromotionLog", "Refusal", "Served", "Snapshot"
 logger = logging.getLogger("dosewell.promotion")
 
 V = TypeVar("V")
-LOADED_AT_START = 8     # champions; of more, each is loaded when somebody first asks for it
+LOADED_AT_START = 8     # champions; of more, one of each trunk, and each other when somebody first asks for it
 FETCHING_AT_ONCE = 4    # bundles, when the service starts with an empty cache
 
 
@@ -95,7 +95,10 @@ class Promoter:
         """Look once per `poll_seconds`, in a daemon thread, until `stop`."""
         def follow() -> None:
             while not self._stop.is_set():
+                first = not self.ready
                 self.look()
+                if first:
+                    threading.Thread(target=load_ahead, args=[self.one_of_each_trunk()], name="load-ahead", daemon=True).start()
                 self._stop.wait(poll_seconds)
         self._thread = threading.Thread(target=follow, name="promotion", daemon=True)
         self._thread.start()
@@ -110,6 +113,10 @@ class Promoter:
     def ready(self) -> bool:
         """Whether the registry has been looked at, or found unreachable, at least once."""
         return bool(self.snapshot.looked_at)
+
+    def one_of_each_trunk(self) -> list[Callable[[], Predictor]]:
+        """Loads a champion of each frozen trunk, of LOADED_AT_START at most: compiling a trunk is what the first request would wait for."""
+        return list({served.card.trunk.sha256: served.load for served in self.snapshot.served.values()}.values())[:LOADED_AT_START]
 
     def pick(self, reference: str) -> Served:
         """The loaded version that a request means: the champion of this moment, or a version named by number or alias.
