@@ -1,12 +1,14 @@
 # make demo: install, make example data, train, register, promote, serve, score a held-out plate, write a report
 # make test: install and run the tests            make check: lint, types, architecture
 # make up / make down: start and stop the MLflow server and the scoring service
+# make bento: pack the service as a bento             make image: as a container image
 
 UV_VERSION := 0.13.8
 TOOLS := .tools
 UV := $(TOOLS)/bin/uv
 RUN := $(UV) run --frozen --no-sync
 PYTHON ?= python3
+CONTAINER ?= podman
 
 export UV_PROJECT_ENVIRONMENT := .venv
 export MLFLOW_DISABLE_TELEMETRY := true
@@ -17,10 +19,10 @@ export GX_ANALYTICS_ENABLED := false
 export RAY_USAGE_STATS_ENABLED := 0
 export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
 
-.PHONY: help install demo test check format example repro up down clean
+.PHONY: help install demo test check format example repro up down bento image clean
 
 help:
-	@sed -n '1,3s/^# //p' Makefile
+	@sed -n '1,4s/^# //p' Makefile
 
 $(UV):
 	$(PYTHON) -m venv $(TOOLS)
@@ -46,6 +48,16 @@ up: install
 
 down: install
 	$(RUN) python -m pipelines.up stop
+
+var/requirements.txt: $(UV) pyproject.toml uv.lock
+	@mkdir -p var
+	$(UV) export --quiet --frozen --no-dev --no-hashes --no-emit-project --extra auth --extra fast --extra postgres --extra s3 -o $@
+
+bento: install var/requirements.txt
+	BENTOML_HOME="$${BENTOML_HOME:-$$HOME/bentoml}" PATH="$$PWD/$(TOOLS)/bin:$$PATH" $(RUN) bentoml build
+
+image:
+	$(CONTAINER) build --file serving/Containerfile --tag dosewell .
 
 test: install
 	$(RUN) pytest

@@ -6,7 +6,6 @@ Nothing of a download is used before it has the hash that was registered and hol
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -79,6 +78,11 @@ class BundleCache:
             found = hash_or_reason(bundles[0])
             if found != version.bundle_sha256:
                 raise RefusedError(f"{version} is refused: its content has sha256 {found}, registered was {version.bundle_sha256}")
-            shutil.rmtree(kept, ignore_errors=True)
             kept.parent.mkdir(parents=True, exist_ok=True)
-            bundles[0].replace(kept)
+            if kept.exists() and card_if_sound(kept, version.bundle_sha256) is None:
+                kept.rename(folder / "damaged")     # never emptied in place: another process may read it
+            try:
+                bundles[0].rename(kept)
+            except OSError:     # another process brought the same at the same moment
+                if card_if_sound(kept, version.bundle_sha256) is None:
+                    raise

@@ -7,8 +7,10 @@ their own error bodies, and hold a whole upload in memory; see docs/service.md.
 from __future__ import annotations
 
 import logging
-import shutil
+import tomllib
+from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
+from pathlib import Path
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -25,7 +27,17 @@ from serving.site import add_page
 
 logger = logging.getLogger("dosewell.service")
 
-SERVICE_VERSION = installed_version("dosewell")
+
+def _version() -> str:
+    """As installed; a bento is not installed, and has pyproject.toml beside its code."""
+    try:
+        return installed_version("dosewell")
+    except PackageNotFoundError:
+        text = (Path(__file__).resolve().parent.parent / "pyproject.toml").read_text(encoding="utf-8")
+        return str(tomllib.loads(text)["project"]["version"])
+
+
+SERVICE_VERSION = _version()
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -33,7 +45,7 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(title="Dosewell", version=SERVICE_VERSION, openapi_url="/docs.json", docs_url=None, redoc_url=None,
                   description="Scores plate images of drug-treated cells with the registered model of a cell line or patient.")
     app.state.settings, app.state.promoter, app.state.version = settings, None, SERVICE_VERSION
-    app.state.limiter, app.state.desk, app.state.shadow, app.state.agreement = None, None, None, None
+    app.state.uploads, app.state.limiter, app.state.desk, app.state.shadow, app.state.agreement = settings.uploads, None, None, None, None
     for kind in (DosewellError, HTTPException, RequestValidationError, ClientDisconnect, OSError, Exception):
         app.add_exception_handler(kind, _answer_error)
     app.get("/openapi.json", include_in_schema=False)(app.openapi)
@@ -42,11 +54,6 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(page_endpoints.router)
     add_page(app)
     return app
-
-
-def clear_uploads(settings: Settings) -> None:
-    """Remove what a killed process left behind."""
-    shutil.rmtree(settings.uploads, ignore_errors=True)
 
 
 async def _answer_error(request: Request, error: Exception) -> Response:

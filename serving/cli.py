@@ -24,14 +24,12 @@ def serve(arguments: argparse.Namespace) -> None:
     settings = Settings.from_environment()
     require_tokens_beyond_loopback(arguments.host, settings.tokens)
     open_database(database_address(settings.database))  # connects nowhere yet; an address of no use is told here, in words for people
-    environment = {"BENTOML_DO_NOT_TRACK": "True", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true",
-                   "BENTOML_HOME": str(settings.state / "bentoml"),
-                   "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}  # the promoter itself tries again
-    for name, value in environment.items():
-        os.environ.setdefault(name, value)
-    os.environ |= {"DOSEWELL_STATE": str(settings.state), "DOSEWELL_TOKENS": str(settings.tokens)}   # BentoML works in another folder
-    command = [sys.executable, "-m", "bentoml", "serve", "serving.service:Dosewell", "--host", arguments.host, "--port",
-               str(arguments.port), "--working-dir", str(Path(__file__).resolve().parent.parent)]
+    settings.share()
+    command = [sys.executable, "-m", "bentoml", "serve", arguments.bento or "serving.service:Dosewell", "--host", arguments.host, "--port",
+               str(arguments.port)]
+    if not arguments.bento:
+        command += ["--working-dir", str(Path(__file__).resolve().parent.parent)]
+        os.environ.setdefault("BENTOML_HOME", str(settings.state / "bentoml"))
     os.execv(sys.executable, command)  # noqa: S606  # the same interpreter with a fixed list
 
 
@@ -190,6 +188,8 @@ def parser() -> argparse.ArgumentParser:
     one = commands.add_parser("serve", help="start the service")
     one.add_argument("--host", default="127.0.0.1", help="address to listen at (default: only this machine)")
     one.add_argument("--port", type=int, default=int(os.environ.get("SERVICE_PORT", "3000")))
+    one.add_argument("--bento", default="", metavar="TAG", help="a bento that `make bento` packed, e.g. dosewell:latest, or its folder "
+                                                                "(default: this code)")
     one.set_defaults(run=serve)
     one = commands.add_parser("score", help="score a folder or archive of plate images")
     one.add_argument("images", type=Path, help="a plate zip, a folder of plate zips, or a folder of one plate's images")

@@ -27,11 +27,11 @@ router = APIRouter()
 @asynccontextmanager
 async def received(request: Request, fields: Fields) -> AsyncIterator[tuple[Form, Path]]:
     """The request's form and the folder that its files lie in, for as long as the block lasts."""
-    settings = request.app.state.settings
-    settings.uploads.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=settings.uploads) as name:
+    state = request.app.state
+    state.uploads.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=state.uploads) as name:
         folder = Path(name)
-        yield await receive_form(request, folder, fields, max_text_bytes=settings.max_text_bytes), folder
+        yield await receive_form(request, folder, fields, max_text_bytes=state.settings.max_text_bytes), folder
 
 
 async def in_thread(app: FastAPI, work: Callable[[], T]) -> T:

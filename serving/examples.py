@@ -6,6 +6,7 @@ A model of real plates is never offered one: its answer would look like a result
 from __future__ import annotations
 
 import json
+import tempfile
 import threading
 from functools import cache
 from pathlib import Path
@@ -56,7 +57,15 @@ def _files(example: Example) -> tuple[str, ...]:
 
 
 def _make(example: Example, path: Path) -> None:
+    """Write the file aside and put it in place whole: another process may look for it."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        made = Path(folder) / path.name
+        _write(example, made)
+        made.replace(path)
+
+
+def _write(example: Example, path: Path) -> None:
     if path.name == "layout.csv":
         write_layout(example.full_layout(), path)
     elif path.name == "screen.json":

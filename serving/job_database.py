@@ -23,7 +23,7 @@ def database_address(url: str) -> sa.URL:
         raise JobStoreError(f"DOSEWELL_DATABASE_URL is no address of a database; {_EXPECTED}") from None
     if "@" in (address.host or ""):     # the rest of a password that was not escaped
         raise JobStoreError(f"DOSEWELL_DATABASE_URL has more than one @; {_EXPECTED}")
-    return address
+    return address.set(drivername="postgresql+psycopg") if address.drivername == "postgresql" else address  # what the extra brings
 
 
 def spoken(address: sa.URL) -> str:

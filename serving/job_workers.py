@@ -1,10 +1,11 @@
-"""Starts the processes that do jobs, and starts them again when they die. One per service process."""
+"""Starts the processes that do jobs, and starts them again when they die. Of several service processes, one does it."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ from serving import metrics
 from serving.job_files import JobFiles
 from serving.job_records import JobStoreError
 from serving.jobs import JobStore
+from serving.locks import ProcessLock
 
 logger = logging.getLogger("dosewell.jobs")
 
@@ -35,10 +37,14 @@ class _Seat:
 
 
 class JobWorkers:
-    """Keeps `count` workers alive until `stop`, and tells the metrics how long the queue is. environment: for the workers."""
+    """Keeps `count` workers alive until `stop`, and tells the metrics how long the queue is. environment: for the workers.
+
+    Of all service processes of this machine over the same state folder, the one that holds `lock` does so; when it ends, another one.
+    """
 
     def __init__(self, count: int, *, store: JobStore, files: JobFiles, environment: Mapping[str, str]) -> None:
         self.store, self.files = store, files
+        self.lock = ProcessLock(files.root.parent / f"workers-{socket.gethostname()}.lock")
         self._environment = {**os.environ, **environment, "DOSEWELL_WORKER_OF": str(os.getpid())}
         self._seats = [_Seat() for _ in range(count)]
         self._stop = threading.Event()
@@ -47,7 +53,10 @@ class JobWorkers:
     def start(self) -> None:
         """Clear away what cut-off uploads left, and begin."""
         def watch() -> None:
-            self._tidy()
+            while not self._stop.is_set() and not self._is_first():
+                self._stop.wait(LOOK_SECONDS)
+            if not self._stop.is_set():
+                self._tidy()
             while not self._stop.is_set():
                 try:
                     self._look()
@@ -56,6 +65,13 @@ class JobWorkers:
                 self._stop.wait(LOOK_SECONDS)
         self._thread = threading.Thread(target=watch, name="job workers", daemon=True)
         self._thread.start()
+
+    def _is_first(self) -> bool:
+        try:
+            return self.lock.held()
+        except OSError as error:
+            logger.error("no worker starts, for %s cannot be made: %s", self.lock.path, error)
+            return False
 
     def _look(self) -> None:
         for seat in self._seats:
@@ -78,6 +94,7 @@ class JobWorkers:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        self.lock.release()
 
     def _tidy(self) -> None:
         try:

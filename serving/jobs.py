@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from serving.job_database import database_address, open_database, spoken
 from serving.job_records import (
@@ -33,6 +34,8 @@ from serving.job_records import (
 SILENT_SECONDS = 60.0   # without a sign of life a worker elsewhere is taken for dead
 GRACE_SECONDS = 3.0     # the same for a worker of this machine whose process is gone
 MAX_ATTEMPTS = 5        # a job at which so many workers died is not tried again
+
+NO_JOB = "there is no such job; it was deleted, or its id is wrong"
 
 _METADATA = sa.MetaData()
 JOBS = sa.Table(
@@ -97,15 +100,26 @@ class JobStore:
         self._engine = open_database(address)
         self._made = False
 
+    def close(self) -> None:
+        """Close the connections that are kept open; the next question opens others."""
+        self._engine.dispose()
+
     def _make_tables(self) -> None:
         """Once, when the database is first needed: it may be away when the service starts."""
         if self._made:
             return
         try:
-            _METADATA.create_all(self._engine)
-        except SQLAlchemyError:     # another process may make them at this moment
-            _METADATA.create_all(self._engine)
+            self._create()
+        except SQLAlchemyError:     # PostgreSQL, when another process made them at this very moment
+            self._create()
         self._made = True
+
+    def _create(self) -> None:
+        with self._engine.begin() as connection:
+            for table in _METADATA.sorted_tables:
+                connection.execute(CreateTable(table, if_not_exists=True))
+                for index in table.indexes:
+                    connection.execute(CreateIndex(index, if_not_exists=True))
 
     @contextmanager
     def _transaction(self) -> Iterator[sa.Connection]:
@@ -143,6 +157,8 @@ class JobStore:
 
     def get(self, job: str, *, owner: str | None = None) -> Job:
         """One job. owner: None sees everybody's. Raises UnknownJobError."""
+        if not job.isalnum():   # PostgreSQL takes no NUL
+            raise UnknownJobError(NO_JOB)
         with self._transaction() as connection:
             return _job(connection, JOBS.c.id == job, *([JOBS.c.owner == owner] if owner is not None else []), JOBS.c.state != "deleting")
 
@@ -272,7 +288,7 @@ def _held(job: str, worker: str) -> sa.ColumnElement[bool]:
 def _job(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> Job:
     row = connection.execute(sa.select(JOBS).where(*conditions)).mappings().first()
     if row is None:
-        raise UnknownJobError("there is no such job; it was deleted, or its id is wrong")
+        raise UnknownJobError(NO_JOB)
     return _of(row)
 
 

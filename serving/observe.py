@@ -1,7 +1,7 @@
 """What a request leaves behind: an id, a line of structured log, and headers that keep browsers from doing more than they should.
 
-A line of log is a JSON object with time, level, logger, message, and request_id and job_id where there are some. Headers, forms and
-tokens are never logged.
+A line of log is a JSON object with time, level, logger, process, message, and request_id and job_id where there are some. Headers, forms
+and tokens are never logged.
 """
 
 from __future__ import annotations
@@ -73,9 +73,10 @@ class JsonFormatter(logging.Formatter):
     """A record as one line of JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """time, level, logger, message, ids, the record's own fields, and the traceback of an exception."""
+        """time, level, logger, process, message, ids, the record's own fields, and the traceback of an exception."""
         line: dict[str, Any] = {"time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-                                "level": record.levelname.lower(), "logger": record.name, "message": record.getMessage()}
+                                "level": record.levelname.lower(), "logger": record.name, "process": record.process,
+                                "message": record.getMessage()}
         ids = {"request_id": request_id.get(), "job_id": job_id.get()}
         line |= {name: value for name, value in ids.items() if value} | getattr(record, "fields", {})
         if record.exc_info:

@@ -85,7 +85,8 @@ class Promoter:
         self._retry_seconds, self._grace_seconds = retry_seconds, grace_seconds
         self._registry: Registry | None = None
         self._missing_since: dict[str, float] = {}
-        self._last_logged = {change.model: change for change in log.read()}
+        self._last_noted = {change.model: change for change in log.read()}
+        self._writes = False    # the log; of several processes, one does
         self._models = LoadedModels(self._load, budget_bytes=memory_bytes)
         self._broken: dict[str, tuple[int, RefusedError]] = {}      # champions that could not be loaded when they were asked for
         self._stop = threading.Event()
@@ -108,6 +109,7 @@ class Promoter:
         self._stop.set()
         if self._thread is not None:
             self._thread.join(timeout=10)
+        self.log.close()
 
     @property
     def ready(self) -> bool:
@@ -170,6 +172,7 @@ class Promoter:
         if self.snapshot.unreachable_since:
             logger.warning("the registry answers again; it was away since %s", self.snapshot.unreachable_since)
         self._put(aliases=aliases, registry_error="", unreachable_since="")
+        self._writes = self._writes or self.log.take_over(self._last_noted)
         self._note_broken()
         few = sum(CHAMPION in named for named in aliases.values()) <= LOADED_AT_START
         if not self.ready and not few:
@@ -294,12 +297,13 @@ class Promoter:
                         reason=reason, bundle_sha256=sha256)
         level = logging.WARNING if event != "serving" else logging.INFO
         logger.log(level, "%s: %s version %s (before: %s) %s", name, event, wanted, change.version_from, reason)
-        metrics.note_change(name, event)
-        last = self._last_logged.get(name)
+        last = self._last_noted.get(name)
         restart = old is None and last is not None and (last.event, last.version_to, last.reason) == (event, wanted, reason)
-        if not restart:
+        if self._writes:
+            metrics.note_change(name, event)
+        if self._writes and not restart:
             self.log.append(change)
-        self._last_logged[name] = change
+        self._last_noted[name] = change
 
     def _put(self, **changes: object) -> None:
         self.snapshot = replace(self.snapshot, **changes)  # type: ignore[arg-type]  # fields of Snapshot

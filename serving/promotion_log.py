@@ -6,10 +6,13 @@ import json
 import logging
 import os
 import threading
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
+
+from serving.locks import ProcessLock
 
 logger = logging.getLogger("dosewell.promotion")
 
@@ -35,13 +38,36 @@ class Change:
 
 
 class PromotionLog:
-    """An append-only file of JSON lines, one per change seen. What a full disk does not take waits in memory until it does."""
+    """An append-only file of JSON lines, one per change seen. Of several processes that see the same changes, one writes. What a full disk
+    does not take waits in memory until it does.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._waiting: list[Change] = []
         self._lock = threading.Lock()
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._writer = ProcessLock(path.with_suffix(".lock"))
+
+    def take_over(self, noted: Mapping[str, Change]) -> bool:
+        """Whether this process writes the log: not as long as another one does. When that one has ended, the next that asks does, and
+        first writes what it noted itself (the last change of each model) and the other did not.
+        """
+        try:
+            if not self._writer.held():
+                return False
+        except OSError:     # as on a full disk: rather two lines than none
+            return True
+        written = {change.model: change for change in self.read()}
+        for mine in noted.values():
+            last = written.get(mine.model)
+            if last is None or (last.event, last.version_to, last.reason) != (mine.event, mine.version_to, mine.reason):
+                self.append(mine)
+        return True
+
+    def close(self) -> None:
+        """Leave the log to another process."""
+        self._writer.release()
 
     def read(self, *, limit: int = 1000) -> list[Change]:
         """The latest changes, oldest first; a line cut short by a crash is left out."""

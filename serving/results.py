@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
 import shutil
+import uuid
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -49,9 +49,8 @@ class Result:
 
 
 def write_result(folder: Path, result: Result) -> None:
-    """Write into `folder`, which appears whole or not at all."""
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
+    """Write into `folder`, which appears whole or not at all. One that is there stays: it holds the same."""
+    partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
     partial.mkdir(parents=True)
     scored = result.scored
     for name in TABLES:
@@ -60,8 +59,12 @@ def write_result(folder: Path, result: Result) -> None:
         "flags": [finding.record() for finding in scored.tables.findings], "screen": plain(scored.screen.to_dict()),
         "gates": scored.record_of_gates(), "lineage": dict(scored.lineage), "adapted": plain(result.adapted),
         "drift": records(scored.tables.drift)}))
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+    try:
+        partial.rename(folder)
+    except OSError:     # two people asked for the same fit at the same moment
+        shutil.rmtree(partial, ignore_errors=True)
+        if not folder.is_dir():
+            raise
 
 
 def read_result(folder: Path) -> Result:

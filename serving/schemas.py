@@ -246,7 +246,7 @@ class WellChangeRecord(BaseModel):
     plate: str = Field(max_length=200)
     well: str = Field(max_length=8)
     excluded: bool = True
-    reason: str = Field(max_length=1000, description="why; it is kept")
+    reason: str = Field(max_length=1000, pattern=r"^[^\x00]*$", description="why; it is kept")
 
 
 class WellChanges(BaseModel):

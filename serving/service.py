@@ -13,15 +13,16 @@ from typing import Any
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 
 import bentoml
-from bentoml import server_context
 
 from serving.access import AccessGuard, TokenFile
-from serving.app import clear_uploads, create_app
+from serving.app import create_app
 from serving.limits import BodyLimit
 from serving.observe import Observer, set_up_logging
-from serving.settings import Settings
+from serving.settings import Settings, require_place
 
+require_place()
 settings = Settings.from_environment()
+settings.share()
 set_up_logging(settings.log)
 app = create_app(settings)
 
@@ -32,7 +33,7 @@ def allow_open_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65_536) if hard != resource.RLIM_INFINITY else 65_536, hard))
 
 
-@bentoml.service(name="dosewell", workers=1, traffic={"timeout": 24 * 3600}, metrics={"enabled": True},
+@bentoml.service(name="dosewell", workers=settings.workers, traffic={"timeout": 24 * 3600}, metrics={"enabled": True},
                  logging={"access": {"enabled": False}})  # serving/observe.py writes it, with ids
 @bentoml.asgi_app(app, path="/")
 class Dosewell:
@@ -47,11 +48,12 @@ class Dosewell:
         from serving.job_files import JobFiles
         from serving.job_workers import JobWorkers
         from serving.jobs import JobStore
+        from serving.locks import own_folder
         from serving.promotion import Promoter, PromotionLog
         from serving.shadow import Shadow
         from serving.worker import end_with
 
-        clear_uploads(settings)
+        app.state.uploads, self.uploads_lock = own_folder(settings.uploads)
         allow_open_files()
         end_with(os.getppid(), stop=lambda: os.kill(os.getpid(), signal.SIGTERM))
         uri = settings.tracking_uri or default_tracking_uri()
@@ -60,8 +62,7 @@ class Dosewell:
                                  memory_bytes=settings.model_memory_bytes)
         self.promoter.start(poll_seconds=settings.poll_seconds)
         store, files = JobStore(settings.database), JobFiles(settings.jobs)
-        first = (server_context.worker_index or 1) == 1     # of several processes, one watches over the workers
-        self.workers = JobWorkers(settings.job_workers if first else 0, store=store, files=files, environment={
+        self.workers = JobWorkers(settings.job_workers, store=store, files=files, environment={
             "DOSEWELL_STATE": str(settings.state), "MLFLOW_TRACKING_URI": absolute_uri(uri)})
         self.workers.start()
         app.state.promoter, app.state.desk = self.promoter, JobDesk(store, files)
@@ -77,6 +78,7 @@ class Dosewell:
         self.shadow.stop()
         self.promoter.stop()
         self.workers.stop()
+        self.workers.store.close()
 
     def __is_ready__(self) -> bool:
         """GET /readyz: the registry was looked at once, and its champions are loaded."""

@@ -10,6 +10,9 @@ from pathlib import Path
 from models.errors import DosewellError
 
 MEBIBYTE = 2**20
+SQLITE = "sqlite:///"
+QUIET = {"BENTOML_DO_NOT_TRACK": "True", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true",
+         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}     # the promoter itself tries again
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +24,7 @@ class Settings:
     requests scored at a time; device: auto | cpu | cuda | mps. tokens: file of those who may ask (serving/access.py). log: json | text.
     database_url: of the table of jobs ("" = SQLite in the state folder); job_workers: processes that do jobs, 0 = none here.
     model_memory_bytes: of loaded weights per process, above which the least recently used models are let go.
+    workers: processes that answer requests.
     shadow: whether challengers score in silence what champions scored, so that their agreement is known.
     """
 
@@ -39,6 +43,7 @@ class Settings:
     job_workers: int = 1
     model_memory_bytes: int = 4096 * MEBIBYTE
     shadow: bool = False
+    workers: int = 1
 
     @property
     def database(self) -> str:
@@ -52,14 +57,23 @@ class Settings:
 
     @property
     def uploads(self) -> Path:
-        """Folder of uploads in progress; emptied at start."""
+        """Folder of uploads in progress, one folder per process; what dead ones left is removed at start."""
         return self.state / "uploads"
+
+    def share(self) -> None:
+        """Tell this process's children the same: BentoML works in another folder, and what MLflow is told here it reads when imported."""
+        uri = self.tracking_uri or "sqlite:///mlflow.db"
+        if uri.startswith(SQLITE):
+            uri = SQLITE + str(Path(uri.removeprefix(SQLITE)).absolute())
+        os.environ |= {"DOSEWELL_STATE": str(self.state), "DOSEWELL_TOKENS": str(self.tokens), "MLFLOW_TRACKING_URI": uri}
+        for name, value in QUIET.items():
+            os.environ.setdefault(name, value)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
         """MLFLOW_TRACKING_URI and DOSEWELL_STATE, _POLL_SECONDS, _RETRY_SECONDS, _GRACE_SECONDS, _MAX_UPLOAD_MB,
         _SCORING_THREADS, _DEVICE, _TOKENS, _LOG, _DATABASE_URL, _JOB_WORKERS, _MODEL_MEMORY_MB,
-        _SHADOW. Raises DosewellError naming the variable at fault.
+        _SHADOW, _WORKERS. Raises DosewellError naming the variable at fault.
         """
         defaults = cls()
         state = Path(environment.get("DOSEWELL_STATE", defaults.state)).absolute()
@@ -74,8 +88,18 @@ class Settings:
             max_upload_bytes=int(_number(environment, "DOSEWELL_MAX_UPLOAD_MB", defaults.max_upload_bytes / MEBIBYTE) * MEBIBYTE),
             scoring_threads=int(_number(environment, "DOSEWELL_SCORING_THREADS", defaults.scoring_threads)),
             model_memory_bytes=int(_number(environment, "DOSEWELL_MODEL_MEMORY_MB", defaults.model_memory_bytes / MEBIBYTE) * MEBIBYTE),
+            workers=int(_number(environment, "DOSEWELL_WORKERS", defaults.workers, least=1)),
             shadow=_choice(environment, "DOSEWELL_SHADOW", ("off", "on")) == "on",
             device=environment.get("DOSEWELL_DEVICE", defaults.device))
+
+
+def require_place() -> None:
+    """Raises DosewellError in a bento that was not told where its state is: BentoML works in the bento's own folder, which is no place
+    for jobs, because the next bento is another folder.
+    """
+    if "DOSEWELL_STATE" not in os.environ and (Path(__file__).resolve().parents[2] / "bento.yaml").is_file():
+        raise DosewellError("this is a bento, and the environment variable DOSEWELL_STATE does not name the folder for its jobs and logs; "
+                            "start it by `dosewell serve --bento TAG`, or set DOSEWELL_STATE")
 
 
 def _choice(environment: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> str:

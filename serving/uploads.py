@@ -30,6 +30,7 @@ JOB_FIELDS = replace(SCORE_FIELDS, texts=(*SCORE_FIELDS.texts, "adapt"))
 CURVE_FIELDS = Fields(files=("layout", "readout"), texts=("options",), required=("layout",))
 MAX_DEPTH = 20
 MAX_YAML = 65_536       # characters: it is read at some 100,000 a second
+MAX_NAME = 255          # of a screen and its sample, as the table of jobs keeps them
 LAYOUT_SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx")
 _FILE_NAME = re.compile(r"^[^\x00-\x1f/\\<>:|?*\"]{1,200}$")
 _COPY = 2**20
@@ -86,7 +87,12 @@ def read_screen(text: str) -> Screen:
     if isinstance(channels := values.get("channels"), list):
         values["channels"] = [{"name": item} if isinstance(item, str) else item for item in channels]
     values |= {name: str(values[name]) for name in ("name", "sample") if isinstance(values.get(name), int | float)}
-    return from_record(Screen, values, path="screen")
+    screen = from_record(Screen, values, path="screen")
+    if wrong := [name for name in ("name", "sample") if len(getattr(screen, name)) > MAX_NAME or not getattr(screen, name).isprintable()]:
+        raise InputError("the screen cannot be used", [field_finding(
+            "screen", f"screen.{name} must be at most {MAX_NAME} characters that can be printed", getattr(screen, name)[:50])
+            for name in wrong])
+    return screen
 
 
 def read_options(text: str) -> ScoringOptions:
