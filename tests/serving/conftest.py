@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from models.networks.bundle import trunk_finder
 from models.registry import CHAMPION, Registry
 from serving.client import Client
+from tests.serving.postgres import new_database
 from tests.serving.tiny import (
     CLASSIFIER,
     MODEL,
@@ -50,7 +52,9 @@ def registry(folder: Path) -> Registry:
 
 @pytest.fixture(scope="session")
 def server(folder: Path, registry: Registry) -> Iterator[Server]:
-    running = Server(folder / "state", registry.tracking_uri, DOSEWELL_MAX_UPLOAD_MB="8")
+    given = os.environ.get("DOSEWELL_TEST_DATABASE_URL", "")    # the same tests with the jobs on PostgreSQL
+    jobs = {"DOSEWELL_DATABASE_URL": new_database(given)} if given else {}
+    running = Server(folder / "state", registry.tracking_uri, DOSEWELL_MAX_UPLOAD_MB="8", **jobs)
     running.wait()
     yield running
     running.stop()
