@@ -61,3 +61,27 @@ def test_readme_names_the_two_commands_first() -> None:
     assert "make demo" in first_screen
     assert "make test" in first_screen
     assert "![" in first_screen
+
+
+def test_every_environment_variable_is_in_the_table_of_settings() -> None:
+    """What the code names, docs/operations.md explains; and it explains nothing that no code names."""
+    code = {name for folder in ("models", "validation", "pipelines", "serving") for path in (ROOT / folder).rglob("*.py")
+            for name in re.findall(r"\"((?:DOSEWELL_[A-Z_]*[A-Z]|MLFLOW_PORT|MLFLOW_TRACKING_URI|SERVICE_PORT))\"",
+                                   path.read_text(encoding="utf-8"))}
+    settings = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8").partition("## Settings")[2].partition("\n## ")[0]
+    told = set(re.findall(r"`([A-Z][A-Z_]+)`", "\n".join(line for line in settings.splitlines() if line.startswith("|"))))
+    assert len(code) > 20
+    assert code <= told, f"docs/operations.md lacks {sorted(code - told)}"
+    assert told - code == {"MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"}     # MLflow reads them itself
+    for_tests = {name for folder in ("tests", "benchmarks") for path in (ROOT / folder).rglob("*.py")
+                 for name in re.findall(r"environ[\w.]*[(\[]\"(DOSEWELL_[A-Z_]*[A-Z])\"", path.read_text(encoding="utf-8"))}
+    assert not [name for name in for_tests if f"`{name}`" not in settings]
+
+
+def test_every_metric_is_in_the_table_of_metrics() -> None:
+    text = (ROOT / "serving" / "metrics.py").read_text(encoding="utf-8")
+    names = {name + ("_total" if kind == "Counter" else "") for kind, name in re.findall(r"(Counter|Gauge|Histogram)\(\"(\w+)\"", text)}
+    watch = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8").partition("## Watch")[2].partition("\n## ")[0]
+    told = set(re.findall(r"`(dosewell_\w+)`", "\n".join(line for line in watch.splitlines() if line.startswith("|"))))
+    assert len(names) > 10
+    assert told == names
