@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import httpx
@@ -83,6 +83,10 @@ class Crowd:
         return max((asked.at for asked in self.asked if not asked.good), default=0.0)
 
     def summary(self) -> str:
-        """ "200 x 31; no connection x 4"."""
-        counts = Counter(f"{asked.status or 'no connection'}" for asked in self.asked)
-        return ", ".join(f"{status} x {count}" for status, count in counts.most_common())
+        """Statuses of all answers."""
+        return counted([f"{asked.status or 'no connection'}" for asked in self.asked])
+
+
+def counted(words: Iterable[str]) -> str:
+    """ "200 x 31, no connection x 4"."""
+    return ", ".join(f"{word} x {count}" for word, count in Counter(words).most_common())

@@ -14,10 +14,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import signal
 import sqlite3
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -78,7 +78,7 @@ class Place:
         (model,) = self.http.get("/models").json()["models"]
         return model["serving"] and int(model["serving"]["version"])
 
-    def wait(self, *, seconds: float = 180) -> None:
+    def wait(self, *, seconds: float = 400) -> None:
         """Until every accepted job is done or failed, and the champion serves."""
         wanted = self.champion()
         until(lambda: self.serving() == wanted, seconds=seconds)
@@ -130,7 +130,7 @@ def until(true: Callable[[], object], *, seconds: float) -> None:
 
 def suffer(place: Place, fault: Fault) -> str:
     """One row of the table."""
-    with Crowd(place.server, "/score", form(place.plate)) as crowd:
+    with Crowd(place.server, "/score", form(place.plate), pause=0.5) as crowd:
         crowd.wait_until_good(seconds=120)
         for _ in range(2):
             place.send_job()
@@ -165,6 +165,7 @@ def kill(processes: list[psutil.Process]) -> None:
 
 
 def does_jobs(process: psutil.Process) -> bool:
+    """Whether it is a worker."""
     with contextlib.suppress(psutil.Error):
         return "serving.worker" in process.cmdline()
     return False
@@ -184,10 +185,6 @@ def kill_parent(place: Place) -> None:
 
 def kill_all(place: Place) -> None:
     kill(family(place.server))
-
-
-def start_again(place: Place) -> None:
-    place.server.start_again()
 
 
 def kill_mlflow(place: Place) -> None:
@@ -218,7 +215,7 @@ def corrupt_champion(place: Place) -> None:
     stored.write_bytes(data)
     place.registry.set_alias(version, CHAMPION)
     until(lambda: place.http.get("/models").json()["models"][0]["refused"], seconds=60)
-    print("  refused:", place.http.get("/models").json()["models"][0]["refused"], flush=True)
+    print("  refused:", place.http.get("/models").json()["models"][0]["refused"]["reason"], flush=True)
 
 
 def move_alias_back(place: Place) -> None:
@@ -261,8 +258,8 @@ FAULTS = (
     Fault("disk full, champion moved meanwhile", fill_disk, make_room),
     Fault("kill -9 of MLflow, champion moved meanwhile", kill_mlflow, start_mlflow_again),
     Fault("a new champion whose weights are corrupt", corrupt_champion, move_alias_back),
-    Fault("kill -9 of the parent, started again at once", kill_parent, start_again),
-    Fault("kill -9 of all its processes, started again at once", kill_all, start_again))
+    Fault("kill -9 of the parent, started again at once", kill_parent, lambda place: place.server.start_again()),
+    Fault("kill -9 of all its processes, started again at once", kill_all, lambda place: place.server.start_again()))
 
 
 @contextlib.contextmanager
@@ -299,13 +296,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="faults whose name has this")
     chosen = [fault for fault in FAULTS if parser.parse_args().only in fault.name]
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended before its time"))     # servers are stopped, the disk is taken away
     with tempfile.TemporaryDirectory(prefix="dosewell-faults-") as name, running(Path(name)) as place:
         print(HEADER, flush=True)
         for fault in chosen:
             print(suffer(place, fault), flush=True)
-        if os.environ.get("DOSEWELL_KEEP_LOG"):
-            Path(os.environ["DOSEWELL_KEEP_LOG"]).write_bytes(place.server.log.read_bytes())
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 The service of the smallest model. Every client scores a 96-well plate again and again; one more sends a job every ten seconds. Half-way the
 alias champion moves from version 1 to version 2. An answer is mixed if a well of it, or its lineage, is not what that version alone says
 of the plate. Memory is the resident memory of the service's processes: the median of the last tenth of the time against that of the tenth
-after the warm-up, which is the first fifth.
+after the warm-up, which is the first fifth. The clock starts when each version has scored a plate and a job is done.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ from pathlib import Path
 import httpx
 import psutil
 
-from benchmarks.crowd import Crowd
+from benchmarks.crowd import Crowd, counted
 from benchmarks.tiny_service import MODEL, Server, TinyPlate, client, family, form, tiny_service, two_versions
 from models.registry import CHAMPION
 
 WARM_UP, TENTH = 0.2, 0.1
 EVERY_SECONDS = 1.0
 JOB_SECONDS = 10.0
+WHOSE = ANSWERS, JOBS, OTHERS, ALL = "the process that answers", "the process that does jobs", "their parents", "all together"
 
 
 class Judge:
@@ -49,14 +50,13 @@ class Judge:
 
 
 def memory_of(server: Server) -> dict[str, float]:
-    """MB now: of the process that answers, and of all."""
-    found = {"answering": 0.0, "all": 0.0}
+    """MB now, of the process that answers, the one that does jobs, and all together."""
+    found = dict.fromkeys(WHOSE, 0.0)
     for process in family(server):
         with contextlib.suppress(psutil.Error):
-            size = process.memory_info().rss / 2**20
-            found["all"] += size
-            found["answering"] = max(found["answering"], size)
-    return found
+            command, size = " ".join(process.cmdline()), process.memory_info().rss / 2**20
+            found[JOBS if "serving.worker" in command else ANSWERS if "worker.service" in command else OTHERS] += size
+    return {**found, ALL: sum(found.values())}
 
 
 @contextlib.contextmanager
@@ -66,7 +66,8 @@ def every(seconds: float, act: Callable[[], None]) -> Iterator[None]:
 
     def go_on() -> None:
         while not over.wait(seconds):
-            act()
+            with contextlib.suppress(httpx.TransportError):
+                act()
     thread = threading.Thread(target=go_on, daemon=True)
     thread.start()
     yield
@@ -81,11 +82,13 @@ def soak(server: Server, plate: TinyPlate, *, seconds: float, clients: int, swap
     with client(server) as http:
         known = {version: http.post("/score", **form(plate, model=f"{MODEL}/{version}")).json()["wells"] for version in (1, 2)}
         judge = Judge(known)
-        started = time.monotonic()
 
         def send_job() -> None:
-            answer = http.post("/jobs", **form(plate, options=json.dumps({"fit": {"level": 0.5 + len(jobs) / 10_000}})))
+            answer = http.post("/jobs", **form(plate, options=json.dumps({"fit": {"level": 0.6 + len(jobs) / 10_000}})))
             jobs.append(answer.json()["id"] if answer.is_success else str(answer.status_code))
+        send_job()
+        _states(http, jobs)
+        started = time.monotonic()
         with (every(EVERY_SECONDS, lambda: sizes.append((time.monotonic() - started, memory_of(server)))), every(JOB_SECONDS, send_job),
               Crowd(server, "/score", form(plate), clients=clients, pause=0.0, judge=judge) as crowd):
             time.sleep(seconds / 2)
@@ -95,19 +98,19 @@ def soak(server: Server, plate: TinyPlate, *, seconds: float, clients: int, swap
                 time.sleep(0.05)
             swapped = time.monotonic() - moved
             time.sleep(max(0.0, seconds - (time.monotonic() - started)))
-        done = _finished(http, jobs)
-    rows = [*_answers(crowd, judge, swapped, seconds), f"| jobs sent, done | {len(jobs)}, {done} |", *_memory(sizes, seconds)]
+        states = _states(http, jobs)
+    rows = [*_answers(crowd, judge, swapped, seconds), f"| jobs sent | {len(jobs)} ({states}) |", *_memory(sizes, seconds)]
     return "\n".join(rows)
 
 
-def _finished(http: httpx.Client, jobs: list[str]) -> int:
-    """How many jobs are done, once none waits or runs."""
+def _states(http: httpx.Client, jobs: list[str]) -> str:
+    """What became of the jobs, once none waits or runs."""
     end = time.monotonic() + 600
     states = ["queued"]
     while {"queued", "running"} & set(states) and time.monotonic() < end:
         time.sleep(1)
-        states = [http.get(f"/jobs/{job}").json().get("state", "") for job in jobs]
-    return states.count("done")
+        states = [http.get(f"/jobs/{job}").json().get("state", "no job") for job in jobs]
+    return counted(states)
 
 
 def _answers(crowd: Crowd, judge: Judge, swapped: float, seconds: float) -> list[str]:
@@ -121,11 +124,11 @@ def _answers(crowd: Crowd, judge: Judge, swapped: float, seconds: float) -> list
 
 def _memory(sizes: list[tuple[float, dict[str, float]]], seconds: float) -> list[str]:
     rows = []
-    for which, words in (("answering", "the process that answers"), ("all", "all processes")):
+    for which in WHOSE:
         def median(start: float, which: str = which) -> float:
             return statistics.median(size[which] for at, size in sizes if start <= at / seconds <= start + TENTH)
         before, after = median(WARM_UP), median(1 - TENTH)
-        rows.append(f"| memory of {words} after the warm-up and at the end | {before:.0f} MB, {after:.0f} MB: {after / before - 1:+.1%} |")
+        rows.append(f"| memory of {which} after the warm-up and at the end | {before:.0f} MB, {after:.0f} MB: {after / before - 1:+.1%} |")
     return rows
 
 

@@ -131,7 +131,8 @@ class JobStore:
             raise
         except SQLAlchemyError as error:
             reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-            raise JobStoreError(f"the database of jobs at {self.where} cannot be used now: {reason}") from error
+            raise JobStoreError(f"the database of jobs at {self.where} cannot be used now ({reason}); "
+                                "what was accepted is safe, try again in a while") from error
 
     # -- asked by people -----------------------------------------------------------------------------------------------
 
