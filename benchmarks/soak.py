@@ -116,7 +116,7 @@ def _states(http: httpx.Client, jobs: list[str]) -> str:
 def _answers(crowd: Crowd, judge: Judge, swapped: float, seconds: float) -> list[str]:
     times = sorted(asked.seconds for asked in crowd.asked)
     failed = [asked for asked in crowd.asked if not asked.good]
-    return [f"| requests in {seconds:.0f} s | {len(times)} ({crowd.summary()}) |", f"| failed | {len(failed)} {failed[:1] or ''} |",
+    return [f"| requests in {seconds:.0f} s | {len(times)} ({crowd.summary()}) |", f"| failed | {len(failed)}{failed[:1] or ''} |",
             f"| by version 1, by version 2 | {judge.counts[1]}, {judge.counts[2]} |", f"| mixed | {len(crowd.wrong)} |",
             f"| first answer of version 2 after its alias moved | {swapped:.1f} s |",
             f"| p50, p99 | {times[len(times) // 2]:.2f} s, {times[int(len(times) * 0.99)]:.2f} s |"]
