@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import threading
 import time
@@ -111,6 +112,8 @@ class Worker:
         folder = self.files.folder(job.id)
         if (folder / "result").is_dir():    # a worker may have been killed after it had written the result
             return None
+        for half_written in folder.glob(".result.*"):
+            shutil.rmtree(half_written, ignore_errors=True)
         return do_job(job, read_sent(folder), folder, load=self._load, registry=self._open_registry, progress=progress,
                       device=self.settings.device, service_version=self.service_version)
 
