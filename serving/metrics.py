@@ -6,7 +6,10 @@ imported: so it must be imported late (by the worker, not by the command line).
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Hashable, Iterable, Mapping
+from pathlib import Path
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -37,8 +40,23 @@ _DRIFTED = Counter("dosewell_drifted_plates", "Plates whose controls differ from
 _seen: set[str] = set()
 
 
+def keep_room() -> None:
+    """Give this process's metrics files the disk that they claim.
+
+    prometheus_client maps sparse files into memory; writing to a part of one for which a full disk has no room would end the process
+    (SIGBUS). Without room now, it is tried again at the next look.
+    """
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    for path in Path(folder).glob(f"*_{os.getpid()}.db") if folder and hasattr(os, "posix_fallocate") else ():
+        with contextlib.suppress(OSError), path.open("r+b") as file:
+            found = os.fstat(file.fileno())
+            if found.st_blocks * 512 < found.st_size:
+                os.posix_fallocate(file.fileno(), 0, found.st_size)
+
+
 def note_snapshot(versions: Mapping[str, int], refused: Iterable[str], *, reachable: bool) -> None:
     """What serves, what is refused, and whether the registry answers."""
+    keep_room()
     refused = set(refused)
     _seen.update(versions, refused)
     for name in _seen:
@@ -86,6 +104,7 @@ def note_drift(model: str, plates: Iterable[Mapping[Hashable, float]], *, warned
 
 def note_job(model: str, *, adapt: bool, state: str, wells: int, seconds: float) -> None:
     """A job that ended."""
+    keep_room()
     _JOBS.labels("adapt" if adapt else "score", state).inc()
     _JOB_SECONDS.labels("adapt" if adapt else "score").observe(seconds)
     if state == "done":

@@ -1,0 +1,38 @@
+"""Metrics files have the disk that they claim, so that a full one does not end the process that writes to them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from serving.metrics import keep_room
+
+
+def sparse(path: Path) -> Path:
+    with path.open("wb") as file:
+        file.truncate(2**20)
+    return path
+
+
+def blocks(path: Path) -> int:
+    return path.stat().st_blocks * 512
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system cannot reserve a file's disk")
+def test_metrics_files_are_given_their_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine, other = sparse(tmp_path / f"counter_{os.getpid()}.db"), sparse(tmp_path / "counter_1.db")
+    mine.write_bytes(b"kept" + mine.read_bytes()[4:8])
+    with mine.open("r+b") as file:
+        file.truncate(2**20)
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    keep_room()
+    assert blocks(mine) >= mine.stat().st_size == 2**20
+    assert mine.read_bytes()[:4] == b"kept"
+    assert blocks(other) == 0
+
+
+def test_without_a_folder_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR", raising=False)
+    keep_room()
