@@ -133,7 +133,8 @@ def load(pid: int, send: Callable[[], httpx.Response], *, clients: int, requests
 @contextlib.contextmanager
 def process(command: list[str], port: int, path: str, **environment: str) -> Iterator[tuple[str, int]]:
     """A server in a process of its own, until it answers at `path` with anything."""
-    running = subprocess.Popen(command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    path_of_programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"    # mlflow looks for uvicorn there
+    running = subprocess.Popen(command, env={**os.environ, "PATH": path_of_programs, **environment}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                start_new_session=True)
     try:
         end = time.monotonic() + 300
@@ -142,9 +143,12 @@ def process(command: list[str], port: int, path: str, **environment: str) -> Ite
                 httpx.get(f"http://127.0.0.1:{port}{path}", timeout=5, trust_env=False)
                 break
             time.sleep(0.3)
+        if running.poll() is not None:
+            raise SystemExit(f"{' '.join(command[:5])} ... ended by itself with status {running.returncode}")
         yield f"http://127.0.0.1:{port}", running.pid
     finally:
-        os.killpg(running.pid, signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGTERM)
         running.wait(timeout=30)
 
 
