@@ -133,8 +133,8 @@ def load(pid: int, send: Callable[[], httpx.Response], *, clients: int, requests
 @contextlib.contextmanager
 def process(command: list[str], port: int, path: str, **environment: str) -> Iterator[tuple[str, int]]:
     """A server in a process of its own, until it answers at `path` with anything."""
-    path_of_programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"    # mlflow looks for uvicorn there
-    running = subprocess.Popen(command, env={**os.environ, "PATH": path_of_programs, **environment}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"    # mlflow looks for uvicorn there
+    running = subprocess.Popen(command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                start_new_session=True)
     try:
         end = time.monotonic() + 300
