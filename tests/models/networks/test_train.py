@@ -256,13 +256,13 @@ def test_patience_ends_a_training_that_does_not_get_better() -> None:
 
 def test_the_schedule_is_a_half_cosine() -> None:
     """Plain SGD on a constant gradient: the weight moves by the sum of the rates."""
-    from models.networks.train import _set_rate
+    from models.networks.train import set_rate
 
     spec = OptimizerSpec(learning_rate=2.0, epochs=4, schedule="cosine")
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
     rates = []
     for epoch in range(4):
-        _set_rate(optimizer, spec, epoch)
+        set_rate(optimizer, spec, epoch)
         rates.append(optimizer.param_groups[0]["lr"])
     assert rates == pytest.approx([2.0, 1 + math.sqrt(0.5), 1.0, 1 - math.sqrt(0.5)])
 
