@@ -1,6 +1,6 @@
 """How much of the bare forward pass does the service reach? Beside it: `mlflow models serve` and a plain FastAPI one.
 
-    python -m benchmarks.service [--trunk mobilenet_v2] [--size 224] [--clients 1 8 32] [--plates 4] [--weights FILE]
+    python -m benchmarks.service [--trunk mobilenet_v2] [--size 224] [--clients 1 8 32] [--plates 4]
 
 One registered model (a linear head on a frozen trunk), plates of 96 one-channel 8-bit TIFFs of simulated wells. Compared, in one run:
 
