@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,8 +33,9 @@ class HeadData:
 class StackedHeads(nn.Module):
     """Heads of equal layers as one module: (M, B, F) -> (M, B, O), part m by head m. Linear layers and activations; no dropout.
 
-    Weights lie in memory as in each head, (M, O, F), so that products are added up in the same order and come out the same to the bit:
-    Adam divides by the size of a gradient, and makes steps of full length out of rounding where that is nearly zero.
+    Weights lie in memory as in each head, (M, O, F), and products are formed as a single head forms them, so that sums are added up in
+    the same order wherever the kernels allow: Adam divides by the size of a gradient, and makes steps of full length out of rounding
+    where that is nearly zero.
     """
 
     def __init__(self, heads: Sequence[nn.Sequential]) -> None:
@@ -52,7 +54,7 @@ class StackedHeads(nn.Module):
         for layer in self.heads[0]:
             if isinstance(layer, nn.Linear):
                 bias, weight = next(stacks)                             # (M, 1, O), (M, O, F)
-                features = torch.baddbmm(bias, features, weight.transpose(1, 2))
+                features = _StackedLinear.apply(features, weight, bias)
             else:
                 features = layer(features)
         return features
@@ -65,6 +67,23 @@ class StackedHeads(nn.Module):
             for layer, weight, bias in zip(linear, self.weights, self.biases, strict=True):
                 layer.weight.copy_(weight[number])
                 layer.bias.copy_(bias[number, 0])
+
+
+class _StackedLinear(torch.autograd.Function):
+    """(M, B, F), weights (M, O, F), biases (M, 1, O) -> (M, B, O). Autograd of `baddbmm` would form the weights' gradient transposed:
+    slower, and added up in another order than that of a single linear layer.
+    """
+
+    @staticmethod
+    def forward(context: Any, features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        context.save_for_backward(features, weight)
+        return torch.baddbmm(bias, features, weight.transpose(1, 2))
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
+        gradient, (features, weight) = gradients[0], context.saved_tensors
+        towards_features = torch.bmm(gradient, weight) if context.needs_input_grad[0] else None
+        return towards_features, torch.bmm(gradient.transpose(1, 2), features), gradient.sum(1, keepdim=True)
 
 
 def _layers(head: nn.Sequential) -> list[nn.Module]:
