@@ -8,9 +8,12 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from models.errors import DosewellError
+from models.errors import DosewellError, InputError
+
+if TYPE_CHECKING:
+    from serving.client import Client
 
 DEFAULT_URL = "http://127.0.0.1:3000"
 
@@ -42,15 +45,30 @@ def score(arguments: argparse.Namespace) -> None:
         options["force"] = True
     if arguments.exclude:
         options["exclusions"] = [*options.get("exclusions", []), *arguments.exclude]
+    plates = read_plates(arguments.images)
     with Progress() as progress, Client(arguments.url, token=arguments.token, on_progress=progress) as client:
-        job = client.submit(read_plates(arguments.images), layout=arguments.layout, model=arguments.model, options=options,
-                            screen=arguments.screen.read_text(encoding="utf-8"), adapt=arguments.adapt)
+        job = client.submit(plates, layout=arguments.layout, model=arguments.model, options=options, adapt=arguments.adapt,
+                            screen=_screen(client, arguments, progress))
         progress.say(job["sent_as"] or "sent as it is")
         progress.say(f"job {job['id']}" + (f", sent {job['sent']} times: it is not scored again" if job["sent"] > 1 else " is accepted"))
         scores = client.result(job["id"])
         written = scores.write(arguments.out) if arguments.out is not None else []
         written += [client.download(job["id"], form, to=arguments.out) for form in arguments.also] if arguments.out is not None else []
     _tell(written, scores.summary())
+
+
+def _screen(client: Client, arguments: argparse.Namespace, progress: Progress) -> str | dict[str, Any]:
+    """What was screened: as a file says, that was named or lies with the images or the layout; else as far as the sample's name tells."""
+    from serving.client_files import SCREEN_NAMES, find_screen
+
+    if arguments.sample:
+        return client.describe(arguments.sample, layout=arguments.layout, model=arguments.model)
+    path = arguments.screen or find_screen(arguments.images, arguments.layout)
+    if path is None:
+        raise InputError(f"what was screened is not known: none of {', '.join(SCREEN_NAMES)} lies with {arguments.images} or "
+                         f"{arguments.layout}; name that file with --screen, or the cell line or patient with --sample")
+    progress.say(f"screen: {path}")
+    return str(path.read_text(encoding="utf-8"))
 
 
 def classify(arguments: argparse.Namespace) -> None:
@@ -194,7 +212,9 @@ def parser() -> argparse.ArgumentParser:
     one = commands.add_parser("score", help="score a folder or archive of plate images")
     one.add_argument("images", type=Path, help="a plate zip, a folder of plate zips, or a folder of one plate's images")
     one.add_argument("--layout", type=Path, required=True, help="CSV or XLSX, one row per well")
-    one.add_argument("--screen", type=Path, required=True, help="screen.yaml, or the same as JSON")
+    described = one.add_mutually_exclusive_group()
+    described.add_argument("--screen", type=Path, help="screen.yaml, or the same as JSON (default: the one beside images or layout)")
+    described.add_argument("--sample", default="", help="cell line or patient, where there is no screen.yaml: imaged as the model expects")
     one.add_argument("--model", required=True, help="name, name@alias or name/version")
     one.add_argument("--adapt", action="store_true", help="train a model of this sample from --model, on the controls of these plates")
     one.add_argument("--options", default="", help='JSON, e.g. {"fit": {"model": "5pl"}}')

@@ -11,6 +11,7 @@ scored twice.
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +26,7 @@ from models.plates.layout import parse_layout, read_table
 from models.plates.screen import Screen
 from serving.client_files import OnProgress, Package, Reported, pack, quietly, read_images, read_plates
 from serving.client_tables import Classes, Scores
+from serving.readouts import controls_of, smallest_format
 from serving.uploads import read_screen
 
 __all__ = ["Classes", "Client", "RejectedError", "Scores", "ServiceError", "read_images", "read_plates"]
@@ -88,11 +90,26 @@ class Client:
 
     def package(self, plates: Sequence[Path], *, layout: Path, model: str, screen: str | Mapping[str, Any], into: Path) -> Package:
         """The plates as they would travel; stacks are projected to what the card of the model, if it is a champion, reads."""
-        served = {found["name"]: found["serving"] for found in self.models()["models"] if found["serving"]}
-        name = model.strip().removesuffix("@champion")
-        planes = served[name]["planes"] if name in served else ()
+        champion = self._champion(model)
+        planes = champion["planes"] if champion else ()
         described = read_screen(screen if isinstance(screen, str) else json.dumps(screen))
         return pack(plates, described, planes, plate=_only_plate(layout, described), into=into, progress=self._progress)
+
+    def describe(self, sample: str, *, layout: Path, model: str) -> dict[str, Any]:
+        """The fields of a screen of which only the sample is known: named after the layout's folder, on the smallest plate that holds the
+        layout, with the controls that it has, imaged as `model` expects. Raises InputError where the service has no such champion.
+        """
+        champion = self._champion(model)
+        if champion is None:
+            raise InputError(f"how these plates were imaged is not known, and {model} is no champion whose card says how they should be: "
+                             "write a screen.yaml (docs/tables.md)")
+        raw = read_table(layout)
+        size = smallest_format(raw)
+        acquisition = champion["acquisition"]
+        channels = acquisition.get("channels") or list(dict.fromkeys(re.split("[.:]", plane)[0] for plane in champion["planes"]))
+        depth = {"bit_depth": acquisition["bit_depth"]} if acquisition.get("bit_depth") else {}
+        return {"name": layout.absolute().parent.name or "screen", "sample": sample, "plate_format": size, "channels": channels, **depth,
+                "controls": controls_of(parse_layout(raw, plate_format=size, default_plate="plate1").layout)}
 
     def wait(self, job: str) -> dict[str, Any]:
         """The record of a job once it is done. Raises RejectedError for one that was refused, ServiceError for one that failed."""
@@ -158,6 +175,11 @@ class Client:
     def promotions(self) -> list[dict[str, Any]]:
         """GET /promotions."""
         return list(self._get("/promotions")["promotions"])
+
+    def _champion(self, model: str) -> dict[str, Any] | None:
+        """What the service tells of the champion that `model` names; None for other versions, and for what it does not serve."""
+        name = model.strip().removesuffix("@champion")
+        return next((found["serving"] for found in self.models()["models"] if found["name"] == name), None)
 
     # -- how it is asked -----------------------------------------------------------------------------------------------
 

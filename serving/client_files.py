@@ -50,6 +50,15 @@ def read_images(path: Path) -> list[Path]:
     return found
 
 
+SCREEN_NAMES = ("screen.yaml", "screen.yml", "screen.json")
+
+
+def find_screen(images: Path, layout: Path) -> Path | None:
+    """The description of a screen that lies with its images, in the folder around them, or with its layout; None where there is none."""
+    folders = dict.fromkeys([images if images.is_dir() else images.parent, images.absolute().parent, layout.parent])
+    return next((folder / name for folder in folders for name in SCREEN_NAMES if (folder / name).is_file()), None)
+
+
 def _tiffs(folder: Path) -> list[Path]:
     return sorted(item for item in folder.glob("*") if item.suffix.lower() in TIFF_SUFFIXES)
 

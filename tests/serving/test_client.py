@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from models.errors import InputError
 from models.plates.images import PlateArchive, write_plate
 from models.plates.prepare import InputSpec, prepare_plate
 from models.plates.screen import Screen
@@ -243,6 +245,33 @@ def test_score_and_exclude_on_the_command_line(server: Server, plate: TinyPlate,
                      str(tmp_path / "second"))
     assert again.returncode == 0, again.stderr
     assert pd.read_csv(tmp_path / "second" / "wells.csv")["excluded"].sum() == 1
+
+
+def test_a_screen_beside_the_images_is_found_and_a_sample_is_enough(server: Server, plate: TinyPlate, tmp_path: Path) -> None:
+    images, layout = tmp_path / "images", tmp_path / "layout.csv"
+    images.mkdir()
+    shutil.copy(plate.archive, images)
+    shutil.copy(plate.layout, layout)
+    words = ["score", str(images), "--layout", str(layout), "--model", MODEL, "--url", server.url, "--options", '{"fit": {"level": 0.83}}']
+    unknown = dosewell(*words)
+    assert unknown.returncode == 1
+    assert "--screen" in unknown.stderr
+    assert "--sample" in unknown.stderr
+    by_sample = dosewell(*words, "--sample", SCREEN["sample"], "--out", str(tmp_path / "by_sample"))
+    assert by_sample.returncode == 0, by_sample.stderr
+    (tmp_path / "screen.json").write_text(json.dumps(SCREEN))
+    found = dosewell(*words, "--out", str(tmp_path / "found"))
+    assert found.returncode == 0, found.stderr
+    assert f"screen: {tmp_path / 'screen.json'}" in found.stderr
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "by_sample" / "curves.csv"), pd.read_csv(tmp_path / "found" / "curves.csv"))
+    other = dosewell(*words, "--sample", "NOT THIS ONE")
+    assert other.returncode == 1
+    assert "NOT THIS ONE" in other.stderr
+
+
+def test_a_sample_is_not_enough_for_a_model_that_nobody_promoted(client: Client, plate: TinyPlate) -> None:
+    with pytest.raises(InputError, match="no champion"):
+        client.describe("TINY", layout=plate.layout, model="viability-nobody")
 
 
 def test_classify_on_the_command_line(server: Server, plate: TinyPlate, tmp_path: Path) -> None:
