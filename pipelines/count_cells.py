@@ -1,10 +1,11 @@
 """Count living and dead cells in microscopy images and grade them by ISO 10993-5.
 
-    python -m pipelines.count_cells IMAGES ... --out counted [--diameter 22] [--dead-rim steep] [--no-overlays]
+    python -m pipelines.count_cells IMAGES ... --out counted [--attached] [--diameter 22] [--no-overlays]
 
-IMAGES are files (TIFF, PNG, JPEG) or folders of them. Writes counts.csv (a row per image: living, dead, dead share, grade, toxic),
-cells.csv (a row per cell: box, area, state) and, per image, an overlay with living cells boxed blue and dead ones red, by which to judge
-the count. An image that cannot be read, or in which no cell is found, keeps its row and says so in the column `reason`.
+IMAGES are files (TIFF, PNG, JPEG) or folders of them. Writes counts.csv (a row per image: living, dead, dead share and grade with their
+95 % limits, verdict), cells.csv (a row per cell: box, area, state) and, per image, an overlay with living cells outlined blue and dead
+ones red, by which to judge the count. An image that cannot be read, or in which no cell is found, keeps its row and says so in the
+column `reason`.
 """
 
 from __future__ import annotations
@@ -14,18 +15,21 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
-from PIL import Image, ImageDraw
+from PIL import Image
 from tqdm import tqdm
 
-from models.counting import CellCount, CellOptions, count_cells
+from models.counting import AttachedOptions, CellCount, CellOptions, count_cells, reactivity_grade
 from models.counting.segment import grey
 from models.errors import InputError
 from models.plates.images import IMAGE_SUFFIXES, decode_image
 from pipelines.command import run_command
 
-COUNT_COLUMNS = ("image", "living", "dead", "dead_share", "grade", "word", "toxic", "reason")
+COUNT_COLUMNS = ("image", "living", "dead", "dead_share", "share_low", "share_high", "grade", "word", "grade_low", "grade_high", "verdict",
+                 "reason")
 COLOURS = {"living": (0, 114, 178), "dead": (213, 94, 0)}
+Options = CellOptions | AttachedOptions
 
 
 def find_images(paths: Iterable[Path]) -> list[Path]:
@@ -37,7 +41,7 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
     return found
 
 
-def run(files: Iterable[Path], options: CellOptions, *, overlays: Path | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
+def run(files: Iterable[Path], options: Options, *, overlays: Path | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
     """(counts, cells): a row per image, and a row per cell with the column `image` first. overlays: folder for the boxed images."""
     counts, cells = [], []
     for file, counted, reason in _counted(files, options, overlays):
@@ -48,7 +52,7 @@ def run(files: Iterable[Path], options: CellOptions, *, overlays: Path | None = 
     return pd.DataFrame(counts, columns=list(COUNT_COLUMNS)), table[["image", *(name for name in table if name != "image")]]
 
 
-def _counted(files: Iterable[Path], options: CellOptions, overlays: Path | None) -> Iterator[tuple[Path, CellCount | None, str]]:
+def _counted(files: Iterable[Path], options: Options, overlays: Path | None) -> Iterator[tuple[Path, CellCount | None, str]]:
     for file in files:
         try:
             pixels = decode_image(file.read_bytes(), file.name)
@@ -66,46 +70,68 @@ def count_row(name: str, counted: CellCount | None, reason: str) -> dict[str, An
     if counted is None or not len(counted):
         return {"image": name, "living": 0 if counted is not None else None, "dead": 0 if counted is not None else None, "reason": reason}
     grade = counted.grade
-    return {"image": name, "living": counted.living, "dead": counted.dead, "dead_share": round(grade.dead_share, 4), "grade": grade.grade,
-            "word": grade.word, "toxic": grade.toxic, "reason": reason}
+    return {"image": name, "living": counted.living, "dead": counted.dead, "dead_share": round(grade.dead_share, 4),
+            "share_low": round(grade.low, 4), "share_high": round(grade.high, 4), "grade": grade.grade, "word": grade.word,
+            "grade_low": grade.lowest, "grade_high": grade.highest, "verdict": grade.verdict, "reason": reason}
+
+
+def summary(counts: pd.DataFrame) -> str:
+    """All images together: fields of one culture are graded with narrower limits than each for itself."""
+    living, dead = (int(counts[state].sum()) for state in ("living", "dead"))
+    words = f"{living} living and {dead} dead cells"
+    if (counts["living"] + counts["dead"] > 0).sum() < 2:
+        return words
+    grade = reactivity_grade(dead, living)
+    return (f"{words}; taken as one culture: dead share {grade.dead_share:.2f} ({grade.low:.2f}-{grade.high:.2f}), "
+            f"grade {grade.grade} ({grade.lowest}-{grade.highest}), {grade.verdict}")
 
 
 def draw_overlay(image: Any, counted: CellCount) -> Image.Image:
-    """The image (H, W) on 0-1, stretched to its own range, with a box around every cell."""
+    """The image (H, W) on 0-1, stretched to its own range, with every cell outlined."""
+    from skimage.segmentation import find_boundaries
+
     low, high = float(image.min()), float(image.max())
-    picture = Image.fromarray(((image - low) / max(high - low, 1e-6) * 255).astype("uint8")).convert("RGB")
-    pen = ImageDraw.Draw(picture)
-    cells = counted.cells
-    for state, (left, top, right, bottom) in zip(cells["state"], cells[["x_min", "y_min", "x_max", "y_max"]].to_numpy(int), strict=True):
-        pen.rectangle((left - 1, top - 1, right, bottom), outline=COLOURS[str(state)])
-    return picture
+    picture = np.repeat(((image - low) / max(high - low, 1e-6) * 255).astype(np.uint8)[..., None], 3, axis=2)
+    outlines = np.where(find_boundaries(counted.labels, mode="inner"), counted.labels, 0)
+    for state, colour in COLOURS.items():
+        picture[np.isin(outlines, counted.cells["cell"][counted.cells["state"] == state])] = colour
+    return Image.fromarray(picture)
+
+
+def options_of(arguments: argparse.Namespace) -> Options:
+    """What the command line says, else the usual of suspended or of attached cells. Raises InputError for what does not fit."""
+    said = {name: value for name in ("diameter", "longest", "floor", "dead_edge") if (value := getattr(arguments, name)) is not None}
+    if arguments.attached and "longest" in said:
+        raise InputError("--longest is for suspended cells; attached ones may be of any length: leave it out, or leave --attached out")
+    return AttachedOptions(**said) if arguments.attached else CellOptions(**said)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("images", nargs="+", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--attached", action="store_true", help="cells grow attached: flat while they live, round once they are dead")
+    for name, text in (("diameter", "of a usual cell, pixels; attached: of a disc of its area"),
+                       ("floor", "contrast that noise has: rim in full scales per pixel; attached: standard deviation in full scales"),
+                       ("dead_edge", "between the rims of dead and living cells, full scales per pixel")):
+        parser.add_argument(f"--{name.replace('_', '-')}", type=float,
+                            help=f"{text} (default: {getattr(CellOptions, name)}; attached: {getattr(AttachedOptions, name)})")
+    parser.add_argument("--longest", type=float, help=f"longest side of a cell's box over the shortest (default: {CellOptions.longest})")
+    parser.add_argument("--no-overlays", action="store_true")
+    return parser
 
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("images", nargs="+", type=Path)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--diameter", type=float, default=CellOptions.diameter, help="of a usual cell, pixels (default: %(default)s)")
-    parser.add_argument("--longest", type=float, default=CellOptions.longest,
-                        help="longest side of a cell's box over the shortest (default: %(default)s; more for spindles)")
-    parser.add_argument("--floor", type=float, default=CellOptions.floor,
-                        help="rim at which contrast begins to count, full scales per pixel (default: %(default)s; less for flat cells)")
-    parser.add_argument("--dead-edge", type=float, default=CellOptions.dead_edge,
-                        help="between the rims of dead and living cells, full scales per pixel (default: %(default)s)")
-    parser.add_argument("--dead-rim", choices=["faint", "steep"], default=CellOptions.dead_rim,
-                        help="of dead cells: faint where cells float, steep where they are attached and round up (default: %(default)s)")
-    parser.add_argument("--no-overlays", action="store_true")
-    arguments = parser.parse_args()
-    files = find_images(arguments.images)
+    arguments = _parser().parse_args()
+    files, options = find_images(arguments.images), options_of(arguments)
     overlays = None if arguments.no_overlays else arguments.out / "overlays"
     (overlays or arguments.out).mkdir(parents=True, exist_ok=True)
-    options = CellOptions(**{name: getattr(arguments, name) for name in ("diameter", "longest", "floor", "dead_edge", "dead_rim")})
     counts, cells = run(tqdm(files, unit="image", desc="count cells"), options, overlays=overlays)
     counts.to_csv(arguments.out / "counts.csv", index=False)
     cells.to_csv(arguments.out / "cells.csv", index=False)
     print(counts.to_string(index=False, na_rep="") if len(counts) <= 40 else f"{len(counts)} images counted")
-    print(f"{int(counts['living'].sum())} living and {int(counts['dead'].sum())} dead cells; tables and overlays in {arguments.out}")
+    print(f"{summary(counts)}; tables and overlays in {arguments.out}")
 
 
 if __name__ == "__main__":

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from scipy import ndimage
 
+from models.counting.attached import AttachedOptions, segment_attached
 from models.counting.grades import Grade, reactivity_grade
-from models.counting.segment import CellOptions, Labels, NucleusOptions, edge_relief, grey, segment_cells, segment_nuclei
+from models.counting.segment import CellOptions, Labels, NucleusOptions, edge_relief, gradient, grey, segment_cells, segment_nuclei
 
 COLUMNS = ("cell", "state", "x_min", "y_min", "x_max", "y_max", "area", "edge")
 
@@ -42,15 +44,21 @@ class CellCount:
         return reactivity_grade(self.dead, self.living)
 
 
-def count_cells(pixels: np.ndarray, options: CellOptions | None = None) -> CellCount:
-    """Living and dead cells of a bright-field image, (H, W) or (H, W, 3), uint8, uint16 or 0-1. Raises InputError for anything else."""
+def count_cells(pixels: np.ndarray, options: CellOptions | AttachedOptions | None = None) -> CellCount:
+    """Living and dead cells of a bright-field image, (H, W) or (H, W, 3), uint8, uint16 or 0-1. Raises InputError for anything else.
+
+    Suspended cells (CellOptions, the default) are dead where their rims are faint, attached ones (AttachedOptions) where they are round.
+    """
     options = options or CellOptions()
     image = grey(pixels)
-    labels = segment_cells(image, options)
-    cells = _boxes(labels)
-    edge = np.asarray(ndimage.maximum(edge_relief(image, options), labels, cells["cell"]) if len(cells) else np.empty(0))
-    faint, steep = ("dead", "living") if options.dead_rim == "faint" else ("living", "dead")
-    return CellCount(cells.assign(edge=edge, state=np.where(edge < options.dead_edge, faint, steep)), labels)
+    if isinstance(options, AttachedOptions):
+        labels, dead = segment_attached(image, options)
+        edge = _highest(gradient(ndimage.gaussian_filter(image, options.blur)), labels)
+    else:
+        labels = segment_cells(image, options)
+        edge = _highest(edge_relief(image, options), labels)
+        dead = edge < options.dead_edge
+    return CellCount(_boxes(labels).assign(edge=edge, state=np.where(dead, "dead", "living")), labels)
 
 
 def count_nuclei(pixels: np.ndarray, options: NucleusOptions | None = None) -> CellCount:
@@ -58,6 +66,12 @@ def count_nuclei(pixels: np.ndarray, options: NucleusOptions | None = None) -> C
     image = grey(pixels)
     labels = segment_nuclei(image, options)
     return CellCount(_boxes(labels), labels)
+
+
+def _highest(values: np.ndarray, labels: Labels) -> npt.NDArray[np.float64]:
+    """The largest value within each object from 1 on."""
+    count = int(labels.max())
+    return np.asarray(ndimage.maximum(values, labels, np.arange(1, count + 1)) if count else [], dtype=np.float64)
 
 
 def _boxes(labels: Labels) -> pd.DataFrame:

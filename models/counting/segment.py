@@ -1,13 +1,13 @@
 """Images -> labelled objects: 0 is background, 1 .. n are cells or nuclei.
 
-Cells in bright field (system S4) are found by their edges, in the steps of seeds/002: Sobel gradient, dilation, hole filling, top-hat,
-Otsu, watershed on the distance transform. Nuclei, which are darker or brighter than everything else, are found by their intensity.
+Suspended cells in bright field (system S4) are found by their edges, in the steps of seeds/002: Sobel gradient, dilation, hole filling,
+top-hat, Otsu, watershed on the distance transform. Nuclei, which are darker or brighter than everything else, are found by their intensity.
+Attached cells: models/counting/attached.py.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -27,9 +27,8 @@ class CellOptions:
     floor: gradient, in full scales per pixel, at which contrast begins to count: Otsu divides log(gradient + floor), so that faint dead
     cells and bright living ones fall on the same side. smallest, largest: area over that of a disc of that diameter. longest: longest side
     of a cell's box over the shortest; fullest: area over that of its box (a disc has 0.79); solidity: area over that of the convex hull;
-    these keep the ruling of a counting chamber out. dead_edge: in full scales per pixel, between the rims of dead and living cells;
-    dead_rim: dead cells have the "faint" rims (suspended cells, whose membrane is broken) or the "steep" ones (attached cells, which lie
-    flat while they live and round up when they die). Defaults are those of benchmarks/counting.py, counting-chamber images of 225 px.
+    these keep the ruling of a counting chamber out. dead_edge: in full scales per pixel, between the faint rims of dead cells, whose
+    membrane is broken, and those of living ones. Defaults are those of benchmarks/counting.py, counting-chamber images of 225 px.
     """
 
     diameter: float = 22.0
@@ -41,16 +40,14 @@ class CellOptions:
     fullest: float = 0.95
     solidity: float = 0.8
     dead_edge: float = 0.065
-    dead_rim: Literal["faint", "steep"] = "faint"
 
     def __post_init__(self) -> None:
         for name in ("diameter", "floor", "smallest", "fullest", "dead_edge"):
-            _require(getattr(self, name) > 0, f"{name} must be > 0, got {getattr(self, name)}")
-        _require(self.blur >= 0, f"blur must be 0 or more, got {self.blur}")
-        _require(self.largest > self.smallest, f"largest must be above smallest, got {self.largest} and {self.smallest}")
-        _require(self.longest >= 1, f"longest must be 1 or more, got {self.longest}")
-        _require(0 <= self.solidity <= 1, f"solidity must lie in 0-1, got {self.solidity}")
-        _require(self.dead_rim in ("faint", "steep"), f"dead_rim must be faint or steep, got {self.dead_rim!r}")
+            require(getattr(self, name) > 0, f"{name} must be > 0, got {getattr(self, name)}")
+        require(self.blur >= 0, f"blur must be 0 or more, got {self.blur}")
+        require(self.largest > self.smallest, f"largest must be above smallest, got {self.largest} and {self.smallest}")
+        require(self.longest >= 1, f"longest must be 1 or more, got {self.longest}")
+        require(0 <= self.solidity <= 1, f"solidity must lie in 0-1, got {self.solidity}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,11 +59,12 @@ class NucleusOptions:
     smallest: int = 20
 
     def __post_init__(self) -> None:
-        _require(self.blur >= 0 and self.depth > 0, f"blur must be 0 or more and depth > 0, got {self.blur} and {self.depth}")
-        _require(self.smallest >= 1, f"smallest must be 1 or more, got {self.smallest}")
+        require(self.blur >= 0 and self.depth > 0, f"blur must be 0 or more and depth > 0, got {self.blur} and {self.depth}")
+        require(self.smallest >= 1, f"smallest must be 1 or more, got {self.smallest}")
 
 
-def _require(condition: bool, message: str) -> None:
+def require(condition: bool, message: str) -> None:
+    """Raises InputError unless the condition holds."""
     if not condition:
         raise InputError(message)
 
@@ -74,14 +72,14 @@ def _require(condition: bool, message: str) -> None:
 def grey(pixels: np.ndarray) -> Image:
     """(H, W) or (H, W, 3) of uint8, uint16 or 0-1 floats as (H, W) float32 on 0-1. Raises InputError for other shapes and types."""
     colour = pixels.ndim == 3 and pixels.shape[2] == 3
-    _require((pixels.ndim == 2 or colour) and pixels.size > 0, f"expected an image (H, W) or (H, W, 3), got shape {pixels.shape}")
-    _require(pixels.dtype.kind in "uf", f"expected unsigned integers, or floats on 0-1, got {pixels.dtype}")
+    require((pixels.ndim == 2 or colour) and pixels.size > 0, f"expected an image (H, W) or (H, W, 3), got shape {pixels.shape}")
+    require(pixels.dtype.kind in "uf", f"expected unsigned integers, or floats on 0-1, got {pixels.dtype}")
     scale = 1.0 if pixels.dtype.kind == "f" else float(np.iinfo(pixels.dtype).max)
     return np.asarray((pixels.mean(axis=2) if colour else pixels) / scale, dtype=np.float32)
 
 
 def segment_cells(image: Image, options: CellOptions | None = None) -> Labels:
-    """Cells of a bright-field image (H, W) on 0-1, living and dead: (H, W) int32, 0 = background."""
+    """Suspended cells of a bright-field image (H, W) on 0-1, living and dead: (H, W) int32, 0 = background."""
     from skimage.filters import threshold_otsu
 
     options = options or CellOptions()
@@ -101,10 +99,14 @@ def edge_relief(image: Image, options: CellOptions) -> Image:
     The opening drops what is narrower than two fifths of a cell (ruling, dust), the top-hat what is wider than one and a half cells.
     """
     smooth = ndimage.gaussian_filter(image, options.blur)
-    gradient = ndimage.generic_gradient_magnitude(smooth, ndimage.sobel) / 8     # 8: the sum of a Sobel kernel's positive weights, twice
-    dilated = ndimage.grey_dilation(gradient, size=_odd(_DILATION * options.diameter))
-    filled = ndimage.grey_opening(_holes_filled(dilated), size=_odd(0.42 * options.diameter))
-    return np.asarray(filled - ndimage.grey_opening(filled, size=_odd(1.5 * options.diameter)), dtype=np.float32)
+    dilated = ndimage.grey_dilation(gradient(smooth), size=odd(_DILATION * options.diameter))
+    filled = ndimage.grey_opening(_holes_filled(dilated), size=odd(0.42 * options.diameter))
+    return np.asarray(filled - ndimage.grey_opening(filled, size=odd(1.5 * options.diameter)), dtype=np.float32)
+
+
+def gradient(image: Image) -> Image:
+    """Magnitude of the Sobel gradient, in full scales per pixel."""
+    return np.asarray(ndimage.generic_gradient_magnitude(image, ndimage.sobel) / 8)    # 8: the sum of a kernel's positive weights, twice
 
 
 def _holes_filled(image: Image) -> Image:
@@ -116,12 +118,13 @@ def _holes_filled(image: Image) -> Image:
     return np.asarray(reconstruction(seed, image, method="erosion"), dtype=np.float32)
 
 
-def _odd(length: float) -> int:
+def odd(length: float) -> int:
+    """Pixels of a window with a centre, about as long as `length`."""
     return 2 * int(length / 2) + 1
 
 
 def _square(length: float) -> npt.NDArray[np.bool_]:
-    return np.ones((_odd(length),) * 2, bool)
+    return np.ones((odd(length),) * 2, bool)
 
 
 def _divided(mask: npt.NDArray[np.bool_], *, depth: float) -> Labels:
@@ -166,7 +169,7 @@ def segment_nuclei(image: Image, options: NucleusOptions | None = None) -> Label
     logs = np.log(smooth - smooth.min() + 0.02)
     mask = logs > threshold_otsu(logs)
     diameter = 2 * np.sqrt(np.median(_areas(ndimage.label(mask)[0])) / np.pi)
-    mask &= logs > threshold_local(logs, max(_odd(4 * diameter), 31))
+    mask &= logs > threshold_local(logs, max(odd(4 * diameter), 31))
     mask = ndimage.binary_fill_holes(ndimage.binary_opening(mask))
     pieces, _ = ndimage.label(mask)
     mask = np.concatenate([[0], _areas(pieces)])[pieces] >= options.smallest
