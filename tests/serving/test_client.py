@@ -24,7 +24,7 @@ from models.plates.prepare import InputSpec, prepare_plate
 from models.plates.screen import Screen
 from serving.client import Client, RejectedError, ServiceError, read_images, read_plates
 from serving.client_files import pack
-from tests.serving.tiny import CLASSIFIER, MODEL, ROOT, SCREEN, Server, TinyPlate
+from tests.serving.tiny import CLASSIFIER, MODEL, ROOT, SAMPLE, SCREEN, Server, TinyPlate
 
 STACKED = Screen.from_dict({**SCREEN, "channels": [{"name": "hoechst", "stain": "DNA"}, {"name": "pi"}, {"name": "gfp", "stain": "GFP"}]})
 PLANES = ("hoechst:mip", "hoechst:mid", "gfp:mos")
@@ -257,7 +257,7 @@ def test_a_screen_beside_the_images_is_found_and_a_sample_is_enough(server: Serv
     assert unknown.returncode == 1
     assert "--screen" in unknown.stderr
     assert "--sample" in unknown.stderr
-    by_sample = dosewell(*words, "--sample", SCREEN["sample"], "--out", str(tmp_path / "by_sample"))
+    by_sample = dosewell(*words, "--sample", SAMPLE, "--out", str(tmp_path / "by_sample"))
     assert by_sample.returncode == 0, by_sample.stderr
     (tmp_path / "screen.json").write_text(json.dumps(SCREEN))
     found = dosewell(*words, "--out", str(tmp_path / "found"))
