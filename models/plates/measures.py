@@ -6,6 +6,7 @@ Numbers only; whether one of them is a reason to distrust a well is judged later
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -22,10 +23,12 @@ COARSE = 8                      # px: a wider Gaussian runs on halved images, wh
 SMALLER_HALF = 0.14266          # mean square of a standard normal variable within its median absolute value, 0.6745
 MIN_SIDE = 8                    # px; smaller images have no measures but size and saturation
 SAMPLED_SIDE = 512              # px; of larger images every n-th pixel each way tells percentiles and noise
+SAMPLED_VALUES = 16             # every so-manyth value tells roughly where the largest begin
 
 
 def measure_stack(stack: np.ndarray, plane: np.ndarray) -> dict[str, Any]:
-    """Measures of one site and channel of a well, columns of the contract ImageQuality from `height` on.
+    """Measures of one site and channel of a well, columns of the contract ImageQuality from `height` on, the gradient as yet as `dim`
+    (`with_gradients`).
 
     stack: pixels as they were read, (Z, H, W) or (Z, H, W, 3), uint8 or uint16; plane: float (H, W), the projection to look at.
     """
@@ -36,20 +39,59 @@ def measure_stack(stack: np.ndarray, plane: np.ndarray) -> dict[str, Any]:
     digest = hashlib.blake2b(np.ascontiguousarray(stack).data, digest_size=8)
     return {"height": height, "width": width, "planes": len(stack), "bits": 8 * stack.dtype.itemsize,
             "digest": "" if uniform else digest.hexdigest(), "brightest": brightest,
-            "saturated_share": 0.0 if dark else float((stack == brightest).any(axis=0).mean()), **measure_plane(plane)}
+            "saturated_share": 0.0 if dark else np.count_nonzero((stack == brightest).any(axis=0)) / plane.size, **measure_plane(plane)}
 
 
-def measure_plane(plane: np.ndarray) -> dict[str, float]:
-    """noise, detail_*, background, contrast, gradient, debris of an image (H, W) in its own grey values; NaN for tiny images."""
+def measure_plane(plane: np.ndarray) -> dict[str, Any]:
+    """noise, detail_*, background, contrast, dim, debris of an image (H, W) in its own grey values; NaN for tiny images.
+
+    dim: what `with_gradients` makes the gradient of, low percentiles of BLOCKS x BLOCKS blocks; None for images below MIN_LIT_SIDE.
+    """
     plane = np.ascontiguousarray(plane, dtype=np.float32)
-    sample = plane[(slice(None, None, _step(plane)),) * 2]
-    background, middle, bright = (float(value) for value in np.percentile(sample, (5, 50, 99.9)))
+    sample = _whole(plane[(slice(None, None, _step(plane)),) * 2])
+    background, middle, bright = (float(value) for value in _percentiles(sample, (5, 50, 99.9)))
     if min(plane.shape) < MIN_SIDE:
-        names = ("noise", *(f"detail_{scale}" for scale in DETAIL_SCALES), "gradient", "debris")
-        return {"background": background, "contrast": bright - background} | dict.fromkeys(names, float("nan"))
+        names = ("noise", *(f"detail_{scale}" for scale in DETAIL_SCALES))
+        return {"background": background, "contrast": bright - background, **dict.fromkeys(names, np.nan), "dim": None, "debris": np.nan}
     noise = noise_of(plane)
     return {"background": background, "contrast": bright - background, "noise": noise, **_details(plane, noise),
-            "gradient": _gradient(sample, background + CONTRAST_FLOOR * (bright - background)), "debris": _debris(plane, middle, noise)}
+            "dim": _low_of_rows(_blocks(sample)) if min(sample.shape) >= MIN_LIT_SIDE else None, "debris": _debris(plane, middle, noise)}
+
+
+def with_gradients(measured: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Measures of many images with `gradient`, how much the background rises across the image in units of itself, in the place of `dim`;
+    NaN where that is None. All images at once, because the fit is many small steps.
+    """
+    lit = [place for place, one in enumerate(measured) if one["dim"] is not None]
+    rises = np.full(len(measured), np.nan)
+    if lit:
+        rises[lit] = _rises(np.stack([measured[place]["dim"] for place in lit]))
+    units = [max(one["background"] + CONTRAST_FLOOR * one["contrast"], 1e-9) for one in measured]
+    return [{"gradient" if name == "dim" else name: rise / unit if name == "dim" else value for name, value in one.items()}
+            for one, rise, unit in zip(measured, rises.tolist(), units, strict=True)]
+
+
+def _whole(values: np.ndarray) -> np.ndarray:
+    """Grey values as uint16, which are quicker to rank, where they are whole numbers: all are but means of planes or colours."""
+    with np.errstate(invalid="ignore"):
+        whole = values.astype(np.uint16)
+    return whole if np.array_equal(whole, values) else values
+
+
+def _percentiles(values: np.ndarray, shares: Sequence[float]) -> np.ndarray:
+    """np.percentile of all values; whole numbers are counted, which takes a tenth of the time of sorting them."""
+    if values.dtype.kind != "u":
+        return np.percentile(values, shares)
+    places, until = np.asarray(shares) / 100 * (values.size - 1), np.cumsum(np.bincount(values.ravel()))
+    below, above = (np.searchsorted(until, rank, side="right") for rank in (np.floor(places), np.ceil(places)))
+    return np.asarray(below + (above - below) * (places % 1))
+
+
+def _low_of_rows(values: np.ndarray) -> np.ndarray:
+    """np.percentile(values, 10, axis=-1) of values (rows, N), in float64; three times quicker."""
+    place, ordered = 0.1 * (values.shape[-1] - 1), np.sort(values, axis=-1)
+    below, above = (ordered[:, rank].astype(np.float64) for rank in (int(np.floor(place)), int(np.ceil(place))))
+    return below + (above - below) * (place % 1)
 
 
 def _step(plane: np.ndarray) -> int:
@@ -75,7 +117,7 @@ def _details(plane: np.ndarray, noise: float) -> dict[str, float]:
     """
     found = {f"detail_{scale}": float("nan") for scale in DETAIL_SCALES}
     for scale in DETAIL_SCALES:
-        if scale > 2:   # coarse scales on half the pixels: four times quicker, and the noise of means is known
+        if scale > 2:   # coarse scales on a quarter of the pixels: four times quicker, and the noise of means is known
             plane, noise = _halved(plane), noise / 2
         if min(plane.shape) < MIN_SIDE:
             break
@@ -114,8 +156,8 @@ def _noise_gain(sigma: int) -> float:
 
 def _halved(plane: np.ndarray) -> np.ndarray:
     """Means of 2 x 2 pixels."""
-    even = plane[:plane.shape[0] // 2 * 2, :plane.shape[1] // 2 * 2]
-    return np.asarray((even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]) / 4)
+    height, width = (length // 2 for length in plane.shape)
+    return cv2.resize(plane[:2 * height, :2 * width], (width, height), interpolation=cv2.INTER_AREA)
 
 
 def _blocks(plane: np.ndarray, side: int = BLOCKS) -> np.ndarray:
@@ -126,25 +168,20 @@ def _blocks(plane: np.ndarray, side: int = BLOCKS) -> np.ndarray:
     return np.asarray(cut.swapaxes(1, 2).reshape(side * side, height * width))
 
 
-def _gradient(plane: np.ndarray, unit: float) -> float:
-    """How much the background rises across the image, in units of `unit`: a plane under the low percentiles of the blocks.
-
-    It is fitted from below (expectiles, 0.1) and without the far ones (Huber's weights), so that cells and dirt do not bend it.
-    NaN where an image is too small for that.
+def _rises(dim: np.ndarray) -> np.ndarray:
+    """How much the background of images rises from end to end, (N,) grey values, by low percentiles (N, side * side) of their blocks: a
+    plane fitted from below (expectiles, 0.1) and without the far ones (Huber's weights), so that cells and dirt do not bend it.
     """
-    if min(plane.shape) < MIN_LIT_SIDE:
-        return float("nan")
-    values = np.percentile(_blocks(plane), 10, axis=-1)
-    side = round(len(values) ** 0.5)
+    side = round(dim.shape[-1] ** 0.5)
     down, right = (axis.ravel() for axis in np.meshgrid(*(np.linspace(-1, 1, side),) * 2, indexing="ij"))
-    design, weights = np.column_stack([np.ones_like(down), down, right]), np.ones_like(values)
+    design, values, weights = np.column_stack([np.ones_like(down), down, right]), dim[..., None], np.ones_like(dim)
     for _ in range(20):
-        weighted = design.T * weights
-        fitted = np.linalg.solve(weighted @ design, weighted @ values)
-        above = values - design @ fitted
-        far = np.abs(above) / max(1.5 * 1.4826 * median(np.abs(above)), 1e-9)
+        weighted = design.T * weights[:, None]                                  # (N, 3, blocks)
+        fitted = np.linalg.solve(weighted @ design, weighted @ values)          # (N, 3, 1)
+        above = (values - design @ fitted)[..., 0]
+        far = np.abs(above) / np.maximum(1.5 * 1.4826 * np.median(np.abs(above), axis=-1, keepdims=True), 1e-9)
         weights = np.where(above > 0, 0.1, 0.9) / np.maximum(1.0, far)
-    return float(2 * np.hypot(fitted[1], fitted[2]) / max(unit, 1e-9))
+    return np.asarray(2 * np.hypot(fitted[:, 1, 0], fitted[:, 2, 0]))
 
 
 def median(values: np.ndarray) -> float:
@@ -163,5 +200,13 @@ def _debris(plane: np.ndarray, middle: float, noise: float) -> float:
     kernel = _kernel(sigma, order=0)
     smooth = cv2.sepFilter2D(plane, cv2.CV_32F, kernel, kernel, borderType=cv2.BORDER_REPLICATE)
     away = np.abs(smooth - np.float32(middle)).ravel()
-    count = max(1, round(DEBRIS_SHARE * away.size))
-    return float(np.log2(max(np.partition(away, away.size - count)[-count:].mean(), noise)))
+    return float(np.log2(max(_largest(away, max(1, round(DEBRIS_SHARE * away.size))).mean(), noise)))
+
+
+def _largest(values: np.ndarray, count: int) -> np.ndarray:
+    """The `count` largest of values (N,), in any order; a sample rules most of the others out before they are ranked."""
+    sample = values[::SAMPLED_VALUES]
+    likely = min(len(sample), 2 * count // SAMPLED_VALUES + 2)
+    kept = values[values >= np.partition(sample, len(sample) - likely)[len(sample) - likely]]
+    kept = kept if len(kept) >= count else values
+    return np.partition(kept, len(kept) - count)[-count:]

@@ -19,7 +19,7 @@ from safetensors.numpy import save_file
 
 from models.errors import Finding, ImageError
 from models.plates.images import PlateArchive, WellImages
-from models.plates.measures import measure_stack
+from models.plates.measures import measure_stack, with_gradients
 from models.plates.projections import PROJECTIONS, Projection, project, resize_area
 from models.tables import IMAGE_QUALITY, check_table
 
@@ -64,7 +64,7 @@ class InputSpec:
 @dataclass(frozen=True)
 class PreparedPlace:
     """One well and site: planes float32 (D, size, size), the spec's distinct ones, in grey values of a camera whose highest is full_scale;
-    quality: the measures of each channel that was looked at, by its name.
+    quality: the measures of each channel that was looked at, by its name, as `measure_stack` gives them.
     """
 
     planes: np.ndarray
@@ -104,7 +104,7 @@ def prepare_plate(archive: PlateArchive, spec: InputSpec, *, channels: Iterable[
     scaled = _scaled(pixels, spec.intensity, full_scale).astype(np.float16)
     return WellImages(pd.DataFrame(rows, columns=["plate", "well", "site"]),
                       scaled[:, [spec.distinct.index(plane) for plane in spec.planes]], spec.planes,
-                      quality=check_table(pd.DataFrame(measured, columns=IMAGE_QUALITY.names()), IMAGE_QUALITY))
+                      quality=check_table(pd.DataFrame(with_gradients(measured), columns=IMAGE_QUALITY.names()), IMAGE_QUALITY))
 
 
 def find_channel(plane: str, channels: Sequence[str]) -> tuple[str, Projection] | None:

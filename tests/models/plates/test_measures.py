@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
-from models.plates.measures import DETAIL_SCALES, measure_plane, measure_stack, noise_of
+from models.plates.measures import DETAIL_SCALES, _largest, measure_plane, measure_stack, noise_of, with_gradients
 from models.tables import IMAGE_QUALITY, Column
 
 SIZE = 128
@@ -25,6 +25,10 @@ def cells(rng: np.random.Generator, *, count: int = 60, radius: float = 4.0, hei
 
 def shot(light: np.ndarray, rng: np.random.Generator, *, noise: float = 2.0, background: float = 100.0) -> np.ndarray:
     return np.rint(light + background + rng.normal(0, noise, light.shape)).clip(0, 65535).astype(np.uint16)
+
+
+def gradient_of(plane: np.ndarray) -> float:
+    return float(with_gradients([measure_plane(plane)])[0]["gradient"])
 
 
 @pytest.mark.parametrize("noise", [1.0, 3.0, 30.0])
@@ -79,8 +83,8 @@ def test_a_brighter_lamp_changes_no_measure_of_structure(gain: float, offset: fl
 def test_the_gradient_is_the_light_s_own_not_the_cells(slope: float, count: int) -> None:
     rng = np.random.default_rng(4)
     lamp = 1 + slope * np.linspace(-1, 1, SIZE)[:, None]
-    found = measure_plane(shot((cells(rng, count=count, height=300) + 400) * lamp, rng, background=0))["gradient"]
-    assert found == pytest.approx(2 * slope, rel=0.3, abs=0.05)
+    plane = shot((cells(rng, count=count, height=300) + 400) * lamp, rng, background=0)
+    assert gradient_of(plane) == pytest.approx(2 * slope, rel=0.3, abs=0.05)
 
 
 def test_debris_is_larger_than_many_small_things() -> None:
@@ -124,15 +128,36 @@ def test_small_and_odd_images_have_what_can_be_measured(shape: tuple[int, int]) 
     found = measure_plane(plane)
     assert np.isfinite([found["background"], found["contrast"]]).all()
     assert np.isfinite(found["debris"]) == (min(shape) >= 8)
-    assert np.isfinite(found["gradient"]) == (min(shape) >= 64)
+    assert np.isfinite(gradient_of(plane)) == (min(shape) >= 64)
     known = [np.isfinite(found[f"detail_{scale}"]) for scale in DETAIL_SCALES]
     assert known == sorted(known, reverse=True)
 
 
 def test_colour_stacks_and_the_contract() -> None:
     stack = np.random.default_rng(8).integers(0, 200, (2, 20, 24, 3)).astype(np.uint8)
-    found = measure_stack(stack, stack.mean(axis=-1)[0])
+    found = with_gradients([measure_stack(stack, stack.mean(axis=-1)[0])])[0]
     measured: list[Column] = [column for column in IMAGE_QUALITY.columns if column.name not in ("plate", "well", "site", "channel")]
     assert list(found) == [column.name for column in measured if column.name in found]
     assert set(found) == {column.name for column in measured}
     assert (found["height"], found["width"]) == (20, 24)
+
+
+@settings(max_examples=30)
+@given(side=st.integers(8, 90), depth=st.sampled_from([3, 200, 60_000]), mean_of=st.sampled_from([1, 3]), seed=st.integers(0, 50))
+def test_ranks_are_counted_as_they_are_sorted(side: int, depth: int, mean_of: int, seed: int) -> None:
+    """Of whole numbers, as planes are, and of means."""
+    rng = np.random.default_rng(seed)
+    plane = rng.integers(0, depth, (mean_of, side, side + 3)).mean(axis=0).astype(np.float32)
+    low, bright = np.percentile(plane, (5, 99.9))
+    found = measure_plane(plane)
+    assert (found["background"], found["contrast"]) == (pytest.approx(low, rel=1e-6), pytest.approx(bright - low, rel=1e-5, abs=1e-6))
+    if found["dim"] is not None:
+        size, wide = side // 8, (side + 3) // 8
+        blocks = [plane[size * row:size * (row + 1), wide * column:wide * (column + 1)] for row in range(8) for column in range(8)]
+        assert found["dim"] == pytest.approx([np.percentile(block, 10) for block in blocks], rel=1e-6)
+
+
+@pytest.mark.parametrize("values", [np.zeros(1000), np.arange(1000.0), np.repeat([0.0, 9.0], [990, 10]), np.tile([7.0] + 15 * [1.0], 40)])
+@pytest.mark.parametrize("count", [1, 5, 600])
+def test_the_largest_values_are_found_wherever_they_lie(values: np.ndarray, count: int) -> None:
+    assert sorted(_largest(values, count)) == sorted(values)[-count:]
