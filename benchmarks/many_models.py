@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from models.networks.backbones import state_bytes
 from models.networks.bundle import Card, GateResult, TrunkReference, trunk_finder, write_bundle
-from models.networks.heads import build_head, build_network
+from models.networks.heads import Network, build_head, build_network
 from models.networks.precision import Bf16Effect
 from models.networks.recipe import Gate, Recipe, TrunkSpec
 from models.plates.prepare import InputSpec
@@ -35,13 +35,14 @@ from models.registry import CHAMPION, Registry
 from tests.serving.tiny import SAMPLE, SCREEN, Server, tiny_plate
 
 import torch  # isort: skip  # the registry's variables are set first
+from torch import nn  # isort: skip
 
 
 def write_models(folder: Path, *, count: int, trunk: str, bf16: bool) -> None:
     """Bundles folder/models/m<number>, and the trunk beside them; bf16: their cards say that bfloat16 changes nothing."""
     recipe = Recipe(system="viability", target="readout", input=InputSpec(size=224), trunk=TrunkSpec(name=trunk),
                     gates=(Gate(metric="r2_cv", minimum=0.5),))
-    network = build_network(recipe)
+    network = settled(build_network(recipe))
     weights = state_bytes(network.trunk.state_dict())
     (folder / "models" / "trunk-0").mkdir(parents=True, exist_ok=True)
     (folder / "models" / "trunk-0" / "trunk.safetensors").write_bytes(weights)
@@ -56,6 +57,18 @@ def write_models(folder: Path, *, count: int, trunk: str, bf16: bool) -> None:
                     lineage={"data_md5": "d" * 32, "params_hash": "p" * 64})
         write_bundle(folder / "models" / f"m{number:03d}", card, trunk=None,
                      head=state_bytes(build_head(recipe.head, network.feature_count).state_dict()))
+
+
+@torch.no_grad()
+def settled(network: Network) -> Network:
+    """The network with running statistics of a batch of noise. With those that it is born with, a deep trunk's activations shrink to
+    denormal numbers, which take a CPU many times longer, and to one and the same answer for all images.
+    """
+    for layer in network.trunk.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.momentum = 1.0
+    network.train()(torch.rand(16, 3, 224, 224, generator=torch.Generator().manual_seed(0)))
+    return network.eval()
 
 
 def register(folder: Path, *, count: int, trunk: str, bf16: bool = False) -> Registry:

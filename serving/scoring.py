@@ -84,7 +84,8 @@ class _Ready:
         with contextlib.suppress(Exception):
             numbers = channel_numbers(self.spec, self.channels, archive)
             by_plane = sorted(pixels.items(), key=lambda item: item[0])
-            stacks = {name: np.stack([image for (channel, _), image in by_plane if channel == number]) for name, number in numbers.items()}
+            found = {name: [image for (channel, _), image in by_plane if channel == number] for name, number in numbers.items()}
+            stacks = {name: planes[0][None] if len(planes) == 1 else np.stack(planes) for name, planes in found.items()}
             self.places[archive.path][well, site] = prepare_place(stacks, self.spec, channels=self.channels)
 
     def images(self, on_progress: OnProgress) -> WellImages:

@@ -86,11 +86,16 @@ def turned(wells: pd.DataFrame, turn: str, plate_format: int) -> pd.DataFrame:
 
     Rows that fall off the plate go; `row` and `column` stay as they were.
     """
+    names = pd.Series(turned_names(wells, turn, plate_format), index=wells.index, dtype="str")
+    return wells.assign(well=names)[(names != "").to_numpy()]
+
+
+def turned_names(wells: pd.DataFrame, turn: str, plate_format: int) -> list[str]:
+    """For each layout row the name of the well where it would stand; "" off the plate."""
     rows, columns = (size - 1 for size in PLATE_FORMATS[plate_format])
-    row, column = TURNS[turn](wells["row"], wells["column"], rows, columns)
-    inside = row.between(0, rows) & column.between(0, columns)
-    names = [well_name(*place) for place in zip(row[inside], column[inside], strict=True)]
-    return wells[inside].assign(well=pd.Series(names, index=wells.index[inside], dtype="str"))
+    places = TURNS[turn](wells["row"].to_numpy(), wells["column"].to_numpy(), rows, columns)
+    return [well_name(row, column) if 0 <= row <= rows and 0 <= column <= columns else ""
+            for row, column in zip(*(place.tolist() for place in places), strict=True)]
 
 
 def rank_correlation(first: pd.Series, second: pd.Series) -> float:

@@ -36,8 +36,9 @@ class _Plate:
     def controls(self, wells: pd.DataFrame | None = None) -> tuple[list[str], list[str]]:
         """(negative, positive) control wells that have a signal, by the plate's own or another layout."""
         table = self.wells if wells is None else wells
-        negative, positive = ([str(well) for well in table.loc[table["role"] == role, "well"] if well in self.signals.index]
-                              for role in ("negative", "positive"))
+        measured = set(self.signals.index)
+        roles = [(str(well), role) for well, role in zip(table["well"], table["role"], strict=True) if well in measured]
+        negative, positive = ([well for well, role in roles if role == kind] for kind in ("negative", "positive"))
         return negative, positive
 
     @property
@@ -49,9 +50,9 @@ class _Plate:
 
 def _signals(evidence: Evidence) -> Iterator[_Plate]:
     """Each plate with each of its sources of signals."""
-    for name, wells in evidence.wells.groupby("plate", sort=False):
-        for source, signals in evidence.signals[str(name)].items():
-            yield _Plate(str(name), wells, signals, source)
+    for name, wells in evidence.by_plate.items():
+        for source, signals in evidence.signals[name].items():
+            yield _Plate(name, wells, signals, source)
 
 
 def _plates(evidence: Evidence) -> Iterator[_Plate]:

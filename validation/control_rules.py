@@ -14,14 +14,10 @@ from validation.evidence import Evidence, Rule, are, listed, number, some
 KINDS = {"both": ("negative", "positive"), "negative": ("negative",), "none": ()}
 
 
-def _plates(evidence: Evidence) -> Iterator[tuple[str, pd.DataFrame]]:
-    return ((str(plate), wells) for plate, wells in evidence.wells.groupby("plate", sort=False))
-
-
 def controls_present(evidence: Evidence) -> Iterator[Finding]:
     """Each plate holds enough wells of each declared kind of control."""
     needed, declared = evidence.thresholds.min_controls, evidence.screen.controls
-    for plate, wells in _plates(evidence):
+    for plate, wells in evidence.by_plate.items():
         for kind in KINDS[declared]:
             found = wells.loc[wells["role"] == kind, "well"]
             if len(found) < needed:
@@ -34,7 +30,7 @@ def controls_present(evidence: Evidence) -> Iterator[Finding]:
 
 def controls_balanced(evidence: Evidence) -> Iterator[Finding]:
     """Neither kind of control outnumbers the other by far."""
-    for plate, wells in _plates(evidence):
+    for plate, wells in evidence.by_plate.items():
         counts = {kind: int((wells["role"] == kind).sum()) for kind in ("negative", "positive")}
         rarer = min(counts, key=lambda kind: counts[kind])
         if counts[rarer] and max(counts.values()) > evidence.thresholds.max_control_ratio * counts[rarer]:
@@ -47,7 +43,7 @@ def controls_balanced(evidence: Evidence) -> Iterator[Finding]:
 def controls_spread(evidence: Evidence) -> Iterator[Finding]:
     """The controls of a kind do not all stand in one column, in one row, or on the plate's edge."""
     rows, columns = PLATE_FORMATS[evidence.screen.plate_format]
-    for plate, wells in _plates(evidence):
+    for plate, wells in evidence.by_plate.items():
         for kind in KINDS[evidence.screen.controls]:
             controls = wells[wells["role"] == kind]
             edge = controls["row"].isin((0, rows - 1)) | controls["column"].isin((0, columns - 1))
@@ -63,7 +59,7 @@ def controls_spread(evidence: Evidence) -> Iterator[Finding]:
 def controls_named(evidence: Evidence) -> Iterator[Finding]:
     """Positive control wells hold a compound that the screen names as positive control."""
     named = {name.casefold() for name in evidence.screen.positive_control.values()}
-    for plate, wells in _plates(evidence):
+    for plate, wells in evidence.by_plate.items():
         positive = wells[(wells["role"] == "positive") & (wells["treatment"] != "")]
         other = positive[~positive["treatment"].str.casefold().isin(named)]
         if named and len(other):

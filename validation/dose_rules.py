@@ -13,15 +13,6 @@ from validation.evidence import Evidence, Rule, are, have, listed, number, some
 OD_SCALE = 10   # plate readers give optical densities below this; luminescence and fluorescence count in hundreds and more
 
 
-def _series(evidence: Evidence) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Wells of each single treatment with a dose; not where one of its rows is wrong, because then it only looks incomplete."""
-    wells = evidence.wells[(evidence.wells["role"] == "treated") & evidence.wells["dose"].gt(0)
-                           & ~evidence.wells["treatment"].isin(evidence.faulty_treatments)]
-    if "treatment_2" in wells.columns:
-        wells = wells[wells["treatment_2"] == ""]
-    return ((str(treatment), group) for treatment, group in wells.groupby("treatment", sort=False))
-
-
 def _about(treatment: str, wells: pd.DataFrame, *, rule: str, value: object, message: str) -> Finding:
     """A warning about a treatment; `wells` are drawn if they stand on one plate."""
     one = wells["plate"].nunique() == 1
@@ -31,7 +22,7 @@ def _about(treatment: str, wells: pd.DataFrame, *, rule: str, value: object, mes
 
 def enough_doses(evidence: Evidence) -> Iterator[Finding]:
     """Each treatment has enough distinct doses for a curve."""
-    for treatment, wells in _series(evidence):
+    for treatment, wells in evidence.series.items():
         doses = np.unique(wells["dose"])
         if len(doses) < evidence.thresholds.min_doses:
             yield _about(treatment, wells, rule="dose_count", value=len(doses), message=(
@@ -45,7 +36,7 @@ def _unit(wells: pd.DataFrame) -> str:
 
 def constant_dilution(evidence: Evidence) -> Iterator[Finding]:
     """Neighbouring doses of a treatment differ by a constant factor."""
-    for treatment, wells in _series(evidence):
+    for treatment, wells in evidence.series.items():
         doses = np.unique(wells["dose"])
         if len(doses) < 3:
             continue
@@ -67,7 +58,7 @@ def _customary(doses: np.ndarray) -> bool:
 
 def wide_doses(evidence: Evidence) -> Iterator[Finding]:
     """The doses of a treatment span a useful range."""
-    for treatment, wells in _series(evidence):
+    for treatment, wells in evidence.series.items():
         low, high = wells["dose"].min(), wells["dose"].max()
         if low < high and np.log10(high / low) < evidence.thresholds.min_dose_decades:
             yield _about(treatment, wells, rule="dose_range", value=f"{low:g}-{high:g}", message=(
@@ -77,7 +68,7 @@ def wide_doses(evidence: Evidence) -> Iterator[Finding]:
 def enough_replicates(evidence: Evidence) -> Iterator[Finding]:
     """Each dose of a treatment stands in enough wells, on whichever plates. One finding per plate names its wells at fault."""
     needed = evidence.thresholds.min_replicates
-    counted = [wells.assign(count=wells.groupby("dose")["dose"].transform("size")) for _, wells in _series(evidence)]
+    counted = [wells.assign(count=wells.groupby("dose")["dose"].transform("size")) for _, wells in evidence.series.items()]
     few = pd.concat([wells[wells["count"] < needed] for wells in counted]) if counted else pd.DataFrame(columns=["plate"])
     for plate, wells in few.groupby("plate", sort=False):
         treatments = list(dict.fromkeys(wells["treatment"]))

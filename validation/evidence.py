@@ -43,6 +43,11 @@ class Evidence:
         return self.usable[~self.usable["excluded"]] if "excluded" in self.usable.columns else self.usable
 
     @cached_property
+    def by_plate(self) -> dict[str, pd.DataFrame]:
+        """The rows of `wells` by plate, in the layout's order."""
+        return {str(plate): wells for plate, wells in self.wells.groupby("plate", sort=False)}
+
+    @cached_property
     def usable(self) -> pd.DataFrame:
         """Rows with a usable well name, first mention of each well; with `row`, `column` from 0."""
         layout = self.layout
@@ -55,13 +60,22 @@ class Evidence:
     def signals(self) -> dict[str, dict[str, pd.DataFrame]]:
         """plate -> source of signals -> signals of its wells; see behaviour.plate_signals."""
         images = dict(iter(self.inventory.readable.groupby("plate"))) if self.inventory is not None else {}
-        return {str(plate): plate_signals(wells, images.get(plate)) for plate, wells in self.wells.groupby("plate", sort=False)}
+        return {plate: plate_signals(wells, images.get(plate)) for plate, wells in self.by_plate.items()}
+
+    @cached_property
+    def series(self) -> dict[str, pd.DataFrame]:
+        """Wells of each single treatment with a dose; not where one of its rows is wrong, because then it only looks incomplete."""
+        wells = self.wells[(self.wells["role"] == "treated") & self.wells["dose"].gt(0)
+                           & ~self.wells["treatment"].isin(self.faulty_treatments)]
+        if "treatment_2" in wells.columns:
+            wells = wells[wells["treatment_2"] == ""]
+        return {str(treatment): group for treatment, group in wells.groupby("treatment", sort=False)}
 
     @cached_property
     def suspicions(self) -> dict[tuple[str, str], list[Suspicion]]:
         """(plate, source of signals) -> mistakes in the layout that would explain the plate, the likeliest first."""
-        return {(str(plate), source): suspicions(wells, signals, self.screen.plate_format)
-                for plate, wells in self.wells.groupby("plate", sort=False) for source, signals in self.signals[str(plate)].items()}
+        return {(plate, source): suspicions(wells, signals, self.screen.plate_format)
+                for plate, wells in self.by_plate.items() for source, signals in self.signals[plate].items()}
 
     @cached_property
     def faulty_treatments(self) -> frozenset[str]:

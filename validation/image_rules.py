@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
+import numpy as np
 import pandas as pd
 
 from models.errors import Finding, Severity
@@ -108,39 +109,63 @@ def images_complete(evidence: Evidence) -> Iterator[Finding]:
     images = _inventory(evidence).images
     if images.empty:
         return
-    wells = images.groupby(["plate", "well"], sort=True).agg(
-        member=("member", "first"), images=("member", "size"), channels=("channel", lambda values: tuple(sorted(set(values)))),
-        sites=("site", "nunique"), planes=("plane", "nunique")).reset_index()
-    usual = wells[["sites", "planes"]].value_counts().index[0]
-    again = images[images.duplicated(["plate", "well", "site", "channel", "plane"])]
-    repeated = dict(zip(zip(again["plate"], again["well"], strict=True), again["member"], strict=True))
+    wells: dict[tuple[str, str], _WellImages] = {}
+    for plate, well, *place, member in images[["plate", "well", "site", "channel", "plane", "member"]].itertuples(index=False, name=None):
+        wells.setdefault((plate, well), _WellImages(plate, well, member)).add((place[0], place[1], place[2]), member)
+    usual = Counter(one.usual for one in wells.values()).most_common(1)[0][0]
     expected = set(range(len(evidence.screen.channels)))
-    lacks = pd.Series([_lacks(well, expected, usual, repeated.get((well.plate, well.well), "")) for well in wells.itertuples()],
-                      index=wells.index, dtype="str")
-    for (plate, message), group in wells[lacks != ""].groupby(["plate", lacks], sort=False):
-        yield _images(group, rule="image_complete", message=(
+    lacking: dict[tuple[str, str], list[_WellImages]] = {}
+    for _, one in sorted(wells.items()):
+        if message := _lacks(one, expected, usual):
+            lacking.setdefault((one.plate, message), []).append(one)
+    for (plate, message), group in lacking.items():
+        table = pd.DataFrame([(one.plate, one.well, one.member) for one in group], columns=["plate", "well", "member"])
+        yield _images(table, rule="image_complete", message=(
             f"{number(len(group), 'well')} of plate {plate} {have(len(group))} {message}"))
 
 
-def _lacks(well: Any, channels: set[int], usual: tuple[int, int], repeated: str) -> str:
-    """What a well's images lack, and what to do, or "".
-
-    well: sites, planes, channels, images of it; usual: (sites, planes) of most wells; repeated: a member that is there twice.
+@dataclass
+class _WellImages:
+    """The images of a well. member: the first of them; places: (site, channel, plane) of each, once; repeated: a member whose place was
+    taken already.
     """
-    found, named = set(well.channels), f"screen.yaml names {number(len(channels), 'channel')}"
-    if repeated:
-        return f"one image twice in the archive ({repeated} and another of the same site, channel and plane); zip the images again"
+
+    plate: str
+    well: str
+    member: str
+    places: set[tuple[int, int, int]] = field(default_factory=set)
+    count: int = 0
+    repeated: str = ""
+
+    def add(self, place: tuple[int, int, int], member: str) -> None:
+        """One more image."""
+        self.repeated = member if place in self.places else self.repeated
+        self.places.add(place)
+        self.count += 1
+
+    @property
+    def usual(self) -> tuple[int, int]:
+        """How many sites and planes it has."""
+        return len({site for site, _, _ in self.places}), len({plane for _, _, plane in self.places})
+
+
+def _lacks(well: _WellImages, channels: set[int], usual: tuple[int, int]) -> str:
+    """What a well's images lack, and what to do, or "". usual: (sites, planes) of most wells."""
+    found, named = {channel for _, channel, _ in well.places}, f"screen.yaml names {number(len(channels), 'channel')}"
+    sites, planes = well.usual
+    if well.repeated:
+        return f"one image twice in the archive ({well.repeated} and another of the same site, channel and plane); zip the images again"
     if channels - found:
         return (f"no image of channel {some(sorted(channels - found))} (counted from 0; {named}); export the missing channel, "
                 "or correct channels in screen.yaml")
     if found - channels:
         return (f"images of channel {some(sorted(found - channels))} (counted from 0; {named}); add it to channels in screen.yaml, "
                 "or leave those images out")
-    if (well.sites, well.planes) != usual:
-        return (f"{number(well.sites, 'site')} of {number(well.planes, 'plane')}, where most wells have {usual[0]} of {usual[1]}; "
+    if (sites, planes) != usual:
+        return (f"{number(sites, 'site')} of {number(planes, 'plane')}, where most wells have {usual[0]} of {usual[1]}; "
                 "export those wells again")
-    due = well.sites * well.planes * len(found)
-    return "" if well.images == due else f"{well.images} of its {due} images (sites x planes x channels); export those wells again"
+    due = sites * planes * len(found)
+    return "" if well.count == due else f"{well.count} of its {due} images (sites x planes x channels); export those wells again"
 
 
 def images_fit_screen(evidence: Evidence) -> Iterator[Finding]:
@@ -174,7 +199,9 @@ def images_named_as_they_are(evidence: Evidence) -> Iterator[Finding]:
 def images_show_something(evidence: Evidence) -> Iterator[Finding]:
     """No image is uniform (black) or saturated."""
     limits, images = evidence.thresholds, _inventory(evidence).readable
-    filled = images.merge(evidence.wells.loc[evidence.wells["role"] != "empty", ["plate", "well"]], on=["plate", "well"])
+    with_cells = evidence.wells[evidence.wells["role"] != "empty"]
+    places = set(zip(with_cells["plate"], with_cells["well"], strict=True))
+    filled = images[np.array([place in places for place in zip(images["plate"], images["well"], strict=True)], dtype=bool)]
     saturated = filled["at_limit"] >= limits.saturated_share
     uniform = ~saturated & ((filled["brightest"] - filled["darkest"]) <= limits.uniform_range)
     for plate, images_of_plate in _by_plate(filled):

@@ -80,7 +80,8 @@ def take_inventory(archives: Iterable[Path], *, on_place: OnPlace | None = None)
 
 
 def _table(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
-    return pd.DataFrame(list(rows), columns=list(DTYPES)).astype(DTYPES)
+    rows = list(rows)
+    return pd.DataFrame({name: pd.Series([row[name] for row in rows], dtype=dtype) for name, dtype in DTYPES.items()})
 
 
 def _images(archive: PlateArchive, findings: list[Finding], on_place: OnPlace | None) -> Iterator[dict[str, Any]]:

@@ -7,7 +7,7 @@ controls the other way round. What is left of a well is told by the others of it
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from models.tables import DOSED_ROLES
-from validation.behaviour import TURNS, turned
+from validation.behaviour import TURNS, turned_names
 
 Values = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.intp]
@@ -62,9 +62,11 @@ def suspicions(wells: pd.DataFrame, signals: pd.DataFrame, plate_format: int) ->
     """
     usable = ~wells["role"].isin(DOSED_ROLES) | (wells["dose"].gt(0) & np.isfinite(wells["dose"]))
     wells = wells[usable].reset_index(drop=True)
-    plan = _plan(wells)
-    found = [_suspicion(mistake, plan if mistake != SWAPPED else _plan(_exchanged(wells)), plan, signals,
-                        own=wells["well"], other=_wells_of(wells, mistake, plate_format)) for mistake in MISTAKES]
+    plan, values, places = _plan(wells), signals.to_numpy(dtype="float64"), {well: place for place, well in enumerate(signals.index)}
+    named = _places(wells["well"], places)
+    found = [_suspicion(mistake, plan if mistake != SWAPPED else _plan(_exchanged(wells)), plan, values, named=named,
+                        meant=named if mistake == SWAPPED else _places(turned_names(wells, mistake, plate_format), places))
+             for mistake in MISTAKES]
     return sorted((one for one in found if one is not None), key=lambda one: -one.gain)
 
 
@@ -72,9 +74,9 @@ def _exchanged(wells: pd.DataFrame) -> pd.DataFrame:
     return wells.assign(role=wells["role"].replace({"negative": "positive", "positive": "negative"}))
 
 
-def _wells_of(wells: pd.DataFrame, mistake: str, plate_format: int) -> pd.Series:
-    """For each layout row the well that it means if the mistake was made; "" off the plate."""
-    return wells["well"] if mistake == SWAPPED else turned(wells, mistake, plate_format)["well"].reindex(wells.index, fill_value="")
+def _places(wells: Iterable[str], places: Mapping[str, int]) -> Rows:
+    """The row of the signals of each well; -1: none."""
+    return np.array([places.get(well, -1) for well in wells], dtype=np.intp)
 
 
 def _plan(wells: pd.DataFrame) -> _Plan:
@@ -91,16 +93,17 @@ def _plan(wells: pd.DataFrame) -> _Plan:
     return _Plan(wells.index[wells["role"] == "negative"].to_numpy(), tuple(group for group in alike if len(group)), tuple(series))
 
 
-def _suspicion(mistake: str, plan: _Plan, own_plan: _Plan, signals: pd.DataFrame, *, own: pd.Series, other: pd.Series) -> Suspicion | None:
-    """The same wells under the layout with the mistake undone, and under the layout as it is."""
-    meant = signals.index.get_indexer(pd.Index(other))      # row of the signals that each layout row means; -1: none
-    named = signals.index.get_indexer(pd.Index(own))
-    named[~np.isin(named, meant)] = -1
-    meant[~np.isin(meant, named)] = -1
+def _suspicion(mistake: str, plan: _Plan, own_plan: _Plan, signals: Values, *, named: Rows, meant: Rows) -> Suspicion | None:
+    """The same wells under the layout with the mistake undone, and under the layout as it is.
+
+    named: the row of the signals (wells, K) that each layout row names; meant: the one that it means if the mistake was made; -1: none.
+    """
+    named = np.where(np.isin(named, meant), named, -1)
+    meant = np.where(np.isin(meant, named), meant, -1)
     count = int((meant >= 0).sum())
     if count < max(MIN_WELLS, 2 * signals.shape[1]):
         return None
-    values = _whitened(signals.to_numpy(dtype="float64")[meant[meant >= 0]])
+    values = _whitened(signals[meant[meant >= 0]])
     table = np.full((len(signals), values.shape[1]), np.nan)
     table[meant[meant >= 0]] = values
     left, as_is = (_unexplained(np.where(places[:, None] >= 0, table[places], np.nan), rule)

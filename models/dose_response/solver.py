@@ -182,8 +182,8 @@ def _step(problem: Problem, state: _State, free: Sequence[int], gauge: Gauge | N
         cosine = np.where(diagonal > 0, gradient**2 / (diagonal * state.rss), 0.0)
     arrived = ~(np.nan_to_num(cosine, nan=0.0).max(axis=0) > tolerance)
     step = _solve(normal, gradient, diagonal, state.damping)
-    trial_p = state.p.copy()
-    trial_p[list(free)] = np.clip(state.p[list(free)] + step, problem.low[list(free)], problem.high[list(free)])
+    trial_p, rows = state.p.copy(), np.asarray(free)
+    trial_p[rows] = np.minimum(np.maximum(state.p[rows] + step, problem.low[rows]), problem.high[rows])
     trial = _evaluate(problem, trial_p, free, gauge)
     better = trial.rss < state.rss
     fall = np.where(better, state.rss - trial.rss, 0.0)
@@ -204,9 +204,10 @@ def _merge(old: _State, new: _State, better: npt.NDArray[np.bool_]) -> _State:
 
 def _normal_equations(problem: Problem, state: _State, free: Sequence[int]) -> tuple[list[list[Array]], Array]:
     """J'WJ (lower triangle) and J'Wr; a parameter pressed against its bound is frozen for this step."""
-    weighted = [problem.weight * rows for rows in state.jacobian]
-    gradient = np.stack([(rows * state.residual).sum(axis=0) for rows in weighted])
-    p, low, high = (table[list(free)] for table in (state.p, problem.low, problem.high))
+    weighted = [problem.weight * one for one in state.jacobian]
+    gradient = np.stack([(one * state.residual).sum(axis=0) for one in weighted])
+    rows = np.asarray(free)
+    p, low, high = state.p[rows], problem.low[rows], problem.high[rows]
     frozen = ((p <= low) & (gradient < 0)) | ((p >= high) & (gradient > 0))
     gradient[frozen] = 0.0
     loose = (~frozen).astype(float)

@@ -62,8 +62,9 @@ class _Parser:
         if name not in self.raw.columns:
             return pd.Series("", index=self.raw.index, dtype="str")
         if name not in self.texts:
-            values = self.raw[name].astype("str").str.strip()
-            self.texts[name] = values.where(self.raw[name].notna() & ~values.str.lower().isin(MISSING), "").astype("str")
+            known = zip(self.raw[name], self.raw[name].notna(), strict=True)
+            texts = [str(value).strip() if there else "" for value, there in known]
+            self.texts[name] = pd.Series([text if text.lower() not in MISSING else "" for text in texts], self.raw.index, dtype="str")
         return self.texts[name]
 
     def at(self, index: int, *, rule: str, column: str, value: object, message: str,

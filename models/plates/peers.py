@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,24 @@ class References:
     peers: list[np.ndarray]
     plates: Mapping[str, np.ndarray]
     usable: np.ndarray
+
+    def peers_median(self, values: np.ndarray) -> np.ndarray:
+        """For each row the median of its peers' values, (N,); NaN values do not count, and none of them gives NaN."""
+        there, rows = self._peers_table
+        ordered = np.sort(np.where(there, values[rows], np.nan), axis=1)    # NaN comes last
+        known = (~np.isnan(ordered)).sum(axis=1)
+        each = np.arange(len(ordered))
+        middle = (ordered[each, np.maximum(known - 1, 0) // 2] + ordered[each, np.minimum(known // 2, ordered.shape[1] - 1)]) / 2
+        return np.where(known > 0, middle, np.nan)
+
+    @cached_property
+    def _peers_table(self) -> tuple[np.ndarray, np.ndarray]:
+        """(which places of the table hold a peer, peers), both (N, most peers of a row)."""
+        counts = np.array([len(peers) for peers in self.peers])
+        there = np.arange(max(1, counts.max(initial=0))) < counts[:, None]
+        rows = np.zeros(there.shape, dtype=int)
+        rows[there] = np.concatenate(self.peers) if len(self.peers) else []
+        return there, rows
 
 
 def find_references(wells: pd.DataFrame, *, usable: np.ndarray) -> References:

@@ -102,8 +102,9 @@ def prepare_plate(archive: PlateArchive, spec: InputSpec, *, channels: Iterable[
         on_well(well)
     pixels = np.stack(images) if images else np.empty((0, len(spec.distinct), spec.size, spec.size), np.float32)
     scaled = _scaled(pixels, spec.intensity, full_scale).astype(np.float16)
-    return WellImages(pd.DataFrame(rows, columns=["plate", "well", "site"]),
-                      scaled[:, [spec.distinct.index(plane) for plane in spec.planes]], spec.planes,
+    if len(spec.distinct) < len(spec.planes):
+        scaled = scaled[:, [spec.distinct.index(plane) for plane in spec.planes]]
+    return WellImages(pd.DataFrame(rows, columns=["plate", "well", "site"]), scaled, spec.planes,
                       quality=check_table(pd.DataFrame(with_gradients(measured), columns=IMAGE_QUALITY.names()), IMAGE_QUALITY))
 
 
@@ -189,6 +190,8 @@ def join_images(parts: Iterable[WellImages]) -> WellImages:
     parts = list(parts)
     if not parts or len({part.channels for part in parts}) != 1:
         raise ImageError(f"expected plates of one set of channels, got {sorted({part.channels for part in parts})}")
+    if len(parts) == 1:
+        return parts[0]
     return WellImages(pd.concat([part.wells for part in parts], ignore_index=True),
                       np.concatenate([part.pixels for part in parts]), parts[0].channels,
                       quality=pd.concat([part.quality for part in parts], ignore_index=True))

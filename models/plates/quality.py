@@ -11,6 +11,7 @@ so that another limit needs no image.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -113,7 +114,8 @@ def _strange(quality: pd.DataFrame, layout: pd.DataFrame, limits: QualityLimits)
         for test in _tests(wells, references, limits):
             over = excess(test.values, references, side=test.side)
             least = np.maximum(test.limit, limits.scatter * scatter(test.values, references))
-            for _, well in wells[over > least].iterrows():
+            for row in np.flatnonzero(over > least):
+                well = wells.iloc[row]
                 yield _finding(test.flag, str(well["plate"]), str(well["well"]), str(channel), f"{well[test.column]:.4g}")
 
 
@@ -176,13 +178,13 @@ def excess(values: np.ndarray, references: References, *, side: Side) -> np.ndar
         medians = [_median(x[kind]) for kind in kinds]
         level[rows], bound[rows] = medians[0], np.nanmax(medians) if not np.isnan(medians).all() else np.nan
     relative = x - level
-    expected = np.array([_median(relative[peers]) for peers in references.peers]) + level
+    expected = references.peers_median(relative) + level
     return np.asarray(x - np.fmax(bound, expected))
 
 
 def scatter(values: np.ndarray, references: References) -> np.ndarray:
     """How much like wells differ on each plate, (N,): 1.4826 MAD of the usable wells' differences to their peers' median."""
-    away = values - np.array([_median(values[peers]) for peers in references.peers])
+    away = values - references.peers_median(values)
     found = np.zeros(len(values))
     for rows in references.plates.values():
         known = away[rows[references.usable[rows]]]
@@ -197,8 +199,10 @@ def _median(values: np.ndarray) -> float:
 
 def _copies(quality: pd.DataFrame) -> Iterator[Finding]:
     """Every well with an image that stands elsewhere too, byte for byte: nobody can tell which is the original."""
-    shown = quality[quality["digest"] != ""]
-    for _, alike in shown[shown.duplicated(["channel", "digest"], keep=False)].groupby(["channel", "digest"], sort=False):
+    shown = quality[(quality["digest"] != "") & quality.duplicated(["channel", "digest"], keep=False)]
+    if shown.empty:
+        return
+    for _, alike in shown.groupby(["channel", "digest"], sort=False):
         places = [f"{plate} {well}" for plate, well in zip(alike["plate"], alike["well"], strict=True)]
         for _, row in alike.iterrows():
             others = [place for place in dict.fromkeys(places) if place != f"{row['plate']} {row['well']}"]
@@ -209,8 +213,9 @@ def _copies(quality: pd.DataFrame) -> Iterator[Finding]:
 def _odd_sizes(quality: pd.DataFrame) -> Iterator[Finding]:
     for flag, names in (("wrong_size", ["height", "width", "planes"]), ("wrong_depth", ["bits"])):
         for channel, rows in quality.groupby("channel", sort=False):
-            usual = pd.Series(rows[names].value_counts().index[0], index=names)
-            for _, row in rows[(rows[names] != usual).any(axis=1)].iterrows():
+            sizes = list(rows[names].itertuples(index=False, name=None))
+            usual = Counter(sizes).most_common(1)[0][0]
+            for _, row in rows[[size != usual for size in sizes]].iterrows():
                 yield _finding(flag, str(row["plate"]), str(row["well"]), str(channel), " x ".join(str(row[name]) for name in names))
 
 
