@@ -6,7 +6,7 @@ import gc
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -81,15 +81,6 @@ class LoadedModels:
 def _bytes(predictors: list[Predictor]) -> int:
     trunks: dict[int, Trunk] = {id(predictor.trunk): predictor.trunk for predictor in predictors}
     return sum(predictor.head_bytes for predictor in predictors) + sum(trunk.bytes for trunk in trunks.values())
-
-
-def load_ahead(loads: Iterable[Callable[[], object]]) -> None:
-    """Load models before somebody asks for them. What goes wrong is met again, and told, by the request that does."""
-    for load in loads:
-        try:
-            load()
-        except Exception as error:
-            logger.debug("a model was not loaded ahead: %s", error)
 
 
 def warm(predictor: Predictor) -> None:

@@ -17,12 +17,12 @@ from functools import partial
 from typing import TypeVar
 
 from models.errors import DosewellError, RefusedError, RegistryError
-from models.networks.bundle import Card
+from models.networks.bundle import Card, read_card
 from models.networks.predict import Predictor
 from models.registered import without_password
 from models.registry import CHAMPION, RegisteredVersion, Registry, UnknownModelError
 from serving import metrics
-from serving.loaded import LoadedModels, load_ahead, warm
+from serving.loaded import LoadedModels, warm
 from serving.promotion_log import Change, Event, PromotionLog, now
 
 __all__ = ["Change", "Promoter", "PromotionLog", "Refusal", "Served", "Snapshot"]
@@ -31,7 +31,8 @@ logger = logging.getLogger("dosewell.promotion")
 
 V = TypeVar("V")
 LOADED_AT_START = 8     # champions; of more, one of each trunk, and each other when somebody first asks for it
-FETCHING_AT_ONCE = 4    # bundles, when the service starts with an empty cache
+TRUNKS_AT_START = 8     # of those
+BROUGHT_AT_ONCE = 4     # bundles, when the service starts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,10 +97,7 @@ class Promoter:
         """Look once per `poll_seconds`, in a daemon thread, until `stop`."""
         def follow() -> None:
             while not self._stop.is_set():
-                first = not self.ready
                 self.look()
-                if first:
-                    threading.Thread(target=load_ahead, args=[self.one_of_each_trunk()], name="load-ahead", daemon=True).start()
                 self._stop.wait(poll_seconds)
         self._thread = threading.Thread(target=follow, name="promotion", daemon=True)
         self._thread.start()
@@ -115,10 +113,6 @@ class Promoter:
     def ready(self) -> bool:
         """Whether the registry has been looked at, or found unreachable, at least once."""
         return bool(self.snapshot.looked_at)
-
-    def one_of_each_trunk(self) -> list[Callable[[], Predictor]]:
-        """Loads a champion of each frozen trunk, of LOADED_AT_START at most: compiling a trunk is what the first request would wait for."""
-        return list({served.card.trunk.sha256: served.load for served in self.snapshot.served.values()}.values())[:LOADED_AT_START]
 
     def pick(self, reference: str) -> Served:
         """The loaded version that a request means: the champion of this moment, or a version named by number or alias.
@@ -176,7 +170,7 @@ class Promoter:
         self._note_broken()
         few = sum(CHAMPION in named for named in aliases.values()) <= LOADED_AT_START
         if not self.ready and not few:
-            self._fetch_all({name: named[CHAMPION] for name, named in aliases.items() if CHAMPION in named})
+            self._bring({name: named[CHAMPION] for name, named in aliases.items() if CHAMPION in named})
         for name in sorted(aliases.keys() | self.snapshot.served.keys() | self.snapshot.refused.keys()):
             self._follow(name, aliases.get(name, {}).get(CHAMPION), loaded=self.ready or few)
         if not self.ready:
@@ -196,18 +190,26 @@ class Promoter:
         metrics.note_snapshot({name: served.version.version for name, served in self.snapshot.served.items()},
                               list(self.snapshot.refused), reachable=False)
 
-    def _fetch_all(self, champions: Mapping[str, int]) -> None:
-        """Bring many bundles into the cache, several at a time. What goes wrong is met again, and told, when each is followed."""
-        registry = self._registry
+    def _bring(self, champions: Mapping[str, int]) -> None:
+        """Bring many bundles into the cache, several at a time, and load one of each trunk meanwhile: compiling it is what the first
+        request would wait for. What goes wrong is met again, and told, when each is followed.
+        """
+        registry, trunks, adding = self._registry, set[str](), threading.Lock()
         assert registry is not None
 
-        def fetch(name: str, number: int) -> None:
+        def bring(name: str, number: int) -> None:
             try:
-                registry.fetch(registry.version(name, number))
+                version = registry.version(name, number)
+                trunk = read_card(registry.fetch(version)).trunk.sha256
+                with adding:
+                    first = trunk not in trunks and len(trunks) < TRUNKS_AT_START
+                    trunks.update([trunk] if first else [])
+                if first:
+                    self._models.get(version)
             except Exception as error:
-                logger.debug("%s version %d was not fetched ahead: %s", name, number, error)
-        with ThreadPoolExecutor(FETCHING_AT_ONCE) as pool:
-            list(pool.map(fetch, champions, champions.values()))
+                logger.debug("%s version %d was not brought ahead: %s", name, number, error)
+        with ThreadPoolExecutor(BROUGHT_AT_ONCE) as pool:
+            list(pool.map(bring, champions, champions.values()))
 
     def _note_broken(self) -> None:
         """Champions that turned out not to load no longer count as serving."""
