@@ -6,6 +6,7 @@ Nothing of a download is used before it has the hash that was registered and hol
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -26,6 +27,7 @@ class BundleCache:
     def __init__(self, folder: Path, *, download: Download) -> None:
         self._folder, self._download = folder, download
         self._hashes: dict[tuple[str, int, int, int], str] = {}
+        self._fetching_trunk = threading.Lock()
 
     def bundle(self, version: RegisteredVersion, *, check_gates: bool) -> tuple[Path, Card]:
         """The verified bundle folder of a version, and its card.
@@ -48,8 +50,12 @@ class BundleCache:
     def trunk(self, reference: TrunkReference) -> Path:
         """The weights file of a frozen trunk, by hash, from the cache or downloaded. Raises RefusedError; what `download` raises."""
         kept = self._folder / "trunks" / f"{reference.sha256}.safetensors"
-        if kept.is_file() and self._is(kept, reference.sha256):
-            return kept
+        with self._fetching_trunk:      # many heads may ask for one trunk at the same moment
+            if not kept.is_file() or not self._is(kept, reference.sha256):
+                self._fill_trunk(reference, kept)
+        return kept
+
+    def _fill_trunk(self, reference: TrunkReference, kept: Path) -> None:
         name = trunk_name(reference)
         with self._download(name, "1") as folder:
             files = [path for path in folder.rglob("*.safetensors") if path.is_file()]
@@ -57,7 +63,6 @@ class BundleCache:
                 raise RefusedError(f"{name} in the registry does not hold the trunk with sha256 {reference.sha256}")
             kept.parent.mkdir(parents=True, exist_ok=True)
             files[0].replace(kept)
-        return kept
 
     def _is(self, path: Path, sha256: str) -> bool:
         """Whether a file has this hash; one that did not change since is not read again, because hundreds of heads share a trunk."""

@@ -10,6 +10,7 @@ import difflib
 import types
 import typing
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, TypeVar
 
 from models.errors import InputError, ParamsError
@@ -35,12 +36,18 @@ def from_record(cls: type[T], values: object, *, path: str) -> T:
                and field.default_factory is dataclasses.MISSING]
     if missing:
         raise ParamsError(f"{path}.{missing[0]}: missing; it has no default")
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)     # type: ignore[arg-type]  # a class is hashable
     arguments = {name: _convert(hints[name], value, f"{path}.{name}") for name, value in values.items()}
     try:
         return cls(**arguments)
     except (ValueError, InputError) as error:
         raise ParamsError(f"{path}.{error}") from None
+
+
+@cache
+def _hints(cls: type) -> dict[str, Any]:
+    """The types of the fields; working them out anew takes most of the time of reading a record."""
+    return typing.get_type_hints(cls)
 
 
 def to_record(value: Any) -> Any:

@@ -17,7 +17,7 @@ from functools import partial
 from typing import TypeVar
 
 from models.errors import DosewellError, RefusedError, RegistryError
-from models.networks.bundle import Card, read_card
+from models.networks.bundle import Card
 from models.networks.predict import Predictor
 from models.registered import without_password
 from models.registry import CHAMPION, RegisteredVersion, Registry, UnknownModelError
@@ -169,10 +169,9 @@ class Promoter:
         self._writes = self._writes or self.log.take_over(self._last_noted)
         self._note_broken()
         few = sum(CHAMPION in named for named in aliases.values()) <= LOADED_AT_START
-        if not self.ready and not few:
-            self._bring({name: named[CHAMPION] for name, named in aliases.items() if CHAMPION in named})
+        brought = {} if self.ready or few else self._bring({name: named[CHAMPION] for name, named in aliases.items() if CHAMPION in named})
         for name in sorted(aliases.keys() | self.snapshot.served.keys() | self.snapshot.refused.keys()):
-            self._follow(name, aliases.get(name, {}).get(CHAMPION), loaded=self.ready or few)
+            self._follow(name, aliases.get(name, {}).get(CHAMPION), loaded=self.ready or few, brought=brought.get(name))
         if not self.ready:
             logger.info("the registry was looked at", extra={"fields": {
                 "champions": len(self.snapshot.served), "refused": len(self.snapshot.refused), "loaded": len(self._models),
@@ -190,26 +189,28 @@ class Promoter:
         metrics.note_snapshot({name: served.version.version for name, served in self.snapshot.served.items()},
                               list(self.snapshot.refused), reachable=False)
 
-    def _bring(self, champions: Mapping[str, int]) -> None:
-        """Bring many bundles into the cache, several at a time, and load one of each trunk meanwhile: compiling it is what the first
-        request would wait for. What goes wrong is met again, and told, when each is followed.
+    def _bring(self, champions: Mapping[str, int]) -> dict[str, Served]:
+        """Bring many bundles into the cache and check them, several at a time, and load one of each trunk meanwhile: compiling it is what
+        the first request would wait for. What goes wrong is met again, and told, when each is followed.
         """
         registry, trunks, adding = self._registry, set[str](), threading.Lock()
         assert registry is not None
 
-        def bring(name: str, number: int) -> None:
+        def bring(name: str, number: int) -> Served | None:
             try:
-                version = registry.version(name, number)
-                trunk = read_card(registry.fetch(version)).trunk.sha256
+                served = self._serve(registry.version(name, number), loaded=False)
                 with adding:
-                    first = trunk not in trunks and len(trunks) < TRUNKS_AT_START
-                    trunks.update([trunk] if first else [])
+                    first = served.card.trunk.sha256 not in trunks and len(trunks) < TRUNKS_AT_START
+                    trunks.update([served.card.trunk.sha256] if first else [])
                 if first:
-                    self._models.get(version)
+                    self._models.get(served.version)
+                return served
             except Exception as error:
                 logger.debug("%s version %d was not brought ahead: %s", name, number, error)
+                return None
         with ThreadPoolExecutor(BROUGHT_AT_ONCE) as pool:
-            list(pool.map(bring, champions, champions.values()))
+            found = pool.map(bring, champions, champions.values())
+            return {name: served for name, served in zip(champions, found, strict=True) if served is not None}
 
     def _note_broken(self) -> None:
         """Champions that turned out not to load no longer count as serving."""
@@ -220,8 +221,10 @@ class Promoter:
                 self._put(served=_without(self.snapshot.served, name))
                 self._refuse(name, number, error)
 
-    def _follow(self, name: str, wanted: int | None, *, loaded: bool) -> None:
-        """loaded: a new champion is loaded and has answered once before it takes over; else it is checked only."""
+    def _follow(self, name: str, wanted: int | None, *, loaded: bool, brought: Served | None) -> None:
+        """loaded: a new champion is loaded and has answered once before it takes over; else it is checked only. brought: it, if that was
+        done just now.
+        """
         served, refused = self.snapshot.served.get(name), self.snapshot.refused.get(name)
         if wanted is None:
             self._withdraw(name)
@@ -234,15 +237,15 @@ class Promoter:
             return
         if refused is not None and refused.version == wanted and time.monotonic() - refused.at < self._retry_seconds:
             return
-        self._promote(name, wanted, loaded=loaded)
+        self._promote(name, wanted, loaded=loaded, brought=brought)
 
-    def _promote(self, name: str, wanted: int, *, loaded: bool) -> None:
+    def _promote(self, name: str, wanted: int, *, loaded: bool, brought: Served | None) -> None:
         assert self._registry is not None
         old = self.snapshot.served.get(name)
         try:
-            version = self._registry.version(name, wanted)
+            version = brought.version if brought else self._registry.version(name, wanted)
             same = old is not None and (old.version.version, old.version.bundle_sha256) == (wanted, version.bundle_sha256)
-            old_or_new = old if old is not None and same else self._serve(version, loaded=loaded)
+            old_or_new = old if old is not None and same else brought or self._serve(version, loaded=loaded)
         except Exception as error:  # nothing that a version holds may stop the others from serving
             self._refuse(name, wanted, error)
             return
