@@ -2,7 +2,8 @@
 
 One threshold for both loses the flat ones, whose rims are several times fainter, so there are two rounds of the steps of seeds/002: the
 Sobel gradient, steep rims, holes filled, and watershed give the rounded cells; what they cover is left out, and local contrast, Otsu,
-holes filled, and watershed give the flat ones. What touches is cut at its waists, the deepest first, until every piece is about convex.
+holes filled, and watershed give the flat ones. What touches is cut at its waists, the deepest first, until every piece is about convex and
+no larger than a cell can be.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from models.counting.segment import Image, Labels, gradient, odd, require
 
 Mask = npt.NDArray[np.bool_]
 _DEPTHS = (0.12, 0.09, 0.06, 0.04, 0.03, 0.02, 0.01)    # of a cell's diameter: how much narrower a waist must be than both halves
+_GROUND = 1.2       # diameters: wider than the inside of a rounded cell
 _MIRRORED = 1.5     # diameters added on every side, mirrored, so that the rims of cells cut by the border close
 
 
@@ -25,9 +27,9 @@ class AttachedOptions:
     """Scales of `segment_attached`. diameter px of a disc with a usual flat cell's area: all lengths and areas follow it. blur px (sd).
 
     floor: local contrast (standard deviation, in full scales) that an empty image has by its noise. dead_edge: in full scales per pixel,
-    between the rims of flat and of rounded cells. smallest: area over that of the disc. convex: area over that of the convex hull, from
-    which on an object is one cell. shown: a cell cut by the border counts from this share of the median area of whole ones on; at a half,
-    each cell of a dish counts in the one field where its centre lies. Defaults are those of benchmarks/counting.py, 224 px at 1.3 um.
+    between the rims of flat and of rounded cells. smallest, largest: area over that of the disc. convex: area over that of the convex hull,
+    from which on an object is one cell. shown: a cell cut by the border counts from this share of the median area of whole ones on; at a
+    half, each cell of a dish counts in the one field where its centre lies. Defaults are those of benchmarks/counting.py, 224 px at 1.3 um.
     """
 
     diameter: float = 17.0
@@ -35,12 +37,14 @@ class AttachedOptions:
     floor: float = 0.004
     dead_edge: float = 0.035
     smallest: float = 0.4
+    largest: float = 2.6
     convex: float = 0.93
     shown: float = 0.5
 
     def __post_init__(self) -> None:
         for name in ("diameter", "floor", "dead_edge", "smallest"):
             require(getattr(self, name) > 0, f"{name} must be > 0, got {getattr(self, name)}")
+        require(self.largest > self.smallest, f"largest must be above smallest, got {self.largest} and {self.smallest}")
         require(self.blur >= 0, f"blur must be 0 or more, got {self.blur}")
         for name in ("convex", "shown"):
             require(0 <= getattr(self, name) <= 1, f"{name} must lie in 0-1, got {getattr(self, name)}")
@@ -64,10 +68,13 @@ def segment_attached(image: Image, options: AttachedOptions | None = None) -> tu
 
 
 def _rounded(smooth: Image, options: AttachedOptions) -> Labels:
-    """Cells with a steep rim all around: that rim, filled. Two of them side by side, mirrored, are the largest hole."""
+    """Cells with a steep rim all around: that rim and what it encloses, unless wider than a cell: the ground in a ring of cells."""
     steep = gradient(smooth) > options.dead_edge
-    mask = ndimage.binary_opening(_filled(steep, 2 * options.disc), _disc(0.15 * options.diameter))
-    return cut_to_convex(mask, options)
+    ground = ndimage.binary_opening(~steep, _disc(_GROUND * options.diameter / 2))
+    holes = _holes(steep)
+    enclosed = steep | ((holes > 0) & ~np.isin(holes, np.unique(holes[ground])))
+    mask = ndimage.binary_opening(enclosed, _disc(0.15 * options.diameter))
+    return cut_to_convex(mask, options, inside=mask & ~steep)
 
 
 def _flat(smooth: Image, taken: Mask, options: AttachedOptions) -> Labels:
@@ -81,26 +88,34 @@ def _flat(smooth: Image, taken: Mask, options: AttachedOptions) -> Labels:
     if taken.all():
         return np.zeros(smooth.shape, np.int32)
     logs = np.log(contrast + options.floor)
-    seen = logs > max(threshold_otsu(logs[~taken]), np.log(2 * options.floor))
-    mask = ndimage.binary_erosion(_filled(seen | taken, options.disc), _disc(0.12 * options.diameter), border_value=1) & ~taken
+    seen = taken | (logs > max(threshold_otsu(logs[~taken]), np.log(2 * options.floor)))
+    holes = _holes(seen)
+    inner = (holes > 0) & (np.bincount(holes.ravel()) <= options.disc)[holes]       # larger ones are the ground in a ring of cells
+    mask = ndimage.binary_erosion(seen | inner, _disc(0.12 * options.diameter), border_value=1) & ~taken
     return cut_to_convex(ndimage.binary_opening(mask, _disc(0.2 * options.diameter)), options)
 
 
-def cut_to_convex(mask: Mask, options: AttachedOptions) -> Labels:
-    """Objects of `mask`, those of less than the smallest area dropped, the others cut by watershed on the distance to the background.
+def cut_to_convex(mask: Mask, options: AttachedOptions, *, inside: Mask | None = None) -> Labels:
+    """Objects of at least the smallest area, and those that are not convex or too large cut by watershed on the distance to their outside.
 
-    Deep waists are cut before shallow ones, and only in objects that are not yet convex; no cut leaves a piece below the smallest area.
+    inside: where the distance is above 0 (default: in the whole mask); rims left out of it part the cells of a clump. Deep waists are cut
+    before shallow ones, and no piece is below the smallest area.
     """
     from skimage.measure import regionprops
 
-    distance = ndimage.gaussian_filter(ndimage.distance_transform_edt(mask), 0.04 * options.diameter)
-    smallest = options.smallest * options.disc
+    distance = ndimage.gaussian_filter(ndimage.distance_transform_edt(mask if inside is None else inside), 0.04 * options.diameter)
+    smallest, largest = options.smallest * options.disc, options.largest * options.disc
     labels = _numbered_anew(ndimage.label(mask)[0], smallest)
+    single: set[int] = set()
     for depth in _DEPTHS:
         for region in regionprops(labels):
-            if region.area >= 2 * smallest and region.solidity < options.convex:
-                pieces = _cut(np.where(region.image, distance[region.slice], 0), region.image, depth * options.diameter, smallest)
-                labels[region.slice][pieces > 1] = labels.max() + pieces[pieces > 1] - 1
+            if region.label in single:
+                continue
+            if region.area < 2 * smallest or (region.area <= largest and region.solidity >= options.convex):
+                single.add(region.label)
+                continue
+            pieces = _cut(np.where(region.image, distance[region.slice], 0), region.image, depth * options.diameter, smallest)
+            labels[region.slice][pieces > 1] = labels.max() + pieces[pieces > 1] - 1
     return labels
 
 
@@ -136,12 +151,9 @@ def _numbered_anew(labels: Labels, smallest: float) -> Labels:
     return np.asarray((np.cumsum(large) * large)[labels], dtype=np.int32)
 
 
-def _filled(mask: Mask, largest: float) -> Mask:
-    """Holes of at most `largest` px filled; larger ones are the ground between cells that stand in a ring."""
-    holes, _ = ndimage.label(ndimage.binary_fill_holes(mask) & ~mask)
-    small = np.bincount(holes.ravel()) <= largest
-    small[0] = False
-    return np.asarray(mask | small[holes])
+def _holes(mask: Mask) -> Labels:
+    """Holes of a mask, numbered from 1; 0 elsewhere."""
+    return np.asarray(ndimage.label(ndimage.binary_fill_holes(mask) & ~mask)[0], dtype=np.int32)
 
 
 def _disc(radius: float) -> Mask:

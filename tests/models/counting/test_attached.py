@@ -94,6 +94,15 @@ def test_cells_that_touch_are_told_apart() -> None:
     assert (counted.living, counted.dead) == (4, 4)
 
 
+@pytest.mark.parametrize("apart", [12, 15])
+def test_dead_cells_in_a_clump_are_told_apart(apart: float) -> None:
+    """Three of them enclose ground between them, and their rims are steep on the outside only where they touch."""
+    corners = [(0.0, 0.0), (0.0, 1.0), (0.87, 0.5), (0.87, 1.5)]
+    dead = [(y + apart * down, x + apart * right) for y, x in ((40, 40), (120, 110)) for down, right in corners]
+    counted = count_cells(dish([], dead), AttachedOptions())
+    assert (counted.living, counted.dead) == (0, 8)
+
+
 @pytest.mark.parametrize(("row", "counts"), [(3.0, True), (-4.0, False), (1.5, True), (-6.0, False)])
 def test_a_cell_counts_in_the_field_where_its_centre_lies(row: float, counts: bool) -> None:
     places = [(row, 30.0), (SIZE - 1 - row, 75.0), (100.0, row), (60.0, SIZE - 1 - row)]
@@ -115,6 +124,7 @@ def test_one_convex_object_stays_whole_and_discs_in_a_row_are_cut() -> None:
     row = np.logical_or.reduce([ellipse((100, 60 + 17 * number), long=9, short=9) < 1 for number in range(4)])
     assert cut_to_convex(spindle, AttachedOptions()).max() == 1
     labels = cut_to_convex(row, AttachedOptions())
+    assert cut_to_convex(row, AttachedOptions(convex=0, largest=20)).max() == 1
     assert sorted({int(labels[100, 60 + 17 * number]) for number in range(4)}) == [1, 2, 3, 4]
 
 
@@ -134,8 +144,8 @@ def test_pieces_share_their_objects_out_and_none_is_too_small(ellipses: list[tup
     assert all(len(np.unique(objects[labels == number])) == 1 for number in range(1, labels.max() + 1))
 
 
-@pytest.mark.parametrize("options", [{"diameter": 0}, {"floor": 0}, {"dead_edge": -1}, {"smallest": 0}, {"convex": 2}, {"shown": -1},
-                                     {"blur": -1}])
+@pytest.mark.parametrize("options", [{"diameter": 0}, {"floor": 0}, {"dead_edge": -1}, {"smallest": 0}, {"largest": 0.1}, {"convex": 2},
+                                     {"shown": -1}, {"blur": -1}])
 def test_impossible_options_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(InputError, match=next(iter(options))):
         AttachedOptions(**options)
