@@ -5,7 +5,7 @@ and against Otsu + watershed.
     python -m benchmarks.counting fibroblasts --figure docs/images/counting_fibroblasts.png
 
 Scales were chosen on every sixth image of livedead and every other one of nuclei_counts, in the order of their names; the tables show
-these and the rest apart. Those for fibroblasts were chosen on 40 other images of the same simulation (seed 101; reported: seed 2).
+these and the rest apart. Those for fibroblasts were chosen on 60 other images of the same simulation (seeds 101 and 102; reported: seed 2).
 "Given": verdicts that are not "cannot say".
 """
 
