@@ -11,6 +11,7 @@ column `reason`.
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,37 +33,50 @@ COLOURS = {"living": (0, 114, 178), "dead": (213, 94, 0)}
 Options = CellOptions | AttachedOptions
 
 
-def find_images(paths: Iterable[Path]) -> list[Path]:
-    """The image files among `paths` and directly in those that are folders, in order of their names. Raises InputError if there is none."""
+def find_images(paths: Iterable[Path]) -> dict[str, Path]:
+    """The image files among `paths` and directly in those that are folders, in order of their names, by name; of several with the same
+    name in different folders, by path from the folder that holds all. Raises InputError if there is none.
+    """
     found = [file for path in paths for file in ([path] if path.is_file() else sorted(path.glob("*")))
              if file.suffix.lower() in IMAGE_SUFFIXES]
     if not found:
         raise InputError(f"no image found in {', '.join(map(str, paths))}; expected files ending in {', '.join(IMAGE_SUFFIXES)}")
-    return found
+    found = list(dict.fromkeys(found))
+    if len({file.name for file in found}) == len(found):
+        return {file.name: file for file in found}
+    base = os.path.commonpath([file.absolute().parent for file in found])
+    return {file.absolute().relative_to(base).as_posix(): file for file in found}
 
 
-def run(files: Iterable[Path], options: Options, *, overlays: Path | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(counts, cells): a row per image, and a row per cell with the column `image` first. overlays: folder for the boxed images."""
+def run(files: Iterable[tuple[str, Path]], options: Options, *, overlays: Path | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """(counts, cells): a row per image, and a row per cell with the column `image` first.
+
+    files: (name, path); overlays: folder for the images with their cells outlined, by the same names.
+    """
     counts, cells = [], []
-    for file, counted, reason in _counted(files, options, overlays):
-        counts.append(count_row(file.name, counted, reason))
+    for name, counted, reason in _counted(files, options, overlays):
+        counts.append(count_row(name, counted, reason))
         if counted is not None:
-            cells.append(counted.cells.assign(image=file.name))
+            cells.append(counted.cells.assign(image=name))
     table = pd.concat(cells, ignore_index=True) if cells else pd.DataFrame(columns=["image"])
-    return pd.DataFrame(counts, columns=list(COUNT_COLUMNS)), table[["image", *(name for name in table if name != "image")]]
+    whole = dict.fromkeys(("living", "dead", "grade", "grade_low", "grade_high"), "Int64")
+    return pd.DataFrame(counts, columns=list(COUNT_COLUMNS)).astype(whole), table[["image", *(name for name in table if name != "image")]]
 
 
-def _counted(files: Iterable[Path], options: Options, overlays: Path | None) -> Iterator[tuple[Path, CellCount | None, str]]:
-    for file in files:
+def _counted(files: Iterable[tuple[str, Path]], options: Options,
+             overlays: Path | None) -> Iterator[tuple[str, CellCount | None, str]]:
+    for name, file in files:
         try:
             pixels = decode_image(file.read_bytes(), file.name)
             counted = count_cells(pixels, options)
         except (InputError, OSError) as error:
-            yield file, None, str(error).splitlines()[0]
+            yield name, None, str(error).splitlines()[0]
             continue
         if overlays is not None:
-            draw_overlay(grey(pixels), counted).save(overlays / f"{file.stem}.png")
-        yield file, counted, "" if len(counted) else "no cell found; is --diameter right for these images?"
+            path = overlays / (name if file.suffix == ".png" else f"{name}.png")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            draw_overlay(grey(pixels), counted).save(path)
+        yield name, counted, "" if len(counted) else "no cell found; is --diameter right for these images?"
 
 
 def count_row(name: str, counted: CellCount | None, reason: str) -> dict[str, Any]:
@@ -127,7 +141,7 @@ def main() -> None:
     files, options = find_images(arguments.images), options_of(arguments)
     overlays = None if arguments.no_overlays else arguments.out / "overlays"
     (overlays or arguments.out).mkdir(parents=True, exist_ok=True)
-    counts, cells = run(tqdm(files, unit="image", desc="count cells"), options, overlays=overlays)
+    counts, cells = run(tqdm(files.items(), unit="image", desc="count cells"), options, overlays=overlays)
     counts.to_csv(arguments.out / "counts.csv", index=False)
     cells.to_csv(arguments.out / "cells.csv", index=False)
     print(counts.to_string(index=False, na_rep="") if len(counts) <= 40 else f"{len(counts)} images counted")

@@ -187,3 +187,15 @@ def test_the_command_keeps_a_row_for_every_image(tmp_path: Path, monkeypatch: py
 def test_the_command_without_images_says_what_it_looked_for(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no image found"):
         command.find_images([tmp_path])
+
+
+def test_images_of_one_name_in_two_folders_stay_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder, dead in (("day 1", GRID[3:10]), ("day 2", GRID[3:5])):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(bright_field(GRID[:3], dead)).save(tmp_path / folder / "a.png")
+    monkeypatch.setattr("sys.argv", ["count_cells", str(tmp_path / "day 1"), str(tmp_path / "day 2"), "--out", str(tmp_path / "out")])
+    command.main()
+    text = (tmp_path / "out" / "counts.csv").read_text()
+    assert "day 1/a.png,3,7," in text       # whole numbers of cells
+    assert "day 2/a.png,3,2," in text
+    assert sorted(path.parent.name for path in (tmp_path / "out" / "overlays").rglob("a.png")) == ["day 1", "day 2"]
