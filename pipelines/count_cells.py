@@ -144,7 +144,7 @@ def main() -> None:
     counts, cells = run(tqdm(files.items(), unit="image", desc="count cells"), options, overlays=overlays)
     counts.to_csv(arguments.out / "counts.csv", index=False)
     cells.to_csv(arguments.out / "cells.csv", index=False)
-    print(counts.to_string(index=False, na_rep="") if len(counts) <= 40 else f"{len(counts)} images counted")
+    print(counts.astype(object).where(counts.notna(), "").to_string(index=False) if len(counts) <= 40 else f"{len(counts)} images counted")
     print(f"{summary(counts)}; tables and overlays in {arguments.out}")
 
 
