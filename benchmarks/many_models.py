@@ -61,8 +61,8 @@ def write_models(folder: Path, *, count: int, trunk: str, bf16: bool) -> None:
 
 @torch.no_grad()
 def settled(network: Network) -> Network:
-    """The network with running statistics of a batch of noise. With those that it is born with, a deep trunk's activations shrink to
-    denormal numbers, which take a CPU many times longer, and to one and the same answer for all images.
+    """The network with running statistics of a batch of noise: with those that it is born with, a deep trunk's activations shrink to
+    nothing, it gives all images one and the same answer, and there is no curve to fit.
     """
     for layer in network.trunk.modules():
         if isinstance(layer, nn.BatchNorm2d):

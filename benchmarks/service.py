@@ -1,8 +1,9 @@
 """How much of the bare forward pass does the service reach? Beside it: `mlflow models serve` and a plain FastAPI one.
 
-    python -m benchmarks.service [--trunk mobilenet_v2] [--size 224] [--clients 1 8 32] [--plates 4]
+    python -m benchmarks.service [--trunk mobilenet_v2] [--size 224] [--wells 96] [--clients 1 8 32] [--plates 4] [--requests 96]
 
-One registered model (a linear head on a frozen trunk), plates of 96 one-channel 8-bit TIFFs of simulated wells. Compared, in one run:
+One registered model (a linear head on a frozen trunk, random weights), plates of 96 or 384 one-channel 8-bit TIFFs of simulated wells.
+Compared, in one run:
 
     bare      the forward pass alone, by the path and precision that the service takes, on tensors in memory, in this process
     decoding  the plate's TIFFs read, averaged to 224 pixels, in this process and thread, nothing else
@@ -42,8 +43,9 @@ from benchmarks.many_models import register
 from models.plates.images import PlateArchive, encode_tiff, write_plate
 from models.plates.layout import write_layout
 from models.plates.projections import resize_area
+from models.plates.wells import wells_of
 from models.registry import Registry
-from tests.serving.tiny import SCREEN, Server, free_port, tiny_layout
+from tests.serving.tiny import SCREEN, Server, free_port
 
 NAME = "viability-L000"
 Row = dict[str, object]
@@ -66,11 +68,21 @@ import uvicorn; uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[3]), log_le
 """
 
 
-def plate_of(folder: Path, *, size: int) -> tuple[Path, Path]:
+def plate_layout(wells: int) -> pd.DataFrame:
+    """A sixth of the wells for each kind of control, the others for treatments of 8 doses in 4 wells, at random places."""
+    controls = [{"role": role, "treatment": "", "dose": np.nan, "dose_unit": "", "replicate": number + 1}
+                for role in ("negative", "positive") for number in range(wells // 6)]
+    treated = [{"role": "treated", "treatment": f"drug {name + 1}", "dose": 10.0**dose, "dose_unit": "nM", "replicate": number + 1}
+               for name in range(wells // 48) for dose in range(8) for number in range(4)]
+    names = np.random.default_rng(0).permutation(list(wells_of(wells)))
+    return pd.DataFrame([{"plate": "P1", "well": str(well), **row} for well, row in zip(names, controls + treated, strict=True)])
+
+
+def plate_of(folder: Path, *, size: int, wells: int = 96) -> tuple[Path, Path]:
     """A plate archive and its layout; blurred noise, darker where the dose is high."""
     rng = np.random.default_rng(1)
     base = gaussian_filter(rng.normal(0, 1, (size, size)), 3)
-    table = tiny_layout()
+    table = plate_layout(wells)
 
     def image(row: pd.Series) -> np.ndarray:
         dead = {"negative": 0.0, "positive": 1.0}.get(row["role"])
@@ -121,7 +133,8 @@ def load(pid: int, send: Callable[[], httpx.Response], *, clients: int, requests
         answer = send()
         assert answer.status_code == 200, answer.text[:300]
         taken.append(time.perf_counter() - started)
-    send()
+    for _ in range(1 if wells > 1 else 8):     # what a server does once only
+        send()
     with Watched(pid) as watched, ThreadPoolExecutor(clients) as pool:
         before, started = watched.processor(), time.perf_counter()
         list(pool.map(one, range(requests)))
@@ -153,11 +166,11 @@ def process(command: list[str], port: int, path: str, **environment: str) -> Ite
 
 
 def bare(registry: Registry, archive: Path, *, repeats: int) -> tuple[float, float]:
-    """(wells per processor second of the forward pass, of decoding and resizing), 96 wells."""
+    """(wells per processor second of the forward pass, of decoding and resizing), 96 wells of the plate."""
     predictor = registry.load(registry.resolve(NAME), device="cpu")
     pixels = np.random.default_rng(0).random((96, 3, 224, 224), np.float32)
     with PlateArchive(archive) as plate:
-        members = list(plate.members["member"])
+        members = list(plate.members["member"])[:96]
 
         def decode() -> None:
             for member in members:
@@ -167,33 +180,34 @@ def bare(registry: Registry, archive: Path, *, repeats: int) -> tuple[float, flo
     return 96 / found["forward"][1], 96 / found["decode"][1]
 
 
-def of_dosewell(folder: Path, registry: Registry, archive: Path, layout: Path, *, clients: list[int], plates: int) -> list[Row]:
+def of_dosewell(folder: Path, registry: Registry, plate: tuple[Path, Path], *, wells: int, clients: list[int], plates: int) -> list[Row]:
     server = Server(folder / "state", registry.tracking_uri, DOSEWELL_JOB_WORKERS="0", DOSEWELL_POLL_SECONDS="1")
     server.wait(seconds=600)
-    body, table = archive.read_bytes(), layout.read_bytes()
+    (body, table), screen = (path.read_bytes() for path in plate), json.dumps(SCREEN | {"plate_format": wells})
     try:
         with httpx.Client(base_url=server.url, timeout=600, trust_env=False, limits=httpx.Limits(max_connections=64)) as client:
             def send() -> httpx.Response:
                 return client.post("/score", files=[("images", ("P1.zip", body)), ("layout", ("layout.csv", table))],
-                                   data={"model": NAME, "screen": json.dumps(SCREEN)})
-            return [{"server": "dosewell", **load(server.process.pid, send, clients=number, requests=max(plates, number), wells=96)}
+                                   data={"model": NAME, "screen": screen})
+            return [{"server": "dosewell", **load(server.process.pid, send, clients=number, requests=max(plates, number), wells=wells)}
                     for number in clients]
     finally:
         server.stop()
 
 
-def of_fastapi(folder: Path, registry: Registry, archive: Path, *, clients: list[int], wells: int) -> list[Row]:
+def of_fastapi(folder: Path, registry: Registry, archive: Path, *, clients: list[int], requests: int) -> list[Row]:
     bundle, port = registry.fetch(registry.resolve(NAME)), free_port()
     trunk = folder / "models" / "trunk-0" / "trunk.safetensors"
     with PlateArchive(archive) as plate:
         tiff = encode_tiff(resize_area(plate.read(str(plate.members["member"].iloc[0])).astype(np.float32), 224).astype(np.uint8))
     with process([sys.executable, "-c", PLAIN, str(bundle), str(trunk), str(port)], port, "/docs") as (url, pid), \
             httpx.Client(base_url=url, timeout=600, trust_env=False) as client:
-        return [{"server": "fastapi", **load(pid, lambda: client.post("/predict", content=tiff), clients=number, requests=wells, wells=1)}
-                for number in clients]
+        def send() -> httpx.Response:
+            return client.post("/predict", content=tiff)
+        return [{"server": "fastapi", **load(pid, send, clients=number, requests=requests, wells=1)} for number in clients]
 
 
-def of_mlflow(registry: Registry, *, clients: list[int], wells: int) -> list[Row]:
+def of_mlflow(registry: Registry, *, clients: list[int], requests: int) -> list[Row]:
     port, pixels = free_port(), np.random.default_rng(0).random((1, 3, 224, 224)).astype(np.float32).round(3)
     body = json.dumps({"inputs": pixels.tolist()}).encode()
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", f"models:/{NAME}@champion", "-p", str(port),
@@ -202,7 +216,7 @@ def of_mlflow(registry: Registry, *, clients: list[int], wells: int) -> list[Row
                  MLFLOW_DISABLE_TELEMETRY="true") as (url, pid), httpx.Client(base_url=url, timeout=600, trust_env=False) as client:
         def send() -> httpx.Response:
             return client.post("/invocations", content=body, headers={"content-type": "application/json"})
-        return [{"server": "mlflow", **load(pid, send, clients=number, requests=wells, wells=1)} for number in clients]
+        return [{"server": "mlflow", **load(pid, send, clients=number, requests=requests, wells=1)} for number in clients]
 
 
 def main() -> None:
@@ -211,20 +225,21 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=224, help="pixels of the TIFFs' sides")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32])
     parser.add_argument("--plates", type=int, default=4, help="requests of a plate each; at least one per client")
-    parser.add_argument("--wells", type=int, default=96, help="requests of a well each, of the other servers")
+    parser.add_argument("--wells", type=int, choices=(96, 384), default=96, help="of the plate")
+    parser.add_argument("--requests", type=int, default=96, help="of a well each, of the other servers")
     parser.add_argument("--alone", action="store_true", help="without the other servers")
     parser.add_argument("--bf16", action="store_true", help="as if the model's card allowed bfloat16")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="dosewell-service-") as name:
         folder = Path(name)
         registry = register(folder, count=1, trunk=arguments.trunk, bf16=arguments.bf16)
-        archive, layout = plate_of(folder, size=arguments.size)
+        archive, layout = plate_of(folder, size=arguments.size, wells=arguments.wells)
         print(cpu())
         forward, decoding = bare(registry, archive, repeats=3)
-        rows = of_dosewell(folder, registry, archive, layout, clients=arguments.clients, plates=arguments.plates)
+        rows = of_dosewell(folder, registry, (archive, layout), wells=arguments.wells, clients=arguments.clients, plates=arguments.plates)
         if not arguments.alone:
-            rows += of_fastapi(folder, registry, archive, clients=arguments.clients, wells=arguments.wells)
-            rows += of_mlflow(registry, clients=arguments.clients, wells=arguments.wells)
+            rows += of_fastapi(folder, registry, archive, clients=arguments.clients, requests=arguments.requests)
+            rows += of_mlflow(registry, clients=arguments.clients, requests=arguments.requests)
     table = pd.DataFrame(rows)
     bound = 1 / (1 / forward + 1 / decoding)
     table = table.assign(**{"of bare": table["wells/processor s"] / forward, "of the bound": table["wells/processor s"] / bound})
