@@ -11,9 +11,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from models.errors import RefusedError
-from models.networks.bundle import Card, TrunkReference, file_sha256, read_card
-from models.registered import RegisteredVersion, card_if_sound, hash_or_reason, refusing, trunk_name
+from models.errors import BundleError, RefusedError
+from models.networks.bundle import Card, TrunkReference, bundle_sha256, file_sha256, read_card
+from models.registered import RegisteredVersion, card_if_sound, refusing, trunk_name
 
 Download = Callable[[str, str], AbstractContextManager[Path]]
 """(name, version) -> the content of the version's artifact, in a folder on the cache's disk that lasts as long as the block."""
@@ -80,9 +80,7 @@ class BundleCache:
             if foreign or extra or len(bundles) != 1:
                 raise RefusedError(f"{version} is refused: expected one bundle and nothing else, got {len(bundles)} bundle(s) "
                                    f"and {', '.join(foreign + extra) or 'nothing'} beside")
-            found = hash_or_reason(bundles[0])
-            if found != version.bundle_sha256:
-                raise RefusedError(f"{version} is refused: its content has sha256 {found}, registered was {version.bundle_sha256}")
+            _require_as_registered(bundles[0], version)
             kept.parent.mkdir(parents=True, exist_ok=True)
             if kept.exists() and card_if_sound(kept, version.bundle_sha256) is None:
                 kept.rename(folder / "damaged")     # never emptied in place: another process may read it
@@ -91,3 +89,15 @@ class BundleCache:
             except OSError:     # another process brought the same at the same moment
                 if card_if_sound(kept, version.bundle_sha256) is None:
                     raise
+
+
+def _require_as_registered(bundle: Path, version: RegisteredVersion) -> None:
+    """Raises RefusedError for a downloaded bundle that cannot be read, or is another one than was registered."""
+    way_out = "register the model again, or move the alias to another version"
+    try:
+        read_card(bundle)
+    except BundleError as error:
+        raise RefusedError(f"{version} is refused: what is stored of it cannot be used ({error}); {way_out}") from error
+    if (found := bundle_sha256(bundle)) != version.bundle_sha256:
+        raise RefusedError(f"{version} is refused: its content was changed since it was registered (sha256 {found}, registered "
+                           f"{version.bundle_sha256}); {way_out}")

@@ -127,11 +127,6 @@ def _number(text: str | None) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def without_password(text: str) -> str:
-    """The text with user and password of its addresses starred out."""
-    return re.sub(r"//[^/@\s]*@", "//***@", text)
-
-
 def refusing(version: RegisteredVersion, read: Callable[[], T]) -> T:
     """The result of `read`; a bundle that cannot be used becomes a refusal of the version."""
     try:
@@ -140,28 +135,12 @@ def refusing(version: RegisteredVersion, read: Callable[[], T]) -> T:
         raise RefusedError(f"{version} is refused: {error}") from error
 
 
-def hash_or_reason(bundle: Path) -> str:
-    """The bundle's hash if all its files are as its card says, else why not."""
-    try:
-        read_card(bundle)
-    except BundleError as error:
-        return f"unreadable ({error})"
-    return bundle_sha256(bundle)
-
-
 def card_if_sound(bundle: Path, sha256: str) -> Card | None:
     """The card of a bundle that is whole and has this hash, else None."""
     try:
         return read_card(bundle) if bundle_sha256(bundle) == sha256 else None
     except (BundleError, OSError):
         return None
-
-
-def absolute_uri(tracking_uri: str) -> str:
-    """SQLite paths made absolute, so that the working folder may change."""
-    if not tracking_uri.startswith("sqlite:///"):
-        return tracking_uri
-    return f"sqlite:///{Path(tracking_uri.removeprefix('sqlite:///')).absolute()}"
 
 
 def output_names(card: Card) -> list[str]:

@@ -45,7 +45,6 @@ from models.registered import (
     RegisteredVersion,
     RunRecord,
     UnknownModelError,
-    absolute_uri,
     finite_numbers,
     flatten,
     is_trunk,
@@ -54,8 +53,8 @@ from models.registered import (
     refusing,
     trunk_name,
     version_tags,
-    without_password,
 )
+from models.tracking import DEFAULT_TRACKING_URI, absolute_uri, without_password
 
 if TYPE_CHECKING:
     from models.networks.predict import Predictor
@@ -73,7 +72,6 @@ __all__ = [
 
 EXPERIMENT = "dosewell"
 CHAMPION, CHALLENGER = "champion", "challenger"
-DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
 _REFERENCE = re.compile(r"^(?P<name>[^@/:\s]+)(?:@(?P<alias>[\w.-]+)|/(?P<version>\d{1,9}))?$")
 _PACKAGES = ("numpy", "pandas", "pillow", "safetensors", "scipy", "tifffile", "torch")
 _DISPLAY_LIMIT = 500  # characters of a parameter that the run shows; the card holds it whole

@@ -19,8 +19,8 @@ from typing import TypeVar
 from models.errors import DosewellError, RefusedError, RegistryError
 from models.networks.bundle import Card
 from models.networks.predict import Predictor
-from models.registered import without_password
 from models.registry import CHAMPION, RegisteredVersion, Registry, UnknownModelError
+from models.tracking import without_password
 from serving import metrics
 from serving.loaded import LoadedModels, warm
 from serving.promotion_log import Change, Event, PromotionLog, now
@@ -130,6 +130,16 @@ class Promoter:
         if champion is not None and champion.version.version == version.version:
             return champion
         predictor = self._models.get(version)
+        return Served(version=version, card=predictor.card, since=now(), load=lambda: predictor)
+
+    def pick_to_explain(self, reference: str) -> Served:
+        """The version that scored a job, also one whose gates failed and that scored because a person forced it: it is loaded to be looked
+        at, and not kept where requests find it. Raises as `pick` does.
+        """
+        version = self._resolve(reference)
+        if version.gates_passed or self._registry is None:
+            return self.pick(reference)
+        predictor = self._registry.load(version, check_gates=False, device=self._device)
         return Served(version=version, card=predictor.card, since=now(), load=lambda: predictor)
 
     def version_of(self, reference: str) -> tuple[RegisteredVersion, Card | None]:

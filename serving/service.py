@@ -14,6 +14,7 @@ os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 
 import bentoml
 
+from models.tracking import absolute_uri
 from serving.access import AccessGuard, TokenFile
 from serving.app import create_app
 from serving.limits import BodyLimit
@@ -40,8 +41,7 @@ class Dosewell:
     """Scores plates with the champions of the registry; the HTTP interface is in serving/app.py."""
 
     def __init__(self) -> None:
-        from models.registered import absolute_uri  # here: the parent process need not import MLflow and torch
-        from models.registry import Registry, default_tracking_uri
+        from models.registry import Registry, default_tracking_uri  # here: the parent process need not import MLflow and torch
         from serving import answers, scoring, uploads  # noqa: F401  # now, so that the first request need not wait for them
         from serving.agreement import AgreementLog
         from serving.job_desk import JobDesk

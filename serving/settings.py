@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.errors import DosewellError
+from models.tracking import DEFAULT_TRACKING_URI, absolute_uri
 
 MEBIBYTE = 2**20
-SQLITE = "sqlite:///"
 QUIET = {"BENTOML_DO_NOT_TRACK": "True", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true",
          "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}     # the promoter itself tries again
 
@@ -62,9 +62,7 @@ class Settings:
 
     def share(self) -> None:
         """Tell this process's children the same: BentoML works in another folder, and what MLflow is told here it reads when imported."""
-        uri = self.tracking_uri or "sqlite:///mlflow.db"
-        if uri.startswith(SQLITE):
-            uri = SQLITE + str(Path(uri.removeprefix(SQLITE)).absolute())
+        uri = absolute_uri(self.tracking_uri or DEFAULT_TRACKING_URI)
         os.environ |= {"DOSEWELL_STATE": str(self.state), "DOSEWELL_TOKENS": str(self.tokens), "MLFLOW_TRACKING_URI": uri}
         for name, value in QUIET.items():
             os.environ.setdefault(name, value)

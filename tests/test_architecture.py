@@ -17,8 +17,8 @@ ALLOWED_PACKAGES = {"models": {"models"}, "validation": {"models", "validation"}
                     "serving": {"models", "validation", "serving"}}
 
 MODEL_LAYERS = (  # a room imports its own layer and those before it
-    ("errors", "tables", "records", "examples"), ("plates", "dose_response"), ("networks", "counting"), ("scoring",), ("classifying",),
-    ("report",), ("registered",), ("bundle_cache",),
+    ("errors", "tables", "records", "examples", "tracking"), ("plates", "dose_response"), ("networks", "counting"), ("scoring",),
+    ("classifying",), ("report",), ("registered",), ("bundle_cache",),
     ("registry",))
 
 HOMES = {  # library -> files or folders that may import it

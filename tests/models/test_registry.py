@@ -154,7 +154,7 @@ def test_a_card_that_was_swapped_for_another_is_refused(registry: Registry, fold
     kept = card.read_text()
     try:
         card.write_text(json.dumps(json.loads(kept) | {"sample": "OTHER"}))
-        with pytest.raises(RefusedError, match="registered was"):
+        with pytest.raises(RefusedError, match="its content was changed since it was registered"):
             Registry(registry.tracking_uri, tmp_path / "cache").fetch(registry.resolve(f"{MODEL}/3"))
     finally:
         card.write_text(kept)

@@ -244,7 +244,7 @@ def own(tmp_path: Path) -> Registry:
 @pytest.mark.parametrize(("damage", "reason"), [
     (alter_weights, "altered or damaged"), (lose_weights, "no weights.safetensors"), (lose_card, "expected one bundle"),
     (add_pickle, "files that no bundle has: model.pkl"), (add_code, "expected one bundle and nothing else, .* code.py beside"),
-    (another_card, "its content has sha256 .*, registered was"), (newer_format, "format version 2; this Dosewell reads 1"),
+    (another_card, "its content was changed since it was registered .sha256 "), (newer_format, "format version 2; this Dosewell reads 1"),
     (later_recipe, "recipe.attention: unknown key"),
 ], ids=lambda value: getattr(value, "__name__", ""))
 def test_a_version_that_is_not_what_was_registered_is_refused_and_why_is_said(
@@ -283,6 +283,17 @@ def test_references_that_nobody_knows(promoter: Promoter) -> None:
     for reference in ("", "x" * 5000, "viability-TINY/0", "../etc"):
         with pytest.raises(UnknownModelError):
             promoter.pick(reference)
+
+
+def test_a_version_whose_gates_failed_is_explained_to_whom_it_scored_for_and_scores_for_nobody_else(own: Registry, tmp_path: Path) -> None:
+    failed = own.register(tiny_bundle(tmp_path / "models" / "m0", passed=False), find_trunk=trunk_finder([tmp_path / "models"]))
+    promoter = Promoter(lambda: own, PromotionLog(tmp_path / "log.jsonl"), device="cpu")
+    promoter.look()
+    served = promoter.pick_to_explain(f"{MODEL}/{failed.version}")
+    assert served.predictor.card.name == MODEL
+    assert not served.card.gates_passed
+    with pytest.raises(RefusedError, match="gates"):
+        promoter.pick(f"{MODEL}/{failed.version}")
 
 
 def test_versions_named_by_number_are_kept(promoter: Promoter) -> None:
