@@ -9,7 +9,8 @@ from models.records import to_record
 from models.registry import CHALLENGER
 from serving.agreement import AgreementLog, summary
 from serving.plain import plain
-from serving.promotion import PromotionLog, Served, Snapshot
+from serving.promotion_log import PromotionLog
+from serving.snapshot import Served, Snapshot
 
 
 def models_answer(snapshot: Snapshot, *, service_version: str, agreement: AgreementLog | None = None) -> dict[str, Any]:

@@ -25,8 +25,8 @@ from models.plates.pixels import IMAGE_SUFFIXES
 from models.records import from_record, to_record
 from serving.forms import Fields, Form, StoredFile, field_finding
 from serving.plain import plain, records, to_json
-from serving.promotion import Served
 from serving.scored import lineage_of
+from serving.snapshot import Served
 from serving.thumbnails import small_png
 from serving.uploads import base_name, read_mapping
 

@@ -16,7 +16,7 @@ from models.plates.images import write_plate
 from models.plates.layout import write_layout
 from models.plates.simulate.examples import SIMULATED, VERSION, Example, example_screens
 from serving.plain import plain
-from serving.promotion import Snapshot
+from serving.snapshot import Snapshot
 
 OFFERED = ("heldout-a549", "patient-1")
 _making = threading.Lock()

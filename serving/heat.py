@@ -16,8 +16,8 @@ from models.networks.predict import Predictor
 from models.plates.images import PlateArchive, WellImages
 from models.plates.prepare import prepare_plate
 from models.plates.wells import canonical_well
-from serving.promotion import Served
 from serving.results import Result
+from serving.snapshot import Served
 
 SIZE = 384              # pixels of the images that are answered
 RAISES, LOWERS = (0, 114, 178), (213, 94, 0)    # blue and vermilion of Okabe and Ito, told apart by everybody

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -24,8 +24,7 @@ from models.tracking import without_password
 from serving import metrics
 from serving.loaded import LoadedModels, warm
 from serving.promotion_log import Change, Event, PromotionLog, now
-
-__all__ = ["Change", "Promoter", "PromotionLog", "Refusal", "Served", "Snapshot"]
+from serving.snapshot import Refusal, Served, Snapshot
 
 logger = logging.getLogger("dosewell.promotion")
 
@@ -33,42 +32,6 @@ V = TypeVar("V")
 LOADED_AT_START = 8     # champions; of more, one of each trunk, and each other when somebody first asks for it
 TRUNKS_AT_START = 8     # of those
 BROUGHT_AT_ONCE = 4     # bundles, when the service starts
-
-
-@dataclass(frozen=True, kw_only=True)
-class Served:
-    """A version that answers. since: when it took over (ISO 8601, UTC); load: gives its predictor, from memory or from disk."""
-
-    version: RegisteredVersion
-    card: Card
-    since: str
-    load: Callable[[], Predictor]
-
-    @property
-    def predictor(self) -> Predictor:
-        """The loaded model; take it once per request. Raises RefusedError, RegistryError when it cannot be loaded now."""
-        return self.load()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Refusal:
-    """A champion that does not serve, and why. at: seconds of the monotonic clock when it was tried last."""
-
-    version: int
-    reason: str
-    at: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Snapshot:
-    """Everything that requests need to know, replaced as a whole. unreachable_since: "" while the registry answers."""
-
-    served: Mapping[str, Served] = field(default_factory=dict)
-    refused: Mapping[str, Refusal] = field(default_factory=dict)
-    aliases: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    registry_error: str = ""
-    unreachable_since: str = ""
-    looked_at: str = ""
 
 
 class Promoter:

@@ -20,8 +20,8 @@ from models.scoring import require_plates, score_images
 from serving import metrics
 from serving.forms import Form
 from serving.plain import plain, to_json
-from serving.promotion import Served
 from serving.scored import Answered, Scored, lineage_of, measured_lineage
+from serving.snapshot import Served
 from serving.uploads import Upload, read_readout_form
 from validation.inventory import Pixels
 from validation.rules import Thresholds, Verdict, judge_screen, take_inventory

@@ -49,7 +49,8 @@ class Dosewell:
         from serving.job_workers import JobWorkers
         from serving.jobs import JobStore
         from serving.locks import own_folder
-        from serving.promotion import Promoter, PromotionLog
+        from serving.promotion import Promoter
+        from serving.promotion_log import PromotionLog
         from serving.shadow import Shadow
         from serving.worker import end_with
 

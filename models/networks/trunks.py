@@ -2,7 +2,7 @@
 
 An image's features do not depend on its company, to the last bit: OpenVINO gives the same for any batch, and torch, whose convolutions
 do not, always gets PASS images (a short pass is filled up with black ones). So a plate gives the same numbers alone and beside others,
-at the stage and in the service. `tests/models/networks/test_trunks_shared.py` holds this.
+at the stage and in the service. `tests/models/networks/test_trunks.py` holds this.
 """
 
 from __future__ import annotations

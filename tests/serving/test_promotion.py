@@ -20,7 +20,8 @@ from models.networks.bundle import bundle_sha256, read_card, trunk_finder, write
 from models.registry import CHAMPION, RegisteredVersion, Registry, UnknownModelError
 from serving.answers import models_answer
 from serving.client import Client
-from serving.promotion import Change, Promoter, PromotionLog
+from serving.promotion import Promoter
+from serving.promotion_log import Change, PromotionLog
 from tests.serving.conftest import Post
 from tests.serving.tiny import CLASSIFIER, MODEL, Server, tiny_bundle, tiny_registry
 

@@ -20,7 +20,8 @@ from serving.agreement import AgreementLog, Comparison, compare_scores, summary
 from serving.answers import models_answer
 from serving.job_files import JobFiles
 from serving.jobs import JobStore
-from serving.promotion import Promoter, PromotionLog
+from serving.promotion import Promoter
+from serving.promotion_log import PromotionLog
 from serving.scored import Answered
 from serving.scoring import score_upload
 from serving.settings import Settings

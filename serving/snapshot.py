@@ -1,0 +1,46 @@
+"""Which version of each model answers at a moment: what the promotion thread finds out and requests read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from models.networks.bundle import Card
+from models.networks.predict import Predictor
+from models.registry import RegisteredVersion
+
+
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """A version that answers. since: when it took over (ISO 8601, UTC); load: gives its predictor, from memory or from disk."""
+
+    version: RegisteredVersion
+    card: Card
+    since: str
+    load: Callable[[], Predictor]
+
+    @property
+    def predictor(self) -> Predictor:
+        """The loaded model; take it once per request. Raises RefusedError, RegistryError when it cannot be loaded now."""
+        return self.load()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """A champion that does not serve, and why. at: seconds of the monotonic clock when it was tried last."""
+
+    version: int
+    reason: str
+    at: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """Everything that requests need to know, replaced as a whole. unreachable_since: "" while the registry answers."""
+
+    served: Mapping[str, Served] = field(default_factory=dict)
+    refused: Mapping[str, Refusal] = field(default_factory=dict)
+    aliases: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    registry_error: str = ""
+    unreachable_since: str = ""
+    looked_at: str = ""
