@@ -104,7 +104,14 @@ def send(lab: Server, plate: TinyPlate) -> Callable[[float], httpx.Response]:
 
 
 def processes(lab: Server, words: str) -> list[psutil.Process]:
-    return [process for process in psutil.Process(lab.process.pid).children(recursive=True) if words in " ".join(process.cmdline())]
+    return [process for process in psutil.Process(lab.process.pid).children(recursive=True) if words in _command(process)]
+
+
+def _command(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:    # killed a moment ago
+        return ""
 
 
 def lines(lab: Server) -> list[dict]:
@@ -128,8 +135,9 @@ def test_each_job_is_done_once_whoever_is_killed(lab: Server, send: Callable[[fl
     assert [answer.status_code for answer in answers] == [202] * 8, [answer.text for answer in answers]
     jobs = [answer.json()["id"] for answer in answers]
     until(lambda: any(get(lab, f"/jobs/{job}")["state"] == "running" for job in jobs), seconds=60)
-    os.kill(processes(lab, "serving.worker")[0].pid, signal.SIGKILL)
-    holder = next(process for process in web if any("serving.worker" in " ".join(child.cmdline()) for child in process.children()))
+    worker = processes(lab, "serving.worker")[0]
+    holder = next(process for process in web if worker.pid in [child.pid for child in process.children()])
+    worker.kill()
     os.kill(holder.pid, signal.SIGKILL)     # the one that looks after the processes for jobs; the other one takes over
     until(lambda: _answers(f"{lab.url}/readyz"), seconds=60)
     until(lambda: all(_is_done(lab, job) for job in jobs), seconds=120)
