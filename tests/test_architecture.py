@@ -32,7 +32,7 @@ HOMES = {  # library -> files or folders that may import it
     "torchvision": ("models/networks/backbones.py",),
     "openvino": ("models/networks/forward.py",),
     "timm": ("models/networks/backbones.py",),
-    "cv2": ("models/plates/measures.py", "models/plates/prepare.py"),
+    "cv2": ("models/plates/measures.py",),
     "pickle": (),
     "joblib": (),
 }

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from models.counting.segment import Image, Labels, gradient, odd, require
+from models.counting.segment import Image, Labels, areas_of, gradient, numbered_anew, odd, require
 
 Mask = npt.NDArray[np.bool_]
 _DEPTHS = (0.12, 0.09, 0.06, 0.04, 0.03, 0.02, 0.01)    # of a cell's diameter: how much narrower a waist must be than both halves
@@ -105,7 +105,8 @@ def cut_to_convex(mask: Mask, options: AttachedOptions, *, inside: Mask | None =
 
     distance = ndimage.gaussian_filter(ndimage.distance_transform_edt(mask if inside is None else inside), 0.04 * options.diameter)
     smallest, largest = options.smallest * options.disc, options.largest * options.disc
-    labels = _numbered_anew(ndimage.label(mask)[0], smallest)
+    found, _ = ndimage.label(mask)
+    labels = numbered_anew(found, areas_of(found) >= smallest)
     single: set[int] = set()
     for depth in _DEPTHS:
         for region in regionprops(labels):
@@ -128,27 +129,20 @@ def _cut(distance: npt.NDArray[np.float64], mask: Mask, depth: float, smallest: 
     if count < 2:
         return mask.astype(np.int32)
     pieces = watershed(-distance, markers, mask=mask)
-    large = np.bincount(pieces.ravel(), minlength=count + 1) >= smallest
-    large[0] = False
-    return np.asarray(watershed(-distance, (np.cumsum(large) * large)[markers], mask=mask), dtype=np.int32)
+    large = areas_of(pieces, count) >= smallest
+    return np.asarray(watershed(-distance, numbered_anew(markers, large), mask=mask), dtype=np.int32)
 
 
 def _shown_enough(labels: Labels, rounded: Mask, options: AttachedOptions) -> tuple[Labels, Mask]:
     """Without the cells of which the border leaves less than `shown`, numbered anew from 1."""
-    areas = np.bincount(labels.ravel(), minlength=len(rounded) + 1)[1:]
+    areas = areas_of(labels, len(rounded))
     cut = np.isin(np.arange(1, len(rounded) + 1), np.concatenate([labels[[0, -1]].ravel(), labels[:, [0, -1]].ravel()]))
     least = np.ones(len(rounded))
     for state in (True, False):
         whole = areas[(rounded == state) & ~cut & (areas > 0)]
         least[(rounded == state) & cut] = options.shown * (np.median(whole) if len(whole) else options.disc)
     kept = areas >= least
-    return np.concatenate([[0], np.cumsum(kept) * kept]).astype(np.int32)[labels], rounded[kept]
-
-
-def _numbered_anew(labels: Labels, smallest: float) -> Labels:
-    large = np.bincount(labels.ravel()) >= smallest
-    large[0] = False
-    return np.asarray((np.cumsum(large) * large)[labels], dtype=np.int32)
+    return numbered_anew(labels, kept), rounded[kept]
 
 
 def _holes(mask: Mask) -> Labels:

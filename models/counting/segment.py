@@ -144,13 +144,13 @@ def _cells_only(labels: Labels, options: CellOptions) -> Labels:
     from skimage.measure import regionprops
 
     disc = np.pi * (options.diameter / 2) ** 2
-    kept = np.zeros(int(labels.max()) + 1, np.int32)
+    kept = np.zeros(int(labels.max()), dtype=bool)
     for region in regionprops(labels):
         height, width = region.bbox[2] - region.bbox[0], region.bbox[3] - region.bbox[1]
-        if (options.smallest * disc <= region.area <= options.largest * disc and max(height, width) <= options.longest * min(height, width)
-                and region.area <= options.fullest * height * width and region.solidity >= options.solidity):
-            kept[region.label] = kept.max() + 1
-    return kept[labels]
+        kept[region.label - 1] = (
+            options.smallest * disc <= region.area <= options.largest * disc and max(height, width) <= options.longest * min(height, width)
+            and region.area <= options.fullest * height * width and region.solidity >= options.solidity)
+    return numbered_anew(labels, kept)
 
 
 def segment_nuclei(image: Image, options: NucleusOptions | None = None) -> Labels:
@@ -168,19 +168,23 @@ def segment_nuclei(image: Image, options: NucleusOptions | None = None) -> Label
         return np.zeros(image.shape, np.int32)
     logs = np.log(smooth - smooth.min() + 0.02)
     mask = logs > threshold_otsu(logs)
-    diameter = 2 * np.sqrt(np.median(_areas(ndimage.label(mask)[0])) / np.pi)
+    diameter = 2 * np.sqrt(np.median(areas_of(ndimage.label(mask)[0])) / np.pi)
     mask &= logs > threshold_local(logs, max(odd(4 * diameter), 31))
     mask = ndimage.binary_fill_holes(ndimage.binary_opening(mask))
     pieces, _ = ndimage.label(mask)
-    mask = np.concatenate([[0], _areas(pieces)])[pieces] >= options.smallest
+    mask = np.concatenate([[0], areas_of(pieces)])[pieces] >= options.smallest
     labels = _divided(mask, depth=options.depth)
     if not labels.any():
         return labels
-    areas = _areas(labels)
-    large = areas >= max(options.smallest, 0.15 * np.median(areas))
-    return np.asarray(np.concatenate([[0], np.where(large, np.cumsum(large), 0)])[labels], dtype=np.int32)
+    areas = areas_of(labels)
+    return numbered_anew(labels, areas >= max(options.smallest, 0.15 * np.median(areas)))
 
 
-def _areas(labels: np.ndarray) -> npt.NDArray[np.int64]:
-    """Pixels of each object from 1 on."""
-    return np.bincount(labels.ravel())[1:]
+def numbered_anew(labels: np.ndarray, kept: npt.NDArray[np.bool_]) -> Labels:
+    """Labels of the objects that are kept, kept[n - 1] saying it of object n, as 1, 2, ...; 0 elsewhere."""
+    return np.concatenate([[0], np.cumsum(kept) * kept]).astype(np.int32)[labels]
+
+
+def areas_of(labels: np.ndarray, count: int = 0) -> npt.NDArray[np.int64]:
+    """Pixels of each object from 1 on; of at least `count` objects, where the last ones may be gone."""
+    return np.bincount(labels.ravel(), minlength=count + 1)[1:]

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import cv2
 import numpy as np
 import pandas as pd
 from safetensors import safe_open
@@ -102,7 +101,7 @@ def prepare_plate(archive: PlateArchive, spec: InputSpec, *, channels: Iterable[
         measured += [{**rows[-1], "channel": name, **measures} for name, measures in place.quality.items()]
         on_well(well)
     pixels = np.stack(images) if images else np.empty((0, len(spec.distinct), spec.size, spec.size), np.float32)
-    scaled = _halved_precision(_scaled(pixels, spec.intensity, full_scale))
+    scaled = _scaled(pixels, spec.intensity, full_scale).astype(np.float16)
     if len(spec.distinct) < len(spec.planes):
         scaled = scaled[:, [spec.distinct.index(plane) for plane in spec.planes]]
     return WellImages(pd.DataFrame(rows, columns=["plate", "well", "site"]), scaled, spec.planes,
@@ -160,13 +159,6 @@ def _scaled(pixels: np.ndarray, intensity: Intensity, full_scale: float) -> np.n
     axes = (0, 2, 3) if intensity == "plate" else (2, 3)
     low, high = np.percentile(pixels, [0.1, 99.9], axis=axes, keepdims=True).astype(np.float32)
     return np.clip((pixels - low) / np.maximum(high - low, np.float32(1e-6)), 0, 1)
-
-
-def _halved_precision(pixels: np.ndarray) -> np.ndarray:
-    """float32 as float16; the same numbers as numpy's own rounding, in a quarter of its time."""
-    if not pixels.size:
-        return pixels.astype(np.float16)
-    return cv2.add(pixels.reshape(len(pixels), -1), 0.0, dtype=cv2.CV_16F).reshape(pixels.shape)  # type: ignore[call-overload]  # a number
 
 
 def save_prepared(images: WellImages, path: Path) -> None:
