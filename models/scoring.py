@@ -80,17 +80,29 @@ def score_images(images: WellImages, layout: pd.DataFrame, *, screen: Screen, pr
     `options.force` is not set, and TableError when the layout breaks its contract.
     """
     options = options or ScoringOptions()
-    layout = check_table(layout, LAYOUT, keys=("plate", "well"))
-    require_plates(predictor.card)
-    findings = [*sample_findings(screen.sample, predictor.card, force=options.force), *_acquisition_findings(screen, predictor.card),
-                *_scope_findings(predictor.card)]
+    check_model(screen, predictor.card, options)
     raw = predictor.predict(images, on_images=on_images)
-    judged = judge_wells(images.quality, layout, predictor.card.image_quality)
-    wells = _with_raw(layout, raw, predictor.card, judged.flags).assign(model=model, version=version)
-    wells = leave_out(with_persons(wells, options), predictor.card.image_quality)
-    drift = _drift(wells, raw, predictor.card)
+    return score_predicted(raw, images.quality, layout, screen=screen, card=predictor.card, model=model, version=version, options=options)
+
+
+def check_model(screen: Screen, card: Card, options: ScoringOptions) -> None:
+    """Raises InputError, SampleMismatch where the model cannot score the screen: before any image is looked at."""
+    require_plates(card)
+    sample_findings(screen.sample, card, force=options.force)
+
+
+def score_predicted(raw: pd.DataFrame, quality: pd.DataFrame, layout: pd.DataFrame, *, screen: Screen, card: Card, model: str, version: str,
+                    options: ScoringOptions | None = None) -> ScoredScreen:
+    """`score_images` from what the network said on. raw: of `Predictor.predict`, all plates; quality: ImageQuality of the same images."""
+    options = options or ScoringOptions()
+    layout = check_table(layout, LAYOUT, keys=("plate", "well"))
+    findings = [*sample_findings(screen.sample, card, force=options.force), *_acquisition_findings(screen, card), *_scope_findings(card)]
+    judged = judge_wells(quality, layout, card.image_quality)
+    wells = _with_raw(layout, raw, card, judged.flags).assign(model=model, version=version)
+    wells = leave_out(with_persons(wells, options), card.image_quality)
+    drift = _drift(wells, raw, card)
     findings += [*judged.findings, *drift_findings(drift, model=model)]
-    value = "od" if predictor.card.recipe.is_regression else "probability"
+    value = "od" if card.recipe.is_regression else "probability"
     return replace(_scored(wells, value=value, screen=screen, options=options, findings=findings), drift=drift)
 
 

@@ -19,9 +19,9 @@ from serving.jobs import JobStore
 from serving.observe import job_id
 from serving.promotion import Promoter
 from serving.results import Result, check_changes, read_result, result_at
-from serving.scoring import thresholds_of
 from serving.uploads import Upload, read_upload
 from validation.rules import judge_screen
+from validation.thresholds import thresholds_of
 
 logger = logging.getLogger("dosewell.jobs")
 

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from models.networks.bundle import Card
 from models.networks.predict import Predictor
-from models.plates.images import PlateArchive, WellImages
-from models.plates.prepare import InputSpec, PreparedPlace, channel_numbers, join_images, prepare_place, prepare_plate
-from models.records import from_record
+from models.plates.images import WellImages
 from models.registered import RegisteredVersion
 from models.scoring import require_plates, score_images
 from serving import metrics
@@ -23,10 +18,11 @@ from serving.plain import plain, to_json
 from serving.scored import Answered, Scored, lineage_of, measured_lineage
 from serving.snapshot import Served
 from serving.uploads import Upload, read_readout_form
-from validation.inventory import Pixels
-from validation.rules import Thresholds, Verdict, judge_screen, take_inventory
+from validation.reading import PlateReader
+from validation.rules import Verdict, judge_screen
+from validation.thresholds import thresholds_of
 
-__all__ = ["OnProgress", "plain", "read_images", "score_prepared", "score_readout_form", "score_upload", "thresholds_of"]
+__all__ = ["OnProgress", "plain", "read_images", "score_prepared", "score_readout_form", "score_upload"]
 
 OnProgress = Callable[[str, int, int], object]
 """Called with what is being done, how much of it is done, and how much there is."""
@@ -59,46 +55,16 @@ def read_images(upload: Upload, card: Card, *, on_progress: OnProgress = _quietl
     Raises ScreenError with the findings if the rules refuse the upload, InputError for a model that scores no plates, ImageError.
     """
     require_plates(card)
-    ready = _Ready(upload, card.recipe.input)
-    inventory = take_inventory(upload.plates, on_place=ready.prepare)
-    verdict = judge_screen(upload.layout, upload.screen, inventory=inventory, thresholds=thresholds_of(card))
+    reader = PlateReader(upload.plates, upload.screen, card.recipe.input)
+    verdict = judge_screen(upload.layout, upload.screen, inventory=reader.inventory(), thresholds=thresholds_of(card))
     verdict.require()
-    return verdict, ready.images(on_progress)
+    wells, done = len(upload.layout.layout), 0
 
-
-def thresholds_of(card: Card) -> Thresholds:
-    """The limits of the data checks under which the model was made. Raises ParamsError for a card with one that no rule knows."""
-    return from_record(Thresholds, card.validation, path=f"model {card.name}: card.json: validation")
-
-
-class _Ready:
-    """Prepares the wells of an upload while the inventory reads them; those that it did not hand on are read when all are joined."""
-
-    def __init__(self, upload: Upload, spec: InputSpec) -> None:
-        self.upload, self.spec = upload, spec
-        self.channels = tuple(channel.name for channel in upload.screen.channels)
-        self.places: dict[Path, dict[tuple[str, int], PreparedPlace]] = {path: {} for path in upload.plates}
-
-    def prepare(self, archive: PlateArchive, well: str, site: int, pixels: Pixels) -> None:
-        """One well and site. What cannot be prepared is met again, and told, when all are joined: the rules have their say first."""
-        with contextlib.suppress(Exception):
-            numbers = channel_numbers(self.spec, self.channels, archive)
-            by_plane = sorted(pixels.items(), key=lambda item: item[0])
-            found = {name: [image for (channel, _), image in by_plane if channel == number] for name, number in numbers.items()}
-            stacks = {name: planes[0][None] if len(planes) == 1 else np.stack(planes) for name, planes in found.items()}
-            self.places[archive.path][well, site] = prepare_place(stacks, self.spec, channels=self.channels)
-
-    def images(self, on_progress: OnProgress) -> WellImages:
-        """All plates in the stage's order. Raises ImageError."""
-        plates, done = [], 0
-        for path in sorted(self.upload.plates):
-            with PlateArchive(path) as archive:
-                def on_well(_well: str) -> None:
-                    nonlocal done
-                    done += 1
-                    on_progress("preparing images", done, max(done, len(self.upload.layout.layout)))
-                plates.append(prepare_plate(archive, self.spec, channels=self.channels, on_well=on_well, ready=self.places.pop(path)))
-        return join_images(plates)
+    def on_well(_well: str) -> None:
+        nonlocal done
+        done += 1
+        on_progress("preparing images", done, max(done, wells))
+    return verdict, reader.images(on_well=on_well)
 
 
 def score_prepared(images: WellImages, upload: Upload, predictor: Predictor, version: RegisteredVersion, *, verdict: Verdict,

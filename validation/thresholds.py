@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from models.networks.bundle import Card
+from models.records import from_record
+
 
 @dataclass(frozen=True, kw_only=True)
 class Thresholds:
@@ -45,3 +48,8 @@ class Thresholds:
             raise ValueError(f"max_control_ratio: must be 1 or more, got {self.max_control_ratio}")
         if not -1 <= self.series_correlation <= 1:
             raise ValueError(f"series_correlation: must be between -1 and 1, got {self.series_correlation}")
+
+
+def thresholds_of(card: Card) -> Thresholds:
+    """The limits of the data checks under which a model was made. Raises ParamsError for a card with one that no rule knows."""
+    return from_record(Thresholds, card.validation, path=f"model {card.name}: card.json: validation")

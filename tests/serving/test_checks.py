@@ -17,11 +17,11 @@ from models.plates.layout import parse_layout, read_table
 from models.plates.screen import Screen
 from models.registered import RegisteredVersion
 from models.scoring import ScoringOptions
-from serving.scoring import score_upload, thresholds_of
+from serving.scoring import score_upload
 from serving.snapshot import Served
 from serving.uploads import Upload
 from tests.serving.tiny import MODEL, ROOT, SCREEN, tiny_bundle, tiny_plate
-from validation.rules import Thresholds
+from validation.thresholds import Thresholds, thresholds_of
 
 JUDGE = """
 import sys
