@@ -31,7 +31,7 @@ from models.plates.imageset import ImageSet, check_images
 from models.plates.layout import read_table
 from pipelines.command import run_command
 from pipelines.imagesets import IMAGES_ARCHIVE, is_imageset, read_imageset, write_archive, write_imageset
-from pipelines.screens import whole_folder
+from pipelines.screens import folder_of, whole_folder
 
 BOX = ("xmin", "ymin", "xmax", "ymax")
 SYNONYMS = {"path": ("path", "file", "filename", "image", "image_path", "image_id", "name"), "label": ("label", "class", "category"),
@@ -61,8 +61,8 @@ def add_imageset(request: Request, *, progress: bool = True) -> list[str]:
 
     Raises InputError, with findings, for a source that cannot be used or a set of that name with other content.
     """
+    target = folder_of(request.name, request.out)
     table = find_images(request)
-    target = request.out / request.name
     mark = f"{request.source.resolve().name}, sha256 {_fingerprint(request, table)[:16]}"
     if target.exists() and not request.force:
         if is_imageset(target) and read_imageset(target).source == mark:

@@ -32,7 +32,7 @@ from models.plates.wells import add_row_column, in_format, parse_well
 from models.tables import LAYOUT, check_table
 from pipelines.image_copy import NOTES, copy_images, file_digest, source_digests, source_state
 from pipelines.screen_words import next_steps, plate_maps, summary, without_partner
-from pipelines.screens import bring_back, read_screen, whole_folder, write_screen
+from pipelines.screens import bring_back, folder_of, read_screen, whole_folder, write_screen
 from pipelines.sources import add_fact_options, add_source_options, facts_of, source_of
 
 USUAL_FORMATS = (96, 384, 1536)     # tried in this order when --plate-format is not given
@@ -65,9 +65,9 @@ def add_screen(request: Request, *, params: Path = Path("params.yaml"), progress
 
     Raises InputError, with findings, for a source that cannot be used or a screen of that name with other content.
     """
+    target, root = folder_of(request.name, request.out), request.source.folder.resolve()
     found = _found(request)
     layout, files, warnings = _chosen(request, found)
-    target, root = request.out / request.name, request.source.folder.resolve()
     bring_back(target)
     if target.exists() and not request.force:
         if read_screen(target).source != _mark(request, found, source_digests(files, root=root, progress=progress)):

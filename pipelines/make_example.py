@@ -23,7 +23,7 @@ from models.plates.layout import read_layout, write_layout
 from models.plates.simulate.examples import Example, example_screens, random_curves
 from models.plates.simulate.imagesets import ExampleSet, example_imagesets
 from pipelines.example_imagesets import make_imageset
-from pipelines.screens import read_screen, whole_folder, write_screen
+from pipelines.screens import name_problem, read_screen, whole_folder, write_screen
 
 
 def make_example(out: Path, screens: list[Example], *, force: bool = False, progress: bool = True) -> list[str]:
@@ -71,6 +71,8 @@ def _from_layout(arguments: argparse.Namespace) -> Example:
     """Spheroids of one sample on the user's layout."""
     if not arguments.name:
         raise InputError("--layout needs --name, the name of the screen to make")
+    if problem := name_problem(arguments.name):
+        raise InputError(f"--name: {problem}")
     layout = read_layout(arguments.layout, plate_format=arguments.plate_format)
     return Example(name=arguments.name, sample=arguments.sample, kind="patient", layout=layout,
                    curves=random_curves(layout, seed=arguments.seed), plate_format=arguments.plate_format, size=96, planes=3,

@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -22,7 +22,12 @@ from models.networks.recipe import Recipe
 from models.plates.prepare import InputSpec
 from models.plates.quality import QualityLimits
 from models.records import from_record, to_record
+from pipelines.screens import name_problem
+from pipelines.yaml_text import read_yaml
 from validation.rules import Thresholds
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+NAMED = ("screens", "imagesets", "inputs", "recipes", "trunks", "models")    # sections whose keys are names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +45,10 @@ class TrunkEntry:
     weights: str = "none"
     sha256: str = ""
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ValueError(f"seed must be 0 or more, got {self.seed}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,14 +70,14 @@ class ModelEntry:
 class TrainParams:
     """device: auto | cpu | cuda | mps."""
 
-    device: str = "auto"
+    device: Device = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreParams:
     """device as in train; fit: options of the dose-response curves."""
 
-    device: str = "auto"
+    device: Device = "auto"
     fit: FitOptions = field(default_factory=FitOptions)
 
 
@@ -92,8 +101,8 @@ class Params:
     def read(cls, path: str | Path) -> Params:
         """Read and check params.yaml. Raises ParamsError, naming the YAML path, for anything wrong or dangling."""
         try:
-            values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError) as error:
+            values = read_yaml(Path(path).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise ParamsError(f"{path} cannot be read: {error}") from None
         return cls.parse(values)
 
@@ -196,6 +205,9 @@ def _sections(values: Mapping[str, Any], *, known: list[str]) -> dict[str, Mappi
         if section is not None and not isinstance(section, Mapping):
             raise ParamsError(f"{name}: expected a mapping, got {section!r}")
     sections = {name: values.get(name) or {} for name in known}
+    for kind in NAMED:
+        if wrong := list(filter(name_problem, sections[kind])):
+            raise ParamsError(f"{kind}.{wrong[0]}: {name_problem(wrong[0])}")
     for name, recipe in sections["recipes"].items():
         if not isinstance(recipe, Mapping):
             raise ParamsError(f"recipes.{name}: expected a mapping, got {recipe!r}")
@@ -211,7 +223,7 @@ def _named(known: Mapping[str, Any], name: object, path: str, section: str) -> A
 def entry_of(path: str | Path, section: str, name: str) -> dict[str, Any]:
     """An entry of `recipes` or `inputs` as it stands in params.yaml. Raises ParamsError as `Params.read` does, and for an unknown name."""
     Params.read(path)
-    entries = yaml.safe_load(Path(path).read_text(encoding="utf-8")).get(section) or {}
+    entries = read_yaml(Path(path).read_text(encoding="utf-8")).get(section) or {}
     return dict(_named(entries, name, section.removesuffix("s"), section))
 
 
@@ -221,8 +233,8 @@ def add_entries(path: str | Path, entries: Mapping[str, Mapping[str, Any]]) -> l
     Returns the YAML paths that were added; what is there already with the same value is left alone. Raises ParamsError, and writes
     nothing, when a name stands there with another value or the whole would no longer be accepted by `Params`.
     """
-    text = Path(path).read_text(encoding="utf-8")
-    Params.parse(wanted := yaml.safe_load(text))
+    Params.read(path)
+    wanted = read_yaml(text := Path(path).read_text(encoding="utf-8"))
     added = []
     for section, name, value in [(section, name, value) for section, items in entries.items() for name, value in items.items()]:
         present = (wanted.get(section) or {}).get(name)
@@ -243,7 +255,7 @@ def add_entries(path: str | Path, entries: Mapping[str, Mapping[str, Any]]) -> l
 
 def _holds(text: str, wanted: object) -> bool:
     try:
-        return bool(yaml.safe_load(text) == wanted)
+        return bool(read_yaml(text) == wanted)
     except yaml.YAMLError:
         return False
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,8 +15,26 @@ import yaml
 
 from models.errors import Finding, ScreenError
 from models.plates.screen import Screen
+from pipelines.yaml_text import read_yaml
 
 SCREEN_FILE = "screen.yaml"
+NAME = re.compile(r"\w[\w-]{0,99}", re.ASCII)
+"""Of screens, image sets, trunks and models: folders, models of the registry, and keys of dvc.yaml, whose paths a dot would part."""
+
+
+def name_problem(name: object) -> str:
+    """What keeps `name` from naming a screen, an image set or a model, in words; "" if nothing does."""
+    if isinstance(name, str) and NAME.fullmatch(name):
+        return ""
+    return ("a name is text of at most 100 letters, digits, _ and -, and does not begin with -; "
+            f"got {name!r}" + ("" if isinstance(name, str) else " (quotes make it text)"))
+
+
+def folder_of(name: str, out: Path) -> Path:
+    """out/<name>. Raises ScreenError for what is no name, such as '../elsewhere'."""
+    if problem := name_problem(name):
+        raise ScreenError(f"--name: {problem}")
+    return out / name
 
 
 def read_screen(folder: Path) -> Screen:
@@ -34,7 +53,7 @@ def read_description(path: Path, *, what: str, maker: str) -> dict[str, Any]:
     what: "screen" or "image set"; maker: the command that makes one. Raises ScreenError if the file is missing or no mapping in YAML.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = read_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         reason = f"is missing; `python -m pipelines.{maker}` makes it from a folder of images"
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -6,6 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
+from models.environment import port
 from models.registry import Registry, default_tracking_uri
 from pipelines import servers
 from pipelines.command import run_command
@@ -15,12 +16,12 @@ ARTIFACTS = Path("artifacts")
 
 
 def start() -> None:
-    """Register the bundles that the registry lacks, then start both servers and print their addresses."""
+    """Register the bundles that the registry lacks, then start both servers and print their addresses. Raises DosewellError."""
+    mlflow_port, service_port = port(os.environ, "MLFLOW_PORT", 5000), port(os.environ, "SERVICE_PORT", 3000)
     if (ARTIFACTS / "models").is_dir():
         added = register_missing(ARTIFACTS / "models", evaluations=ARTIFACTS / "evaluate", trunks=ARTIFACTS / "trunks",
                                  registry=Registry(default_tracking_uri(), CACHE))
         print(f"registered {len(added)} model(s) that the registry lacked" if added else "the registry has every trained model")
-    mlflow_port, service_port = int(os.environ.get("MLFLOW_PORT", "5000")), int(os.environ.get("SERVICE_PORT", "3000"))
     mlflow = servers.running("mlflow") or servers.start(
         "mlflow", servers.mlflow_command(mlflow_port), port=mlflow_port, health="/health", environment={})
     service = servers.running("service") or servers.start(

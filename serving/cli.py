@@ -10,12 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from models.environment import port
 from models.errors import DosewellError, InputError
 
 if TYPE_CHECKING:
     from serving.client import Client
 
-DEFAULT_URL = "http://127.0.0.1:3000"
+DEFAULT_PORT = 3000
+DEFAULT_URL = f"http://127.0.0.1:{DEFAULT_PORT}"
 
 
 def serve(arguments: argparse.Namespace) -> None:
@@ -28,8 +30,9 @@ def serve(arguments: argparse.Namespace) -> None:
     require_tokens_beyond_loopback(arguments.host, settings.tokens)
     open_database(database_address(settings.database))  # connects nowhere yet; an address of no use is told here, in words for people
     settings.share()
+    listen = arguments.port or port(os.environ, "SERVICE_PORT", DEFAULT_PORT)
     command = [sys.executable, "-m", "bentoml", "serve", arguments.bento or "serving.service:Dosewell", "--host", arguments.host, "--port",
-               str(arguments.port)]
+               str(listen)]
     if not arguments.bento:
         command += ["--working-dir", str(Path(__file__).resolve().parent.parent)]
         os.environ.setdefault("BENTOML_HOME", str(settings.state / "bentoml"))
@@ -205,7 +208,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     one = commands.add_parser("serve", help="start the service")
     one.add_argument("--host", default="127.0.0.1", help="address to listen at (default: only this machine)")
-    one.add_argument("--port", type=int, default=int(os.environ.get("SERVICE_PORT", "3000")))
+    one.add_argument("--port", type=int, default=0, help=f"default: SERVICE_PORT, else {DEFAULT_PORT}")
     one.add_argument("--bento", default="", metavar="TAG", help="a bento that `make bento` packed, e.g. dosewell:latest, or its folder "
                                                                 "(default: this code)")
     one.set_defaults(run=serve)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from models.environment import choice, count, number
 from models.errors import DosewellError
 from models.tracking import DEFAULT_TRACKING_URI, absolute_uri
 
@@ -71,24 +72,25 @@ class Settings:
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
         """MLFLOW_TRACKING_URI and DOSEWELL_STATE, _POLL_SECONDS, _RETRY_SECONDS, _GRACE_SECONDS, _MAX_UPLOAD_MB,
         _SCORING_THREADS, _DEVICE, _TOKENS, _LOG, _DATABASE_URL, _JOB_WORKERS, _MODEL_MEMORY_MB,
-        _SHADOW, _WORKERS. Raises DosewellError naming the variable at fault.
+        _SHADOW, _WORKERS, _PRECISION. Raises DosewellError naming the variable at fault.
         """
         defaults = cls()
-        state = Path(environment.get("DOSEWELL_STATE", defaults.state)).absolute()
+        state = Path(environment.get("DOSEWELL_STATE") or defaults.state).absolute()
+        choice(environment, "DOSEWELL_PRECISION", ("auto", "fp32"))     # models.networks.forward reads it, when the first model is loaded
         return cls(
             tracking_uri=environment.get("MLFLOW_TRACKING_URI", ""), state=state,
             tokens=Path(environment.get("DOSEWELL_TOKENS") or state / "tokens").absolute(),
-            log=_choice(environment, "DOSEWELL_LOG", ("json", "text")), database_url=environment.get("DOSEWELL_DATABASE_URL", ""),
-            job_workers=int(_number(environment, "DOSEWELL_JOB_WORKERS", defaults.job_workers, least=0)),
-            poll_seconds=_number(environment, "DOSEWELL_POLL_SECONDS", defaults.poll_seconds),
-            retry_seconds=_number(environment, "DOSEWELL_RETRY_SECONDS", defaults.retry_seconds),
-            grace_seconds=_number(environment, "DOSEWELL_GRACE_SECONDS", defaults.grace_seconds),
-            max_upload_bytes=int(_number(environment, "DOSEWELL_MAX_UPLOAD_MB", defaults.max_upload_bytes / MEBIBYTE) * MEBIBYTE),
-            scoring_threads=int(_number(environment, "DOSEWELL_SCORING_THREADS", defaults.scoring_threads)),
-            model_memory_bytes=int(_number(environment, "DOSEWELL_MODEL_MEMORY_MB", defaults.model_memory_bytes / MEBIBYTE) * MEBIBYTE),
-            workers=int(_number(environment, "DOSEWELL_WORKERS", defaults.workers, least=1)),
-            shadow=_choice(environment, "DOSEWELL_SHADOW", ("off", "on")) == "on",
-            device=environment.get("DOSEWELL_DEVICE", defaults.device))
+            log=choice(environment, "DOSEWELL_LOG", ("json", "text")), database_url=environment.get("DOSEWELL_DATABASE_URL", ""),
+            job_workers=count(environment, "DOSEWELL_JOB_WORKERS", defaults.job_workers, least=0),
+            poll_seconds=number(environment, "DOSEWELL_POLL_SECONDS", defaults.poll_seconds),
+            retry_seconds=number(environment, "DOSEWELL_RETRY_SECONDS", defaults.retry_seconds),
+            grace_seconds=number(environment, "DOSEWELL_GRACE_SECONDS", defaults.grace_seconds),
+            max_upload_bytes=int(number(environment, "DOSEWELL_MAX_UPLOAD_MB", defaults.max_upload_bytes / MEBIBYTE) * MEBIBYTE),
+            scoring_threads=count(environment, "DOSEWELL_SCORING_THREADS", defaults.scoring_threads),
+            model_memory_bytes=int(number(environment, "DOSEWELL_MODEL_MEMORY_MB", defaults.model_memory_bytes / MEBIBYTE) * MEBIBYTE),
+            workers=count(environment, "DOSEWELL_WORKERS", defaults.workers),
+            shadow=choice(environment, "DOSEWELL_SHADOW", ("off", "on")) == "on",
+            device=choice(environment, "DOSEWELL_DEVICE", ("auto", "cpu", "cuda", "mps")))
 
 
 def require_place() -> None:
@@ -98,22 +100,3 @@ def require_place() -> None:
     if "DOSEWELL_STATE" not in os.environ and (Path(__file__).resolve().parents[2] / "bento.yaml").is_file():
         raise DosewellError("this is a bento, and the environment variable DOSEWELL_STATE does not name the folder for its jobs and logs; "
                             "start it by `dosewell serve --bento TAG`, or set DOSEWELL_STATE")
-
-
-def _choice(environment: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> str:
-    value = environment.get(name) or allowed[0]
-    if value not in allowed:
-        raise DosewellError(f"environment variable {name} must be {' or '.join(allowed)}, got {value!r}")
-    return value
-
-
-def _number(environment: Mapping[str, str], name: str, default: float, *, least: float | None = None) -> float:
-    text = environment.get(name, "")
-    try:
-        number = float(text) if text else default
-    except ValueError:
-        number = -1.0
-    if not (number >= least if least is not None else number > 0) or number == float("inf"):
-        bound = f"of {least:g} or more" if least is not None else "above 0"
-        raise DosewellError(f"environment variable {name} must be a number {bound}, got {text!r}")
-    return number

@@ -17,7 +17,8 @@ ALLOWED_PACKAGES = {"models": {"models"}, "validation": {"models", "validation"}
                     "serving": {"models", "validation", "serving"}}
 
 MODEL_LAYERS = (  # a room imports its own layer and those before it
-    ("errors", "tables", "records", "examples", "tracking"), ("plates", "dose_response"), ("networks", "counting"), ("scoring",),
+    ("errors", "tables", "records", "examples", "tracking", "environment"), ("plates", "dose_response"), ("networks", "counting"),
+    ("scoring",),
     ("classifying",), ("report",), ("registered",), ("bundle_cache",),
     ("registry",))
 
@@ -26,7 +27,7 @@ HOMES = {  # library -> files or folders that may import it
     "great_expectations": ("validation/suites.py",),
     "bentoml": ("serving/service.py",),
     "ray": (),
-    "yaml": ("pipelines/params.py", "pipelines/screens.py", "serving/uploads.py"),  # params; on disk; in a form
+    "yaml": ("pipelines/yaml_text.py", "pipelines/params.py", "pipelines/screens.py", "serving/uploads.py"),  # params; on disk; in a form
     "argparse": ("pipelines/", "serving/cli.py"),
     "torch": ("models/networks/",),
     "torchvision": ("models/networks/backbones.py",),

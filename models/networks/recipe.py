@@ -6,6 +6,7 @@ so that the reader of params.yaml can put the YAML path before it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -163,7 +164,7 @@ class OptimizerSpec:
         _require(self.name in ("adam", "sgd"), f"name must be adam or sgd, got {self.name!r}")
         _require(self.schedule in ("constant", "cosine"), f"schedule must be constant or cosine, got {self.schedule!r}")
         _require(self.precision in ("fp32", "bf16"), f"precision must be fp32 or bf16, got {self.precision!r}")
-        _require(self.learning_rate > 0, f"learning_rate must be > 0, got {self.learning_rate}")
+        _require(0 < self.learning_rate < math.inf, f"learning_rate must be > 0, got {self.learning_rate}")
         _require(self.weight_decay >= 0, f"weight_decay must be >= 0, got {self.weight_decay}")
         for name in ("batch_size", "epochs"):
             _require(getattr(self, name) >= 1, f"{name} must be 1 or more, got {getattr(self, name)}")
@@ -228,6 +229,7 @@ class Recipe:
         _require(self.system in get_args(System), f"system must be one of {get_args(System)}, got {self.system!r}")
         _require(self.target in get_args(Target), f"target must be one of {get_args(Target)}, got {self.target!r}")
         _require(0 <= self.label_smoothing < 1, f"label_smoothing must lie in [0, 1), got {self.label_smoothing}")
+        _require(self.seed >= 0, f"seed must be 0 or more, got {self.seed}")
         _require(len(self.input.planes) == len(self.trunk.mean),
                  f"trunk.mean must have one value per input plane ({len(self.input.planes)}), got {len(self.trunk.mean)}")
         planes, size = INPUT_OF_TRUNK.get(self.trunk.name, (3, self.input.size))

@@ -459,3 +459,10 @@ def test_an_interrupted_run_keeps_its_work_and_a_running_one_keeps_others_out(tm
     (tmp_path / f".mine.making-k-{os.getppid()}").mkdir()
     with pytest.raises(ScreenError, match=f"process {os.getppid()} is making"), whole_folder(target, key="k"):
         pass
+
+
+@pytest.mark.parametrize("name", ["../elsewhere", "my screen", ".", "a.b", "-x", "x" * 101, ""])
+def test_a_name_that_no_folder_or_stage_can_have_is_refused_before_anything_is_read(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ScreenError, match="--name: a name is text of at most 100 letters"):
+        add_screen(Request(source=Source(folder=tmp_path / "nowhere"), name=name, out=tmp_path / "data"), progress=False)
+    assert not list(tmp_path.iterdir())

@@ -12,7 +12,7 @@ import yaml
 
 from models.errors import ParamsError
 from models.networks.recipe import Recipe
-from pipelines.params import Params
+from pipelines.params import Params, add_entries
 from tests.pipelines.chain import tiny_params
 
 ROOT = Path(__file__).parents[2]
@@ -85,11 +85,36 @@ def changed(*path: str, to: Any) -> dict[str, Any]:
     (("score", "fit"), {"model": "6pl"}, "score.fit.model: must be one of"),
     (("validate",), {"min_controls": 0}, "validate.min_controls"),
     (("trunks", "small", "seed"), "x", "trunks.small.seed: expected int, got 'x'"),
+    (("trunks", "small", "seed"), -1, "trunks.small.seed must be 0 or more, got -1"),
+    (("recipes", "base", "seed"), -1, "recipes.base.seed must be 0 or more, got -1"),
+    (("recipes", "base", "optimizer", "learning_rate"), float("inf"), "recipes.base.optimizer.learning_rate must be > 0, got inf"),
+    (("train", "device"), "gpu", "train.device: must be one of auto, cpu, cuda, mps, got 'gpu'"),
+    (("score", "device"), "gpu", "score.device: must be one of auto, cpu, cuda, mps, got 'gpu'"),
+    (("models", "../viability"), {}, "models.../viability: a name is text of at most 100 letters, digits, _ and -"),
+    (("models", "viability-A549@champion"), {}, "models.viability-A549@champion: a name is text of at most 100 letters"),
+    (("recipes", "base.long"), {}, "recipes.base.long: a name is text of at most 100 letters"),
+    (("screens", 384), {"input": "spheroid"}, "screens.384: a name is text of at most 100 letters, digits, _ and -, and does not begin "
+                                              "with -; got 384 (quotes make it text)"),
+    (("screens", False), {"input": "spheroid"}, "screens.False: a name is text"),
 ])
 def test_what_is_wrong_is_named_by_its_path(path: tuple[str, ...], value: Any, message: str) -> None:
     with pytest.raises(ParamsError) as caught:
         Params.parse(changed(*path, to=value))
     assert str(caught.value).startswith(message)
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    """A section that is pasted below would replace the one that is there, and with it all screens, without a word."""
+    path = tmp_path / "params.yaml"
+    path.write_text((ROOT / "params.yaml").read_text() + "\nscores:\n  mine: profile-mine\n")
+    with pytest.raises(ParamsError, match=r"'scores' stands twice, in lines \d+ and \d+; keep one"):
+        Params.read(path)
+    with pytest.raises(ParamsError, match="stands twice"):
+        add_entries(path, {"scores": {"patient-1": "profile-PAT_1"}})
+    entry = "  a549: viability-A549\n"
+    path.write_text((ROOT / "params.yaml").read_text().replace(entry, f"{entry}  a549: viability-HEK293\n"))
+    with pytest.raises(ParamsError, match="'a549' stands twice"):
+        Params.read(path)
 
 
 @pytest.mark.parametrize(("text", "message"), [

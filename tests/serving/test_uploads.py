@@ -14,7 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.errors import InputError
+from models.environment import port
+from models.errors import DosewellError, InputError
 from models.plates.images import PlateArchive
 from serving.forms import StoredFile
 from serving.settings import Settings
@@ -99,7 +100,20 @@ def test_a_table_keeps_its_kind_and_nothing_else_of_its_name(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(("name", "text"), [("DOSEWELL_POLL_SECONDS", "soon"), ("DOSEWELL_MAX_UPLOAD_MB", "-1"),
-                                            ("DOSEWELL_SCORING_THREADS", "nan")])
+                                            ("DOSEWELL_SCORING_THREADS", "nan"), ("DOSEWELL_SCORING_THREADS", "0.5"),
+                                            ("DOSEWELL_JOB_WORKERS", "1.5"), ("DOSEWELL_WORKERS", "0"), ("DOSEWELL_DEVICE", "gpu"),
+                                            ("DOSEWELL_PRECISION", "fp16"), ("DOSEWELL_RETRY_SECONDS", "inf")])
 def test_settings_name_the_variable_at_fault(name: str, text: str) -> None:
-    with pytest.raises(Exception, match=name):
+    with pytest.raises(DosewellError, match=rf"{name} must be .*, got '{text}'"):
         Settings.from_environment({name: text})
+
+
+def test_an_empty_variable_counts_as_not_set() -> None:
+    names = ("DOSEWELL_STATE", "DOSEWELL_TOKENS", "DOSEWELL_WORKERS", "DOSEWELL_DEVICE", "DOSEWELL_POLL_SECONDS", "DOSEWELL_PRECISION")
+    assert Settings.from_environment(dict.fromkeys(names, "")) == Settings.from_environment({})
+
+
+@pytest.mark.parametrize("text", ["http", "0", "65536", "80.5"])
+def test_a_port_that_is_none_is_said(text: str) -> None:
+    with pytest.raises(DosewellError, match=rf"SERVICE_PORT must be a whole number from 1 to 65535, got '{text}'"):
+        port({"SERVICE_PORT": text}, "SERVICE_PORT", 3000)
