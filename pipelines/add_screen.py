@@ -139,7 +139,9 @@ def _chosen(request: Request, found: Found) -> tuple[pd.DataFrame, pd.DataFrame,
         layout = layout[[_row(well) in rows for well in layout["well"]]].reset_index(drop=True)
     errors = [item for item in findings if item.severity == "error"]
     if errors:
-        raise ScreenError(f"{request.source.folder.name}/ cannot be used as it is", errors)
+        named = [item.column for item in errors if item.rule == "column_missing"]
+        hint = f" (--columns {named[0]}=NAME names a column without changing the file)" if named else ""
+        raise ScreenError(f"{request.source.folder.name}/ cannot be used as it is{hint}", errors)
     if layout.empty or files.empty:
         raise ScreenError(f"nothing is left of {len(found.raw_layout)} wells and {len(found.files)} images by --rows {request.rows}")
     repeated = files[files.duplicated(["plate", "well", "site", "channel", "plane"])]

@@ -22,7 +22,8 @@ from typing import Any
 import httpx
 
 from models.errors import DosewellError, Finding, InputError
-from models.plates.layout import parse_layout, read_table
+from models.plates.layout import parse_layout
+from models.plates.readers.platemaps import read_layout_table
 from models.plates.screen import Screen
 from serving.client_files import OnProgress, Package, Reported, pack, quietly, read_images, read_plates
 from serving.client_tables import Classes, Scores
@@ -103,7 +104,7 @@ class Client:
         if champion is None:
             raise InputError(f"how these plates were imaged is not known, and {model} is no champion whose card says how they should be: "
                              "write a screen.yaml (docs/tables.md)")
-        raw = read_table(layout)
+        raw = read_layout_table(layout)
         size = smallest_format(raw)
         acquisition = champion["acquisition"]
         channels = acquisition.get("channels") or list(dict.fromkeys(re.split("[.:]", plane)[0] for plane in champion["planes"]))
@@ -258,5 +259,5 @@ class Client:
 
 def _only_plate(layout: Path, screen: Screen) -> str:
     """The plate that a layout names, where it names one; "plate1" is what the service calls one without a name."""
-    named = set(parse_layout(read_table(layout), plate_format=screen.plate_format, default_plate="plate1").layout["plate"])
+    named = set(parse_layout(read_layout_table(layout), plate_format=screen.plate_format, default_plate="plate1").layout["plate"])
     return named.pop() if len(named) == 1 else "plate1"

@@ -12,7 +12,8 @@ from typing import Any
 import pandas as pd
 
 from models.errors import InputError
-from models.plates.layout import parse_layout, read_table
+from models.plates.layout import parse_layout
+from models.plates.readers.platemaps import read_layout_table
 from models.plates.screen import Screen
 from models.plates.wells import PLATE_FORMATS, parse_well
 from models.report.plate_figures import content_words
@@ -34,7 +35,7 @@ def layout_answer(form: Form) -> dict[str, Any]:
     screen: the screen as given, or as far as the layout tells it (`sample` may be empty). wells: place, role and content of each
     row that has a place. findings: everything that a scoring would say of the layout.
     """
-    raw = read_table(table_path(form.files["layout"][0]))
+    raw = read_layout_table(table_path(form.files["layout"][0]))
     given = read_screen(text) if (text := form.texts.get("screen", "").strip()) else None
     plate = form.texts.get("plate", "").strip() or "plate1"
     plate_format = given.plate_format if given else smallest_format(raw)    # plates below 96 wells are told by a person

@@ -14,8 +14,9 @@ import pandas as pd
 
 from models.dose_response import FitOptions
 from models.errors import Finding, InputError
-from models.plates.layout import ParsedLayout, parse_layout, read_table
+from models.plates.layout import ParsedLayout, parse_layout
 from models.plates.readers.base import FILE_COLUMNS, Found
+from models.plates.readers.platemaps import read_layout_table
 from models.plates.readers.readouts import attach_readout, read_readouts
 from models.plates.screen import Controls, Screen
 from models.plates.wells import PLATE_FORMATS, in_format
@@ -68,7 +69,7 @@ def read_readout_table(table: Path, readouts: Sequence[Path] = (), *, options: R
     table, and for read-outs that do not fit the plates.
     """
     options = options or ReadoutOptions()
-    raw = _renamed(read_table(table), columns or {})
+    raw = _renamed(read_layout_table(table), columns or {})
     said: tuple[str, ...] = ()
     if readouts:
         found = Found(convention="", files=pd.DataFrame(columns=list(FILE_COLUMNS)), raw_layout=raw, channels=())

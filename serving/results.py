@@ -19,7 +19,7 @@ from models.dose_response import FitOptions
 from models.errors import Finding, InputError
 from models.networks.drift import COLUMNS as DRIFT
 from models.plates.screen import Screen
-from models.report import render_report
+from models.report import render_report, treatment_table
 from models.report.inputs import flag_list
 from models.scoring import Exclusion, ScoredScreen, refit_wells
 from models.tables import WELL_SCORES, check_table
@@ -32,6 +32,7 @@ FORMATS: Mapping[str, str] = {"json": "application/json", "csv": "application/zi
                               "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", "html": "text/html"}
 _NOT_IN_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 _CELL_LIMIT = 32_000    # Excel's is 32,767 characters
+_WIDEST, _MEASURED = 60, 200    # characters of a column of a sheet; rows that are looked at for it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,14 +180,15 @@ def _flags(result: Result) -> pd.DataFrame:
 
 
 def _workbook(result: Result) -> bytes:
-    """One sheet a table; what people look for first stands first."""
+    """One sheet a table; what people look for first stands first: the treatments in words, where no censored IC50 can pass for a number."""
     from openpyxl import Workbook
 
     scored = result.scored
     lineage = [("lineage", *item) for item in scored.lineage.items()]
     lineage += [("screen", name, value) for name, value in plain(scored.screen.to_dict()).items()]
     lineage += [("adapted", name, value) for name, value in (result.adapted or {}).items()]
-    sheets = {"curves": scored.tables.curves, "wells": scored.tables.wells, "quality": scored.tables.quality, "flags": _flags(result),
+    sheets = {"treatments": treatment_table(scored.tables, screen=scored.screen, gates=scored.gates), "curves": scored.tables.curves,
+              "wells": scored.tables.wells, "quality": scored.tables.quality, "flags": _flags(result),
               "changes": pd.DataFrame([asdict(change) for change in result.changes], columns=list(KeptChange.__dataclass_fields__)),
               "about": pd.DataFrame(lineage, columns=["of", "name", "value"])}
     book = Workbook(write_only=True)
@@ -199,8 +201,12 @@ def _workbook(result: Result) -> bytes:
 
 def _fill(sheet: Any, table: pd.DataFrame) -> None:
     from openpyxl.cell import WriteOnlyCell
+    from openpyxl.utils import get_column_letter
 
-    sheet.freeze_panes = "A2"
+    sheet.freeze_panes = "B2"
+    for place, (name, column) in enumerate(table.items(), 1):
+        longest = max((len(str(_cell(value))) for value in [name, *column.head(_MEASURED)]), default=0)
+        sheet.column_dimensions[get_column_letter(place)].width = min(max(longest + 2, 8), _WIDEST)
     for row in [list(map(str, table.columns)), *table.astype(object).to_numpy().tolist()]:
         cells = []
         for value in row:

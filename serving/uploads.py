@@ -18,7 +18,8 @@ from typing import Any
 import yaml
 
 from models.errors import InputError
-from models.plates.layout import ParsedLayout, parse_layout, read_table
+from models.plates.layout import ParsedLayout, parse_layout
+from models.plates.readers.platemaps import read_layout_table
 from models.plates.screen import Screen
 from models.records import from_record
 from models.scoring import ScoringOptions
@@ -159,7 +160,7 @@ def store_images(files: Sequence[StoredFile], folder: Path) -> tuple[Path, ...]:
 
 def read_layout_file(file: StoredFile, *, plate_format: int, default_plate: str) -> ParsedLayout:
     """The uploaded table, parsed. Raises InputError when it is no table at all; what its cells say is judged later."""
-    return parse_layout(read_table(table_path(file)), plate_format=plate_format, default_plate=default_plate)
+    return parse_layout(read_layout_table(table_path(file)), plate_format=plate_format, default_plate=default_plate)
 
 
 def table_path(file: StoredFile, *, field: str = "layout") -> Path:

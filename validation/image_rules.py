@@ -67,6 +67,8 @@ def wells_have_images(evidence: Evidence) -> Iterator[Finding]:
 def images_have_wells(evidence: Evidence) -> Iterator[Finding]:
     """Each image belongs to a well of the layout."""
     images, layout = _inventory(evidence).images, evidence.layout
+    if not layout["well"].any():    # a table without wells, of which `columns` tells
+        return
     named = set(zip(layout["plate"], layout["well"], strict=True))
     known = images["plate"].isin(layout["plate"])
     extra = images[known & ~pd.Series([key in named for key in zip(images["plate"], images["well"], strict=True)],

@@ -33,7 +33,8 @@ class PlateQuality:
     edge_effect       outer ring minus inner wells of the same role (medians, roles weighted by wells), over the window
     row_trend, column_trend    change of the controls from the first to the last of their rows or columns (straight line
                       through the values about their role's median), over the window
-    Without positive controls the window is |m_n|. NaN = not computable; `reason` says why.
+    Without positive controls the window is |m_n|. NaN = not computable; `reason` says why, or what else
+    the numbers do not know.
     """
 
     z_prime: float
@@ -128,8 +129,12 @@ def _reason(n: Array, p: Array, left_out: Mapping[str, int]) -> str:
              for role, values in (("negative", n), ("positive", p)) if len(values) < 2]
     if not notes and np.mean(n) == np.mean(p):
         notes.append("positive and negative controls read the same")
-    if not notes and np.ptp(n) == 0 and np.ptp(p) == 0:
+    flat = [] if notes else [role for role, values in (("negative", n), ("positive", p)) if np.ptp(values) == 0]
+    if len(flat) == 2:
         notes.append("the controls have no scatter at all")
+    elif flat:
+        notes.append(f"all {flat[0]} controls read exactly the same, as at a floor or ceiling of the read-out: Z' knows the scatter of the "
+                     "others only")
     return "; ".join(notes)
 
 

@@ -164,8 +164,7 @@ def _missing_columns(renamed: pd.DataFrame, raw: pd.DataFrame) -> list[Finding]:
     missing = [] if {"well"} <= set(renamed.columns) or {"row", "column"} <= set(renamed.columns) else ["well"]
     missing += [name for name in ("role", "treatment", "dose") if name not in renamed.columns]
     return [Finding(rule="column_missing", severity="error", column=name, message=(
-        f"the layout has no column '{name}'; columns found: {found}{hint}. "
-        f"Add it, or name it with --columns {name}=..."))
+        f"the layout has no column '{name}'; columns found: {found}{hint}. Add it, or rename the column that holds it"))
             for name in missing]
 
 

@@ -1,12 +1,17 @@
-"""The report in a few lines of plain text, for terminals: the same words as the page."""
+"""The report in a few lines of plain text, for terminals, and its treatments as a table, for spreadsheets: the same words as the page."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
 
 import pandas as pd
 
 from models.plates.screen import Screen
-from models.report.inputs import ReportOptions, ScoredTables
-from models.report.verdicts import plate_qualities
+from models.report.inputs import ReportOptions, ScoredTables, is_raw, score_column
+from models.report.page import own_rows
+from models.report.sections import kind_words, treatments, verdicts
+from models.report.verdicts import gate_results, plate_qualities
 from models.report.words import half_dose, trusted
 
 _HEADINGS = ("treatment", "IC50", "95 % interval or why not", "DSS_asym", "AUC", "status")
@@ -31,3 +36,18 @@ def _row(row: pd.Series, options: ReportOptions) -> tuple[str, ...]:
     estimate = half_dose(row, half)
     return (str(row.get("treatment", "")), estimate.text, estimate.interval, trusted(row, options.hit_score, decimals=1),
             trusted(row, "auc", decimals=2), str(row["status"]).replace("_", " "))
+
+
+def treatment_table(scored: ScoredTables, *, screen: Screen, gates: Iterable[Any] = (),
+                    options: ReportOptions | None = None) -> pd.DataFrame:
+    """A row per treatment as people read it, in the page's order: verdict and why, IC50 with its unit and ">" where it is beyond the tested
+    doses, interval or why there is none, hit score and AUC as numbers, how far the curve can be trusted, and what was tested.
+    """
+    scored, options = own_rows(scored), options or ReportOptions()
+    found, _ = verdicts(scored, controls=screen.controls, gates=gate_results(gates), options=options)
+    half, kinds = "EC50" if is_raw(scored.curves) else "IC50", kind_words()
+    rows = [(row.name, kinds[row.verdict.kind], row.verdict.reason, row.half.text, row.half.interval, round(row.score_value, 1),
+             round(row.auc_sort, 2), row.status_words, row.reason, row.doses)
+            for row in treatments(scored, found=found, options=options)]
+    return pd.DataFrame(rows, columns=["treatment", "verdict", "because", half, f"interval of {half}, or why none",
+                                       score_column(scored.curves, options.hit_score), "AUC", "curve", "curve: why", "tested"])

@@ -259,11 +259,19 @@ def _use(well: pd.Series) -> str:
 
 def finding_groups(findings: Sequence[Finding]) -> list[FindingGroup]:
     """Findings that differ only in their well, together, in order of first appearance."""
-    groups: dict[tuple[str, str, str], list[str]] = {}
+    groups: dict[tuple[str, str, str], list[Finding]] = {}
     for finding in findings:
         message = finding.message.replace(f"well {finding.well} ", "", 1) if finding.well else finding.message
-        groups.setdefault((finding.severity, finding.rule, message), []).append(" ".join(filter(None, (finding.plate, finding.well))))
-    return [FindingGroup(severity, message, [place for place in places if place]) for (severity, _, message), places in groups.items()]
+        groups.setdefault((finding.severity, finding.rule, message), []).append(finding)
+    return [FindingGroup(severity, message if len(alike) > 1 else alike[0].message, _places(alike))
+            for (severity, _, message), alike in groups.items()]
+
+
+def _places(alike: Sequence[Finding]) -> list[str]:
+    """Plate and well of each; what the message of a single one says already is not said again."""
+    told = alike[0].message if len(alike) == 1 else ""
+    places = (" ".join(word for word in (one.plate, one.well) if word and word not in told) for one in alike)
+    return [place for place in places if place]
 
 
 def metric_rows(metrics: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

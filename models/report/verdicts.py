@@ -77,6 +77,7 @@ def _plate_quality(plate: str, row: Mapping[str, Any], controls: Controls) -> Pl
         words = f"Z′ {fixed(z_prime, 2)}: {GRADE_WORDS[grade]}"
         if not math.isnan(robust) and grade_of(robust) != grade:
             words += f" (robust Z′ {fixed(robust, 2)}, {GRADE_WORDS[grade_of(robust)]}: single control wells stand out)"
+        words += f"; {because}" if (because := text(row, "reason")) else ""
     return PlateQuality(plate=plate, grade=grade, z_prime=z_prime, words=words, row=row,
                         by_design=grade == "unknown" and controls != "both")
 

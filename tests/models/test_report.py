@@ -16,7 +16,7 @@ import pytest
 from models.errors import Finding
 from models.plates.screen import Screen
 from models.plates.wells import well_name
-from models.report import ReportOptions, ReportTables, index_entry, render_index, render_report
+from models.report import ReportOptions, ReportTables, index_entry, render_index, render_report, treatment_table
 from models.report.inputs import curve_names, wells_by_curve
 from models.report.plate_figures import plate_map
 from models.tables import CURVES, WELL_SCORES, check_table
@@ -332,6 +332,17 @@ def test_findings_that_differ_only_in_the_well_are_one() -> None:
     findings = tuple(Finding(rule="no_image", severity="warning", plate="P1", well=well, message=f"well {well} has no image")
                      for well in ("A01", "A02"))
     assert "warning has no image (P1 A01, P1 A02)" in Page(render(replace(make_tables({}), findings=findings))).text
+    assert "warning well A01 has no image (P1)" in Page(render(replace(make_tables({}), findings=findings[:1]))).text   # a whole sentence
+
+
+def test_treatments_in_words_for_a_spreadsheet() -> None:
+    tables = make_tables({"treatment": "weak", **CENSORED}, {"treatment": "strong"}, {"treatment": "few", **TOO_FEW})
+    table = treatment_table(tables, screen=SCREEN, gates=PASSED).set_index("treatment")
+    assert list(table.index) == ["strong", "few", "weak"]
+    assert table["verdict"].tolist() == ["hit", "cannot say", "no hit"]
+    assert table["IC50"].tolist() == ["100 nM", "cannot say: too few doses", "> 10 µM"]
+    assert table["dss_asym"].tolist()[0] == 24.0
+    assert table.loc["few", "curve: why"] == "2 usable doses; a curve needs 4"
 
 
 def test_lineage_metrics_and_gates_are_shown() -> None:

@@ -59,6 +59,12 @@ def test_disagreement_of_plain_and_robust_z_prime_is_explained() -> None:
     assert plate.words == "Z′ 0.20: usable with care (robust Z′ 0.80, excellent: single control wells stand out)"
 
 
+def test_what_z_prime_does_not_know_stands_beside_it() -> None:
+    row = {"plate": "P1", "z_prime": 0.93, "z_prime_robust": 0.91, "reason": "all positive controls read exactly the same"}
+    plate, = plate_qualities(pd.DataFrame([row]), ["P1"], controls="both")
+    assert plate.words == "Z′ 0.93: excellent; all positive controls read exactly the same"
+
+
 def test_a_plate_without_quality_is_unknown_not_zero() -> None:
     plate, = plate_qualities(pd.DataFrame(), ["P1"], controls="both")
     assert plate.grade == "unknown"

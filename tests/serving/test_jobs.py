@@ -100,8 +100,12 @@ def test_a_workbook_without_formulas(http: httpx.Client, submit: Submit, plate: 
     job = wait(http, submit(layout=("layout.csv", plate.csv(table))).json()["id"])
     response = http.get(f"/jobs/{job['id']}/result", params={"format": "xlsx"})
     book = openpyxl.load_workbook(io.BytesIO(response.content))
-    assert book.sheetnames == ["curves", "wells", "quality", "flags", "changes", "about"]
+    assert book.sheetnames == ["treatments", "curves", "wells", "quality", "flags", "changes", "about"]
     assert book["wells"].max_row == 97
+    words = {row[0]: row for row in book["treatments"].iter_rows(values_only=True)}
+    assert words["treatment"][3] == "IC50"
+    assert words["beta"][1] in ("hit", "no hit", "cannot say")
+    assert all(isinstance(row[3], str) for row in words.values())     # with its unit, and with > or < where it is censored
     cells = [cell for row in book["curves"].iter_rows() for cell in row]
     assert '=HYPERLINK("http://evil.example")' in [cell.value for cell in cells]
     assert not [cell for cell in cells if cell.data_type == "f"]

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import httpx
 import numpy as np
+import pandas as pd
 import pytest
 
 import serving.examples as examples
@@ -35,6 +36,34 @@ def test_a_layout_alone_tells_plate_controls_and_treatments(http: httpx.Client, 
     assert (answer["screen"]["controls"], answer["screen"]["sample"]) == ("both", "")
     assert answer["wells"][0]["well"] == first["well"]
     assert (answer["wells"][0]["row"], answer["wells"][0]["column"]) == (ord(first["well"][0]) - 65, int(first["well"][1:]) - 1)
+
+
+def drawn(table: pd.DataFrame) -> bytes:
+    """The layout as people draw it: a block of rows and columns for each quantity."""
+    lines = []
+    for name in ("role", "treatment", "dose"):
+        texts = dict(zip(table["well"], table[name].astype(object).where(table[name].notna(), "").astype(str), strict=True))
+        lines += [",".join([name, *map(str, range(1, 13))])]
+        lines += [",".join([row, *(texts.get(f"{row}{column:02d}", "") for column in range(1, 13))]) for row in "ABCDEFGH"] + [""]
+    return "\n".join(lines).encode()
+
+
+def test_a_layout_drawn_as_a_plate_scores_as_the_list_does(http: httpx.Client, plate: TinyPlate) -> None:
+    answer = ask(http, drawn(plate.table), plate="P1").json()
+    assert errors(answer) == []
+    assert (answer["plates"], answer["roles"]) == (["P1"], {"negative": 16, "positive": 16, "treated": 64})
+    assert "3 plate grid(s) of role, treatment, dose" in answer["findings"][0]["message"]
+    curves = [http.post("/score", files={"layout": ("layout.csv", layout), "images": ("P1.zip", plate.archive.read_bytes())},
+                        data={"model": MODEL, "screen": json.dumps(SCREEN)}).json()["curves"]
+              for layout in (plate.csv(plate.table), drawn(plate.table))]
+    by_name = [{curve["treatment"]: curve["ic50"] for curve in found} for found in curves]
+    assert by_name[0] == pytest.approx(by_name[1])
+
+
+def test_a_table_without_wells_is_told_so_and_nothing_else_of_its_images(http: httpx.Client, plate: TinyPlate) -> None:
+    files = {"layout": ("layout.csv", b"when,who\nmonday,me\n"), "images": ("P1.zip", plate.archive.read_bytes())}
+    answer = http.post("/score", files=files, data={"model": MODEL, "screen": json.dumps(SCREEN)}).json()
+    assert {finding["rule"] for finding in errors(answer)} == {"column_missing"}
 
 
 def test_a_column_of_samples_and_the_only_kill_compound_are_told(http: httpx.Client, plate: TinyPlate) -> None:

@@ -110,7 +110,7 @@ def test_from_upload_to_download(open_page: Open, plate: TinyPlate, http: httpx.
     assert page.locator("#curves figure svg.curve").count() == 2
     name, data = saved(page, "[data-format=xlsx]")
     assert name.endswith(".xlsx")
-    assert openpyxl.load_workbook(io.BytesIO(data)).sheetnames[0] == "curves"
+    assert openpyxl.load_workbook(io.BytesIO(data)).sheetnames[0] == "treatments"
     _, data = saved(page, "[data-format=csv]")
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         wells = pd.read_csv(archive.open("wells.csv"))
@@ -153,6 +153,17 @@ def test_a_refused_layout_is_marked_before_anything_is_sent(open_page: Open, pla
     assert page.locator(f'.well.marked[aria-label^="{table["well"].iloc[40]}:"]').is_visible()
     assert page.locator("#send").is_disabled()
     assert "put right" in page.locator("#missing").inner_text()
+
+
+def test_a_plate_of_another_name_than_the_layouts_is_told_before_it_is_sent(open_page: Open, plate: TinyPlate, tmp_path: Path) -> None:
+    shutil.copy(plate.archive, tmp_path / "P7.zip")
+    page = open_page()
+    page.set_input_files("#files", [tmp_path / "P7.zip", plate.layout])
+    page.get_by_text("P7 is no plate of the layout; no images of P1").wait_for()
+    assert page.locator("#send").is_disabled()
+    (tmp_path / "old.xls").write_bytes(b"")
+    page.set_input_files("#files", [plate.archive, tmp_path / "old.xls"])
+    page.get_by_text("A spreadsheet of this kind is not read").wait_for()
 
 
 def test_a_plate_that_is_refused_says_why_and_entries_stay(open_page: Open, plate: TinyPlate, tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ from models.tables import TREATMENTS, check_table
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx")
 TREATMENTS_FILE = "treatments.csv"
+MAX_GRID_ROWS, MAX_GRID_BYTES = 20_000, 4 * 2**20     # hundreds of plates; a longer table is searched for no grids
+_OF_GRIDS = ("column_repeated", "table_ragged")         # what a grid is refused for where a row per well is expected
 _ROLES_BY_NAME = ("negative", "positive", "untreated", "empty")   # roles that the name of a treatment can tell
 _SHEET_WORDS = ("sheet", "tabelle", "data", "feuil", "hoja")       # names that programs give to sheets
 
@@ -37,10 +39,30 @@ def read_platemap(path: Path, *, columns: Mapping[str, str] | None = None) -> Pl
 
     Raises TableError for a file that is neither.
     """
-    grids = [grid for grid in find_grids(read_sheets(path)) if len(grid.cells) > 2]
-    if grids:
-        return _renamed(_from_grids(grids, path), columns or {}, path)
+    drawn = _drawn(path)
+    if drawn is not None:
+        return _renamed(drawn, columns or {}, path)
     return _without_sample(_renamed(Platemap(raw_layout=read_table(path)), columns or {}, path))
+
+
+def read_layout_table(path: Path) -> pd.DataFrame:
+    """The same for strangers' files: a table of text with a row per well, ready for parse_layout; `attrs["notes"]` says how it was read.
+
+    A table that names wells is taken as it stands; grids are looked for in others only, and in none that is longer than people draw plates.
+    Raises TableError for a file that is no table.
+    """
+    try:
+        table = read_table(path)
+    except TableError as error:
+        drawn = _drawn(path) if error.findings[0].rule in _OF_GRIDS and path.stat().st_size <= MAX_GRID_BYTES else None
+        if drawn is None:
+            raise
+    else:
+        drawn = None if _names_wells(table) or len(table) > MAX_GRID_ROWS else _drawn(path)
+        if drawn is None:
+            return table
+    drawn.raw_layout.attrs["notes"] = drawn.said
+    return drawn.raw_layout
 
 
 def find_platemap(folder: Path) -> Path:
@@ -78,10 +100,21 @@ def _is_layout(path: Path) -> bool:
     if path.name.lower() == TREATMENTS_FILE:
         return False
     try:
-        names = {canonical_column(str(name))[0] for name in read_platemap(path).raw_layout.columns}
+        return _names_wells(read_platemap(path).raw_layout)
     except InputError:
         return False
+
+
+def _names_wells(table: pd.DataFrame) -> bool:
+    """Whether the columns say which well a row is of, and anything of what is in it."""
+    names = {canonical_column(str(name))[0] for name in table.columns}
     return ("well" in names or {"row", "column"} <= names) and bool({"role", "treatment", "dose"} & names)
+
+
+def _drawn(path: Path) -> Platemap | None:
+    """The plates that are drawn in the file, if any are."""
+    grids = [grid for grid in find_grids(read_sheets(path)) if len(grid.cells) > 2]
+    return _from_grids(grids, path) if grids else None
 
 
 def _from_grids(grids: list[Grid], path: Path) -> Platemap:

@@ -62,6 +62,16 @@ function kindOf(path) {
 /** Tables that are called layout or plate map come first, then those that lie higher. */
 const rank = (path) => (LAYOUT_NAME.test(nameOf(path)) ? 0 : 100) + path.split("/").length;
 
+/** What keeps the zips or folders from being the layout's plates, in words: each must have the name of its plate. "" if nothing does. */
+export function strayPlates({ archives, folders }, plates) {
+  const several = folders.length > 1 ? folders.map(({ name }) => name) : []; // one folder is the plate that the layout names
+  const sent = archives.length > 0 ? archives.map(({ file }) => file.name.replace(/\.zip$/i, "")) : several;
+  const [stray, bare] = [sent.filter((name) => !plates.includes(name)), plates.filter((name) => !sent.includes(name))];
+  if (sent.length === 0 || stray.length + bare.length === 0) return "";
+  return [stray.length > 0 && `${stray.join(", ")} ${stray.length > 1 ? "are no plates" : "is no plate"} of the layout`,
+    bare.length > 0 && `no images of ${bare.join(", ")}, which the layout names`].filter(Boolean).join("; ");
+}
+
 /** What is there already, with new files: a layout for images that are there, or the reverse, is added; else they replace it. */
 export function addFiles(old, fresh) {
   const hasImages = ({ archives, folders }) => archives.length + folders.length > 0;

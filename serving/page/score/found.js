@@ -3,6 +3,7 @@ import { el, select } from "../shared/dom.js";
 import { count, size } from "../shared/words.js";
 
 const NAMED = 4; // files left aside that are named
+const OTHER_SHEET = /\.xlsb?$|\.ods$/i;
 
 /** onLayout(file): another table was chosen as the layout. */
 export function foundView(sorted, { onLayout }) {
@@ -14,7 +15,8 @@ export function foundView(sorted, { onLayout }) {
     layoutLine(sorted, onLayout),
     screens.length > 0 && have(`Screen description ${screens[0].path}`),
     archives.length > 0 && folders.length > 0 && lack("Both zips and single images were dropped; only the zips are sent."),
-    aside.length > 0 && el("li.dim", `Left aside: ${names}${aside.length > NAMED ? ` and ${aside.length - NAMED} more` : ""}`));
+    aside.length > 0 && el("li.dim", `Left aside: ${names}${aside.length > NAMED ? ` and ${aside.length - NAMED} more` : ""}`),
+    aside.some(({ path }) => OTHER_SHEET.test(path)) && lack("A spreadsheet of this kind is not read: save it as .xlsx or CSV, and drop it again."));
 }
 
 const have = (...content) => el("li.have", content);

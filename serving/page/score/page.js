@@ -4,7 +4,7 @@ import { button, el, field, fold, select, show } from "../shared/dom.js";
 import { step, tellError } from "../shared/steps.js";
 import { catchStrayDrops, dropZone } from "./drop.js";
 import { exampleButtons } from "./examples.js";
-import { addFiles, sortFiles } from "./files.js";
+import { addFiles, sortFiles, strayPlates } from "./files.js";
 import { foundView } from "./found.js";
 import { isUsable, layoutView, readLayout } from "./layout.js";
 import { ModelChooser, sampleIn, samplesOf } from "./model.js";
@@ -109,7 +109,9 @@ class ScorePage {
       if (layout !== this.layout) return; // another one was chosen meanwhile
       this.answer = answer;
       onAnswer(answer);
-      show(this.read, layoutView(answer));
+      const stray = strayPlates(this.sorted, answer.plates);
+      show(this.read, stray && el("p.alert", { role: "alert" }, el("strong", `Images and layout do not belong together: ${stray}.`),
+        " Name each zip or folder like its plate, or correct the plate in the layout, and drop it again."), layoutView(answer));
     } catch (error) {
       if (!isAbort(error)) this.tell(error, this.read, { again: "Read the layout again", retry: () => this.readFirst(layout) });
     }
@@ -129,6 +131,7 @@ class ScorePage {
     if (!layout) return "The layout is missing.";
     if (!answer) return "The layout is not read yet.";
     if (!isUsable(answer)) return "The layout has to be put right.";
+    if (strayPlates(sorted, answer.plates)) return "Images and layout have to name the same plates.";
     if (!screen.sample) return "Say what was screened.";
     if (!chooser.chosen) return "Choose a model.";
     return chooser.fits || chooser.way ? "" : "The model is of another sample: say what to do.";

@@ -37,10 +37,12 @@ function group(findings) {
     const { severity, rule, plate, well } = finding;
     const message = well ? finding.message.replace(`well ${well} `, "") : finding.message;
     const key = JSON.stringify([severity, rule, message]);
-    if (!groups.has(key)) groups.set(key, { severity, message, places: [] });
+    if (!groups.has(key)) groups.set(key, { severity, message, whole: [], places: [] });
+    groups.get(key).whole.push(finding.message);
     groups.get(key).places.push(...wellsOf(finding).map((name) => (many ? `${plate} ${name}` : name)));
   }
-  return [...groups.values()];
+  return [...groups.values()].map(({ whole, ...rest }) => (whole.length > 1 ? rest : { ...rest, message: whole[0],
+    places: rest.places.filter((place) => !whole[0].includes(`well ${place} `)) }));
 }
 
 function placesView(places) {

@@ -109,6 +109,11 @@ def test_controls_without_scatter_or_window() -> None:
     assert row["z_prime"] == 1.0
     assert np.isnan(row["ssmd"])
     assert "no scatter" in row["reason"]
+    floored = wells.assign(signal=wells["signal"].mask(wells["role"] == "positive", 0.46))    # as a network's floor gives all dead wells
+    row = assay_quality(floored, value="signal").iloc[0]
+    assert row["cv_positive"] == 0
+    assert row["reason"].startswith("all positive controls read exactly the same")
+    assert assay_quality(wells, value="signal").iloc[0]["reason"] == ""
     row = assay_quality(wells.assign(signal=3.0), value="signal").iloc[0]
     assert np.isnan(row["z_prime"])
     assert "read the same" in row["reason"]

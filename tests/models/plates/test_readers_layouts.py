@@ -15,7 +15,7 @@ from models.plates.layout import parse_layout
 from models.plates.readers import Found, Source
 from models.plates.readers.files import match_plates
 from models.plates.readers.grids import find_grids
-from models.plates.readers.platemaps import find_platemap, find_treatments, read_platemap, read_treatments
+from models.plates.readers.platemaps import find_platemap, find_treatments, read_layout_table, read_platemap, read_treatments
 from models.plates.readers.readouts import attach_readout, read_readouts
 
 SHARED = Path(os.environ.get("DOSEWELL_SHARED", Path(__file__).parents[4] / "shared")) / "data" / "vendor_layouts" / "itrex"
@@ -76,6 +76,19 @@ def test_a_long_table_is_no_grid_and_columns_can_be_named(tmp_path: Path) -> Non
     assert read_platemap(path, columns={"well": "spot"}).raw_layout["well"].tolist() == ["A1", "A2"]
     with pytest.raises(TableError, match="--columns names 'gone'"):
         read_platemap(path, columns={"well": "gone"})
+
+
+def test_a_layout_of_either_form_is_read_and_what_is_neither_is_left_to_the_rules(tmp_path: Path) -> None:
+    listed = written(tmp_path / "list.csv", "well,role,drug,dose", "A1,neg,DMSO,0", "A2,treated,x,5")
+    assert read_layout_table(listed)["well"].tolist() == ["A1", "A2"]
+    drawn = read_layout_table(written(tmp_path / "drawn.csv", *TREATMENT, *DOSE))
+    assert drawn["well"].tolist() == ["A01", "A02", "A03", "B01", "B02", "B03"]
+    assert "2 plate grid(s) of Compound, Concentration (uM)" in drawn.attrs["notes"][0]
+    beside = read_layout_table(written(tmp_path / "beside.csv", *(f"{left},,{right}" for left, right in zip(TREATMENT, DOSE, strict=True))))
+    assert list(beside.columns) == ["well", "Compound", "Concentration (uM)", "role"]     # column numbers stand twice in its first row
+    assert list(read_layout_table(written(tmp_path / "odd.csv", "when,who", "monday,me")).columns) == ["when", "who"]
+    with pytest.raises(TableError, match="cannot be read"):
+        read_layout_table(written(tmp_path / "ragged.csv", "well,role", "A1,neg,more,cells"))
 
 
 def test_the_layout_in_a_folder_is_the_only_table_that_is_one(tmp_path: Path) -> None:
