@@ -178,6 +178,11 @@ def images_fit_screen(evidence: Evidence) -> Iterator[Finding]:
         yield _images(group, rule="image_depth", column="bit_depth", message=(
             f"{number(len(group), 'image')} of plate {plate} {have(len(group))} grey values up to {group['brightest'].max()}, beyond the "
             f"{screen.bit_depth} bit that screen.yaml states; correct bit_depth"))
+    deeper = images[(images["bits"] > 8) & (images["brightest"] < 2 ** screen.bit_depth)] if screen.bit_depth <= 8 else images[:0]
+    for plate, group in _by_plate(deeper):
+        yield _images(group, rule="image_depth", column="bit_depth", message=(
+            f"{number(len(group), 'image')} of plate {plate} {are(len(group))} stored with 16 bit, of whose range they would fill a 256th, "
+            f"where screen.yaml states {screen.bit_depth} bit; export them with 8 bit, or correct bit_depth"))
     fluorescent = [place for place, channel in enumerate(screen.channels)
                    if not any(word in (channel.name.casefold(), channel.stain.casefold()) for word in BRIGHT_FIELD)]
     for plate, group in _by_plate(images[images["colour"] & images["channel"].isin(fluorescent)]):

@@ -26,8 +26,8 @@ MAX_PAGES = 10_000              # of a TIFF: 160 planes at 60 times
 MAX_SCANS = 64                  # of a progressive JPEG, which has about 10; each costs a pass over all pixels
 MAX_FRAMES = 1_000_000          # that metadata may speak of
 
-MEMBER = re.compile(r"^(?P<well>[A-Za-z]{1,2}\d{1,2})_s(?P<site>\d+)_c(?P<channel>\d+)_z(?P<plane>\d+)\.tif$")
-"""Name of an image in a plate archive."""
+MEMBER = re.compile(r"^(?:[^/]+/)*(?P<well>[A-Z]{1,2}\d{1,2})_s(?P<site>\d+)_c(?P<channel>\d+)_z(?P<plane>\d+)\.tiff?$", re.IGNORECASE)
+"""Name of an image in a plate archive; it may lie in folders, as in a zip of a folder."""
 
 _JPEG, _JPEG2000 = (COMPRESSION.JPEG,), (COMPRESSION.APERIO_JP2000_YCBC, COMPRESSION.APERIO_JP2000_RGB, COMPRESSION.JPEG2000)
 _BOUNDED = (COMPRESSION.NONE, COMPRESSION.LZW, COMPRESSION.DEFLATE, COMPRESSION.ADOBE_DEFLATE, COMPRESSION.PACKBITS, COMPRESSION.ZSTD,

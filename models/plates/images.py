@@ -1,8 +1,8 @@
 """Images of wells: the frozen `WellImages`, and plate archives (one stored zip per plate).
 
 An archive holds members `<well>_s<site>_c<channel>_z<plane>.tif` (site from 1, channel and plane from 0), uncompressed, so
-that one well is read without touching the others. Nothing is believed before it is checked: member names, declared
-sizes and pixel counts have caps, and symbolic links or paths in an archive are refused.
+that one well is read without touching the others. They may lie in folders, as in a zip of a folder. Nothing is believed before it is
+checked: member names, declared sizes and pixel counts have caps, and symbolic links and paths that lead outside are refused.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from models.errors import ImageError
 from models.plates.image_limits import MAX_PIXELS, MEMBER, image_error
 from models.plates.pixels import IMAGE_SUFFIXES, TIFF_SUFFIXES, decode_image
 from models.plates.wells import canonical_well
-from models.plates.zips import UNPACKING_ERRORS, open_zip, read_member
+from models.plates.zips import UNPACKING_ERRORS, leads_outside, members_of, open_zip, read_member
 from models.tables import IMAGE_QUALITY
 
 __all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "TIFF_SUFFIXES", "PlateArchive", "WellImages", "decode_image", "encode_tiff", "member_name",
@@ -87,13 +87,13 @@ def write_plate(path: Path, images: Iterable[tuple[str, np.ndarray]]) -> None:
 class PlateArchive:
     """A plate's images. `members` is a table: member, well, site, channel, plane, in file order.
 
-    Raises ImageError with a finding per member that has a foreign name, a path, a link, or an unbelievable size.
+    Raises ImageError with findings for members that have a foreign name, lead outside, are links, or of an unbelievable size.
     """
 
     def __init__(self, path: Path) -> None:
         self.path, self.plate = path, path.stem
         self._zip = open_zip(path, plate=path.stem, judge_name=_judge_name)
-        matches = [(info.filename, match) for info in self._zip.infolist() if (match := MEMBER.match(info.filename))]
+        matches = [(info.filename, match) for info in members_of(self._zip) if (match := MEMBER.match(info.filename))]
         self.members = pd.DataFrame(
             [{"member": name, "well": canonical_well(match["well"]), "site": int(match["site"]), "channel": int(match["channel"]),
               "plane": int(match["plane"])} for name, match in matches], columns=["member", "well", "site", "channel", "plane"])
@@ -138,5 +138,7 @@ class PlateArchive:
 
 
 def _judge_name(name: str) -> str:
-    return "" if MEMBER.match(name) else ("is not named <well>_s<site>_c<channel>_z<plane>.tif; `python -m pipelines.add_screen` renames a "
-                                          "folder")
+    if MEMBER.match(name) and not leads_outside(name):
+        return ""
+    return ("is not named <well>_s<site>_c<channel>_z<plane>.tif, like B03_s1_c0_z0.tif; rename it, or have "
+            "`python -m pipelines.add_screen` read the microscope's own names")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -20,7 +20,7 @@ from models.plates.images import IMAGE_SUFFIXES, WellImages, decode_image
 from models.plates.prepare import InputSpec
 from models.plates.projections import project, resize_area
 from models.plates.screen import Channel, SampleKind
-from models.plates.zips import UNPACKING_ERRORS, open_zip, read_member
+from models.plates.zips import UNPACKING_ERRORS, leads_outside, members_of, open_zip, read_member
 from models.tables import IMAGE_SET, check_table
 
 CHANNEL = "image"   # the only channel of an image set: recipes name it as image:mid, or image.red:mid of a colour image
@@ -123,7 +123,7 @@ class ImageArchive:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._zip = open_zip(path, plate="", judge_name=_judge_name)
-        self.names = tuple(info.filename for info in self._zip.infolist() if not info.is_dir())
+        self.names = tuple(info.filename for info in members_of(self._zip))
 
     def images(self) -> tuple[str, ...]:
         """Names of the members that are images, by their suffix."""
@@ -155,8 +155,7 @@ class ImageArchive:
 
 
 def _judge_name(name: str) -> str:
-    place = PurePosixPath(name)
-    return "leads outside the archive; zip it again" if place.is_absolute() or ".." in place.parts or "\\" in name else ""
+    return "leads outside the archive; zip it again" if leads_outside(name) else ""
 
 
 def prepare_images(archive: ImageArchive, table: pd.DataFrame, spec: InputSpec, *, name: str,

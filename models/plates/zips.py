@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import lzma
+import re
 import stat
 import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from models.errors import Finding, ImageError
@@ -27,13 +28,16 @@ _WIDE = struct.Struct("<QQ")        # the same two in a zip beyond 4 GB, behind 
 _BEFORE_WIDE = 32
 _LOCAL_BYTES = 30                   # at least, before a member's own
 
+_CLUTTER = re.compile(r"(?:^|/)(?:\.[^./][^/]*|__MACOSX|thumbs\.db|desktop\.ini)(?:/|$)", re.IGNORECASE)
+_SHOWN = 3  # members that are named where many have the same fault
+
 Judge = Callable[[str], str]
 """What is wrong with a member's name, "" for nothing."""
 
 
 def open_zip(path: Path, *, plate: str, judge_name: Judge) -> zipfile.ZipFile:
-    """The archive. Raises ImageError for a file that is no zip, and with a finding per member that is a link, has a name that will not
-    do, declares an unbelievable size, or lies where another one does. plate: stands in the findings.
+    """The archive. Raises ImageError for a file that is no zip, and with a finding per kind of fault of its members: links, names that will
+    not do, unbelievable sizes, places where another member lies. plate: stands in the findings.
     """
     def finding(rule: str, value: str, message: str) -> Finding:
         return Finding(rule=rule, severity="error", plate=plate, value=value, message=f"{path.name}{message}")
@@ -48,14 +52,28 @@ def open_zip(path: Path, *, plate: str, judge_name: Judge) -> zipfile.ZipFile:
     if archive is None:
         raise ImageError(f"{path.name} cannot be used", [finding(
             "archive_too_many", str(count), f" has {count:,} members, or names of that length; at most {MAX_MEMBERS:,} are read")])
-    wrong = [finding(rule, info.filename, f": member {info.filename!r} {message}") for info in archive.infolist() if not info.is_dir()
-             for rule, message in _wrongs(info, judge_name)[:1]]
+    alike: dict[tuple[str, str], list[str]] = {}
+    for info in members_of(archive):
+        for fault in _wrongs(info, judge_name)[:1]:
+            alike.setdefault(fault, []).append(info.filename)
+    wrong = [finding(rule, names[0], f": {_named(names)} {message}") for (rule, message), names in alike.items()]
     if (shared := overlapping(archive.infolist())) is not None:
         wrong.append(finding("archive_overlap", shared, f": member {shared!r} lies where another one does; refused as a zip bomb"))
     if wrong:
         archive.close()
         raise ImageError(f"{path.name} cannot be used", wrong)
     return archive
+
+
+def members_of(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """The members without folders, and without what systems put beside a person's files (`__MACOSX`, `.DS_Store`, `Thumbs.db`)."""
+    return [info for info in archive.infolist() if not info.is_dir() and not _CLUTTER.search(info.filename)]
+
+
+def leads_outside(name: str) -> bool:
+    """Whether a member's name is an absolute path, or one that leaves the archive, on any system."""
+    place = PurePosixPath(name)
+    return place.is_absolute() or ".." in place.parts or "\\" in name or name[1:2] == ":"
 
 
 def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
@@ -85,6 +103,13 @@ def overlapping(infos: Sequence[zipfile.ZipInfo]) -> str | None:
     placed = sorted(infos, key=lambda info: info.header_offset)
     return next((later.filename for info, later in itertools.pairwise(placed)
                  if info.header_offset + _LOCAL_BYTES + info.compress_size > later.header_offset), None)
+
+
+def _named(names: Sequence[str]) -> str:
+    """ "member 'A01.tif'", "96 members ('A01.tif', 'A02.tif', 'A03.tif' ...): each"."""
+    if len(names) == 1:
+        return f"member {names[0]!r}"
+    return f"{len(names):,} members ({', '.join(map(repr, names[:_SHOWN]))}{' ...' if len(names) > _SHOWN else ''}): each"
 
 
 def _wrongs(info: zipfile.ZipInfo, judge_name: Judge) -> list[tuple[str, str]]:

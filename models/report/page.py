@@ -12,12 +12,13 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import jinja2
+import numpy as np
 import pandas as pd
 
 from models.dose_response.curves import curve_values
-from models.plates.screen import Screen
+from models.plates.screen import Controls, Screen
 from models.report.explanations import help_rows, hit_rule, training_words
-from models.report.inputs import ReportOptions, ReportTables, ScoredTables, has_limits
+from models.report.inputs import ReportOptions, ReportTables, ScoredTables, has_limits, wells_by_curve
 from models.report.plate_figures import colour_bar, control_strips, heat_values, letter_key
 from models.report.sections import (
     doubts,
@@ -31,7 +32,8 @@ from models.report.sections import (
     treatments,
     verdicts,
 )
-from models.report.verdicts import GRADE_WORDS, gate_results
+from models.report.verdicts import GRADE_WORDS, gate_results, plate_qualities
+from models.report.words import BAD_CONTROLS
 
 _LINEAGE_WORDS = {"model": "model", "version": "version", "run_id": "run", "git_commit": "git commit", "data_md5": "data md5",
                   "bundle_sha256": "bundle sha256", "service_version": "service"}
@@ -60,7 +62,7 @@ def render_report(scored: ScoredTables, *, screen: Screen, lineage: Mapping[str,
     gates    records or objects with metric, passed, reason; a failed one turns every hit into "cannot say"
     links    words -> address (http, https or relative; others are left out)
     """
-    scored, options, results = own_rows(scored), options or ReportOptions(), gate_results(gates)
+    scored, options, results = own_rows(scored, controls=screen.controls), options or ReportOptions(), gate_results(gates)
     found, plates = verdicts(scored, controls=screen.controls, gates=results, options=options)
     summary = summarise(scored, controls=screen.controls, gates=results, options=options)
     rows = treatments(scored, found=found, options=options)
@@ -77,10 +79,16 @@ def render_report(scored: ScoredTables, *, screen: Screen, lineage: Mapping[str,
         letters=letter_key(scored.wells), **_colour_legend(scored.wells), **page_assets())
 
 
-def own_rows(scored: ScoredTables) -> ReportTables:
-    """The same tables with rows counted from 0, whatever they were cut out of."""
-    return ReportTables(wells=scored.wells.reset_index(drop=True), curves=scored.curves.reset_index(drop=True),
-                        quality=scored.quality.reset_index(drop=True), findings=tuple(scored.findings))
+def own_rows(scored: ScoredTables, *, controls: Controls) -> ReportTables:
+    """The same tables with rows counted from 0, whatever they were cut out of; curves of plates that are not to be used have the status
+    "bad_controls", so that nothing shows numbers of theirs which nobody should read.
+    """
+    wells, curves = scored.wells.reset_index(drop=True), scored.curves.reset_index(drop=True)
+    graded = plate_qualities(scored.quality, list(dict.fromkeys(wells["plate"].astype(str))), controls=controls)
+    if bad := {plate.plate for plate in graded if plate.grade == "bad"}:
+        spoiled = np.array([not bad.isdisjoint(own["plate"].astype(str)) for own in wells_by_curve(curves, wells)], dtype=bool)
+        curves = curves.assign(status=curves["status"].mask(spoiled, BAD_CONTROLS))
+    return ReportTables(wells=wells, curves=curves, quality=scored.quality.reset_index(drop=True), findings=tuple(scored.findings))
 
 
 def _colour_legend(wells: pd.DataFrame) -> dict[str, Any]:
@@ -91,7 +99,8 @@ def _colour_legend(wells: pd.DataFrame) -> dict[str, Any]:
 def index_entry(scored: ScoredTables, *, file: str, screen: Screen, lineage: Mapping[str, str], gates: Iterable[Any] = (),
                 options: ReportOptions | None = None) -> IndexEntry:
     """The index line of a scored screen whose page is `file`."""
-    summary = summarise(own_rows(scored), controls=screen.controls, gates=gate_results(gates), options=options or ReportOptions())
+    summary = summarise(own_rows(scored, controls=screen.controls), controls=screen.controls, gates=gate_results(gates),
+                        options=options or ReportOptions())
     return IndexEntry(file=file, name=screen.name, sample=screen.sample, model=model_name(lineage), headline=summary.headline,
                       failed_gates=bool(summary.failed_gates), details=summary.plate_words)
 

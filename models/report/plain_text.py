@@ -12,22 +12,22 @@ from models.report.inputs import ReportOptions, ScoredTables, is_raw, score_colu
 from models.report.page import own_rows
 from models.report.sections import kind_words, treatments, verdicts
 from models.report.verdicts import gate_results, plate_qualities
-from models.report.words import half_dose, trusted
+from models.report.words import STATUS_WORDS, half_dose, trusted
 
-_HEADINGS = ("treatment", "IC50", "95 % interval or why not", "DSS_asym", "AUC", "status")
+_HEADINGS = ("treatment", "", "95 % interval or why not", "DSS_asym", "AUC", "status")
 
 
 def render_text(scored: ScoredTables, *, screen: Screen, options: ReportOptions | None = None) -> str:
     """A line per plate (Z' in words), then a row per treatment in the order of the curves, weakest DSS last."""
-    options = options or ReportOptions()
-    curves = scored.curves
+    scored, options = own_rows(scored, controls=screen.controls), options or ReportOptions()
+    curves, headings = scored.curves, (_HEADINGS[0], "EC50" if is_raw(scored.curves) else "IC50", *_HEADINGS[2:])
     if options.hit_score in curves:
         curves = curves.sort_values(options.hit_score, ascending=False, na_position="last", kind="stable")
     plates = list(dict.fromkeys(scored.wells["plate"]))
     quality = [f"plate {plate.plate}: {plate.words}" for plate in plate_qualities(scored.quality, plates, controls=screen.controls)]
     rows = [_row(row, options) for _, row in curves.iterrows()]
-    widths = [max(len(line[column]) for line in (_HEADINGS, *rows)) for column in range(len(_HEADINGS))]
-    table = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in (_HEADINGS, *rows)]
+    widths = [max(len(line[column]) for line in (headings, *rows)) for column in range(len(headings))]
+    table = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in (headings, *rows)]
     return "\n".join([*quality, "", table[0], "-" * len(table[0]), *table[1:]])
 
 
@@ -35,7 +35,7 @@ def _row(row: pd.Series, options: ReportOptions) -> tuple[str, ...]:
     half = "ic50" if row["scale"] != "raw" else "ec50"
     estimate = half_dose(row, half)
     return (str(row.get("treatment", "")), estimate.text, estimate.interval, trusted(row, options.hit_score, decimals=1),
-            trusted(row, "auc", decimals=2), str(row["status"]).replace("_", " "))
+            trusted(row, "auc", decimals=2), STATUS_WORDS.get(str(row["status"]), str(row["status"])))
 
 
 def treatment_table(scored: ScoredTables, *, screen: Screen, gates: Iterable[Any] = (),
@@ -43,7 +43,7 @@ def treatment_table(scored: ScoredTables, *, screen: Screen, gates: Iterable[Any
     """A row per treatment as people read it, in the page's order: verdict and why, IC50 with its unit and ">" where it is beyond the tested
     doses, interval or why there is none, hit score and AUC as numbers, how far the curve can be trusted, and what was tested.
     """
-    scored, options = own_rows(scored), options or ReportOptions()
+    scored, options = own_rows(scored, controls=screen.controls), options or ReportOptions()
     found, _ = verdicts(scored, controls=screen.controls, gates=gate_results(gates), options=options)
     half, kinds = "EC50" if is_raw(scored.curves) else "IC50", kind_words()
     rows = [(row.name, kinds[row.verdict.kind], row.verdict.reason, row.half.text, row.half.interval, round(row.score_value, 1),

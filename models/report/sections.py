@@ -29,6 +29,7 @@ from models.report.inputs import (
 from models.report.plate_figures import content_words, heat_values, plate_map
 from models.report.verdicts import KIND_WORDS, GateResult, PlateQuality, Verdict, judge, plate_qualities
 from models.report.words import (
+    NO_VALUE,
     NONE,
     STATUS_WORDS,
     Estimate,
@@ -204,7 +205,7 @@ def panels(scored: ScoredTables, rows: Sequence[Treatment], *, values: CurveValu
 
 
 def _sortable(row: Any, name: str, unless: tuple[str, ...] = ()) -> float:
-    return math.nan if text(row, "status") in ("too_few_doses", "failed", *unless) else number(row, name)
+    return math.nan if text(row, "status") in (*NO_VALUE, *unless) else number(row, name)
 
 
 def score_waterfall(rows: Sequence[Treatment], *, score: str, threshold: float) -> Markup:

@@ -102,8 +102,8 @@ def gate_results(gates: Iterable[Any]) -> list[GateResult]:
 def judge(row: Any, *, score: str, plates: Sequence[PlateQuality], failed_gates: Sequence[str], options: ReportOptions) -> Verdict:
     """The verdict on one curve.
 
-    A hit has a score at or above the threshold, a curve that is ok, plates with Z' >= 0 and a model that passed its gates. A screen
-    that declares no positive control has no Z'; its hits say so.
+    A hit has a score at or above the threshold, a curve that is ok, plates with Z' >= 0 (curves of others come with a status that says
+    so) and a model that passed its gates. A screen that declares no positive control has no Z'; its hits say so.
     What fails a check is "cannot say", never a silent no.
     """
     if text(row, "scale") == "raw":
@@ -112,7 +112,7 @@ def judge(row: Any, *, score: str, plates: Sequence[PlateQuality], failed_gates:
     if status in NO_VALUE or math.isnan(value):
         return Verdict("unsure", NO_VALUE.get(status, "no score could be computed"))
     named = f"{SCORE_NAMES[score]} {fixed(value, 1)}"
-    doubt = _doubt(plates, failed_gates)
+    doubt = f"the model did not pass its own checks ({', '.join(failed_gates)})" if failed_gates else ""
     if value < options.hit_threshold:
         low = f"{named} is below {options.hit_threshold:g}"
         return Verdict("unsure", f"{low}, but {doubt}") if doubt else Verdict("none", low)
@@ -127,13 +127,6 @@ def _control_words(plates: Sequence[PlateQuality]) -> str:
     if any(plate.by_design for plate in plates):
         return "plate quality unknown (no positive control)"
     return "controls usable with care" if any(plate.grade == "care" for plate in plates) else "controls ok"
-
-
-def _doubt(plates: Sequence[PlateQuality], failed_gates: Sequence[str]) -> str:
-    bad = [plate.plate for plate in plates if plate.grade == "bad"]
-    if bad:
-        return f"plate {', '.join(bad)} has Z′ below 0: do not use"
-    return f"the model did not pass its own checks ({', '.join(failed_gates)})" if failed_gates else ""
 
 
 def _unknown(plates: Sequence[PlateQuality]) -> str:

@@ -55,7 +55,7 @@ def report_view(scored: ScoredTables, *, screen: Screen, lineage: Mapping[str, s
     summary, screen, plates (assay quality), wells (in order of `scored.wells`), colours, treatments (in the report's order; their
     points name wells by place in `wells`), findings, lineage, metrics, gates, help. Arguments as in `render_report`.
     """
-    scored, options, results = own_rows(scored), options or ReportOptions(), gate_results(gates)
+    scored, options, results = own_rows(scored, controls=screen.controls), options or ReportOptions(), gate_results(gates)
     found, plates = verdicts(scored, controls=screen.controls, gates=results, options=options)
     summary = summarise(scored, controls=screen.controls, gates=results, options=options)
     return {

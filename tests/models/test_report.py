@@ -16,7 +16,7 @@ import pytest
 from models.errors import Finding
 from models.plates.screen import Screen
 from models.plates.wells import well_name
-from models.report import ReportOptions, ReportTables, index_entry, render_index, render_report, treatment_table
+from models.report import ReportOptions, ReportTables, index_entry, render_index, render_report, render_text, report_view, treatment_table
 from models.report.inputs import curve_names, wells_by_curve
 from models.report.plate_figures import plate_map
 from models.tables import CURVES, WELL_SCORES, check_table
@@ -154,8 +154,8 @@ def test_a_number_is_never_shown_as_certain_when_it_is_not(curve: dict[str, obje
 
 @pytest.mark.parametrize(("curve", "quality", "gates", "reason"), [
     ({"status": "weakly_identified", "reason": "slope at its bound"}, {}, PASSED, "a hit, but the curve is weakly determined (slope"),
-    ({}, {"z_prime": -0.2}, PASSED, "would be a hit, but plate P1 has Z′ below 0: do not use"),
-    ({"dss_asym": 1.0}, {"z_prime": -0.2}, PASSED, "is below 10, but plate P1 has Z′ below 0"),
+    ({}, {"z_prime": -0.2}, PASSED, "drug cannot say controls overlap (Z′ below 0)"),
+    ({"dss_asym": 1.0}, {"z_prime": -0.2}, PASSED, "drug cannot say controls overlap (Z′ below 0)"),
     ({}, {"z_prime": NAN, "n_positive": 1}, PASSED, "would be a hit, but the quality of plate P1 cannot be computed"),
     ({}, {}, [{"metric": "z_prime_cv", "passed": False, "reason": "too low"}], "the model did not pass its own checks (z_prime_cv)"),
 ])
@@ -164,6 +164,23 @@ def test_a_failed_check_makes_a_hit_a_cannot_say(curve: dict[str, object], quali
     row = rows_of(render(make_tables(curve, quality=quality), gates=gates))["drug"]
     assert row.startswith("drug cannot say")
     assert reason in row
+
+
+@pytest.mark.parametrize("curve", [{}, CENSORED, {**CENSORED, "status": "flat"}])
+def test_no_number_of_a_plate_that_must_not_be_used_is_shown(curve: dict[str, object]) -> None:
+    """Half of the treatment's wells are on a good plate, half on one whose controls overlap."""
+    wells = pd.concat([make_wells("drug", plate=plate) for plate in ("P1", "P2")], ignore_index=True)
+    bad = pd.DataFrame([QUALITY, QUALITY | {"plate": "P2", "z_prime": -5.3}])
+    tables = replace(make_tables(curve, wells=wells), quality=bad)
+    row = treatment_table(tables, screen=SCREEN, gates=PASSED).iloc[0]
+    assert (row["verdict"], row["IC50"], row["curve"]) == ("cannot say", "cannot say: controls overlap (Z′ below 0)", "not judged")
+    assert np.isnan(row["dss_asym"])
+    assert np.isnan(row["AUC"])
+    said = render_text(tables, screen=SCREEN)
+    assert "cannot say: controls overlap" in said
+    assert "µM" not in said
+    shown = report_view(tables, screen=SCREEN, lineage=LINEAGE)["treatments"][0]
+    assert (shown["half"], shown["interval"], shown["score"], shown["panel"]["mark"]) == (row["IC50"], "", "–", None)
 
 
 def test_a_plate_that_must_not_be_used_is_said_at_the_top() -> None:

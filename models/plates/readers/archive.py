@@ -17,6 +17,7 @@ from models.plates.image_limits import MEMBER
 from models.plates.images import PlateArchive
 from models.plates.readers.base import Found, Source
 from models.plates.readers.files import found_with_layout
+from models.plates.zips import members_of
 
 SCREEN_JSON = "screen.json"
 FACTS = ("sample", "kind", "assay", "organism", "magnification", "pixel_size_um", "camera", "plate_format")
@@ -62,7 +63,7 @@ def _archives(folder: Path) -> list[Path]:
 def _is_archive(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
-            first = next((info.filename for info in archive.infolist() if not info.is_dir()), "")
+            first = next((info.filename for info in members_of(archive)), "")
     except (OSError, zipfile.BadZipFile):
         return False
     return MEMBER.match(first) is not None

@@ -123,12 +123,30 @@ def test_plate_archives_repeat_byte_for_byte_and_never_half_appear(tmp_path: Pat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one.zip", "two.zip"]
 
 
-@pytest.mark.parametrize("name", ["../A01_s1_c0_z0.tif", "/tmp/A01_s1_c0_z0.tif", "folder/A01_s1_c0_z0.tif", "notes.txt", "A01.tif"])
+@pytest.mark.parametrize("name", [
+    "../A01_s1_c0_z0.tif", "/tmp/A01_s1_c0_z0.tif", "folder/../../A01_s1_c0_z0.tif", "C:\\A01_s1_c0_z0.tif", "C:/A01_s1_c0_z0.tif",
+    "..\\A01_s1_c0_z0.tif", "folder//../A01_s1_c0_z0.tif", "notes.txt", "A01.tif", "..DS_Store/../A01_s1_c0_z0.tif"])
 def test_foreign_names_and_paths_are_refused(tmp_path: Path, name: str) -> None:
     path = archive_of(tmp_path / "P1.zip", {name: encode_tiff(GREY8)})
     with pytest.raises(ImageError) as caught:
         PlateArchive(path)
     assert caught.value.findings[0].rule == "archive_name"
+
+
+@pytest.mark.parametrize("folder", ["", "P1/", "screen/P1/"])
+def test_a_zip_of_a_folder_as_systems_make_it_is_read(tmp_path: Path, folder: str) -> None:
+    images = {f"{folder}{name}": encode_tiff(GREY8) for name in (member_name("A01"), member_name("B02"), "C03_S1_C0_Z0.TIFF")}
+    clutter = {f"__MACOSX/{folder}._{member_name('A01')}": b"x", f"{folder}.DS_Store": b"x", f"{folder}Thumbs.db": b"x"}
+    with PlateArchive(archive_of(tmp_path / "P1.zip", images | clutter)) as archive:
+        assert archive.members["well"].tolist() == ["A01", "B02", "C03"]
+        assert np.array_equal(archive.read_stack("B02", site=1, channel=0)[0], GREY8)
+
+
+def test_many_members_with_the_same_fault_are_one_finding(tmp_path: Path) -> None:
+    with pytest.raises(ImageError) as caught:
+        PlateArchive(archive_of(tmp_path / "P1.zip", {f"A{column:02d}.tif": b"x" for column in range(1, 13)}))
+    (finding,) = caught.value.findings
+    assert finding.message.startswith("P1.zip: 12 members ('A01.tif', 'A02.tif', 'A03.tif' ...): each is not named <well>_s<site>")
 
 
 def test_links_and_bombs_are_refused(tmp_path: Path) -> None:
