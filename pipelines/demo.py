@@ -36,6 +36,14 @@ class Clock:
         self.seconds[name] = time.monotonic() - since
 
 
+def served_models(params: Params) -> list[str]:
+    """What scores the screens, and the phase I that a patient's model descends from: a new patient's is trained from it (docs/page.md)."""
+    scorers = list(dict.fromkeys(params.scores.values()))
+    patients = [params.models[name] for name in scorers if params.recipes[params.models[name].recipe].system == "profile"]
+    parents = [model.parent.removeprefix("models/") for model in patients if model.parent.startswith("models/")]
+    return list(dict.fromkeys([*scorers, *parents]))
+
+
 def promote(registry: Registry, names: list[str]) -> None:
     """Move `champion` to each model's challenger. Normally a person does this in the MLflow UI."""
     print("Normally a person compares the versions and does this in the MLflow UI (`make up`): open a registered model, and move its\n"
@@ -68,7 +76,7 @@ def run(clock: Clock) -> dict[str, float]:
         registry = Registry(default_tracking_uri(), CACHE)
         register_missing(Path("artifacts/models"), evaluations=Path("artifacts/evaluate"), trunks=Path("artifacts/trunks"),
                          registry=registry)
-        promote(registry, list(dict.fromkeys(Params.read("params.yaml").scores.values())))
+        promote(registry, served_models(Params.read("params.yaml")))
     try:
         with clock.step("start the service"):
             port = servers.free_port()
