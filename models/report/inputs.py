@@ -156,3 +156,10 @@ def score_column(curves: pd.DataFrame, preferred: str) -> str:
     """The preferred score column, or the first other one that holds a value."""
     names = [preferred, *(name for name in SCORE_NAMES if name != preferred)]
     return next((name for name in names if name in curves.columns and curves[name].notna().any()), preferred)
+
+
+def learned_plates(wells: pd.DataFrame) -> set[str]:
+    """Plates of which a control well was among those that the model learned from."""
+    seen = [role in ("negative", "positive") and "training_well" in flag_list(flags)
+            for role, flags in zip(wells["role"], wells["flags"], strict=True)]
+    return set(wells.loc[seen, "plate"].astype(str))

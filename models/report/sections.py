@@ -21,13 +21,14 @@ from models.report.inputs import (
     curve_names,
     doubtful_flags,
     is_raw,
+    learned_plates,
     number,
     score_column,
     text,
     wells_by_curve,
 )
 from models.report.plate_figures import content_words, heat_values, plate_map
-from models.report.verdicts import KIND_WORDS, GateResult, PlateQuality, Verdict, judge, plate_qualities
+from models.report.verdicts import KIND_WORDS, GateResult, PlateQuality, Verdict, judge, plate_qualities, plate_words
 from models.report.words import (
     NO_VALUE,
     NONE,
@@ -118,7 +119,8 @@ class Summary:
 def verdicts(scored: ScoredTables, *, controls: Controls, gates: Sequence[GateResult],
              options: ReportOptions) -> tuple[list[Verdict], list[PlateQuality]]:
     """The verdict on every curve, in the order of `scored.curves`, and on every plate."""
-    plates = plate_qualities(scored.quality, list(dict.fromkeys(scored.wells["plate"].astype(str))), controls=controls)
+    plates = plate_qualities(scored.quality, list(dict.fromkeys(scored.wells["plate"].astype(str))), controls=controls,
+                             learned=learned_plates(scored.wells))
     by_name = {plate.plate: plate for plate in plates}
     score = score_column(scored.curves, options.hit_score)
     failed = [gate.metric for gate in gates if not gate.passed]
@@ -138,7 +140,7 @@ def summarise(scored: ScoredTables, *, controls: Controls, gates: Sequence[GateR
     failed = [gate.reason or gate.metric for gate in gates if not gate.passed]
     shaky = " Do not rely on it." if failed or any(plate.grade == "bad" for plate in plates) else ""
     return Summary(treatments=len(found), hits=hits, unsure=unsure, raw=raw, score=SCORE_NAMES[score],
-                   headline=_headline(scored, hits=hits, unsure=unsure, raw=raw) + shaky, plates=plates, plate_words=_plate_words(plates),
+                   headline=_headline(scored, hits=hits, unsure=unsure, raw=raw) + shaky, plates=plates, plate_words=plate_words(plates),
                    failed_gates=failed)
 
 
@@ -157,15 +159,6 @@ def _headline(scored: ScoredTables, *, hits: int, unsure: int, raw: bool) -> str
         return f"None of the {total} can be judged."
     doubtful = f" {unsure} cannot be judged." if unsure else " All of them could be judged."
     return f"{hits or 'No'} {'hit' if hits == 1 else 'hits'} among {total}.{doubtful}"
-
-
-def _plate_words(plates: Sequence[PlateQuality]) -> str:
-    words = {"excellent": "excellent", "care": "usable with care", "bad": "not to be used", "unknown": "without a computable Z′"}
-    counted = [(sum(plate.grade == grade for plate in plates), text_) for grade, text_ in words.items()]
-    parts = [f"{n} {text_}" for n, text_ in counted if n]
-    if len(parts) == 1:
-        return f"{count(len(plates), 'plate')}, {'all ' if len(plates) > 1 else ''}{parts[0].partition(' ')[2]}"
-    return f"{count(len(plates), 'plate')}: " + ", ".join(parts) if plates else "No plates."
 
 
 def treatments(scored: ScoredTables, *, found: Sequence[Verdict], options: ReportOptions) -> list[Treatment]:

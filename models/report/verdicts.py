@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,13 +11,14 @@ import pandas as pd
 
 from models.plates.screen import Controls
 from models.report.inputs import SCORE_NAMES, ReportOptions, number, text
-from models.report.words import NO_VALUE, STATUS_WORDS, fixed
+from models.report.words import NO_VALUE, STATUS_WORDS, count, fixed
 
 Grade = Literal["excellent", "care", "bad", "unknown"]
 Kind = Literal["hit", "unsure", "none", "unscored"]
 
 GRADE_WORDS: dict[Grade, str] = {"excellent": "excellent", "care": "usable with care", "bad": "do not use",
                                  "unknown": "cannot be computed"}
+LEARNED = ", but by wells that the model learned from"
 KIND_WORDS: dict[Kind, str] = {"hit": "hit", "unsure": "cannot say", "none": "no hit", "unscored": "not scored"}
 
 
@@ -30,6 +31,7 @@ class PlateQuality:
     z_prime: float
     words: str                     # one sentence
     by_design: bool = False        # no Z' because the screen declares no positive control
+    learned: bool = False          # the model learned from its controls, so they lie further apart than new ones would
     row: Mapping[str, Any]         # the plate's row of the quality table
 
 
@@ -57,29 +59,43 @@ def grade_of(z_prime: float) -> Grade:
     return "excellent" if z_prime > 0.5 else "care" if z_prime >= 0 else "bad"
 
 
-def plate_qualities(quality: pd.DataFrame, plates: Sequence[str], *, controls: Controls) -> list[PlateQuality]:
+def plate_qualities(quality: pd.DataFrame, plates: Sequence[str], *, controls: Controls,
+                    learned: Collection[str] = ()) -> list[PlateQuality]:
     """The verdict on every plate that has wells, in that order; a plate without a quality row is unknown.
 
-    controls: what the screen declares; where it has no positive control, a missing Z' is by design.
+    controls: what the screen declares; where it has no positive control, a missing Z' is by design. learned: plates whose controls the
+    model learned from.
     """
     rows: dict[str, Mapping[str, Any]] = {}
     if "plate" in quality.columns:
         rows = {text(row, "plate"): {str(name): value for name, value in row.items()} for row in quality.to_dict("records")}
-    return [_plate_quality(plate, rows.get(plate, {"reason": "no quality values were computed"}), controls) for plate in plates]
+    nothing = {"reason": "no quality values were computed"}
+    return [_plate_quality(plate, rows.get(plate, nothing), controls=controls, learned=plate in learned) for plate in plates]
 
 
-def _plate_quality(plate: str, row: Mapping[str, Any], controls: Controls) -> PlateQuality:
+def _plate_quality(plate: str, row: Mapping[str, Any], *, controls: Controls, learned: bool) -> PlateQuality:
     z_prime, robust = number(row, "z_prime"), number(row, "z_prime_robust")
     grade = grade_of(z_prime)
     if grade == "unknown":
         words = f"Z′ cannot be computed because {_because(row)}"
     else:
-        words = f"Z′ {fixed(z_prime, 2)}: {GRADE_WORDS[grade]}"
+        words = f"Z′ {fixed(z_prime, 2)}: {GRADE_WORDS[grade]}{LEARNED if learned else ''}"
         if not math.isnan(robust) and grade_of(robust) != grade:
             words += f" (robust Z′ {fixed(robust, 2)}, {GRADE_WORDS[grade_of(robust)]}: single control wells stand out)"
         words += f"; {because}" if (because := text(row, "reason")) else ""
     return PlateQuality(plate=plate, grade=grade, z_prime=z_prime, words=words, row=row,
-                        by_design=grade == "unknown" and controls != "both")
+                        by_design=grade == "unknown" and controls != "both", learned=learned and grade != "unknown")
+
+
+def plate_words(plates: Sequence[PlateQuality]) -> str:
+    """How good the plates are, in a line."""
+    words = {"excellent": "excellent", "care": "usable with care", "bad": "not to be used", "unknown": "without a computable Z′"}
+    counted = [(sum(plate.grade == grade for plate in plates), text_) for grade, text_ in words.items()]
+    parts = [f"{n} {text_}" for n, text_ in counted if n]
+    but = LEARNED if any(plate.learned for plate in plates) else ""
+    if len(parts) == 1:
+        return f"{count(len(plates), 'plate')}, {'all ' if len(plates) > 1 else ''}{parts[0].partition(' ')[2]}{but}"
+    return f"{count(len(plates), 'plate')}: " + ", ".join(parts) + but if plates else "No plates."
 
 
 def _because(row: Mapping[str, Any]) -> str:

@@ -183,6 +183,17 @@ def test_no_number_of_a_plate_that_must_not_be_used_is_shown(curve: dict[str, ob
     assert (shown["half"], shown["interval"], shown["score"], shown["panel"]["mark"]) == (row["IC50"], "", "–", None)
 
 
+def test_controls_that_the_model_learned_from_do_not_make_a_plate_excellent_without_a_word() -> None:
+    tables = make_tables({})
+    assert "1 plate, excellent" in Page(render(tables)).text
+    assert "learned from" not in Page(render(tables)).text
+    control = tables.wells.index[tables.wells["role"] == "positive"][0]
+    tables.wells.at[control, "flags"] = ["training_well"]
+    text = Page(render(tables)).text
+    assert "1 plate, excellent, but by wells that the model learned from" in text
+    assert "Z′ 0.70: excellent, but by wells that the model learned from" in text
+
+
 def test_a_plate_that_must_not_be_used_is_said_at_the_top() -> None:
     page = Page(render(make_tables({}, quality={"z_prime": -0.4})))
     assert "Do not use plate P1." in page.text
