@@ -26,7 +26,7 @@ HOMES = {  # library -> files or folders that may import it
     "mlflow": ("models/registry.py",),
     "great_expectations": ("validation/suites.py",),
     "bentoml": ("serving/service.py",),
-    "ray": (),
+    "ray": ("pipelines/pools.py",),
     "yaml": ("pipelines/yaml_text.py", "pipelines/params.py", "pipelines/screens.py", "serving/uploads.py"),  # params; on disk; in a form
     "argparse": ("pipelines/", "serving/cli.py"),
     "torch": ("models/networks/",),

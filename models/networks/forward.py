@@ -77,8 +77,9 @@ class _Features(nn.Module):
 
 
 def _openvino(network: Network, *, size: int, precision: Precision) -> Forward:
-    """Compiled for the CPU, any number of images at a time."""
+    """Compiled for the CPU, any number of images at a time, for as many threads as torch takes: one setting (OMP_NUM_THREADS) for both."""
     import openvino
+    from openvino.properties import inference_num_threads
     from openvino.properties.hint import inference_precision
 
     example = torch.zeros(1, len(network.normalise.mean.flatten()), size, size)
@@ -87,7 +88,7 @@ def _openvino(network: Network, *, size: int, precision: Precision) -> Forward:
         converted = openvino.convert_model(_Features(network).to(memory_format=torch.contiguous_format).eval(), example_input=example)
     converted.reshape([-1, *example.shape[1:]])
     kind = openvino.Type.f32 if precision == "fp32" else openvino.Type.bf16
-    compiled = openvino.Core().compile_model(converted, "CPU", {inference_precision: kind})
+    compiled = openvino.Core().compile_model(converted, "CPU", {inference_precision: kind, inference_num_threads: torch.get_num_threads()})
 
     def forward(images: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, F); a request of its own per call, because calls come from several threads"""

@@ -1,0 +1,278 @@
+"""Many screens at once: the same numbers as the stage `score`, every plate counted, and nothing done twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from models.errors import DosewellError, InputError
+from models.networks.bundle import read_card, trunk_finder
+from models.networks.predict import load_predictor
+from models.plates.images import PlateArchive, write_plate
+from models.plates.layout import write_layout
+from models.plates.screen import Channel, Screen
+from models.scoring import ScoringOptions
+from pipelines.lineage import data_md5
+from pipelines.params import ScoreParams
+from pipelines.plate_tasks import ModelPlace, Outcome
+from pipelines.pools import InlineExecutor, Pool
+from pipelines.prepare import run as prepare
+from pipelines.prepared import read_prepared
+from pipelines.score import run as score
+from pipelines.score_archive import Planned, main, plan, run, write_summary
+from pipelines.screens import write_screen
+from tests.serving.tiny import MODEL, ROOT, tiny_bundle, tiny_layout, well_image
+
+OPTIONS = ScoringOptions(fit=ScoreParams().fit)
+
+
+def make_screen(folder: Path, *, sample: str = "TINY", plates: tuple[str, ...] = ("P1",), **fields: Any) -> Path:
+    """A screen of tiny plates with the same layout."""
+    for number, plate in enumerate(plates):
+        rng = np.random.default_rng(number)
+        write_plate(_into(folder / "images") / f"{plate}.zip", (
+            (f"{row['well']}_s1_c0_z0.tif", well_image(row, rng)) for _, row in tiny_layout(plate).sort_values("well").iterrows()))
+    write_layout(pd.concat([tiny_layout(plate) for plate in plates], ignore_index=True), folder / "layout.csv")
+    write_screen(folder, Screen(name=folder.name, sample=sample, channels=(Channel(name="brightfield"),), magnification=10.0,
+                                **{"positive_control": {"image": "kill"}} | fields))
+    return folder
+
+
+def _into(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    return tiny_bundle(tmp_path / "bundles" / MODEL)
+
+
+@pytest.fixture
+def command(tmp_path: Path, bundle: Path) -> Callable[..., Path]:
+    """The command line on some screens; gives OUT."""
+    def call(*screens: Path, out: str = "out", options: tuple[str, ...] = ()) -> Path:
+        main([*map(str, screens), "--bundle", str(bundle), "--out", str(tmp_path / out), "--params", str(ROOT / "params.yaml"), *options])
+        return tmp_path / out
+    return call
+
+
+class Recording(InlineExecutor):
+    """Runs tasks here and notes them; is interrupted at the task of number `stop`."""
+
+    def __init__(self, *, stop: int = -1) -> None:
+        self.done: list[tuple[str, str]] = []
+        self.stop = stop
+
+    def submit(self, fn: Callable[..., Outcome], /, *args: Any, **kwargs: Any) -> Future[Outcome]:
+        if len(self.done) == self.stop:
+            raise KeyboardInterrupt
+        task = args[0]
+        self.done.append((fn.__name__, task.out.name))
+        return super().submit(fn, *args, **kwargs)
+
+
+def planned_in(tmp_path: Path, bundle: Path, *screens: Path) -> list[Planned]:
+    """The plan of screens, with the bundle where its trunk is found."""
+    kept, trunks = tmp_path / "out" / "models" / MODEL, tmp_path / "out" / "trunks"
+    if not kept.is_dir():
+        kept.parent.mkdir(parents=True)
+        bundle.rename(kept)
+        (bundle.parent / "trunk-0").rename(_into(trunks) / "trunk-0")
+    return plan(screens, tmp_path / "out", [ModelPlace(bundle=kept, device="cpu")], options=OPTIONS)
+
+
+def test_the_scores_are_those_of_the_stage(tmp_path: Path, bundle: Path, command: Callable[..., Path]) -> None:
+    screen = make_screen(tmp_path / "one", plates=("P1", "P2"))
+    out = command(screen) / "scores" / "one"
+    predictor = load_predictor(bundle, find_trunk=trunk_finder([bundle.parent]), device="cpu")
+    prepare(screen, predictor.card.recipe.input, tmp_path / "prepared")
+    data = read_prepared(screen, tmp_path / "prepared")
+    expected = score(data, predictor, OPTIONS)
+    for name, table in {"wells": expected.wells, "curves": expected.curves, "quality": expected.quality}.items():
+        found = pd.read_parquet(out / f"{name}.parquet")
+        if name == "wells":
+            found, table = (item.assign(flags=item["flags"].map(list)) for item in (found, table))
+        pd.testing.assert_frame_equal(found, table, check_dtype=False)
+    lineage = json.loads((out / "lineage.json").read_text())
+    assert lineage["data_md5"] == data_md5(screen) == data.data_md5
+    assert lineage["version"] == predictor.sha256[:12]
+    assert "doctype" in (out / "report.html").read_text()[:20].lower()
+
+
+def test_every_plate_has_a_row_and_a_refused_screen_stops_alone(tmp_path: Path, command: Callable[..., Path],
+                                                               capsys: pytest.CaptureFixture[str]) -> None:
+    good, other = make_screen(tmp_path / "good", plates=("P1", "P2")), make_screen(tmp_path / "other", sample="HELA")
+    bad = make_screen(tmp_path / "bad", plates=("P1", "P2"))
+    layout = tiny_layout("P1")
+    write_layout(layout[layout["role"] != "positive"], bad / "layout.csv")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(DosewellError, match="some screens were refused"):
+        command(good, other, bad, empty)
+    plates = pd.read_csv(tmp_path / "out" / "plates.csv", keep_default_na=False)
+    assert plates[["screen", "plate", "status"]].to_numpy().tolist() == [
+        ["good", "P1", "scored"], ["good", "P2", "scored"], ["other", "", "refused"], ["bad", "P1", "refused"], ["bad", "P2", "refused"],
+        ["empty", "", "refused"]]
+    assert plates.loc[:1, ["wells", "images", "scored"]].astype(int).to_numpy().tolist() == [[96, 96, 96]] * 2
+    assert "these images are of HELA" in plates["reason"][2]
+    assert "positive control" in plates["reason"][3]
+    said = capsys.readouterr().out
+    assert "1 of 4 screens scored: 2 plates, 192 wells, 192 with an image that gave a number" in said
+    assert "refused: empty:" in said
+    curves = pd.read_csv(tmp_path / "out" / "curves.csv")
+    assert curves["screen"].unique().tolist() == ["good"]
+    assert curves["treatment"].tolist() == ["alpha", "beta"]
+    index = (tmp_path / "out" / "index.html").read_text()
+    assert 'href="scores/good/report.html"' in index
+
+
+def test_wells_without_an_image_are_counted(tmp_path: Path, command: Callable[..., Path]) -> None:
+    screen = make_screen(tmp_path / "gap")
+    with PlateArchive(screen / "images" / "P1.zip") as archive:
+        kept = [(member, archive.read(member)) for member in archive.members["member"] if not member.startswith(("A01_", "H12_"))]
+    write_plate(screen / "images" / "P1.zip", kept)
+    layout = tiny_layout()
+    empty = layout["well"].isin(["A01", "H12"])
+    write_layout(layout.assign(role=layout["role"].mask(empty, "empty"), treatment=layout["treatment"].mask(empty, ""),
+                               dose=layout["dose"].mask(empty), dose_unit=layout["dose_unit"].mask(empty, "")), screen / "layout.csv")
+    row = pd.read_csv(command(screen) / "plates.csv").iloc[0]
+    assert (row["wells"], row["images"], row["scored"]) == (96, 94, 94)
+
+
+def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path, bundle: Path) -> None:
+    screens = [make_screen(tmp_path / name, plates=("P1", "P2")) for name in ("one", "two")]
+    planned = planned_in(tmp_path, bundle, *screens)
+    first = Recording(stop=4)
+    with pytest.raises(KeyboardInterrupt):
+        run(planned, Pool(first, lambda: 1), progress=False)
+    assert first.done == [("predict_plate", "P1"), ("predict_plate", "P2"), ("score_screen", "one"), ("predict_plate", "P1")]
+    second = Recording()
+    outcomes = run(planned_in(tmp_path, bundle, *screens), Pool(second, lambda: 1), progress=False)
+    assert second.done == [("predict_plate", "P2"), ("score_screen", "two")]
+    assert outcomes == [Outcome(), Outcome()]
+    assert write_summary(planned, outcomes, tmp_path / "out")["scored"].tolist() == [96] * 4
+
+
+def test_a_changed_layout_needs_no_image_again_and_a_changed_plate_only_itself(tmp_path: Path, bundle: Path) -> None:
+    screen = make_screen(tmp_path / "one", plates=("P1", "P2"))
+    run(planned_in(tmp_path, bundle, screen), Pool(InlineExecutor(), lambda: 1), progress=False)
+    layout = pd.concat([tiny_layout("P1"), tiny_layout("P2")], ignore_index=True)
+    write_layout(layout.assign(excluded=layout["well"].eq("A01"), exclusion_reason=layout["well"].map({"A01": "a bubble"}).fillna("")),
+                 screen / "layout.csv")
+    after = Recording()
+    run(planned_in(tmp_path, bundle, screen), Pool(after, lambda: 1), progress=False)
+    assert after.done == [("score_screen", "one")]
+    wells = pd.read_parquet(tmp_path / "out" / "scores" / "one" / "wells.parquet")
+    assert wells.loc[wells["excluded"], "exclusion_reason"].tolist() == ["a bubble"] * 2
+    os.utime(screen / "images" / "P2.zip", ns=(1, 1))
+    touched = Recording()
+    run(planned_in(tmp_path, bundle, screen), Pool(touched, lambda: 1), progress=False)
+    assert touched.done == [("predict_plate", "P2"), ("score_screen", "one")]
+
+
+def test_several_processes_give_the_same_bytes(tmp_path: Path, command: Callable[..., Path]) -> None:
+    screens = [make_screen(tmp_path / name) for name in ("one", "two")]
+    alone, together = command(*screens, out="alone"), command(*screens, out="together", options=("--workers", "2"))
+    names = [path.relative_to(alone) for path in sorted(alone.rglob("*")) if path.is_file()]
+    assert len(names) > 20
+    for name in names:
+        assert (alone / name).read_bytes() == (together / name).read_bytes(), name
+
+
+def _kill(task: object) -> Outcome:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+def test_a_killed_worker_is_told_with_the_way_out(tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.score_archive.predict_plate", _kill)
+    planned = planned_in(tmp_path, bundle, make_screen(tmp_path / "one"))
+    with ProcessPoolExecutor(1) as executor, pytest.raises(DosewellError, match=r"a worker process was killed.*fewer --workers"):
+        run(planned, Pool(executor, lambda: 1), progress=False)
+
+
+def test_of_several_models_the_one_of_the_sample_scores(tmp_path: Path, bundle: Path) -> None:
+    other = tiny_bundle(tmp_path / "bundles" / "viability-OTHER", seed=3, name="viability-OTHER")
+    record = json.loads((other / "card.json").read_text())
+    (other / "card.json").write_text(json.dumps(record | {"sample": "OTHER"}))
+    models = [ModelPlace(bundle=folder, device="cpu") for folder in (bundle, other)]
+    screens = [make_screen(tmp_path / "one"), make_screen(tmp_path / "two", sample="OTHER"), make_screen(tmp_path / "three", sample="HELA")]
+    found = plan(screens, tmp_path / "out", models, options=OPTIONS)
+    assert [read_card(item.task.model.bundle).name if item.task else "" for item in found] == [MODEL, "viability-OTHER", ""]
+    assert "none of the models is for HELA, but for TINY, OTHER" in found[2].outcome.error
+    with pytest.raises(InputError, match="several models are for TINY"):
+        plan(screens, tmp_path / "out", [models[0], models[0]], options=OPTIONS)
+
+
+def test_another_sample_is_scored_when_forced_and_flagged(tmp_path: Path, command: Callable[..., Path]) -> None:
+    out = command(make_screen(tmp_path / "other", sample="HELA"), options=("--force",))
+    assert "sample_mismatch" in (out / "scores" / "other" / "findings.json").read_text()
+
+
+def test_images_that_the_model_cannot_read_are_told(tmp_path: Path, command: Callable[..., Path]) -> None:
+    screen = make_screen(tmp_path / "one")
+    write_screen(screen, Screen(name="one", sample="TINY", channels=(Channel(name="hoechst"),), positive_control={"image": "kill"}))
+    with pytest.raises(DosewellError, match="some screens were refused"):
+        command(screen)
+    assert "needs channel 'brightfield'" in pd.read_csv(tmp_path / "out" / "plates.csv")["reason"][0]
+
+
+def test_screens_of_one_name_are_refused(tmp_path: Path, command: Callable[..., Path]) -> None:
+    screens = [make_screen(tmp_path / place / "same") for place in ("a", "b")]
+    with pytest.raises(InputError, match="several screens are called same"):
+        command(*screens)
+
+
+def test_bad_settings_are_told(tmp_path: Path, command: Callable[..., Path]) -> None:
+    screen = make_screen(tmp_path / "one")
+    with pytest.raises(DosewellError, match="--workers must be 1 or more"):
+        command(screen, options=("--workers", "0"))
+    with pytest.raises(DosewellError, match=r"no Ray cluster answers at '127.0.0.1:1'"):
+        command(screen, options=("--ray", "127.0.0.1:1"))
+    with pytest.raises(InputError, match="no model: name a registered one"):
+        main([str(screen), "--out", str(tmp_path / "out"), "--params", str(ROOT / "params.yaml")])
+
+
+CLUSTER = """
+import ray, sys
+ray.init(num_cpus=2, include_dashboard=False, _node_ip_address="127.0.0.1", object_store_memory=100_000_000, _temp_dir=sys.argv[1])
+print("at", ray.get_runtime_context().gcs_address, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Address of a Ray cluster of this machine alone, with a token of its own."""
+    for name, value in {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}.items():
+        monkeypatch.setenv(name, value)
+    with tempfile.TemporaryDirectory(prefix="ray-") as folder, subprocess.Popen(   # its sockets' paths must be short
+            [sys.executable, "-c", CLUSTER, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as head:
+        assert head.stdin is not None
+        assert head.stdout is not None
+        yield next(line.split()[1] for line in head.stdout if line.startswith("at "))
+        head.stdin.close()
+
+
+def test_a_ray_cluster_gives_the_same_bytes(tmp_path: Path, command: Callable[..., Path], bundle: Path, cluster: str) -> None:
+    screens = [make_screen(tmp_path / "one", plates=("P1", "P2")), make_screen(tmp_path / "two")]
+    here, there = command(*screens, out="here"), tmp_path / "there"
+    subprocess.run([sys.executable, "-m", "pipelines.score_archive", *screens, "--bundle", bundle, "--out", there, "--ray", cluster],
+                   cwd=ROOT, check=True)
+    assert pd.read_csv(there / "plates.csv")["scored"].tolist() == [96] * 3
+    for path in sorted(here.rglob("*")):
+        assert path.is_dir() or path.read_bytes() == (there / path.relative_to(here)).read_bytes(), path
