@@ -241,7 +241,8 @@ def add_entries(path: str | Path, entries: Mapping[str, Mapping[str, Any]]) -> l
         if present == value:
             continue
         if present is not None:
-            raise ParamsError(f"{section}.{name}: stands in {path} as {present}, not as {value}; change it there, or choose another name")
+            way_out = "change it there, or " + ("leave it so by --no-score" if section == "scores" else "choose another name")
+            raise ParamsError(f"{section}.{name}: stands in {path} as {present}, not as {value}; {way_out}")
         text = _with_line(text, section, _flow_line(name, value))
         wanted = {**wanted, section: {**(wanted.get(section) or {}), name: value}}
         if not _holds(text, wanted):

@@ -185,7 +185,8 @@ def weights_file(weights: str) -> Path:
     candidates = [Path(weights).expanduser(), Path(os.environ.get("DOSEWELL_WEIGHTS", ".")) / weights]
     path = next((path for path in candidates if path.is_file()), None)
     if path is None:
-        raise WeightsError(f"weights file '{weights}' not found (looked for {' and '.join(map(str, candidates))}); put it there, set "
+        looked = " and ".join(dict.fromkeys(map(str, candidates)))
+        raise WeightsError(f"weights file '{weights}' not found (looked for {looked}); put it there, set "
                            "DOSEWELL_WEIGHTS to its folder, or name torchvision weights such as IMAGENET1K_V2 in params.yaml")
     return path
 
