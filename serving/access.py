@@ -84,15 +84,16 @@ def add_token(path: Path, *, name: str, role: Role) -> str:
 class TokenFile:
     """The tokens of a file, read again when it changes, so that a token is revoked by deleting its line.
 
-    A file that cannot be read lets nobody in; a damaged one leaves the last good state. `needed`: whether there is such a file at all.
+    A file that cannot be read lets nobody in; a damaged one leaves the last good state. `needed`: whether tokens are asked for: the file is
+    there, or was named.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, named: bool = False) -> None:
         self.path = path
-        self.needed = path.is_file()
+        self.needed = named or path.is_file()
         self._stamp: tuple[int, int] = (-1, -1)
         self._tokens: tuple[Token, ...] = ()
-        if self.needed:
+        if path.is_file():
             self._tokens, self._stamp = parse_tokens(path.read_text(encoding="utf-8")), self._look()
             if path.stat().st_mode & 0o077:
                 logger.warning("%s may be read by others than its owner; chmod 600 it", path)
@@ -126,8 +127,11 @@ class TokenFile:
             logger.error("the changed tokens cannot be used, the former ones stay: %s", error)
 
 
-def require_tokens_beyond_loopback(host: str, path: Path) -> None:
-    """Raises DosewellError for a service that others could reach and that has no tokens."""
+def require_tokens(host: str, path: Path, *, named: bool) -> None:
+    """Raises DosewellError for a service without tokens that others could reach, or whose file of tokens was named and is not there."""
+    if named and not path.is_file():
+        raise DosewellError(f"DOSEWELL_TOKENS names {path}, which is not there: correct it, or make the first token with "
+                            "`dosewell token NAME`; without the variable the service answers this machine alone, without tokens")
     if not is_loopback(host) and not path.is_file():
         raise DosewellError(f"the service would listen at {host}, where others can reach it, and has no tokens: make one with "
                             f"`dosewell token NAME` (it goes to {path}), or listen at 127.0.0.1")

@@ -22,15 +22,17 @@ DEFAULT_URL = f"http://127.0.0.1:{DEFAULT_PORT}"
 
 def serve(arguments: argparse.Namespace) -> None:
     """Replace this process by BentoML's server; it ends with SIGTERM, after the requests in hand."""
-    from serving.access import require_tokens_beyond_loopback
+    from serving.access import require_tokens
     from serving.job_database import database_address, open_database
-    from serving.settings import Settings
+    from serving.settings import Settings, require_port, require_state
 
     settings = Settings.from_environment()
-    require_tokens_beyond_loopback(arguments.host, settings.tokens)
+    require_state(settings)
+    require_tokens(arguments.host, settings.tokens, named=settings.tokens_needed)
     open_database(database_address(settings.database))  # connects nowhere yet; an address of no use is told here, in words for people
     settings.share()
     listen = arguments.port or port(os.environ, "SERVICE_PORT", DEFAULT_PORT)
+    require_port(arguments.host, listen)
     command = [sys.executable, "-m", "bentoml", "serve", arguments.bento or "serving.service:Dosewell", "--host", arguments.host, "--port",
                str(listen)]
     if not arguments.bento:
@@ -193,6 +195,12 @@ def _pairs(text: str) -> tuple[tuple[str, str], ...]:
     return tuple((name.strip(), value.strip()) for name, _, value in pairs)
 
 
+def _port(text: str) -> int:
+    if not (text.isdecimal() and 0 < int(text) < 65536):
+        raise argparse.ArgumentTypeError(f"expected a port from 1 to 65535, got {text!r}")
+    return int(text)
+
+
 def _exclusion(text: str) -> dict[str, str]:
     """ "P1:B03=bubble" -> plate, well, reason."""
     place, _, reason = text.partition("=")
@@ -208,7 +216,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     one = commands.add_parser("serve", help="start the service")
     one.add_argument("--host", default="127.0.0.1", help="address to listen at (default: only this machine)")
-    one.add_argument("--port", type=int, default=0, help=f"default: SERVICE_PORT, else {DEFAULT_PORT}")
+    one.add_argument("--port", type=_port, default=0, help=f"default: SERVICE_PORT, else {DEFAULT_PORT}")
     one.add_argument("--bento", default="", metavar="TAG", help="a bento that `make bento` packed, e.g. dosewell:latest, or its folder "
                                                                 "(default: this code)")
     one.set_defaults(run=serve)

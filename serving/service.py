@@ -89,5 +89,5 @@ class Dosewell:
 # around all that BentoML answers, its own /metrics included; the first is the outermost
 _service: Any = Dosewell    # what the decorator made of the class
 _service.add_asgi_middleware(Observer)
-_service.add_asgi_middleware(AccessGuard, tokens=TokenFile(settings.tokens))
+_service.add_asgi_middleware(AccessGuard, tokens=TokenFile(settings.tokens, named=settings.tokens_needed))
 _service.add_asgi_middleware(BodyLimit, max_bytes=settings.max_upload_bytes)

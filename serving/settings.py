@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import socket
+import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +26,8 @@ class Settings:
     the promotion log and uploads in progress. poll_seconds between looks at the aliases; retry_seconds before a refused version
     is tried again; grace_seconds for which a model whose alias was taken away still serves, because moving an alias by hand may
     take it away first. max_upload_bytes of a whole request; max_text_bytes of a screen or options; scoring_threads =
-    requests scored at a time; device: auto | cpu | cuda | mps. tokens: file of those who may ask (serving/access.py). log: json | text.
+    requests scored at a time; device: auto | cpu | cuda | mps. tokens: file of those who may ask (serving/access.py); tokens_needed: it
+    was named, or was there at the start, so that nobody is let in should it be missing. log: json | text.
     database_url: of the table of jobs ("" = SQLite in the state folder); job_workers: processes that do jobs, 0 = none here.
     model_memory_bytes: of loaded weights per process, above which the least recently used models are let go.
     workers: processes that answer requests.
@@ -39,6 +44,7 @@ class Settings:
     scoring_threads: int = 2
     device: str = "auto"
     tokens: Path = Path("var/service/tokens")
+    tokens_needed: bool = False
     log: str = "json"
     database_url: str = ""
     job_workers: int = 1
@@ -64,7 +70,9 @@ class Settings:
     def share(self) -> None:
         """Tell this process's children the same: BentoML works in another folder, and what MLflow is told here it reads when imported."""
         uri = absolute_uri(self.tracking_uri or DEFAULT_TRACKING_URI)
-        os.environ |= {"DOSEWELL_STATE": str(self.state), "DOSEWELL_TOKENS": str(self.tokens), "MLFLOW_TRACKING_URI": uri}
+        os.environ |= {"DOSEWELL_STATE": str(self.state), "MLFLOW_TRACKING_URI": uri}
+        if self.tokens_needed:
+            os.environ["DOSEWELL_TOKENS"] = str(self.tokens)
         for name, value in QUIET.items():
             os.environ.setdefault(name, value)
 
@@ -76,10 +84,11 @@ class Settings:
         """
         defaults = cls()
         state = Path(environment.get("DOSEWELL_STATE") or defaults.state).absolute()
+        tokens = Path(environment.get("DOSEWELL_TOKENS") or state / "tokens").absolute()
         choice(environment, "DOSEWELL_PRECISION", ("auto", "fp32"))     # models.networks.forward reads it, when the first model is loaded
         return cls(
             tracking_uri=environment.get("MLFLOW_TRACKING_URI", ""), state=state,
-            tokens=Path(environment.get("DOSEWELL_TOKENS") or state / "tokens").absolute(),
+            tokens=tokens, tokens_needed=bool(environment.get("DOSEWELL_TOKENS")) or tokens.is_file(),
             log=choice(environment, "DOSEWELL_LOG", ("json", "text")), database_url=environment.get("DOSEWELL_DATABASE_URL", ""),
             job_workers=count(environment, "DOSEWELL_JOB_WORKERS", defaults.job_workers, least=0),
             poll_seconds=number(environment, "DOSEWELL_POLL_SECONDS", defaults.poll_seconds),
@@ -100,3 +109,32 @@ def require_place() -> None:
     if "DOSEWELL_STATE" not in os.environ and (Path(__file__).resolve().parents[2] / "bento.yaml").is_file():
         raise DosewellError("this is a bento, and the environment variable DOSEWELL_STATE does not name the folder for its jobs and logs; "
                             "start it by `dosewell serve --bento TAG`, or set DOSEWELL_STATE")
+
+
+def require_state(settings: Settings) -> None:
+    """Raises DosewellError where the folder of state cannot be made or written to."""
+    try:
+        settings.state.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=settings.state):
+            pass
+    except OSError as error:
+        raise DosewellError(f"the service's folder {settings.state} (DOSEWELL_STATE) cannot be used: {error.strerror or error}; name one "
+                            "that this user may write to") from None
+
+
+def require_port(host: str, port: int, *, patience: float = 10.0) -> None:
+    """Wait until the port is free: the processes of a service that was killed hold it for a second or two. Raises DosewellError if it is
+    not free in `patience` seconds, or the host is no address of this machine.
+    """
+    until = time.monotonic() + patience
+    while True:
+        try:
+            socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() > until:
+                reason = os.strerror(error.errno) if error.errno else error
+                raise DosewellError(f"the service cannot listen at {host}, port {port}: {reason}; choose another by --port or "
+                                    "SERVICE_PORT, or end what listens there") from None
+            time.sleep(0.2)
+        else:
+            return

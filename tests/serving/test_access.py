@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,9 +22,10 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from models.errors import DosewellError
-from serving.access import SCOPE_KEY, AccessGuard, TokenFile, add_token, is_loopback, parse_tokens, require_tokens_beyond_loopback
+from serving.access import SCOPE_KEY, AccessGuard, TokenFile, add_token, is_loopback, parse_tokens, require_tokens
 from serving.limits import BodyLimit
 from serving.observe import JsonFormatter, Observer
+from serving.settings import Settings, require_port, require_state
 from tests.serving.tiny import ROOT, free_port
 
 LOCAL = "http://127.0.0.1:3000"
@@ -180,11 +183,47 @@ def test_loopback(host: str, expected: bool) -> None:
 
 
 def test_no_start_beyond_loopback_without_tokens(tokens: Path) -> None:
-    require_tokens_beyond_loopback("127.0.0.1", tokens)
+    require_tokens("127.0.0.1", tokens, named=False)
     with pytest.raises(DosewellError, match=r"listen at 0\.0\.0\.0, where others can reach it, and has no tokens"):
-        require_tokens_beyond_loopback("0.0.0.0", tokens)
+        require_tokens("0.0.0.0", tokens, named=False)
+    with pytest.raises(DosewellError, match=r"DOSEWELL_TOKENS names .* which is not there"):
+        require_tokens("127.0.0.1", tokens, named=True)
     add_token(tokens, name="anna", role="score")
-    require_tokens_beyond_loopback("0.0.0.0", tokens)
+    require_tokens("0.0.0.0", tokens, named=False)
+    require_tokens("127.0.0.1", tokens, named=True)
+
+
+def test_tokens_that_were_named_are_asked_for_even_where_the_file_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gateway on this machine asks under a local name: a misspelt path, or a file that is gone when a process starts, lets nobody in."""
+    named = Settings.from_environment({"DOSEWELL_TOKENS": str(tmp_path / "tokens"), "DOSEWELL_STATE": str(tmp_path)})
+    assert TokenFile(named.tokens, named=named.tokens_needed).needed
+    assert TokenFile(named.tokens, named=named.tokens_needed).find("anything") is None
+    secret = add_token(tmp_path / "tokens", name="anna", role="score")
+    monkeypatch.setattr(os, "environ", {"DOSEWELL_STATE": str(tmp_path)})
+    Settings.from_environment(os.environ).share()       # what a process that starts again is told
+    (tmp_path / "tokens").unlink()
+    again = Settings.from_environment(os.environ)
+    tokens = TokenFile(again.tokens, named=again.tokens_needed)
+    assert tokens.needed
+    assert tokens.find(secret) is None
+
+
+def test_without_tokens_none_are_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", {"DOSEWELL_STATE": str(tmp_path)})
+    Settings.from_environment(os.environ).share()
+    assert not Settings.from_environment(os.environ).tokens_needed
+
+
+def test_a_port_that_is_taken_and_a_folder_that_cannot_be_are_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DosewellError, match=r"folder .* \(DOSEWELL_STATE\) cannot be used: Not a directory"):
+        require_state(Settings(state=tmp_path / "file" / "state"))
+    require_state(Settings(state=tmp_path / "new" / "state"))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(DosewellError, match=rf"port {port}: Address already in use; choose another by --port or SERVICE_PORT"):
+            require_port("127.0.0.1", port, patience=0.3)
+    require_port("127.0.0.1", port)
 
 
 def test_the_command_refuses_to_start_beyond_loopback(tmp_path: Path) -> None:
