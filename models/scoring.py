@@ -18,6 +18,7 @@ from models.dose_response.model_error import limits_of_effect_scale, limits_of_s
 from models.errors import Finding, InputError, SampleMismatch, TableError
 from models.networks.bundle import Card
 from models.networks.drift import drift_findings, plate_drift
+from models.networks.saturation import saturation_findings
 from models.plates.acquisition import acquisition_findings
 from models.plates.images import WellImages
 from models.plates.quality import judge_wells, leave_out
@@ -101,8 +102,8 @@ def score_predicted(raw: pd.DataFrame, quality: pd.DataFrame, layout: pd.DataFra
     wells = _with_raw(layout, raw, card, judged.flags).assign(model=model, version=version)
     wells = leave_out(with_persons(wells, options), card.image_quality)
     drift = _drift(wells, raw, card)
-    findings += [*judged.findings, *drift_findings(drift, model=model)]
     value = "od" if card.recipe.is_regression else "probability"
+    findings += [*judged.findings, *drift_findings(drift, model=model), *saturation_findings(wells, value=value, model=model)]
     return replace(_scored(wells, value=value, screen=screen, options=options, findings=findings), drift=drift)
 
 
