@@ -50,8 +50,9 @@ def score(layout: pd.DataFrame | None = None, images: WellImages | None = None, 
 
 
 def rules(scored: ScoredScreen) -> list[str]:
-    """Findings about data; what a kind of model can say at all stands in every answer."""
-    return [finding.rule for finding in scored.findings if not finding.rule.endswith("_scope") and finding.rule != "effect_scale"]
+    """Findings about data; what a kind of model can say at all stands in every answer, and images without noise are all alike."""
+    return [finding.rule for finding in scored.findings
+            if not finding.rule.endswith("_scope") and finding.rule not in ("effect_scale", "saturated_output")]
 
 
 def test_viability_and_curve_are_those_of_the_read_out() -> None:
@@ -200,6 +201,12 @@ def test_without_controls_the_read_out_itself_is_fitted() -> None:
     assert (curve["scale"], curve["direction"]) == ("raw", "falling")
     assert curve["ec50"] == pytest.approx(3e3, rel=0.02)
     assert np.isnan(curve["ic50"])
+
+
+def test_wells_that_get_one_output_are_said_where_their_images_differ() -> None:
+    layout = tiny_layout()
+    assert "saturated_output" not in {finding.rule for finding in score(images=tiny_images(layout, noise=0.01)).findings}
+    assert "saturated_output" in {finding.rule for finding in score(images=tiny_images(layout, noise=0)).findings}
 
 
 def test_outputs_beyond_the_training_range_are_flagged() -> None:
