@@ -50,7 +50,7 @@ def prepared_well(archive: Path, well: str, predictor: Predictor, *, channels: S
     spec = predictor.card.recipe.input
     with PlateArchive(archive) as plate:
         if spec.intensity != "plate":
-            plate.members = plate.members[plate.members["well"] == well]
+            plate.places = [place for place in plate.places if place.well == well]
         images = prepare_plate(plate, spec, channels=channels)
     mine = np.flatnonzero((images.wells["well"] == well).to_numpy())
     return images.take(mine[:1])

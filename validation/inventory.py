@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import os
 import struct
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from models.errors import Finding, ImageError
-from models.plates.images import PlateArchive
+from models.plates.images import PlateArchive, decode_image
 
 DTYPES: dict[str, Any] = {
     "plate": "str", "member": "str", "well": "str", "site": "int64", "channel": "int64", "plane": "int64",
@@ -27,6 +27,7 @@ DTYPES: dict[str, Any] = {
 SAMPLED_ROWS = 512      # that tell an image's statistics
 SAMPLED_COLUMNS = 64    # and rows of the grid that tells how two channels overlap
 THREADS = min(4, os.cpu_count() or 1)
+SMALL_BYTES = 2**18     # of an image in its archive, on average: below, one thread looks at them all
 KINDS = {b"II*\0": "tiff", b"MM\0*": "tiff", b"II+\0": "tiff", b"MM\0+": "tiff", b"\x89PNG": "png"}
 
 
@@ -64,37 +65,31 @@ def take_inventory(archives: Iterable[Path], *, on_place: OnPlace | None = None)
 
     on_place: gets the pixels of each well and site of FEW_IMAGES at most, so that whoever needs them too need not read them again.
     """
-    tables = [_table([])]
+    rows: list[dict[str, Any]] = []
     findings: list[Finding] = []
     paths = sorted(archives)
     for path in paths:
         try:
             with PlateArchive(path) as archive:
-                tables.append(_table(_images(archive, findings, on_place)))
+                rows += list(_images(archive, findings, on_place))
         except ImageError as error:
             findings += [_of_plate(finding, path.stem) for finding in error.findings]
         except Exception as error:  # a damaged directory breaks zipfile in many ways; all mean: not readable
             findings.append(Finding(rule="archive_unreadable", severity="error", plate=path.stem, value=path.name,
                                     message=f"{path.name} is damaged ({type(error).__name__}: {error}); zip the images again"))
-    return Inventory(pd.concat(tables, ignore_index=True), tuple(findings), tuple(path.stem for path in paths))
-
-
-def _table(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
-    rows = list(rows)
-    return pd.DataFrame({name: pd.Series([row[name] for row in rows], dtype=dtype) for name, dtype in DTYPES.items()})
+    images = pd.DataFrame({name: pd.Series([row[name] for row in rows], dtype=dtype) for name, dtype in DTYPES.items()})
+    return Inventory(images, tuple(findings), tuple(path.stem for path in paths))
 
 
 def _images(archive: PlateArchive, findings: list[Finding], on_place: OnPlace | None) -> Iterator[dict[str, Any]]:
-    facts = _facts(archive.path)
-    members = archive.members.sort_values(["well", "site", "plane", "channel"], kind="stable")  # channels of a place side by side
-    images = [{"plate": archive.plate, **{str(name): value for name, value in image.items()}, **facts[image["member"]]}
-              for image in members.to_dict("records")]
+    in_order = sorted(archive.places, key=lambda place: (place.well, place.site, place.plane, place.channel))  # a place's channels together
+    images = [{"plate": archive.plate, **place._asdict(), "checksum": _checksum(archive, place.member)} for place in in_order]
     places = [list(group) for _, group in itertools.groupby(images, key=lambda image: (image["well"], image["site"]))]
     work = places if max(map(len, places), default=0) <= FEW_IMAGES else [[image] for image in images]
     place, first = None, None
-    with ThreadPoolExecutor(THREADS) as pool:   # decoding and numpy leave the interpreter free
+    with _mapping(archive) as each:
         told = on_place if work is places else None
-        for row, found in itertools.chain.from_iterable(pool.map(lambda images: _look_at(archive, images, told), work)):
+        for row, found in itertools.chain.from_iterable(each(lambda images: _look_at(archive, images, told), work)):
             findings += found
             here, sample = (row["well"], row["site"], row["plane"]), row.pop("sample", None)
             if here != place:
@@ -103,6 +98,19 @@ def _images(archive: PlateArchive, findings: list[Finding], on_place: OnPlace | 
             else:
                 row["overlap"] = _correlation(first, sample)
             yield row
+
+
+@contextmanager
+def _mapping(archive: PlateArchive) -> Iterator[Callable[..., Iterable[Any]]]:
+    """`map` in several threads, since decoding and numpy leave the interpreter free; in this one alone for small images, for which threads
+    take longer to hand the interpreter over than they save.
+    """
+    sizes = [archive.checksum(place.member)[1] for place in archive.places]
+    if not sizes or sum(sizes) < SMALL_BYTES * len(sizes):
+        yield map
+        return
+    with ThreadPoolExecutor(THREADS) as pool:
+        yield pool.map
 
 
 def _look_at(archive: PlateArchive, images: list[dict[str, Any]], on_place: OnPlace | None) -> list[tuple[dict[str, Any], list[Finding]]]:
@@ -127,7 +135,9 @@ def _look(archive: PlateArchive, image: dict[str, Any], pixels: dict[tuple[int, 
         dict[str, Any], list[Finding]]:
     """The inventory's row of one image, and what is wrong with the image; its pixels are put into `pixels`."""
     try:
-        read = archive.read(image["member"])
+        data = archive.read_bytes(image["member"])
+        image = image | {"kind": _kind(data[:4])}
+        read = decode_image(data, image["member"])
         pixels[image["channel"], image["plane"]] = read
         return image | _properties(read) | {"readable": True}, []
     except ImageError as error:
@@ -135,25 +145,16 @@ def _look(archive: PlateArchive, image: dict[str, Any], pixels: dict[tuple[int, 
     except Exception as error:  # every decompressor raises errors of its own; all mean: not readable
         found = [Finding(rule="image_unreadable", severity="error", plate=archive.plate, well=image["well"], value=image["member"],
                          message=f"image {image['member']} cannot be unpacked ({error}); it is damaged, copy it again")]
-    return dict.fromkeys(DTYPES, 0) | image | {"readable": False}, found
+    return dict.fromkeys(DTYPES, 0) | {"kind": "other"} | image | {"readable": False}, found
 
 
-def _facts(path: Path) -> dict[str, dict[str, Any]]:
-    """kind and checksum (CRC-32 and size, as the archive's own directory states them and unpacking verifies) of each member."""
-    facts = {}
-    with zipfile.ZipFile(path) as archive:
-        for info in archive.infolist():
-            checksum = struct.unpack("<q", struct.pack("<II", info.CRC, info.file_size & 0xFFFFFFFF))[0]
-            facts[info.filename] = {"checksum": checksum, "kind": _kind(archive, info)}
-    return facts
+def _checksum(archive: PlateArchive, member: str) -> int:
+    """CRC-32 and size of an image as one number."""
+    crc, size = archive.checksum(member)
+    return int(struct.unpack("<q", struct.pack("<II", crc, size & 0xFFFFFFFF))[0])
 
 
-def _kind(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> str:
-    try:
-        with archive.open(info) as stream:
-            start = stream.read(4)
-    except Exception:   # every decompressor raises errors of its own; reading the image will say what is wrong
-        return "other"
+def _kind(start: bytes) -> str:
     return KINDS.get(start, "jpeg" if start[:3] == b"\xff\xd8\xff" else "other")
 
 
@@ -168,13 +169,16 @@ def _properties(pixels: np.ndarray) -> dict[str, Any]:
     rows = pixels[::step] if colour or pixels.ndim == 2 else pixels[:, ::step]
     grey = rows[..., :3].mean(axis=-1, dtype=np.float32) if colour else rows.astype(np.float32, copy=False)
     limit, brightest = np.iinfo(pixels.dtype).max, pixels.max()
-    mean, sd = float(grey.mean()), float(grey.std())
-    away = (grey - mean) / sd if sd > 0 else np.zeros_like(grey)
+    mean = float(grey.mean())
+    away = grey - np.float32(mean)
+    squares = away * away
+    sd = float(np.sqrt(squares.mean()))
     across = max(1, grey.shape[-1] // SAMPLED_COLUMNS)
     return {"height": height, "width": width, "bits": 8 * pixels.dtype.itemsize, "colour": colour,
             "darkest": int(pixels.min()), "brightest": int(brightest),
             "at_limit": float((pixels == limit).mean()) if brightest == limit else 0.0,
-            "mean": mean, "sd": sd, "texture": float(np.abs(np.diff(grey, axis=-1)).mean()), "skew": float((away * away * away).mean()),
+            "mean": mean, "sd": sd, "texture": float(np.abs(grey[..., 1:] - grey[..., :-1]).mean()),
+            "skew": float(np.multiply(squares, away, out=away).mean()) / sd**3 if sd > 0 else 0.0,
             "sample": grey[..., ::max(1, grey.shape[-2] // SAMPLED_COLUMNS), ::across].astype(np.float64).ravel()}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -155,13 +155,13 @@ def _potency_columns(batch: Batch, fit: BatchFit, flat: Bools, *, scale: str,
     """EC50 and IC with relations and limits, in dose units."""
     shape, sign = fit.problem.shape, fit.problem.sign
     half = log10_dose_at_half(shape, fit.p, sign)
-    strong = _effect(batch.mean(), scale) >= options.ic_level
+    nothing, strong = np.full(len(half), np.nan), _effect(batch.mean(), scale) >= options.ic_level
     relation = np.where(flat, np.where(strong, "<", ">"), np.where(half > 0, ">", np.where(half < batch.lowest, "<", "=")))
-    columns = _dose_columns("ec50", half, relation, batch) | _limit_columns("ec50", _limits(batch, fit, half, flat, options), batch)
+    columns = _dose_columns("ec50", half, relation, batch)
     if scale == "raw":
-        nothing = np.full(len(half), np.nan)
-        return columns | {"ic50": nothing, "ic50_low": nothing, "ic50_high": nothing,
-                          "ic50_relation": np.full(len(half), "", dtype=object)}
+        of_ec50, = _limits(batch, fit, [half], [nothing], flat, options)
+        return columns | _limit_columns("ec50", of_ec50, batch) | {
+            "ic50": nothing, "ic50_low": nothing, "ic50_high": nothing, "ic50_relation": np.full(len(half), "", dtype=object)}
     level = np.full(len(half), options.ic_level if scale == "percent_inhibition" else 1.0 - options.ic_level / 100.0)
     crossing = log10_dose_at(shape, level, fit.p, sign)
     at_low, at_top = (_effect(evaluate(shape, x[None], fit.p, sign)[0], scale) for x in (batch.lowest, 0.0 * batch.lowest))
@@ -170,8 +170,9 @@ def _potency_columns(batch: Batch, fit: BatchFit, flat: Bools, *, scale: str,
     reaches = fit.rising == (scale == "percent_inhibition")              # the effect grows with dose
     unreached = np.where(at_top < options.ic_level, np.inf, -np.inf)
     estimate = np.where(reaches & np.isnan(crossing), unreached, crossing)
-    limits = _limits(batch, fit, estimate, flat, options, level=level)
-    return columns | _dose_columns("ic50", crossing, relation, batch) | _limit_columns("ic50", limits, batch)
+    of_ec50, of_ic50 = _limits(batch, fit, [half, estimate], [nothing, level], flat, options)
+    return (columns | _limit_columns("ec50", of_ec50, batch) | _dose_columns("ic50", crossing, relation, batch)
+            | _limit_columns("ic50", of_ic50, batch))
 
 
 def _effect(y: Array, scale: str) -> Array:
@@ -179,16 +180,22 @@ def _effect(y: Array, scale: str) -> Array:
     return 100.0 * (1.0 - y) if scale == "fraction_viability" else y
 
 
-def _limits(batch: Batch, fit: BatchFit, estimate: Array, flat: Bools, options: FitOptions, *,
-            level: Array | None = None) -> Limits:
-    nothing = np.full(len(estimate), np.nan)
+def _limits(batch: Batch, fit: BatchFit, estimates: Sequence[Array], levels: Sequence[Array], flat: Bools,
+            options: FitOptions) -> list[Limits]:
+    """Limits of several doses of each curve, where it crosses its level (EC50: where that is NaN). They are traced together, because that
+    takes hardly longer than one of them.
+    """
+    size, nothing = len(flat), np.full(len(flat), np.nan)
     if not has_interval(fit.model, options):
-        return Limits(nothing, nothing)
+        return [Limits(nothing, nothing) for _ in estimates]
     rise = allowed_rise(rss=fit.rss if fit.scatter is None else fit.scatter, n=batch.n, free=free_parameters(fit), level=options.level)
-    estimate = np.where(flat, np.nan, estimate)
+    estimates = [np.where(flat, np.nan, estimate) for estimate in estimates]
     if options.interval == "wald":
-        return wald_limits(fit.problem, fit.p, estimate=estimate, rise=rise)
-    return profile_limits(fit.problem, fit.p, estimate=estimate, rise=rise, lowest=batch.lowest, level=level)
+        return [wald_limits(fit.problem, fit.p, estimate=estimate, rise=rise) for estimate in estimates]
+    rows = np.tile(np.arange(size), len(estimates))
+    together = profile_limits(fit.problem.take(rows), fit.p[:, rows], estimate=np.concatenate(estimates), rise=rise[rows],
+                              lowest=batch.lowest[rows], level=np.concatenate(levels))
+    return [Limits(together.low[first:first + size], together.high[first:first + size]) for first in range(0, size * len(estimates), size)]
 
 
 def _dose_columns(name: str, x: Array, relation: npt.NDArray[Any], batch: Batch) -> Columns:

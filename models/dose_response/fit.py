@@ -50,10 +50,9 @@ def fit_curves(table: pd.DataFrame, *, by: str | Sequence[str], dose: str = "dos
     weights = pd.to_numeric(table[weight], errors="coerce").to_numpy(dtype=float, na_value=np.nan) if weight else None
     columns = fit_points(group, doses, values, weights, count=len(result), scale=scale, options=options)
     _fail(columns, mixed, "several dose units in one group")
-    result["dose_unit"] = pd.Series(units, dtype="str")
-    for name in COLUMNS:
-        result[name] = pd.Series(columns[name], dtype="str") if name in TEXT else columns[name]
-    return result
+    found = {"dose_unit": pd.Series(units, dtype="str")} | {
+        name: pd.Series(columns[name], dtype="str" if name in TEXT else None) for name in COLUMNS}
+    return pd.DataFrame({name: result[name] for name in keys} | found)
 
 
 def fit_points(group: npt.NDArray[np.intp], dose: Array, response: Array, weight: Array | None = None, *, count: int, scale: str,

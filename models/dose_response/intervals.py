@@ -40,11 +40,11 @@ class _Side:
     edge: Array
     rss: Array
     rise: Array
-    level: Array | None
+    level: Array
 
     def take(self, keep: npt.NDArray[np.intp]) -> _Side:
         return _Side(self.problem.take(keep), self.start[:, keep], self.centre[keep], self.step[keep], self.edge[keep],
-                     self.rss[keep], self.rise[keep], None if self.level is None else self.level[keep])
+                     self.rss[keep], self.rise[keep], self.level[keep])
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,8 @@ def allowed_rise(*, rss: Array, n: npt.NDArray[np.intp], free: npt.NDArray[np.in
     return rise
 
 
-def profile_limits(problem: Problem, p: Array, *, estimate: Array, rise: Array, lowest: Array,
-                   level: Array | None = None) -> Limits:
-    """Limits of the EC50 (level None) or of the dose where the curve crosses `level` (N,).
+def profile_limits(problem: Problem, p: Array, *, estimate: Array, rise: Array, lowest: Array, level: Array) -> Limits:
+    """Limits of the dose where the curve crosses `level` (N,), or of the EC50 where that is NaN.
 
     p (6, N): the fit; estimate (N,): log10 of its EC50 or IC, inf or -inf where the curve does not reach the level (then
     only the near side is searched, from the bound of the midpoint inwards), NaN where there is none (both sides stay open);
@@ -87,10 +86,10 @@ def profile_limits(problem: Problem, p: Array, *, estimate: Array, rise: Array, 
     beyond = np.stack([estimate <= edges[0], estimate >= edges[1]])
     rows = np.concatenate([usable, usable])
     up = np.repeat([0, 1], len(usable))
-    bounded = problem if level is None else _keep_crossing(problem, p, level)
+    bounded = _keep_crossing(problem, p, level)
     spread = np.clip(_standard_steps(problem, p, rise)[rows], 1e-3, 0.5)
     side = _Side(bounded.take(rows), p[:, rows], np.clip(estimate, *edges)[rows], np.where(up == 0, -spread, spread),
-                 edges[up, rows], _rss(problem, p)[rows], rise[rows], None if level is None else level[rows])
+                 edges[up, rows], _rss(problem, p)[rows], rise[rows], level[rows])
     wanted = np.flatnonzero(~beyond[up, rows])
     wanted = wanted[_allowed_at_start(side.take(wanted), beyond[1 - up, rows][wanted])]
     limits[(rows + up * size)[wanted]] = _trace(side.take(wanted))
@@ -113,13 +112,13 @@ def _rss(problem: Problem, p: Array) -> Array:
 
 
 def _keep_crossing(problem: Problem, p: Array, level: Array) -> Problem:
-    """Bounds that keep the two plateaus on their sides of the level."""
+    """Bounds that keep the two plateaus on their sides of the level, where there is one."""
     up = p[RIGHT] >= p[LEFT]
     gap = 1e-6 * (np.abs(p[RIGHT] - p[LEFT]) + 1e-300)
     low, high = problem.low.copy(), problem.high.copy()
     for index, above in ((LEFT, ~up), (RIGHT, up)):
-        low[index] = np.where(above, np.maximum(low[index], level + gap), low[index])
-        high[index] = np.where(above, high[index], np.minimum(high[index], level - gap))
+        low[index] = np.where(above, np.fmax(low[index], level + gap), low[index])
+        high[index] = np.where(above, high[index], np.fmin(high[index], level - gap))
     low = np.minimum(low, high)
     return replace(problem, low=low, high=high)
 

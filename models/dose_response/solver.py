@@ -59,14 +59,14 @@ class Problem:
 
 @dataclass(frozen=True)
 class Gauge:
-    """Holds the EC50 (`level` None) or the dose where the curve crosses `level` (N,) at log10 dose `target` (N,)."""
+    """Holds the dose where the curve crosses `level` (N,), or its EC50 where that is NaN, at log10 dose `target` (N,)."""
 
     target: Array
-    level: Array | None = None
+    level: Array
 
     def take(self, rows: npt.NDArray[np.intp]) -> Gauge:
         """The gauge of some of the curves."""
-        return Gauge(self.target[rows], None if self.level is None else self.level[rows])
+        return Gauge(self.target[rows], self.level[rows])
 
 
 @dataclass(frozen=True)
@@ -142,9 +142,9 @@ def _evaluate(problem: Problem, p: Array, free: Sequence[int], gauge: Gauge | No
 
 def _tie(problem: Problem, p: Array, gauge: Gauge) -> tuple[Array, dict[int, Array]]:
     """p with the midpoint that keeps the gauge, and the midpoint's derivatives by the other parameters."""
-    slope = LN10 * np.exp(p[LOG_SLOPE])
-    span = p[RIGHT] - p[LEFT]
-    q = np.full(p.shape[1], 0.5) if gauge.level is None else np.clip((gauge.level - p[LEFT]) / span, 1e-9, 1 - 1e-9)
+    slope, halfway = LN10 * np.exp(p[LOG_SLOPE]), np.isnan(gauge.level)
+    span = np.where(halfway, 1.0, p[RIGHT] - p[LEFT])
+    q = np.where(halfway, 0.5, np.clip((gauge.level - p[LEFT]) / span, 1e-9, 1 - 1e-9))
     u = shape_inverse(problem.shape, q, p[LOG_ASYMMETRY], problem.sign)
     _, by_z, by_s = shape_terms(problem.shape, u[None], p[LOG_ASYMMETRY], problem.sign)
     p = p.copy()
@@ -152,8 +152,8 @@ def _tie(problem: Problem, p: Array, gauge: Gauge) -> tuple[Array, dict[int, Arr
     ties = {LOG_SLOPE: u / slope}
     if by_s is not None:
         ties[LOG_ASYMMETRY] = by_s[0] / (by_z[0] * slope)
-    if gauge.level is not None:
-        by_q = -1.0 / (slope * by_z[0])
+    if not halfway.all():
+        by_q = np.where(halfway, 0.0, -1.0 / (slope * by_z[0]))
         ties[LEFT], ties[RIGHT] = by_q * (q - 1.0) / span, by_q * -q / span
     return p, ties
 
@@ -163,8 +163,8 @@ def _tie_hormesis(problem: Problem, p: Array, gauge: Gauge) -> tuple[Array, dict
     slope = LN10 * np.exp(p[LOG_SLOPE])
     z = np.clip(slope * (gauge.target - p[MIDPOINT]), -700.0, 30.0)
     g = 1.0 / (1.0 + np.exp(-z))
-    share = 0.5 if gauge.level is None else 0.0
-    level = 0.5 * (p[LEFT] + p[RIGHT]) if gauge.level is None else gauge.level
+    halfway = np.isnan(gauge.level)
+    share, level = np.where(halfway, 0.5, 0.0), np.where(halfway, 0.5 * (p[LEFT] + p[RIGHT]), gauge.level)
     reach = np.power(10.0, gauge.target) * (1.0 - g)
     p = p.copy()
     p[HORMESIS] = (level - p[LEFT] - (p[RIGHT] - p[LEFT]) * g) / reach
@@ -180,7 +180,7 @@ def _step(problem: Problem, state: _State, free: Sequence[int], gauge: Gauge | N
     diagonal = np.stack([normal[i][i] for i in range(len(free))])
     with np.errstate(divide="ignore", invalid="ignore"):
         cosine = np.where(diagonal > 0, gradient**2 / (diagonal * state.rss), 0.0)
-    arrived = ~(np.nan_to_num(cosine, nan=0.0).max(axis=0) > tolerance)
+    arrived = ~(cosine > tolerance).any(axis=0)
     step = _solve(normal, gradient, diagonal, state.damping)
     trial_p, rows = state.p.copy(), np.asarray(free)
     trial_p[rows] = np.minimum(np.maximum(state.p[rows] + step, problem.low[rows]), problem.high[rows])
@@ -209,10 +209,11 @@ def _normal_equations(problem: Problem, state: _State, free: Sequence[int]) -> t
     rows = np.asarray(free)
     p, low, high = state.p[rows], problem.low[rows], problem.high[rows]
     frozen = ((p <= low) & (gradient < 0)) | ((p >= high) & (gradient > 0))
-    gradient[frozen] = 0.0
-    loose = (~frozen).astype(float)
-    normal = [[(weighted[i] * state.jacobian[j]).sum(axis=0) * (loose[i] * loose[j]) for j in range(i + 1)]
-              for i in range(len(free))]
+    normal = [[(weighted[i] * state.jacobian[j]).sum(axis=0) for j in range(i + 1)] for i in range(len(free))]
+    if frozen.any():
+        gradient[frozen] = 0.0
+        loose = (~frozen).astype(float)
+        normal = [[value * (loose[i] * loose[j]) for j, value in enumerate(row)] for i, row in enumerate(normal)]
     return normal, gradient
 
 
@@ -224,18 +225,23 @@ def _solve(normal: list[list[Array]], gradient: Array, diagonal: Array, damping:
     for i in range(size):
         row: list[Array] = []
         for j in range(i):
-            row.append((normal[i][j] - _dot(row, lower[j], j)) / lower[j][j])
-        row.append(np.sqrt(np.maximum(floor[i] - _dot(row, row, i), 1e-14 * floor[i])))
+            row.append(_less(normal[i][j], row[:j], lower[j]) / lower[j][j])
+        row.append(np.sqrt(np.maximum(_less(floor[i], row, row), 1e-14 * floor[i])))
         lower.append(row)
     forward: list[Array] = []
     for i in range(size):
-        forward.append((gradient[i] - _dot(lower[i], forward, i)) / lower[i][i])
-    step = [np.zeros(0)] * size
+        forward.append(_less(gradient[i], forward, lower[i]) / lower[i][i])
+    step: list[Array] = []      # from the last parameter to the first
     for i in reversed(range(size)):
-        later = sum((lower[k][i] * step[k] for k in range(i + 1, size)), start=np.zeros_like(damping))
-        step[i] = (forward[i] - later) / lower[i][i]
-    return np.stack(step)
+        step.append(_less(forward[i], step[::-1], [lower[k][i] for k in range(i + 1, size)]) / lower[i][i])
+    return np.stack(step[::-1])
 
 
-def _dot(left: Sequence[Array], right: Sequence[Array], count: int) -> Array | float:
-    return sum((left[k] * right[k] for k in range(count)), start=0.0)
+def _less(value: Array, left: Sequence[Array], right: Sequence[Array]) -> Array:
+    """The value minus the sum of the products of `left` with as many of `right`."""
+    if not left:
+        return value
+    total = left[0] * right[0]
+    for one, other in zip(left[1:], right[1:], strict=False):
+        total = total + one * other
+    return value - total

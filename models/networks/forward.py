@@ -92,7 +92,7 @@ def _openvino(network: Network, *, size: int, precision: Precision) -> Forward:
 
     def forward(images: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, F); a request of its own per call, because calls come from several threads"""
-        answer: Any = compiled.create_infer_request().infer({0: np.ascontiguousarray(images.numpy())})
+        answer: Any = compiled.create_infer_request().infer({0: np.ascontiguousarray(images.numpy())}, share_inputs=True)
         return torch.from_numpy(np.array(answer[0]))
 
     return forward

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -65,6 +65,7 @@ class Trunk:
         copies = 1 if path == "torch" else 2    # torch's weights stay for features that scoring does not need; estimated alike
         self.bytes = copies * sum(item.numel() * item.element_size() for item in network.trunk.state_dict().values())
         self.passes = 0
+        self._batch: Tensor | None = None
         self._queue: deque[_Waiting] = deque()
         self._queued, self._turn = threading.Lock(), threading.Lock()
 
@@ -88,8 +89,7 @@ class Trunk:
     def _run_pass(self) -> None:
         parts = self._take()
         try:
-            batch = torch.from_numpy(np.concatenate([wait.pixels[rows] for wait, rows in parts])).to(torch.float32)   # (B, C, H, W)
-            found = self._features(batch).numpy()                                                                     # (B, F)
+            found = self._features(self._joined(parts)).numpy()     # (B, F)
         except BaseException as error:
             for wait, _ in parts:
                 wait.error = error
@@ -119,6 +119,17 @@ class Trunk:
                 if wait.taken == len(wait.pixels) or wait.over.is_set():
                     self._queue.popleft()
         return parts
+
+    def _joined(self, parts: Sequence[tuple[_Waiting, slice]]) -> Tensor:
+        """The images as float32 (B, C, H, W), in memory that the next pass uses again: fresh memory costs more time than copying."""
+        if self._batch is None or self._batch.shape[1:] != parts[0][0].pixels.shape[1:]:
+            self._batch = torch.empty((PASS, *parts[0][0].pixels.shape[1:]))
+        count = 0
+        for wait, rows in parts:
+            part = torch.from_numpy(wait.pixels[rows])
+            self._batch[count:count + len(part)] = part
+            count += len(part)
+        return self._batch[:count]
 
     @torch.inference_mode()
     def _features(self, batch: Tensor) -> Tensor:

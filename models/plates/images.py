@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -33,7 +34,8 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # members carry no clock, so that the same image
 
 @dataclass(frozen=True)
 class WellImages:
-    """Model-ready images. wells: one row per (plate, well, site), in the order of pixels; pixels: float16 (N, C, H, W), 0-1.
+    """Model-ready images. wells: one row per (plate, well, site), in the order of pixels; pixels: float16 (N, C, H, W), 0-1, not to be
+    written to: channels that show one plane may share its memory.
 
     quality: ImageQuality of the images that they were made from; without rows where nobody measured it.
     """
@@ -84,8 +86,18 @@ def write_plate(path: Path, images: Iterable[tuple[str, np.ndarray]]) -> None:
         partial.unlink(missing_ok=True)
 
 
+class Place(NamedTuple):
+    """An image of an archive, and where it belongs: site from 1, channel and plane from 0."""
+
+    member: str
+    well: str
+    site: int
+    channel: int
+    plane: int
+
+
 class PlateArchive:
-    """A plate's images. `members` is a table: member, well, site, channel, plane, in file order.
+    """A plate's images. places: one for each, in file order; `members` is the same as a table.
 
     Raises ImageError with findings for members that have a foreign name, lead outside, are links, or of an unbelievable size.
     """
@@ -93,18 +105,29 @@ class PlateArchive:
     def __init__(self, path: Path) -> None:
         self.path, self.plate = path, path.stem
         self._zip = open_zip(path, plate=path.stem, judge_name=_judge_name)
-        matches = [(info.filename, match) for info in members_of(self._zip) if (match := MEMBER.match(info.filename))]
-        self.members = pd.DataFrame(
-            [{"member": name, "well": canonical_well(match["well"]), "site": int(match["site"]), "channel": int(match["channel"]),
-              "plane": int(match["plane"])} for name, match in matches], columns=["member", "well", "site", "channel", "plane"])
+        self.places = [Place(info.filename, canonical_well(match["well"]), *(int(match[name]) for name in ("site", "channel", "plane")))
+                       for info in members_of(self._zip) if (match := MEMBER.match(info.filename))]
+
+    @cached_property
+    def members(self) -> pd.DataFrame:
+        """A row per image in file order: member, well, site, channel, plane."""
+        return pd.DataFrame(self.places, columns=Place._fields)
 
     def read(self, member: str) -> np.ndarray:
         """Pixels of one member: (H, W) or (H, W, 3). Raises ImageError."""
+        return decode_image(self.read_bytes(member), member)
+
+    def read_bytes(self, member: str) -> bytes:
+        """One member as it is in the archive. Raises ImageError."""
         try:
-            data = read_member(self._zip, member)
+            return read_member(self._zip, member)
         except UNPACKING_ERRORS as error:
             raise image_error("image_unreadable", member, f"cannot be unpacked ({error})") from None
-        return decode_image(data, member)
+
+    def checksum(self, member: str) -> tuple[int, int]:
+        """(CRC-32, bytes) of one member, as the archive's own directory states them and unpacking verifies."""
+        info = self._zip.getinfo(member)
+        return info.CRC, info.file_size
 
     def read_stack(self, well: str, *, site: int, channel: int) -> np.ndarray:
         """Planes of one well, site and channel in order: (Z, H, W) or (Z, H, W, 3). Raises ImageError."""
@@ -117,14 +140,13 @@ class PlateArchive:
     def _stacks(self) -> dict[tuple[str, int, int], list[str]]:
         """Members of each well, site and channel, by plane."""
         stacks: dict[tuple[str, int, int], list[str]] = {}
-        for row in self.members.sort_values("plane", kind="stable").itertuples(index=False):
-            stacks.setdefault((str(row.well), int(row.site), int(row.channel)), []).append(str(row.member))  # type: ignore[arg-type]
+        for place in sorted(self.places, key=lambda place: place.plane):
+            stacks.setdefault((place.well, place.site, place.channel), []).append(place.member)
         return stacks
 
     def wells_and_sites(self) -> Iterator[tuple[str, int]]:
         """(well, site) pairs in plate order."""
-        pairs = self.members[["well", "site"]].drop_duplicates().sort_values(["well", "site"])
-        return ((str(well), int(site)) for well, site in pairs.itertuples(index=False))
+        return iter(sorted({(place.well, place.site) for place in self.places}))
 
     def close(self) -> None:
         """Close the file."""

@@ -33,7 +33,7 @@ def measure_stack(stack: np.ndarray, plane: np.ndarray) -> dict[str, Any]:
     """Measures of one site and channel of a well, columns of the contract ImageQuality from `height` on, the gradient as yet as `dim`
     (`with_gradients`).
 
-    stack: pixels as they were read, (Z, H, W) or (Z, H, W, 3), uint8 or uint16; plane: float (H, W), the projection to look at.
+    stack: pixels as they were read, (Z, H, W) or (Z, H, W, 3), uint8 or uint16; plane: (H, W), the projection to look at.
     """
     height, width = plane.shape
     brightest = int(stack.max())
@@ -48,15 +48,16 @@ def measure_stack(stack: np.ndarray, plane: np.ndarray) -> dict[str, Any]:
 def measure_plane(plane: np.ndarray) -> dict[str, Any]:
     """noise, detail_*, background, contrast, dim, debris of an image (H, W) in its own grey values; NaN for tiny images.
 
+    plane: uint8 or uint16 as it was read, or float, as means of planes or colours are.
     dim: what `with_gradients` makes the gradient of, low percentiles of BLOCKS x BLOCKS blocks; None for images below MIN_LIT_SIDE.
     """
-    plane = np.ascontiguousarray(plane, dtype=np.float32)
     sample = _whole(plane[(slice(None, None, _step(plane)),) * 2])
     background, middle, bright = (float(value) for value in _percentiles(sample, (5, 50, 99.9)))
     if min(plane.shape) < MIN_SIDE:
         names = ("noise", *(f"detail_{scale}" for scale in DETAIL_SCALES))
         return {"background": background, "contrast": bright - background, **dict.fromkeys(names, np.nan), "dim": None, "debris": np.nan}
     noise = noise_of(plane)
+    plane = np.ascontiguousarray(plane, dtype=np.float32)
     return {"background": background, "contrast": bright - background, "noise": noise, **_details(plane, noise),
             "dim": _low_of_rows(_blocks(sample)) if min(sample.shape) >= MIN_LIT_SIDE else None, "debris": _debris(plane, middle, noise)}
 
@@ -75,7 +76,10 @@ def with_gradients(measured: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]
 
 
 def _whole(values: np.ndarray) -> np.ndarray:
-    """Grey values as uint16, which are quicker to rank, where they are whole numbers: all are but means of planes or colours."""
+    """Grey values as uint16, which are quicker to rank, where they are whole numbers."""
+    if values.dtype.kind == "u":
+        return values
+    values = values.astype(np.float32, copy=False)
     with np.errstate(invalid="ignore"):
         whole = values.astype(np.uint16)
     return whole if np.array_equal(whole, values) else values
@@ -85,16 +89,21 @@ def _percentiles(values: np.ndarray, shares: Sequence[float]) -> np.ndarray:
     """np.percentile of all values; whole numbers are counted, which takes a tenth of the time of sorting them."""
     if values.dtype.kind != "u":
         return np.percentile(values, shares)
-    places, until = np.asarray(shares) / 100 * (values.size - 1), np.cumsum(np.bincount(values.ravel()))
+    levels = int(values.max()) + 1
+    counts = cv2.calcHist([values], [0], None, [levels], [0, levels]).ravel()
+    places, until = np.asarray(shares) / 100 * (values.size - 1), np.cumsum(counts, dtype=np.float64)
     below, above = (np.searchsorted(until, rank, side="right") for rank in (np.floor(places), np.ceil(places)))
     return np.asarray(below + (above - below) * (places % 1))
 
 
 def _low_of_rows(values: np.ndarray) -> np.ndarray:
-    """np.percentile(values, 10, axis=-1) of values (rows, N), in float64; three times quicker."""
+    """np.percentile(values, 10, axis=-1) of values (rows, N), in float64; whole numbers are sorted by their digits, which is quicker than
+    to compare them.
+    """
     place = 0.1 * (values.shape[-1] - 1)
-    ranks = int(np.floor(place)), int(np.ceil(place))
-    below, above = np.partition(values, ranks, axis=-1)[:, ranks].astype(np.float64).T
+    ranks = [int(np.floor(place)), int(np.ceil(place))]
+    ordered = np.sort(values, axis=-1, kind="stable") if values.dtype.kind == "u" else np.partition(values, ranks, axis=-1)
+    below, above = ordered[:, ranks].astype(np.float64).T
     return below + (above - below) * (place % 1)
 
 
@@ -108,11 +117,20 @@ def noise_of(plane: np.ndarray) -> float:
 
     At least that of rounding to whole grey values, sqrt(1/12).
     """
-    step = 2 * _step(plane)
-    corners = [plane[down:plane.shape[0] // 2 * 2:step, right:plane.shape[1] // 2 * 2:step] for down in (0, 1) for right in (0, 1)]
-    diagonal = ((corners[0] - corners[1] - corners[2] + corners[3]) / 2).ravel() ** 2     # noise keeps its variance
-    half = max(1, diagonal.size // 2)
-    return float(np.sqrt(max(np.partition(diagonal, half - 1)[:half].mean(dtype=np.float64) / SMALLER_HALF, 1 / 12)))
+    step, signed = 2 * _step(plane), {"uint8": np.int16, "uint16": np.int32}.get(plane.dtype.name, np.float32)
+    height, width = (length // 2 * 2 for length in plane.shape)
+    corners = [plane[down:height:step, right:width:step].astype(signed) for down in (0, 1) for right in (0, 1)]
+    doubled = corners[0] - corners[1] - corners[2] + corners[3]     # has twice the noise's SD
+    return float(np.sqrt(max(_square_of_smaller_half(doubled) / 4 / SMALLER_HALF, 1 / 12)))
+
+
+def _square_of_smaller_half(values: np.ndarray) -> float:
+    """Mean square of the half of the values (..., N) that is nearest to 0; whole numbers are counted instead of ranked."""
+    sizes, half = np.abs(values).ravel(), max(1, values.size // 2)
+    if sizes.dtype.kind != "i":
+        return float((np.partition(sizes, half - 1)[:half] ** 2).mean(dtype=np.float64))
+    taken = np.diff(np.minimum(np.cumsum(np.bincount(sizes)), half), prepend=0)
+    return float(taken @ np.arange(len(taken), dtype=np.float64) ** 2 / half)
 
 
 def _details(plane: np.ndarray, noise: float) -> dict[str, float]:

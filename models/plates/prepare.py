@@ -7,7 +7,7 @@ float16 (11 significant bits): half the disk, and finer than the noise of a 16-b
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -20,7 +20,7 @@ from safetensors.numpy import save_file
 from models.errors import Finding, ImageError
 from models.plates.images import PlateArchive, WellImages
 from models.plates.measures import measure_stack, with_gradients
-from models.plates.projections import PROJECTIONS, Projection, project, resize_area
+from models.plates.projections import PROJECTIONS, Projection, projected, resize_area
 from models.tables import IMAGE_QUALITY, check_table
 
 Intensity = Literal["depth", "plate", "well"]
@@ -75,10 +75,10 @@ class PreparedPlace:
 def prepare_place(stacks: Mapping[str, np.ndarray], spec: InputSpec, *, channels: Sequence[str]) -> PreparedPlace:
     """The planes that a network reads, and their quality, from the stacks (Z, H, W) or (Z, H, W, 3) of the channels that it needs."""
     looked_at = dict(reversed([found for plane in spec.planes if (found := find_channel(plane, channels))]))   # the first of a channel
-    planes = [_plane(stacks, plane, spec.size, channels) for plane in spec.distinct]
+    planes = np.stack([_plane(stacks, plane, spec.size, channels) for plane in spec.distinct])
     full_scale = 255.0 if all(stack.dtype == np.uint8 for stack in stacks.values()) else 65535.0
-    return PreparedPlace(np.stack(planes), full_scale, {
-        name: measure_stack(stack, project(_grey(stack), looked_at[name])) for name, stack in stacks.items()})
+    return PreparedPlace(planes, full_scale, {
+        name: measure_stack(stack, projected(_grey(stack), looked_at[name])) for name, stack in stacks.items()})
 
 
 def prepare_plate(archive: PlateArchive, spec: InputSpec, *, channels: Iterable[str], on_well: Callable[[str], None] = lambda well: None,
@@ -100,11 +100,10 @@ def prepare_plate(archive: PlateArchive, spec: InputSpec, *, channels: Iterable[
         rows.append({"plate": archive.plate, "well": well, "site": site})
         measured += [{**rows[-1], "channel": name, **measures} for name, measures in place.quality.items()]
         on_well(well)
-    pixels = np.stack(images) if images else np.empty((0, len(spec.distinct), spec.size, spec.size), np.float32)
-    scaled = _scaled(pixels, spec.intensity, full_scale).astype(np.float16)
-    if len(spec.distinct) < len(spec.planes):
-        scaled = scaled[:, [spec.distinct.index(plane) for plane in spec.planes]]
-    return WellImages(pd.DataFrame(rows, columns=["plate", "well", "site"]), scaled, spec.planes,
+    pixels = np.empty((len(images), len(spec.distinct), spec.size, spec.size), np.float16)
+    for number, scaled in enumerate(_scaled(images, spec.intensity, full_scale)):
+        pixels[number] = scaled
+    return WellImages(pd.DataFrame(rows, columns=["plate", "well", "site"]), _for_network(pixels, spec), spec.planes,
                       quality=check_table(pd.DataFrame(with_gradients(measured), columns=IMAGE_QUALITY.names()), IMAGE_QUALITY))
 
 
@@ -144,7 +143,7 @@ def _plane(stacks: Mapping[str, np.ndarray], plane: str, size: int, channels: Se
     assert found is not None    # channel_numbers saw to it
     stack, colour = stacks[found[0]], plane.rpartition(":")[0].partition(".")[2]
     stack = stack[..., _COLOURS[colour]] if colour and stack.ndim == 4 else _grey(stack)
-    return resize_area(project(stack, found[1]), size)
+    return resize_area(projected(stack, found[1]), size)
 
 
 def _grey(stack: np.ndarray) -> np.ndarray:
@@ -152,13 +151,25 @@ def _grey(stack: np.ndarray) -> np.ndarray:
     return np.asarray(stack.mean(axis=-1)) if stack.ndim == 4 else stack
 
 
-def _scaled(pixels: np.ndarray, intensity: Intensity, full_scale: float) -> np.ndarray:
-    """(N, C, H, W) on 0-1, in the same memory where that serves; percentiles are taken per channel over the plate or each image."""
-    if intensity == "depth" or not pixels.size:
-        return np.divide(pixels, np.float32(full_scale), out=pixels)
-    axes = (0, 2, 3) if intensity == "plate" else (2, 3)
-    low, high = np.percentile(pixels, [0.1, 99.9], axis=axes, keepdims=True).astype(np.float32)
-    return np.clip((pixels - low) / np.maximum(high - low, np.float32(1e-6)), 0, 1)
+def _scaled(images: Sequence[np.ndarray], intensity: Intensity, full_scale: float) -> Iterator[np.ndarray]:
+    """Images (C, H, W) on 0-1, one at a time; percentiles are taken per channel over the plate or each image."""
+    if intensity == "depth" or not images:
+        yield from (image / np.float32(full_scale) for image in images)
+        return
+    axes, share = ((0, 2, 3) if intensity == "plate" else (2, 3)), [0.1, 99.9]
+    pixels = np.stack(images)
+    low, high = np.percentile(pixels, share, axis=axes, keepdims=True).astype(np.float32)
+    yield from np.clip((pixels - low) / np.maximum(high - low, np.float32(1e-6)), 0, 1)
+
+
+def _for_network(pixels: np.ndarray, spec: InputSpec) -> np.ndarray:
+    """The distinct planes (N, D, H, W) as the channels of a network (N, C, H, W). One plane that fills all channels lies in memory once, so
+    that its images are not to be written to.
+    """
+    if len(spec.distinct) == 1:
+        return np.lib.stride_tricks.as_strided(pixels, (len(pixels), len(spec.planes), *pixels.shape[2:]),
+                                               (pixels.strides[0], 0, *pixels.strides[2:]))
+    return pixels if spec.distinct == spec.planes else pixels[:, [spec.distinct.index(plane) for plane in spec.planes]]
 
 
 def save_prepared(images: WellImages, path: Path) -> None:

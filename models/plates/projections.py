@@ -21,9 +21,14 @@ _ROWS = 64      # rows that are worked on at a time: a quarter of a megabyte of 
 
 def project(stack: np.ndarray, projection: Projection) -> np.ndarray:
     """One plane (H, W) of a stack (Z, H, W), as float32."""
+    return projected(stack, projection).astype(np.float32)
+
+
+def projected(stack: np.ndarray, projection: Projection) -> np.ndarray:
+    """The same in the stack's own whole numbers where that holds it, else (mos) in floating point."""
     if projection == "mid":
-        return stack[len(stack) // 2].astype(np.float32)
-    return (stack.max(axis=0) if projection == "mip" else stack.mean(axis=0)).astype(np.float32)
+        return np.asarray(stack[len(stack) // 2])
+    return np.asarray(stack.max(axis=0) if projection == "mip" else stack.mean(axis=0))
 
 
 def resize_area(plane: np.ndarray, size: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 
@@ -21,6 +22,7 @@ def row_letters(row: int) -> str:
     return chr(65 + row) if row < 26 else chr(64 + row // 26) + chr(65 + row % 26)
 
 
+@functools.lru_cache(maxsize=4096)     # two plates of the largest format
 def parse_well(name: str) -> tuple[int, int]:
     """(row, column), both from 0, of "A1", "a01" or "AF48". Raises InputError for anything else."""
     match = _NAME.match(str(name))

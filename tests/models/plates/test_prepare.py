@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from models.errors import ImageError
 from models.plates.images import PlateArchive, WellImages, member_name, write_plate
-from models.plates.prepare import InputSpec, join_images, load_prepared, prepare_plate, project, resize_area, save_prepared
+from models.plates.prepare import InputSpec, join_images, load_prepared, prepare_plate, save_prepared
+from models.plates.projections import project, resize_area
 
 
 def archive(folder: Path, images: dict[str, np.ndarray]) -> PlateArchive:
