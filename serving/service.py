@@ -41,6 +41,8 @@ class Dosewell:
     """Scores plates with the champions of the registry; the HTTP interface is in serving/app.py."""
 
     def __init__(self) -> None:
+        import pandas as pd
+
         from models.registry import Registry, default_tracking_uri  # here: the parent process need not import MLflow and torch
         from serving import answers, scoring, uploads  # noqa: F401  # now, so that the first request need not wait for them
         from serving.agreement import AgreementLog
@@ -54,6 +56,7 @@ class Dosewell:
         from serving.shadow import Shadow
         from serving.worker import end_with
 
+        pd.set_option("mode.string_storage", "python")    # a plate's tables have some hundred rows, and Arrow pays off from many thousands
         app.state.uploads, self.uploads_lock = own_folder(settings.uploads)
         allow_open_files()
         end_with(os.getppid(), stop=lambda: os.kill(os.getpid(), signal.SIGTERM))

@@ -5,6 +5,9 @@ The functions here are numbers in, numbers out; `behaviour_rules` turns them int
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
+
 import numpy as np
 import pandas as pd
 
@@ -29,12 +32,36 @@ def plate_signals(wells: pd.DataFrame, images: pd.DataFrame | None) -> dict[str,
     wells: layout rows of one plate. images: the inventory's rows of that plate's readable images. A table's index is well, its
     columns are signals, scaled by median and MAD of the wells with cells. Empty wells are there too if they have signals.
     """
-    filled = wells.loc[wells["role"] != "empty", "well"]
+    filled = set(wells["well"][wells["role"] != "empty"])
     tables = {"images": _image_signals(wells, images) if images is not None else pd.DataFrame(),
               "read-out": wells.set_index("well")[["readout"]].dropna() if "readout" in wells.columns else pd.DataFrame()}
-    measured = {source: table for source, table in tables.items() if table.index.isin(filled).sum() >= max(1, MIN_SHARE * len(filled))}
-    scaled = {source: _scaled(table, table[table.index.isin(filled)]) for source, table in measured.items()}
+    typical = {source: np.array([well in filled for well in table.index], dtype=bool) for source, table in tables.items()}
+    scaled = {source: _scaled(table, typical[source]) for source, table in tables.items()
+              if typical[source].sum() >= max(1, MIN_SHARE * len(filled))}
     return {source: table for source, table in scaled.items() if table.shape[1]}
+
+
+@dataclass(frozen=True)
+class MeasuredPlate:
+    """One plate's wells with signals. source: of the signals."""
+
+    name: str
+    wells: pd.DataFrame
+    signals: pd.DataFrame
+    source: str
+
+    def controls(self, wells: pd.DataFrame | None = None) -> tuple[list[str], list[str]]:
+        """(negative, positive) control wells that have a signal, by the plate's own or another layout."""
+        table = self.wells if wells is None else wells
+        measured = set(self.signals.index)
+        roles = [(str(well), role) for well, role in zip(table["well"], table["role"], strict=True) if well in measured]
+        negative, positive = ([well for well, role in roles if role == kind] for kind in ("negative", "positive"))
+        return negative, positive
+
+    @cached_property
+    def apart(self) -> float:
+        """How clearly its controls are apart (`separation`)."""
+        return separation(self.signals, *self.controls())
 
 
 def _image_signals(wells: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
@@ -47,38 +74,61 @@ def _channel_signals(images: pd.DataFrame) -> pd.DataFrame:
     """Means over a well's images, each on a scale on which it varies evenly: logarithm of grey values, arsinh of skew, Fisher's z."""
     means = images.groupby("well")[[*GREY_FEATURES, "skew", "overlap"]].mean()
     scales = {**dict.fromkeys(GREY_FEATURES, np.log1p), "skew": np.arcsinh}
-    signals = pd.DataFrame({name: scale(means[name]) for name, scale in scales.items()})
+    signals = pd.DataFrame({name: scale(means[name].to_numpy()) for name, scale in scales.items()}, index=means.index)
     return signals if means["overlap"].isna().any() else signals.assign(overlap=np.arctanh(means["overlap"].clip(-0.999, 0.999)))
 
 
-def _scaled(table: pd.DataFrame, typical: pd.DataFrame) -> pd.DataFrame:
-    """(x - median) / (1.4826 MAD) of typical wells, falling back on the standard deviation; what is constant in them goes."""
-    centred = table - typical.median()
-    spread = (centred.loc[typical.index].abs().median() * 1.4826)
-    spread = spread.where(spread > 0, typical.std(ddof=0))
-    return (centred / spread).loc[:, spread > 0].clip(-20, 20)
+def _scaled(table: pd.DataFrame, typical: np.ndarray) -> pd.DataFrame:
+    """(x - median) / (1.4826 MAD) of typical rows, (N,) bool, falling back on the standard deviation; what is constant in them goes."""
+    values = table.to_numpy(dtype=float)
+    centred = values - np.median(values[typical], axis=0)
+    spread = 1.4826 * np.median(np.abs(centred[typical]), axis=0)
+    spread = np.where(spread > 0, spread, values[typical].std(axis=0))
+    kept = spread > 0
+    return pd.DataFrame(np.clip(centred[:, kept] / spread[kept], -20, 20), index=table.index, columns=table.columns[kept])
+
+
+def control_way(signals: pd.DataFrame, negative: list[str], positive: list[str]) -> np.ndarray:
+    """(K,) from the median of the negative control wells to that of the positive ones."""
+    return np.asarray(_median_of(signals, positive) - _median_of(signals, negative))
+
+
+def _median_of(signals: pd.DataFrame, wells: list[str]) -> np.ndarray:
+    """(K,); NaN of no well."""
+    values = _of(signals, wells)
+    return np.asarray(np.median(values, axis=0)) if len(values) else np.full(values.shape[1], np.nan)
+
+
+def _of(signals: pd.DataFrame, wells: list[str]) -> np.ndarray:
+    """(wells, K)"""
+    return np.asarray(signals.to_numpy(dtype=float)[signals.index.get_indexer(pd.Index(wells))])
 
 
 def effect(signals: pd.DataFrame, negative: list[str], positive: list[str]) -> pd.Series:
     """Projection on the way from negative (0) to positive (1) control medians; NaN without both kinds."""
-    start, end = signals.loc[negative].median(), signals.loc[positive].median()
-    way = end - start
-    length = float((way**2).sum())
-    return ((signals - start) @ way) / length if length > 0 else pd.Series(np.nan, index=signals.index)
+    direction = control_way(signals, negative, positive)
+    length = float((direction**2).sum())
+    found = (signals.to_numpy(dtype=float) - _median_of(signals, negative)) @ direction / length if length > 0 else np.nan
+    return pd.Series(found, index=signals.index, dtype=float)
 
 
 def separation(signals: pd.DataFrame, negative: list[str], positive: list[str]) -> float:
     """Balanced share of control wells that stand nearer to their own kind's median when left out themselves; 0-1, NaN if < 3."""
     if min(len(negative), len(positive)) < 3:
         return float("nan")
-    values = {kind: signals.loc[names].to_numpy() for kind, names in (("negative", negative), ("positive", positive))}
+    values = {"negative": _of(signals, negative), "positive": _of(signals, positive)}
     shares = []
     for own, other in (("negative", "positive"), ("positive", "negative")):
-        centre = np.median(values[other], axis=0)
-        nearer = [np.linalg.norm(row - np.median(np.delete(values[own], place, axis=0), axis=0)) < np.linalg.norm(row - centre)
-                  for place, row in enumerate(values[own])]
-        shares.append(float(np.mean(nearer)))
+        others = np.median(_without_each(values[own]), axis=1)
+        away, across = (np.linalg.norm(values[own] - centre, axis=1) for centre in (others, np.median(values[other], axis=0)))
+        shares.append(float(np.mean(away < across)))
     return float(np.mean(shares))
+
+
+def _without_each(values: np.ndarray) -> np.ndarray:
+    """(n, n - 1, K): the rows of values (n, K) without the first, without the second, ..."""
+    rows = np.arange(len(values))
+    return np.asarray(values[np.array([rows[rows != row] for row in rows])])
 
 
 def turned(wells: pd.DataFrame, turn: str, plate_format: int) -> pd.DataFrame:

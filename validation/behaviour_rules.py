@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from models.errors import Finding
-from validation.behaviour import effect, rank_correlation, separation, turned
+from validation.behaviour import MeasuredPlate, control_way, effect, rank_correlation, separation, turned
 from validation.evidence import Evidence, Rule, listed, number
 from validation.layout_fit import SWAPPED, Suspicion, likeliest
 
@@ -24,48 +22,23 @@ LIVING_ASSAYS = ("cck", "wst", "mtt", "mts", "xtt", "resazurin", "alamar", "pres
 DEAD_ASSAYS = ("ldh", "caspase", "propidium", "sytox", "toxilight", "annexin")    # and with dying ones
 
 
-@dataclass(frozen=True)
-class _Plate:
-    """One plate's wells with signals. negative, positive: names of its control wells; source: of the signals."""
-
-    name: str
-    wells: pd.DataFrame
-    signals: pd.DataFrame
-    source: str
-
-    def controls(self, wells: pd.DataFrame | None = None) -> tuple[list[str], list[str]]:
-        """(negative, positive) control wells that have a signal, by the plate's own or another layout."""
-        table = self.wells if wells is None else wells
-        measured = set(self.signals.index)
-        roles = [(str(well), role) for well, role in zip(table["well"], table["role"], strict=True) if well in measured]
-        negative, positive = ([well for well, role in roles if role == kind] for kind in ("negative", "positive"))
-        return negative, positive
-
-    @property
-    def all_controls(self) -> str:
-        """Control wells of both kinds, as a finding names them."""
-        negative, positive = self.controls()
-        return listed(negative + positive)
+def _with_controls(evidence: Evidence) -> Iterator[MeasuredPlate]:
+    """Each plate with each of its sources of signals, where both kinds of controls have them."""
+    return (plate for plate in evidence.measured if all(plate.controls()))
 
 
-def _signals(evidence: Evidence) -> Iterator[_Plate]:
-    """Each plate with each of its sources of signals."""
-    for name, wells in evidence.by_plate.items():
-        for source, signals in evidence.signals[name].items():
-            yield _Plate(name, wells, signals, source)
-
-
-def _plates(evidence: Evidence) -> Iterator[_Plate]:
-    """The same, where both kinds of controls have signals."""
-    return (plate for plate in _signals(evidence) if all(plate.controls()))
+def _all_controls(plate: MeasuredPlate) -> str:
+    """Control wells of both kinds, as a finding names them."""
+    negative, positive = plate.controls()
+    return listed(negative + positive)
 
 
 def layout_lies_right(evidence: Evidence) -> Iterator[Finding]:
     """No turned or shifted layout explains controls, replicates and dose series much better than the layout as it is."""
-    for plate in _signals(evidence):
+    for plate in evidence.measured:
         found = _convincing(plate, evidence)
         if found and found[0].mistake != SWAPPED:
-            yield Finding(rule="layout_turned", severity="error", plate=plate.name, well=plate.all_controls, column="well",
+            yield Finding(rule="layout_turned", severity="error", plate=plate.name, well=_all_controls(plate), column="well",
                           value=found[0].mistake, message=(
                 f"plate {plate.name} behaves as if its layout were {_names(found)}: by the {plate.source}, that explains "
                 f"{found[0].explained:.0%} of what differs most between its wells, the layout as it is {found[0].as_is:.0%}; "
@@ -74,7 +47,7 @@ def layout_lies_right(evidence: Evidence) -> Iterator[Finding]:
 
 def controls_not_swapped(evidence: Evidence) -> Iterator[Finding]:
     """Negative controls act like untouched wells and low doses, and read as living cells do in a known assay."""
-    for plate in _signals(evidence):
+    for plate in evidence.measured:
         found = _convincing(plate, evidence)
         reason = ""
         if found and found[0].mistake == SWAPPED:
@@ -85,13 +58,13 @@ def controls_not_swapped(evidence: Evidence) -> Iterator[Finding]:
         elif not found and plate.source == "read-out":
             reason = _read_the_wrong_way(plate, evidence)
         if reason:
-            yield Finding(rule="controls_swapped", severity="error", plate=plate.name, well=plate.all_controls,
+            yield Finding(rule="controls_swapped", severity="error", plate=plate.name, well=_all_controls(plate),
                           column="role", value=SWAPPED, message=(
                 f"negative and positive controls of plate {plate.name} seem exchanged: {reason}; check the roles, the order of the doses, "
                 "and how the plate stood"))
 
 
-def _convincing(plate: _Plate, evidence: Evidence) -> list[Suspicion]:
+def _convincing(plate: MeasuredPlate, evidence: Evidence) -> list[Suspicion]:
     """The mistakes that explain the plate best, if they do so much better than the layout; twice as much where the controls do not tell."""
     found = evidence.suspicions[plate.name, plate.source]
     if not found or found[0].explained < EXPLAINED:
@@ -100,24 +73,23 @@ def _convincing(plate: _Plate, evidence: Evidence) -> list[Suspicion]:
     return list(likeliest(found)) if found[0].gain >= needed else []
 
 
-def _controls_tell(plate: _Plate, mistake: str, evidence: Evidence) -> bool:
+def _controls_tell(plate: MeasuredPlate, mistake: str, evidence: Evidence) -> bool:
     """Whether clearly more controls act as their kind with the mistake undone."""
     if mistake == SWAPPED:
         return True
-    as_is, undone = (separation(plate.signals, *plate.controls(wells)) for wells in (
-        plate.wells, turned(plate.wells, mistake, evidence.screen.plate_format)))
-    return bool(undone - as_is > SEPARATION_GAIN)
+    undone = separation(plate.signals, *plate.controls(turned(plate.wells, mistake, evidence.screen.plate_format)))
+    return bool(undone - plate.apart > SEPARATION_GAIN)
 
 
 def _names(found: list[Suspicion]) -> str:
     return " or ".join(one.mistake for one in found)
 
 
-def _read_the_wrong_way(plate: _Plate, evidence: Evidence) -> str:
+def _read_the_wrong_way(plate: MeasuredPlate, evidence: Evidence) -> str:
     """That the read-out of the screen's assay rises or falls with living cells, if the controls say the contrary; else ""."""
     assay, (negative, positive) = evidence.screen.assay.casefold(), plate.controls()
     rises = any(word in assay for word in LIVING_ASSAYS)
-    if rises == any(word in assay for word in DEAD_ASSAYS) or not separation(plate.signals, negative, positive) >= CLEARLY_APART:
+    if rises == any(word in assay for word in DEAD_ASSAYS) or not plate.apart >= CLEARLY_APART:
         return ""
     read = plate.wells.set_index("well")["readout"]
     living, dead = float(read[negative].median()), float(read[positive].median())
@@ -131,12 +103,12 @@ def plates_agree(evidence: Evidence) -> Iterator[Finding]:
     """On every plate the way from negative to positive controls is the same."""
     ways: dict[str, dict[str, np.ndarray]] = {}
     wells: dict[str, str] = {}
-    for plate in _plates(evidence):
+    for plate in _with_controls(evidence):
         negative, positive = plate.controls()
-        wells[plate.name] = plate.all_controls
-        way = (plate.signals.loc[positive].median() - plate.signals.loc[negative].median()).to_numpy(dtype="float64")
-        if separation(plate.signals, negative, positive) >= CLEARLY_APART and way.any():
-            ways.setdefault(plate.source, {})[plate.name] = way / np.linalg.norm(way)
+        wells[plate.name] = _all_controls(plate)
+        found = control_way(plate.signals, negative, positive)
+        if plate.apart >= CLEARLY_APART and found.any():
+            ways.setdefault(plate.source, {})[plate.name] = found / np.linalg.norm(found)
     for source, directions in ways.items():
         for name in disagreeing(directions):
             yield Finding(rule="controls_disagree", severity="error", plate=name, well=wells[name], column="role", value=source, message=(
@@ -156,10 +128,9 @@ def disagreeing(ways: Mapping[str, np.ndarray]) -> list[str]:
 
 def controls_act_as_their_kind(evidence: Evidence) -> Iterator[Finding]:
     """No single control well acts like the other kind, where the kinds are clearly apart."""
-    for plate in _plates(evidence):
+    for plate in _with_controls(evidence):
         negative, positive = plate.controls()
-        share = separation(plate.signals, negative, positive)
-        if not CLEARLY_APART <= share < 1 or min(len(negative), len(positive)) < FEW_CONTROLS:
+        if not CLEARLY_APART <= plate.apart < 1 or min(len(negative), len(positive)) < FEW_CONTROLS:
             continue
         effects = effect(plate.signals, negative, positive)
         for kind, wells, wrong in (("negative", negative, effects > 0.5), ("positive", positive, effects < 0.5)):
@@ -173,8 +144,8 @@ def controls_act_as_their_kind(evidence: Evidence) -> Iterator[Finding]:
 
 def control_series_fall(evidence: Evidence) -> Iterator[Finding]:
     """Viability falls along the doses of a reference compound."""
-    for plate in _plates(evidence):
-        if not separation(plate.signals, *plate.controls()) >= CLEARLY_APART:
+    for plate in _with_controls(evidence):
+        if not (plate.wells["role"] == "reference").any() or not plate.apart >= CLEARLY_APART:
             continue
         viability = 1 - effect(plate.signals, *plate.controls())
         chosen = plate.wells[(plate.wells["role"] == "reference") & plate.wells["well"].isin(viability.index)]

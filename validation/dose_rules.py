@@ -68,9 +68,12 @@ def wide_doses(evidence: Evidence) -> Iterator[Finding]:
 def enough_replicates(evidence: Evidence) -> Iterator[Finding]:
     """Each dose of a treatment stands in enough wells, on whichever plates. One finding per plate names its wells at fault."""
     needed = evidence.thresholds.min_replicates
-    counted = [wells.assign(count=wells.groupby("dose")["dose"].transform("size")) for _, wells in evidence.series.items()]
-    few = pd.concat([wells[wells["count"] < needed] for wells in counted]) if counted else pd.DataFrame(columns=["plate"])
-    for plate, wells in few.groupby("plate", sort=False):
+    few = []
+    for wells in evidence.series.values():
+        _, place, counts = np.unique(wells["dose"], return_inverse=True, return_counts=True)
+        if (counts < needed).any():
+            few.append(wells[counts[place] < needed])
+    for plate, wells in pd.concat(few).groupby("plate", sort=False) if few else ():
         treatments = list(dict.fromkeys(wells["treatment"]))
         patient = evidence.screen.kind == "patient"
         second = "; phase III of a patient's model, which labels each well by its duplicate, needs two" if patient else ""

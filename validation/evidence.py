@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 
 from models.errors import Finding, InputError, Severity
@@ -14,7 +15,7 @@ from models.plates.layout import ParsedLayout
 from models.plates.screen import Screen
 from models.plates.wells import in_format, parse_well
 from models.tables import DOSED_ROLES
-from validation.behaviour import plate_signals
+from validation.behaviour import MeasuredPlate, plate_signals
 from validation.inventory import Inventory
 from validation.layout_fit import Suspicion, suspicions
 from validation.thresholds import Thresholds
@@ -51,8 +52,9 @@ class Evidence:
     def usable(self) -> pd.DataFrame:
         """Rows with a usable well name, first mention of each well; with `row`, `column` from 0."""
         layout = self.layout
-        usable = pd.Series([_usable(well, self.screen.plate_format) for well in layout["well"]], index=layout.index, dtype=bool)
-        wells = layout[usable & ~layout.duplicated(["plate", "well"])]
+        usable = np.array([_usable(well, self.screen.plate_format) for well in layout["well"]], dtype=bool)
+        kept = usable & ~layout.duplicated(["plate", "well"]).to_numpy()
+        wells = layout if kept.all() else layout[kept]
         places = [parse_well(well) for well in wells["well"]]
         return wells.assign(row=[row for row, _ in places], column=[column for _, column in places])
 
@@ -61,6 +63,12 @@ class Evidence:
         """plate -> source of signals -> signals of its wells; see behaviour.plate_signals."""
         images = dict(iter(self.inventory.readable.groupby("plate"))) if self.inventory is not None else {}
         return {plate: plate_signals(wells, images.get(plate)) for plate, wells in self.by_plate.items()}
+
+    @cached_property
+    def measured(self) -> list[MeasuredPlate]:
+        """Each plate with each of its sources of signals."""
+        return [MeasuredPlate(name, wells, signals, source) for name, wells in self.by_plate.items()
+                for source, signals in self.signals[name].items()]
 
     @cached_property
     def series(self) -> dict[str, pd.DataFrame]:
@@ -74,8 +82,7 @@ class Evidence:
     @cached_property
     def suspicions(self) -> dict[tuple[str, str], list[Suspicion]]:
         """(plate, source of signals) -> mistakes in the layout that would explain the plate, the likeliest first."""
-        return {(plate, source): suspicions(wells, signals, self.screen.plate_format)
-                for plate, wells in self.by_plate.items() for source, signals in self.signals[plate].items()}
+        return {(plate.name, plate.source): suspicions(plate.wells, plate.signals, self.screen.plate_format) for plate in self.measured}
 
     @cached_property
     def faulty_treatments(self) -> frozenset[str]:

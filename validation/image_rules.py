@@ -47,7 +47,11 @@ def _nearest(name: str, others: Iterable[str]) -> str:
     return f"is it '{next(other for other in others if other.casefold() == near[0])}'? " if near else ""
 
 
-def _by_plate(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+def _by_plate(table: pd.DataFrame, chosen: pd.Series | None = None) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The rows, or those chosen, by plate; of none, as of most rules that all keep, no table is made."""
+    if chosen is not None and not chosen.any():
+        return iter(())
+    table = table if chosen is None else table[chosen]
     return ((str(plate), group) for plate, group in table.groupby("plate", sort=False))
 
 
@@ -56,7 +60,8 @@ def wells_have_images(evidence: Evidence) -> Iterator[Finding]:
     inventory = _inventory(evidence)
     seen = set(zip(inventory.images["plate"], inventory.images["well"], strict=True))
     broken = {finding.plate for finding in inventory.findings if finding.rule.startswith("archive_")}
-    for plate, wells in _by_plate(evidence.wells[evidence.wells["role"] != "empty"]):
+    for plate, wells in evidence.by_plate.items():
+        wells = wells[wells["role"] != "empty"]
         lacking = [well for well in wells["well"] if (plate, well) not in seen]
         if lacking and plate in inventory.plates and plate not in broken:
             yield Finding(rule="image_missing", severity="error", plate=plate, well=listed(lacking), value=str(len(lacking)), message=(
@@ -71,9 +76,8 @@ def images_have_wells(evidence: Evidence) -> Iterator[Finding]:
         return
     named = set(zip(layout["plate"], layout["well"], strict=True))
     known = images["plate"].isin(layout["plate"])
-    extra = images[known & ~pd.Series([key in named for key in zip(images["plate"], images["well"], strict=True)],
-                                      index=images.index, dtype=bool)]
-    for plate, group in _by_plate(extra):
+    there = pd.Series([key in named for key in zip(images["plate"], images["well"], strict=True)], index=images.index, dtype=bool)
+    for plate, group in _by_plate(images, known & ~there):
         wells = group["well"].nunique()
         yield _images(group, rule="image_extra", message=(
             f"images/{plate}.zip has {number(len(group), 'image')} of {number(wells, 'well')} that the layout does not name; add "
@@ -95,7 +99,7 @@ def images_alike(evidence: Evidence) -> Iterator[Finding]:
     images = _inventory(evidence).readable
     kinds = images.groupby(_SHAPE, sort=True).size().sort_values(ascending=False, kind="stable")
     for shape in kinds.index[1:]:
-        for plate, group in _by_plate(images[(images[_SHAPE] == list(shape)).all(axis=1)]):
+        for plate, group in _by_plate(images, (images[_SHAPE] == list(shape)).all(axis=1)):
             yield _images(group, rule="image_alike", message=(
                 f"{number(len(group), 'image')} of plate {plate} ({some(group['member'], 2)}) {are(len(group))} {_shape(shape)}, where "
                 f"{kinds.iloc[0]} of the screen's are {_shape(kinds.index[0])}; export all with the same settings"))
@@ -173,8 +177,7 @@ def _lacks(well: _WellImages, channels: set[int], usual: tuple[int, int]) -> str
 def images_fit_screen(evidence: Evidence) -> Iterator[Finding]:
     """Depth and colour are what screen.yaml says."""
     images, screen = _inventory(evidence).readable, evidence.screen
-    too_bright = images[images["brightest"] >= 2 ** screen.bit_depth]
-    for plate, group in _by_plate(too_bright):
+    for plate, group in _by_plate(images, images["brightest"] >= 2 ** screen.bit_depth):
         yield _images(group, rule="image_depth", column="bit_depth", message=(
             f"{number(len(group), 'image')} of plate {plate} {have(len(group))} grey values up to {group['brightest'].max()}, beyond the "
             f"{screen.bit_depth} bit that screen.yaml states; correct bit_depth"))
@@ -185,7 +188,7 @@ def images_fit_screen(evidence: Evidence) -> Iterator[Finding]:
             f"where screen.yaml states {screen.bit_depth} bit; export them with 8 bit, or correct bit_depth"))
     fluorescent = [place for place, channel in enumerate(screen.channels)
                    if not any(word in (channel.name.casefold(), channel.stain.casefold()) for word in BRIGHT_FIELD)]
-    for plate, group in _by_plate(images[images["colour"] & images["channel"].isin(fluorescent)]):
+    for plate, group in _by_plate(images, images["colour"] & images["channel"].isin(fluorescent)):
         channel = screen.channels[int(group.iloc[0]["channel"])].name
         yield _images(group, rule="image_colour", message=(
             f"{number(len(group), 'image')} of plate {plate} {are(len(group))} in colour (RGB), but channel {channel} is expected in grey; "
@@ -195,7 +198,7 @@ def images_fit_screen(evidence: Evidence) -> Iterator[Finding]:
 def images_named_as_they_are(evidence: Evidence) -> Iterator[Finding]:
     """Each image is the TIFF that its name says."""
     images = _inventory(evidence).readable
-    for plate, group in _by_plate(images[images["kind"] != "tiff"]):
+    for plate, group in _by_plate(images, images["kind"] != "tiff"):
         lost = ("JPEG loses detail, export TIFF or PNG" if "jpeg" in set(group["kind"]) else
                 "nothing is lost, but other programs may refuse it")
         yield _images(group, rule="image_kind", severity="warning", message=(
@@ -211,6 +214,8 @@ def images_show_something(evidence: Evidence) -> Iterator[Finding]:
     filled = images[np.array([place in places for place in zip(images["plate"], images["well"], strict=True)], dtype=bool)]
     saturated = filled["at_limit"] >= limits.saturated_share
     uniform = ~saturated & ((filled["brightest"] - filled["darkest"]) <= limits.uniform_range)
+    if not (saturated | uniform).any():
+        return
     for plate, images_of_plate in _by_plate(filled):
         wells, unusable = images_of_plate["well"].nunique(), images_of_plate[(saturated | uniform)[images_of_plate.index]]["well"].nunique()
         refused = unusable > limits.max_unusable_images * wells
@@ -227,8 +232,8 @@ def images_show_something(evidence: Evidence) -> Iterator[Finding]:
 def images_differ(evidence: Evidence) -> Iterator[Finding]:
     """No two wells hold byte-identical images, which would be a copy error."""
     images = _inventory(evidence).readable
-    images = images[images["brightest"] > images["darkest"]]
-    for _, group in images[images.duplicated("checksum", keep=False)].groupby("checksum", sort=False):
+    copies = images["checksum"].duplicated(keep=False) & (images["brightest"] > images["darkest"])
+    for _, group in images[copies].groupby("checksum", sort=False) if copies.any() else ():
         if group[["plate", "well", "site", "channel"]].drop_duplicates().shape[0] == 1:
             continue
         places = (group["plate"] + " " + group["member"]).tolist()

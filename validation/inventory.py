@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +46,10 @@ class Inventory:
     findings: tuple[Finding, ...] = ()
     plates: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def readable(self) -> pd.DataFrame:
         """The images that could be read."""
-        return self.images[self.images["readable"]]
+        return self.images if self.images["readable"].all() else self.images[self.images["readable"]]
 
 
 Pixels = Mapping[tuple[int, int], np.ndarray]

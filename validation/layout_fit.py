@@ -60,7 +60,8 @@ def suspicions(wells: pd.DataFrame, signals: pd.DataFrame, plate_format: int) ->
     wells: layout rows of one plate with `row` and `column`; signals: index well, float columns (`behaviour.plate_signals`).
     Rows whose dose cannot be used (missing, zero, infinite) explain nothing and are left out; other rules name them.
     """
-    usable = ~wells["role"].isin(DOSED_ROLES) | (wells["dose"].gt(0) & np.isfinite(wells["dose"]))
+    doses = wells["dose"].to_numpy(dtype="float64")
+    usable = ~wells["role"].isin(DOSED_ROLES).to_numpy() | ((doses > 0) & np.isfinite(doses))
     wells = wells[usable].reset_index(drop=True)
     plan, values, places = _plan(wells), signals.to_numpy(dtype="float64"), {well: place for place, well in enumerate(signals.index)}
     named = _places(wells["well"], places)
@@ -81,16 +82,20 @@ def _places(wells: Iterable[str], places: Mapping[str, int]) -> Rows:
 
 def _plan(wells: pd.DataFrame) -> _Plan:
     names = [name for name in ("role", "treatment", "treatment_2", "dose_2") if name in wells.columns]
-    alike: list[Rows] = []
+    roles, doses = wells["role"].to_numpy(dtype=object), wells["dose"].to_numpy(dtype="float64")
+    kinds, alike = wells.groupby(names, dropna=False, sort=False).ngroup().to_numpy(), list[Rows]()
     series: list[tuple[Rows, Values]] = []
-    for key, group in wells[wells["role"] != "negative"].groupby(names, dropna=False, sort=False):
-        rows, doses = group.index.to_numpy(), group["dose"].to_numpy(dtype="float64")
-        if np.unique(doses[doses > 0]).size >= MIN_SERIES and key[0] in ("treated", "reference"):
-            series.append((rows[doses > 0], np.log10(doses[doses > 0])))
+    for kind in range(kinds.max(initial=-1) + 1):
+        rows = np.flatnonzero(kinds == kind)
+        own, role = doses[rows], roles[rows[0]]
+        if role == "negative":
+            continue
+        if np.unique(own[own > 0]).size >= MIN_SERIES and role in DOSED_ROLES:
+            series.append((rows[own > 0], np.log10(own[own > 0])))
         else:
-            alike += [rows[doses == dose] for dose in np.unique(doses[~np.isnan(doses)])]
-            alike.append(rows[np.isnan(doses)])
-    return _Plan(wells.index[wells["role"] == "negative"].to_numpy(), tuple(group for group in alike if len(group)), tuple(series))
+            alike += [rows[own == dose] for dose in np.unique(own[~np.isnan(own)])]
+            alike.append(rows[np.isnan(own)])
+    return _Plan(np.flatnonzero(roles == "negative"), tuple(group for group in alike if len(group)), tuple(series))
 
 
 def _suspicion(mistake: str, plan: _Plan, own_plan: _Plan, signals: Values, *, named: Rows, meant: Rows) -> Suspicion | None:
@@ -162,7 +167,8 @@ def _off_curve(values: Values, doses: Values, start: Values | None) -> Values:
     """
     away = values - (values[doses == doses.min()].mean(axis=0) if start is None else start)
     midpoints = np.linspace(doses.min(), doses.max() + 0.5, MIDPOINTS)
-    shapes = np.stack([1 / (1 + 10 ** (slope * (midpoint - doses))) for midpoint in midpoints for slope in SLOPES])  # (S, n)
+    shapes = 1 / (1 + 10 ** (np.array(SLOPES)[:, None] * (midpoints[:, None, None] - doses)))                    # (midpoints, slopes, n)
+    shapes = shapes.reshape(-1, len(doses))                                                                      # (S, n)
     heights = shapes @ away / (shapes**2).sum(axis=1, keepdims=True)                                             # (S, K)
     best = int(np.argmax((heights**2).sum(axis=1) * (shapes**2).sum(axis=1)))
     leverage = np.minimum(shapes[best] ** 2 / (shapes[best] ** 2).sum(), LEVERAGE)

@@ -13,8 +13,8 @@ from validation.evidence import Evidence, Rule, listed, of_well, reading_rule, s
 
 def unique_wells(evidence: Evidence) -> Iterator[Finding]:
     """Each well is named once per plate."""
-    layout = evidence.layout[evidence.layout["well"] != ""]
-    for _, group in layout[layout.duplicated(["plate", "well"], keep=False)].groupby(["plate", "well"], sort=False):
+    again = evidence.layout.duplicated(["plate", "well"], keep=False) & (evidence.layout["well"] != "")
+    for _, group in evidence.layout[again].groupby(["plate", "well"], sort=False) if again.any() else ():
         lines = [str(index + 2) for index in group.index]
         yield of_well(group.iloc[-1], rule="well_unique", column="well", value=group.iloc[-1]["well"],
                       message=f"well {group.iloc[-1]['well']} is named {len(group)} times on plate {group.iloc[-1]['plate']} "
@@ -24,7 +24,8 @@ def unique_wells(evidence: Evidence) -> Iterator[Finding]:
 def treatments_named(evidence: Evidence) -> Iterator[Finding]:
     """Each treated or reference well names its treatment."""
     layout = evidence.layout
-    for _, row in layout[layout["role"].isin(DOSED_ROLES) & (layout["treatment"] == "")].iterrows():
+    nameless = layout["role"].isin(DOSED_ROLES) & (layout["treatment"] == "")
+    for _, row in layout[nameless].iterrows() if nameless.any() else ():
         if not any(finding.column == "treatment" for finding in evidence.parsed.errors):
             yield of_well(row, rule="treatment_named", column="treatment", value="",
                           message=f"a {row['role']} well names no treatment; fill it in, or set its role to untreated or empty")
@@ -48,7 +49,8 @@ def doses_by_role(evidence: Evidence) -> Iterator[Finding]:
     if any(finding.rule == "column_missing" and finding.column == "dose" for finding in evidence.parsed.errors):
         return
     layout, dosed = evidence.layout, evidence.layout["role"].isin(DOSED_ROLES)
-    for _, row in layout[layout["dose"].lt(0) | (dosed & ~layout["dose"].gt(0))].iterrows():
+    wrong = layout["dose"].lt(0) | (dosed & ~layout["dose"].gt(0))
+    for _, row in layout[wrong].iterrows() if wrong.any() else ():
         dose = row["dose"]
         if evidence.is_blamed(row, "dose"):
             continue
@@ -60,6 +62,8 @@ def doses_by_role(evidence: Evidence) -> Iterator[Finding]:
 def one_unit_per_treatment(evidence: Evidence) -> Iterator[Finding]:
     """All doses of a treatment have one unit (molar units are converted, so they agree), be it given alone or second."""
     given = _given(evidence.layout)
+    if given["unit"].nunique() < 2:
+        return
     mixed = given[given.groupby("treatment")["unit"].transform("nunique") > 1]
     for treatment, group in mixed.groupby("treatment", sort=False):
         usual = group["unit"].value_counts().index[0]
@@ -74,7 +78,7 @@ def _given(layout: pd.DataFrame) -> pd.DataFrame:
     parts = [layout[["plate", "well"]].assign(treatment=layout[f"treatment{suffix}"], unit=layout[f"dose_unit{suffix}"],
                                               column=f"dose_unit{suffix}")
              for suffix in ("", "_2") if f"dose_unit{suffix}" in layout.columns]
-    given = pd.concat(parts)
+    given = pd.concat(parts) if len(parts) > 1 else parts[0]
     return given[(given["unit"] != "") & (given["treatment"] != "")]
 
 
