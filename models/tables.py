@@ -231,8 +231,10 @@ def check_table(table: pd.DataFrame, contract: Contract, *, keys: Sequence[str] 
 def _checked_column(table: pd.DataFrame, column: Column) -> tuple[pd.Series, list[Finding]]:
     values = table[column.name]
     converted, bad = _convert(values, column.kind)
-    if not column.nullable:
-        bad = bad | converted.isna().to_numpy() | ((converted == "").to_numpy() if column.kind == "str" else False)
+    if not column.nullable and column.kind == "str":    # where it was missing it is empty by now
+        bad = bad | (converted == "").to_numpy(dtype=bool)
+    elif not column.nullable:
+        bad = bad | converted.isna().to_numpy()
     if column.allowed:
         bad = bad | ~converted.isin(column.allowed).to_numpy()
     if not bad.any():
@@ -258,8 +260,8 @@ def _convert(values: pd.Series, kind: Kind) -> tuple[pd.Series, np.ndarray]:
     else:
         numbers = pd.to_numeric(values, errors="coerce")
         bad = (numbers.isna() & values.notna() & (values.astype(str).str.strip() != "")).to_numpy(dtype=bool)
-    if kind == "float":
-        return numbers.astype("float64"), bad
+    if kind == "float" or numbers.dtype.kind in "iu":
+        return numbers.astype("float64" if kind == "float" else "int64"), bad
     bad = bad | (numbers.isna() | (numbers % 1 != 0)).to_numpy(dtype=bool)
     return numbers.where(~bad, 0).astype("int64"), bad
 

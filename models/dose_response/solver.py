@@ -144,7 +144,7 @@ def _tie(problem: Problem, p: Array, gauge: Gauge) -> tuple[Array, dict[int, Arr
     """p with the midpoint that keeps the gauge, and the midpoint's derivatives by the other parameters."""
     slope, halfway = LN10 * np.exp(p[LOG_SLOPE]), np.isnan(gauge.level)
     span = np.where(halfway, 1.0, p[RIGHT] - p[LEFT])
-    q = np.where(halfway, 0.5, np.clip((gauge.level - p[LEFT]) / span, 1e-9, 1 - 1e-9))
+    q = np.where(halfway, 0.5, np.minimum(np.maximum((gauge.level - p[LEFT]) / span, 1e-9), 1 - 1e-9))
     u = shape_inverse(problem.shape, q, p[LOG_ASYMMETRY], problem.sign)
     _, by_z, by_s = shape_terms(problem.shape, u[None], p[LOG_ASYMMETRY], problem.sign)
     p = p.copy()
@@ -177,13 +177,13 @@ def _step(problem: Problem, state: _State, free: Sequence[int], gauge: Gauge | N
           tolerance: float) -> tuple[_State, npt.NDArray[np.bool_]]:
     """One damped step of every curve, kept where it lowers the sum of squares; which curves have arrived."""
     normal, gradient = _normal_equations(problem, state, free)
-    diagonal = np.stack([normal[i][i] for i in range(len(free))])
+    diagonal = np.array([normal[i][i] for i in range(len(free))])
     with np.errstate(divide="ignore", invalid="ignore"):
         cosine = np.where(diagonal > 0, gradient**2 / (diagonal * state.rss), 0.0)
     arrived = ~(cosine > tolerance).any(axis=0)
     step = _solve(normal, gradient, diagonal, state.damping)
     trial_p, rows = state.p.copy(), np.asarray(free)
-    trial_p[rows] = np.minimum(np.maximum(state.p[rows] + step, problem.low[rows]), problem.high[rows])
+    trial_p[rows] = np.minimum(np.maximum(trial_p[rows] + step, problem.low[rows]), problem.high[rows])
     trial = _evaluate(problem, trial_p, free, gauge)
     better = trial.rss < state.rss
     fall = np.where(better, state.rss - trial.rss, 0.0)
@@ -205,7 +205,7 @@ def _merge(old: _State, new: _State, better: npt.NDArray[np.bool_]) -> _State:
 def _normal_equations(problem: Problem, state: _State, free: Sequence[int]) -> tuple[list[list[Array]], Array]:
     """J'WJ (lower triangle) and J'Wr; a parameter pressed against its bound is frozen for this step."""
     weighted = [problem.weight * one for one in state.jacobian]
-    gradient = np.stack([(one * state.residual).sum(axis=0) for one in weighted])
+    gradient = np.array([(one * state.residual).sum(axis=0) for one in weighted])
     rows = np.asarray(free)
     p, low, high = state.p[rows], problem.low[rows], problem.high[rows]
     frozen = ((p <= low) & (gradient < 0)) | ((p >= high) & (gradient > 0))
@@ -234,7 +234,7 @@ def _solve(normal: list[list[Array]], gradient: Array, diagonal: Array, damping:
     step: list[Array] = []      # from the last parameter to the first
     for i in reversed(range(size)):
         step.append(_less(forward[i], step[::-1], [lower[k][i] for k in range(i + 1, size)]) / lower[i][i])
-    return np.stack(step[::-1])
+    return np.array(step[::-1])
 
 
 def _less(value: Array, left: Sequence[Array], right: Sequence[Array]) -> Array:
