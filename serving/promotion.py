@@ -56,12 +56,13 @@ class Promoter:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def start(self, *, poll_seconds: float) -> None:
-        """Look once per `poll_seconds`, in a daemon thread, until `stop`."""
+    def start(self, *, poll_seconds: float, on_first: Callable[[], object] = lambda: None) -> None:
+        """Look once per `poll_seconds`, in a daemon thread, until `stop`. on_first: called after the first look."""
         def follow() -> None:
-            while not self._stop.is_set():
+            self.look()
+            on_first()
+            while not self._stop.wait(poll_seconds):
                 self.look()
-                self._stop.wait(poll_seconds)
         self._thread = threading.Thread(target=follow, name="promotion", daemon=True)
         self._thread.start()
 

@@ -5,6 +5,7 @@ Run it by `python -m serving.cli serve`, which sets what must be set before Bent
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import signal
@@ -32,6 +33,14 @@ def allow_open_files() -> None:
     """Raise the soft limit to the hard one: every large image of a form is an open file, and a 384-well plate has over 1,000."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65_536) if hard != resource.RLIM_INFINITY else 65_536, hard))
+
+
+def spare_collector() -> None:
+    """Tell Python's collector to pass over what is there by now: half a million objects of libraries and models that stay to the end, which
+    it would otherwise walk through every few plates, for a third of a second each time.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @bentoml.service(name="dosewell", workers=settings.workers, traffic={"timeout": 24 * 3600}, metrics={"enabled": True},
@@ -64,7 +73,7 @@ class Dosewell:
         self.promoter = Promoter(lambda: Registry(uri, settings.state / "cache"), PromotionLog(settings.state / "promotions.jsonl"),
                                  retry_seconds=settings.retry_seconds, grace_seconds=settings.grace_seconds, device=settings.device,
                                  memory_bytes=settings.model_memory_bytes)
-        self.promoter.start(poll_seconds=settings.poll_seconds)
+        self.promoter.start(poll_seconds=settings.poll_seconds, on_first=spare_collector)
         store, files = JobStore(settings.database), JobFiles(settings.jobs)
         self.workers = JobWorkers(settings.job_workers, store=store, files=files, environment={
             "DOSEWELL_STATE": str(settings.state), "MLFLOW_TRACKING_URI": absolute_uri(uri)})

@@ -211,9 +211,16 @@ def _rises(dim: np.ndarray) -> np.ndarray:
         weighted = design.T * weights[:, None]                                  # (N, 3, blocks)
         fitted = np.linalg.solve(weighted @ design, weighted @ values)          # (N, 3, 1)
         above = (values - design @ fitted)[..., 0]
-        far = np.abs(above) / np.maximum(1.5 * 1.4826 * np.median(np.abs(above), axis=-1, keepdims=True), 1e-9)
+        away = np.abs(above)
+        far = away / np.maximum(1.5 * 1.4826 * _middle_of_rows(away), 1e-9)
         weights = np.where(above > 0, 0.1, 0.9) / np.maximum(1.0, far)
     return np.asarray(2 * np.hypot(fitted[:, 1, 0], fitted[:, 2, 0]))
+
+
+def _middle_of_rows(values: np.ndarray) -> np.ndarray:
+    """np.median(values, axis=-1, keepdims=True), quicker for short rows."""
+    ordered, size = np.sort(values, axis=-1), values.shape[-1]
+    return np.asarray((ordered[..., [(size - 1) // 2]] + ordered[..., [size // 2]]) / 2)
 
 
 def median(values: np.ndarray) -> float:

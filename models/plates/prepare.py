@@ -63,8 +63,9 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class PreparedPlace:
-    """One well and site: planes float32 (D, size, size), the spec's distinct ones, in grey values of a camera whose highest is full_scale;
-    quality: the measures of each channel that was looked at, by its name, as `measure_stack` gives them.
+    """One well and site: planes (D, size, size), the spec's distinct ones, in grey values of a camera whose highest is full_scale, float32
+    or, where none had to be averaged, uint8; quality: the measures of each channel that was looked at, by its name, as `measure_stack`
+    gives them.
     """
 
     planes: np.ndarray
@@ -143,7 +144,8 @@ def _plane(stacks: Mapping[str, np.ndarray], plane: str, size: int, channels: Se
     assert found is not None    # channel_numbers saw to it
     stack, colour = stacks[found[0]], plane.rpartition(":")[0].partition(".")[2]
     stack = stack[..., _COLOURS[colour]] if colour and stack.ndim == 4 else _grey(stack)
-    return resize_area(projected(stack, found[1]), size)
+    image = projected(stack, found[1])
+    return image if image.shape == (size, size) and image.dtype == np.uint8 else resize_area(image, size)
 
 
 def _grey(stack: np.ndarray) -> np.ndarray:
@@ -154,10 +156,11 @@ def _grey(stack: np.ndarray) -> np.ndarray:
 def _scaled(images: Sequence[np.ndarray], intensity: Intensity, full_scale: float) -> Iterator[np.ndarray]:
     """Images (C, H, W) on 0-1, one at a time; percentiles are taken per channel over the plate or each image."""
     if intensity == "depth" or not images:
-        yield from (image / np.float32(full_scale) for image in images)
+        levels = (np.arange(256, dtype=np.float32) / np.float32(full_scale)).astype(np.float16)    # looked up, no pixel need be rounded
+        yield from (levels.take(image) if image.dtype == np.uint8 else image / np.float32(full_scale) for image in images)
         return
     axes, share = ((0, 2, 3) if intensity == "plate" else (2, 3)), [0.1, 99.9]
-    pixels = np.stack(images)
+    pixels = np.stack(images).astype(np.float32)
     low, high = np.percentile(pixels, share, axis=axes, keepdims=True).astype(np.float32)
     yield from np.clip((pixels - low) / np.maximum(high - low, np.float32(1e-6)), 0, 1)
 

@@ -199,9 +199,10 @@ def _median(values: np.ndarray) -> float:
 
 def _copies(quality: pd.DataFrame) -> Iterator[Finding]:
     """Every well with an image that stands elsewhere too, byte for byte: nobody can tell which is the original."""
-    shown = quality[(quality["digest"] != "") & quality.duplicated(["channel", "digest"], keep=False)]
-    if shown.empty:
+    copied = quality.duplicated(["channel", "digest"], keep=False) & (quality["digest"] != "")
+    if not copied.any():
         return
+    shown = quality[copied]
     for _, alike in shown.groupby(["channel", "digest"], sort=False):
         places = [f"{plate} {well}" for plate, well in zip(alike["plate"], alike["well"], strict=True)]
         for _, row in alike.iterrows():
@@ -212,6 +213,8 @@ def _copies(quality: pd.DataFrame) -> Iterator[Finding]:
 
 def _odd_sizes(quality: pd.DataFrame) -> Iterator[Finding]:
     for flag, names in (("wrong_size", ["height", "width", "planes"]), ("wrong_depth", ["bits"])):
+        if not (quality[names] != quality[names].iloc[0]).to_numpy().any():
+            continue
         for channel, rows in quality.groupby("channel", sort=False):
             sizes = list(rows[names].itertuples(index=False, name=None))
             usual = Counter(sizes).most_common(1)[0][0]
