@@ -24,6 +24,7 @@ class PlateReader:
         self.plates, self.spec = sorted(plates), spec
         self.channels = tuple(channel.name for channel in screen.channels)
         self.places: dict[Path, dict[tuple[str, int], PreparedPlace]] = {path: {} for path in self.plates}
+        self.numbers: dict[str, int] = {}   # of the channels that are read
 
     def inventory(self) -> Inventory:
         """What images there are. Never raises for content."""
@@ -32,9 +33,9 @@ class PlateReader:
     def _prepare(self, archive: PlateArchive, well: str, site: int, pixels: Pixels) -> None:
         """One well and site. What cannot be prepared is met again, and told, when all are joined."""
         with contextlib.suppress(Exception):
-            numbers = channel_numbers(self.spec, self.channels, archive)
+            self.numbers = self.numbers or channel_numbers(self.spec, self.channels, archive)
             by_plane = sorted(pixels.items(), key=lambda item: item[0])
-            found = {name: [image for (channel, _), image in by_plane if channel == number] for name, number in numbers.items()}
+            found = {name: [image for (channel, _), image in by_plane if channel == number] for name, number in self.numbers.items()}
             stacks = {name: planes[0][None] if len(planes) == 1 else np.stack(planes) for name, planes in found.items()}
             self.places[archive.path][well, site] = prepare_place(stacks, self.spec, channels=self.channels)
 

@@ -76,14 +76,16 @@ class _Parser:
 
     def each(self, wrong: pd.Series, column: str, *, rule: str, say: Callable[[str], str]) -> None:
         """Note an error for each marked row; `say` makes the message from the raw text."""
+        if not wrong.any():
+            return
         values = self.text(column)
         for index in self.raw.index[wrong.to_numpy(dtype=bool)]:
             self.at(index, rule=rule, column=column, value=values[index], message=say(values[index]))
 
     def once(self, changed: pd.Series, column: str, *, rule: str, say: Callable[[int, str], str]) -> None:
         """Note one warning for all marked rows; `say` makes the message from their number and the first raw text."""
-        rows = self.raw.index[changed.to_numpy(dtype=bool)]
-        if len(rows):
+        if changed.any():
+            rows = self.raw.index[changed.to_numpy(dtype=bool)]
             value = self.text(column)[rows[0]]
             self.at(rows[0], rule=rule, column=column, value=value, severity="warning", message=say(len(rows), value))
 
@@ -251,12 +253,8 @@ def _read_dose(parser: _Parser, suffix: str, default_unit: str | None) -> None:
 def _numbers(parser: _Parser, column: str) -> tuple[pd.Series, pd.Series]:
     """The column as float64 and the units that stood in its cells; what is no number becomes NaN and an error."""
     text = parser.text(column)
-    commas = text.str.match(_COMMA)
-    unclear = commas & text.str.match(_THOUSANDS)
-    if (commas & ~unclear).any() and not text.str.contains(".", regex=False).any():
-        parser.once(commas, column, rule="decimal_comma", say=lambda count, value:
-                    f"{count} value(s) of {column} have a decimal comma; {value} is read as {value.replace(',', '.')}")
-        text = text.where(~commas, text.str.replace(",", ".", regex=False)).astype("str")
+    if any("," in value for value in text):
+        text = _with_points(parser, text, column)
     matches = [_NUMBER.match(value) for value in text]
     numbers = pd.Series([float(match[1]) if match else np.nan for match in matches], index=text.index, dtype="float64")
     units = pd.Series([(match[2] or "") if match else "" for match in matches], index=text.index, dtype="str")
@@ -270,6 +268,17 @@ def _numbers(parser: _Parser, column: str) -> tuple[pd.Series, pd.Series]:
         bad &= ~over
     parser.each(bad, column, rule="number", say=lambda value: _say_number(value, column))
     return numbers.mask(bad, np.nan), units
+
+
+def _with_points(parser: _Parser, text: pd.Series, column: str) -> pd.Series:
+    """The column with decimal points for decimal commas, where it is plain that they are some."""
+    commas = text.str.match(_COMMA)
+    unclear = commas & text.str.match(_THOUSANDS)
+    if not (commas & ~unclear).any() or text.str.contains(".", regex=False).any():
+        return text
+    parser.once(commas, column, rule="decimal_comma", say=lambda count, value:
+                f"{count} value(s) of {column} have a decimal comma; {value} is read as {value.replace(',', '.')}")
+    return text.where(~commas, text.str.replace(",", ".", regex=False)).astype("str")
 
 
 def _say_number(value: str, column: str) -> str:
@@ -297,6 +306,7 @@ def _number_replicates(parser: _Parser) -> None:
                 f"replicate must be a whole number from 1, got '{text}'")
     keys = ("plate", "role", "treatment", "dose", "treatment_2", "dose_2")
     same = [name for name in keys if name in parser.out.columns]
-    counted = parser.out.groupby(same, dropna=False, sort=False).cumcount() + 1
     usable = given.where((given >= 1) & (given % 1 == 0))
-    parser.out["replicate"] = usable.where(usable.notna(), counted).astype("int64")
+    if usable.isna().any():
+        usable = usable.fillna(parser.out.groupby(same, dropna=False, sort=False).cumcount() + 1)
+    parser.out["replicate"] = usable.astype("int64")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -55,7 +56,7 @@ class InputSpec:
         if self.intensity not in get_args(Intensity):
             raise ValueError(f"intensity must be one of {get_args(Intensity)}, got {self.intensity!r}")
 
-    @property
+    @cached_property
     def distinct(self) -> tuple[str, ...]:
         """Its planes, each once: grey images are fed to all three channels of a network of photographs, and prepared once."""
         return tuple(dict.fromkeys(self.planes))
@@ -75,7 +76,7 @@ class PreparedPlace:
 
 def prepare_place(stacks: Mapping[str, np.ndarray], spec: InputSpec, *, channels: Sequence[str]) -> PreparedPlace:
     """The planes that a network reads, and their quality, from the stacks (Z, H, W) or (Z, H, W, 3) of the channels that it needs."""
-    looked_at = dict(reversed([found for plane in spec.planes if (found := find_channel(plane, channels))]))   # the first of a channel
+    looked_at = dict(reversed([found for plane in spec.distinct if (found := find_channel(plane, channels))]))     # a channel's first
     planes = np.stack([_plane(stacks, plane, spec.size, channels) for plane in spec.distinct])
     full_scale = 255.0 if all(stack.dtype == np.uint8 for stack in stacks.values()) else 65535.0
     return PreparedPlace(planes, full_scale, {
@@ -135,7 +136,7 @@ def channel_numbers(spec: InputSpec, channels: tuple[str, ...], archive: PlateAr
                     message=f"the model needs channel '{name}', the screen has {', '.join(channels)}; "
                             "name the channels in screen.yaml as the model does, or choose another model")
             for name in missing])
-    found = (find_channel(plane, channels) for plane in spec.planes)
+    found = (find_channel(plane, channels) for plane in spec.distinct)
     return {channel: channels.index(channel) for channel, _ in filter(None, found)}
 
 
