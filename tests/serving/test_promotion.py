@@ -157,6 +157,15 @@ def promoter(away: Away, tmp_path: Path) -> Promoter:
     return Promoter(lambda: away, PromotionLog(tmp_path / "log.jsonl"), retry_seconds=0.1, grace_seconds=0.1, device="cpu")  # type: ignore
 
 
+def test_who_waits_for_the_first_look_is_told_once(promoter: Promoter) -> None:
+    ready: list[bool] = []
+    promoter.start(poll_seconds=0.01, on_first=lambda: ready.append(promoter.ready))
+    until(lambda: bool(ready))
+    time.sleep(0.1)
+    promoter.stop()
+    assert ready == [True]
+
+
 def test_an_absent_registry_changes_nothing_but_what_is_said(promoter: Promoter, away: Away) -> None:
     promoter.look()
     assert promoter.pick(MODEL).version.version == 1

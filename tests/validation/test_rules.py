@@ -126,6 +126,14 @@ def test_the_inventory_measures_images(tmp_path: Path) -> None:
     assert {name: str(dtype) for name, dtype in images.dtypes.items()} == {name: kind for name, kind in DTYPES.items() if name != "well"}
 
 
+def test_one_thread_and_several_see_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    write_plate(tmp_path / "P1.zip", ((member_name(well), rng.integers(0, 255, (32, 32)).astype(np.uint8)) for well in wells_of(24)))
+    alone = take_inventory([tmp_path / "P1.zip"]).images
+    monkeypatch.setattr("validation.inventory.SMALL_BYTES", 0)
+    pd.testing.assert_frame_equal(take_inventory([tmp_path / "P1.zip"]).images, alone)
+
+
 def test_an_empty_inventory_has_the_same_columns(tmp_path: Path) -> None:
     assert list(take_inventory([]).images.columns) == list(DTYPES)
     (tmp_path / "P1.zip").write_bytes(b"no zip")

@@ -142,6 +142,23 @@ def test_colour_stacks_and_the_contract() -> None:
     assert (found["height"], found["width"]) == (20, 24)
 
 
+@settings(max_examples=30, deadline=None)
+@given(side=st.integers(8, 90), dtype=st.sampled_from(["uint8", "uint16"]), seed=st.integers(0, 50))
+def test_an_image_as_it_was_read_measures_as_in_floating_point(side: int, dtype: str, seed: int) -> None:
+    """Whole numbers are counted, sorted by digits and subtracted as such; the numbers are the same."""
+    plane = np.random.default_rng(seed).integers(0, np.iinfo(dtype).max, (side, side + 5), dtype=dtype)
+    whole, floating = measure_plane(plane), measure_plane(plane.astype(np.float32) + np.float32(0.25))
+    assert whole["noise"] == pytest.approx(floating["noise"], rel=1e-5)
+    assert whole["contrast"] == pytest.approx(floating["contrast"], rel=1e-5)
+    assert whole["background"] == pytest.approx(floating["background"] - 0.25, rel=1e-5)
+    same = measure_plane(plane.astype(np.float32))
+    blocks = whole.pop("dim"), same.pop("dim")
+    assert whole == pytest.approx(same, rel=1e-5, nan_ok=True)
+    assert [one is None for one in blocks] == [side < 64] * 2
+    if side >= 64:
+        np.testing.assert_allclose(*blocks)
+
+
 @settings(max_examples=30)
 @given(side=st.integers(8, 90), depth=st.sampled_from([3, 200, 60_000]), mean_of=st.sampled_from([1, 3]), seed=st.integers(0, 50))
 def test_ranks_are_counted_as_they_are_sorted(side: int, depth: int, mean_of: int, seed: int) -> None:
