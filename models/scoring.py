@@ -145,9 +145,14 @@ def _scored(wells: pd.DataFrame, *, value: str, screen: Screen, options: Scoring
                         assay_quality(wells, value=value), (*findings, *_well_findings(wells)))
 
 
+def same_sample(one: str, other: str) -> bool:
+    """Whether two names are of one cell line or patient: "a549" is A549."""
+    return one.strip().casefold() == other.strip().casefold()
+
+
 def sample_findings(sample: str, card: Card, *, force: bool) -> list[Finding]:
     """A warning where images are of another sample than the model's and scoring is forced. Raises SampleMismatch where it is not."""
-    if sample == card.sample:
+    if same_sample(sample, card.sample):
         return []
     finding = Finding(rule="sample_mismatch", severity="warning" if force else "error", column="sample", value=sample,
                       message=f"model {card.name} was trained on sample {card.sample}, these images are of {sample}; "

@@ -31,7 +31,7 @@ from models.networks.bundle import CARD, TRUNK, Card, TrunkReference, bundle_sha
 from models.plates.screen import Screen
 from models.registry import Registry, default_tracking_uri
 from models.report import IndexEntry, index_entry, render_index
-from models.scoring import ScoringOptions, check_model
+from models.scoring import ScoringOptions, check_model, same_sample
 from pipelines.command import run_command
 from pipelines.lineage import git_commit
 from pipelines.params import Params
@@ -94,7 +94,7 @@ def _planned(folder: Path, out: Path, cards: Sequence[tuple[ModelPlace, Card]], 
 
 def _model_for(screen: Screen, cards: Sequence[tuple[ModelPlace, Card]]) -> tuple[ModelPlace, Card]:
     """The only model, or that of the screen's sample. Raises SampleMismatch where there is none."""
-    found = cards if len(cards) == 1 else [(model, card) for model, card in cards if card.sample == screen.sample]
+    found = cards if len(cards) == 1 else [(model, card) for model, card in cards if same_sample(card.sample, screen.sample)]
     if not found:
         raise SampleMismatch(f"none of the models is for {screen.sample}, but for {', '.join(card.sample for _, card in cards)}; name that "
                              "sample's model with another --model")

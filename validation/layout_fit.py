@@ -65,9 +65,10 @@ def suspicions(wells: pd.DataFrame, signals: pd.DataFrame, plate_format: int) ->
     wells = wells[usable].reset_index(drop=True)
     plan, values, places = _plan(wells), signals.to_numpy(dtype="float64"), {well: place for place, well in enumerate(signals.index)}
     named = _places(wells["well"], places)
+    both = {"negative", "positive"} <= set(wells["role"])   # one kind alone has nothing to be exchanged with
     found = [_suspicion(mistake, plan if mistake != SWAPPED else _plan(_exchanged(wells)), plan, values, named=named,
                         meant=named if mistake == SWAPPED else _places(turned_names(wells, mistake, plate_format), places))
-             for mistake in MISTAKES]
+             for mistake in MISTAKES if both or mistake != SWAPPED]
     return sorted((one for one in found if one is not None), key=lambda one: -one.gain)
 
 

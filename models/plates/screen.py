@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
@@ -56,6 +57,8 @@ class Screen:
             ("kind", self.kind not in get_args(SampleKind), f"must be one of {get_args(SampleKind)}, got {self.kind!r}"),
             ("channels", not self.channels, "must name at least one channel"),
             ("bit_depth", self.bit_depth not in (8, 10, 12, 14, 16), f"must be 8, 10, 12, 14 or 16, got {self.bit_depth!r}"),
+            *((name, value is not None and not (isinstance(value, int | float) and 0 < value < math.inf), f"must be above 0, got {value!r}")
+              for name, value in (("magnification", self.magnification), ("pixel_size_um", self.pixel_size_um))),
             ("plate_format", self.plate_format not in PLATE_FORMATS,
              f"must be one of {sorted(PLATE_FORMATS)}, got {self.plate_format!r}"),
             ("controls", self.controls not in get_args(Controls),

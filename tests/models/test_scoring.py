@@ -87,6 +87,7 @@ def test_another_sample_is_refused_unless_forced() -> None:
     with pytest.raises(SampleMismatch, match="model viability-X is for X, not Y") as caught:
         score(screen=other)
     assert [(finding.rule, finding.severity, finding.value) for finding in caught.value.findings] == [("sample_mismatch", "error", "Y")]
+    pd.testing.assert_frame_equal(score(screen=replace(SCREEN, sample=" x")).wells, score().wells)     # another way to write X
     forced = score(screen=other, force=True)
     assert (forced.findings[0].rule, forced.findings[0].severity) == ("sample_mismatch", "warning")
     pd.testing.assert_frame_equal(forced.wells, score().wells)

@@ -79,6 +79,20 @@ def test_swapped_controls_are_found_by_the_dosed_wells(full_plates: Draft, tmp_p
     assert "controls_disagree" not in found
 
 
+@pytest.mark.parametrize("kind", ["negative", "positive"])
+def test_one_kind_of_control_alone_has_nothing_to_be_exchanged_with(kind: str) -> None:
+    """Taking the only controls for the others frees the curves of their start: it would explain many a right plate better."""
+    names = [well_name(row, column) for row in range(8) for column in range(12)]
+    wells = pd.DataFrame({"well": names, "role": [kind if column < 2 else "treated" for _ in range(8) for column in range(12)],
+                          "treatment": ["" if column < 2 else f"drug{row}" for row in range(8) for column in range(12)],
+                          "dose": [np.nan if column < 2 else 10.0 ** (column / 2) for _ in range(8) for column in range(12)]})
+    wells[["row", "column"]] = [parse_well(name) for name in names]
+    signals = pd.DataFrame(np.random.default_rng(0).normal(size=(96, 3)), index=names)
+    assert SWAPPED not in [one.mistake for one in suspicions(wells, signals, 96)]
+    wells.loc[wells["column"] == 0, "role"] = "positive" if kind == "negative" else "negative"
+    assert SWAPPED in [one.mistake for one in suspicions(wells, signals, 96)]
+
+
 def test_controls_swapped_on_one_plate_are_found_by_the_others(full_plates: Draft, tmp_path: Path) -> None:
     swap(full_plates, "P3")
     assert behaviour(full_plates, tmp_path / "screen")["controls_disagree"] == ["P3"]

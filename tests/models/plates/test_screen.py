@@ -25,6 +25,9 @@ def test_a_screen_comes_back_from_its_fields() -> None:
     ({"control_pattern": {"negative": 7}}, "must be wells like"),
     ({"control_pattern": {"negative": "A1"}, "plate_format": 97}, "must be one of [6, 12"),
     ({"controls": "some"}, "controls must be one of"),
+    ({"magnification": -1}, "magnification must be above 0, got -1"),
+    ({"pixel_size_um": 0.0}, "pixel_size_um must be above 0, got 0.0"),
+    ({"pixel_size_um": "big"}, "pixel_size_um must be above 0, got 'big'"),
 ])
 def test_a_wrong_field_is_named(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ScreenError) as refusal:
