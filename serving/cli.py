@@ -45,7 +45,7 @@ def score(arguments: argparse.Namespace) -> None:
     """Send plates as a job, wait for it, and print and write what came out."""
     from serving.client import Client, read_plates
 
-    options = json.loads(arguments.options) if arguments.options else {}
+    options = dict(arguments.options)
     if arguments.force:
         options["force"] = True
     if arguments.exclude:
@@ -146,7 +146,7 @@ def curves(arguments: argparse.Namespace) -> None:
     from serving.readouts import ReadoutOptions, read_readout_table, score_table, write_figures, write_tables
 
     options = from_record(ReadoutOptions, {
-        "fit": json.loads(arguments.fit or "{}"), "controls": arguments.controls, "plate_format": arguments.plate_format,
+        "fit": arguments.fit, "controls": arguments.controls, "plate_format": arguments.plate_format,
         "readout": arguments.readout_name, "name": arguments.name or arguments.table.stem, "exclusions": arguments.exclude}, path="options")
     table = read_readout_table(arguments.table, arguments.readout, options=options, columns=dict(arguments.columns))
     scored, report = score_table(table, options), ReportOptions(hit_score=arguments.score, hit_threshold=arguments.threshold)
@@ -195,6 +195,16 @@ def _pairs(text: str) -> tuple[tuple[str, str], ...]:
     return tuple((name.strip(), value.strip()) for name, _, value in pairs)
 
 
+def _mapping(text: str) -> dict[str, Any]:
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"expected JSON, got {text!r}: {error}") from None
+    if not isinstance(values, dict):
+        raise argparse.ArgumentTypeError(f"expected names and values in braces, got {text!r}")
+    return values
+
+
 def _port(text: str) -> int:
     if not (text.isdecimal() and 0 < int(text) < 65536):
         raise argparse.ArgumentTypeError(f"expected a port from 1 to 65535, got {text!r}")
@@ -228,7 +238,7 @@ def parser() -> argparse.ArgumentParser:
     described.add_argument("--sample", default="", help="cell line or patient, where there is no screen.yaml: imaged as the model expects")
     one.add_argument("--model", required=True, help="name, name@alias or name/version")
     one.add_argument("--adapt", action="store_true", help="train a model of this sample from --model, on the controls of these plates")
-    one.add_argument("--options", default="", help='JSON, e.g. {"fit": {"model": "5pl"}}')
+    one.add_argument("--options", type=_mapping, default={}, help='JSON, e.g. {"fit": {"model": "5pl"}}')
     one.add_argument("--exclude", type=_exclusion, nargs="+", default=[], metavar="PLATE:WELL=REASON", help="wells to leave out")
     one.add_argument("--force", action="store_true", help="score another sample than the model's")
     one.add_argument("--out", type=Path, help="folder for report.html, the tables as CSV, and answer.json")
@@ -259,7 +269,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--controls", choices=("auto", "both", "negative", "none"), default="auto", help="what normalises")
     one.add_argument("--plate-format", type=int, default=0, help="wells of a plate (default: the smallest that fits)")
     one.add_argument("--exclude", type=_exclusion, nargs="+", default=[], metavar="PLATE:WELL=REASON", help="wells to leave out")
-    one.add_argument("--fit", default="", help='curve options as JSON, e.g. {"model": "5pl", "loss": "tukey"}')
+    one.add_argument("--fit", type=_mapping, default={}, help='curve options as JSON, e.g. {"model": "5pl", "loss": "tukey"}')
     one.add_argument("--score", choices=("dss_asym", "dss1", "dss2", "dss3"), default="dss_asym", help="score that calls hits")
     one.add_argument("--threshold", type=float, default=10.0, help="its least value for a hit")
     one.add_argument("--name", default="", help="title of the report (default: the table's name)")

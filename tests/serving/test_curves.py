@@ -120,6 +120,15 @@ def test_the_command_says_what_is_wrong(tmp_path: Path, table: pd.DataFrame, mon
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(("text", "message"), [
+    ("{bad", "argument --fit: expected JSON, got '{bad'"), ("[1]", "expected names and values in braces")])
+def test_options_that_are_no_json_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], text: str,
+                                            message: str) -> None:
+    with pytest.raises(SystemExit):
+        run(monkeypatch, "curves", tmp_path / "screen.csv", "--out", tmp_path / "out", "--fit", text)
+    assert message in capsys.readouterr().err
+
+
 @pytest.mark.shared
 @pytest.mark.skipif(not SHARED.is_dir(), reason=f"{SHARED} is not there; set DOSEWELL_SHARED")
 def test_a_published_screen_in_one_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
