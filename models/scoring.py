@@ -19,7 +19,7 @@ from models.errors import Finding, InputError, SampleMismatch, TableError
 from models.networks.bundle import Card
 from models.networks.drift import drift_findings, plate_drift
 from models.networks.saturation import saturation_findings
-from models.plates.acquisition import acquisition_findings
+from models.plates.acquisition import acquisition_findings, image_size
 from models.plates.images import WellImages
 from models.plates.quality import judge_wells, leave_out
 from models.plates.screen import Screen
@@ -97,7 +97,8 @@ def score_predicted(raw: pd.DataFrame, quality: pd.DataFrame, layout: pd.DataFra
     """`score_images` from what the network said on. raw: of `Predictor.predict`, all plates; quality: ImageQuality of the same images."""
     options = options or ScoringOptions()
     layout = check_table(layout, LAYOUT, keys=("plate", "well"))
-    findings = [*sample_findings(screen.sample, card, force=options.force), *_acquisition_findings(screen, card), *_scope_findings(card)]
+    findings = [*sample_findings(screen.sample, card, force=options.force), *_acquisition_findings(screen, card, quality),
+                *_scope_findings(card)]
     judged = judge_wells(quality, layout, card.image_quality)
     wells = _with_raw(layout, raw, card, judged.flags).assign(model=model, version=version)
     wells = leave_out(with_persons(wells, options), card.image_quality)
@@ -172,9 +173,9 @@ def require_plates(card: Card) -> None:
                     "system viability or profile, or classify the images without a layout")])
 
 
-def _acquisition_findings(screen: Screen, card: Card) -> list[Finding]:
+def _acquisition_findings(screen: Screen, card: Card, quality: pd.DataFrame) -> list[Finding]:
     used = tuple(plane.rpartition(":")[0].partition(".")[0] for plane in card.recipe.input.planes)
-    return acquisition_findings(screen, card.acquisition, channels=used)
+    return acquisition_findings(screen, card.acquisition, channels=used, size=image_size(quality))
 
 
 def _scope_findings(card: Card) -> list[Finding]:

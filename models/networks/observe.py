@@ -17,17 +17,20 @@ from models.networks.forward import has_bf16, path_of
 from models.networks.precision import effect_of_bf16
 from models.networks.predict import Predictor, output_columns
 from models.networks.trunks import Trunk
+from models.plates.acquisition import image_size
 from models.plates.images import WellImages
 
 CPU = torch.device("cpu")
 
 
 def observe(card: Card, fitted: Fitted, images: WellImages, layout: pd.DataFrame, *, controls: str = "both") -> Card:
-    """The card with `bf16` and `reference`, measured on the CPU as it scores, wherever the training ran.
+    """The card with `bf16` and `reference`, measured on the CPU as it scores, wherever the training ran; and with the size of its images.
 
     images, layout: of the training screen, wells that were left out of it gone; controls: of the screen, as screen.yaml names them.
     """
     regression, size = card.recipe.is_regression, card.recipe.input.size
+    if card.recipe.target != "label":   # images of a set come in any size
+        card = replace(card, acquisition={**card.acquisition, "image_size": image_size(images.quality)})
     network, path = copy.deepcopy(fitted.network).to(CPU).eval(), path_of(card.recipe.trunk.name, CPU)
     wells = images.wells[["plate", "well"]].assign(role="") if "role" not in layout else \
         images.wells[["plate", "well"]].merge(layout[["plate", "well", "role"]], on=["plate", "well"], how="left")

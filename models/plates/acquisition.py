@@ -1,9 +1,14 @@
-"""Were these images taken as those that a model was trained on? Another magnification or stain changes what a network sees."""
+"""Were these images taken as those that a model was trained on? Another magnification, field of view or stain changes what a network sees.
+
+Images are shrunk to the network's size as a whole, so how large a cell looks depends on the field of view, not on a pixel's size alone.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
+
+import pandas as pd
 
 from models.errors import Finding
 from models.plates.projections import PROJECTIONS
@@ -15,6 +20,7 @@ NUMBERS = {     # field -> how its value is said, and what another one does to t
     "bit_depth": ("{:g} bit", "grey values mean other brightnesses"),
 }
 TOLERANCE = 0.01    # relative; two microscopes' calibrations differ by as much
+FIELD_TOLERANCE = 0.05      # of a field's height or width: a few pixels cut off at the border change nothing
 
 
 class Imaged(Protocol):
@@ -28,13 +34,20 @@ class Imaged(Protocol):
         """Its fields."""
 
 
-def acquisition_findings(screen: Imaged, trained: Mapping[str, Any], *, channels: tuple[str, ...] = ()) -> list[Finding]:
+def acquisition_findings(screen: Imaged, trained: Mapping[str, Any], *, channels: tuple[str, ...] = (),
+                         size: tuple[int, int] | None = None) -> list[Finding]:
     """Warnings where a screen was imaged otherwise than what a model was trained on.
 
-    trained: a card's `acquisition`, fields of screen.yaml; channels: names of those that the model looks at. What the card does not
-    know is not compared; what the screen does not state is told once.
+    trained: a card's `acquisition`, fields of screen.yaml and image_size; channels: names of those that the model looks at; size: (height,
+    width) of the screen's images in pixels, see `image_size`. What the card does not know is not compared; what the screen does not state
+    is told once.
     """
     stated, known = (_numbers(fields) for fields in (screen.to_dict(), trained))
+    field = None
+    if size is not None and trained.get("image_size"):
+        field = _other_field(size, tuple(trained["image_size"]), stated.get("pixel_size_um"), known.get("pixel_size_um"))
+        if "pixel_size_um" in stated:
+            known.pop("pixel_size_um", None)    # the field says what it does
     found = [_other_number(name, stated[name], value) for name, value in known.items()
              if name in stated and abs(stated[name] - value) > TOLERANCE * value]
     unknown = [name for name in known if name not in stated]
@@ -43,7 +56,34 @@ def acquisition_findings(screen: Imaged, trained: Mapping[str, Any], *, channels
         found.append(_warning("acquisition_unknown", unknown[0], "", (
             f"the images' description does not state {said}: the model's own is in brackets; fill it in, so that images taken otherwise "
             "are noticed")))
-    return [*found, *_other_stains(screen, trained.get("channels") or (), channels)]
+    return [*filter(None, [field]), *found, *_other_stains(screen, trained.get("channels") or (), channels)]
+
+
+def image_size(quality: pd.DataFrame) -> tuple[int, int] | None:
+    """(height, width) in pixels of most images of an ImageQuality table; None where it is empty."""
+    if quality.empty:
+        return None
+    most: Any = quality[["height", "width"]].value_counts().idxmax()
+    return int(most[0]), int(most[1])
+
+
+def _other_field(given: tuple[int, ...], trained: tuple[int, ...], given_um: float | None, trained_um: float | None) -> Finding | None:
+    """A warning where images show another field than the model's, or may: their size differs, and what a pixel measures is not known."""
+    value = f"{given[0]} x {given[1]} px"
+    if given_um and trained_um:
+        ratios = [before * trained_um / (now * given_um) for now, before in zip(given, trained, strict=True)]
+        if all(abs(ratio - 1) <= FIELD_TOLERANCE for ratio in ratios):
+            return None
+        fields = [" x ".join(f"{side * pixel:.4g}" for side in sides) for sides, pixel in ((given, given_um), (trained, trained_um))]
+        ratio = max(ratios, key=lambda ratio: abs(ratio - 1))
+        return _warning("acquisition_mismatch", "pixel_size_um", value, (
+            f"images show {fields[0]} um, the model was trained on {fields[1]} um: cells look {ratio:.2g} times as large to the model; "
+            "image as the model's plates were, train a model on plates like these, or treat its answers with care"))
+    if given == trained:
+        return None
+    return _warning("acquisition_unknown", "pixel_size_um", value, (
+        f"images are {value} large, the model was trained on {trained[0]} x {trained[1]} px: if they show another part of a well, cells "
+        "look larger or smaller to the model; state pixel_size_um, here and where the model was trained, so that this is known"))
 
 
 def _numbers(fields: Mapping[str, Any]) -> dict[str, float]:

@@ -44,7 +44,27 @@ def test_what_the_screen_does_not_state_is_told_once() -> None:
     assert "magnification (10x), pixel_size_um (1.3 um a pixel)" in finding.message
 
 
-def test_a_card_or_a_screen_with_something_else_than_a_number_breaks_nothing() -> None:
-    assert acquisition_findings(SCREEN, {"magnification": "10x", "channels": None}) == []
-    assert [one.rule for one in acquisition_findings(replace(SCREEN, magnification="10x"), CARD)] == [  # type: ignore[arg-type]
-        "acquisition_unknown"]
+def test_a_card_with_something_else_than_a_number_breaks_nothing() -> None:
+    assert acquisition_findings(SCREEN, {"magnification": "10x", "channels": None, "image_size": None}, size=(5, 6)) == []
+
+
+@pytest.mark.parametrize(("size", "pixel", "said"), [
+    ((1000, 1200), 1.3, ""),                    # as trained
+    ((500, 600), 2.6, ""),                      # binned: the same field with larger pixels, a cell looks as before
+    ((990, 1190), 1.3, ""),                     # a rim cut off
+    ((500, 600), 1.3, "images show 650 x 780 um, the model was trained on 1300 x 1560 um: cells look 2 times as large"),
+    ((1000, 1200), 2.6, "cells look 0.5 times as large"),
+    ((1000, 1000), 1.3, "images show 1300 x 1300 um")])
+def test_the_field_of_view_says_how_large_cells_look(size: tuple[int, int], pixel: float, said: str) -> None:
+    found = acquisition_findings(replace(SCREEN, pixel_size_um=pixel), {**CARD, "image_size": [1000, 1200]}, size=size)
+    assert [finding.rule for finding in found] == (["acquisition_mismatch"] if said else [])
+    assert all(said in finding.message for finding in found)
+
+
+def test_images_of_another_size_and_unknown_pixels_are_told() -> None:
+    unknown = {**CARD, "pixel_size_um": None, "image_size": [1000, 1200]}
+    finding, = acquisition_findings(SCREEN, unknown, size=(500, 600))
+    assert finding.rule == "acquisition_unknown"
+    assert "images are 500 x 600 px large, the model was trained on 1000 x 1200 px" in finding.message
+    assert acquisition_findings(SCREEN, unknown, size=(1000, 1200)) == []
+    assert acquisition_findings(SCREEN, CARD, size=(500, 600)) == []      # a card that knows no size
