@@ -45,8 +45,8 @@ def cpu() -> str:
     return f"{named.get('model name', '?')}, {torch.get_num_threads()} threads, {' '.join(has)}"
 
 
-def least(paths: dict[str, Callable[[], object]], *, repeats: int) -> dict[str, tuple[float, float]]:
-    """(wall, processor) seconds of each, the least of `repeats` rounds."""
+def timed(paths: dict[str, Callable[[], object]], *, repeats: int) -> dict[str, list[tuple[float, float]]]:
+    """(wall, processor) seconds of each in each of `repeats` rounds."""
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in paths}
     for number in range(repeats + 1):
         for name, run in paths.items():
@@ -54,6 +54,12 @@ def least(paths: dict[str, Callable[[], object]], *, repeats: int) -> dict[str, 
             run()
             if number:     # the first round warms up
                 times[name].append((time.perf_counter() - wall, time.process_time() - processor))
+    return times
+
+
+def least(paths: dict[str, Callable[[], object]], *, repeats: int) -> dict[str, tuple[float, float]]:
+    """(wall, processor) seconds of each, the least of `repeats` rounds."""
+    times = timed(paths, repeats=repeats)
     return {name: (min(wall for wall, _ in found), min(processor for _, processor in found)) for name, found in times.items()}
 
 
