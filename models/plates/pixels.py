@@ -27,7 +27,6 @@ from models.plates.image_limits import (
     refuse_scans,
     unreadable,
 )
-from models.plates.plain_tiff import read_plain
 
 TIFF_SUFFIXES = (".tif", ".tiff")
 PHOTO_SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -61,9 +60,7 @@ def decode_image(data: bytes, name: str, *, at_least: int | None = None) -> np.n
     if not data:
         raise image_error("image_empty", name, "has zero bytes; copy it again from the microscope")
     try:
-        pixels = read_plain(data)
-        if pixels is None:
-            pixels = _decode_tiff(data, name) if data[:4] in TIFF_STARTS else _decode_photo(data, name, at_least)
+        pixels = _decode_tiff(data, name) if data[:4] in TIFF_STARTS else _decode_photo(data, name, at_least)
     except InputError:
         raise
     except Exception as error:  # the decoders raise whatever their C libraries say; all of it means: not readable
