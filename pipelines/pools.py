@@ -53,6 +53,7 @@ class RayExecutor(Executor):
 
     def __init__(self, address: str, *, threads: int) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")     # else `uv run` has the project copied to nodes and installed anew
         try:
             import ray
         except ImportError:

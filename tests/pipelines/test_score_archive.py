@@ -248,7 +248,9 @@ def test_bad_settings_are_told(tmp_path: Path, command: Callable[..., Path]) -> 
 
 
 CLUSTER = """
-import ray, sys
+import os, sys
+os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"
+import ray
 ray.init(num_cpus=2, include_dashboard=False, _node_ip_address="127.0.0.1", object_store_memory=100_000_000, _temp_dir=sys.argv[1])
 print("at", ray.get_runtime_context().gcs_address, flush=True)
 sys.stdin.read()
@@ -272,7 +274,7 @@ def test_a_ray_cluster_gives_the_same_bytes(tmp_path: Path, command: Callable[..
     screens = [make_screen(tmp_path / "one", plates=("P1", "P2")), make_screen(tmp_path / "two")]
     here, there = command(*screens, out="here"), tmp_path / "there"
     subprocess.run([sys.executable, "-m", "pipelines.score_archive", *screens, "--bundle", bundle, "--out", there, "--ray", cluster],
-                   cwd=ROOT, check=True)
+                   cwd=ROOT, check=True, timeout=300)
     assert pd.read_csv(there / "plates.csv")["scored"].tolist() == [96] * 3
     for path in sorted(here.rglob("*")):
         assert path.is_dir() or path.read_bytes() == (there / path.relative_to(here)).read_bytes(), path
