@@ -9,8 +9,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from models.plates.data_hash import data_md5, file_md5
 from models.plates.layout import parse_layout, read_table
 from models.records import from_record, to_record
 from models.report import render_report
-from models.scoring import ScoredScreen, ScoringOptions, score_predicted
+from models.scoring import ScoringOptions, score_predicted
 from pipelines.report import read_tables
 from pipelines.score import write_scores
 from pipelines.screens import read_screen, whole_folder
@@ -109,7 +109,7 @@ class Outcome:
 def predict_plate(task: PlateTask) -> Outcome:
     """Write what the network says of a plate, the measures of its images and its inventory into `task.out`.
 
-    Images that cannot be prepared are an outcome of their own (`failure.json`), told when the rules have judged the screen.
+    Images that cannot be prepared are noted there and told when the rules have judged the screen: they say it better.
     """
     return _told(lambda: _predict_plate(task))
 
@@ -120,11 +120,11 @@ def _predict_plate(task: PlateTask) -> None:
     inventory = reader.inventory()
     with whole_folder(task.out) as folder:
         inventory.images.to_parquet(folder / "images.parquet", index=False)
-        record: dict[str, Any] = {"plates": inventory.plates, "findings": [found.record() for found in inventory.findings], "failure": []}
+        record: dict[str, Any] = {"plates": inventory.plates, "findings": [found.record() for found in inventory.findings]}
         try:
             images = reader.images()
         except InputError as error:
-            record["failure"] = [found.record() for found in error.findings]
+            record |= {"unprepared": error.summary, "reasons": [found.record() for found in error.findings]}
         else:
             predictor.predict(images).to_parquet(folder / "raw.parquet", index=False)
             images.quality.to_parquet(folder / "quality.parquet", index=False)
@@ -139,17 +139,18 @@ def score_screen(task: ScreenTask) -> Outcome:
 def _score_screen(task: ScreenTask) -> None:
     screen, predictor = read_screen(task.screen), task.model.load()
     card = predictor.card
-    inventory, failed = _inventory(task.plates)
+    records = [_record(plate.out) for plate in task.plates]
+    inventory = _inventory(task.plates, records)
     only = inventory.plates[0] if len(inventory.plates) == 1 else "plate1"
     parsed = parse_layout(read_table(task.screen / "layout.csv"), plate_format=screen.plate_format, default_plate=only)
     verdict = judge_screen(parsed, screen, inventory=inventory, thresholds=thresholds_of(card))
     verdict.require()
-    if failed:
-        raise InputError(f"screen '{screen.name}' has images that cannot be prepared", failed)
+    if unprepared := [record["unprepared"] for record in records if "unprepared" in record]:
+        raise InputError("; ".join(unprepared), _findings(records, "reasons"))
     scored = score_predicted(_joined(task.plates, "raw"), _joined(task.plates, "quality"), parsed.layout, screen=screen, card=card,
                              model=card.name, version=predictor.sha256[:12], options=task.options)
-    scored = ScoredScreen(scored.wells, scored.curves, scored.quality, (*verdict.findings, *scored.findings), scored.drift)
-    lineage = _lineage(task, predictor)
+    scored = replace(scored, findings=(*verdict.findings, *scored.findings))
+    lineage = _lineage(task, predictor, records)
     with whole_folder(task.out) as folder:
         write_scores(scored, folder, lineage=lineage)
         page = render_report(read_tables(folder), screen=screen, lineage=lineage, metrics=card.metrics, gates=card.gates,
@@ -158,22 +159,23 @@ def _score_screen(task: ScreenTask) -> None:
         (folder / STATE).write_text(json.dumps({"state": task.state}) + "\n", encoding="utf-8")
 
 
-def _inventory(plates: tuple[PlateTask, ...]) -> tuple[Inventory, tuple[Finding, ...]]:
-    """The screen's inventory from those of its plates, and why images could not be prepared."""
-    records = [json.loads((task.out / STATE).read_text(encoding="utf-8")) for task in plates]
+def _inventory(plates: Sequence[PlateTask], records: Sequence[Mapping[str, Any]]) -> Inventory:
+    """The screen's inventory from those of its plates."""
     images = pd.concat([pd.read_parquet(task.out / "images.parquet") for task in plates], ignore_index=True)
-    found, failed = (tuple(from_record(Finding, item, path=STATE) for record in records for item in record[name])
-                     for name in ("findings", "failure"))
-    return Inventory(images, found, tuple(name for record in records for name in record["plates"])), failed
+    return Inventory(images, _findings(records, "findings"), tuple(name for record in records for name in record["plates"]))
 
 
-def _joined(plates: tuple[PlateTask, ...], name: str) -> pd.DataFrame:
+def _findings(records: Sequence[Mapping[str, Any]], name: str) -> tuple[Finding, ...]:
+    return tuple(from_record(Finding, item, path=STATE) for record in records for item in record.get(name, ()))
+
+
+def _joined(plates: Sequence[PlateTask], name: str) -> pd.DataFrame:
     return pd.concat([pd.read_parquet(task.out / f"{name}.parquet") for task in plates], ignore_index=True)
 
 
-def _lineage(task: ScreenTask, predictor: Predictor) -> dict[str, str]:
+def _lineage(task: ScreenTask, predictor: Predictor, records: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """As that of the stage `score`."""
-    known = {f"images/{plate.archive.name}": json.loads((plate.out / STATE).read_text(encoding="utf-8"))["md5"] for plate in task.plates}
+    known = {f"images/{plate.archive.name}": record["md5"] for plate, record in zip(task.plates, records, strict=True)}
     return {"model": predictor.card.name, "version": predictor.sha256[:12], "bundle_sha256": predictor.sha256, "screen": task.screen.name,
             "data_md5": data_md5(task.screen, known=known), "params_hash": predictor.card.lineage["params_hash"],
             "precision": predictor.trunk.precision, "git_commit": task.commit}
@@ -192,8 +194,12 @@ def _told(work: Callable[[], None]) -> Outcome:
 
 def _state_of(folder: Path) -> str:
     """What the content of a folder was made from; "" where there is none."""
-    path = folder / STATE
-    return str(json.loads(path.read_text(encoding="utf-8"))["state"]) if path.is_file() else ""
+    return str(_record(folder)["state"]) if (folder / STATE).is_file() else ""
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads((folder / STATE).read_text(encoding="utf-8"))
+    return record
 
 
 def _digest(text: str, file: Path, bundle: Path) -> str:

@@ -118,11 +118,13 @@ def _outcomes(planned: Sequence[Planned], pool: Pool) -> Iterator[tuple[int, Out
     A screen's plates are begun in order, as many as the pool can take and as many again to wait, so that its scores follow soon.
     """
     todo: deque[tuple[int, PlateTask | ScreenTask]] = deque()
-    missing = [sum(not plate.done for plate in item.plates) for item in planned]
+    missing = [0] * len(planned)
     for number, item in enumerate(planned):
-        yield number, None, len(item.plates) - missing[number]
-        todo += [(number, plate) for plate in item.plates if not plate.done]
-        if item.task and not missing[number] and not item.task.done:
+        plates = [plate for plate in item.plates if not plate.done]
+        missing[number] = len(plates)
+        yield number, None, len(item.plates) - len(plates)
+        todo += [(number, plate) for plate in plates]
+        if item.task and not plates and not item.task.done:
             todo.append((number, item.task))
     running: dict[Future[Outcome], tuple[int, PlateTask | ScreenTask]] = {}
     while todo or running:

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models.errors import DosewellError, InputError
+from models.errors import DosewellError, ImageError, InputError
 from models.networks.bundle import read_card, trunk_finder
 from models.networks.predict import load_predictor
 from models.plates.images import PlateArchive, write_plate
@@ -229,6 +229,16 @@ def test_images_that_the_model_cannot_read_are_told(tmp_path: Path, command: Cal
     with pytest.raises(DosewellError, match="some screens were refused"):
         command(screen)
     assert "needs channel 'brightfield'" in pd.read_csv(tmp_path / "out" / "plates.csv")["reason"][0]
+
+
+def test_images_that_cannot_be_prepared_are_told_with_or_without_findings(tmp_path: Path, command: Callable[..., Path],
+                                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ImageError("no plane of plate P1 is in focus")
+    monkeypatch.setattr("validation.reading.PlateReader.images", fail)
+    with pytest.raises(DosewellError, match="some screens were refused"):
+        command(make_screen(tmp_path / "one"))
+    assert pd.read_csv(tmp_path / "out" / "plates.csv")["reason"].tolist() == ["no plane of plate P1 is in focus"]
 
 
 def test_screens_of_one_name_are_refused(tmp_path: Path, command: Callable[..., Path]) -> None:
