@@ -28,7 +28,7 @@ from models.plates.screen import Screen
 from serving.client_files import OnProgress, Package, Reported, pack, quietly, read_images, read_plates
 from serving.client_tables import Classes, Scores
 from serving.readouts import controls_of, smallest_format
-from serving.uploads import read_screen
+from serving.uploads import UNNAMED, read_screen
 
 __all__ = ["Classes", "Client", "RejectedError", "Scores", "ServiceError", "read_images", "read_plates"]
 
@@ -94,7 +94,7 @@ class Client:
         champion = self._champion(model)
         planes = champion["planes"] if champion else ()
         described = read_screen(screen if isinstance(screen, str) else json.dumps(screen))
-        return pack(plates, described, planes, plate=_only_plate(layout, described), into=into, progress=self._progress)
+        return pack(plates, described, planes, plate=_only_plate(layout, described, plates), into=into, progress=self._progress)
 
     def describe(self, sample: str, *, layout: Path, model: str) -> dict[str, Any]:
         """The fields of a screen of which only the sample is known: named after the layout's folder, on the smallest plate that holds the
@@ -110,7 +110,7 @@ class Client:
         channels = acquisition.get("channels") or list(dict.fromkeys(re.split("[.:]", plane)[0] for plane in champion["planes"]))
         depth = {"bit_depth": acquisition["bit_depth"]} if acquisition.get("bit_depth") else {}
         return {"name": layout.absolute().parent.name or "screen", "sample": sample, "plate_format": size, "channels": channels, **depth,
-                "controls": controls_of(parse_layout(raw, plate_format=size, default_plate="plate1").layout)}
+                "controls": controls_of(parse_layout(raw, plate_format=size, default_plate=UNNAMED).layout)}
 
     def wait(self, job: str) -> dict[str, Any]:
         """The record of a job once it is done. Raises RejectedError for one that was refused, ServiceError for one that failed."""
@@ -257,7 +257,8 @@ class Client:
         self.close()
 
 
-def _only_plate(layout: Path, screen: Screen) -> str:
-    """The plate that a layout names, where it names one; "plate1" is what the service calls one without a name."""
-    named = set(parse_layout(read_layout_table(layout), plate_format=screen.plate_format, default_plate="plate1").layout["plate"])
-    return named.pop() if len(named) == 1 else "plate1"
+def _only_plate(layout: Path, screen: Screen, plates: Sequence[Path]) -> str:
+    """The plate that a layout names, where it names one; else the folder in which the images lie."""
+    folder = next((path.absolute().parent.name for path in plates), "") or UNNAMED
+    named = set(parse_layout(read_layout_table(layout), plate_format=screen.plate_format, default_plate=folder).layout["plate"])
+    return named.pop() if len(named) == 1 else folder

@@ -13,7 +13,7 @@ import numpy as np
 
 from models.errors import ImageError, InputError
 from models.plates.images import PlateArchive, member_name, write_plate
-from models.plates.pixels import IMAGE_SUFFIXES, TIFF_SUFFIXES
+from models.plates.pixels import IMAGE_SUFFIXES, PHOTO_SUFFIXES, TIFF_SUFFIXES
 from models.plates.projections import Projection, project
 from models.plates.screen import Channel, Screen
 
@@ -28,15 +28,17 @@ def quietly(stage: str, done: int, total: int) -> None:
 
 
 def read_plates(path: Path) -> list[Path]:
-    """The files to send: a zip itself, the zips in a folder, or the TIFFs of one plate in a folder; else its folders of TIFFs, each a
+    """The files to send: a zip itself, the zips in a folder, or the images of one plate in a folder; else its folders of images, each a
     plate. Raises InputError for none of them.
     """
     if path.is_file():
         return [path]
+    if not path.exists():
+        raise InputError(f"there is no {path}; name a plate zip, a folder of plate zips, or a folder of one plate's images")
     zips = sorted(path.glob("*.zip"))
-    found = zips or _tiffs(path) or [folder for folder in sorted(path.glob("*")) if folder.is_dir() and _tiffs(folder)]
+    found = zips or _plate_images(path) or [folder for folder in sorted(path.glob("*")) if folder.is_dir() and _plate_images(folder)]
     if not found:
-        raise InputError(f"{path} holds neither plate zips nor TIFF images")
+        raise InputError(f"{path} holds neither plate zips nor images ({', '.join(IMAGE_SUFFIXES)})")
     return found
 
 
@@ -44,7 +46,9 @@ def read_images(path: Path) -> list[Path]:
     """The images to classify: a zip or an image itself, or those of a folder. Raises InputError where there is none."""
     if path.is_file():
         return [path]
-    found = sorted(item for item in path.glob("*") if item.suffix.lower() in IMAGE_SUFFIXES)
+    if not path.exists():
+        raise InputError(f"there is no {path}; name a zip, an image, or a folder of images")
+    found = _images(path, IMAGE_SUFFIXES)
     if not found:
         raise InputError(f"{path} holds no image ({', '.join(IMAGE_SUFFIXES)})")
     return found
@@ -59,8 +63,13 @@ def find_screen(images: Path, layout: Path) -> Path | None:
     return next((folder / name for folder in folders for name in SCREEN_NAMES if (folder / name).is_file()), None)
 
 
-def _tiffs(folder: Path) -> list[Path]:
-    return sorted(item for item in folder.glob("*") if item.suffix.lower() in TIFF_SUFFIXES)
+def _plate_images(folder: Path) -> list[Path]:
+    """Its TIFFs; photos where there is none, since beside TIFFs they only illustrate."""
+    return _images(folder, TIFF_SUFFIXES) or _images(folder, PHOTO_SUFFIXES)
+
+
+def _images(folder: Path, suffixes: Sequence[str]) -> list[Path]:
+    return sorted(item for item in folder.glob("*") if item.suffix.lower() in suffixes and not item.name.startswith("."))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,8 +90,8 @@ def pack(plates: Sequence[Path], screen: Screen, planes: Sequence[str], *, plate
     Planes travel at their full size, so that the service judges focus, noise and size of the images as it would have; its numbers
     differ from those of the whole stack only where the mean of the planes is rounded to whole grey values.
     """
-    loose = [path for path in plates if path.is_file() and path.suffix.lower() in TIFF_SUFFIXES]
-    archives = [_zipped(path, _tiffs(path), into) if path.is_dir() else path for path in plates if path not in loose]
+    loose = [path for path in plates if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES]
+    archives = [_zipped(path, _plate_images(path), into) if path.is_dir() else path for path in plates if path not in loose]
     archives += [_zipped(Path(plate), loose, into)] if loose else []
     wanted = _wanted(planes, screen)
     if not wanted or not any(map(_is_stacked, archives)):

@@ -102,7 +102,7 @@ def fingerprint(form: Form, upload: Upload, *, owner: str, model: str, adapt: bo
     files = sorted((base_name(file.filename, "images"), file.sha256) for file in form.files["images"])
     said: Mapping[str, object] = {
         "owner": owner, "model": model, "adapt": adapt, "screen": upload.screen.to_dict(), "options": to_record(upload.options),
-        "layout": form.files["layout"][0].sha256, "images": files}
+        "layout": form.files["layout"][0].sha256, "images": files, "plates": [path.stem for path in upload.plates]}
     return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
 
 

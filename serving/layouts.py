@@ -21,7 +21,7 @@ from models.tables import ROLES
 from serving.forms import Fields, Form
 from serving.plain import plain
 from serving.readouts import controls_of, smallest_format
-from serving.uploads import read_screen, table_path
+from serving.uploads import UNNAMED, read_screen, table_path
 from validation.rules import judge_layout
 
 LAYOUT_FIELDS = Fields(files=("layout",), texts=("screen", "plate"), required=("layout",))
@@ -37,7 +37,7 @@ def layout_answer(form: Form) -> dict[str, Any]:
     """
     raw = read_layout_table(table_path(form.files["layout"][0]))
     given = read_screen(text) if (text := form.texts.get("screen", "").strip()) else None
-    plate = form.texts.get("plate", "").strip() or "plate1"
+    plate = form.texts.get("plate", "").strip() or UNNAMED
     plate_format = given.plate_format if given else smallest_format(raw)    # plates below 96 wells are told by a person
     parsed = parse_layout(raw, plate_format=plate_format, default_plate=plate)
     screen = given or _screen_of(parsed.layout, plate_format=plate_format)

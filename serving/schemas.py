@@ -269,7 +269,7 @@ _LAYOUT = {**_BINARY, "description": "CSV or XLSX, one row per well: plate, well
 _SCORE_FIELDS: dict[str, Any] = {
     "images": {"type": "array", "items": _BINARY, "description":
                "one zip per plate, named after it (P1.zip), or the images of one plate; names like B03_s1_c0_z0.tif: "
-               "well, site from 1, channel and plane from 0"},
+               "well, site from 1, channel and plane from 0, or usual ones like B03.tif"},
     "layout": _LAYOUT,
     "model": {"type": "string", "description": "registered name, name@alias or name/version; the default alias is champion"},
     "screen": {"type": "string", "description": "YAML or JSON, fields of screen.yaml: name, sample, channels, controls ..."},

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from models.errors import InputError
-from models.plates.images import PlateArchive
+from models.plates.images import PlateArchive, planes_of
 from models.plates.wells import canonical_well
 
 SIZE = 256              # pixels of the longer side
@@ -52,8 +52,8 @@ def _middle(plate: PlateArchive, well: str, channel: int) -> np.ndarray | None:
     if chosen.empty:
         return None
     members = chosen.loc[chosen["site"] == chosen["site"].iloc[0], "member"].tolist()
-    pixels = plate.read(members[len(members) // 2])
-    return pixels[len(pixels) // 2] if len(members) == 1 and pixels.ndim == 3 and pixels.shape[-1] != 3 else pixels
+    planes = planes_of(plate.read(members[len(members) // 2]))
+    return planes[len(planes) // 2]
 
 
 @lru_cache(maxsize=64)

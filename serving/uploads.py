@@ -1,6 +1,6 @@
 """From a form on disk to checked values. Nothing is believed: names, sizes and fields are checked here.
 
-Images come as one zip per plate, named <plate>.zip, or as many files <well>_s<site>_c<channel>_z<plane>.tif of one plate.
+Images come as one zip per plate, named <plate>.zip, or as many files of one plate, named as in a zip (models/plates/member_names.py).
 Only uploads are read; a URL in a field is refused, never fetched.
 """
 
@@ -35,6 +35,7 @@ MAX_NAME = 255          # of a screen and its sample, as the table of jobs keeps
 LAYOUT_SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx")
 _FILE_NAME = re.compile(r"^[^\x00-\x1f/\\<>:|?*\"]{1,200}$")
 _COPY = 2**20
+UNNAMED = "plate1"      # a plate that neither layout, zip nor folder names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +54,7 @@ def read_upload(form: Form, folder: Path) -> Upload:
     images = form.files["images"]
     plates, zipped = store_images(images, folder / "images"), bool(_zips(images))
     layout = read_layout_file(form.files["layout"][0], plate_format=screen.plate_format,
-                              default_plate=plates[0].stem if zipped and len(plates) == 1 else "plate1")
+                              default_plate=_only_plate(images, plates))
     return Upload(plates=plates if zipped else (_name_plate(plates[0], layout),), layout=layout, screen=screen, options=options)
 
 
@@ -71,6 +72,15 @@ def read_readout_form(form: Form, folder: Path) -> tuple[ReadoutTable, ReadoutOp
     title = Path(base_name(form.files["layout"][0].filename, "layout")).stem
     options = options if options.name else replace(options, name=title)
     return read_readout_table(table_path(form.files["layout"][0]), sorted((folder / "readouts").glob("*")), options=options), options
+
+
+def _only_plate(images: Sequence[StoredFile], plates: Sequence[Path]) -> str:
+    """What a layout without a plate column is the layout of: the one zip, or the folder that the loose images were sent with."""
+    if _zips(images):
+        return plates[0].stem if len(plates) == 1 else UNNAMED
+    folders = {re.split(r"[/\\]", file.filename)[-2:][0] if re.search(r"[/\\]", file.filename) else "" for file in images}
+    name = folders.pop() if len(folders) == 1 else ""
+    return name if _FILE_NAME.match(name) and not name.startswith(".") else UNNAMED
 
 
 def _name_plate(loose: Path, layout: ParsedLayout) -> Path:

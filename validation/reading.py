@@ -6,9 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import numpy as np
-
-from models.plates.images import PlateArchive, WellImages
+from models.plates.images import PlateArchive, WellImages, stack_of
 from models.plates.prepare import InputSpec, PreparedPlace, channel_numbers, join_images, prepare_place, prepare_plate
 from models.plates.screen import Screen
 from validation.inventory import Inventory, Pixels, take_inventory
@@ -36,7 +34,7 @@ class PlateReader:
             self.numbers = self.numbers or channel_numbers(self.spec, self.channels, archive)
             by_plane = sorted(pixels.items(), key=lambda item: item[0])
             found = {name: [image for (channel, _), image in by_plane if channel == number] for name, number in self.numbers.items()}
-            stacks = {name: planes[0][None] if len(planes) == 1 else np.stack(planes) for name, planes in found.items()}
+            stacks = {name: stack_of(planes) for name, planes in found.items()}
             self.places[archive.path][well, site] = prepare_place(stacks, self.spec, channels=self.channels)
 
     def images(self, *, on_well: Callable[[str], None] = lambda well: None) -> WellImages:

@@ -6,7 +6,6 @@ larger than the TIFF says, metadata that speak of a billion planes. All of it is
 
 from __future__ import annotations
 
-import re
 import struct
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ import tifffile
 from tifffile import COMPRESSION
 
 from models.errors import Finding, ImageError
-from models.plates.wells import canonical_well
+from models.plates.member_names import well_in
 
 MAX_PIXELS = 64_000_000         # per plane; 2048x2048 has 4 million
 SMALL_BYTES = 16 * 2**20        # decoded: as much as a small file may always become
@@ -25,9 +24,6 @@ MAX_RATIO = 100                 # decoded to stored beyond that; noise of any ca
 MAX_PAGES = 10_000              # of a TIFF: 160 planes at 60 times
 MAX_SCANS = 64                  # of a progressive JPEG, which has about 10; each costs a pass over all pixels
 MAX_FRAMES = 1_000_000          # that metadata may speak of
-
-MEMBER = re.compile(r"^(?:[^/]+/)*(?P<well>[A-Z]{1,2}\d{1,2})_s(?P<site>\d+)_c(?P<channel>\d+)_z(?P<plane>\d+)\.tiff?$", re.IGNORECASE)
-"""Name of an image in a plate archive; it may lie in folders, as in a zip of a folder."""
 
 _JPEG, _JPEG2000 = (COMPRESSION.JPEG,), (COMPRESSION.APERIO_JP2000_YCBC, COMPRESSION.APERIO_JP2000_RGB, COMPRESSION.JPEG2000)
 _BOUNDED = (COMPRESSION.NONE, COMPRESSION.LZW, COMPRESSION.DEFLATE, COMPRESSION.ADOBE_DEFLATE, COMPRESSION.PACKBITS, COMPRESSION.ZSTD,
@@ -38,9 +34,7 @@ _HEADER_BYTES = 2**16           # of a strip, in which its size must be stated
 
 def image_error(rule: str, name: str, message: str) -> ImageError:
     """An ImageError with its finding, which knows the well where the name is that of an archive's member."""
-    match = MEMBER.match(Path(name).name)
-    well = canonical_well(match["well"]) if match else ""
-    return ImageError(f"{name} {message}", [Finding(rule=rule, severity="error", well=well, value=name,
+    return ImageError(f"{name} {message}", [Finding(rule=rule, severity="error", well=well_in(Path(name).name), value=name,
                                                     message=f"image {name} {message}")])
 
 

@@ -1,34 +1,35 @@
 """Images of wells: the frozen `WellImages`, and plate archives (one stored zip per plate).
 
-An archive holds members `<well>_s<site>_c<channel>_z<plane>.tif` (site from 1, channel and plane from 0), uncompressed, so
-that one well is read without touching the others. They may lie in folders, as in a zip of a folder. Nothing is believed before it is
-checked: member names, declared sizes and pixel counts have caps, and symbolic links and paths that lead outside are refused.
+An archive holds members `<well>_s<site>_c<channel>_z<plane>.tif` (site from 1, channel and plane from 0), or of a usual name that leaves no
+question (member_names.py), uncompressed, so that one well is read without touching the others. They may lie in folders, as in a zip of a
+folder. Nothing is believed before it is checked: member names, declared sizes and pixel counts have caps, and symbolic links and paths that
+lead outside are refused.
 """
 
 from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import tifffile
 
-from models.errors import ImageError
-from models.plates.image_limits import MAX_PIXELS, MEMBER, image_error
+from models.errors import Finding, ImageError, InputError
+from models.plates.image_limits import MAX_PIXELS, image_error
+from models.plates.member_names import Place, judge_name, places_of
 from models.plates.pixels import IMAGE_SUFFIXES, TIFF_SUFFIXES, decode_image
-from models.plates.wells import canonical_well
 from models.plates.zips import UNPACKING_ERRORS, leads_outside, members_of, open_zip, read_member
 from models.tables import IMAGE_QUALITY
 
 __all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "TIFF_SUFFIXES", "PlateArchive", "WellImages", "decode_image", "encode_tiff", "member_name",
-           "write_plate"]
+           "planes_of", "stack_of", "write_plate"]
 
+COLOURS = 3
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # members carry no clock, so that the same images give the same archive
 
 
@@ -86,14 +87,15 @@ def write_plate(path: Path, images: Iterable[tuple[str, np.ndarray]]) -> None:
         partial.unlink(missing_ok=True)
 
 
-class Place(NamedTuple):
-    """An image of an archive, and where it belongs: site from 1, channel and plane from 0."""
+def planes_of(pixels: np.ndarray) -> Sequence[np.ndarray]:
+    """The planes, (H, W) or (H, W, 3), of an image as `decode_image` gives it: a multi-page TIFF is a stack of them."""
+    return pixels if pixels.ndim == 4 or (pixels.ndim == 3 and pixels.shape[-1] != COLOURS) else (pixels,)   # type: ignore[return-value]
 
-    member: str
-    well: str
-    site: int
-    channel: int
-    plane: int
+
+def stack_of(images: Sequence[np.ndarray]) -> np.ndarray:
+    """Images of one well, site and channel, in order, as one stack (Z, H, W) or (Z, H, W, 3)."""
+    planes = [plane for image in images for plane in planes_of(image)]
+    return planes[0][None] if len(planes) == 1 else np.stack(planes)
 
 
 class PlateArchive:
@@ -105,8 +107,12 @@ class PlateArchive:
     def __init__(self, path: Path) -> None:
         self.path, self.plate = path, path.stem
         self._zip = open_zip(path, plate=path.stem, judge_name=_judge_name)
-        self.places = [Place(info.filename, canonical_well(match["well"]), *(int(match[name]) for name in ("site", "channel", "plane")))
-                       for info in members_of(self._zip) if (match := MEMBER.match(info.filename))]
+        try:
+            self.places = places_of([info.filename for info in members_of(self._zip)])
+        except InputError as error:
+            self._zip.close()
+            raise ImageError(f"{path.name} cannot be used", [Finding(
+                rule="archive_name", severity="error", plate=path.stem, value=path.name, message=f"{path.name}: {error}")]) from None
 
     @cached_property
     def members(self) -> pd.DataFrame:
@@ -114,7 +120,7 @@ class PlateArchive:
         return pd.DataFrame(self.places, columns=Place._fields)
 
     def read(self, member: str) -> np.ndarray:
-        """Pixels of one member: (H, W) or (H, W, 3). Raises ImageError."""
+        """Pixels of one member: (H, W), (H, W, 3), or (Z, H, W) where it holds a stack. Raises ImageError."""
         return decode_image(self.read_bytes(member), member)
 
     def read_bytes(self, member: str) -> bytes:
@@ -134,7 +140,7 @@ class PlateArchive:
         chosen = self._stacks.get((well, site, channel))
         if chosen is None:
             raise ImageError(f"{self.path.name} has no image of well {well}, site {site}, channel {channel}")
-        return np.stack([self.read(member) for member in chosen])
+        return stack_of([self.read(member) for member in chosen])
 
     @cached_property
     def _stacks(self) -> dict[tuple[str, int, int], list[str]]:
@@ -160,7 +166,4 @@ class PlateArchive:
 
 
 def _judge_name(name: str) -> str:
-    if MEMBER.match(name) and not leads_outside(name):
-        return ""
-    return ("is not named <well>_s<site>_c<channel>_z<plane>.tif, like B03_s1_c0_z0.tif; rename it, or have "
-            "`python -m pipelines.add_screen` read the microscope's own names")
+    return "leads out of the archive; zip the images again" if leads_outside(name) else judge_name(name)

@@ -12,7 +12,7 @@ import tifffile
 
 from models.errors import ImageError, InputError
 from models.plates.image_limits import image_error, unreadable
-from models.plates.images import PlateArchive
+from models.plates.images import PlateArchive, planes_of
 from models.plates.ome_zarr import ZarrStack
 from models.plates.pixels import TIFF_STARTS, Scratch, TiffStack, decode_image
 
@@ -35,7 +35,7 @@ def open_planes(path: Path, part: str = "", *, at_least: int | None = None,
             raise ImageError(error.summary, error.findings) from None
         yield stack
     elif path.suffix.lower() == ".zip":
-        yield [_archive(path, path.stat().st_mtime_ns, path.stat().st_size).read(part)]
+        yield planes_of(_archive(path, path.stat().st_mtime_ns, path.stat().st_size).read(part))
     elif _start(path) in TIFF_STARTS:
         with _tiff(path) as tiff:
             yield _stack(tiff, path.name, part, scratch)

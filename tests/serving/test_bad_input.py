@@ -240,7 +240,7 @@ def test_the_client_raises_what_the_service_found(client: Client, plate: TinyPla
     with pytest.raises(RejectedError, match="no model 'nobody'") as caught:
         client.score([plate.archive], layout=plate.layout, model="nobody", screen=SCREEN)
     assert caught.value.status == 404
-    with pytest.raises(InputError, match="neither plate zips nor TIFF"):
+    with pytest.raises(InputError, match="neither plate zips nor images"):
         read_plates(tmp_path)
 
 

@@ -97,6 +97,16 @@ def test_folders_of_images_are_plates(plate: TinyPlate, tmp_path: Path) -> None:
     assert [path.name for path in package.files] == ["P1.zip", "P2.zip"]
 
 
+def test_photos_are_read_in_place_of_tiffs_not_beside_them(tmp_path: Path) -> None:
+    for name in ("A01.png", "a2.JPG", "._A01.png", "notes.txt"):
+        (tmp_path / name).write_bytes(b"")
+    assert [path.name for path in read_plates(tmp_path)] == ["A01.png", "a2.JPG"]
+    (tmp_path / "A01.tif").write_bytes(b"")
+    assert [path.name for path in read_plates(tmp_path)] == ["A01.tif"]
+    with pytest.raises(InputError, match="there is no"):
+        read_plates(tmp_path / "nowhere")
+
+
 # -- a connection that breaks ------------------------------------------------------------------------------------------
 
 

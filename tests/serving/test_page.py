@@ -119,6 +119,25 @@ def test_from_upload_to_download(open_page: Open, plate: TinyPlate, http: httpx.
     assert "alpha" in data.decode()
 
 
+def test_a_folder_of_one_image_a_well_is_a_plate_of_its_name(open_page: Open, plate: TinyPlate, tmp_path: Path,
+                                                             http: httpx.Client) -> None:
+    folder = tmp_path / "run7"
+    folder.mkdir()
+    for name, data in plate.images.items():
+        Image.open(io.BytesIO(data)).save(folder / name.replace("_s1_c0_z0.tif", ".png"))
+    (folder / "layout.csv").write_bytes(plate.csv(plate.table.drop(columns="plate")))
+    page = open_page()
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Choose a folder").click()
+    chooser.value.set_files(folder)
+    page.get_by_text("96 images in 1 folder").wait_for()
+    page.locator("input[name=sample]").fill(SAMPLE)
+    page.locator("#send").click()
+    page.locator("#plates .well[data-row]").first.wait_for()
+    job = http.get("/jobs").json()["jobs"][0]["id"]
+    assert {row["plate"] for row in http.get(f"/jobs/{job}/result").json()["wells"]} == {"run7"}
+
+
 def test_a_well_is_looked_at_explained_left_out_and_taken_back(open_page: Open, plate: TinyPlate, http: httpx.Client) -> None:
     page = open_page()
     job = score(page, plate, name="browser-2")

@@ -76,7 +76,8 @@ def test_the_answer_says_what_answered(answer: dict, registry: Registry) -> None
     assert set(pd.DataFrame(answer["wells"])["version"]) == {"1"}
 
 
-@pytest.mark.parametrize("change", ["xlsx", "loose images", "yaml", "folders in names", "no plate column"])
+@pytest.mark.parametrize("change", ["xlsx", "loose images", "an image a well", "yaml", "folders in names", "no plate column",
+                                    "a folder, no plate column"])
 def test_other_forms_of_the_same_plate_give_the_same_numbers(post: Post, plate: TinyPlate, answer: dict, tmp_path: Path,
                                                              change: str) -> None:
     if change == "xlsx":
@@ -84,6 +85,11 @@ def test_other_forms_of_the_same_plate_give_the_same_numbers(post: Post, plate: 
         response = post(layout=("layout.xlsx", (tmp_path / "layout.xlsx").read_bytes()))
     elif change == "loose images":
         response = post(images=[(name, data) for name, data in plate.images.items()])
+    elif change == "an image a well":
+        response = post(images=[(name.replace("_s1_c0_z0.tif", ".tiff"), data) for name, data in plate.images.items()])
+    elif change == "a folder, no plate column":
+        response = post(images=[(f"screens/P1/{name}", data) for name, data in plate.images.items()],
+                        layout=("layout.csv", plate.csv(plate.table.drop(columns="plate"))))
     elif change == "folders in names":
         response = post(images=("C:\\plates\\P1.zip", plate.archive.read_bytes()))
     elif change == "no plate column":

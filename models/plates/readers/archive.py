@@ -13,8 +13,8 @@ from typing import Any
 import pandas as pd
 
 from models.errors import Finding, InputError
-from models.plates.image_limits import MEMBER
 from models.plates.images import PlateArchive
+from models.plates.member_names import judge_name
 from models.plates.readers.base import Found, Source
 from models.plates.readers.files import found_with_layout
 from models.plates.zips import members_of
@@ -66,7 +66,7 @@ def _is_archive(path: Path) -> bool:
             first = next((info.filename for info in members_of(archive)), "")
     except (OSError, zipfile.BadZipFile):
         return False
-    return MEMBER.match(first) is not None
+    return bool(first) and not judge_name(first)
 
 
 def _stated(folder: Path) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 // What a person dropped or chose: folders opened, and every file put where it belongs.
 import { unique } from "../shared/words.js";
 
-const IMAGE = /\.tiff?$/i;
+const TIFF = /\.tiff?$/i;
+const PHOTO = /\.(png|jpe?g)$/i;
 const TABLE = /\.(csv|tsv|txt|xlsx)$/i;
 const LAYOUT_NAME = /layout|plate.?map/i;
 const SCREEN = /^screen\.(ya?ml|json)$/i;
@@ -38,11 +39,13 @@ async function walk(entry) {
  * screens, and what is left aside.
  */
 export function sortFiles(files) {
-  const kinds = { archives: [], images: [], layouts: [], screens: [], aside: [] };
+  const kinds = { archives: [], tiffs: [], photos: [], layouts: [], screens: [], aside: [] };
   for (const item of files) {
     if (!item.path.split("/").some((part) => CLUTTER.test(part))) kinds[kindOf(item.path)].push(item);
   }
-  const { images, ...sorted } = kinds;
+  const { tiffs, photos, ...sorted } = kinds;
+  const images = tiffs.length + sorted.archives.length > 0 ? tiffs : photos; // beside TIFFs and zips photos only illustrate
+  if (images === tiffs) sorted.aside.push(...photos);
   sorted.layouts.sort((a, b) => rank(a.path) - rank(b.path));
   return { ...sorted, folders: unique(images.map(({ path }) => folderOf(path))).sort().map((path) => ({
     name: nameOf(path), files: images.filter((image) => folderOf(image.path) === path) })) };
@@ -54,13 +57,20 @@ const folderOf = (path) => path.split("/").slice(0, -1).join("/");
 function kindOf(path) {
   const name = nameOf(path);
   if (/\.zip$/i.test(name)) return "archives";
-  if (IMAGE.test(name)) return "images";
+  if (TIFF.test(name)) return "tiffs";
+  if (PHOTO.test(name)) return "photos";
   if (SCREEN.test(name)) return "screens";
   return TABLE.test(name) && !NOT_A_LAYOUT.test(path) ? "layouts" : "aside";
 }
 
 /** Tables that are called layout or plate map come first, then those that lie higher. */
 const rank = (path) => (LAYOUT_NAME.test(nameOf(path)) ? 0 : 100) + path.split("/").length;
+
+/** What a layout without a plate column is the layout of: the one zip or folder; "" where there are several, or none with a name. */
+export function onlyPlate({ archives, folders }) {
+  const names = archives.length > 0 ? archives.map(({ file }) => file.name.replace(/\.zip$/i, "")) : folders.map(({ name }) => name);
+  return names.length === 1 ? names[0] : "";
+}
 
 /** What keeps the zips or folders from being the layout's plates, in words: each must have the name of its plate. "" if nothing does. */
 export function strayPlates({ archives, folders }, plates) {

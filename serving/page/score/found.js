@@ -11,7 +11,7 @@ export function foundView(sorted, { onLayout }) {
   const images = imagesInWords(sorted);
   const names = aside.slice(0, NAMED).map(({ path }) => path).join(", ");
   return el("ul.found",
-    images ? have(images) : lack("No images yet: drop a zip per plate, or a folder of TIFF images."),
+    images ? have(images) : lack("No images yet: drop a zip per plate, or a folder of images (TIFF, PNG, JPEG)."),
     layoutLine(sorted, onLayout),
     screens.length > 0 && have(`Screen description ${screens[0].path}`),
     archives.length > 0 && folders.length > 0 && lack("Both zips and single images were dropped; only the zips are sent."),

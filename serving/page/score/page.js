@@ -4,7 +4,7 @@ import { button, el, field, fold, select, show } from "../shared/dom.js";
 import { step, tellError } from "../shared/steps.js";
 import { catchStrayDrops, dropZone } from "./drop.js";
 import { exampleButtons } from "./examples.js";
-import { addFiles, sortFiles, strayPlates } from "./files.js";
+import { addFiles, onlyPlate, sortFiles, strayPlates } from "./files.js";
 import { foundView } from "./found.js";
 import { isUsable, layoutView, readLayout } from "./layout.js";
 import { ModelChooser, sampleIn, samplesOf } from "./model.js";
@@ -102,8 +102,7 @@ class ScorePage {
 
   async readBy(screen, onAnswer) {
     const { layout } = this;
-    const [archive, ...more] = this.sorted.archives;
-    const plate = archive && more.length === 0 ? archive.file.name.replace(/\.zip$/i, "") : "";
+    const plate = onlyPlate(this.sorted);
     try {
       const answer = await readLayout(layout, { screen, plate, signal: this.signal });
       if (layout !== this.layout) return; // another one was chosen meanwhile

@@ -15,6 +15,11 @@ async function imageFiles({ archives, folders }, { onPacked, signal }) {
   return packed;
 }
 
+/** Images of one folder carry its name: a layout without a plate column is that of the folder. */
+function nameIn({ archives, folders }, file) {
+  return archives.length === 0 && folders.length === 1 && folders[0].name ? `${folders[0].name}/${file.name}` : file.name;
+}
+
 /**
  * POST the job; resolves with its record.
  *
@@ -28,7 +33,7 @@ export async function sendJob({ sorted, layout, texts }, { onStep, signal }) {
     onStep(`Packing image ${packed} of ${total}`, packed / total);
   };
   const form = new FormData();
-  for (const file of await imageFiles(sorted, { onPacked, signal })) form.append("images", file, file.name);
+  for (const file of await imageFiles(sorted, { onPacked, signal })) form.append("images", file, nameIn(sorted, file));
   form.set("layout", layout, layout.name);
   for (const [name, text] of Object.entries(texts)) form.set(name, text);
   const started = performance.now();

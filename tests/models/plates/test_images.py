@@ -15,6 +15,7 @@ from PIL import Image
 
 from models.errors import ImageError
 from models.plates.images import MAX_PIXELS, PlateArchive, WellImages, decode_image, encode_tiff, member_name, write_plate
+from models.plates.planes import open_planes
 
 RNG = np.random.default_rng(0)
 GREY8 = RNG.integers(0, 255, (20, 30), dtype=np.uint8)
@@ -125,7 +126,7 @@ def test_plate_archives_repeat_byte_for_byte_and_never_half_appear(tmp_path: Pat
 
 @pytest.mark.parametrize("name", [
     "../A01_s1_c0_z0.tif", "/tmp/A01_s1_c0_z0.tif", "folder/../../A01_s1_c0_z0.tif", "C:\\A01_s1_c0_z0.tif", "C:/A01_s1_c0_z0.tif",
-    "..\\A01_s1_c0_z0.tif", "folder//../A01_s1_c0_z0.tif", "notes.txt", "A01.tif", "..DS_Store/../A01_s1_c0_z0.tif"])
+    "..\\A01_s1_c0_z0.tif", "folder//../A01_s1_c0_z0.tif", "notes.txt", "A01.txt", "..DS_Store/../A01_s1_c0_z0.tif"])
 def test_foreign_names_and_paths_are_refused(tmp_path: Path, name: str) -> None:
     path = archive_of(tmp_path / "P1.zip", {name: encode_tiff(GREY8)})
     with pytest.raises(ImageError) as caught:
@@ -144,9 +145,33 @@ def test_a_zip_of_a_folder_as_systems_make_it_is_read(tmp_path: Path, folder: st
 
 def test_many_members_with_the_same_fault_are_one_finding(tmp_path: Path) -> None:
     with pytest.raises(ImageError) as caught:
-        PlateArchive(archive_of(tmp_path / "P1.zip", {f"A{column:02d}.tif": b"x" for column in range(1, 13)}))
+        PlateArchive(archive_of(tmp_path / "P1.zip", {f"image{number}.tif": b"x" for number in range(1, 13)}))
     (finding,) = caught.value.findings
-    assert finding.message.startswith("P1.zip: 12 members ('A01.tif', 'A02.tif', 'A03.tif' ...): each is not named <well>_s<site>")
+    assert finding.message.startswith("P1.zip: 12 members ('image1.tif', 'image2.tif', 'image3.tif' ...): each is not named <well>_s<site>")
+
+
+def test_names_that_leave_a_question_are_one_finding_with_it(tmp_path: Path) -> None:
+    with pytest.raises(ImageError) as caught:
+        PlateArchive(archive_of(tmp_path / "P1.zip", {"A01_1.tif": tiff(GREY8), "A01_2.tif": tiff(GREY8)}))
+    (finding,) = caught.value.findings
+    assert finding.rule == "archive_name"
+    assert "whether the number behind the well is a site (_s1), a channel (_w1) or a plane (_z1)" in finding.message
+
+
+def test_an_image_of_usual_name_is_read_whatever_its_kind(tmp_path: Path) -> None:
+    with PlateArchive(archive_of(tmp_path / "P1.zip", {"run-A1.png": photo(GREY8, "PNG"), "run-A2.tiff": tiff(GREY8)})) as archive:
+        assert list(archive.wells_and_sites()) == [("A01", 1), ("A02", 1)]
+        for well in ("A01", "A02"):
+            assert np.array_equal(archive.read_stack(well, site=1, channel=0)[0], GREY8)
+
+
+@pytest.mark.parametrize("image", [np.stack([GREY16, GREY16 // 2]), np.stack([COLOUR, COLOUR // 2])], ids=["grey", "colour"])
+def test_the_pages_of_a_member_are_planes(tmp_path: Path, image: np.ndarray) -> None:
+    path = archive_of(tmp_path / "P1.zip", {"A01.tif": tiff(image, photometric="rgb" if image.ndim == 4 else "minisblack")})
+    with PlateArchive(path) as archive:
+        assert np.array_equal(archive.read_stack("A01", site=1, channel=0), image)
+    with open_planes(path, "A01.tif") as planes:
+        assert np.array_equal(np.stack(list(planes)), image)
 
 
 def test_links_and_bombs_are_refused(tmp_path: Path) -> None:
