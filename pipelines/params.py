@@ -22,6 +22,7 @@ from models.networks.recipe import Recipe
 from models.plates.prepare import InputSpec
 from models.plates.quality import QualityLimits
 from models.records import from_record, to_record
+from pipelines.gate_names import recipe_problem
 from pipelines.screens import name_problem
 from pipelines.yaml_text import read_yaml
 from validation.rules import Thresholds
@@ -120,6 +121,9 @@ class Params:
         entries: dict[str, dict[str, Any]] = {section: {name: from_record(entry, item, path=f"{section}.{name}")
                              for name, item in (recipes if section == "recipes" else sections[section]).items()}
                    for section, entry in hints.items()}
+        for name, recipe in entries["recipes"].items():
+            if problem := recipe_problem(recipe):
+                raise ParamsError(f"recipes.{name}.{problem}")
         params = cls(**entries, scores=sections["scores"], validate=from_record(Thresholds, sections["validate"], path="validate"),
                      image_quality=from_record(QualityLimits, sections["image_quality"], path="image_quality"),
                      train=from_record(TrainParams, sections["train"], path="train"),

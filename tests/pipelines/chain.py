@@ -29,7 +29,7 @@ def tiny_params() -> dict[str, Any]:
         "gates": [{"metric": "r2_test", "minimum": 0.3}]}
     base["optimizer"] = base["optimizer"] | {"epochs": 12}
     head = recipes["viability_small"] | {
-        "input": "brightfield", "gates": [{"metric": "r2_cv", "minimum": 0.3}, {"metric": "r2_typo", "minimum": 0}]}
+        "input": "brightfield", "gates": [{"metric": "r2_cv", "minimum": 0.3}, {"metric": "rmse_cv", "maximum": 0}]}
     head["optimizer"], head["augmentation"] = head["optimizer"] | {"epochs": 40}, head["augmentation"] | {"views": 1}
     controls = recipes["profile_phase2_small"] | {"input": "spheroid", "gates": [{"metric": "accuracy_cv", "minimum": 0.5}]}
     controls["optimizer"], controls["augmentation"] = controls["optimizer"] | {"epochs": 150}, controls["augmentation"] | {"views": 2}

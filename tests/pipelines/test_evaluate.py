@@ -16,6 +16,7 @@ from models.networks.recipe import Gate
 from models.records import from_record
 from pipelines import evaluate
 from pipelines.figures import draw_figures
+from pipelines.gate_names import possible_metrics
 from pipelines.params import Params
 from tests.conftest import CONTROLS
 from validation.thresholds import Thresholds
@@ -41,12 +42,21 @@ def test_the_finished_bundle_holds_the_draft_and_its_judgement(chain: Path, mode
     assert written == {name: value for name, value in card.metrics.items() if math.isfinite(value)}
 
 
-def test_gates_are_judged_and_a_metric_that_is_none_fails(chain: Path) -> None:
+def test_gates_are_judged(chain: Path) -> None:
     card = read_card(chain / "artifacts" / "models" / "viability-HEK293")
-    assert [(gate.metric, gate.passed) for gate in card.gates] == [("r2_cv", True), ("r2_typo", False)]
+    assert [(gate.metric, gate.passed) for gate in card.gates] == [("r2_cv", True), ("rmse_cv", False)]
     assert not card.gates_passed
     assert read_card(chain / "artifacts" / "models" / "viability-A549").gates_passed
     assert read_card(chain / "artifacts" / "models" / "profile-PAT_1").gates_passed
+
+
+@pytest.mark.parametrize(("model", "recipe"), [("viability-A549", "base"), ("viability-HEK293", "head"), ("profile-PAT_1", "controls")])
+def test_every_metric_of_a_model_may_be_asked_of_its_recipe(chain: Path, model: str, recipe: str) -> None:
+    possible = possible_metrics(Params.read(chain / "params.yaml").recipes[recipe])
+    given = set(read_card(chain / "artifacts" / "models" / model).metrics)
+    assert given <= set(possible)
+    sometimes = ("temperature", "loss_calibrated", "calibration", "interval", "log10")
+    assert {name for name in possible if not name.startswith(sometimes)} <= given
 
 
 FIGURES = (["predictions.png"], ["predictions.png"], ["controls.png", "reliability.png"])
