@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from models.dose_response import FitOptions, assay_quality, fit_curves, normalise_to_controls, score_curves, viability_limits
-from models.dose_response.model_error import limits_of_effect_scale, limits_of_shared_error
+from models.dose_response import FitOptions, assay_quality
+from models.effects import LIMITS, treatment_curves, with_viability
 from models.errors import Finding, InputError, SampleMismatch, TableError
 from models.networks.bundle import Card
 from models.networks.drift import drift_findings, plate_drift
@@ -23,7 +23,7 @@ from models.plates.acquisition import acquisition_findings, image_size
 from models.plates.images import WellImages
 from models.plates.quality import judge_wells, leave_out
 from models.plates.screen import Screen
-from models.tables import CURVES, LAYOUT, WELL_SCORES, check_table
+from models.tables import LAYOUT, WELL_SCORES, check_table
 
 if TYPE_CHECKING:
     from models.networks.predict import Predictor
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 MEASURED = "read-out"   # stands for the model where wells were measured, not predicted
 MODEL_COLUMNS = ("logit", "probability", "od", "od_low", "od_high", "od_shared")
 RAW_OUTPUTS = ("od", "probability", "readout")  # what viability is made from: the first that a table holds
-CURVE_ROLES = ("treated", "reference")
-LIMITS = ("viability_low", "viability_high")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,8 +139,9 @@ def refit_wells(wells: pd.DataFrame, *, screen: Screen, exclusions: Iterable[Exc
 
 def _scored(wells: pd.DataFrame, *, value: str, screen: Screen, options: ScoringOptions, findings: Iterable[Finding]) -> ScoredScreen:
     """value: the column of raw outputs that viability is made from."""
-    wells = _with_viability(wells, screen, value=value)
-    return ScoredScreen(check_table(wells, WELL_SCORES, keys=("plate", "well")), _curves(wells, options.fit, value=value),
+    wells = with_viability(wells, controls=screen.controls, value=value)
+    return ScoredScreen(check_table(wells, WELL_SCORES, keys=("plate", "well")),
+                        treatment_curves(wells, options.fit, controls=screen.controls, value=value),
                         assay_quality(wells, value=value), (*findings, *_well_findings(wells)))
 
 
@@ -244,52 +243,6 @@ def with_persons(wells: pd.DataFrame, options: ScoringOptions) -> pd.DataFrame:
                 message="the layout has no such well; check plate and well names")])
         excluded, reasons = excluded.mask(chosen, out), reasons.mask(chosen, choice.reason or ("" if out else "kept by a person"))
     return wells.assign(excluded=excluded, exclusion_reason=reasons)
-
-
-def _with_viability(wells: pd.DataFrame, screen: Screen, *, value: str) -> pd.DataFrame:
-    """The wells with viability, made from the raw column `value`, and its limits where the raw output has some."""
-    limited = f"{value}_low" in wells
-    if screen.controls == "none":
-        return wells.assign(viability=np.nan, **dict.fromkeys(LIMITS if limited else (), np.nan))
-    positive = "positive" if screen.controls == "both" else None
-    normalised = normalise_to_controls(wells[~wells["excluded"]], value=value, positive=positive)
-    viability = normalised["viability"].reindex(wells.index)
-    anchors = wells[~wells["excluded"]].groupby(["plate", "role"])[value].median().unstack()
-    left_out = wells["excluded"] & wells["plate"].isin(anchors.index)
-    if left_out.any() and "negative" in anchors:  # excluded wells are shown on the same scale, though they take no part in it
-        full = wells["plate"].map(anchors["negative"])
-        none = wells["plate"].map(anchors["positive"]) if positive and "positive" in anchors else 0.0
-        viability = viability.where(~left_out, (wells[value] - none) / (full - none))
-    wells = wells.assign(viability=viability)
-    return viability_limits(wells, value=value, positive=positive) if limited else wells
-
-
-def _curves(wells: pd.DataFrame, options: FitOptions, *, value: str) -> pd.DataFrame:
-    """Curves of inhibition percent per treatment; of the raw read-out where no viability could be computed."""
-    treated = wells[wells["role"].isin(CURVE_ROLES) & (wells["treatment"] != "")]
-    usable = treated.assign(response=(100 * (1 - treated["viability"])).mask(treated["excluded"]))
-    if usable.empty:
-        return pd.DataFrame({name: pd.Series(dtype="object") for name in ("treatment", *CURVES.names())})
-    if value != "probability" and usable["viability"].isna().all() and usable[value].notna().any():
-        raw = usable.assign(response=usable[value].mask(usable["excluded"]))
-        return fit_curves(raw, by=["treatment"], response="response", scale="raw", options=replace(options, bounds="free"))
-    weight = ""
-    if options.weights == "interval" and "viability_low" in usable:
-        usable, weight = usable.assign(weight=(usable["viability_high"] - usable["viability_low"]) ** -2.0), "weight"
-    curves = fit_curves(usable, by=["treatment"], response="response", weight=weight, scale="percent_inhibition", options=options)
-    return _with_model_limits(score_curves(curves), usable, options, value=value, weight=weight)
-
-
-def _with_model_limits(curves: pd.DataFrame, usable: pd.DataFrame, options: FitOptions, *, value: str, weight: str) -> pd.DataFrame:
-    """The curves with ic50_model_low and ic50_model_high, limits that hold the model's own error too, where something is known of it."""
-    if options.interval == "none" or usable["viability"].isna().all():
-        return curves
-    if value == "probability":
-        return limits_of_effect_scale(curves, usable, options)
-    if "od_shared" not in usable or usable["viability_low"].isna().all():
-        return curves
-    shift = (usable["viability_high"] - usable["viability_low"]) * (usable["od_shared"] / (usable["od_high"] - usable["od_low"]))
-    return limits_of_shared_error(curves, usable, options, shift=shift, weight=weight)
 
 
 def _well_findings(wells: pd.DataFrame) -> list[Finding]:

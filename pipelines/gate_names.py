@@ -30,7 +30,7 @@ def possible_metrics(recipe: Recipe) -> tuple[str, ...]:
 
 
 def recipe_problem(recipe: Recipe) -> str:
-    """What a recipe asks for in vain, beginning with its field: a gate that no model could pass, labels of a read-out smoothed; "" for nothing."""
+    """What a recipe asks in vain, by its field: a gate that no model could pass, smoothed labels of a read-out; "" = nothing."""
     if recipe.is_regression and recipe.label_smoothing:
         return (f"label_smoothing must be 0 for target readout, got {recipe.label_smoothing:g}: a measured value has no classes to smooth "
                 "between")

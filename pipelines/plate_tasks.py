@@ -24,6 +24,7 @@ from models.plates.layout import parse_layout, read_table
 from models.records import from_record, to_record
 from models.report import render_report
 from models.scoring import ScoringOptions, score_predicted
+from pipelines.lineage import lineage_of
 from pipelines.report import read_tables
 from pipelines.score import write_scores
 from pipelines.screens import read_screen, whole_folder
@@ -150,7 +151,8 @@ def _score_screen(task: ScreenTask) -> None:
     scored = score_predicted(_joined(task.plates, "raw"), _joined(task.plates, "quality"), parsed.layout, screen=screen, card=card,
                              model=card.name, version=predictor.sha256[:12], options=task.options)
     scored = replace(scored, findings=(*verdict.findings, *scored.findings))
-    lineage = _lineage(task, predictor, records)
+    known = {f"images/{plate.archive.name}": record["md5"] for plate, record in zip(task.plates, records, strict=True)}
+    lineage = lineage_of(predictor, screen=task.screen.name, data_md5=data_md5(task.screen, known=known), commit=task.commit)
     with whole_folder(task.out) as folder:
         write_scores(scored, folder, lineage=lineage)
         page = render_report(read_tables(folder), screen=screen, lineage=lineage, metrics=card.metrics, gates=card.gates,
@@ -171,14 +173,6 @@ def _findings(records: Sequence[Mapping[str, Any]], name: str) -> tuple[Finding,
 
 def _joined(plates: Sequence[PlateTask], name: str) -> pd.DataFrame:
     return pd.concat([pd.read_parquet(task.out / f"{name}.parquet") for task in plates], ignore_index=True)
-
-
-def _lineage(task: ScreenTask, predictor: Predictor, records: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """As that of the stage `score`."""
-    known = {f"images/{plate.archive.name}": record["md5"] for plate, record in zip(task.plates, records, strict=True)}
-    return {"model": predictor.card.name, "version": predictor.sha256[:12], "bundle_sha256": predictor.sha256, "screen": task.screen.name,
-            "data_md5": data_md5(task.screen, known=known), "params_hash": predictor.card.lineage["params_hash"],
-            "precision": predictor.trunk.precision, "git_commit": task.commit}
 
 
 def _told(work: Callable[[], None]) -> Outcome:

@@ -18,7 +18,7 @@ from models.networks.predict import Predictor, load_predictor
 from models.scoring import ScoredScreen, ScoringOptions, score_images
 from pipelines.command import run_command
 from pipelines.imagesets import is_imageset
-from pipelines.lineage import git_commit
+from pipelines.lineage import commit_in_words, lineage_of
 from pipelines.params import Params
 from pipelines.prepared import PreparedImageSet, PreparedScreen, read_prepared, read_prepared_imageset
 
@@ -59,17 +59,13 @@ def write_scores(scored: ScoredScreen, out: Path, *, lineage: dict[str, str]) ->
     (out / "lineage.json").write_text(json.dumps(lineage, indent=1, sort_keys=True) + "\n")
 
 
-def lineage_of(data: PreparedScreen | PreparedImageSet, predictor: Predictor) -> dict[str, str]:
-    """What the scores come from."""
-    commit, dirty = git_commit()
-    return {"model": predictor.card.name, "version": predictor.sha256[:12], "bundle_sha256": predictor.sha256, "screen": data.screen.name,
-            "data_md5": data.data_md5, "params_hash": predictor.card.lineage["params_hash"],
-            "precision": predictor.trunk.precision, "git_commit": commit + (" (with uncommitted changes)" if dirty else "")}
-
-
 def count_flags(findings: tuple[Finding, ...]) -> str:
     """How many findings there are, in words."""
     return f"{len(findings)} finding(s)" if findings else "nothing to remark"
+
+
+def _lineage(data: PreparedScreen | PreparedImageSet, predictor: Predictor) -> dict[str, str]:
+    return lineage_of(predictor, screen=data.screen.name, data_md5=data.data_md5, commit=commit_in_words())
 
 
 def main() -> None:
@@ -88,13 +84,13 @@ def main() -> None:
     if is_imageset(arguments.data):
         images = read_prepared_imageset(arguments.data, arguments.prepared)
         classes = classify(images, predictor)
-        write_classes(classes, arguments.out, lineage=lineage_of(images, predictor))
+        write_classes(classes, arguments.out, lineage=_lineage(images, predictor))
         print(f"{arguments.screen}: {len(classes)} images, " + ", ".join(
             f"{count} {name}" for name, count in classes["class"].value_counts().items()))
         return
     data = read_prepared(arguments.data, arguments.prepared)
     scored = run(data, predictor, ScoringOptions(fit=params.score.fit))
-    write_scores(scored, arguments.out, lineage=lineage_of(data, predictor))
+    write_scores(scored, arguments.out, lineage=_lineage(data, predictor))
     print(f"{arguments.screen}: {len(scored.wells)} wells, {len(scored.curves)} curves, {count_flags(scored.findings)}")
 
 

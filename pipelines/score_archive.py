@@ -33,7 +33,7 @@ from models.registry import Registry, default_tracking_uri
 from models.report import IndexEntry, index_entry, render_index
 from models.scoring import ScoringOptions, check_model, same_sample
 from pipelines.command import run_command
-from pipelines.lineage import git_commit
+from pipelines.lineage import commit_in_words
 from pipelines.params import Params
 from pipelines.plate_tasks import INDEX, REPORT, ModelPlace, Outcome, PlateTask, ScreenTask, predict_plate, score_screen
 from pipelines.pools import Pool, open_pool
@@ -68,10 +68,9 @@ def plan(folders: Sequence[Path], out: Path, models: Sequence[ModelPlace], *, op
         raise InputError(f"several screens are called {', '.join(twice)}; results are kept by name, so rename all but one of each")
     cards = [(model, read_card(model.bundle)) for model in models]
     samples = [card.sample for _, card in cards]
-    if twice := sorted({name for name in samples if samples.count(name) > 1}):
+    if twice := sorted({name for name in samples if sum(same_sample(name, other) for other in samples) > 1}):
         raise InputError(f"several models are for {', '.join(twice)}; name one of each sample, and another --out for the other")
-    commit, dirty = git_commit()
-    commit += " (with uncommitted changes)" if dirty else ""
+    commit = commit_in_words()
     return [_planned(folder.resolve(), out, cards, options=options, commit=commit) for folder in folders]
 
 

@@ -14,11 +14,13 @@ STEEP = 9.5  # fits bound the slope at 10
 LOOSE = 10.0  # fold; an IC50 whose limits lie further apart is shown as about
 _MOLAR = (("pM", 1e-3), ("nM", 1.0), ("µM", 1e3), ("mM", 1e6))  # in nM
 
-BAD_CONTROLS = "bad_controls"   # a status of the report alone: of curves on plates that are not to be used
+BAD_CONTROLS = "bad_controls"   # statuses of the report alone: of curves on plates that are not to be used,
+NO_CONTROLS = "no_controls"     # and on plates of which no control is left
 STATUS_WORDS = {"ok": "ok", "flat": "flat", "too_few_doses": "too few doses", "weakly_identified": "weakly determined",
-                "failed": "fit failed", BAD_CONTROLS: "not judged"}
+                "failed": "fit failed", BAD_CONTROLS: "not judged", NO_CONTROLS: "not judged"}
 NO_VALUE = {    # statuses whose numbers mean nothing
-    "too_few_doses": "too few doses", "failed": "the fit failed", BAD_CONTROLS: "controls overlap (Z′ below 0)"}
+    "too_few_doses": "too few doses", "failed": "the fit failed", BAD_CONTROLS: "controls overlap (Z′ below 0)",
+    NO_CONTROLS: "no controls left on the plate"}
 
 FLAG_WORDS = {
     "out_of_focus": "image out of focus", "empty_well": "well looks empty, its like do not",

@@ -18,6 +18,7 @@ from models.networks.predict import Predictor, output_columns
 from models.networks.recipe import Recipe
 from models.plates.images import WellImages
 from models.plates.screen import Screen
+from models.report import treatment_table
 from models.scoring import Exclusion, ScoredScreen, ScoringOptions, refit_wells, score_images, score_measured
 from models.tables import CURVES, WELL_SCORES, check_table
 from tests.conftest import CONTROLS, READOUT, tiny_images, tiny_layout
@@ -168,6 +169,20 @@ def test_a_plate_without_a_control_left_has_a_row_of_quality_that_says_why() -> 
     assert scored.wells.loc[scored.wells["plate"] == "P2", "viability"].isna().all()
     everything = score(both, exclusions=tuple(Exclusion(plate="P2", well=str(well), reason="dry") for well in both["well"].unique()))
     assert everything.quality["plate"].tolist() == ["P1", "P2"]
+
+
+@pytest.mark.parametrize("recipe", [READOUT, CONTROLS], ids=["readout", "controls"])
+@pytest.mark.parametrize(("roles", "said"), [
+    (("negative", "positive"), "no negative and no positive control is left on plate P1"),
+    (("positive",), "no positive control is left on plate P1")])
+def test_curves_without_a_control_left_say_so(roles: tuple[str, ...], said: str, recipe: Recipe) -> None:
+    layout = tiny_layout()
+    gone = tuple(Exclusion(plate="P1", well=str(well), reason="dry") for well in layout.loc[layout["role"].isin(roles), "well"])
+    scored = score(layout, predictor=reader(recipe), exclusions=gone)
+    assert scored.curves["reason"].tolist() == [said] * len(scored.curves)
+    assert scored.curves["ic50"].isna().all()
+    table = treatment_table(scored, screen=SCREEN, gates=())
+    assert table["IC50"].tolist() == ["cannot say: no controls left on the plate"] * len(table)
 
 
 def test_excluding_what_is_not_there_is_refused() -> None:

@@ -216,6 +216,9 @@ def test_of_several_models_the_one_of_the_sample_scores(tmp_path: Path, bundle: 
     assert "none of the models is for HELA, but for TINY, OTHER" in found[2].outcome.error
     with pytest.raises(InputError, match="several models are for TINY"):
         plan(screens, tmp_path / "out", [models[0], models[0]], options=OPTIONS)
+    (other / "card.json").write_text(json.dumps(record | {"sample": "Tiny "}))
+    with pytest.raises(InputError, match="several models are for TINY, Tiny"):
+        plan(screens, tmp_path / "out", models, options=OPTIONS)
 
 
 def test_another_sample_is_scored_when_forced_and_flagged(tmp_path: Path, command: Callable[..., Path]) -> None:
