@@ -152,13 +152,20 @@ class Registry:
             raise UnknownModelError(f"model '{name}' has no alias '{alias}' (aliases: {', '.join(known[name]) or 'none'}); "
                                     f"set it in the MLflow UI, or name a version as {name}/1")
         number = match["version"] or str(known[name][alias])
-        with _reaching(self.tracking_uri):
-            return _version(self._client.get_model_version(name, number), known[name])
+        return self._version(name, number, known[name])
 
     def version(self, name: str, number: int) -> RegisteredVersion:
         """A version by its number, in one request, without its aliases. Raises UnknownModelError, RegistryError."""
-        with _reaching(self.tracking_uri):
-            return _version(self._client.get_model_version(name, str(number)), {})
+        return self._version(name, str(number), {})
+
+    def _version(self, name: str, number: str, aliases: Mapping[str, int]) -> RegisteredVersion:
+        try:
+            with _reaching(self.tracking_uri):
+                return _version(self._client.get_model_version(name, number), aliases)
+        except UnknownModelError:
+            found = next((model.versions for model in self.list_models() if model.name == name), ())
+            raise UnknownModelError(f"model '{name}' has no version {number}; versions: "
+                                    f"{', '.join(str(version.version) for version in found) or 'none'}") from None
 
     def check(self, version: RegisteredVersion) -> Card:
         """The card of a version whose bundle, gates and trunk are as they should be; brings them into the cache, loads nothing.

@@ -5,15 +5,22 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from models.errors import RegistryError
+
 DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
 _SQLITE = "sqlite:///"
+_ADDRESS = re.compile(r"(?:https?|(?:postgresql|mysql|mssql)(?:\+\w+)?)://[^/\s]", re.IGNORECASE)
 
 
 def absolute_uri(tracking_uri: str) -> str:
-    """SQLite paths made absolute, so that the working folder may change."""
-    if not tracking_uri.startswith(_SQLITE):
-        return tracking_uri
-    return _SQLITE + str(Path(tracking_uri.removeprefix(_SQLITE)).absolute())
+    """SQLite paths made absolute, so that the working folder may change. Raises RegistryError for what is no address of an MLflow."""
+    if tracking_uri.startswith(_SQLITE) and (path := tracking_uri.removeprefix(_SQLITE)):
+        return _SQLITE + str(Path(path).absolute())
+    if not _ADDRESS.match(tracking_uri):
+        raise RegistryError(f"'{without_password(tracking_uri)}' is no address of an MLflow registry; name a server by "
+                            "http://host:5000, an SQLite file by sqlite:///mlflow.db, or a database by postgresql://user@host/name "
+                            "(MLFLOW_TRACKING_URI)")
+    return tracking_uri
 
 
 def without_password(text: str) -> str:

@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 from models.errors import DosewellError, InputError, SampleMismatch
 from models.networks.bundle import CARD, TRUNK, Card, TrunkReference, bundle_sha256, read_card, trunk_finder
+from models.plates.safe_csv import to_csv
 from models.plates.screen import Screen
 from models.registry import Registry, default_tracking_uri
 from models.report import IndexEntry, index_entry, render_index
@@ -189,13 +190,17 @@ def _plate_rows(item: Planned, outcome: Outcome) -> Iterator[dict[str, object]]:
 def write_summary(planned: Sequence[Planned], outcomes: Sequence[Outcome], out: Path) -> pd.DataFrame:
     """Write plates.csv, curves.csv and index.html; returns the first."""
     plates = plate_table(planned, outcomes)
-    plates.astype(dict.fromkeys(PLATE_COLUMNS[4:], "Int64")).to_csv(out / "plates.csv", index=False, lineterminator="\n")
+    _write(out / "plates.csv", plates.astype(dict.fromkeys(PLATE_COLUMNS[4:], "Int64")))
     scored = [item.task for item, outcome in zip(planned, outcomes, strict=True) if item.task and not outcome.error]
     curves = [pd.read_parquet(task.out / "curves.parquet").assign(screen=task.screen.name) for task in scored]
     table = pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(columns=["screen"])
-    table[["screen", *table.columns.drop("screen")]].to_csv(out / "curves.csv", index=False, lineterminator="\n")
+    _write(out / "curves.csv", table[["screen", *table.columns.drop("screen")]])
     (out / INDEX).write_text(render_index([_entry(task) for task in scored]), encoding="utf-8", newline="\n")
     return plates
+
+
+def _write(path: Path, table: pd.DataFrame) -> None:
+    path.write_text(to_csv(table), encoding="utf-8", newline="\n")
 
 
 def _entry(task: ScreenTask) -> IndexEntry:

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from models.errors import Finding
+from models.plates.safe_csv import to_csv
 from models.plates.screen import Screen
 from models.report import render_report, render_text
 from models.tables import CURVES, IMAGE_CLASSES, WELL_SCORES, Contract, check_table
@@ -48,7 +49,7 @@ class Scores:
         """wells.csv, curves.csv, quality.csv, answer.json, and report.html: one page that works offline. Returns their paths."""
         folder.mkdir(parents=True, exist_ok=True)
         for name in ("wells", "curves", "quality"):
-            _flat(getattr(self, name)).to_csv(folder / f"{name}.csv", index=False)
+            (folder / f"{name}.csv").write_text(to_csv(getattr(self, name)), encoding="utf-8", newline="\n")
         (folder / "answer.json").write_text(json.dumps(self.answer, indent=1) + "\n", encoding="utf-8")
         metrics = (self.answer.get("adapted") or {}).get("metrics") or {}
         page = render_report(self, screen=self.screen, lineage=self.lineage, gates=self.answer["gates"], metrics=metrics)
@@ -79,7 +80,7 @@ class Classes:
     def write(self, folder: Path) -> list[Path]:
         """classes.csv and answer.json. Returns their paths."""
         folder.mkdir(parents=True, exist_ok=True)
-        _flat(self.images).to_csv(folder / "classes.csv", index=False)
+        (folder / "classes.csv").write_text(to_csv(self.images), encoding="utf-8", newline="\n")
         (folder / "answer.json").write_text(json.dumps(self.answer, indent=1) + "\n", encoding="utf-8")
         return [folder / "classes.csv", folder / "answer.json"]
 
@@ -96,11 +97,6 @@ def _told(findings: tuple[Finding, ...]) -> Iterable[str]:
     yield from ["", *map(str, findings[:TOLD])] if findings else []
     if len(findings) > TOLD:
         yield f"... and {len(findings) - TOLD} more"
-
-
-def _flat(table: pd.DataFrame) -> pd.DataFrame:
-    """Lists of flags as words."""
-    return table.assign(flags=table["flags"].map(" ".join)) if "flags" in table else table
 
 
 def _table(records: list[dict[str, Any]], contract: Contract) -> pd.DataFrame:

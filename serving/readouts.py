@@ -18,6 +18,7 @@ from models.plates.layout import ParsedLayout, parse_layout
 from models.plates.readers.base import FILE_COLUMNS, Found
 from models.plates.readers.platemaps import read_layout_table
 from models.plates.readers.readouts import attach_readout, read_readouts
+from models.plates.safe_csv import to_csv
 from models.plates.screen import Controls, Screen
 from models.plates.wells import PLATE_FORMATS, in_format
 from models.scoring import Exclusion, ScoredScreen, ScoringOptions, score_measured
@@ -129,10 +130,10 @@ def score_table(table: ReadoutTable, options: ReadoutOptions | None = None) -> S
 def write_tables(scored: ScoredScreen, out: Path) -> list[Path]:
     """wells.csv, curves.csv and quality.csv; returns their paths."""
     out.mkdir(parents=True, exist_ok=True)
-    wells = scored.wells.assign(flags=scored.wells["flags"].map(" ".join))
-    for name, table in (("wells", wells), ("curves", scored.curves), ("quality", scored.quality)):
-        table.to_csv(out / f"{name}.csv", index=False)
-    return [out / f"{name}.csv" for name in ("wells", "curves", "quality")]
+    tables = {"wells": scored.wells, "curves": scored.curves, "quality": scored.quality}
+    for name, table in tables.items():
+        (out / f"{name}.csv").write_text(to_csv(table), encoding="utf-8", newline="\n")
+    return [out / f"{name}.csv" for name in tables]
 
 
 def write_figures(scored: ScoredScreen, out: Path, *, score: str = "dss_asym", threshold: float = 10.0) -> list[Path]:

@@ -18,6 +18,7 @@ import pandas as pd
 from models.dose_response import FitOptions
 from models.errors import Finding, InputError
 from models.networks.drift import COLUMNS as DRIFT
+from models.plates.safe_csv import to_csv
 from models.plates.screen import Screen
 from models.report import render_report, treatment_table
 from models.report.inputs import flag_list
@@ -151,8 +152,7 @@ def _file_stem(name: str) -> str:
 
 
 def _csv(table: pd.DataFrame) -> bytes:
-    flat = table.assign(flags=[" ".join(flag_list(flags)) for flags in table["flags"]]) if "flags" in table else table
-    return flat.to_csv(index=False, lineterminator="\n").encode()
+    return to_csv(table).encode()
 
 
 def _parquet(table: pd.DataFrame) -> bytes:

@@ -87,7 +87,7 @@ class Settings:
         tokens = Path(environment.get("DOSEWELL_TOKENS") or state / "tokens").absolute()
         choice(environment, "DOSEWELL_PRECISION", ("auto", "fp32"))     # models.networks.forward reads it, when the first model is loaded
         return cls(
-            tracking_uri=environment.get("MLFLOW_TRACKING_URI", ""), state=state,
+            tracking_uri=absolute_uri(uri) if (uri := environment.get("MLFLOW_TRACKING_URI", "")) else "", state=state,
             tokens=tokens, tokens_needed=bool(environment.get("DOSEWELL_TOKENS")) or tokens.is_file(),
             log=choice(environment, "DOSEWELL_LOG", ("json", "text")), database_url=environment.get("DOSEWELL_DATABASE_URL", ""),
             job_workers=count(environment, "DOSEWELL_JOB_WORKERS", defaults.job_workers, least=0),

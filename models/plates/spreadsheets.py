@@ -19,6 +19,7 @@ from typing import Any
 import pandas as pd
 
 from models.errors import Finding, TableError
+from models.plates.safe_csv import as_meant
 from models.plates.zips import declared_members, overlapping
 
 MAX_BYTES = 100 * 2**20     # of the file, and of an XLSX when unpacked x 4
@@ -261,6 +262,6 @@ def _framed(header: list[str], body: Rows, name: str) -> pd.DataFrame:
                        f"row {long[0] + 2} has more cells ({len(body[long[0]])}) than the header ({width}); "
                        "a text with the delimiter in it needs quotes, a decimal comma needs ';' between the columns")
     padded = [row[:width] + [""] * (width - len(row)) for row in body]
-    columns = {header[place] or f"column_{place + 1}": [row[place] for row in padded]
+    columns = {header[place] or f"column_{place + 1}": [as_meant(row[place]) for row in padded]
                for place in range(width) if header[place] or any(row[place] for row in padded)}
     return pd.DataFrame({key: pd.Series(values, dtype="str") for key, values in columns.items()})

@@ -88,7 +88,9 @@ def test_references(registry: Registry, reference: str, version: int) -> None:
 
 
 @pytest.mark.parametrize(("reference", "message"), [
-    ("nobody", "no model 'nobody'"), (f"{MODEL}@missing", "no alias 'missing'"), (f"{MODEL}/99", "99"), ("a b", "names no model"),
+    ("nobody", "no model 'nobody'"), (f"{MODEL}@missing", "no alias 'missing'"),
+    (f"{MODEL}/99", f"model '{MODEL}' has no version 99; versions: 3, 2, 1$"),
+    (f"{MODEL}/0", "has no version 0; versions"), ("a b", "names no model"),
     ("models:/x", "names no model"), ("", "names no model"), ("trunk-0123456789ab", "names no model"),
     ("trunk-brightfield", "no model 'trunk-brightfield'"), (f"{MODEL}/1@champion", "names no model")])
 def test_unknown_references_say_what_there_is(registry: Registry, reference: str, message: str) -> None:

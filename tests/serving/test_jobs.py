@@ -109,6 +109,8 @@ def test_a_workbook_without_formulas(http: httpx.Client, submit: Submit, plate: 
     cells = [cell for row in book["curves"].iter_rows() for cell in row]
     assert '=HYPERLINK("http://evil.example")' in [cell.value for cell in cells]
     assert not [cell for cell in cells if cell.data_type == "f"]
+    response = http.get(f"/jobs/{job['id']}/result", params={"format": "csv", "table": "curves"})
+    assert pd.read_csv(io.BytesIO(response.content))["treatment"].tolist() == ["\'=HYPERLINK(\"http://evil.example\")", "beta"]
     http.delete(f"/jobs/{job['id']}")
 
 

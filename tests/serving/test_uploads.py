@@ -108,6 +108,18 @@ def test_settings_name_the_variable_at_fault(name: str, text: str) -> None:
         Settings.from_environment({name: text})
 
 
+@pytest.mark.parametrize("text", ["nonsense://", "mlflow.db", "http://", "sqlite://mlflow.db", "sqlite:///", "ftp://anna:secret@host/x"])
+def test_an_address_of_no_registry_is_told_before_the_start(text: str) -> None:
+    with pytest.raises(DosewellError, match=r"is no address of an MLflow registry; name a server by .* \(MLFLOW_TRACKING_URI\)") as caught:
+        Settings.from_environment({"MLFLOW_TRACKING_URI": text})
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "http://lab:5000", "https://a:b@lab/mlflow", "postgresql+psycopg://a:b@lab/mlflow", "sqlite:////srv/x.db"])
+def test_addresses_of_registries_are_taken(text: str) -> None:
+    assert Settings.from_environment({"MLFLOW_TRACKING_URI": text}).tracking_uri == text
+
+
 def test_an_empty_variable_counts_as_not_set() -> None:
     names = ("DOSEWELL_STATE", "DOSEWELL_TOKENS", "DOSEWELL_WORKERS", "DOSEWELL_DEVICE", "DOSEWELL_POLL_SECONDS", "DOSEWELL_PRECISION")
     assert Settings.from_environment(dict.fromkeys(names, "")) == Settings.from_environment({})
