@@ -18,6 +18,7 @@ from models.effects import LIMITS, treatment_curves, with_viability
 from models.errors import Finding, InputError, SampleMismatch, TableError
 from models.networks.bundle import Card
 from models.networks.drift import drift_findings, plate_drift
+from models.networks.inversion import inversion_findings
 from models.networks.saturation import saturation_findings
 from models.plates.acquisition import acquisition_findings, image_size
 from models.plates.images import WellImages
@@ -81,7 +82,8 @@ def score_images(images: WellImages, layout: pd.DataFrame, *, screen: Screen, pr
     options = options or ScoringOptions()
     check_model(screen, predictor.card, options)
     raw = predictor.predict(images, on_images=on_images)
-    return score_predicted(raw, images.quality, layout, screen=screen, card=predictor.card, model=model, version=version, options=options)
+    scored = score_predicted(raw, images.quality, layout, screen=screen, card=predictor.card, model=model, version=version, options=options)
+    return replace(scored, findings=(*inversion_findings(images, raw, layout, predictor), *scored.findings))
 
 
 def check_model(screen: Screen, card: Card, options: ScoringOptions) -> None:

@@ -18,9 +18,11 @@ import pandas as pd
 
 from models.errors import DosewellError, Finding, InputError
 from models.networks.bundle import bundle_sha256, trunk_finder
+from models.networks.inversion import inversion_findings
 from models.networks.predict import Predictor, load_predictor
 from models.plates.data_hash import data_md5, file_md5
-from models.plates.layout import parse_layout, read_table
+from models.plates.layout import ParsedLayout, parse_layout, read_table
+from models.plates.screen import Screen
 from models.records import from_record, to_record
 from models.report import render_report
 from models.scoring import ScoringOptions, score_predicted
@@ -127,7 +129,10 @@ def _predict_plate(task: PlateTask) -> None:
         except InputError as error:
             record |= {"unprepared": error.summary, "reasons": [found.record() for found in error.findings]}
         else:
-            predictor.predict(images).to_parquet(folder / "raw.parquet", index=False)
+            raw = predictor.predict(images)
+            layout = _layout(task.screen, screen, plates=inventory.plates).layout
+            record["findings"] += [found.record() for found in inversion_findings(images, raw, layout, predictor)]
+            raw.to_parquet(folder / "raw.parquet", index=False)
             images.quality.to_parquet(folder / "quality.parquet", index=False)
         (folder / STATE).write_text(json.dumps(record | {"state": state, "md5": file_md5(task.archive)}, indent=1) + "\n", encoding="utf-8")
 
@@ -142,8 +147,7 @@ def _score_screen(task: ScreenTask) -> None:
     card = predictor.card
     records = [_record(plate.out) for plate in task.plates]
     inventory = _inventory(task.plates, records)
-    only = inventory.plates[0] if len(inventory.plates) == 1 else "plate1"
-    parsed = parse_layout(read_table(task.screen / "layout.csv"), plate_format=screen.plate_format, default_plate=only)
+    parsed = _layout(task.screen, screen, plates=inventory.plates)
     verdict = judge_screen(parsed, screen, inventory=inventory, thresholds=thresholds_of(card))
     verdict.require()
     if unprepared := [record["unprepared"] for record in records if "unprepared" in record]:
@@ -159,6 +163,12 @@ def _score_screen(task: ScreenTask) -> None:
                              links={"All reports": f"../../{INDEX}"})
         (folder / REPORT).write_text(page, encoding="utf-8", newline="\n")
         (folder / STATE).write_text(json.dumps({"state": task.state}) + "\n", encoding="utf-8")
+
+
+def _layout(folder: Path, screen: Screen, *, plates: Sequence[str]) -> ParsedLayout:
+    """The screen's layout; one without plates means the only one there is."""
+    only = plates[0] if len(plates) == 1 else "plate1"
+    return parse_layout(read_table(folder / "layout.csv"), plate_format=screen.plate_format, default_plate=only)
 
 
 def _inventory(plates: Sequence[PlateTask], records: Sequence[Mapping[str, Any]]) -> Inventory:

@@ -137,7 +137,7 @@ class TiffStack(Sequence[np.ndarray]):
         self._offsets = [self._offsets[number] for number in numbers] if self._offsets else []
         self._inside = self._page.ndim == 3 and not _is_colour(self._page)     # planes inside one page
         if self._inside:
-            self._whole = np.concatenate([page.asarray() for page in self._pages])
+            self._whole = np.concatenate([_brightness(page.asarray(), page) for page in self._pages])
 
     def __len__(self) -> int:
         return len(self._whole) if self._inside else len(self._offsets) or len(self._pages)
@@ -160,11 +160,10 @@ class TiffStack(Sequence[np.ndarray]):
 
     def _read(self, index: int) -> np.ndarray:
         if self._offsets:
-            return self._at(self._offsets[index])
+            return _brightness(self._at(self._offsets[index]), self._page)
         page = self._pages[index]
-        if _is_plain(page):
-            return _colour_last(self._at(page.dataoffsets[0]), page)
-        return _colour_last(np.asarray(page.asarray()), page)
+        pixels = self._at(page.dataoffsets[0]) if _is_plain(page) else np.asarray(page.asarray())
+        return _brightness(_colour_last(pixels, page), page)
 
     def _at(self, offset: int) -> np.ndarray:
         """Pixels that lie in the file as they are."""
@@ -266,6 +265,13 @@ def _is_plain(page: tifffile.TiffPage) -> bool:
 
 def _is_colour(page: tifffile.TiffPage) -> bool:
     return page.samplesperpixel >= 3 and page.photometric not in _GREY
+
+
+def _brightness(pixels: np.ndarray, page: tifffile.TiffPage) -> np.ndarray:
+    """Pixels whose high values are bright: a TIFF may say that its zero is white, which tifffile leaves as it is."""
+    if page.photometric != tifffile.PHOTOMETRIC.MINISWHITE:
+        return pixels
+    return np.subtract(pixels.dtype.type(2 ** page.bitspersample - 1), pixels)
 
 
 def _colour_last(pixels: np.ndarray, page: tifffile.TiffPage) -> np.ndarray:

@@ -60,6 +60,13 @@ def test_stacks_keep_their_planes() -> None:
     np.testing.assert_array_equal(decode_image(tiff(stack, photometric="minisblack"), "x.tif"), stack)
 
 
+@pytest.mark.parametrize("compression", [None, "deflate"])
+@pytest.mark.parametrize("pixels", [GREY8, GREY16, np.stack([GREY16, GREY16 // 2])], ids=["8", "16", "stack"])
+def test_a_tiff_whose_zero_is_white_is_turned(pixels: np.ndarray, compression: str | None) -> None:
+    data = tiff(np.iinfo(pixels.dtype).max - pixels, photometric="miniswhite", compression=compression)
+    np.testing.assert_array_equal(decode_image(data, "x.tif"), pixels)
+
+
 def test_colour_tiffs_come_out_alike_however_they_are_stored() -> None:
     transparent = np.dstack([COLOUR, np.full(COLOUR.shape[:2], 255, np.uint8)])
     for data in (tiff(COLOUR, photometric="rgb"), tiff(transparent, photometric="rgb", extrasamples=["unassalpha"]),
