@@ -18,6 +18,7 @@ import pandas as pd
 
 from models.errors import Finding, ImageError
 from models.plates.images import PlateArchive, decode_image
+from models.plates.measures import grey_counts, mean_step
 
 DTYPES: dict[str, Any] = {
     "plate": "str", "member": "str", "well": "str", "site": "int64", "channel": "int64", "plane": "int64",
@@ -168,19 +169,33 @@ def _properties(pixels: np.ndarray) -> dict[str, Any]:
     height, width = pixels.shape[:2] if colour or pixels.ndim == 2 else pixels.shape[-2:]
     step = max(1, height // SAMPLED_ROWS)
     rows = pixels[::step] if colour or pixels.ndim == 2 else pixels[:, ::step]
-    grey = rows[..., :3].mean(axis=-1, dtype=np.float32) if colour else rows.astype(np.float32, copy=False)
+    grey = rows[..., :3].mean(axis=-1, dtype=np.float32) if colour else rows
+    flat = grey.reshape(-1, width)
     limit, brightest = np.iinfo(pixels.dtype).max, pixels.max()
-    mean = float(grey.mean())
-    away = grey - np.float32(mean)
-    squares = away * away
-    sd = float(np.sqrt(squares.mean()))
-    across = max(1, grey.shape[-1] // SAMPLED_COLUMNS)
+    mean, sd, skew = _moments(flat)
+    down, across = (max(1, length // SAMPLED_COLUMNS) for length in grey.shape[-2:])
     return {"height": height, "width": width, "bits": 8 * pixels.dtype.itemsize, "colour": colour,
             "darkest": int(pixels.min()), "brightest": int(brightest),
-            "at_limit": float((pixels == limit).mean()) if brightest == limit else 0.0,
-            "mean": mean, "sd": sd, "texture": float(np.abs(grey[..., 1:] - grey[..., :-1]).mean()),
-            "skew": float(np.multiply(squares, away, out=away).mean()) / sd**3 if sd > 0 else 0.0,
-            "sample": grey[..., ::max(1, grey.shape[-2] // SAMPLED_COLUMNS), ::across].astype(np.float64).ravel()}
+            "at_limit": np.count_nonzero(pixels == limit) / pixels.size if brightest == limit else 0.0,
+            "mean": mean, "sd": sd, "texture": mean_step(flat), "skew": skew,
+            "sample": grey[..., ::down, ::across].astype(np.float64).ravel()}
+
+
+def _moments(grey: np.ndarray) -> tuple[float, float, float]:
+    """Mean, SD and skew (0 where all are alike) of an image (H, W). Whole numbers are counted where they have fewer levels than pixels."""
+    if grey.dtype.kind == "u" and grey.max() < grey.size:
+        counts = grey_counts(grey)
+        values, share = np.arange(len(counts), dtype=np.float64), counts / grey.size
+        mean = float(share @ values)
+        away = values - mean
+        variance, third = float(share @ (away * away)), float(share @ (away * away * away))
+    else:
+        grey = grey.astype(np.float32, copy=False)
+        mean = float(grey.mean())
+        away = grey - np.float32(mean)
+        squares = away * away
+        variance, third = float(squares.mean()), float(np.multiply(squares, away, out=away).mean())
+    return mean, variance**0.5, third / variance**1.5 if variance > 0 else 0.0
 
 
 def _of_plate(finding: Finding, plate: str, well: str = "") -> Finding:
