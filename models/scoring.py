@@ -24,6 +24,7 @@ from models.plates.acquisition import acquisition_findings, image_size
 from models.plates.images import WellImages
 from models.plates.quality import judge_wells, leave_out
 from models.plates.screen import Screen
+from models.plates.wells import well_keys
 from models.tables import LAYOUT, WELL_SCORES, check_table
 
 if TYPE_CHECKING:
@@ -207,9 +208,9 @@ def _with_raw(layout: pd.DataFrame, raw: pd.DataFrame, card: Card, image_flags: 
         half = card.uncertainty.half_width(wells["od"])
         wells = wells.assign(od_low=wells["od"] - half, od_high=wells["od"] + half, od_shared=half * card.uncertainty.shared**0.5)
     value, strange = wells["od"] if card.recipe.is_regression else wells["probability"], _outside(wells, card)
-    flags = [[*(["no_image"] if np.isnan(output) else []), *own, *(["out_of_distribution"] if odd else []),
-              *(["training_well"] if key in trained else [])] for output, own, odd, key in
-             zip(value, image_flags, strange, zip(wells["plate"], wells["well"], strict=True), strict=True)]
+    flags = [[*(["no_image"] if missing else []), *own, *(["out_of_distribution"] if odd else []),
+              *(["training_well"] if key in trained else [])] for missing, own, odd, key in
+             zip(value.isna().tolist(), image_flags, strange.tolist(), well_keys(wells), strict=True)]
     return wells.assign(flags=pd.Series(flags, index=wells.index, dtype=object))
 
 

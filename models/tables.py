@@ -261,7 +261,8 @@ def _convert(values: pd.Series, kind: Kind) -> tuple[pd.Series, np.ndarray]:
         numbers = pd.to_numeric(values, errors="coerce")
         bad = (numbers.isna() & values.notna() & (values.astype(str).str.strip() != "")).to_numpy(dtype=bool)
     if kind == "float" or numbers.dtype.kind in "iu":
-        return numbers.astype("float64" if kind == "float" else "int64"), bad
+        wanted = np.float64 if kind == "float" else np.int64
+        return numbers if numbers.dtype == wanted else numbers.astype(wanted), bad
     bad = bad | (numbers.isna() | (numbers % 1 != 0)).to_numpy(dtype=bool)
     return numbers.where(~bad, 0).astype("int64"), bad
 

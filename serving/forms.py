@@ -1,4 +1,6 @@
-"""A multipart body straight to disk, part by part: memory stays flat whatever is sent, and each file's sha256 is known once it has come."""
+"""A multipart body straight to disk, part by part: memory stays flat whatever is sent, and each file's sha256, where one is wanted,
+is known once it has come.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +25,14 @@ _BUFFER = 2**20         # bytes that are parsed at a time, away from the event l
 @dataclass(frozen=True, kw_only=True)
 class Fields:
     """What a form may hold. files: names of its file fields; single: those given once; texts: names of its text fields; required:
-    those that must be there.
+    those that must be there; hashed: whether the sha256 of files is wanted, which costs as much as receiving them.
     """
 
     files: tuple[str, ...]
     texts: tuple[str, ...]
     required: tuple[str, ...]
     single: tuple[str, ...] = ("layout",)
+    hashed: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -39,7 +42,7 @@ class Fields:
 
 @dataclass(frozen=True, kw_only=True)
 class StoredFile:
-    """An uploaded file on disk. filename: as its sender called it, not to be trusted; sha256 of its bytes."""
+    """An uploaded file on disk. filename: as its sender called it, not to be trusted; sha256 of its bytes, "" where none was wanted."""
 
     filename: str
     path: Path
@@ -148,20 +151,22 @@ class _TextPart:
 
 
 class _FilePart:
-    """A file, hashed while it is written."""
+    """A file, hashed while it is written where that is wanted."""
 
     def __init__(self, parts: _Parts, name: str, filename: str, path: Path) -> None:
         self.parts, self.name, self.filename, self.path = parts, name, filename, path
-        self.digest = hashlib.sha256()
+        self.digest = hashlib.sha256() if parts.fields.hashed else None
         self.file: IO[bytes] = path.open("wb")
 
     def write(self, data: bytes) -> None:
         self.file.write(data)
-        self.digest.update(data)
+        if self.digest is not None:
+            self.digest.update(data)
 
     def end(self) -> None:
         self.close()
-        self.parts.files[self.name].append(StoredFile(filename=self.filename, path=self.path, sha256=self.digest.hexdigest()))
+        digest = self.digest.hexdigest() if self.digest is not None else ""
+        self.parts.files[self.name].append(StoredFile(filename=self.filename, path=self.path, sha256=digest))
 
     def close(self) -> None:
         self.file.close()

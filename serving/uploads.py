@@ -27,7 +27,7 @@ from serving.forms import Fields, Form, StoredFile, field_finding
 from serving.readouts import ReadoutOptions, ReadoutTable, read_readout_table
 
 SCORE_FIELDS = Fields(files=("images", "layout"), texts=("model", "screen", "options"), required=("images", "layout", "model", "screen"))
-JOB_FIELDS = replace(SCORE_FIELDS, texts=(*SCORE_FIELDS.texts, "adapt"))
+JOB_FIELDS = replace(SCORE_FIELDS, texts=(*SCORE_FIELDS.texts, "adapt"), hashed=True)     # the same again is known by its hashes
 CURVE_FIELDS = Fields(files=("layout", "readout"), texts=("options",), required=("layout",))
 MAX_DEPTH = 20
 MAX_YAML = 65_536       # characters: it is read at some 100,000 a second

@@ -32,10 +32,10 @@ def plate_signals(wells: pd.DataFrame, images: pd.DataFrame | None) -> dict[str,
     wells: layout rows of one plate. images: the inventory's rows of that plate's readable images. A table's index is well, its
     columns are signals, scaled by median and MAD of the wells with cells. Empty wells are there too if they have signals.
     """
-    filled = set(wells["well"][wells["role"] != "empty"])
+    filled = set(wells["well"][wells["role"] != "empty"].tolist())
     tables = {"images": _image_signals(wells, images) if images is not None else pd.DataFrame(),
               "read-out": wells.set_index("well")[["readout"]].dropna() if "readout" in wells.columns else pd.DataFrame()}
-    typical = {source: np.array([well in filled for well in table.index], dtype=bool) for source, table in tables.items()}
+    typical = {source: np.array([well in filled for well in table.index.tolist()], dtype=bool) for source, table in tables.items()}
     scaled = {source: _scaled(table, typical[source]) for source, table in tables.items()
               if typical[source].sum() >= max(1, MIN_SHARE * len(filled))}
     return {source: table for source, table in scaled.items() if table.shape[1]}
@@ -53,8 +53,8 @@ class MeasuredPlate:
     def controls(self, wells: pd.DataFrame | None = None) -> tuple[list[str], list[str]]:
         """(negative, positive) control wells that have a signal, by the plate's own or another layout."""
         table = self.wells if wells is None else wells
-        measured = set(self.signals.index)
-        roles = [(str(well), role) for well, role in zip(table["well"], table["role"], strict=True) if well in measured]
+        measured = set(self.signals.index.tolist())
+        roles = [(str(well), role) for well, role in zip(table["well"].tolist(), table["role"].tolist(), strict=True) if well in measured]
         negative, positive = ([well for well, role in roles if role == kind] for kind in ("negative", "positive"))
         return negative, positive
 

@@ -13,7 +13,7 @@ import pandas as pd
 from models.errors import Finding, InputError, Severity
 from models.plates.layout import ParsedLayout
 from models.plates.screen import Screen
-from models.plates.wells import in_format, parse_well
+from models.plates.wells import in_format, parse_well, well_keys
 from models.tables import DOSED_ROLES
 from validation.behaviour import MeasuredPlate, plate_signals
 from validation.inventory import Inventory
@@ -52,10 +52,10 @@ class Evidence:
     def usable(self) -> pd.DataFrame:
         """Rows with a usable well name, first mention of each well; with `row`, `column` from 0."""
         layout = self.layout
-        usable = np.array([_usable(well, self.screen.plate_format) for well in layout["well"]], dtype=bool)
+        usable = np.array([_usable(well, self.screen.plate_format) for well in layout["well"].tolist()], dtype=bool)
         kept = usable & ~layout.duplicated(["plate", "well"]).to_numpy()
         wells = layout if kept.all() else layout[kept]
-        places = [parse_well(well) for well in wells["well"]]
+        places = [parse_well(well) for well in wells["well"].tolist()]
         return wells.assign(row=[row for row, _ in places], column=[column for _, column in places])
 
     @cached_property
@@ -88,7 +88,7 @@ class Evidence:
     def faulty_treatments(self) -> frozenset[str]:
         """Treatments with a row in which something is wrong; what is odd about their doses may follow from that, and is not told."""
         layout, wrong = self.layout, {(finding.plate, finding.well) for finding in self.parsed.errors}
-        rows = pd.Series([key in wrong for key in zip(layout["plate"], layout["well"], strict=True)], index=layout.index, dtype=bool)
+        rows = pd.Series([key in wrong for key in well_keys(layout)], index=layout.index, dtype=bool)
         rows |= layout.duplicated(["plate", "well"], keep=False) | (layout["role"].isin(DOSED_ROLES) & ~layout["dose"].gt(0))
         return frozenset(layout.loc[rows, "treatment"]) | {""}
 

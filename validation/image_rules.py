@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from models.errors import Finding, Severity
+from models.plates.wells import well_keys
 from validation.evidence import Evidence, Rule, are, have, listed, number, some
 from validation.inventory import Inventory
 
@@ -58,11 +59,11 @@ def _by_plate(table: pd.DataFrame, chosen: pd.Series | None = None) -> Iterator[
 def wells_have_images(evidence: Evidence) -> Iterator[Finding]:
     """Each well that holds cells has an image."""
     inventory = _inventory(evidence)
-    seen = set(zip(inventory.images["plate"], inventory.images["well"], strict=True))
+    seen = set(well_keys(inventory.images))
     broken = {finding.plate for finding in inventory.findings if finding.rule.startswith("archive_")}
     for plate, wells in evidence.by_plate.items():
         wells = wells[wells["role"] != "empty"]
-        lacking = [well for well in wells["well"] if (plate, well) not in seen]
+        lacking = [well for well in wells["well"].tolist() if (plate, well) not in seen]
         if lacking and plate in inventory.plates and plate not in broken:
             yield Finding(rule="image_missing", severity="error", plate=plate, well=listed(lacking), value=str(len(lacking)), message=(
                 f"{number(len(lacking), 'well')} of plate {plate} {have(len(lacking))} no image in images/{plate}.zip; add the images, "
@@ -74,9 +75,9 @@ def images_have_wells(evidence: Evidence) -> Iterator[Finding]:
     images, layout = _inventory(evidence).images, evidence.layout
     if not layout["well"].any():    # a table without wells, of which `columns` tells
         return
-    named = set(zip(layout["plate"], layout["well"], strict=True))
+    named = set(well_keys(layout))
     known = images["plate"].isin(layout["plate"])
-    there = pd.Series([key in named for key in zip(images["plate"], images["well"], strict=True)], index=images.index, dtype=bool)
+    there = pd.Series([key in named for key in well_keys(images)], index=images.index, dtype=bool)
     for plate, group in _by_plate(images, known & ~there):
         wells = group["well"].nunique()
         yield _images(group, rule="image_extra", message=(
@@ -97,6 +98,8 @@ def images_readable(evidence: Evidence) -> Iterator[Finding]:
 def images_alike(evidence: Evidence) -> Iterator[Finding]:
     """All images of the screen have one size, one depth, and are all grey or all colour."""
     images = _inventory(evidence).readable
+    if all(images[name].nunique() <= 1 for name in _SHAPE):
+        return
     kinds = images.groupby(_SHAPE, sort=True).size().sort_values(ascending=False, kind="stable")
     for shape in kinds.index[1:]:
         for plate, group in _by_plate(images, (images[_SHAPE] == list(shape)).all(axis=1)):
@@ -210,8 +213,8 @@ def images_show_something(evidence: Evidence) -> Iterator[Finding]:
     """No image is uniform (black) or saturated."""
     limits, images = evidence.thresholds, _inventory(evidence).readable
     with_cells = evidence.wells[evidence.wells["role"] != "empty"]
-    places = set(zip(with_cells["plate"], with_cells["well"], strict=True))
-    filled = images[np.array([place in places for place in zip(images["plate"], images["well"], strict=True)], dtype=bool)]
+    places = set(well_keys(with_cells))
+    filled = images[np.array([place in places for place in well_keys(images)], dtype=bool)]
     saturated = filled["at_limit"] >= limits.saturated_share
     uniform = ~saturated & ((filled["brightest"] - filled["darkest"]) <= limits.uniform_range)
     if not (saturated | uniform).any():

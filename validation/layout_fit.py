@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -63,9 +64,10 @@ def suspicions(wells: pd.DataFrame, signals: pd.DataFrame, plate_format: int) ->
     doses = wells["dose"].to_numpy(dtype="float64")
     usable = ~wells["role"].isin(DOSED_ROLES).to_numpy() | ((doses > 0) & np.isfinite(doses))
     wells = wells[usable].reset_index(drop=True)
-    plan, values, places = _plan(wells), signals.to_numpy(dtype="float64"), {well: place for place, well in enumerate(signals.index)}
-    named = _places(wells["well"], places)
-    both = {"negative", "positive"} <= set(wells["role"])   # one kind alone has nothing to be exchanged with
+    plan, values = _plan(wells), signals.to_numpy(dtype="float64")
+    places = {well: place for place, well in enumerate(signals.index.tolist())}
+    named = _places(wells["well"].tolist(), places)
+    both = {"negative", "positive"} <= set(wells["role"].tolist())  # one kind alone has nothing to be exchanged with
     found = [_suspicion(mistake, plan if mistake != SWAPPED else _plan(_exchanged(wells)), plan, values, named=named,
                         meant=named if mistake == SWAPPED else _places(turned_names(wells, mistake, plate_format), places))
              for mistake in MISTAKES if both or mistake != SWAPPED]
@@ -82,13 +84,16 @@ def _places(wells: Iterable[str], places: Mapping[str, int]) -> Rows:
 
 
 def _plan(wells: pd.DataFrame) -> _Plan:
-    names = [name for name in ("role", "treatment", "treatment_2", "dose_2") if name in wells.columns]
-    roles, doses = wells["role"].to_numpy(dtype=object), wells["dose"].to_numpy(dtype="float64")
-    kinds, alike = wells.groupby(names, dropna=False, sort=False).ngroup().to_numpy(), list[Rows]()
-    series: list[tuple[Rows, Values]] = []
-    for kind in range(kinds.max(initial=-1) + 1):
-        rows = np.flatnonzero(kinds == kind)
-        own, role = doses[rows], roles[rows[0]]
+    columns = [wells[name].tolist() for name in ("role", "treatment", "treatment_2") if name in wells]
+    if "dose_2" in wells:
+        columns.append([dose if dose == dose else None for dose in wells["dose_2"].tolist()])   # missing ones are alike
+    roles, doses, kinds = np.array(columns[0], dtype=object), wells["dose"].to_numpy(dtype="float64"), dict[tuple[object, ...], list[int]]()
+    for row, kind in enumerate(zip(*columns, strict=True)):
+        kinds.setdefault(kind, []).append(row)
+    alike, series = list[Rows](), list[tuple[Rows, Values]]()
+    for kind, numbers in kinds.items():
+        rows, role = np.array(numbers, dtype=np.intp), kind[0]
+        own = doses[rows]
         if role == "negative":
             continue
         if np.unique(own[own > 0]).size >= MIN_SERIES and role in DOSED_ROLES:
@@ -167,13 +172,20 @@ def _off_curve(values: Values, doses: Values, start: Values | None) -> Values:
     Each row is compared with the height that the others give, up to LEVERAGE.
     """
     away = values - (values[doses == doses.min()].mean(axis=0) if start is None else start)
-    midpoints = np.linspace(doses.min(), doses.max() + 0.5, MIDPOINTS)
-    shapes = 1 / (1 + 10 ** (np.array(SLOPES)[:, None] * (midpoints[:, None, None] - doses)))                    # (midpoints, slopes, n)
-    shapes = shapes.reshape(-1, len(doses))                                                                      # (S, n)
-    heights = shapes @ away / (shapes**2).sum(axis=1, keepdims=True)                                             # (S, K)
-    best = int(np.argmax((heights**2).sum(axis=1) * (shapes**2).sum(axis=1)))
-    leverage = np.minimum(shapes[best] ** 2 / (shapes[best] ** 2).sum(), LEVERAGE)
+    shapes, squares = _sigmoids(tuple(doses.tolist()))              # (S, n), (S,)
+    heights = shapes @ away / squares[:, None]                      # (S, K)
+    best = int(np.argmax((heights**2).sum(axis=1) * squares))
+    leverage = np.minimum(shapes[best] ** 2 / squares[best], LEVERAGE)
     return np.asarray((away - shapes[best][:, None] * heights[best]) / (1 - leverage)[:, None])
+
+
+@lru_cache(maxsize=1024)     # the mistakes mostly keep a treatment's wells together
+def _sigmoids(doses: tuple[float, ...]) -> tuple[Values, Values]:
+    """Sigmoids of the SLOPES and MIDPOINTS over log10 doses, (S, n), and the sum of each one's squares, (S,). Not to be written to."""
+    midpoints = np.linspace(min(doses), max(doses) + 0.5, MIDPOINTS)
+    shapes = 1 / (1 + 10 ** (np.array(SLOPES)[:, None] * (midpoints[:, None, None] - np.array(doses))))          # (midpoints, slopes, n)
+    shapes = shapes.reshape(-1, len(doses))
+    return shapes, (shapes**2).sum(axis=1)
 
 
 def likeliest(found: list[Suspicion], *, margin: float = 3.0) -> Iterator[Suspicion]:

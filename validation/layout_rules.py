@@ -61,9 +61,11 @@ def doses_by_role(evidence: Evidence) -> Iterator[Finding]:
 
 def one_unit_per_treatment(evidence: Evidence) -> Iterator[Finding]:
     """All doses of a treatment have one unit (molar units are converted, so they agree), be it given alone or second."""
-    given = _given(evidence.layout)
-    if given["unit"].nunique() < 2:
+    layout = evidence.layout
+    units = {unit for name in ("dose_unit", "dose_unit_2") if name in layout for unit in layout[name].unique()}
+    if len(units - {""}) < 2:
         return
+    given = _given(layout)
     mixed = given[given.groupby("treatment")["unit"].transform("nunique") > 1]
     for treatment, group in mixed.groupby("treatment", sort=False):
         usual = group["unit"].value_counts().index[0]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -60,12 +61,17 @@ class _Parser:
     def text(self, name: str) -> pd.Series:
         """A raw column as stripped text, "" where it or its values are missing."""
         if name not in self.raw.columns:
-            return pd.Series("", index=self.raw.index, dtype="str")
+            return self._nothing
         if name not in self.texts:
-            known = zip(self.raw[name], self.raw[name].notna(), strict=True)
+            known = zip(self.raw[name].tolist(), self.raw[name].notna().tolist(), strict=True)
             texts = [str(value).strip() if there else "" for value, there in known]
             self.texts[name] = pd.Series([text if text.lower() not in MISSING else "" for text in texts], self.raw.index, dtype="str")
         return self.texts[name]
+
+    @cached_property
+    def _nothing(self) -> pd.Series:
+        """A column that the table lacks."""
+        return pd.Series("", index=self.raw.index, dtype="str")
 
     def at(self, index: int, *, rule: str, column: str, value: object, message: str,
            severity: Severity = "error") -> None:
@@ -253,13 +259,12 @@ def _read_dose(parser: _Parser, suffix: str, default_unit: str | None) -> None:
 def _numbers(parser: _Parser, column: str) -> tuple[pd.Series, pd.Series]:
     """The column as float64 and the units that stood in its cells; what is no number becomes NaN and an error."""
     text = parser.text(column)
-    if any("," in value for value in text):
+    if any("," in value for value in text.tolist()):
         text = _with_points(parser, text, column)
-    matches = [_NUMBER.match(value) for value in text]
+    matches = [_NUMBER.match(value) for value in text.tolist()]
+    matches = [match if match and _unit_fits(match[2], column) else None for match in matches]
     numbers = pd.Series([float(match[1]) if match else np.nan for match in matches], index=text.index, dtype="float64")
     units = pd.Series([(match[2] or "") if match else "" for match in matches], index=text.index, dtype="str")
-    unknown = pd.Series([unit != "" and not (column.startswith("dose") and canonical_unit(unit)) for unit in units], text.index)
-    numbers, units = numbers.mask(unknown, np.nan), units.mask(unknown, "").astype("str")
     bad = (text != "") & (numbers.isna() | np.isinf(numbers))
     if column == "readout":
         over = text.str.lower().isin(OVERFLOW)
@@ -268,6 +273,11 @@ def _numbers(parser: _Parser, column: str) -> tuple[pd.Series, pd.Series]:
         bad &= ~over
     parser.each(bad, column, rule="number", say=lambda value: _say_number(value, column))
     return numbers.mask(bad, np.nan), units
+
+
+def _unit_fits(unit: str | None, column: str) -> bool:
+    """Whether a number with this unit behind it may stand in the column."""
+    return not unit or (column.startswith("dose") and bool(canonical_unit(unit)))
 
 
 def _with_points(parser: _Parser, text: pd.Series, column: str) -> pd.Series:

@@ -135,7 +135,8 @@ def _diagonal_differences(plane: np.ndarray, step: int) -> np.ndarray:
     """(upper left - upper right - lower left + lower right) of 2 x 2 pixels, of those that begin at every step-th row and column."""
     height, width = (length // 2 * 2 for length in plane.shape)
     if plane.dtype.kind == "u":     # exact in any order: whole rows first, which lie in memory one after another
-        down = plane[0:height:step, :width].astype(np.int16 if plane.dtype == np.uint8 else np.int32)
+        signed: Any = np.int16 if plane.dtype == np.uint8 else np.int32
+        down = plane[0:height:step, :width].astype(signed)
         down -= plane[1:height:step, :width]
         return np.asarray(down[:, 0::step] - down[:, 1::step])
     corners = [plane[down:height:step, right:width:step].astype(np.float32) for down in (0, 1) for right in (0, 1)]

@@ -22,6 +22,7 @@ import pandas as pd
 from models.errors import Finding
 from models.plates.measures import CONTRAST_FLOOR, DETAIL_SCALES, median
 from models.plates.peers import References, find_references
+from models.plates.wells import well_keys
 
 QualityFlag = Literal["out_of_focus", "empty_well", "saturated", "background", "debris", "uneven_light", "wrong_size", "wrong_depth",
                       "duplicate_image"]
@@ -92,7 +93,7 @@ def judge_wells(quality: pd.DataFrame, layout: pd.DataFrame, limits: QualityLimi
     flags: list[list[str]] = [[] for _ in range(len(layout))]
     if quality.empty:
         return JudgedWells(flags, ())
-    places = {key: place for place, key in enumerate(zip(layout["plate"], layout["well"], strict=True))}
+    places = {key: place for place, key in enumerate(well_keys(layout))}
     findings = [finding for finding in (*_copies(quality), *_odd_sizes(quality), *_strange(quality, layout, limits))
                 if (finding.plate, finding.well) in places]
     for finding in findings:
@@ -213,7 +214,7 @@ def _copies(quality: pd.DataFrame) -> Iterator[Finding]:
 
 def _odd_sizes(quality: pd.DataFrame) -> Iterator[Finding]:
     for flag, names in (("wrong_size", ["height", "width", "planes"]), ("wrong_depth", ["bits"])):
-        if not (quality[names] != quality[names].iloc[0]).to_numpy().any():
+        if all(quality[name].nunique() == 1 for name in names):
             continue
         for channel, rows in quality.groupby("channel", sort=False):
             sizes = list(rows[names].itertuples(index=False, name=None))

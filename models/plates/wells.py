@@ -34,6 +34,7 @@ def parse_well(name: str) -> tuple[int, int]:
     return row - 1, int(match[2]) - 1
 
 
+@functools.lru_cache(maxsize=4096)
 def well_name(row: int, column: int) -> str:
     """The canonical name, "A01", of a row and column counted from 0."""
     return f"{row_letters(row)}{column + 1:02d}"
@@ -69,6 +70,11 @@ def parse_wells(text: str) -> list[str]:
         names |= {well_name(row, column): None for row in range(min(top, bottom), max(top, bottom) + 1)
                   for column in range(min(left, right), max(left, right) + 1)}
     return list(names)
+
+
+def well_keys(table: pd.DataFrame) -> list[tuple[str, str]]:
+    """(plate, well) of each row."""
+    return list(zip(table["plate"].tolist(), table["well"].tolist(), strict=True))
 
 
 def add_row_column(table: pd.DataFrame) -> pd.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from starlette.testclient import TestClient
 from models.errors import InputError
 from serving.forms import Fields, receive_form
 
-FIELDS = Fields(files=("images", "layout"), texts=("model", "options"), required=("images", "model"))
+FIELDS = Fields(files=("images", "layout"), texts=("model", "options"), required=("images", "model"), hashed=True)
 BOUNDARY = b"xyz"
 
 
@@ -59,6 +60,14 @@ def test_files_come_whole_whatever_the_pieces(client: TestClient, piece: int) ->
     (first, stated, found), (second, _, _) = answer["files"]["images"]
     assert (first, second, stated) == ("P1.zip", "P2.zip", found)
     assert found == hashlib.sha256(b"\r\n--xy\r\n" * 50).hexdigest()
+
+
+def test_files_are_hashed_only_where_a_hash_is_wanted(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{__name__}.FIELDS", replace(FIELDS, hashed=False))
+    status, answer = send(client, GOOD)
+    assert status == 200
+    assert isinstance(answer, dict)
+    assert [(name, stated) for name, stated, _ in answer["files"]["images"]] == [("P1.zip", ""), ("P2.zip", "")]
 
 
 @pytest.mark.parametrize(("body", "message"), [

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scipy.stats import skew
 
 from models.plates.images import MAX_PIXELS, encode_tiff, member_name, write_plate
 from models.plates.layout import parse_layout
@@ -124,6 +125,29 @@ def test_the_inventory_measures_images(tmp_path: Path) -> None:
     assert images["bits"].tolist() == [8, 8, 16]
     assert images.loc["A03", "at_limit"] == 0
     assert {name: str(dtype) for name, dtype in images.dtypes.items()} == {name: kind for name, kind in DTYPES.items() if name != "well"}
+
+
+@pytest.mark.parametrize("image", [
+    np.random.default_rng(1).gamma(4, 20, (70, 90)).clip(0, 255).astype(np.uint8),
+    np.random.default_rng(2).gamma(4, 200, (90, 70)).astype(np.uint16),
+    np.random.default_rng(3).integers(0, 65536, (64, 64)).astype(np.uint16),                # more levels than pixels: not counted
+    np.random.default_rng(4).integers(0, 256, (1100, 40)).astype(np.uint8),                 # tall: every second row tells
+    np.random.default_rng(5).integers(0, 256, (40, 30, 3)).astype(np.uint8),
+    np.full((30, 40), 200, np.uint8),
+    np.arange(50, dtype=np.uint8)[:, None].copy(),
+], ids=["8 bit", "16 bit, dim", "16 bit", "tall", "colour", "uniform", "one pixel wide"])
+def test_statistics_of_an_image_are_those_of_its_pixels(tmp_path: Path, image: np.ndarray) -> None:
+    """However they are reckoned: by counting grey values, or pixel by pixel."""
+    write_plate(tmp_path / "P1.zip", [(member_name("A01"), image)])
+    found = take_inventory([tmp_path / "P1.zip"]).images.iloc[0]
+    grey = image[::max(1, len(image) // 512)].astype(float)
+    grey = grey.mean(axis=-1) if image.ndim == 3 else grey
+    steps = np.abs(np.diff(grey, axis=1))
+    assert found[["darkest", "brightest"]].tolist() == [image.min(), image.max()]
+    assert found["at_limit"] == (image == np.iinfo(image.dtype).max).mean()
+    assert found[["mean", "sd"]].tolist() == pytest.approx([grey.mean(), grey.std()], rel=1e-5)
+    assert found["texture"] == pytest.approx(steps.mean() if steps.size else np.nan, rel=1e-5, nan_ok=True)
+    assert found["skew"] == pytest.approx(skew(grey, axis=None) if grey.std() else 0.0, rel=1e-3, abs=1e-4)
 
 
 def test_one_thread_and_several_see_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
