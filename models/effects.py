@@ -9,8 +9,9 @@ import pandas as pd
 
 from models.dose_response import FitOptions, fit_curves, normalise_to_controls, score_curves, viability_limits
 from models.dose_response.model_error import limits_of_effect_scale, limits_of_shared_error
+from models.errors import Finding
 from models.plates.screen import Controls
-from models.tables import CURVES
+from models.tables import CURVES, combined
 
 CURVE_ROLES = ("treated", "reference")
 LIMITS = ("viability_low", "viability_high")
@@ -39,33 +40,66 @@ def with_viability(wells: pd.DataFrame, *, controls: Controls, value: str) -> pd
 
 
 def treatment_curves(wells: pd.DataFrame, options: FitOptions, *, controls: Controls, value: str) -> pd.DataFrame:
-    """Curves of inhibition percent per treatment; of the raw read-out where the screen has no controls to compute viability by."""
+    """Curves of inhibition percent per treatment; of the raw read-out where the screen has no controls to compute viability by.
+
+    A treatment's curve is made of the wells that hold it alone; one that is in combinations only has none, and its reason says so.
+    """
     treated = wells[wells["role"].isin(CURVE_ROLES) & (wells["treatment"] != "")]
-    usable = treated.assign(response=(100 * (1 - treated["viability"])).mask(treated["excluded"]))
+    paired = combined(treated)
+    treated = treated[~paired | ~treated["treatment"].isin(treated.loc[~paired, "treatment"])]
+    paired = combined(treated)
+    usable = treated.assign(response=(100 * (1 - treated["viability"])).mask(treated["excluded"] | paired))
     if usable.empty:
         return pd.DataFrame({name: pd.Series(dtype="object") for name in ("treatment", *CURVES.names())})
     if controls == "none" and value != "probability" and usable[value].notna().any():
-        raw = usable.assign(response=usable[value].mask(usable["excluded"]))
-        return fit_curves(raw, by=["treatment"], response="response", scale="raw", options=replace(options, bounds="free"))
+        raw = usable.assign(response=usable[value].mask(usable["excluded"] | paired))
+        curves = fit_curves(raw, by=["treatment"], response="response", scale="raw", options=replace(options, bounds="free"))
+        return _say_combined(curves, treated[paired])
     weight = ""
     if options.weights == "interval" and "viability_low" in usable:
         usable, weight = usable.assign(weight=(usable["viability_high"] - usable["viability_low"]) ** -2.0), "weight"
     curves = fit_curves(usable, by=["treatment"], response="response", weight=weight, scale="percent_inhibition", options=options)
-    curves = score_curves(curves)
+    curves = _say_combined(score_curves(curves), treated[paired])
     if controls != "none":
         curves = _say_bare_plates(curves, usable, wells, controls=controls, value=value)
     return _with_model_limits(curves, usable, options, value=value, weight=weight)
 
 
+def _say_combined(curves: pd.DataFrame, paired: pd.DataFrame) -> pd.DataFrame:
+    """The curves; those of treatments that are in combinations only say so, in place of "0 doses". paired: their wells."""
+    if paired.empty:
+        return curves
+    said = {treatment: f"all its wells hold {' or '.join(dict.fromkeys(others))} too; a combination has no curve of its own"
+            for treatment, others in paired.groupby("treatment")["treatment_2"]}
+    reasons = curves["treatment"].map(said)
+    return curves.assign(reason=curves["reason"].mask(reasons.notna(), reasons))
+
+
+def combination_findings(wells: pd.DataFrame) -> list[Finding]:
+    """A warning for each pair of treatments: what is made of its wells."""
+    paired = wells[combined(wells)]
+    if paired.empty:
+        return []
+    return [Finding(rule="combination_curves", severity="warning", column="treatment_2", value=f"{first} + {second}", message=(
+        f"{len(group)} wells of {first} + {second} have viabilities and take no part in the curve of {first}, which is made of wells that "
+        "hold it alone")) for (first, second), group in paired.groupby(["treatment", "treatment_2"], sort=False)]
+
+
 def _say_bare_plates(curves: pd.DataFrame, usable: pd.DataFrame, wells: pd.DataFrame, *, controls: Controls, value: str) -> pd.DataFrame:
-    """The curves; those whose wells have no viability because no control of their plates is left say so, in place of "0 doses"."""
+    """The curves; those whose wells have no viability, because no control of their plates is left or both kinds read the same, say so in
+    place of "0 doses".
+    """
     wanted = ("negative", "positive") if controls == "both" else ("negative",)
     there = wells[~wells["excluded"] & wells[value].notna()]
-    bare = {plate: gone for plate in dict.fromkeys(wells["plate"])
-            if (gone := [role for role in wanted if role not in set(there.loc[there["plate"] == plate, "role"])])}
-    if not bare:
+    words = {}
+    for plate in dict.fromkeys(wells["plate"]):
+        own = there[there["plate"] == plate]
+        if gone := [role for role in wanted if role not in set(own["role"])]:
+            words[plate] = f"no {' and no '.join(gone)} control is left on plate {plate}"
+        elif own.groupby("role")[value].median().reindex(wanted).nunique() < len(wanted):
+            words[plate] = f"negative and positive controls of plate {plate} read the same"
+    if not words:
         return curves
-    words = {plate: f"no {' and no '.join(gone)} control is left on plate {plate}" for plate, gone in bare.items()}
     said = {treatment: "; ".join(words[plate] for plate in dict.fromkeys(plates) if plate in words)
             for treatment, plates in usable[usable[value].notna() & ~usable["excluded"]].groupby("treatment")["plate"]}
     reasons = curves["treatment"].map(said).fillna("").where(curves["n"] == 0, "")

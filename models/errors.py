@@ -65,7 +65,8 @@ class InputError(DosewellError):
 
     def __init__(self, message: str, findings: Iterable[Finding] = ()) -> None:
         self.findings = tuple(findings)
-        super().__init__("\n  ".join([message, *map(str, self.findings)]))
+        said = self.findings if [*map(str, self.findings)] != [f"error: {message}"] else ()   # not the same twice
+        super().__init__("\n  ".join([message, *map(str, said)]))
         self.summary = message
 
 

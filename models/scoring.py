@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from models.dose_response import FitOptions, assay_quality
-from models.effects import LIMITS, treatment_curves, with_viability
+from models.effects import LIMITS, combination_findings, treatment_curves, with_viability
 from models.errors import Finding, InputError, SampleMismatch, TableError
 from models.networks.bundle import Card
 from models.networks.drift import drift_findings, plate_drift
@@ -145,7 +145,7 @@ def _scored(wells: pd.DataFrame, *, value: str, screen: Screen, options: Scoring
     wells = with_viability(wells, controls=screen.controls, value=value)
     return ScoredScreen(check_table(wells, WELL_SCORES, keys=("plate", "well")),
                         treatment_curves(wells, options.fit, controls=screen.controls, value=value),
-                        assay_quality(wells, value=value), (*findings, *_well_findings(wells)))
+                        assay_quality(wells, value=value), (*findings, *combination_findings(wells), *_well_findings(wells)))
 
 
 def same_sample(one: str, other: str) -> bool:

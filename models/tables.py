@@ -204,6 +204,13 @@ IMAGE_CLASSES = Contract("ImageClasses", "image", (
 CONTRACTS = (LAYOUT, TREATMENTS, IMAGE_SET, IMAGE_QUALITY, WELL_SCORES, CURVES, IMAGE_CLASSES)
 
 
+def combined(wells: pd.DataFrame) -> pd.Series:
+    """Which wells of a Layout or WellScores hold a second treatment: (N,) bool."""
+    if "treatment_2" not in wells or "dose_2" not in wells:
+        return pd.Series(False, index=wells.index)
+    return wells["treatment_2"].ne("") & wells["dose_2"].gt(0)
+
+
 def check_table(table: pd.DataFrame, contract: Contract, *, keys: Sequence[str] = ()) -> pd.DataFrame:
     """A copy of `table` in contract order and dtypes, extra columns last; same rows in the same order.
 

@@ -10,6 +10,8 @@ from models.errors import DosewellError
 
 def run_command(main: Callable[[], None]) -> None:
     """Run a command's main(); a DosewellError becomes its message on standard error and exit status 1."""
+    if (spec := sys.modules["__main__"].__spec__) and spec.name.startswith("pipelines."):
+        sys.argv[0] = f"python -m {spec.name}"      # what help and usage call the command
     try:
         main()
     except DosewellError as error:

@@ -45,6 +45,7 @@ def score(arguments: argparse.Namespace) -> None:
     """Send plates as a job, wait for it, and print and write what came out."""
     from serving.client import Client, read_plates
 
+    _require_folder(arguments.out)
     options = dict(arguments.options)
     if arguments.force:
         options["force"] = True
@@ -72,6 +73,8 @@ def _screen(client: Client, arguments: argparse.Namespace, progress: Progress) -
     if path is None:
         raise InputError(f"what was screened is not known: none of {', '.join(SCREEN_NAMES)} lies with {arguments.images} or "
                          f"{arguments.layout}; name that file with --screen, or the cell line or patient with --sample")
+    if not path.is_file():
+        raise InputError(f"there is no {path}; name a screen.yaml with --screen, or the cell line or patient with --sample")
     progress.say(f"screen: {path}")
     return str(path.read_text(encoding="utf-8"))
 
@@ -80,6 +83,7 @@ def classify(arguments: argparse.Namespace) -> None:
     """Send images without a layout, and print and write their classes."""
     from serving.client import Client, read_images
 
+    _require_folder(arguments.out)
     imageset = arguments.imageset.read_text(encoding="utf-8") if arguments.imageset else json.dumps({"sample": arguments.sample})
     with Progress() as progress, Client(arguments.url, token=arguments.token, on_progress=progress) as client:
         found = client.classify(read_images(arguments.images), model=arguments.model, imageset=imageset, options={"force": arguments.force})
@@ -90,10 +94,20 @@ def exclude(arguments: argparse.Namespace) -> None:
     """Leave wells of a job out of its curves, or take them back, and write the new result."""
     from serving.client import Client
 
+    _require_folder(arguments.out)
     changes = [{**change, "excluded": not arguments.restore} for change in arguments.wells]
     with Client(arguments.url, token=arguments.token) as client:
         scores = client.change_wells(arguments.job, changes)
     _tell(scores.write(arguments.out) if arguments.out is not None else [], scores.summary())
+
+
+def _require_folder(out: Path | None) -> None:
+    """Make the folder of the result before anything is sent. Raises InputError where that cannot be."""
+    try:
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out {out} is no folder that can be written to ({error.strerror}); name another") from None
 
 
 def _tell(written: list[Path], summary: str) -> None:
@@ -280,9 +294,9 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--role", choices=("score", "admin"), default="score", help="admin: sees and deletes everybody's jobs")
     one.set_defaults(run=token)
     one = commands.add_parser("promote", help="make a registered version the champion")
-    one.add_argument("name")
-    one.add_argument("version", type=int)
-    one.add_argument("--tracking-uri", default="")
+    one.add_argument("name", help="of a registered model, such as viability-A549")
+    one.add_argument("version", type=int, help="its number")
+    one.add_argument("--tracking-uri", default="", help="of the registry (default: MLFLOW_TRACKING_URI, else mlflow.db here)")
     one.set_defaults(run=promote)
     return top
 
@@ -302,6 +316,9 @@ def main() -> None:
         arguments.run(arguments)
     except (DosewellError, OSError, ValueError) as error:
         sys.exit(f"{type(error).__name__}: {error}")
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on where it was: nothing that the service has is scored twice", file=sys.stderr)
+        sys.exit(130)
 
 
 if __name__ == "__main__":

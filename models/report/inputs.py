@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from models.errors import Finding
-from models.tables import CURVES, DOSED_ROLES
+from models.tables import CURVES, DOSED_ROLES, combined
 
 SCORE_NAMES = {"dss_asym": "DSS_asym", "dss1": "DSS1", "dss2": "DSS2", "dss3": "DSS3"}
 
@@ -99,9 +99,9 @@ def curve_keys(curves: pd.DataFrame, wells: pd.DataFrame) -> list[str]:
 
 
 def wells_by_curve(curves: pd.DataFrame, wells: pd.DataFrame) -> list[pd.DataFrame]:
-    """The dosed wells of every curve, in the order of `curves`."""
+    """The dosed wells of every curve, in the order of `curves`; not those that hold a second treatment, which no curve is made of."""
     keys = [name for name in curve_keys(curves, wells) if name in curves.columns]
-    dosed = wells[wells["role"].isin(DOSED_ROLES) & (pd.to_numeric(wells["dose"]) > 0)]
+    dosed = wells[wells["role"].isin(DOSED_ROLES) & (pd.to_numeric(wells["dose"]) > 0) & ~combined(wells)]
     if not keys:
         return [dosed] * len(curves)
     groups: dict[Hashable, pd.DataFrame] = dict(iter(dosed.groupby(keys, sort=False)))

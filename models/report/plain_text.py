@@ -12,7 +12,7 @@ from models.report.inputs import ReportOptions, ScoredTables, is_raw, score_colu
 from models.report.page import own_rows
 from models.report.sections import kind_words, treatments, verdicts
 from models.report.verdicts import gate_results, plate_qualities
-from models.report.words import STATUS_WORDS, half_dose, trusted
+from models.report.words import half_dose, status_words, trusted
 
 _HEADINGS = ("treatment", "", "95 % interval or why not", "DSS_asym", "AUC", "status")
 
@@ -35,7 +35,7 @@ def _row(row: pd.Series, options: ReportOptions) -> tuple[str, ...]:
     half = "ic50" if row["scale"] != "raw" else "ec50"
     estimate = half_dose(row, half)
     return (str(row.get("treatment", "")), estimate.text, estimate.interval, trusted(row, options.hit_score, decimals=1),
-            trusted(row, "auc", decimals=2), STATUS_WORDS.get(str(row["status"]), str(row["status"])))
+            trusted(row, "auc", decimals=2), status_words(row))
 
 
 def treatment_table(scored: ScoredTables, *, screen: Screen, gates: Iterable[Any] = (),

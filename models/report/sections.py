@@ -32,7 +32,6 @@ from models.report.verdicts import KIND_WORDS, GateResult, PlateQuality, Verdict
 from models.report.words import (
     NO_VALUE,
     NONE,
-    STATUS_WORDS,
     Estimate,
     count,
     fixed,
@@ -41,6 +40,7 @@ from models.report.words import (
     plain,
     reason_words,
     slope_text,
+    status_words,
     trusted,
 )
 from models.tables import DOSED_ROLES
@@ -182,7 +182,7 @@ def _treatment(row: pd.Series, wells: pd.DataFrame, *, curve: int, name: str, ve
     lost = int(measured.isna().sum())
     return Treatment(
         name=name, curve=curve, verdict=verdict, half=estimate, status=status,
-        status_words=STATUS_WORDS.get(status, status), reason=text(row, "reason"),
+        status_words=status_words(row), reason=text(row, "reason"),
         slope=slope_text(row), slope_sort=_sortable(row, "slope", unless=_NO_SHAPE),
         auc=trusted(row, "auc", decimals=2), auc_sort=_sortable(row, "auc"),
         score=trusted(row, score, decimals=1), score_value=_sortable(row, score),

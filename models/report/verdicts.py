@@ -11,7 +11,7 @@ import pandas as pd
 
 from models.plates.screen import Controls
 from models.report.inputs import SCORE_NAMES, ReportOptions, number, text
-from models.report.words import NO_VALUE, STATUS_WORDS, count, fixed
+from models.report.words import count, fixed, status_words, why_no_value
 
 Grade = Literal["excellent", "care", "bad", "unknown"]
 Kind = Literal["hit", "unsure", "none", "unscored"]
@@ -125,15 +125,15 @@ def judge(row: Any, *, score: str, plates: Sequence[PlateQuality], failed_gates:
     if text(row, "scale") == "raw":
         return Verdict("unscored", "without viability there is no DSS, so no hit is called")
     value, status = number(row, score), text(row, "status")
-    if status in NO_VALUE or math.isnan(value):
-        return Verdict("unsure", NO_VALUE.get(status, "no score could be computed"))
+    if (why := why_no_value(row)) or math.isnan(value):
+        return Verdict("unsure", why or "no score could be computed")
     named = f"{SCORE_NAMES[score]} {fixed(value, 1)}"
     doubt = f"the model did not pass its own checks ({', '.join(failed_gates)})" if failed_gates else ""
     if value < options.hit_threshold:
         low = f"{named} is below {options.hit_threshold:g}"
         return Verdict("unsure", f"{low}, but {doubt}") if doubt else Verdict("none", low)
     if status != "ok":
-        doubt = f"the curve is {STATUS_WORDS.get(status, status)}" + (f" ({reason})" if (reason := text(row, "reason")) else "")
+        doubt = f"the curve is {status_words(row)}" + (f" ({reason})" if (reason := text(row, "reason")) else "")
     if doubt or (doubt := _unknown(plates)):
         return Verdict("unsure", f"{named} would be a hit, but {doubt}")
     return Verdict("hit", f"{named} ≥ {options.hit_threshold:g}, curve ok, {_control_words(plates)}")

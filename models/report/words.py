@@ -14,13 +14,11 @@ STEEP = 9.5  # fits bound the slope at 10
 LOOSE = 10.0  # fold; an IC50 whose limits lie further apart is shown as about
 _MOLAR = (("pM", 1e-3), ("nM", 1.0), ("µM", 1e3), ("mM", 1e6))  # in nM
 
-BAD_CONTROLS = "bad_controls"   # statuses of the report alone: of curves on plates that are not to be used,
-NO_CONTROLS = "no_controls"     # and on plates of which no control is left
+BAD_CONTROLS = "bad_controls"   # a status of the report alone: of curves on plates that are not to be used
 STATUS_WORDS = {"ok": "ok", "flat": "flat", "too_few_doses": "too few doses", "weakly_identified": "weakly determined",
-                "failed": "fit failed", BAD_CONTROLS: "not judged", NO_CONTROLS: "not judged"}
+                "failed": "fit failed", BAD_CONTROLS: "not judged"}
 NO_VALUE = {    # statuses whose numbers mean nothing
-    "too_few_doses": "too few doses", "failed": "the fit failed", BAD_CONTROLS: "controls overlap (Z′ below 0)",
-    NO_CONTROLS: "no controls left on the plate"}
+    "too_few_doses": "too few doses", "failed": "the fit failed", BAD_CONTROLS: "controls overlap (Z′ below 0)"}
 
 FLAG_WORDS = {
     "out_of_focus": "image out of focus", "empty_well": "well looks empty, its like do not",
@@ -91,11 +89,25 @@ class Estimate:
         return self.named(half) + (f" ({self.interval})" if self.interval else "")
 
 
+def why_no_value(row: Any) -> str:
+    """Why a curve's numbers mean nothing, "" where they do: that it has no well at all is told with its reason."""
+    status = text(row, "status")
+    if status == "too_few_doses" and number(row, "n") == 0 and (reason := text(row, "reason")):
+        return reason
+    return NO_VALUE.get(status, "")
+
+
+def status_words(row: Any) -> str:
+    """How the fit ended."""
+    status = text(row, "status")
+    return "no curve" if status == "too_few_doses" and number(row, "n") == 0 else STATUS_WORDS.get(status, status)
+
+
 def half_dose(row: Any, name: str) -> Estimate:
     """IC50 or EC50 (`name`) of a curve with its interval, its censoring, or why there is none."""
     value, relation, status = number(row, name), text(row, f"{name}_relation"), text(row, "status")
-    if status in NO_VALUE:
-        return Estimate(f"cannot say: {NO_VALUE[status]}")
+    if why := why_no_value(row):
+        return Estimate(f"cannot say: {why}")
     if math.isnan(value) or relation not in ("=", ">", "<"):
         return Estimate("none: no effect" if status == "flat" else "cannot say")
     unit = text(row, "dose_unit")

@@ -19,6 +19,7 @@ from models.networks.recipe import Recipe
 from models.plates.images import WellImages
 from models.plates.screen import Screen
 from models.report import treatment_table
+from models.report.inputs import wells_by_curve
 from models.scoring import Exclusion, ScoredScreen, ScoringOptions, refit_wells, score_images, score_measured
 from models.tables import CURVES, WELL_SCORES, check_table
 from tests.conftest import CONTROLS, READOUT, tiny_images, tiny_layout
@@ -182,7 +183,38 @@ def test_curves_without_a_control_left_say_so(roles: tuple[str, ...], said: str,
     assert scored.curves["reason"].tolist() == [said] * len(scored.curves)
     assert scored.curves["ic50"].isna().all()
     table = treatment_table(scored, screen=SCREEN, gates=())
-    assert table["IC50"].tolist() == ["cannot say: no controls left on the plate"] * len(table)
+    assert table["IC50"].tolist() == [f"cannot say: {said}"] * len(table)
+    assert table["curve"].tolist() == ["no curve"] * len(table)
+
+
+def test_controls_that_read_the_same_are_why_there_is_no_curve() -> None:
+    scored = score_measured(tiny_layout().assign(readout=1.0), screen=SCREEN)
+    assert scored.curves["reason"].tolist() == ["negative and positive controls of plate P1 read the same"] * len(scored.curves)
+
+
+def with_partner(layout: pd.DataFrame, *, alone: bool) -> pd.DataFrame:
+    """The treated wells again on plate P2, with a second treatment that kills half of what the first leaves."""
+    both = layout.assign(plate="P2", treatment_2=np.where(layout["role"] == "treated", "gamma", ""),
+                         dose_2=np.where(layout["role"] == "treated", 50.0, np.nan),
+                         readout=layout["readout"].where(layout["role"] != "treated", 0.5 * layout["readout"]))
+    plain = layout.assign(treatment_2="", dose_2=np.nan)
+    return pd.concat([plain, both], ignore_index=True) if alone else both
+
+
+def test_a_curve_is_made_of_wells_that_hold_the_treatment_alone() -> None:
+    layout = tiny_layout()
+    pure, mixed = (score_measured(table, screen=SCREEN) for table in (layout, with_partner(layout, alone=True)))
+    pd.testing.assert_frame_equal(mixed.curves, pure.curves)
+    assert mixed.wells["viability"].notna().all()
+    (told,) = (finding for finding in mixed.findings if finding.rule == "combination_curves")
+    assert "take no part in the curve of" in told.message
+    assert len(wells_by_curve(mixed.curves, mixed.wells)[0]) == len(wells_by_curve(pure.curves, pure.wells)[0])
+
+
+def test_a_treatment_in_combinations_only_has_no_curve_and_the_reason() -> None:
+    scored = score_measured(with_partner(tiny_layout(), alone=False), screen=SCREEN)
+    assert scored.curves["ic50"].isna().all()
+    assert set(scored.curves["reason"]) == {"all its wells hold gamma too; a combination has no curve of its own"}
 
 
 def test_excluding_what_is_not_there_is_refused() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -255,6 +257,34 @@ def test_score_and_exclude_on_the_command_line(server: Server, plate: TinyPlate,
                      str(tmp_path / "second"))
     assert again.returncode == 0, again.stderr
     assert pd.read_csv(tmp_path / "second" / "wells.csv")["excluded"].sum() == 1
+
+
+def test_what_cannot_be_used_is_told_before_anything_is_sent(server: Server, plate: TinyPlate, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    words = ["score", str(plate.archive), "--layout", str(plate.layout), "--model", MODEL]
+    jobs = httpx.get(f"{server.url}/jobs").json()["jobs"]
+    for more, message in ((["--sample", SAMPLE, "--out", str(tmp_path / "taken")], "taken is no folder that can be written to (File"),
+                          (["--screen", str(tmp_path / "none.yaml")], "none.yaml; name a screen.yaml with --screen"),
+                          (["--sample", SAMPLE, "--model", "nobody"], "nobody is no champion")):
+        done = dosewell(*words, *more, DOSEWELL_URL=server.url)
+        assert done.returncode == 1
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
+    assert httpx.get(f"{server.url}/jobs").json()["jobs"] == jobs
+
+
+def test_an_interrupted_client_says_how_to_go_on(plate: TinyPlate) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        command = [sys.executable, "-m", "serving.cli", "score", str(plate.archive), "--layout", str(plate.layout), "--model", MODEL,
+                   "--sample", SAMPLE, "--url", f"http://127.0.0.1:{silent.getsockname()[1]}"]
+        process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        with silent.accept()[0] as asked:
+            asked.recv(1)
+            process.send_signal(signal.SIGINT)
+            told = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert "interrupted; the same command goes on where it was" in told
+    assert "Traceback" not in told
 
 
 def test_a_screen_beside_the_images_is_found_and_a_sample_is_enough(server: Server, plate: TinyPlate, tmp_path: Path) -> None:
