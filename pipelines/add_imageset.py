@@ -180,10 +180,16 @@ def join_copies(table: pd.DataFrame, digests: list[str]) -> tuple[pd.DataFrame, 
 
 def _classes(request: Request, table: pd.DataFrame) -> tuple[str, ...]:
     found = tuple(sorted(set(table["label"]) - {""}))
+    alike: dict[str, list[str]] = {}
+    for label in found:
+        alike.setdefault(" ".join(label.casefold().split()), []).append(label)
+    if same := next((labels for labels in alike.values() if len(labels) > 1), None):
+        raise InputError(f"the labels {' and '.join(map(repr, same))} differ by capitals or spaces only; if they are one class, write them "
+                         "alike, else give the classes names that people can tell apart")
     if not request.classes and len(found) != 2:
         counts = ", ".join(f"{label} ({count})" for label, count in table["label"].value_counts().items()) or "none"
-        raise InputError(f"{len(found)} labels were found, a model tells two apart: {counts}. Name the two with --classes, the one to find "
-                         "first; rows with other labels must be taken out or left without a label")
+        raise InputError(f"{len(found)} label{'' if len(found) == 1 else 's'} found, a model tells two apart: {counts}. Name the two with "
+                         "--classes, the one to find first; rows with other labels must be taken out or left without a label")
     return request.classes or found
 
 

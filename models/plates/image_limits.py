@@ -6,6 +6,7 @@ larger than the TIFF says, metadata that speak of a billion planes. All of it is
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,8 +41,9 @@ def image_error(rule: str, name: str, message: str) -> ImageError:
 
 def unreadable(name: str, error: Exception) -> ImageError:
     """The ImageError for whatever a decoder raised."""
-    return image_error("image_unreadable", name, f"cannot be read ({type(error).__name__}: {str(error)[:300]}); it is damaged or not an "
-                       "image, copy it again")
+    said = re.sub(r" ?<_io\.BytesIO object at \w+>", "", str(error))[:300]
+    return image_error("image_unreadable", name, f"cannot be read ({type(error).__name__}: {said}); it is damaged or not an image, copy it "
+                       "again")
 
 
 def refuse_large(pixels: int, name: str) -> None:
