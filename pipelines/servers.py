@@ -45,13 +45,15 @@ def free_port() -> int:
 
 def mlflow_command(port: int, *, backend: str = "sqlite:///mlflow.db", artifacts: str = "mlartifacts") -> list[str]:
     """MLflow's server, by default over the SQLite registry and the artifact folder of the working folder; artifacts go through it.
+    backend: "" = what MLFLOW_BACKEND_STORE_URI says.
 
     By itself MLflow answers to any private address as its name, so that a page whose name was resolved to this machine could move an
     alias; here it knows its own names only. Pages of other sites are refused by its defaults, those of this machine are let in.
     """
     names = [f"{name}:{port}" for name in (HOST, "localhost")]
-    return [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--backend-store-uri", backend,
-            "--artifacts-destination", artifacts, "--serve-artifacts", "--workers", "1", "--allowed-hosts", ",".join(names)]
+    return [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port),
+            *(["--backend-store-uri", backend] if backend else []), "--artifacts-destination", artifacts, "--serve-artifacts",
+            "--workers", "1", "--allowed-hosts", ",".join(names)]
 
 
 def service_command(port: int) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from models.environment import port
 from models.registry import Registry, default_tracking_uri
+from models.tracking import absolute_uri, without_password
 from pipelines import servers
 from pipelines.command import run_command
 from pipelines.register import CACHE, register_missing
@@ -16,20 +17,30 @@ ARTIFACTS = Path("artifacts")
 
 
 def start() -> None:
-    """Register the bundles that the registry lacks, then start both servers and print their addresses. Raises DosewellError."""
+    """Register the bundles that the registry lacks, then start both servers and print their addresses; no MLflow where MLFLOW_TRACKING_URI
+    names one that runs. Raises DosewellError.
+    """
     mlflow_port, service_port = port(os.environ, "MLFLOW_PORT", 5000), port(os.environ, "SERVICE_PORT", 3000)
+    uri = absolute_uri(default_tracking_uri())
     if (ARTIFACTS / "models").is_dir():
         added = register_missing(ARTIFACTS / "models", evaluations=ARTIFACTS / "evaluate", trunks=ARTIFACTS / "trunks",
-                                 registry=Registry(default_tracking_uri(), CACHE))
+                                 registry=Registry(uri, CACHE))
         print(f"registered {len(added)} model(s) that the registry lacked" if added else "the registry has every trained model")
-    mlflow = servers.running("mlflow") or servers.start(
-        "mlflow", servers.mlflow_command(mlflow_port), port=mlflow_port, health="/health", environment={})
+    registry = uri if uri.startswith("http") else _mlflow(uri, mlflow_port)
     service = servers.running("service") or servers.start(
         "service", servers.service_command(service_port), port=service_port, health="/readyz",
-        environment={"MLFLOW_TRACKING_URI": mlflow.url})
-    print(f"MLflow   {mlflow.url}   promote: move the alias `champion` of a registered model to another version")
+        environment={"MLFLOW_TRACKING_URI": registry})
+    print(f"MLflow   {without_password(registry)}   promote: move the alias `champion` of a registered model to another version")
     print(f"service  {service.url}   OpenAPI at /openapi.json, models at /models")
     print("`make down` ends both; their logs are in var/log")
+
+
+def _mlflow(uri: str, listen: int) -> str:
+    """Address of an MLflow server over the registry's database, which is started unless it runs."""
+    running = servers.running("mlflow") or servers.start(
+        "mlflow", servers.mlflow_command(listen, backend=""), port=listen, health="/health",
+        environment={"MLFLOW_BACKEND_STORE_URI": uri})     # not a word of the command, whose passwords a list of processes would show
+    return running.url
 
 
 def stop() -> None:

@@ -150,6 +150,28 @@ def test_a_server_that_never_answers_is_ended(monkeypatch: pytest.MonkeyPatch, f
     assert not psutil.pid_exists(int(pid)) or psutil.Process(int(pid)).status() == psutil.STATUS_ZOMBIE
 
 
+@pytest.mark.parametrize(("uri", "started", "followed"), [
+    ("http://anna:secret@lab:5000", ["service"], "http://anna:secret@lab:5000"),
+    ("sqlite:////srv/lab.db", ["mlflow", "service"], "http://127.0.0.1:1"), ("", ["mlflow", "service"], "http://127.0.0.1:1")])
+def test_make_up_keeps_to_the_registry_that_is_named(uri: str, started: list[str], followed: str, monkeypatch: pytest.MonkeyPatch,
+                                                     capsys: pytest.CaptureFixture[str]) -> None:
+    asked: dict[str, dict[str, str]] = {}
+
+    def start(name: str, command: list[str], *, environment: dict[str, str], **_: object) -> servers.Server:
+        asked[name] = environment
+        assert not [word for word in command if "secret" in word or "lab.db" in word]
+        return servers.Server(name, 1, 0.0, "http://127.0.0.1:1")
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setattr(servers, "start", start)
+    up.start()
+    assert list(asked) == started
+    assert asked["service"] == {"MLFLOW_TRACKING_URI": followed}
+    if "mlflow" in asked:
+        assert asked["mlflow"]["MLFLOW_BACKEND_STORE_URI"] == (uri or f"sqlite:///{Path.cwd()}/mlflow.db")
+    assert "secret" not in capsys.readouterr().out
+
+
 def test_make_down_without_make_up(capsys: pytest.CaptureFixture[str]) -> None:
     up.stop()
     assert capsys.readouterr().out == "service: was not running\nmlflow: was not running\n"
