@@ -20,6 +20,7 @@ import pandas as pd
 from models.classifying import class_findings, classify_images, imageset_findings, require_classes
 from models.errors import Finding, ImageError, InputError
 from models.networks.bundle import Card
+from models.plates.images import planes_of
 from models.plates.imageset import ImageArchive, ImageSet, prepare_images
 from models.plates.pixels import IMAGE_SUFFIXES
 from models.records import from_record, to_record
@@ -149,18 +150,24 @@ def _classified(archive: ImageArchive, table: pd.DataFrame, imageset: ImageSet, 
     """ImageClasses of the whole table, and image_id -> thumbnail as a data address."""
     spec, parts, predictor = served.card.recipe.input, [], served.predictor
     pictures: dict[str, str] = {}
+    brightest = 0.0
     for piece in _pieces(table):
         try:
             images = prepare_images(archive, piece, spec, name=imageset.name)
         except ImageError:
             _require_readable(archive, table)
             raise
+        brightest = max(brightest, float(images.pixels.max()))
         labels = images.wells[["plate", "well"]].assign(label="")
         parts.append(classify_images(images, labels, predictor=predictor, model=served.version.name,
                                      version=str(served.version.version)))
         if options.thumbnails:
             pictures |= {image: _picture(archive.read(path), options.thumbnails)
                          for image, path in zip(piece["image_id"], piece["path"], strict=True)}
+    if imageset.bit_depth > 8 and spec.intensity == "depth" and brightest * 65535 < 256:
+        raise ImageError("the images cannot be used", [field_finding(
+            "images", f"they have {imageset.bit_depth} bits and no grey value above 255, so that the model would see black: taken with 8 "
+                      "bits and saved with more; export them with 8 bits")])
     return pd.concat(parts, ignore_index=True), pictures
 
 
@@ -182,5 +189,5 @@ def _require_readable(archive: ImageArchive, table: pd.DataFrame) -> None:
 
 def _picture(pixels: np.ndarray, size: int) -> str:
     """A small image for a page; of a stack the middle plane."""
-    plane = pixels[len(pixels) // 2] if pixels.ndim == 3 and pixels.shape[-1] != 3 else pixels
-    return f"data:image/png;base64,{base64.b64encode(small_png(plane, size=size)).decode()}"
+    planes = planes_of(pixels)
+    return f"data:image/png;base64,{base64.b64encode(small_png(planes[len(planes) // 2], size=size)).decode()}"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.environment import port
 from models.errors import DosewellError, InputError
+from serving.progress import Progress
 
 if TYPE_CHECKING:
     from serving.client import Client
@@ -114,43 +115,6 @@ def _tell(written: list[Path], summary: str) -> None:
     if written:
         print(f"wrote {', '.join(path.name for path in written)} in {written[0].parent}")
     print(summary)
-
-
-class Progress:
-    """A bar per stage on standard error: bytes while sending, then what the job counts."""
-
-    def __init__(self) -> None:
-        self._bar: Any = None
-        self._stage = ""
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        """Show how far a stage is."""
-        from tqdm import tqdm
-
-        if stage != self._stage or self._bar is None:
-            self.close()
-            in_bytes = stage == "sending"
-            self._stage, self._bar = stage, tqdm(desc=stage, total=total or None, unit="B" if in_bytes else "", unit_scale=in_bytes,
-                                                 leave=False, file=sys.stderr, disable=None)   # none in a file or a pipe
-        self._bar.total = total or None
-        self._bar.update(done - self._bar.n)
-
-    def say(self, words: str) -> None:
-        """A line that stays."""
-        self.close()
-        print(words, file=sys.stderr)
-
-    def close(self) -> None:
-        """Take the bar away."""
-        if self._bar is not None:
-            self._bar.close()
-        self._bar = None
-
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def curves(arguments: argparse.Namespace) -> None:

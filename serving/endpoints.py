@@ -13,7 +13,7 @@ import anyio.to_thread
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import Response
 
-from serving import schemas
+from serving import form_documents, schemas
 from serving.faults import status_of
 from serving.forms import Fields, Form, receive_form
 
@@ -62,7 +62,7 @@ def promotions(request: Request) -> Any:
     return promotions_answer(promoter_of(request).log)
 
 
-@router.post("/score", response_model=schemas.ScoreAnswer, responses=schemas.ERRORS, openapi_extra=schemas.SCORE_FORM,
+@router.post("/score", response_model=schemas.ScoreAnswer, responses=schemas.ERRORS, openapi_extra=form_documents.SCORE_FORM,
              summary="Score plates: viability per well, a curve per treatment")
 async def score(request: Request) -> Response:
     """POST /score: one snapshot of the promoter answers the whole request."""
@@ -85,7 +85,7 @@ async def score(request: Request) -> Response:
     return Response(body, media_type="application/json")
 
 
-@router.post("/curves", response_model=schemas.ScoreAnswer, responses=schemas.ERRORS, openapi_extra=schemas.CURVES_FORM,
+@router.post("/curves", response_model=schemas.ScoreAnswer, responses=schemas.ERRORS, openapi_extra=form_documents.CURVES_FORM,
              summary="A plate reader's table alone: viability, a curve per treatment, scores, plate quality")
 async def curves(request: Request) -> Response:
     """POST /curves: no images, no model."""
@@ -97,7 +97,7 @@ async def curves(request: Request) -> Response:
     return Response(body, media_type="application/json")
 
 
-@router.post("/classify", response_model=schemas.ClassifyAnswer, responses=schemas.ERRORS, openapi_extra=schemas.CLASSIFY_FORM,
+@router.post("/classify", response_model=schemas.ClassifyAnswer, responses=schemas.ERRORS, openapi_extra=form_documents.CLASSIFY_FORM,
              summary="Images without a layout: the class of each, and its probability")
 async def classify(request: Request) -> Response:
     """POST /classify: one snapshot of the promoter answers the whole request."""

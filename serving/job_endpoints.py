@@ -9,7 +9,7 @@ import anyio.to_thread
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
-from serving import schemas
+from serving import form_documents, schemas
 from serving.access import NOBODY, SCOPE_KEY, Token
 from serving.endpoints import in_thread, promoter_of, received
 from serving.forms import Form
@@ -47,7 +47,7 @@ def _owner(request: Request) -> str | None:
     return None if token.role == "admin" else token.name
 
 
-@router.post("", status_code=202, response_model=schemas.JobRecord, openapi_extra=schemas.JOB_FORM,
+@router.post("", status_code=202, response_model=schemas.JobRecord, openapi_extra=form_documents.JOB_FORM,
              summary="Score plates in the background; what was sent before is recognised")
 async def submit(request: Request) -> Response:
     """POST /jobs: 202 for a new job, 200 for one that is there already. When it answers, the job is on disk."""

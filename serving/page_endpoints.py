@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, Response
 from starlette.exceptions import HTTPException
 
-from serving import schemas
+from serving import form_documents, schemas
 from serving.endpoints import in_thread, promoter_of, received
 from serving.job_endpoints import desk_of, own_job
 from serving.plain import to_json
@@ -17,7 +17,7 @@ from serving.plain import to_json
 router = APIRouter()
 
 
-@router.post("/layouts", responses=schemas.ERRORS, openapi_extra=schemas.LAYOUT_FORM,
+@router.post("/layouts", responses=schemas.ERRORS, openapi_extra=form_documents.LAYOUT_FORM,
              summary="What a layout says and what is wrong with it, without images")
 async def layouts(request: Request) -> Response:
     """POST /layouts."""

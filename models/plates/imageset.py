@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from models.errors import Finding, ImageError, ScreenError, TableError
-from models.plates.images import IMAGE_SUFFIXES, WellImages, decode_image
+from models.plates.images import IMAGE_SUFFIXES, WellImages, decode_image, stack_of
 from models.plates.prepare import InputSpec
 from models.plates.projections import project, resize_area
 from models.plates.screen import Channel, SampleKind
@@ -184,7 +184,7 @@ def prepare_image(pixels: np.ndarray, spec: InputSpec) -> np.ndarray:
             rule="channel_missing", severity="error", column=column, value=value,
             message=f"an image set has the channel '{CHANNEL}' and no plate; choose a recipe whose input has planes like {CHANNEL}:mid and "
                     "intensity depth or well")])
-    stack = pixels[None] if pixels.ndim == 2 or pixels.shape[-1] == 3 else pixels     # (Z, H, W) or (1, H, W, 3)
+    stack = stack_of([pixels])
     planes = np.stack([_plane(stack, plane, spec.size) for plane in spec.planes])
     if spec.intensity == "depth":
         return planes / np.float32(np.iinfo(pixels.dtype).max)

@@ -101,6 +101,8 @@ def plate_words(plates: Sequence[PlateQuality]) -> str:
 def _because(row: Mapping[str, Any]) -> str:
     few = [f"{'no' if wells == 0 else 'only one'} {role} control" for role in ("negative", "positive")
            if (wells := number(row, f"n_{role}")) < 2]
+    if few and "left out" in text(row, "reason"):
+        return f"too few of its controls are left: {text(row, 'reason')}"
     if few:
         return f"the plate has {' and '.join(few)} (at least 2 wells are needed)"
     return text(row, "reason").rstrip(".") or "its controls give no usable values"

@@ -18,7 +18,7 @@ from models.networks.predict import Predictor, output_columns
 from models.networks.recipe import Recipe
 from models.plates.images import WellImages
 from models.plates.screen import Screen
-from models.report import treatment_table
+from models.report import render_text, treatment_table
 from models.report.inputs import wells_by_curve
 from models.scoring import Exclusion, ScoredScreen, ScoringOptions, refit_wells, score_images, score_measured
 from models.tables import CURVES, WELL_SCORES, check_table
@@ -185,6 +185,7 @@ def test_curves_without_a_control_left_say_so(roles: tuple[str, ...], said: str,
     table = treatment_table(scored, screen=SCREEN, gates=())
     assert table["IC50"].tolist() == [f"cannot say: {said}"] * len(table)
     assert table["curve"].tolist() == ["no curve"] * len(table)
+    assert "too few of its controls are left: 0" in render_text(scored, screen=SCREEN)
 
 
 def test_controls_that_read_the_same_are_why_there_is_no_curve() -> None:

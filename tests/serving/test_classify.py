@@ -69,6 +69,14 @@ def answer(send: Send) -> dict:
     return response.json()
 
 
+def test_images_of_8_bits_saved_with_16_are_refused_not_seen_as_black(send: Send) -> None:
+    grey = np.random.default_rng(0).integers(0, 255, (40, 48))
+    refused = send({"a.tif": encode_tiff(grey.astype(np.uint16)), "b.tif": encode_tiff((grey // 2).astype(np.uint16))})
+    assert refused.status_code == 400
+    assert "the model would see black" in refused.json()["findings"][0]["message"]
+    assert send({"a.tif": encode_tiff((257 * grey).astype(np.uint16))}).status_code == 200
+
+
 def test_the_numbers_are_those_of_the_stage(answer: dict, folder: Path, tmp_path: Path) -> None:
     bundle = folder / "models" / "classifier"
     predictor = load_predictor(bundle, find_trunk=trunk_finder([folder / "models"]))

@@ -277,7 +277,9 @@ def test_an_interrupted_client_says_how_to_go_on(plate: TinyPlate) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         command = [sys.executable, "-m", "serving.cli", "score", str(plate.archive), "--layout", str(plate.layout), "--model", MODEL,
                    "--sample", SAMPLE, "--url", f"http://127.0.0.1:{silent.getsockname()[1]}"]
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)   # tests in the background ignore it, and what they start too
         process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        signal.signal(signal.SIGINT, before)
         with silent.accept()[0] as asked:
             asked.recv(1)
             process.send_signal(signal.SIGINT)

@@ -97,6 +97,8 @@ def test_pixels_come_on_one_scale_whatever_the_file(tmp_path: Path) -> None:
     np.testing.assert_allclose(prepare_image(colour, COLOUR).mean(axis=(1, 2)), [0.2, 0.4, 0.0], atol=1e-6)
     np.testing.assert_allclose(prepare_image(colour, GREY), 0.2, atol=1e-6)
     np.testing.assert_allclose(prepare_image(np.full((9, 9), 13_107, np.uint16), GREY), 0.2)
+    np.testing.assert_allclose(prepare_image(np.stack([grey, grey, grey]), GREY), 0.2, atol=1e-6)
+    np.testing.assert_allclose(prepare_image(np.stack([colour, colour]), COLOUR).mean(axis=(1, 2)), [0.2, 0.4, 0.0], atol=1e-6)
     stretched = prepare_image(np.arange(256, dtype=np.uint8).reshape(16, 16), InputSpec(planes=("image:mid",), size=16, intensity="well"))
     assert (stretched.min(), stretched.max()) == (0, 1)
     png = io.BytesIO()
