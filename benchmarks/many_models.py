@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,7 +38,15 @@ import torch  # isort: skip  # the registry's variables are set first
 from torch import nn  # isort: skip
 
 
-def write_models(folder: Path, *, count: int, trunk: str, bf16: bool) -> None:
+MakeHead = Callable[[Network, Recipe], nn.Module]
+
+
+def random_head(network: Network, recipe: Recipe) -> nn.Module:
+    """A head that has learned nothing."""
+    return build_head(recipe.head, network.feature_count)
+
+
+def write_models(folder: Path, *, count: int, trunk: str, bf16: bool, head: MakeHead) -> None:
     """Bundles folder/models/m<number>, and the trunk beside them; bf16: their cards say that bfloat16 changes nothing."""
     recipe = Recipe(system="viability", target="readout", input=InputSpec(size=224), trunk=TrunkSpec(name=trunk),
                     gates=(Gate(metric="r2_cv", minimum=0.5),))
@@ -56,7 +64,7 @@ def write_models(folder: Path, *, count: int, trunk: str, bf16: bool) -> None:
                     bf16=Bf16Effect(median=0.0, largest=0.0, wells=96) if bf16 else None,
                     lineage={"data_md5": "d" * 32, "params_hash": "p" * 64})
         write_bundle(folder / "models" / f"m{number:03d}", card, trunk=None,
-                     head=state_bytes(build_head(recipe.head, network.feature_count).state_dict()))
+                     head=state_bytes(head(network, recipe).state_dict()))
 
 
 @torch.no_grad()
@@ -71,12 +79,12 @@ def settled(network: Network) -> Network:
     return network.eval()
 
 
-def register(folder: Path, *, count: int, trunk: str, bf16: bool = False) -> Registry:
+def register(folder: Path, *, count: int, trunk: str, bf16: bool = False, head: MakeHead = random_head) -> Registry:
     """A registry in the folder that has the models, all champions."""
     registry = Registry(f"sqlite:///{folder}/mlflow.db", folder / "registering")
     missing = count - len(registry.aliases())
     if missing > 0:
-        write_models(folder, count=count, trunk=trunk, bf16=bf16)
+        write_models(folder, count=count, trunk=trunk, bf16=bf16, head=head)
         find = trunk_finder([folder / "models"])
         for bundle in tqdm(sorted((folder / "models").glob("m*")), desc="register", unit="model"):
             registry.set_alias(registry.register(bundle, find_trunk=find), CHAMPION)

@@ -2,8 +2,9 @@
 
     python -m benchmarks.service [--trunk mobilenet_v2] [--size 224] [--wells 96] [--clients 1 8 32] [--plates 4] [--requests 96]
 
-One registered model (a linear head on a frozen trunk, random weights), plates of 96 or 384 one-channel 8-bit TIFFs of simulated wells.
-Compared, in one run:
+One registered model (a linear head, fitted to the plate, on a frozen trunk of random weights), plates of 96 or 384 one-channel 8-bit TIFFs
+of simulated wells. A head that reads the wells gives the curves that models in use give; `--random-head` has learned nothing, and the
+intervals of its scattered curves take three times as long. Compared, in one run:
 
     bare      the forward pass alone, by the path and precision that the service takes, on tensors in memory, in this process
     decoding  the plate's TIFFs read, averaged to 224 pixels, in this process and thread, nothing else
@@ -30,6 +31,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -39,13 +41,21 @@ import psutil
 from scipy.ndimage import gaussian_filter
 
 from benchmarks.forward import cpu, timed
-from benchmarks.many_models import register
+from benchmarks.many_models import random_head, register
+from models.networks.forward import path_of
+from models.networks.heads import Network, build_head
+from models.networks.recipe import Recipe
+from models.networks.trunks import Trunk
 from models.plates.images import PlateArchive, encode_tiff, write_plate
-from models.plates.layout import write_layout
+from models.plates.layout import read_layout, write_layout
+from models.plates.prepare import prepare_plate
 from models.plates.projections import resize_area
 from models.plates.wells import wells_of
 from models.registry import Registry
 from tests.serving.tiny import SCREEN, Server, free_port
+
+import torch  # isort: skip  # the registry's variables are set first
+from torch import nn  # isort: skip
 
 NAME = "viability-L000"
 Row = dict[str, object]
@@ -68,6 +78,12 @@ import uvicorn; uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[3]), log_le
 """
 
 
+def living(row: pd.Series) -> float:
+    """The share of living cells that a well of the layout shows, 0-1."""
+    known = {"negative": 1.0, "positive": 0.0}.get(row["role"])
+    return known if known is not None else float(1 - row["dose"] / (row["dose"] + 3e3))
+
+
 def plate_layout(wells: int) -> pd.DataFrame:
     """A sixth of the wells for each kind of control, the others for treatments of 8 doses in 4 wells, at random places."""
     controls = [{"role": role, "treatment": "", "dose": np.nan, "dose_unit": "", "replicate": number + 1}
@@ -85,13 +101,30 @@ def plate_of(folder: Path, *, size: int, wells: int = 96) -> tuple[Path, Path]:
     table = plate_layout(wells)
 
     def image(row: pd.Series) -> np.ndarray:
-        dead = {"negative": 0.0, "positive": 1.0}.get(row["role"])
-        level = 150 - 80 * (dead if dead is not None else row["dose"] / (row["dose"] + 3e3))
+        level = 70 + 80 * living(row)
         grey = level + rng.normal(0, 4, base.shape) + np.roll(base / base.std(), rng.integers(0, size), 0) * level / 5
         return np.clip(grey, 0, 255).astype(np.uint8)
     write_plate(folder / "P1.zip", ((f"{row['well']}_s1_c0_z0.tif", image(row)) for _, row in table.sort_values("well").iterrows()))
     write_layout(table, folder / "layout.csv")
     return folder / "P1.zip", folder / "layout.csv"
+
+
+def fitted_head(network: Network, recipe: Recipe, *, archive: Path, layout: Path) -> nn.Module:
+    """A linear head that reads the plate: ridge regression of the wells' share of living cells on their features."""
+    cpu_device = torch.device("cpu")
+    with PlateArchive(archive) as plate:
+        images = prepare_plate(plate, recipe.input, channels=[str(channel) for channel in SCREEN["channels"]])
+    trunk = Trunk(network, cpu_device, size=recipe.input.size, path=path_of(recipe.trunk.name, cpu_device))
+    features = trunk.features(images.pixels).astype(float)     # (N, F)
+    rows = read_layout(layout, plate_format=384).set_index("well").loc[images.wells["well"]]
+    truth = np.array([living(row) for _, row in rows.iterrows()])
+    away = features - features.mean(axis=0)
+    products = away @ away.T                                    # (N, N): fewer wells than features
+    weights = away.T @ np.linalg.solve(products + 0.1 * np.trace(products) / len(away) * np.eye(len(away)), truth - truth.mean())
+    head = build_head(recipe.head, network.feature_count)
+    head.load_state_dict({"0.weight": torch.tensor(weights[None], dtype=torch.float32),
+                          "0.bias": torch.tensor([truth.mean() - features.mean(axis=0) @ weights], dtype=torch.float32)})
+    return head
 
 
 class Watched:
@@ -232,12 +265,14 @@ def main() -> None:
     parser.add_argument("--wells", type=int, choices=(96, 384), default=96, help="of the plate")
     parser.add_argument("--requests", type=int, default=96, help="of a well each, of the other servers")
     parser.add_argument("--alone", action="store_true", help="without the other servers")
+    parser.add_argument("--random-head", action="store_true", help="a model that has learned nothing")
     parser.add_argument("--bf16", action="store_true", help="as if the model's card allowed bfloat16")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="dosewell-service-") as name:
         folder = Path(name)
-        registry = register(folder, count=1, trunk=arguments.trunk, bf16=arguments.bf16)
         archive, layout = plate_of(folder, size=arguments.size, wells=arguments.wells)
+        head = random_head if arguments.random_head else partial(fitted_head, archive=archive, layout=layout)
+        registry = register(folder, count=1, trunk=arguments.trunk, bf16=arguments.bf16, head=head)
         print(cpu())
         forward, decoding = bare(registry, archive, repeats=7)
         rows = of_dosewell(folder, registry, (archive, layout), wells=arguments.wells, clients=arguments.clients, plates=arguments.plates)
