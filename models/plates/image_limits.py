@@ -6,13 +6,13 @@ larger than the TIFF says, metadata that speak of a billion planes. All of it is
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-import numpy as np
 import tifffile
 from tifffile import COMPRESSION
 
@@ -29,6 +29,8 @@ MAX_FRAMES = 1_000_000          # that metadata may speak of
 _JPEG, _JPEG2000 = (COMPRESSION.JPEG,), (COMPRESSION.APERIO_JP2000_YCBC, COMPRESSION.APERIO_JP2000_RGB, COMPRESSION.JPEG2000)
 _BOUNDED = (COMPRESSION.NONE, COMPRESSION.LZW, COMPRESSION.DEFLATE, COMPRESSION.ADOBE_DEFLATE, COMPRESSION.PACKBITS, COMPRESSION.ZSTD,
             COMPRESSION.LZMA)   # decoders that are told how much may come out
+_STATING = frozenset((*_JPEG, *_JPEG2000))      # whose strips state their own size
+_READ = _STATING.union(_BOUNDED)
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}     # JPEG markers that state a size
 _HEADER_BYTES = 2**16           # of a strip, in which its size must be stated
 
@@ -79,8 +81,8 @@ def refuse_claims(tiff: tifffile.TiffFile, pages: Sequence[tifffile.TiffPage], n
     """
     size = tiff.filehandle.size
     for page in pages:
-        refuse_large(int(np.prod(page.shape)), name)
-        if page.compression not in (*_BOUNDED, *_JPEG, *_JPEG2000):
+        refuse_large(math.prod(page.shape), name)
+        if page.compression not in _READ:
             raise image_error("image_packing", name, f"is packed as {_packing(page)}; save it uncompressed, or with LZW, "
                               "deflate, zstd or JPEG")
     claimed = sum(sum(page.databytecounts) for page in pages)
@@ -90,7 +92,7 @@ def refuse_claims(tiff: tifffile.TiffFile, pages: Sequence[tifffile.TiffPage], n
                           "refused as a decompression bomb")
     refuse_expanding(sum(page.nbytes for page in pages), size, name)
     for page in pages:
-        if page.compression in (*_JPEG, *_JPEG2000):
+        if page.compression in _STATING:
             _check_segments(tiff, page, name)
 
 
