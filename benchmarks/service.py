@@ -3,8 +3,8 @@
     python -m benchmarks.service [--trunk mobilenet_v2] [--size 224] [--wells 96] [--clients 1 8 32] [--plates 4] [--requests 96]
 
 One registered model (a linear head, fitted to the plate, on a frozen trunk of random weights), plates of 96 or 384 one-channel 8-bit TIFFs
-of simulated wells. A head that reads the wells gives the curves that models in use give; `--random-head` has learned nothing, and the
-intervals of its scattered curves take three times as long. Compared, in one run:
+of simulated wells. A head that reads the wells gives the curves that models in use give; `--random-head` has learned nothing, and its
+scattered curves take five times as long to fit. Compared, in one run:
 
     bare      the forward pass alone, by the path and precision that the service takes, on tensors in memory, in this process
     decoding  the plate's TIFFs read, averaged to 224 pixels, in this process and thread, nothing else
