@@ -1,5 +1,6 @@
 # make demo: install, make example data, train, register, promote, serve, score a held-out plate, write a report
 # make test: install and run the tests            make check: lint, types, architecture
+# make repro: retrain and score what changed; JOBS=8 runs eight cells at a time
 # make up / make down: start and stop the MLflow server and the scoring service
 # make bento: pack the service as a bento             make image: as a container image
 
@@ -9,6 +10,7 @@ UV := $(TOOLS)/bin/uv
 RUN := $(UV) run --frozen --no-sync
 PYTHON ?= python3
 CONTAINER ?= podman
+JOBS ?= 1
 
 export UV_PROJECT_ENVIRONMENT := .venv
 export MLFLOW_DISABLE_TELEMETRY := true
@@ -22,7 +24,7 @@ export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
 .PHONY: help install demo test check format example repro up down bento image clean
 
 help:
-	@sed -n '1,4s/^# //p' Makefile
+	@sed -n '1,5s/^# //p' Makefile
 
 $(UV):
 	$(PYTHON) -m venv $(TOOLS)
@@ -38,7 +40,7 @@ example: install
 	$(RUN) python -m pipelines.make_example
 
 repro: install
-	$(RUN) python -m pipelines.repro
+	$(RUN) python -m pipelines.repro --jobs $(JOBS)
 
 demo: install
 	$(RUN) python -m pipelines.demo

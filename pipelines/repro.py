@@ -2,11 +2,16 @@
 
 DVC skips the stages over all screens (compare, register, report) when one cell failed. They are run once more by themselves, so that one
 bad plate does not keep the other patients from their results.
+
+`--jobs N` runs the cells of a stage side by side, as DVC's manual has it ("Parallel stage execution"): N times `dvc repro` with a share of
+the cells each, stage after stage, and then `dvc repro` over all, which finds nothing left to do in them and tells what failed.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
 import subprocess
 import sys
 import time
@@ -14,15 +19,21 @@ from pathlib import Path
 
 from models.errors import DosewellError
 from pipelines.command import run_command
+from pipelines.params import Params
 
 GROUPED = ("compare", "register", "report")
 VERDICTS = Path("artifacts/validate")
 
 
-def reproduce() -> dict[str, float]:
-    """Run the pipeline with its output shown; seconds per stage. Raises DosewellError naming refused screens and failed stages."""
+def reproduce(*, jobs: int = 1) -> dict[str, float]:
+    """Run the pipeline with its output shown, `jobs` cells at a time; seconds per stage of what the last `dvc repro` ran.
+
+    Raises DosewellError naming refused screens and failed stages.
+    """
     if not Path("data").exists():
         _run([sys.executable, "-m", "pipelines.make_example"])
+    if jobs > 1:
+        _run_side_by_side(Params.read("params.yaml"), jobs)
     code, seconds = _timed_repro()
     if code:
         for stage in GROUPED:
@@ -37,6 +48,30 @@ def refused_screens() -> list[str]:
     verdicts = [json.loads(path.read_text()) for path in sorted(VERDICTS.glob("*.json"))]
     return [f"screen {verdict['screen']} was refused: see {VERDICTS / verdict['screen']}.html" for verdict in verdicts
             if not verdict["accepted"]]
+
+
+def waves(params: Params) -> list[list[str]]:
+    """The cells of dvc.yaml, such that those of a wave need only cells of the waves before it: of the models, parents first."""
+    prepared = [*(f"prepare@{name}" for name in params.screens), *(f"prepare_imageset@{name}" for name in params.imagesets)]
+    found = [["validate"], [*prepared, *(f"trunk@{name}" for name in params.trunks)]]
+    left, done = params.models, set[str]()
+    while left:     # ends: Params refuses parents that are not there or go round in a circle
+        ready = [name for name, model in left.items() if model.parent.startswith("trunks/") or model.parent.removeprefix("models/") in done]
+        found += [[f"{stage}@{name}" for name in ready] for stage in ("train", "evaluate")]
+        done.update(ready)
+        left = {name: model for name, model in left.items() if name not in done}
+    return [*found, [f"score@{name}" for name in params.scores]]
+
+
+def _run_side_by_side(params: Params, jobs: int) -> None:
+    """Every wave, in `jobs` shares. Failures are left for the `dvc repro` over all to tell."""
+    threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // jobs))}   # else each job takes all cores, and they wait for another
+    for cells in waves(params):
+        shares = [cells[number::jobs] for number in range(min(jobs, len(cells)))]
+        command = ["dvc", "--wait-for-lock", "repro", "--single-item", "--keep-going"]
+        running = [subprocess.Popen([*command, *share], env=threads | os.environ) for share in shares]
+        for process in running:
+            process.wait()
 
 
 def _timed_repro() -> tuple[int, dict[str, float]]:
@@ -61,7 +96,12 @@ def _run(command: list[str], *, check: bool = True) -> None:
 
 def main() -> None:
     """Command line."""
-    reproduce()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--jobs", type=int, default=1, help="cells at a time; the machine's cores are shared out among them")
+    arguments = parser.parse_args()
+    if arguments.jobs < 1:
+        parser.error(f"argument --jobs: 1 or more, got {arguments.jobs}")
+    reproduce(jobs=arguments.jobs)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""`make repro` around a stand-in for dvc: times by stage, and what a refused screen leaves to do for the others."""
+"""`make repro` around a stand-in for dvc: times by stage, what a refused screen leaves to do for the others, and cells side by side."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import yaml
 
 from models.errors import DosewellError
 from pipelines import repro
+from pipelines.params import Params
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,7 +25,7 @@ def folder(in_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) ->
     (found / "data").mkdir()
     (found / "bin").mkdir()
     dvc = found / "bin" / "dvc"
-    dvc.write_text("#!/bin/sh\necho \"$@\" >> calls\n[ \"$2\" = --single-item ] && exit 0\n"
+    dvc.write_text("#!/bin/sh\necho \"$@\" >> calls\ncase \"$*\" in *--single-item*) exit 0;; esac\n"
                    "echo \"Running stage 'validate':\"\nsleep 0.1\necho \"Running stage 'prepare@a549':\"\nexit ${CODE:-0}\n")
     dvc.chmod(0o755)
     monkeypatch.setenv("PATH", f"{dvc.parent}{os.pathsep}{os.environ['PATH']}")
@@ -58,3 +60,40 @@ def test_a_failure_without_a_refusal_says_where_to_look(folder: Path, monkeypatc
 def test_stages_over_all_screens_are_those_of_dvc_yaml() -> None:
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
     assert [name for name, stage in stages.items() if "foreach" not in stage] == ["validate", *repro.GROUPED]
+
+
+def test_cells_run_side_by_side_and_then_all_is_looked_at_again(folder: Path) -> None:
+    (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    seconds = repro.reproduce(jobs=2)
+    *first, last = (folder / "calls").read_text().splitlines()
+    assert last == "repro --keep-going"
+    assert list(seconds) == ["start", "validate", "prepare@a549"]
+    assert all(call.startswith("--wait-for-lock repro --single-item --keep-going ") for call in first)
+    asked = [call.split()[4:] for call in first]
+    waves = repro.waves(Params.read("params.yaml"))
+    assert sorted(cell for share in asked for cell in share) == sorted(cell for wave in waves for cell in wave)
+    assert sorted(len(share) for share in asked if share[0].startswith("score@")) == [2, 2]
+
+
+def test_waves_hold_every_cell_of_the_pipeline_after_what_it_needs() -> None:
+    params, raw = Params.read(ROOT / "params.yaml"), yaml.safe_load((ROOT / "params.yaml").read_text())
+    place = {cell: number for number, wave in enumerate(repro.waves(params)) for cell in wave}
+    cells = {}
+    for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items():
+        for key, item in raw[stage["foreach"][2:-1]].items() if "foreach" in stage else [("", "")]:
+            cells[f"{name}@{key}" if key else name] = _filled(stage.get("do", stage), key, item)
+    assert set(place) == set(cells) - set(repro.GROUPED)
+    made_by = {out: cell for cell, (_, outs) in cells.items() for out in outs}
+    needs = [(cell, made_by[dep]) for cell, (deps, _) in cells.items() for dep in deps if dep in made_by and cell in place]
+    assert len(needs) > len(params.models)
+    assert [pair for pair in needs if place[pair[0]] <= place[pair[1]]] == []
+
+
+def _filled(stage: dict[str, list[object]], key: str, item: object) -> tuple[list[str], list[str]]:
+    """(deps, outs) of a cell, templates filled in."""
+    def fill(text: str) -> str:
+        text = text.replace("${key}", key).replace("${item}", str(item))
+        return re.sub(r"\$\{item\.(\w+)\}", lambda found: str(dict(item)[found[1]]), text)     # type: ignore[call-overload]
+
+    paths = {part: [next(iter(path)) if isinstance(path, dict) else str(path) for path in stage.get(part, [])] for part in ("deps", "outs")}
+    return [fill(path) for path in paths["deps"]], [fill(path) for path in paths["outs"]]
