@@ -35,8 +35,9 @@ def mosaic(images: Tensor, others: Tensor, *, patches: int, generator: torch.Gen
     share = torch.rand(count, generator=generator)
     noise = torch.rand(count, 1, patches, patches, generator=generator)
     noise = functional.interpolate(noise, size=(height, width), mode="bicubic", align_corners=False)
-    cut = noise.flatten(1).sort(dim=1).values.gather(1, ((1 - share) * (height * width - 1)).long()[:, None])
-    first = (noise > cut[:, :, None, None])                                 # (B, 1, H, W)
+    ranks = 1 + ((1 - share) * (height * width - 1)).long()
+    cut = torch.stack([own.kthvalue(rank).values for own, rank in zip(noise.flatten(1), ranks.tolist(), strict=True)])
+    first = noise > cut[:, None, None, None]                                # (B, 1, H, W)
     return torch.where(first.to(images.device), images, others), first.float().mean(dim=(1, 2, 3))
 
 
