@@ -121,7 +121,9 @@ def main() -> None:
     bands = pd.cut(wells["measured"], [-np.inf, 0.2, 0.4, 0.6, 0.8, np.inf])
     print("\nby measured viability\n", wells.groupby(bands, observed=True).apply(well_row).round(3).to_string(), sep="")
     print("\nIC50 within the tested doses, wells weighted equally or by their interval\n")
-    print(curves.groupby(["design", "weights"]).apply(curve_row).round(3).to_string())
+    equally = curves[curves["weights"] == "equal"]
+    print(pd.concat([curves.groupby(["design", "weights"]).apply(curve_row), equally.groupby(["line", "design"]).apply(curve_row)])
+          .round(3).to_string())
 
 
 if __name__ == "__main__":
