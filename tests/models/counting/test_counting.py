@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from models.counting import CellOptions, count_cells, count_nuclei, match_boxes, reactivity_grade
+from models.counting import AttachedOptions, CellOptions, count_cells, count_nuclei, match_boxes, reactivity_grade
+from models.counting.cells import stands_out
 from models.counting.segment import grey
 from models.errors import InputError
 from pipelines import count_cells as command
@@ -153,6 +154,15 @@ def test_a_stretched_box_is_no_match() -> None:
 def test_what_is_no_image_is_refused(wrong: np.ndarray) -> None:
     with pytest.raises(InputError, match="expected"):
         grey(wrong)
+
+
+@pytest.mark.parametrize("options", [CellOptions(), AttachedOptions()])
+def test_no_cells_are_made_out_of_noise(options: CellOptions | AttachedOptions) -> None:
+    noise = np.clip(np.random.default_rng(0).normal(128, 25, (225, 225)), 0, 255).astype(np.uint8)
+    with pytest.raises(InputError, match="stands out from its noise"):
+        count_cells(noise, options)
+    cells = np.clip(bright_field(GRID[:3], GRID[3:10]) + np.random.default_rng(1).normal(0, 5, (SIZE, SIZE)), 0, 255).astype(np.uint8)
+    assert stands_out(grey(cells))
 
 
 @pytest.mark.parametrize("options", [{"diameter": 0}, {"largest": 0.1}, {"longest": 0.5}, {"solidity": 2}, {"blur": -1}])
