@@ -39,6 +39,7 @@ import numpy as np
 import pandas as pd
 import psutil
 from scipy.ndimage import gaussian_filter
+from sklearn.linear_model import Ridge
 
 from benchmarks.forward import cpu, timed
 from benchmarks.many_models import random_head, register
@@ -118,12 +119,10 @@ def fitted_head(network: Network, recipe: Recipe, *, archive: Path, layout: Path
     features = trunk.features(images.pixels).astype(float)     # (N, F)
     rows = read_layout(layout, plate_format=384).set_index("well").loc[images.wells["well"]]
     truth = np.array([living(row) for _, row in rows.iterrows()])
-    away = features - features.mean(axis=0)
-    products = away @ away.T                                    # (N, N): fewer wells than features
-    weights = away.T @ np.linalg.solve(products + 0.1 * np.trace(products) / len(away) * np.eye(len(away)), truth - truth.mean())
+    fitted = Ridge(alpha=0.1 * features.var(axis=0).sum()).fit(features, truth)
     head = build_head(recipe.head, network.feature_count)
-    head.load_state_dict({"0.weight": torch.tensor(weights[None], dtype=torch.float32),
-                          "0.bias": torch.tensor([truth.mean() - features.mean(axis=0) @ weights], dtype=torch.float32)})
+    head.load_state_dict({"0.weight": torch.tensor(fitted.coef_[None], dtype=torch.float32),
+                          "0.bias": torch.tensor([fitted.intercept_], dtype=torch.float32)})
     return head
 
 

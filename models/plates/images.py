@@ -89,7 +89,7 @@ def write_plate(path: Path, images: Iterable[tuple[str, np.ndarray]]) -> None:
 
 def planes_of(pixels: np.ndarray) -> Sequence[np.ndarray]:
     """The planes, (H, W) or (H, W, 3), of an image as `decode_image` gives it: a multi-page TIFF is a stack of them."""
-    return pixels if pixels.ndim == 4 or (pixels.ndim == 3 and pixels.shape[-1] != COLOURS) else (pixels,)   # type: ignore[return-value]
+    return tuple(pixels) if pixels.ndim == 4 or (pixels.ndim == 3 and pixels.shape[-1] != COLOURS) else (pixels,)
 
 
 def stack_of(images: Sequence[np.ndarray]) -> np.ndarray:

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -89,11 +90,11 @@ def test_waves_hold_every_cell_of_the_pipeline_after_what_it_needs() -> None:
     assert [pair for pair in needs if place[pair[0]] <= place[pair[1]]] == []
 
 
-def _filled(stage: dict[str, list[object]], key: str, item: object) -> tuple[list[str], list[str]]:
+def _filled(stage: dict[str, Any], key: str, item: Any) -> tuple[list[str], list[str]]:
     """(deps, outs) of a cell, templates filled in."""
     def fill(text: str) -> str:
         text = text.replace("${key}", key).replace("${item}", str(item))
-        return re.sub(r"\$\{item\.(\w+)\}", lambda found: str(dict(item)[found[1]]), text)     # type: ignore[call-overload]
+        return re.sub(r"\$\{item\.(\w+)\}", lambda found: str(item[found[1]]), text)
 
     paths = {part: [next(iter(path)) if isinstance(path, dict) else str(path) for path in stage.get(part, [])] for part in ("deps", "outs")}
     return [fill(path) for path in paths["deps"]], [fill(path) for path in paths["outs"]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -24,7 +25,7 @@ def seen(images: WellImages) -> np.ndarray:
 
 
 class Plain(Predictor):
-    def predict(self, images: WellImages, **_: object):     # type: ignore[no-untyped-def]  # a table
+    def predict(self, images: WellImages, **_: object) -> pd.DataFrame:
         reference: Reference | None = self.card.reference
         distance = reference.distance(seen(images)) if reference else np.full(len(images), np.nan)
         return images.wells.assign(feature_distance=distance)
