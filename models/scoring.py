@@ -20,6 +20,8 @@ from models.networks.bundle import Card
 from models.networks.drift import drift_findings, plate_drift
 from models.networks.inversion import inversion_findings
 from models.networks.saturation import saturation_findings
+from models.overlap import RULE as OVERLAP
+from models.overlap import overlap_findings, overlapping, withhold
 from models.plates.acquisition import acquisition_findings, image_size
 from models.plates.images import WellImages
 from models.plates.quality import judge_wells, leave_out
@@ -132,20 +134,23 @@ def score_measured(layout: pd.DataFrame, *, screen: Screen, options: ScoringOpti
 def refit_wells(wells: pd.DataFrame, *, screen: Screen, exclusions: Iterable[Exclusion], fit: FitOptions) -> ScoredScreen:
     """Scored wells again from their raw outputs on, with just these wells left out; nothing is scored anew.
 
-    wells: WellScores as scored, whatever was left out then. The findings of the scoring are not repeated.
+    wells: WellScores as scored, whatever was left out then. The findings of the scoring are not repeated, but for those on controls that
+    overlap, which depend on what is left out.
     """
     wells = wells.drop(columns=["viability", *LIMITS, "excluded", "exclusion_reason"], errors="ignore")
     value = next((name for name in RAW_OUTPUTS if name in wells and wells[name].notna().any()), "od")
     options = ScoringOptions(fit=fit, exclusions=tuple(exclusions))
-    return replace(_scored(with_persons(wells, options), value=value, screen=screen, options=options, findings=()), findings=())
+    scored = _scored(with_persons(wells, options), value=value, screen=screen, options=options, findings=())
+    return replace(scored, findings=tuple(finding for finding in scored.findings if finding.rule == OVERLAP))
 
 
 def _scored(wells: pd.DataFrame, *, value: str, screen: Screen, options: ScoringOptions, findings: Iterable[Finding]) -> ScoredScreen:
     """value: the column of raw outputs that viability is made from."""
     wells = with_viability(wells, controls=screen.controls, value=value)
-    return ScoredScreen(check_table(wells, WELL_SCORES, keys=("plate", "well")),
-                        treatment_curves(wells, options.fit, controls=screen.controls, value=value),
-                        assay_quality(wells, value=value), (*findings, *combination_findings(wells), *_well_findings(wells)))
+    curves, quality = treatment_curves(wells, options.fit, controls=screen.controls, value=value), assay_quality(wells, value=value)
+    bad = overlapping(quality, controls=screen.controls)
+    return ScoredScreen(check_table(wells, WELL_SCORES, keys=("plate", "well")), withhold(curves, wells, bad), quality,
+                        (*findings, *overlap_findings(bad), *combination_findings(wells), *_well_findings(wells)))
 
 
 def same_sample(one: str, other: str) -> bool:

@@ -18,6 +18,7 @@ import pandas as pd
 from models.dose_response import FitOptions
 from models.errors import Finding, InputError
 from models.networks.drift import COLUMNS as DRIFT
+from models.overlap import RULE as OVERLAP
 from models.plates.safe_csv import to_csv
 from models.plates.screen import Screen
 from models.report import render_report, treatment_table
@@ -92,8 +93,9 @@ def result_at(folder: Path, changes: Sequence[KeptChange], *, fit: FitOptions, r
         base = read_result(folder / "result")
         tables = refit_wells(base.scored.tables.wells, screen=base.scored.screen, exclusions=left_out(base.scored.tables.wells, changes),
                              fit=fit)
+        findings = (*tables.findings, *(finding for finding in base.scored.tables.findings if finding.rule != OVERLAP))
         write_result(path, replace(base, scored=replace(base.scored, tables=replace(
-            tables, findings=base.scored.tables.findings, drift=base.scored.tables.drift))))
+            tables, findings=findings, drift=base.scored.tables.drift))))
     return replace(read_result(path), changes=tuple(changes))
 
 

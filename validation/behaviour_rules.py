@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from models.errors import Finding
+from models.tables import DOSED_ROLES
 from validation.behaviour import MeasuredPlate, control_way, effect, rank_correlation, separation, turned
 from validation.evidence import Evidence, Rule, listed, number
 from validation.layout_fit import SWAPPED, Suspicion, likeliest
@@ -14,6 +15,7 @@ from validation.layout_fit import SWAPPED, Suspicion, likeliest
 SEPARATION_GAIN = 0.2   # of the share of controls that act as their kind, from which on they tell of a turned layout
 EXPLAINED = 0.5         # share of what differs most between the wells that the right layout must explain
 CLEARLY_APART = 0.85    # share of controls that act as their kind, from which on a stray one is strange
+ALL_AFFECTED = 0.95     # share of dosed wells that act like positive controls, from which on nothing tells the controls apart
 OPPOSITE = 0.7          # cosine between a plate's way from negative to positive and that of the others, below minus which they disagree
 AGREEING = 0.5          # length of the mean of the others' unit vectors, below which they do not agree, and nobody disagrees with them
 FEW_CONTROLS = 6        # wells of each kind that it takes to call one strange
@@ -87,16 +89,46 @@ def _names(found: list[Suspicion]) -> str:
 
 def _read_the_wrong_way(plate: MeasuredPlate, evidence: Evidence) -> str:
     """That the read-out of the screen's assay rises or falls with living cells, if the controls say the contrary; else ""."""
-    assay, (negative, positive) = evidence.screen.assay.casefold(), plate.controls()
-    rises = any(word in assay for word in LIVING_ASSAYS)
-    if rises == any(word in assay for word in DEAD_ASSAYS) or not plate.apart >= CLEARLY_APART:
+    rises = _rises_with_life(evidence)
+    if rises is None or not plate.apart >= CLEARLY_APART:
         return ""
-    read = plate.wells.set_index("well")["readout"]
-    living, dead = float(read[negative].median()), float(read[positive].median())
+    living, dead = _control_readouts(plate)
     if (living > dead) is rises:
         return ""
     return (f"they read {living:.4g} and {dead:.4g}, but in the screen's assay ({evidence.screen.assay}) living cells read "
             f"{'higher' if rises else 'lower'} than dead ones")
+
+
+def _rises_with_life(evidence: Evidence) -> bool | None:
+    """Whether the read-out of the screen's assay rises with living cells; None where its name does not say."""
+    assay = evidence.screen.assay.casefold()
+    rises, falls = (any(word in assay for word in words) for words in (LIVING_ASSAYS, DEAD_ASSAYS))
+    return rises if rises != falls else None
+
+
+def _control_readouts(plate: MeasuredPlate) -> tuple[float, float]:
+    """Median read-outs of negative and positive controls."""
+    read, (negative, positive) = plate.wells.set_index("well")["readout"], plate.controls()
+    return float(read[negative].median()), float(read[positive].median())
+
+
+def some_dosed_well_lives(evidence: Evidence) -> Iterator[Finding]:
+    """Not every dosed or untreated well acts like the positive controls: else exchanged controls would look the same.
+
+    Nothing is said where the read-outs of a known assay tell the controls apart, or are refused for it.
+    """
+    for plate in _with_controls(evidence):
+        cells = plate.wells["role"].isin((*DOSED_ROLES, "untreated")) & plate.wells["well"].isin(plate.signals.index)
+        told = plate.source == "read-out" and _rises_with_life(evidence) is not None
+        if told or not plate.apart >= CLEARLY_APART or cells.sum() < FEW_CONTROLS or not plate.wells["role"][cells].isin(DOSED_ROLES).any():
+            continue
+        affected = effect(plate.signals, *plate.controls())[plate.wells["well"][cells]] > 0.5
+        if affected.mean() >= ALL_AFFECTED:
+            yield Finding(rule="all_affected", severity="warning", plate=plate.name, well=_all_controls(plate), column="role",
+                          value=f"{affected.mean():.0%}", message=(
+                f"{'all' if affected.all() else 'nearly all'} {number(int(cells.sum()), 'well')} of plate {plate.name} that are no controls "
+                f"act like the positive ones, by the {plate.source}: either every dose has its full effect, or negative and positive "
+                "controls are exchanged and no dose has any; check the roles, and test lower doses"))
 
 
 def plates_agree(evidence: Evidence) -> Iterator[Finding]:
@@ -162,6 +194,7 @@ def control_series_fall(evidence: Evidence) -> Iterator[Finding]:
 RULES = (
     Rule("layout_turned", "behaviour", "The layout lies on its plate the right way round", layout_lies_right),
     Rule("controls_swapped", "behaviour", "Positive controls act like high doses, negative ones like low doses", controls_not_swapped),
+    Rule("all_affected", "behaviour", "Some dosed wells act unlike the positive controls", some_dosed_well_lives),
     Rule("controls_disagree", "behaviour", "Controls differ in the same way on every plate", plates_agree),
     Rule("control_stray", "behaviour", "Each control well acts as its kind", controls_act_as_their_kind),
     Rule("control_series", "behaviour", "Control series fall with their dose", control_series_fall),

@@ -1,7 +1,7 @@
 """How well a layout explains what a plate's wells show, and whether a mistake in the layout explains it better.
 
 The model of a plate: wells that got the same are alike, and along the doses of a treatment wells leave the negative controls on a
-sigmoid curve. What a layout leaves unexplained is compared with what the same layout leaves when it is turned, shifted, or has its
+sigmoid curve, be it below the lowest dose. What a layout leaves unexplained is compared with what the same layout leaves when it is turned, shifted, or has its
 controls the other way round. What is left of a well is told by the others of its kind, so that the likelihoods can be compared as they are.
 """
 
@@ -181,10 +181,12 @@ def _off_curve(values: Values, doses: Values, start: Values | None) -> Values:
 
 @lru_cache(maxsize=1024)     # the mistakes mostly keep a treatment's wells together
 def _sigmoids(doses: tuple[float, ...]) -> tuple[Values, Values]:
-    """Sigmoids of the SLOPES and MIDPOINTS over log10 doses, (S, n), and the sum of each one's squares, (S,). Not to be written to."""
+    """Sigmoids of the SLOPES and MIDPOINTS over log10 doses, and one that is past its midpoint at every dose, (S, n); the sum of each one's
+    squares, (S,). Not to be written to.
+    """
     midpoints = np.linspace(min(doses), max(doses) + 0.5, MIDPOINTS)
     shapes = 1 / (1 + 10 ** (np.array(SLOPES)[:, None] * (midpoints[:, None, None] - np.array(doses))))          # (midpoints, slopes, n)
-    shapes = shapes.reshape(-1, len(doses))
+    shapes = np.vstack([shapes.reshape(-1, len(doses)), np.ones(len(doses))])
     return shapes, (shapes**2).sum(axis=1)
 
 

@@ -16,9 +16,10 @@ import numpy as np
 import pandas as pd
 
 from models.dose_response.curves import curve_values
+from models.overlap import BAD_CONTROLS
 from models.plates.screen import Controls, Screen
 from models.report.explanations import help_rows, hit_rule, training_words
-from models.report.inputs import ReportOptions, ReportTables, ScoredTables, has_limits, wells_by_curve
+from models.report.inputs import ReportOptions, ReportTables, ScoredTables, has_limits, is_raw, wells_by_curve
 from models.report.plate_figures import colour_bar, control_strips, heat_values, letter_key
 from models.report.sections import (
     doubts,
@@ -33,7 +34,6 @@ from models.report.sections import (
     verdicts,
 )
 from models.report.verdicts import GRADE_WORDS, gate_results, plate_qualities
-from models.report.words import BAD_CONTROLS
 
 _LINEAGE_WORDS = {"model": "model", "version": "version", "run_id": "run", "git_commit": "git commit", "data_md5": "data md5",
                   "bundle_sha256": "bundle sha256", "service_version": "service"}
@@ -80,12 +80,13 @@ def render_report(scored: ScoredTables, *, screen: Screen, lineage: Mapping[str,
 
 
 def own_rows(scored: ScoredTables, *, controls: Controls) -> ReportTables:
-    """The same tables with rows counted from 0, whatever they were cut out of; curves of plates that are not to be used have the status
-    "bad_controls", so that nothing shows numbers of theirs which nobody should read.
+    """The same tables with rows counted from 0, whatever they were cut out of; curves of plates whose controls overlap have the status
+    "bad_controls" here too, where they were scored otherwise than by `models.scoring`, or by an older release.
     """
     wells, curves = scored.wells.reset_index(drop=True), scored.curves.reset_index(drop=True)
     graded = plate_qualities(scored.quality, list(dict.fromkeys(wells["plate"].astype(str))), controls=controls)
-    if bad := {plate.plate for plate in graded if plate.grade == "bad"}:
+    bad = {plate.plate for plate in graded if plate.grade == "bad"} if controls == "both" and not is_raw(curves) else set()
+    if bad:
         spoiled = np.array([not bad.isdisjoint(own["plate"].astype(str)) for own in wells_by_curve(curves, wells)], dtype=bool)
         curves = curves.assign(status=curves["status"].mask(spoiled, BAD_CONTROLS))
     return ReportTables(wells=wells, curves=curves, quality=scored.quality.reset_index(drop=True), findings=tuple(scored.findings))

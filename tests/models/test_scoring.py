@@ -320,6 +320,45 @@ def test_a_well_without_a_read_out_is_kept_and_flagged() -> None:
     assert scored.curves["n"].tolist() == [31]
 
 
+def with_failed_positives(layout: pd.DataFrame, *, left_alive: int) -> pd.DataFrame:
+    """The layout, with read-outs of living cells in so many of its positive controls."""
+    failed = layout.index[layout["role"] == "positive"][:left_alive]
+    living = layout.loc[layout["role"] == "negative", "readout"].to_numpy()
+    return layout.assign(readout=layout["readout"].mask(layout.index.isin(failed), pd.Series(living[:len(failed)] - 0.01, index=failed)))
+
+
+def test_where_controls_overlap_no_table_holds_an_ic50_or_a_score() -> None:
+    layout = with_failed_positives(tiny_layout(), left_alive=8)
+    scored = score_measured(layout, screen=SCREEN, options=ScoringOptions(fit=FitOptions(interval="none")))
+    assert scored.quality["z_prime"].iloc[0] < 0
+    curve = scored.curves.iloc[0]
+    assert (curve["status"], curve["ic50_relation"], curve["ec50_relation"]) == ("bad_controls", "", "")
+    assert curve["reason"].startswith("controls of plate P1 overlap (Z' -")
+    assert scored.curves[[name for name in ("ic50", "ec50", "auc", "dss1", "dss_asym", "ic50_low")]].isna().all(axis=None)
+    assert rules(scored) == ["controls_overlap"]
+    assert scored.findings[0].plate == "P1"
+    assert "cannot say: controls overlap" in render_text(scored, screen=SCREEN)
+    check_table(scored.curves, CURVES)
+
+
+def test_leaving_out_the_controls_that_went_wrong_brings_the_numbers_back() -> None:
+    layout, fit = with_failed_positives(tiny_layout(), left_alive=3), FitOptions(interval="none")
+    spoiled = score_measured(layout, screen=SCREEN, options=ScoringOptions(fit=fit))
+    assert spoiled.curves["status"].tolist() == ["bad_controls"]
+    failed = [Exclusion(plate="P1", well=well, reason="not dosed") for well in layout["well"][layout["role"] == "positive"][:3]]
+    mended = refit_wells(spoiled.wells, screen=SCREEN, exclusions=failed, fit=fit)
+    assert (mended.curves["status"].tolist(), mended.findings) == (["ok"], ())
+    again = refit_wells(mended.wells, screen=SCREEN, exclusions=(), fit=fit)
+    assert [finding.rule for finding in again.findings] == ["controls_overlap"]
+
+
+def test_viability_that_rests_on_negative_controls_alone_suffers_from_no_positive_one() -> None:
+    layout = with_failed_positives(tiny_layout(), left_alive=8)
+    scored = score_measured(layout, screen=replace(SCREEN, controls="negative"), options=ScoringOptions(fit=FitOptions(interval="none")))
+    assert scored.curves["status"].tolist() == ["ok"]
+    assert "cannot say" not in render_text(scored, screen=replace(SCREEN, controls="negative"))
+
+
 def test_a_table_without_read_outs_says_what_it_has() -> None:
     with pytest.raises(TableError, match="columns found: plate, well"):
         score_measured(tiny_layout().drop(columns="readout"), screen=SCREEN)

@@ -131,6 +131,46 @@ def test_read_outs_speak_where_images_do_not(full_plates: Draft, tmp_path: Path)
         assert finding.rule == "controls_swapped"
 
 
+def with_readouts(draft: Draft, dosed: float, *, assay: str = "") -> Draft:
+    """The draft with read-outs: 1.2 in negative controls, 0.2 in positive ones, `dosed` in all others."""
+    rng = np.random.default_rng(0)
+    read = draft.layout["role"].map({"negative": 1.2, "positive": 0.2}).fillna(dosed)
+    draft.layout["OD450"] = (read + rng.normal(0, 0.03, len(read))).round(4).astype("str")
+    draft.screen["assay"] = assay
+    return draft
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_plate_all_of_whose_doses_kill_is_not_taken_for_exchanged_controls(seed: int) -> None:
+    layout, _ = plate_of_curves(seed)
+    rng = np.random.default_rng(seed)
+    shown = pd.DataFrame((layout["role"] != "negative").to_numpy(float)[:, None] + rng.normal(0, 0.1, (96, 1)), index=layout["well"])
+    assert all(one.gain < 15 for one in suspicions(layout, shown, 96))
+
+
+@pytest.mark.parametrize("exchanged", [False, True])
+def test_a_plate_without_a_well_that_lives_is_marked_since_exchanged_controls_would_look_the_same(draft: Draft, tmp_path: Path,
+                                                                                                   exchanged: bool) -> None:
+    with_readouts(draft, 1.2 if exchanged else 0.2)
+    if exchanged:
+        swap(draft, "P1")
+    verdict = draft.judge(tmp_path / "screen")
+    told = [finding for finding in verdict.findings if finding.rule == "all_affected" and "read-out" in finding.message]
+    assert [finding.severity for finding in told] == ["warning"]
+    assert "either every dose has its full effect, or negative and positive controls are exchanged" in told[0].message
+    assert not [finding for finding in verdict.errors if finding.rule in ("controls_swapped", "layout_turned") and "read-out" in finding.message]
+
+
+@pytest.mark.parametrize(("dosed", "assay"), [(0.2, "CCK-8"), (1.2, ""), (0.6, "")])
+def test_nothing_is_said_where_the_assay_or_a_dosed_well_tells_the_controls_apart(draft: Draft, tmp_path: Path, dosed: float,
+                                                                                assay: str) -> None:
+    with_readouts(draft, dosed, assay=assay)
+    if dosed == 0.6:
+        draft.layout.loc[draft.at("treated"), "OD450"] = "1.2"
+        draft.layout.loc[draft.at("treated", 5), "OD450"] = "1.1"
+    assert not [one for one in draft.judge(tmp_path / "screen").findings if one.rule == "all_affected" and "read-out" in one.message]
+
+
 SIGNALS = pd.DataFrame({"a": [0.0, 0.1, -0.1, 4.0, 4.1, 3.9, 2.0]}, index=list("ABCDEFG"))
 
 

@@ -1,0 +1,55 @@
+"""Plates whose controls overlap: their viability means nothing, and so do the numbers of every curve that rests on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from models.errors import Finding
+from models.plates.screen import Controls
+from models.tables import CURVES, DOSED_ROLES, combined
+
+BAD_CONTROLS = "bad_controls"   # the status of such curves
+RULE = "controls_overlap"
+_WITHHELD = tuple(name for name in CURVES.names()
+                  if name.startswith(("ec50", "ic50", "dss")) and not name.endswith("_relation") or name == "auc")
+
+
+def overlapping(quality: pd.DataFrame, *, controls: Controls) -> dict[str, str]:
+    """plate -> what is wrong, of plates whose Z' is below 0: three SDs of one kind of control reach into three of the other's.
+
+    quality: as `assay_quality` gives it, a row per plate. Where single wells do that (the robust Z' is fine), it says so.
+    controls: what the screen declares; viability that rests on negative controls alone cannot suffer.
+    """
+    if controls != "both" or "z_prime" not in quality:
+        return {}
+    rows = quality[pd.to_numeric(quality["z_prime"]) < 0]
+    robust = rows["z_prime_robust"] if "z_prime_robust" in rows else pd.Series(np.nan, index=rows.index)
+    return {str(plate): f"controls of plate {plate} overlap (Z' {z_prime:.2f}"
+                        + (f"; robust Z' {median:.2f}: single control wells stand out)" if median > 0 else ")")
+            for plate, z_prime, median in zip(rows["plate"], rows["z_prime"], robust, strict=True)}
+
+
+def withhold(curves: pd.DataFrame, wells: pd.DataFrame, words: Mapping[str, str]) -> pd.DataFrame:
+    """The curves; those with wells on such plates have the status "bad_controls", the reason, and neither IC50, EC50 nor scores.
+
+    words: of `overlapping`. wells: WellScores. Curves of raw read-outs rest on no control and stay.
+    """
+    if not words or curves.empty or (curves["scale"] == "raw").all():
+        return curves
+    used = wells[wells["role"].isin(DOSED_ROLES) & ~wells["excluded"] & ~combined(wells) & wells["plate"].isin(list(words))]
+    reasons = {treatment: "; ".join(words[plate] for plate in dict.fromkeys(plates)) for treatment, plates in used.groupby("treatment")["plate"]}
+    said = curves["treatment"].map(reasons)
+    spoiled = said.notna() & (curves["n"] > 0)
+    numbers = {name: curves[name].mask(spoiled) for name in _WITHHELD if name in curves}
+    relations = {name: curves[name].mask(spoiled, "") for name in ("ec50_relation", "ic50_relation")}
+    return curves.assign(**numbers, **relations, status=curves["status"].mask(spoiled, BAD_CONTROLS), reason=curves["reason"].mask(spoiled, said))
+
+
+def overlap_findings(words: Mapping[str, str]) -> list[Finding]:
+    """A warning for each such plate."""
+    return [Finding(rule=RULE, severity="warning", plate=plate, column="role", message=(
+        f"{said}, so that treatments on it get neither IC50 nor score; look at its control wells, leave out those that went wrong, or "
+        "the plate")) for plate, said in words.items()]
