@@ -14,7 +14,7 @@ from models.tables import CURVES, DOSED_ROLES, combined
 BAD_CONTROLS = "bad_controls"   # the status of such curves
 RULE = "controls_overlap"
 _WITHHELD = tuple(name for name in CURVES.names()
-                  if name.startswith(("ec50", "ic50", "dss")) and not name.endswith("_relation") or name == "auc")
+                  if name == "auc" or (name.startswith(("ec50", "ic50", "dss")) and not name.endswith("_relation")))
 
 
 def overlapping(quality: pd.DataFrame, *, controls: Controls) -> dict[str, str]:
@@ -40,12 +40,14 @@ def withhold(curves: pd.DataFrame, wells: pd.DataFrame, words: Mapping[str, str]
     if not words or curves.empty or (curves["scale"] == "raw").all():
         return curves
     used = wells[wells["role"].isin(DOSED_ROLES) & ~wells["excluded"] & ~combined(wells) & wells["plate"].isin(list(words))]
-    reasons = {treatment: "; ".join(words[plate] for plate in dict.fromkeys(plates)) for treatment, plates in used.groupby("treatment")["plate"]}
+    reasons = {treatment: "; ".join(words[plate] for plate in dict.fromkeys(plates))
+               for treatment, plates in used.groupby("treatment")["plate"]}
     said = curves["treatment"].map(reasons)
     spoiled = said.notna() & (curves["n"] > 0)
     numbers = {name: curves[name].mask(spoiled) for name in _WITHHELD if name in curves}
     relations = {name: curves[name].mask(spoiled, "") for name in ("ec50_relation", "ic50_relation")}
-    return curves.assign(**numbers, **relations, status=curves["status"].mask(spoiled, BAD_CONTROLS), reason=curves["reason"].mask(spoiled, said))
+    return curves.assign(**numbers, **relations, status=curves["status"].mask(spoiled, BAD_CONTROLS),
+                         reason=curves["reason"].mask(spoiled, said))
 
 
 def overlap_findings(words: Mapping[str, str]) -> list[Finding]:

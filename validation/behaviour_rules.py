@@ -120,13 +120,14 @@ def some_dosed_well_lives(evidence: Evidence) -> Iterator[Finding]:
     for plate in _with_controls(evidence):
         cells = plate.wells["role"].isin((*DOSED_ROLES, "untreated")) & plate.wells["well"].isin(plate.signals.index)
         told = plate.source == "read-out" and _rises_with_life(evidence) is not None
-        if told or not plate.apart >= CLEARLY_APART or cells.sum() < FEW_CONTROLS or not plate.wells["role"][cells].isin(DOSED_ROLES).any():
+        few = cells.sum() < FEW_CONTROLS or not plate.wells["role"][cells].isin(DOSED_ROLES).any()
+        if told or few or not plate.apart >= CLEARLY_APART:
             continue
         affected = effect(plate.signals, *plate.controls())[plate.wells["well"][cells]] > 0.5
         if affected.mean() >= ALL_AFFECTED:
             yield Finding(rule="all_affected", severity="warning", plate=plate.name, well=_all_controls(plate), column="role",
                           value=f"{affected.mean():.0%}", message=(
-                f"{'all' if affected.all() else 'nearly all'} {number(int(cells.sum()), 'well')} of plate {plate.name} that are no controls "
+                f"{'all' if affected.all() else 'nearly all'} {number(int(cells.sum()), 'well')} of plate {plate.name} beside the controls "
                 f"act like the positive ones, by the {plate.source}: either every dose has its full effect, or negative and positive "
                 "controls are exchanged and no dose has any; check the roles, and test lower doses"))
 

@@ -1,8 +1,9 @@
 """How well a layout explains what a plate's wells show, and whether a mistake in the layout explains it better.
 
 The model of a plate: wells that got the same are alike, and along the doses of a treatment wells leave the negative controls on a
-sigmoid curve, be it below the lowest dose. What a layout leaves unexplained is compared with what the same layout leaves when it is turned, shifted, or has its
-controls the other way round. What is left of a well is told by the others of its kind, so that the likelihoods can be compared as they are.
+sigmoid curve, which may lie below the lowest dose. What a layout leaves unexplained is compared with what the same layout leaves when it is
+turned, shifted, or has its controls the other way round. What is left of a well is told by the others of its kind, so that the likelihoods
+can be compared as they are.
 """
 
 from __future__ import annotations

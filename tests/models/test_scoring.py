@@ -334,7 +334,7 @@ def test_where_controls_overlap_no_table_holds_an_ic50_or_a_score() -> None:
     curve = scored.curves.iloc[0]
     assert (curve["status"], curve["ic50_relation"], curve["ec50_relation"]) == ("bad_controls", "", "")
     assert curve["reason"].startswith("controls of plate P1 overlap (Z' -")
-    assert scored.curves[[name for name in ("ic50", "ec50", "auc", "dss1", "dss_asym", "ic50_low")]].isna().all(axis=None)
+    assert scored.curves[["ic50", "ec50", "auc", "dss1", "dss_asym", "ic50_low"]].isna().all(axis=None)
     assert rules(scored) == ["controls_overlap"]
     assert scored.findings[0].plate == "P1"
     assert "cannot say: controls overlap" in render_text(scored, screen=SCREEN)

@@ -158,7 +158,7 @@ def test_a_plate_without_a_well_that_lives_is_marked_since_exchanged_controls_wo
     told = [finding for finding in verdict.findings if finding.rule == "all_affected" and "read-out" in finding.message]
     assert [finding.severity for finding in told] == ["warning"]
     assert "either every dose has its full effect, or negative and positive controls are exchanged" in told[0].message
-    assert not [finding for finding in verdict.errors if finding.rule in ("controls_swapped", "layout_turned") and "read-out" in finding.message]
+    assert not [one for one in verdict.errors if one.rule in ("controls_swapped", "layout_turned") and "read-out" in one.message]
 
 
 @pytest.mark.parametrize(("dosed", "assay"), [(0.2, "CCK-8"), (1.2, ""), (0.6, "")])
