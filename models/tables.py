@@ -135,7 +135,7 @@ IMAGE_QUALITY = Contract("ImageQuality", "well, site and channel", (
     Column("width", "int", "of the image as it was read", "px", nullable=False),
     Column("planes", "int", "planes of its stack", nullable=False),
     Column("bits", "int", "per pixel, 8 or 16", nullable=False),
-    Column("digest", "str", "BLAKE2b of all its pixels, by which copies are found; empty for a uniform image"),
+    Column("digest", "str", "the first 16 digits of the SHA-256 of all its pixels, by which copies are found; empty for a uniform image"),
     Column("brightest", "int", "highest grey value", nullable=False),
     _number("saturated_share", "share of pixels at the highest grey value in any plane"),
     _number("background", "5th percentile", "grey values"),

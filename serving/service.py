@@ -44,7 +44,8 @@ def spare_collector() -> None:
 
 
 @bentoml.service(name="dosewell", workers=settings.workers, traffic={"timeout": 24 * 3600}, metrics={"enabled": True},
-                 logging={"access": {"enabled": False}})  # serving/observe.py writes it, with ids
+                 logging={"access": {"enabled": False}},  # serving/observe.py writes it, with ids
+                 tracing={"excluded_urls": [".*"]})  # nothing samples them, yet each piece of an upload would begin and end a span
 @bentoml.asgi_app(app, path="/")
 class Dosewell:
     """Scores plates with the champions of the registry; the HTTP interface is in serving/app.py."""

@@ -6,6 +6,7 @@ Numbers only; whether one of them is a reason to distrust a well is judged later
 from __future__ import annotations
 
 import hashlib
+import math
 import threading
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -14,13 +15,15 @@ from typing import Any
 import cv2
 import numpy as np
 
-DETAIL_SCALES = (1, 2, 4, 8)    # px; SD of the Laplacian of Gaussian
+DETAIL_SCALES = (1, 2, 4, 8)    # px; SD of the Laplacian of Gaussian, each of one pixel on an image halved once more
+SMOOTH = (7, 7)                 # px; the Gaussian of one pixel, cut at three
+CHANCE = 10.0                   # over an image's side: its edges add 3 to the energy of noise alone, three SD of it are 7
 BLOCKS = 8                      # blocks a side, over which the background is followed
 MIN_LIT_SIDE = 8 * BLOCKS       # px; in smaller images single cells hide too much of the background to follow it
 CONTRAST_FLOOR = 0.03           # of the contrast: a background below it counts as that, so that a black one divides by something
 DEBRIS_SHARE = 0.005            # of the image: what is larger than that and brighter than all else is no cell
 DEBRIS_SCALE = 1 / 100          # of the image's side: smaller objects are averaged away
-COARSE = 8                      # px: a wider Gaussian runs on halved images, which it smooths alike and many times quicker
+COARSE = 2.0                    # px: a wider Gaussian runs on halved images, which it smooths alike and many times quicker
 SMALLER_HALF = 0.14266          # mean square of a standard normal variable within its median absolute value, 0.6745
 MIN_SIDE = 8                    # px; smaller images have no measures but size and saturation
 SAMPLED_SIDE = 512              # px; of larger images every n-th pixel each way tells percentiles and noise
@@ -39,10 +42,12 @@ def measure_stack(stack: np.ndarray, plane: np.ndarray) -> dict[str, Any]:
     brightest = int(stack.max())
     uniform = brightest == int(stack.min())
     dark = uniform and brightest < np.iinfo(stack.dtype).max    # all of one grey value, yet not at the camera's limit
-    digest = hashlib.blake2b(np.ascontiguousarray(stack).data, digest_size=8)
+    saturated = stack == brightest
+    digest = hashlib.sha256(np.ascontiguousarray(stack).data)   # processors have instructions for it
     return {"height": height, "width": width, "planes": len(stack), "bits": 8 * stack.dtype.itemsize,
-            "digest": "" if uniform else digest.hexdigest(), "brightest": brightest,
-            "saturated_share": 0.0 if dark else np.count_nonzero((stack == brightest).any(axis=0)) / plane.size, **measure_plane(plane)}
+            "digest": "" if uniform else digest.hexdigest()[:16], "brightest": brightest,
+            "saturated_share": 0.0 if dark else np.count_nonzero(saturated.any(axis=0) if len(stack) > 1 else saturated) / plane.size,
+            **measure_plane(plane)}
 
 
 def measure_plane(plane: np.ndarray) -> dict[str, Any]:
@@ -56,10 +61,9 @@ def measure_plane(plane: np.ndarray) -> dict[str, Any]:
     if min(plane.shape) < MIN_SIDE:
         names = ("noise", *(f"detail_{scale}" for scale in DETAIL_SCALES))
         return {"background": background, "contrast": bright - background, **dict.fromkeys(names, np.nan), "dim": None, "debris": np.nan}
-    noise = noise_of(plane)
-    plane = np.ascontiguousarray(plane, dtype=np.float32)
-    return {"background": background, "contrast": bright - background, "noise": noise, **_details(plane, noise),
-            "dim": _low_of_rows(_blocks(sample)) if min(sample.shape) >= MIN_LIT_SIDE else None, "debris": _debris(plane, middle, noise)}
+    noise, halved = noise_of(plane), _halvings(plane)
+    return {"background": background, "contrast": bright - background, "noise": noise, **_details(halved, noise),
+            "dim": _low_of_rows(_blocks(sample)) if min(sample.shape) >= MIN_LIT_SIDE else None, "debris": _debris(halved, middle, noise)}
 
 
 def with_gradients(measured: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -152,63 +156,52 @@ def _square_of_smaller_half(values: np.ndarray) -> float:
     return float(taken @ np.arange(len(taken), dtype=np.float64) ** 2 / half)
 
 
-def _details(plane: np.ndarray, noise: float) -> dict[str, float]:
+def _halvings(plane: np.ndarray) -> list[np.ndarray]:
+    """The image (H, W) as float32, and means of 2 x 2 pixels of the one before, down to MIN_SIDE; the first is good until the next call."""
+    floating = _scratch("plane", plane.shape)
+    np.copyto(floating, plane)
+    halved = [floating]
+    while min(halved[-1].shape) >= 2 * MIN_SIDE:
+        height, width = (length // 2 for length in halved[-1].shape)
+        halved.append(cv2.resize(halved[-1][:2 * height, :2 * width], (width, height), interpolation=cv2.INTER_AREA))
+    return halved
+
+
+def _details(halved: list[np.ndarray], noise: float) -> dict[str, float]:
     """log2 of (energy of structure / energy of noise) at each scale: the mean square of the Laplacian of Gaussian, less what noise
-    alone gives; not below twice the standard error of the latter. NaN for scales that the image is too small for.
+    alone gives; not below what its edges and chance may add to the latter. NaN for scales that the image is too small for.
+
+    A coarser scale is one pixel on an image halved more often: a quarter of the pixels each time, and the noise of means is known.
     """
     found = {f"detail_{scale}": float("nan") for scale in DETAIL_SCALES}
-    for scale in DETAIL_SCALES:
-        if scale > 2:   # coarse scales on a quarter of the pixels: four times quicker, and the noise of means is known
-            plane, noise = _halved(plane), noise / 2
-        if min(plane.shape) < MIN_SIDE:
-            break
-        sigma = min(scale, 2)
-        alone = noise**2 * _noise_gain(sigma)
-        energy = cv2.norm(_laplacian_of_gaussian(plane, sigma), cv2.NORM_L2SQR) / plane.size
-        error = 2 * np.sqrt(8 * np.pi * sigma**2 / plane.size)
-        found[f"detail_{scale}"] = float(np.log2(max(energy / alone - 1, error)))
+    for scale, plane in zip(DETAIL_SCALES, halved, strict=False):
+        alone = (noise / scale) ** 2 * _noise_gain()
+        found[f"detail_{scale}"] = float(np.log2(max(_curvature(plane) / alone - 1, CHANCE / math.sqrt(plane.size))))
     return found
 
 
-def _laplacian_of_gaussian(plane: np.ndarray, sigma: float) -> np.ndarray:
-    """As scipy.ndimage.gaussian_laplace with its mode "nearest", to rounding, about ten times quicker; good until the next call."""
-    smooth, curved = _kernel(sigma, order=0), _kernel(sigma, order=2)
-    down, across = _scratch(plane.shape)
-    cv2.sepFilter2D(plane, cv2.CV_32F, smooth, curved, dst=down, borderType=cv2.BORDER_REPLICATE)
-    cv2.sepFilter2D(plane, cv2.CV_32F, curved, smooth, dst=across, borderType=cv2.BORDER_REPLICATE)
-    return np.asarray(cv2.add(down, across, dst=down))
+def _curvature(plane: np.ndarray) -> float:
+    """Mean square of the Laplacian (of nearest neighbours) of an image (H, W) that was smoothed by a Gaussian of one pixel."""
+    smooth, curved = _scratch("smooth", plane.shape), _scratch("curved", plane.shape)
+    cv2.GaussianBlur(plane, SMOOTH, 1.0, dst=smooth, borderType=cv2.BORDER_REPLICATE)
+    cv2.Laplacian(smooth, cv2.CV_32F, dst=curved, ksize=1, borderType=cv2.BORDER_REPLICATE)
+    return cv2.norm(curved, cv2.NORM_L2SQR) / plane.size
 
 
-def _scratch(shape: tuple[int, ...]) -> np.ndarray:
-    """Two float32 images in memory that this thread uses again for the next ones: fresh memory costs as much time as filtering into it."""
-    size = 2 * shape[0] * shape[1]
-    if getattr(_own, "memory", np.empty(0)).size < size:
-        _own.memory = np.empty(size, np.float32)
-    return np.asarray(_own.memory[:size].reshape(2, *shape))
-
-
-@cache
-def _kernel(sigma: float, *, order: int) -> np.ndarray:
-    """A Gaussian (or its derivative) cut at four SD, (2 * round(4 * sigma) + 1,)."""
-    from scipy.ndimage import gaussian_filter1d  # here, because the stages that measure nothing import this module too
-
-    impulse = np.zeros(2 * round(4 * sigma) + 1)
-    impulse[len(impulse) // 2] = 1
-    return gaussian_filter1d(impulse, sigma, order=order, mode="constant")
+def _scratch(use: str, shape: tuple[int, ...]) -> np.ndarray:
+    """A float32 image in memory that this thread uses again for the next of its kind: fresh memory costs as much as filtering into it."""
+    size = math.prod(shape)
+    if getattr(_own, use, np.empty(0)).size < size:
+        setattr(_own, use, np.empty(size, np.float32))
+    return np.asarray(getattr(_own, use)[:size].reshape(shape))
 
 
 @cache
-def _noise_gain(sigma: int) -> float:
-    """Mean square of the Laplacian of Gaussian of white noise of variance 1."""
-    impulse = np.zeros((16 * sigma + 1,) * 2, np.float32)
-    impulse[8 * sigma, 8 * sigma] = 1
-    return float((_laplacian_of_gaussian(impulse, sigma).astype(np.float64) ** 2).sum())
-
-
-def _halved(plane: np.ndarray) -> np.ndarray:
-    """Means of 2 x 2 pixels."""
-    height, width = (length // 2 for length in plane.shape)
-    return cv2.resize(plane[:2 * height, :2 * width], (width, height), interpolation=cv2.INTER_AREA)
+def _noise_gain() -> float:
+    """`_curvature` of white noise of variance 1."""
+    impulse = np.zeros((4 * max(SMOOTH) + 1,) * 2, np.float32)
+    impulse[2 * max(SMOOTH), 2 * max(SMOOTH)] = 1
+    return _curvature(impulse) * impulse.size
 
 
 def _blocks(plane: np.ndarray, side: int = BLOCKS) -> np.ndarray:
@@ -248,16 +241,14 @@ def median(values: np.ndarray) -> float:
     return float((ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2) if len(ordered) else float("nan")
 
 
-def _debris(plane: np.ndarray, middle: float, noise: float) -> float:
+def _debris(halved: list[np.ndarray], middle: float, noise: float) -> float:
     """log2 of the mean deviation from the image's median `middle`, in grey values, of the most deviating 0.5 % of pixels after small
     objects were averaged away; not below the noise.
     """
-    sigma = max(1.0, DEBRIS_SCALE * min(plane.shape))
-    while sigma > COARSE:
-        plane, sigma = _halved(plane), sigma / 2
-    kernel = _kernel(sigma, order=0)
-    away = _scratch(plane.shape)[0]
-    cv2.sepFilter2D(plane, cv2.CV_32F, kernel, kernel, dst=away, borderType=cv2.BORDER_REPLICATE)
+    wanted = max(1.0, DEBRIS_SCALE * min(halved[0].shape))
+    times = max(0, math.ceil(math.log2(wanted / COARSE)))
+    plane = halved[times]
+    away = cv2.GaussianBlur(plane, (0, 0), wanted / 2**times, dst=_scratch("smooth", plane.shape), borderType=cv2.BORDER_REPLICATE)
     away = np.abs(np.subtract(away, np.float32(middle), out=away), out=away).ravel()
     return float(np.log2(max(_largest(away, max(1, round(DEBRIS_SHARE * away.size))).mean(), noise)))
 

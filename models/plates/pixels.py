@@ -71,9 +71,8 @@ def decode_image(data: bytes, name: str, *, at_least: int | None = None) -> np.n
 
 def _decode_tiff(data: bytes, name: str) -> np.ndarray:
     with tifffile.TiffFile(io.BytesIO(data)) as tiff:
-        stack = TiffStack(tiff, name)
-        planes = [plane.copy() for plane in stack]
-    return planes[0] if len(planes) == 1 else np.stack(planes)
+        stack = TiffStack(tiff, name)   # with memory of its own, so that a single plane need not be copied
+        return stack[0] if len(stack) == 1 else np.stack([plane.copy() for plane in stack])
 
 
 def _decode_photo(data: bytes, name: str, at_least: int | None) -> np.ndarray:
