@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from models.counting.attached import AttachedOptions, segment_attached
 from models.counting.grades import Grade, reactivity_grade
-from models.counting.segment import CellOptions, Image, Labels, NucleusOptions, edge_relief, gradient, grey, segment_cells, segment_nuclei
+from models.counting.segment import CellOptions, Image, Labels, NucleusOptions, edge_relief, gradient, grey, segment_nuclei, segment_relief
 from models.errors import InputError
 from models.plates.measures import DETAIL_SCALES, measure_plane
 
@@ -60,8 +60,9 @@ def count_cells(pixels: np.ndarray, options: CellOptions | AttachedOptions | Non
         labels, dead = segment_attached(image, options)
         edge = _highest(gradient(ndimage.gaussian_filter(image, options.blur)), labels)
     else:
-        labels = segment_cells(image, options)
-        edge = _highest(edge_relief(image, options), labels)
+        relief = edge_relief(image, options)
+        labels = segment_relief(relief, options)
+        edge = _highest(relief, labels)
         dead = edge < options.dead_edge
     if labels.any() and not stands_out(image):
         raise InputError("nothing in the image stands out from its noise, so no cell can be told from it; was there light, and focus?")

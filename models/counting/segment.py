@@ -80,12 +80,16 @@ def grey(pixels: np.ndarray) -> Image:
 
 def segment_cells(image: Image, options: CellOptions | None = None) -> Labels:
     """Suspended cells of a bright-field image (H, W) on 0-1, living and dead: (H, W) int32, 0 = background."""
+    options = options or CellOptions()
+    return segment_relief(edge_relief(image, options), options)
+
+
+def segment_relief(relief: Image, options: CellOptions) -> Labels:
+    """The same of the image's `edge_relief`."""
     from skimage.filters import threshold_otsu
 
-    options = options or CellOptions()
-    relief = edge_relief(image, options)
     if np.ptp(relief) < options.floor:      # nothing but noise: Otsu would divide even that
-        return np.zeros(image.shape, np.int32)
+        return np.zeros(relief.shape, np.int32)
     logs = np.log(relief + options.floor)
     core, grown = _square(0.32 * options.diameter), _square(_DILATION * options.diameter)
     mask = ndimage.binary_opening(ndimage.binary_fill_holes(logs > threshold_otsu(logs)), core)
