@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
-from models.plates.measures import DETAIL_SCALES, _largest, measure_plane, measure_stack, noise_of, with_gradients
+from models.plates.measures import DETAIL_SCALES, _details, _halvings, _largest, measure_plane, measure_stack, noise_of, with_gradients
 from models.tables import IMAGE_QUALITY, Column
 
 SIZE = 128
@@ -95,6 +95,22 @@ def test_debris_is_larger_than_many_small_things() -> None:
     plain = measure_plane(shot(light, rng))["debris"]
     for spoilt in (dust, dark):
         assert measure_plane(shot(spoilt, rng))["debris"] > plain + 0.5
+
+
+@pytest.mark.parametrize("times", [2, 4, 8])
+def test_large_objects_weigh_the_same_however_many_pixels_the_camera_has(times: int) -> None:
+    """Wide Gaussians run on halved images."""
+    rng = np.random.default_rng(9)
+    light = shot(cells(rng, count=40, radius=6) + cells(rng, count=1, radius=12, height=200), rng)
+    large = np.kron(light, np.ones((times, times), np.uint16))
+    assert measure_plane(large)["debris"] == pytest.approx(measure_plane(light)["debris"], abs=0.05)
+
+
+def test_a_coarser_scale_is_a_finer_one_of_the_halved_image() -> None:
+    rng = np.random.default_rng(10)
+    halved = _halvings(shot(cells(rng), rng))
+    whole, half = _details(halved, 2.0), _details(halved[1:], 1.0)
+    assert [half[f"detail_{scale}"] for scale in (1, 2, 4)] == [whole[f"detail_{2 * scale}"] for scale in (1, 2, 4)]
 
 
 @pytest.mark.parametrize(("dtype", "limit"), [(np.uint8, 255), (np.uint16, 65535), (np.uint16, 4095)])
