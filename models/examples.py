@@ -58,3 +58,20 @@ TREATMENT_ROWS: dict[str, dict[str, Any]] = {
     "treatment": {"treatment": "doxorubicin nanocarrier", "abbreviation": "DOX-NC", "class": "nanocarrier",
                   "encapsulation_efficiency_percent": 87.0, "loading_capacity_percent": 11.5},
 }
+
+COMBINATION_ROWS: dict[str, dict[str, Any]] = {
+    "viability": {"treatment": "doxorubicin", "treatment_2": "cisplatin", "dose": 500.0, "dose_unit": "nM", "dose_2": 2000.0,
+                  "dose_unit_2": "nM", "n": 3, "n_left_out": 0, "n_flagged": 0, "n_1": 3, "n_2": 3, "viability": 0.21, "inhibition": 79.0,
+                  "inhibition_1": 30.0, "inhibition_2": 25.0, "kind": "bliss", "expected": 47.5, "excess": 31.5, "excess_low": 16.0,
+                  "excess_high": 47.0, "excess_hsa": 49.0, "excess_zip": 27.9, "excess_loewe": 30.2, "evidence": "more", "status": "ok",
+                  "reason": ""},
+}
+
+COMBINATION_PAIR_ROWS: dict[str, dict[str, Any]] = {
+    "viability": {"treatment": "doxorubicin", "treatment_2": "cisplatin", "dose_unit": "nM", "dose_unit_2": "nM", "kind": "bliss",
+                  "n_dose_pairs": 25, "n_judged": 25, "n": 75, "n_left_out": 0, "n_flagged": 0, "mean_excess": 12.1, "mean_low": 7.9,
+                  "mean_high": 16.3, "mean_hsa": 21.0, "mean_zip": 11.4, "mean_loewe": 12.6, "highest_excess": 31.5, "highest_low": 16.0,
+                  "highest_high": 47.0, "highest_dose": 500.0, "highest_dose_2": 2000.0, "lowest_excess": -3.0, "lowest_low": -18.1,
+                  "lowest_high": 12.1, "lowest_dose": 1.0, "lowest_dose_2": 50.0, "n_more": 7, "n_less": 0, "noise": 5.1, "noise_df": 70.0,
+                  "noise_from": "replicates", "call": "synergy", "status": "ok", "reason": ""},
+}

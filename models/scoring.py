@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from models.combinations import CombinationTables, combination_tables
 from models.dose_response import FitOptions, assay_quality
 from models.effects import LIMITS, combination_findings, treatment_curves, with_viability
 from models.errors import Finding, InputError, SampleMismatch, TableError
@@ -62,7 +63,7 @@ class ScoringOptions:
 class ScoredScreen:
     """wells: WellScores, one row per layout row; curves: Curves with score columns, one row per treatment; quality: one row per
     plate (assay_quality); findings: what a person should know; drift: one row per plate (models/networks/drift.py), none where the model
-    keeps nothing of its training's controls.
+    keeps nothing of its training's controls; combinations: what pairs of treatments do together, without rows where no well holds two.
     """
 
     wells: pd.DataFrame
@@ -70,6 +71,7 @@ class ScoredScreen:
     quality: pd.DataFrame
     findings: tuple[Finding, ...]
     drift: pd.DataFrame = field(default_factory=lambda: plate_drift(pd.DataFrame(), None))
+    combinations: CombinationTables = field(default_factory=CombinationTables)
 
 
 def score_images(images: WellImages, layout: pd.DataFrame, *, screen: Screen, predictor: Predictor, model: str, version: str,
@@ -150,7 +152,8 @@ def _scored(wells: pd.DataFrame, *, value: str, screen: Screen, options: Scoring
     curves, quality = treatment_curves(wells, options.fit, controls=screen.controls, value=value), assay_quality(wells, value=value)
     bad = overlapping(quality, controls=screen.controls)
     return ScoredScreen(check_table(wells, WELL_SCORES, keys=("plate", "well")), withhold(curves, wells, bad), quality,
-                        (*findings, *overlap_findings(bad), *combination_findings(wells), *_well_findings(wells)))
+                        (*findings, *overlap_findings(bad), *combination_findings(wells), *_well_findings(wells)),
+                        combinations=combination_tables(wells, quality, controls=screen.controls, value=value))
 
 
 def same_sample(one: str, other: str) -> bool:

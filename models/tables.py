@@ -8,15 +8,12 @@ Rows are never dropped. docs/tables.md is made from this module.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 
+from models.columns import Column, Contract, Kind, key, number, option
 from models.errors import Finding, TableError
-
-Kind = Literal["str", "float", "int", "bool", "list"]
 
 ROLES = ("negative", "positive", "reference", "treated", "untreated", "empty")
 DOSED_ROLES = ("treated", "reference")          # these must have a dose > 0
@@ -24,126 +21,86 @@ DOSELESS_ROLES = ("negative", "untreated", "empty")  # these have none; positive
 RELATIONS = ("=", ">", "<", "")
 STATUSES = ("ok", "flat", "too_few_doses", "weakly_identified", "failed", "bad_controls")
 SCALES = ("percent_inhibition", "fraction_viability", "raw")
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column: `kind` is its dtype, `unit` is "" for names and pure numbers."""
-
-    name: str
-    kind: Kind
-    meaning: str
-    unit: str = ""
-    required: bool = True
-    nullable: bool = True
-    allowed: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Contract:
-    """A table: what a row is, and its columns in order."""
-
-    name: str
-    row: str
-    columns: tuple[Column, ...]
-
-    def column(self, name: str) -> Column:
-        """The column of that name; KeyError if the contract has none."""
-        return next(column for column in self.columns if column.name == name)
-
-    def names(self, *, required_only: bool = False) -> list[str]:
-        """Column names in order, all or only the required ones."""
-        return [column.name for column in self.columns if column.required or not required_only]
-
-
-def _key(name: str, meaning: str, kind: Kind = "str") -> Column:
-    return Column(name, kind, meaning, nullable=False)
-
-
-def _number(name: str, meaning: str, unit: str = "", *, required: bool = True) -> Column:
-    return Column(name, "float", meaning, unit, required=required)
-
-
-def _option(name: str, kind: Kind, meaning: str, unit: str = "") -> Column:
-    return Column(name, kind, meaning, unit, required=False)
-
+EVIDENCE = ("more", "less", "none", "")
+CALLS = ("synergy", "antagonism", "mixed", "none", "")
+COMBINATION_STATUSES = ("ok", "no_value", "parts_missing", "bad_controls", "uncalibrated", "no_positive", "no_scatter")
 
 _WELL = (
-    _key("plate", "plate name, unique within the screen"),
-    _key("well", "well name, row letters and a column of two digits: A01, H12, AF48"),
+    key("plate", "plate name, unique within the screen"),
+    key("well", "well name, row letters and a column of two digits: A01, H12, AF48"),
     Column("role", "str", "what the well is for", nullable=False, allowed=ROLES),
     Column("treatment", "str", "compound or combination; empty for wells without one"),
-    _number("dose", "dose; > 0 for treated and reference wells, NaN for negative, untreated, empty", "dose_unit"),
+    number("dose", "dose; > 0 for treated and reference wells, NaN for negative, untreated, empty", "dose_unit"),
     Column("dose_unit", "str", "nM for all molar units after reading; ug/mL, % ... kept; one per treatment"),
     Column("replicate", "int", "replicate number, 1 or more", nullable=False),
 )
 _EXCLUSION = (
-    _option("excluded", "bool", "left out of training and curves by a person or a quality rule"),
-    _option("exclusion_reason", "str", "why, in words; of a well that is not excluded: why a person keeps it, whatever the rules say"),
+    option("excluded", "bool", "left out of training and curves by a person or a quality rule"),
+    option("exclusion_reason", "str", "why, in words; of a well that is not excluded: why a person keeps it, whatever the rules say"),
 )
 
 LAYOUT = Contract("Layout", "well", (
     *_WELL,
-    _option("treatment_2", "str", "second compound of a combination"),
-    _option("dose_2", "float", "its dose", "dose_unit_2"),
-    _option("dose_unit_2", "str", "its unit"),
-    _option("readout", "float", "measured assay value of the same well", "assay's own (OD450, luminescence)"),
+    option("treatment_2", "str", "second compound of a combination"),
+    option("dose_2", "float", "its dose", "dose_unit_2"),
+    option("dose_unit_2", "str", "its unit"),
+    option("readout", "float", "measured assay value of the same well", "assay's own (OD450, luminescence)"),
     *_EXCLUSION,
 ))
 
 TREATMENTS = Contract("Treatments", "treatment", (
-    _key("treatment", "name as in the layout"),
-    _option("abbreviation", "str", "short name for plots"),
-    _option("class", "str", "drug class, colours plots"),
-    _option("subclass", "str", "finer class"),
-    _option("target", "str", "molecular target"),
-    _option("encapsulation_efficiency_percent", "float", "encapsulated drug / drug used", "%"),
-    _option("loading_capacity_percent", "float", "encapsulated drug / weight of the carrier", "%"),
+    key("treatment", "name as in the layout"),
+    option("abbreviation", "str", "short name for plots"),
+    option("class", "str", "drug class, colours plots"),
+    option("subclass", "str", "finer class"),
+    option("target", "str", "molecular target"),
+    option("encapsulation_efficiency_percent", "float", "encapsulated drug / drug used", "%"),
+    option("loading_capacity_percent", "float", "encapsulated drug / weight of the carrier", "%"),
 ))
 
 IMAGE_SET = Contract("ImageSet", "image", (
-    _key("image_id", "unique name of the image"),
-    _key("path", "path inside images.zip"),
+    key("image_id", "unique name of the image"),
+    key("path", "path inside images.zip"),
     Column("label", "str", "class or number as text; empty if unlabelled"),
-    _key("group", "unit of the split: images of one group never straddle it"),
+    key("group", "unit of the split: images of one group never straddle it"),
     Column("mask_path", "str", "path of a mask inside images.zip, or empty", required=False),
 ))
 
 WELL_SCORES = Contract("WellScores", "well", (
     *_WELL,
-    _number("logit", "what a classifying head gives before the sigmoid or softmax"),
-    _number("probability", "probability of the negative-control class (living)"),
-    _number("od", "optical density that a regression head gives", "OD450"),
-    _option("od_low", "float", "lower limit of the measured optical density, where the model gives one", "OD450"),
-    _option("od_high", "float", "upper limit", "OD450"),
-    _option("od_shared", "float", "the part of that half-width that replicates have in common", "OD450"),
-    _number("viability", "1 = negative control, 0 = positive control of the same plate; not clipped"),
-    _option("viability_low", "float", "lower limit of the measured viability, where the model gives one: one well's, not a mean's"),
-    _option("viability_high", "float", "upper limit"),
-    _key("flags", "words that say why to distrust the well", "list"),
+    number("logit", "what a classifying head gives before the sigmoid or softmax"),
+    number("probability", "probability of the negative-control class (living)"),
+    number("od", "optical density that a regression head gives", "OD450"),
+    option("od_low", "float", "lower limit of the measured optical density, where the model gives one", "OD450"),
+    option("od_high", "float", "upper limit", "OD450"),
+    option("od_shared", "float", "the part of that half-width that replicates have in common", "OD450"),
+    number("viability", "1 = negative control, 0 = positive control of the same plate; not clipped"),
+    option("viability_low", "float", "lower limit of the measured viability, where the model gives one: one well's, not a mean's"),
+    option("viability_high", "float", "upper limit"),
+    key("flags", "words that say why to distrust the well", "list"),
     Column("excluded", "bool", "left out of curves", nullable=False),
-    _key("model", "registered name of the model that scored it"),
-    _key("version", "its version, or the bundle's sha256[:12] outside the registry"),
+    key("model", "registered name of the model that scored it"),
+    key("version", "its version, or the bundle's sha256[:12] outside the registry"),
 ))
 
 IMAGE_QUALITY = Contract("ImageQuality", "well, site and channel", (
-    _key("plate", "plate name"),
-    _key("well", "well name"),
+    key("plate", "plate name"),
+    key("well", "well name"),
     Column("site", "int", "site within the well, from 1", nullable=False),
-    _key("channel", "channel as screen.yaml names it"),
+    key("channel", "channel as screen.yaml names it"),
     Column("height", "int", "of the image as it was read", "px", nullable=False),
     Column("width", "int", "of the image as it was read", "px", nullable=False),
     Column("planes", "int", "planes of its stack", nullable=False),
     Column("bits", "int", "per pixel, 8 or 16", nullable=False),
     Column("digest", "str", "the first 16 digits of the SHA-256 of all its pixels, by which copies are found; empty for a uniform image"),
     Column("brightest", "int", "highest grey value", nullable=False),
-    _number("saturated_share", "share of pixels at the highest grey value in any plane"),
-    _number("background", "5th percentile", "grey values"),
-    _number("contrast", "99.9th percentile above the background", "grey values"),
-    _number("noise", "SD of the camera's noise", "grey values"),
-    *(_number(f"detail_{scale}", f"energy of structure about {scale} px large, against that of noise", "log2") for scale in (1, 2, 4, 8)),
-    _number("gradient", "rise of the background across the image, relative to it; empty for images below 64 px a side"),
-    _number("debris", "deviation of the largest bright or dark objects", "log2 grey values"),
+    number("saturated_share", "share of pixels at the highest grey value in any plane"),
+    number("background", "5th percentile", "grey values"),
+    number("contrast", "99.9th percentile above the background", "grey values"),
+    number("noise", "SD of the camera's noise", "grey values"),
+    *(number(f"detail_{scale}", f"energy of structure about {scale} px large, against that of noise", "log2") for scale in (1, 2, 4, 8)),
+    number("gradient", "rise of the background across the image, relative to it; empty for images below 64 px a side"),
+    number("debris", "deviation of the largest bright or dark objects", "log2 grey values"),
 ))
 
 CURVES = Contract("Curves", "group of wells (a treatment)", (
@@ -151,57 +108,124 @@ CURVES = Contract("Curves", "group of wells (a treatment)", (
     Column("scale", "str", "scale of the fitted response", nullable=False, allowed=SCALES),
     Column("model", "str", "curve model that was fitted"),
     Column("direction", "str", "rising or falling response, empty if flat", allowed=("rising", "falling", "")),
-    _number("bottom", "lower plateau", "scale"),
-    _number("top", "upper plateau", "scale"),
-    _number("log10_midpoint", "log10 of the midpoint parameter", "log10 dose_unit"),
-    _number("slope", "Hill slope at the midpoint, > 0"),
-    _number("asymmetry", "5PL exponent; 1 for symmetric models"),
-    _number("hormesis", "Brain-Cousens hormesis parameter; 0 elsewhere"),
-    _number("ec50", "relative EC50: half of the fitted span", "dose_unit"),
-    _number("ec50_low", "lower confidence limit; NaN = open", "dose_unit"),
-    _number("ec50_high", "upper confidence limit; NaN = open", "dose_unit"),
+    number("bottom", "lower plateau", "scale"),
+    number("top", "upper plateau", "scale"),
+    number("log10_midpoint", "log10 of the midpoint parameter", "log10 dose_unit"),
+    number("slope", "Hill slope at the midpoint, > 0"),
+    number("asymmetry", "5PL exponent; 1 for symmetric models"),
+    number("hormesis", "Brain-Cousens hormesis parameter; 0 elsewhere"),
+    number("ec50", "relative EC50: half of the fitted span", "dose_unit"),
+    number("ec50_low", "lower confidence limit; NaN = open", "dose_unit"),
+    number("ec50_high", "upper confidence limit; NaN = open", "dose_unit"),
     Column("ec50_relation", "str", "=, or > / < when beyond the tested doses", allowed=RELATIONS),
-    _number("ic50", "absolute IC: the dose where the response crosses ic_level", "dose_unit"),
-    _number("ic50_low", "lower confidence limit; NaN = open", "dose_unit"),
-    _number("ic50_high", "upper confidence limit; NaN = open", "dose_unit"),
+    number("ic50", "absolute IC: the dose where the response crosses ic_level", "dose_unit"),
+    number("ic50_low", "lower confidence limit; NaN = open", "dose_unit"),
+    number("ic50_high", "upper confidence limit; NaN = open", "dose_unit"),
     Column("ic50_relation", "str", "=, or > / < when beyond the tested doses", allowed=RELATIONS),
-    _number("ic_level", "level of the absolute IC", "%"),
-    _option("ic50_model_low", "float", "lower limit of ic50 that holds the model's own error too, where the model knows it; NaN = open",
+    number("ic_level", "level of the absolute IC", "%"),
+    option("ic50_model_low", "float", "lower limit of ic50 that holds the model's own error too, where the model knows it; NaN = open",
             "dose_unit"),
-    _option("ic50_model_high", "float", "upper limit of ic50 that holds the model's own error too; NaN = open", "dose_unit"),
-    _number("rss", "residual sum of squares", "scale^2"),
-    _number("rmse", "root of rss / (n - parameters)", "scale"),
-    _number("r2", "1 - rss / total sum of squares"),
-    _number("log_likelihood", "Gaussian, at the maximum"),
-    _number("aicc", "corrected Akaike criterion, variance counted as a parameter"),
-    _number("p_flat", "p of no effect at all, calibrated for the design"),
-    _number("p_lack_of_fit", "p of the replicates' own scatter explaining the misfit; NaN without replicates"),
+    option("ic50_model_high", "float", "upper limit of ic50 that holds the model's own error too; NaN = open", "dose_unit"),
+    number("rss", "residual sum of squares", "scale^2"),
+    number("rmse", "root of rss / (n - parameters)", "scale"),
+    number("r2", "1 - rss / total sum of squares"),
+    number("log_likelihood", "Gaussian, at the maximum"),
+    number("aicc", "corrected Akaike criterion, variance counted as a parameter"),
+    number("p_flat", "p of no effect at all, calibrated for the design"),
+    number("p_lack_of_fit", "p of the replicates' own scatter explaining the misfit; NaN without replicates"),
     Column("n", "int", "responses used", nullable=False),
     Column("n_doses", "int", "distinct doses used", nullable=False),
     Column("n_outliers", "int", "responses flagged as outliers", nullable=False),
-    _number("dose_min", "lowest tested dose", "dose_unit"),
-    _number("dose_max", "highest tested dose", "dose_unit"),
-    _number("auc", "area under viability over log10 dose, normalised to 0-1", required=False),
-    _number("dss1", "FIMM drug sensitivity score 1", required=False),
-    _number("dss2", "FIMM drug sensitivity score 2", required=False),
-    _number("dss3", "FIMM drug sensitivity score 3", required=False),
-    _number("dss_asym", "iTReX asymmetric drug sensitivity score", required=False),
+    number("dose_min", "lowest tested dose", "dose_unit"),
+    number("dose_max", "highest tested dose", "dose_unit"),
+    number("auc", "area under viability over log10 dose, normalised to 0-1", required=False),
+    number("dss1", "FIMM drug sensitivity score 1", required=False),
+    number("dss2", "FIMM drug sensitivity score 2", required=False),
+    number("dss3", "FIMM drug sensitivity score 3", required=False),
+    number("dss_asym", "iTReX asymmetric drug sensitivity score", required=False),
     Column("status", "str", "how far the row can be trusted", nullable=False, allowed=STATUSES),
     Column("reason", "str", "why it is not ok, or why a value is censored; empty if nothing to say"),
 ))
 
-IMAGE_CLASSES = Contract("ImageClasses", "image", (
-    _key("image_id", "name of the image"),
-    Column("label", "str", "its label where it had one, else empty"),
-    _key("class", "the likelier of the model's two classes"),
-    Column("probability", "float", "probability of the model's first class", nullable=False),
-    _number("logit", "what the head gives before the sigmoid or softmax"),
-    _key("flags", "words that say why to distrust the row", "list"),
-    _key("model", "registered name of the model that classified it"),
-    _key("version", "its version, or the bundle's sha256[:12] outside the registry"),
+_PAIR = (
+    key("treatment", "first treatment, as the layout has it where it first names the pair"),
+    key("treatment_2", "second treatment"),
+)
+_SAID = (
+    Column("status", "str", "ok, or the first thing that forbids to judge", nullable=False, allowed=COMBINATION_STATUSES),
+    Column("reason", "str", "what forbids it, and what else to know; empty if nothing to say"),
+)
+_KIND = Column("kind", "str", "what was expected of two treatments that do not interact: bliss, independent action", nullable=False)
+
+COMBINATIONS = Contract("Combinations", "dose pair of two treatments", (
+    *_PAIR,
+    number("dose", "dose of the first", "dose_unit"),
+    Column("dose_unit", "str", "its unit"),
+    number("dose_2", "dose of the second", "dose_unit_2"),
+    Column("dose_unit_2", "str", "its unit"),
+    Column("n", "int", "wells used", nullable=False),
+    Column("n_left_out", "int", "wells that are left out or have no viability", nullable=False),
+    Column("n_flagged", "int", "wells used that carry a flag", nullable=False),
+    Column("n_1", "int", "wells used of the first alone at this dose", nullable=False),
+    Column("n_2", "int", "wells used of the second alone at this dose", nullable=False),
+    number("viability", "mean of the wells used"),
+    number("inhibition", "effect together: 100 (1 - viability)", "% inhibition"),
+    number("inhibition_1", "effect of the first alone, mean", "% inhibition"),
+    number("inhibition_2", "effect of the second alone, mean", "% inhibition"),
+    _KIND,
+    number("expected", "effect of the two without interaction", "% inhibition"),
+    number("excess", "inhibition - expected; > 0 more than expected", "% inhibition"),
+    number("excess_low", "lower limit; the limits of all dose pairs of a pair and of its mean hold together, 95 times in 100",
+           "% inhibition"),
+    number("excess_high", "upper limit", "% inhibition"),
+    number("excess_hsa", "above the stronger of the two alone", "% inhibition"),
+    number("excess_zip", "of ZIP's fitted surfaces; NaN below 4 doses", "% inhibition"),
+    number("excess_loewe", "above dose additivity; NaN below 4 doses of each alone", "% inhibition"),
+    Column("evidence", "str", "of the excess: more or less than expected, or none: within the noise; empty: cannot say", allowed=EVIDENCE),
+    *_SAID,
 ))
 
-CONTRACTS = (LAYOUT, TREATMENTS, IMAGE_SET, IMAGE_QUALITY, WELL_SCORES, CURVES, IMAGE_CLASSES)
+COMBINATION_PAIRS = Contract("CombinationPairs", "pair of treatments", (
+    *_PAIR,
+    Column("dose_unit", "str", "unit of the first one's doses"),
+    Column("dose_unit_2", "str", "unit of the second one's"),
+    _KIND,
+    Column("n_dose_pairs", "int", "dose pairs of the layout", nullable=False),
+    Column("n_judged", "int", "dose pairs with limits", nullable=False),
+    Column("n", "int", "wells used that hold both", nullable=False),
+    Column("n_left_out", "int", "wells of both that are left out or have no viability", nullable=False),
+    Column("n_flagged", "int", "wells used that carry a flag", nullable=False),
+    number("mean_excess", "mean over the dose pairs that have one", "% inhibition"),
+    number("mean_low", "lower limit, together with those of the dose pairs", "% inhibition"),
+    number("mean_high", "upper limit", "% inhibition"),
+    number("mean_hsa", "mean of excess_hsa", "% inhibition"),
+    number("mean_zip", "mean of excess_zip", "% inhibition"),
+    number("mean_loewe", "mean of excess_loewe", "% inhibition"),
+    *(number(f"{end}_{name}", meaning.format(end), unit) for end in ("highest", "lowest") for name, meaning, unit in (
+        ("excess", "{} excess of a dose pair", "% inhibition"), ("low", "its lower limit", "% inhibition"),
+        ("high", "its upper limit", "% inhibition"), ("dose", "where: dose of the first", "dose_unit"),
+        ("dose_2", "where: dose of the second", "dose_unit_2"))),
+    Column("n_more", "int", "dose pairs with evidence of more than expected", nullable=False),
+    Column("n_less", "int", "dose pairs with evidence of less", nullable=False),
+    number("noise", "standard deviation of one well, which the limits rest on", "% inhibition"),
+    number("noise_df", "degrees of freedom of the limits"),
+    Column("noise_from", "str", "where it is from: the larger one", allowed=("replicates", "negative controls", "")),
+    Column("call", "str", "synergy, antagonism, mixed (depends on the doses), none (no evidence); empty: cannot say", allowed=CALLS),
+    *_SAID,
+))
+
+IMAGE_CLASSES = Contract("ImageClasses", "image", (
+    key("image_id", "name of the image"),
+    Column("label", "str", "its label where it had one, else empty"),
+    key("class", "the likelier of the model's two classes"),
+    Column("probability", "float", "probability of the model's first class", nullable=False),
+    number("logit", "what the head gives before the sigmoid or softmax"),
+    key("flags", "words that say why to distrust the row", "list"),
+    key("model", "registered name of the model that classified it"),
+    key("version", "its version, or the bundle's sha256[:12] outside the registry"),
+))
+
+CONTRACTS = (LAYOUT, TREATMENTS, IMAGE_SET, IMAGE_QUALITY, WELL_SCORES, CURVES, COMBINATIONS, COMBINATION_PAIRS, IMAGE_CLASSES)
 
 
 def combined(wells: pd.DataFrame) -> pd.Series:

@@ -49,12 +49,14 @@ def write_classes(classes: pd.DataFrame, out: Path, *, lineage: dict[str, str]) 
 
 
 def write_scores(scored: ScoredScreen, out: Path, *, lineage: dict[str, str]) -> None:
-    """Write wells, curves, quality, drift (Parquet), findings and lineage (JSON) into `out`."""
+    """Write wells, curves, quality, drift (Parquet), findings and lineage (JSON) into `out`; combinations too, where a well holds two."""
     out.mkdir(parents=True, exist_ok=True)
     scored.wells.to_parquet(out / "wells.parquet", index=False)
     scored.curves.to_parquet(out / "curves.parquet", index=False)
     scored.quality.to_parquet(out / "quality.parquet", index=False)
     scored.drift.to_parquet(out / "drift.parquet", index=False)
+    for name, table in scored.combinations.named().items():
+        table.to_parquet(out / f"{name}.parquet", index=False)
     findings = [finding.record() for finding in scored.findings]
     (out / "findings.json").write_text(json.dumps(findings, indent=1) + "\n")
     (out / "lineage.json").write_text(json.dumps(lineage, indent=1, sort_keys=True) + "\n")

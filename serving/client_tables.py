@@ -10,24 +10,28 @@ from typing import Any
 
 import pandas as pd
 
+from models.columns import Contract
+from models.combinations import CombinationTables
 from models.errors import Finding
 from models.plates.safe_csv import to_csv
 from models.plates.screen import Screen
 from models.report import render_report, render_text
-from models.tables import CURVES, IMAGE_CLASSES, WELL_SCORES, Contract, check_table
+from models.tables import COMBINATION_PAIRS, COMBINATIONS, CURVES, IMAGE_CLASSES, WELL_SCORES, check_table
 
 TOLD = 20   # findings in a summary
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """An answer as tables: wells (WellScores), curves (Curves), quality (a row per plate), flags as `findings`; the screen as it was
+    """An answer as tables: wells (WellScores), curves (Curves), quality (a row per plate), flags as `findings`; combinations: pairs
+    of treatments, `doses` (Combinations) and `pairs` (CombinationPairs), without rows where no well holds two; the screen as it was
     understood; lineage as a mapping; answer: all of it as it came, with the job's id where there was one.
     """
 
     wells: pd.DataFrame
     curves: pd.DataFrame
     quality: pd.DataFrame
+    combinations: CombinationTables
     findings: tuple[Finding, ...]
     screen: Screen
     lineage: Mapping[str, str]
@@ -37,7 +41,10 @@ class Scores:
     def of(cls, answer: Mapping[str, Any]) -> Scores:
         """From the JSON of POST /score or of a job's result."""
         return cls(wells=_table(answer["wells"], WELL_SCORES), curves=_table(answer["curves"], CURVES),
-                   quality=pd.DataFrame(answer["quality"]), findings=tuple(Finding(**flag) for flag in answer["flags"]),
+                   quality=pd.DataFrame(answer["quality"]), combinations=CombinationTables(
+                       _table(answer.get("combinations") or [], COMBINATIONS),
+                       _table(answer.get("combination_pairs") or [], COMBINATION_PAIRS)),
+                   findings=tuple(Finding(**flag) for flag in answer["flags"]),
                    screen=Screen.from_dict(answer["screen"]), lineage=answer["lineage"], answer=answer)
 
     @property
@@ -46,15 +53,18 @@ class Scores:
         return str(self.answer.get("job", ""))
 
     def write(self, folder: Path) -> list[Path]:
-        """wells.csv, curves.csv, quality.csv, answer.json, and report.html: one page that works offline. Returns their paths."""
+        """wells.csv, curves.csv, quality.csv, those of combinations where there are some, answer.json, and report.html: one page that works
+        offline. Returns their paths.
+        """
         folder.mkdir(parents=True, exist_ok=True)
-        for name in ("wells", "curves", "quality"):
-            (folder / f"{name}.csv").write_text(to_csv(getattr(self, name)), encoding="utf-8", newline="\n")
+        tables = {"wells": self.wells, "curves": self.curves, "quality": self.quality, **self.combinations.named()}
+        for name, table in tables.items():
+            (folder / f"{name}.csv").write_text(to_csv(table), encoding="utf-8", newline="\n")
         (folder / "answer.json").write_text(json.dumps(self.answer, indent=1) + "\n", encoding="utf-8")
         metrics = (self.answer.get("adapted") or {}).get("metrics") or {}
         page = render_report(self, screen=self.screen, lineage=self.lineage, gates=self.answer["gates"], metrics=metrics)
         (folder / "report.html").write_text(page, encoding="utf-8")
-        return [folder / name for name in ("report.html", "wells.csv", "curves.csv", "quality.csv", "answer.json")]
+        return [folder / name for name in ("report.html", *(f"{name}.csv" for name in tables), "answer.json")]
 
     def summary(self) -> str:
         """Plate quality and curves in words, and the first warnings."""

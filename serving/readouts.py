@@ -128,9 +128,9 @@ def score_table(table: ReadoutTable, options: ReadoutOptions | None = None) -> S
 
 
 def write_tables(scored: ScoredScreen, out: Path) -> list[Path]:
-    """wells.csv, curves.csv and quality.csv; returns their paths."""
+    """wells.csv, curves.csv, quality.csv, and those of combinations where there are some; returns their paths."""
     out.mkdir(parents=True, exist_ok=True)
-    tables = {"wells": scored.wells, "curves": scored.curves, "quality": scored.quality}
+    tables = {"wells": scored.wells, "curves": scored.curves, "quality": scored.quality, **scored.combinations.named()}
     for name, table in tables.items():
         (out / f"{name}.csv").write_text(to_csv(table), encoding="utf-8", newline="\n")
     return [out / f"{name}.csv" for name in tables]

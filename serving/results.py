@@ -15,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 
+from models.combinations import CombinationTables
 from models.dose_response import FitOptions
 from models.errors import Finding, InputError
 from models.networks.drift import COLUMNS as DRIFT
@@ -29,7 +30,8 @@ from serving.job_records import Job, KeptChange, WellChange
 from serving.plain import plain, records, to_json
 from serving.scored import Scored
 
-TABLES = ("wells", "curves", "quality")
+TABLES = ("wells", "curves", "quality", "combinations", "combination_pairs")
+ALWAYS = 3   # of these; the others are there where a well holds two treatments
 FORMATS: Mapping[str, str] = {"json": "application/json", "csv": "application/zip", "parquet": "application/zip",
                               "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", "html": "text/html"}
 _NOT_IN_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
@@ -56,8 +58,8 @@ def write_result(folder: Path, result: Result) -> None:
     partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
     partial.mkdir(parents=True)
     scored = result.scored
-    for name in TABLES:
-        getattr(scored.tables, name).to_parquet(partial / f"{name}.parquet", index=False)
+    for name, table in tables_of(scored.tables).items():
+        table.to_parquet(partial / f"{name}.parquet", index=False)
     (partial / "rest.json").write_bytes(to_json({
         "flags": [finding.record() for finding in scored.tables.findings], "screen": plain(scored.screen.to_dict()),
         "gates": scored.record_of_gates(), "lineage": dict(scored.lineage), "adapted": plain(result.adapted),
@@ -73,12 +75,19 @@ def write_result(folder: Path, result: Result) -> None:
 def read_result(folder: Path) -> Result:
     """Read what `write_result` wrote."""
     rest = json.loads((folder / "rest.json").read_text(encoding="utf-8"))
-    wells, curves, quality = (pd.read_parquet(folder / f"{name}.parquet") for name in TABLES)
+    wells, curves, quality = (pd.read_parquet(folder / f"{name}.parquet") for name in TABLES[:ALWAYS])
     wells["flags"] = pd.Series([flag_list(flags) for flags in wells["flags"]], index=wells.index, dtype=object)
+    paths = [folder / f"{name}.parquet" for name in TABLES[ALWAYS:]]    # jobs of before have none
     tables = ScoredScreen(check_table(wells, WELL_SCORES, keys=("plate", "well")), curves, quality,
-                          tuple(Finding(**record) for record in rest["flags"]), pd.DataFrame(rest.get("drift", []), columns=list(DRIFT)))
+                          tuple(Finding(**record) for record in rest["flags"]), pd.DataFrame(rest.get("drift", []), columns=list(DRIFT)),
+                          CombinationTables(*map(pd.read_parquet, paths)) if all(map(Path.is_file, paths)) else CombinationTables())
     scored = Scored(tables=tables, screen=Screen.from_dict(rest["screen"]), gates=tuple(rest["gates"]), lineage=rest["lineage"])
     return Result(scored=scored, adapted=rest["adapted"])
+
+
+def tables_of(scored: ScoredScreen) -> dict[str, pd.DataFrame]:
+    """The tables by name, in order: those of TABLES that the result has."""
+    return {"wells": scored.wells, "curves": scored.curves, "quality": scored.quality, **scored.combinations.named()}
 
 
 def result_at(folder: Path, changes: Sequence[KeptChange], *, fit: FitOptions, revision: int) -> Result:
@@ -141,7 +150,11 @@ def render(result: Result, job: Job, *, kind: str, table: str = "") -> tuple[byt
     stem = f"{_file_stem(job.screen)}-{job.id[:8]}"
     if table:
         media = "text/csv; charset=utf-8" if kind == "csv" else "application/vnd.apache.parquet"
-        return _WRITERS[kind](getattr(result.scored.tables, table)), media, f"{stem}-{table}.{kind}"
+        chosen = tables_of(result.scored.tables).get(table)
+        if chosen is None:
+            raise InputError("the result has no such table", [Finding(
+                rule="format", severity="error", column="table", value=table, message="no well of this job holds two treatments")])
+        return _WRITERS[kind](chosen), media, f"{stem}-{table}.{kind}"
     if kind in _WRITERS:
         return _archive(result, kind), FORMATS[kind], f"{stem}-{kind}.zip"
     whole: Mapping[str, Callable[[], bytes]] = {
@@ -170,8 +183,8 @@ def _archive(result: Result, kind: str) -> bytes:
     """The tables in one zip."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name in TABLES:
-            archive.writestr(f"{name}.{kind}", _WRITERS[kind](getattr(result.scored.tables, name)))
+        for name, table in tables_of(result.scored.tables).items():
+            archive.writestr(f"{name}.{kind}", _WRITERS[kind](table))
         archive.writestr("flags.csv", _csv(_flags(result)))
     return buffer.getvalue()
 
@@ -190,6 +203,7 @@ def _workbook(result: Result) -> bytes:
     lineage += [("screen", name, value) for name, value in plain(scored.screen.to_dict()).items()]
     lineage += [("adapted", name, value) for name, value in (result.adapted or {}).items()]
     sheets = {"treatments": treatment_table(scored.tables, screen=scored.screen, gates=scored.gates), "curves": scored.tables.curves,
+              **dict(reversed(scored.tables.combinations.named().items())),
               "wells": scored.tables.wells, "quality": scored.tables.quality, "flags": _flags(result),
               "changes": pd.DataFrame([asdict(change) for change in result.changes], columns=list(KeptChange.__dataclass_fields__)),
               "about": pd.DataFrame(lineage, columns=["of", "name", "value"])}

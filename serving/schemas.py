@@ -9,7 +9,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from models.tables import CURVES, IMAGE_CLASSES, WELL_SCORES, Column, Contract
+from models.columns import Column, Contract
+from models.tables import COMBINATION_PAIRS, COMBINATIONS, CURVES, IMAGE_CLASSES, WELL_SCORES
 
 _TYPES: dict[str, Any] = {"str": str, "float": float | None, "int": int, "bool": bool, "list": list[str]}
 
@@ -32,6 +33,8 @@ def _record(contract: Contract, name: str, **more: tuple[Any, Any]) -> type[Base
 WellRecord = _record(WELL_SCORES, "WellRecord")
 ImageRecord = _record(IMAGE_CLASSES, "ImageRecord")
 CurveRecord = _record(CURVES, "CurveRecord", treatment=(str, Field(description="name as in the layout")))
+CombinationRecord = _record(COMBINATIONS, "CombinationRecord")
+CombinationPairRecord = _record(COMBINATION_PAIRS, "CombinationPairRecord")
 
 
 class FindingRecord(BaseModel):
@@ -87,6 +90,10 @@ class ScoreAnswer(BaseModel):
     screen: dict[str, Any] = Field(description="the screen as it was understood, fields of screen.yaml")
     gates: list[GateRecord] = Field(description="the bounds that the model's own evaluation had to keep")
     lineage: Lineage
+    combinations: list[CombinationRecord] | None = Field(  # type: ignore[valid-type]
+        default=None, description="one per dose pair of two treatments; left out where no well holds two")
+    combination_pairs: list[CombinationPairRecord] | None = Field(  # type: ignore[valid-type]
+        default=None, description="one per pair of treatments, with the mean of its dose pairs; left out where no well holds two")
 
 
 class ClassifyAnswer(BaseModel):

@@ -33,7 +33,11 @@ class Scored:
         return {"wells": records(tables.wells), "curves": records(tables.curves), "quality": records(tables.quality),
                 "drift": records(tables.drift),
                 "flags": [finding.record() for finding in tables.findings], "screen": plain(self.screen.to_dict()),
-                "gates": self.record_of_gates(), "lineage": dict(self.lineage)}
+                "gates": self.record_of_gates(), "lineage": dict(self.lineage), **self._combinations()}
+
+    def _combinations(self) -> dict[str, Any]:
+        """Both tables of pairs of treatments; nothing where no well holds two, as before there were any."""
+        return {name: records(table) for name, table in self.tables.combinations.named().items()}
 
     def record_of_gates(self) -> list[dict[str, Any]]:
         """The gates as plain records, whether they came from a card or from a file."""

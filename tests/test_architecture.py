@@ -17,8 +17,8 @@ ALLOWED_PACKAGES = {"models": {"models"}, "validation": {"models", "validation"}
                     "serving": {"models", "validation", "serving"}}
 
 MODEL_LAYERS = (  # a room imports its own layer and those before it
-    ("errors", "tables", "records", "examples", "tracking", "environment"), ("plates", "dose_response"), ("networks", "counting"),
-    ("effects",), ("overlap",), ("scoring",),
+    ("errors", "columns", "tables", "records", "examples", "tracking", "environment"), ("plates", "dose_response"),
+    ("networks", "counting"), ("effects", "combinations"), ("overlap",), ("scoring",),
     ("classifying",), ("report",), ("registered",), ("bundle_cache",),
     ("registry",))
 

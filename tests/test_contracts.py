@@ -6,11 +6,23 @@ import pandas as pd
 import pytest
 
 from models import examples
+from models.columns import Contract
 from models.errors import TableError
-from models.tables import CURVES, IMAGE_CLASSES, IMAGE_SET, LAYOUT, TREATMENTS, WELL_SCORES, Contract, check_table
+from models.tables import (
+    COMBINATION_PAIRS,
+    COMBINATIONS,
+    CURVES,
+    IMAGE_CLASSES,
+    IMAGE_SET,
+    LAYOUT,
+    TREATMENTS,
+    WELL_SCORES,
+    check_table,
+)
 
 TABLES = ((LAYOUT, examples.LAYOUT_ROWS), (IMAGE_SET, examples.IMAGE_SET_ROWS), (WELL_SCORES, examples.WELL_SCORE_ROWS),
-          (CURVES, examples.CURVE_ROWS), (TREATMENTS, examples.TREATMENT_ROWS), (IMAGE_CLASSES, examples.IMAGE_CLASS_ROWS))
+          (CURVES, examples.CURVE_ROWS), (TREATMENTS, examples.TREATMENT_ROWS), (IMAGE_CLASSES, examples.IMAGE_CLASS_ROWS),
+          (COMBINATIONS, examples.COMBINATION_ROWS), (COMBINATION_PAIRS, examples.COMBINATION_PAIR_ROWS))
 
 
 @pytest.mark.parametrize(("contract", "row"), [

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from models.tables import CONTRACTS, Contract
+from models.columns import Contract
+from models.tables import CONTRACTS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 
+from models.combinations import CombinationTables
 from models.errors import Finding
 from models.tables import CURVES, DOSED_ROLES, combined
 
@@ -31,6 +32,10 @@ class ScoredTables(Protocol):
         """A row per plate, columns of assay_quality."""
 
     @property
+    def combinations(self) -> CombinationTables:
+        """What pairs of treatments do together; without rows where no well holds two."""
+
+    @property
     def findings(self) -> tuple[Finding, ...]:
         """What a person should know."""
 
@@ -43,6 +48,7 @@ class ReportTables:
     curves: pd.DataFrame
     quality: pd.DataFrame
     findings: tuple[Finding, ...] = ()
+    combinations: CombinationTables = field(default_factory=CombinationTables)
 
 
 @dataclass(frozen=True, kw_only=True)

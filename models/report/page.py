@@ -18,6 +18,7 @@ import pandas as pd
 from models.dose_response.curves import curve_values
 from models.overlap import BAD_CONTROLS
 from models.plates.screen import Controls, Screen
+from models.report.combinations import TABLE_HEADINGS, colour_scale, legend_steps, pair_views
 from models.report.explanations import help_rows, hit_rule, training_words
 from models.report.inputs import ReportOptions, ReportTables, ScoredTables, has_limits, is_raw, wells_by_curve
 from models.report.plate_figures import colour_bar, control_strips, heat_values, letter_key
@@ -76,7 +77,12 @@ def render_report(scored: ScoredTables, *, screen: Screen, lineage: Mapping[str,
         model=model_name(lineage), wells=len(scored.wells), limited=has_limits(scored.wells),
         help=help_rows(summary, controls=screen.controls, limited=has_limits(scored.wells)),
         hit_rule=hit_rule(summary, controls=screen.controls, threshold=options.hit_threshold, judged=bool(results)),
-        letters=letter_key(scored.wells), **_colour_legend(scored.wells), **page_assets())
+        letters=letter_key(scored.wells), **_colour_legend(scored.wells), **_combinations(scored, summary.failed_gates), **page_assets())
+
+
+def _combinations(scored: ScoredTables, failed_gates: Sequence[str]) -> dict[str, Any]:
+    return {"pairs": pair_views(scored.combinations, failed_gates=failed_gates), "combination_headings": TABLE_HEADINGS,
+            "combination_scale": f"{colour_scale(scored.combinations):g}", "combination_steps": legend_steps()}
 
 
 def own_rows(scored: ScoredTables, *, controls: Controls) -> ReportTables:
@@ -89,7 +95,8 @@ def own_rows(scored: ScoredTables, *, controls: Controls) -> ReportTables:
     if bad:
         spoiled = np.array([not bad.isdisjoint(own["plate"].astype(str)) for own in wells_by_curve(curves, wells)], dtype=bool)
         curves = curves.assign(status=curves["status"].mask(spoiled, BAD_CONTROLS))
-    return ReportTables(wells=wells, curves=curves, quality=scored.quality.reset_index(drop=True), findings=tuple(scored.findings))
+    return ReportTables(wells=wells, curves=curves, quality=scored.quality.reset_index(drop=True), findings=tuple(scored.findings),
+                        combinations=scored.combinations)
 
 
 def _colour_legend(wells: pd.DataFrame) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from models.plates.screen import Screen
+from models.report.combinations import pair_line, pair_views
 from models.report.inputs import ReportOptions, ScoredTables, is_raw, score_column
 from models.report.page import own_rows
 from models.report.sections import kind_words, treatments, verdicts
@@ -18,7 +19,9 @@ _HEADINGS = ("treatment", "", "95 % interval or why not", "DSS_asym", "AUC", "st
 
 
 def render_text(scored: ScoredTables, *, screen: Screen, options: ReportOptions | None = None) -> str:
-    """A line per plate (Z' in words), then a row per treatment in the order of the curves, weakest DSS last."""
+    """A line per plate (Z' in words), then a row per treatment in the order of the curves, weakest DSS last, then a line per pair of
+    treatments that share wells.
+    """
     scored, options = own_rows(scored, controls=screen.controls), options or ReportOptions()
     curves, headings = scored.curves, (_HEADINGS[0], "EC50" if is_raw(scored.curves) else "IC50", *_HEADINGS[2:])
     if options.hit_score in curves:
@@ -28,7 +31,8 @@ def render_text(scored: ScoredTables, *, screen: Screen, options: ReportOptions 
     rows = [_row(row, options) for _, row in curves.iterrows()]
     widths = [max(len(line[column]) for line in (headings, *rows)) for column in range(len(headings))]
     table = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in (headings, *rows)]
-    return "\n".join([*quality, "", table[0], "-" * len(table[0]), *table[1:]])
+    pairs = [pair_line(pair) for pair in pair_views(scored.combinations)]
+    return "\n".join([*quality, "", table[0], "-" * len(table[0]), *table[1:], *([""] if pairs else []), *pairs])
 
 
 def _row(row: pd.Series, options: ReportOptions) -> tuple[str, ...]:

@@ -109,9 +109,10 @@ def _mark(well: pd.Series, *, x: float, y: float, size: float) -> str:
 
 
 def content_words(well: pd.Series) -> str:
-    """What is in a well: "doxorubicin 5 µM"; empty for wells without a treatment."""
-    dose = number(well, "dose")
-    return f"{text(well, 'treatment')} {dose_text(dose, text(well, 'dose_unit')) if dose > 0 else ''}".strip()
+    """What is in a well: "doxorubicin 5 µM", "A 5 µM + B 1 nM"; empty for wells without a treatment."""
+    ends = ("", "_2") if number(well, "dose_2") > 0 else ("",)
+    parts = [(text(well, f"treatment{end}"), number(well, f"dose{end}"), text(well, f"dose_unit{end}")) for end in ends]
+    return " + ".join(f"{name} {dose_text(dose, unit) if dose > 0 else ''}".strip() for name, dose, unit in parts if name)
 
 
 def raw_words(well: pd.Series) -> list[str]:

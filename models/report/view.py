@@ -6,7 +6,8 @@ The same verdicts, words and limits as `render_report`: what the page shows and 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import pandas as pd
 from models.dose_response.curves import curve_values
 from models.plates.screen import Screen
 from models.plates.wells import PLATE_FORMATS, parse_well
+from models.report.combinations import TABLE_HEADINGS, colour_scale, legend_steps, pair_views
 from models.report.explanations import help_rows, hit_rule, training_words
 from models.report.figures import Panel, dose_ticks, drawn_half, panel_of, panel_words, response_ticks, response_title
 from models.report.inputs import (
@@ -53,7 +55,8 @@ def report_view(scored: ScoredTables, *, screen: Screen, lineage: Mapping[str, s
     """What a page needs, as JSON has it: no NaN, no tuples with meaning by place but points and ticks.
 
     summary, screen, plates (assay quality), wells (in order of `scored.wells`), colours, treatments (in the report's order; their
-    points name wells by place in `wells`), findings, lineage, metrics, gates, help. Arguments as in `render_report`.
+    points name wells by place in `wells`), findings, lineage, metrics, gates, help; combinations, where a well holds
+    two treatments. Arguments as in `render_report`.
     """
     scored, options, results = own_rows(scored, controls=screen.controls), options or ReportOptions(), gate_results(gates)
     found, plates = verdicts(scored, controls=screen.controls, gates=results, options=options)
@@ -69,7 +72,17 @@ def report_view(scored: ScoredTables, *, screen: Screen, lineage: Mapping[str, s
         "kinds": kind_words(), "help": help_rows(summary, controls=screen.controls, limited=has_limits(scored.wells)),
         "doubts": [vars(doubt) for doubt in doubts(scored.wells)],
         "findings": [vars(group) for group in finding_groups(scored.findings)],
-        "lineage": lineage_rows(lineage), "metrics": metric_rows(metrics or {}), "gates": [vars(gate) for gate in results]}
+        "lineage": lineage_rows(lineage), "metrics": metric_rows(metrics or {}), "gates": [vars(gate) for gate in results],
+        **_combinations(scored, summary.failed_gates)}
+
+
+def _combinations(scored: ScoredTables, failed_gates: Sequence[str]) -> dict[str, Any]:
+    """Pairs of treatments, where a well holds two: their words and matrices, and the scale of their colours."""
+    pairs = pair_views(scored.combinations, failed_gates=failed_gates)
+    if not pairs:
+        return {}
+    return {"combinations": {"pairs": [asdict(pair) for pair in pairs], "headings": TABLE_HEADINGS,
+                             "scale": colour_scale(scored.combinations), "steps": legend_steps()}}
 
 
 def _plate(plate: PlateQuality) -> dict[str, Any]:

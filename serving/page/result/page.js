@@ -1,5 +1,6 @@
 // A scored plate: what came out, where it came from, and the wells to leave out.
 import { el, pairs, show } from "../shared/dom.js";
+import { combinationsView } from "./combinations.js";
 import { CurvePanels } from "./curves.js";
 import { distrustView } from "./distrust.js";
 import { downloadButtons } from "./downloads.js";
@@ -33,10 +34,12 @@ export class ResultPage {
     this.curves = new CurvePanels(view, { onChoose: choose, onPoint: (well) => this.plates.point(well) });
     this.table = new TreatmentTable(view, { sort: this.sort, onOpen: open, onPoint: (treatment) => this.plates.pointTreatment(treatment) });
     const ranking = waterfallView(view, { onOpen: open });
+    const combinations = combinationsView(view);
     show(this.place, downloadButtons(this.job, this.signal), this.said, summaryView(view),
       section("plates", "Plates", this.plates.element),
       section("treatments", "Treatments", this.table.element),
       section("curves", "Curves", this.curves.element),
+      combinations && section("combinations", "Combinations", combinations),
       ranking && section("ranking", `Ranking by ${view.summary.score}`, ranking),
       section("distrust", "What to distrust", distrustView(view, { onChoose: choose })),
       section("lineage", "Model and lineage", lineageView(view)),
@@ -66,11 +69,23 @@ function changes(before, after) {
     const old = was.get(name);
     return old && (old.half !== half || old.score !== score || old.kind !== kind);
   });
+  const pairs = callsChanged(before, after);
+  if (moved.length === 0 && pairs.length > 0) return `Fitted again: ${pairs.join("; ")}.`;
   if (moved.length === 0) return "Fitted again; no result changed in the digits shown.";
   const told = moved.slice(0, TOLD).map(({ name, half, score, kind }) => {
     const old = was.get(name);
     const value = old.half !== half ? `${after.summary.half} ${old.half} → ${half}` : `${after.summary.score} ${old.score} → ${score}`;
     return `${name} ${value}${old.kind !== kind ? `, now “${after.kinds[kind]}”` : ""}`;
   });
-  return `Fitted again: ${told.join("; ")}${moved.length > TOLD ? `; and ${moved.length - TOLD} more changed` : ""}.`;
+  return `Fitted again: ${[...told, ...pairs].join("; ")}${moved.length > TOLD ? `; and ${moved.length - TOLD} more changed` : ""}.`;
+}
+
+/** "A + B: synergy → no evidence" of the pairs of treatments that are judged otherwise, or whose mean excess changed. */
+function callsChanged(before, after) {
+  const known = (view) => (view.combinations?.pairs ?? []).map(({ first, second, call, numbers }) =>
+    [`${first} + ${second}`, call, numbers[0][1]]);
+  const was = new Map(known(before).map(([name, ...rest]) => [name, rest]));
+  return known(after).filter(([name, ...rest]) => was.has(name) && String(was.get(name)) !== String(rest)).slice(0, TOLD)
+    .map(([name, call, mean]) => (was.get(name)[0] !== call ? `${name} ${was.get(name)[0]} → ${call}`
+      : `${name} mean excess ${was.get(name)[1]} → ${mean}`));
 }

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
+from models.columns import Column
 from models.plates.measures import DETAIL_SCALES, _details, _halvings, _largest, measure_plane, measure_stack, noise_of, with_gradients
-from models.tables import IMAGE_QUALITY, Column
+from models.tables import IMAGE_QUALITY
 
 SIZE = 128
 

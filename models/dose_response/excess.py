@@ -1,0 +1,91 @@
+"""How far the excess of two drugs over independent action can be trusted: limits from the plate's own noise.
+
+Errors that take part: the scatter of wells (of the two drugs together and of each alone, whose wells serve a whole row or column of the
+matrix), the medians of the controls, which all wells of a plate have in common, and what a model's error adds that replicates share.
+All are propagated to first order through Bliss' formula e = y - (a + b - a b / 100), in percent inhibition.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import stats
+
+from models.dose_response.viability import MEDIAN_ERROR
+
+Array = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.intp]
+Source = Literal["replicates", "negative controls", ""]
+
+LEVEL = 0.95    # with which all limits of a pair of drugs hold together
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Scatter of one well: standard deviation in percent inhibition, degrees of freedom, and where it is from. NaN: cannot be told."""
+
+    sd: float
+    df: float
+    source: Source
+
+
+@dataclass(frozen=True)
+class Effects:
+    """G groups of wells alike. mean (G,) percent inhibition; variance (G,) of that mean; plates (G, P): share of its wells on each plate;
+    controls (2, P): variance of the median of each plate's negative and positive controls, in units of (viability)^2.
+    """
+
+    mean: Array
+    variance: Array
+    plates: Array
+    controls: Array
+
+
+def pooled(values: pd.Series, groups: list[pd.Series]) -> tuple[float, float]:
+    """(standard deviation, degrees of freedom) of values about the means of their groups; NaN and 0 without two of a group."""
+    grouped = values.groupby(groups, dropna=False)
+    deviations = (values - grouped.transform("mean")).dropna()
+    df = float(len(deviations) - (grouped.count() > 0).sum())
+    return (float(np.sqrt((deviations**2).sum() / df)), df) if df > 0 else (float("nan"), 0.0)
+
+
+def noise_of(replicates: tuple[float, float], controls: tuple[float, float]) -> Noise:
+    """The larger scatter of the two, each as (standard deviation, degrees of freedom), so that neither hides the other.
+
+    The degrees of freedom are those of the better known one: by itself it would give limits that hold, and these are no narrower.
+    """
+    known = [(sd, df, source) for (sd, df), source in ((replicates, "replicates"), (controls, "negative controls")) if sd == sd]
+    if not known:
+        return Noise(float("nan"), 0.0, "")
+    sd, _, source = max(known)
+    return Noise(sd, max(df for _, df, _ in known), source)    # type: ignore[arg-type]  # one of the two words above
+
+
+def median_variance(sd: Array, n: Array) -> Array:
+    """Variance of the median of n wells that scatter by sd, any shape; NaN without wells."""
+    return np.asarray((MEDIAN_ERROR * sd) ** 2 / np.where(n > 0, n, np.nan))
+
+
+def bliss_covariance(effects: Effects, together: Ints, first: Ints, second: Ints) -> Array:
+    """Covariance (K, K) of the excesses of K dose pairs. together, first, second (K,): their groups, of both drugs and of each alone."""
+    rows = np.arange(len(together))
+    slope = np.zeros((len(together), len(effects.mean)))    # (K, G) of each excess, by each group's mean
+    slope[rows, together] = 1.0
+    slope[rows, first] -= 1.0 - effects.mean[second] / 100.0
+    slope[rows, second] -= 1.0 - effects.mean[first] / 100.0
+    # an error of the negative controls' median scales what lives, one of the positive controls' what is dead
+    mean = effects.mean[:, None]
+    tilt = np.concatenate([(100.0 - mean) * effects.plates, mean * effects.plates], axis=1)     # (G, 2 P)
+    by_controls = slope @ tilt      # (K, 2 P)
+    return np.asarray((slope * effects.variance) @ slope.T + (by_controls * effects.controls.ravel()) @ by_controls.T)
+
+
+def joint_half_widths(covariance: Array, df: float) -> tuple[Array, float]:
+    """(half-widths (K,) of the excesses' limits, that of their mean): all K + 1 hold together with LEVEL (Bonferroni, Student's t)."""
+    count = len(covariance)
+    factor = float(stats.t.ppf(1.0 - (1.0 - LEVEL) / (2 * (count + 1)), df))
+    return factor * np.sqrt(np.diag(covariance)), factor * float(np.sqrt(covariance.sum())) / max(count, 1)
