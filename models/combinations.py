@@ -73,7 +73,7 @@ def combination_tables(wells: pd.DataFrame, quality: pd.DataFrame, *, controls: 
         own = _of_pair(treated, first, second)
         plates = list(dict.fromkeys(own.loc[own["y"].notna(), "plate"]))
         floor = wells[wells["plate"].isin(plates) & wells["role"].isin(("negative", "positive")) & ~wells["excluded"].astype(bool)]
-        obstacle = _obstacle(own, quality[quality["plate"].isin(plates)], controls=controls, value=value)
+        obstacle = _obstacle(quality[quality["plate"].isin(plates)], controls=controls, value=value)
         found.append(_Pair((first, second), own, floor.assign(y=100 * (1 - floor["viability"])), plates, controls, obstacle).tables())
     return CombinationTables(check_table(pd.concat([rows for rows, _ in found], ignore_index=True), COMBINATIONS),
                              check_table(pd.DataFrame([summary for _, summary in found]), COMBINATION_PAIRS))
@@ -116,7 +116,7 @@ def _of_pair(treated: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
     return own.assign(**{name: [float(f"{dose:.12g}") for dose in own[name]] for name in DOSES})   # 0.1 uM and 100 nM are one dose
 
 
-def _obstacle(own: pd.DataFrame, quality: pd.DataFrame, *, controls: Controls, value: str) -> _Obstacle:
+def _obstacle(quality: pd.DataFrame, *, controls: Controls, value: str) -> _Obstacle:
     if controls == "none":
         return _Obstacle("no_value", "the screen has no controls to compute viability by")
     bad = quality.loc[quality["z_prime"] < 0, "plate"].tolist() if "z_prime" in quality else []

@@ -1,11 +1,13 @@
 """Make the example data: simulated screens with known truth, a few tens of megabytes.
 
     python -m pipelines.make_example [--out data] [--only patient-1] [--force]
+    python -m pipelines.make_example --only combinations-a549
     python -m pipelines.make_example --layout my_layout.xlsx --name big --sample PAT_2 --plate-format 384 --size 512 --planes 30
     python -m pipelines.make_example --imageset hepg2 [--imageset l929] [--imageset liver]
 
-The second form simulates spheroids on any layout, with true curves drawn at random; the third the image sets of systems S3-S5, which
-the first leaves out. What is already there is left as it is. The same command gives the same bytes.
+The first form makes the screens of the demonstration, the second pairs of drugs with and without synergy. The third simulates spheroids
+on any layout, with true curves drawn at random; the fourth the image sets of systems S3-S5. What is already there is left as it is. The
+same command gives the same bytes.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from tqdm import tqdm
 from models.errors import DosewellError, InputError
 from models.plates.images import write_plate
 from models.plates.layout import read_layout, write_layout
-from models.plates.simulate.examples import Example, example_screens, random_curves
+from models.plates.simulate.examples import Example, example_screens, further_examples, random_curves
 from models.plates.simulate.imagesets import ExampleSet, example_imagesets
 from pipelines.example_imagesets import make_imageset
 from pipelines.screens import name_problem, read_screen, whole_folder, write_screen
@@ -88,7 +90,8 @@ def _chosen_imagesets(arguments: argparse.Namespace) -> list[ExampleSet]:
 
 
 def _chosen(arguments: argparse.Namespace) -> list[Example]:
-    known = [_from_layout(arguments)] if arguments.layout else example_screens(seed=arguments.seed)
+    usual = [_from_layout(arguments)] if arguments.layout else example_screens(seed=arguments.seed)
+    known = [*usual, *(further_examples(seed=arguments.seed) if arguments.only and not arguments.layout else [])]
     unknown = sorted(set(arguments.only or ()) - {screen.name for screen in known})
     if unknown:
         raise InputError(f"no example screen '{unknown[0]}'; known: {', '.join(screen.name for screen in known)}")

@@ -188,13 +188,18 @@ def _plate_rows(item: Planned, outcome: Outcome) -> Iterator[dict[str, object]]:
 
 
 def write_summary(planned: Sequence[Planned], outcomes: Sequence[Outcome], out: Path) -> pd.DataFrame:
-    """Write plates.csv, curves.csv and index.html; returns the first."""
+    """Write plates.csv, curves.csv, index.html, and combination_pairs.csv where a screen has some; returns the first."""
     plates = plate_table(planned, outcomes)
     _write(out / "plates.csv", plates.astype(dict.fromkeys(PLATE_COLUMNS[4:], "Int64")))
     scored = [item.task for item, outcome in zip(planned, outcomes, strict=True) if item.task and not outcome.error]
     curves = [pd.read_parquet(task.out / "curves.parquet").assign(screen=task.screen.name) for task in scored]
     table = pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(columns=["screen"])
     _write(out / "curves.csv", table[["screen", *table.columns.drop("screen")]])
+    pairs = [pd.read_parquet(path).assign(screen=task.screen.name) for task in scored
+             if (path := task.out / "combination_pairs.parquet").is_file()]
+    if pairs:
+        table = pd.concat(pairs, ignore_index=True)
+        _write(out / "combination_pairs.csv", table[["screen", *table.columns.drop("screen")]])
     (out / INDEX).write_text(render_index([_entry(task) for task in scored]), encoding="utf-8", newline="\n")
     return plates
 

@@ -14,29 +14,30 @@ from typing import Any
 
 from models.plates.images import write_plate
 from models.plates.layout import write_layout
-from models.plates.simulate.examples import SIMULATED, VERSION, Example, example_screens
+from models.plates.simulate.examples import SIMULATED, VERSION, Example, example_screens, further_examples
 from serving.plain import plain
 from serving.snapshot import Snapshot
 
-OFFERED = ("heldout-a549", "patient-1")
+OFFERED = ("heldout-a549", "patient-1", "combinations-a549")
 _making = threading.Lock()
 
 
 @cache
 def _examples() -> dict[str, Example]:
-    known = {example.name: example for example in example_screens()}
+    known = {example.name: example for example in (*example_screens(), *further_examples())}
     return {name: known[name] for name in OFFERED}
 
 
 def examples_answer(snapshot: Snapshot) -> dict[str, Any]:
-    """The examples that a served model fits: name, sample, model, what it is, and its files."""
+    """The examples that a served model fits: name, sample, model, what it is (pairs: of treatments in one well), and its files."""
     found = []
     for example in _examples().values():
         models = [name for name, served in snapshot.served.items() if served.card.sample == example.sample
                   and served.card.acquisition.get("camera") == SIMULATED]
         if models:
             found.append({"name": example.name, "sample": example.sample, "model": models[0], "plates": len(example.plates),
-                          "wells": len(example.layout), "assay": example.screen().assay, "files": list(_files(example))})
+                          "wells": len(example.layout), "pairs": len(example.boosts), "assay": example.screen().assay,
+                          "files": list(_files(example))})
     return {"examples": found}
 
 

@@ -92,7 +92,7 @@ def _view(row: Mapping[Any, Any], doses: pd.DataFrame, scale: float, failed_gate
     if failed_gates and call:
         call, why = "", f"The model did not pass its own checks ({', '.join(failed_gates)}). {why}"
     sides = [doses.drop_duplicates(name).sort_values(name) for name in ("dose", "dose_2")]
-    axes = [[Axis(dose=dose_text(value, unit), alone=f"alone {fixed(effect, 0)} %" if wells else "not tested alone")
+    axes = [[Axis(dose=dose_text(value, unit), alone=f"alone {fixed(effect, 0)}\u00a0%" if wells else "not tested alone")
              for value, unit, effect, wells in zip(own[f"dose{end}"], own[f"dose_unit{end}"], own[f"inhibition_{place}"], own[f"n_{place}"],
                                                    strict=True)] for own, end, place in zip(sides, ("", "_2"), (1, 2), strict=True)]
     known = {(one["dose"], one["dose_2"]): _cell(one, scale) for one in doses.to_dict("records")}

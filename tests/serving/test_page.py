@@ -108,6 +108,7 @@ def test_from_upload_to_download(open_page: Open, plate: TinyPlate, http: httpx.
     assert page.locator("#plates .well[data-row]").count() == 96
     assert page.locator("#treatments tbody tr").count() == 2
     assert page.locator("#curves figure svg.curve").count() == 2
+    assert page.locator("#combinations").count() == 0
     name, data = saved(page, "[data-format=xlsx]")
     assert name.endswith(".xlsx")
     assert openpyxl.load_workbook(io.BytesIO(data)).sheetnames[0] == "treatments"
@@ -159,6 +160,34 @@ def test_a_well_is_looked_at_explained_left_out_and_taken_back(open_page: Open, 
     assert panel.get_by_role("button", name=f"Take {row['well']} back").is_visible()
     page.reload()   # it is kept
     page.locator(f'.well[aria-label^="{row["well"]},"][aria-label$="left out"]').wait_for()
+
+
+def test_pairs_of_treatments_are_a_matrix_that_follows_what_is_left_out(open_page: Open, plate: TinyPlate, tmp_path: Path) -> None:
+    """Every second well of alpha holds beta, too."""
+    table = plate.table.copy()
+    both = table["treatment"].eq("alpha") & table["replicate"].gt(2)
+    table.loc[both, "treatment_2"], table.loc[both, "dose_unit_2"], table["dose_2"] = "beta", "nM", table["dose"].where(both)
+    layout = tmp_path / "pairs.csv"
+    layout.write_bytes(plate.csv(table))
+    page = open_page()
+    fill_in(page, plate, name="browser-pairs", layout=layout)
+    page.locator("#send").click()
+    pair = page.locator("#combinations figure.pair")
+    pair.wait_for()
+    assert pair.locator("h3").inner_text() == "alpha + beta"
+    squares = pair.locator("table.matrix td[title]")
+    assert squares.count() == 8
+    assert pair.locator("table.matrix td.none").count() == 8 * 8 - 8
+    assert "n = 2" in str(squares.first.get_attribute("title"))
+    alone = table[table["treatment"].eq("beta") & table["dose"].eq(table["dose"].min())]
+    for at, well in enumerate(alone["well"]):
+        page.locator(f'.well[aria-label^="{well},"]').click(modifiers=["Shift"] if at else [])
+    page.get_by_label("Why it is left out").fill("dry")
+    page.get_by_role("button", name=re.compile("Leave .* out")).click()
+    page.locator("#changes", has_text="left out (dry)").wait_for()
+    assert pair.locator("table.matrix td.unknown").inner_text() == "?"
+    assert "no well with beta" in str(pair.locator("table.matrix td.unknown").get_attribute("title"))
+    assert "alpha + beta" in page.locator("#changes").inner_text()
 
 
 def test_a_refused_layout_is_marked_before_anything_is_sent(open_page: Open, plate: TinyPlate, tmp_path: Path) -> None:

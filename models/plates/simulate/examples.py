@@ -16,7 +16,7 @@ from models.plates.screen import Channel, Controls, SampleKind, Screen
 from models.plates.simulate.brightfield import CELL_LINES, MIXED_LINES, CellLine, brightfield_masks, simulate_brightfield, simulate_readout
 from models.plates.simulate.faults import Fault
 from models.plates.simulate.spheroids import sample_look, simulate_spheroids, spheroid_masks
-from models.plates.simulate.truth import TrueCurve, curve_table, true_viability
+from models.plates.simulate.truth import Boosts, TrueCurve, curve_table, true_viability
 from models.plates.wells import wells_of
 
 VERSION = 1     # raise when the simulation changes, so that older example data is told apart
@@ -34,6 +34,7 @@ HELDOUT_CURVES = {
     "carboplatin": TrueCurve(midpoint=450_000, slope=1.1),
     "sucrose": TrueCurve(midpoint=float("inf")),
 }
+COMBINED: Boosts = {("doxorubicin", "cisplatin"): 0.0, ("bortezomib", "gemcitabine"): 60.0}    # independent; synergistic
 PATIENT_DRUGS: dict[str, tuple[TrueCurve, str, str]] = {  # curve, class, target
     "bortezomib": (TrueCurve(midpoint=9, slope=1.6), "proteasome inhibitor", "PSMB5"),
     "panobinostat": (TrueCurve(midpoint=25, slope=1.4), "epigenetic", "HDAC"),
@@ -60,7 +61,7 @@ class Example:
 
     lines: cell line -> bright-field wells of that line (the layout's column `line`, where several); empty: spheroids of
     `sample`. curves: treatment -> true curve; doxorubicin of a line is that line's own. size px, planes of a stack.
-    faults: plate -> well -> what is wrong with its image.
+    faults: plate -> well -> what is wrong with its image. boosts: of pairs of treatments that are not independent (truth.py).
     """
 
     name: str
@@ -77,6 +78,7 @@ class Example:
     planes: int = 1
     seed: int = 1
     faults: Mapping[str, Mapping[str, Fault]] = field(default_factory=dict)
+    boosts: Boosts = field(default_factory=dict)
 
     @property
     def plates(self) -> list[str]:
@@ -85,7 +87,7 @@ class Example:
 
     def truth(self) -> pd.DataFrame:
         """plate, well, viability (and line, where there are several) of each well, in order of the layout."""
-        viability = pd.concat([true_viability(part, curves) for _, part, curves in self._parts()]).reindex(self.layout.index)
+        viability = pd.concat([true_viability(part, curves, self.boosts) for _, part, curves in self._parts()]).reindex(self.layout.index)
         names = ["plate", "well", *(["line"] if "line" in self.layout else [])]
         return self.layout[names].assign(viability=viability)
 
@@ -155,6 +157,11 @@ def example_screens(*, seed: int = 1) -> list[Example]:
             _patient(seed), _heldout(seed)]
 
 
+def further_examples(*, seed: int = 1) -> list[Example]:
+    """Screens that the demonstration does without."""
+    return [_combinations(seed)]
+
+
 def random_curves(layout: pd.DataFrame, *, seed: int) -> dict[str, TrueCurve]:
     """A true curve for each dosed treatment: about a quarter inactive, a quarter partial, the others complete.
 
@@ -216,6 +223,23 @@ def _heldout(seed: int) -> Example:
     return Example(name="heldout-a549", sample="A549", kind="cell_line", lines={"A549": CELL_LINES["A549"]},
                    positive_control={"image": "benzethonium", "metabolic": "benzethonium"}, curves=HELDOUT_CURVES,
                    layout=_on_plate(rows, "A549-heldout-1", seed=seed), seed=seed + 1)
+
+
+def _combinations(seed: int) -> Example:
+    """A plate for each pair: both drugs alone and in all pairs of five doses, in duplicate."""
+    plates = []
+    for number, (first, second) in enumerate(COMBINED, 1):
+        doses = [tuple(round(HELDOUT_CURVES[name].midpoint * 4.0**power, 3) for power in range(-2, 3)) for name in (first, second)]
+        rows = [row for name, own in zip((first, second), doses, strict=True) for row in _wells("treated", name, doses=own, replicates=2)]
+        rows += [row | {"treatment_2": second, "dose_2": dose, "dose_unit_2": "nM"} for dose in doses[1]
+                 for row in _wells("treated", first, doses=doses[0], replicates=2)]
+        rows += _wells("negative", "DMSO", replicates=12)
+        rows += _wells("positive", "benzethonium", doses=(KILL_NM["benzethonium"],), replicates=8)
+        plates.append(_on_plate(rows, f"A549-pair-{number}", seed=seed))
+    layout = pd.concat(plates, ignore_index=True).fillna({"treatment_2": "", "dose_unit_2": ""})
+    return Example(name="combinations-a549", sample="A549", kind="cell_line", lines={"A549": CELL_LINES["A549"]}, layout=layout,
+                   positive_control={"image": "benzethonium", "metabolic": "benzethonium"}, curves=HELDOUT_CURVES, boosts=COMBINED,
+                   seed=seed + 2)
 
 
 def _control_plate(seed: int) -> Example:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from models.errors import Finding, TableError
+from models.tables import combined
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,13 +40,26 @@ class TrueCurve:
         return float(self.midpoint * (0.5 / (0.5 - self.bottom)) ** (1 / self.slope))
 
 
-def true_viability(layout: pd.DataFrame, curves: Mapping[str, TrueCurve]) -> pd.Series:
+Boosts = Mapping[tuple[str, str], float]
+"""(first, second) treatment -> how many times more potent the first becomes by the full effect of the second, less one; 0, or none
+given: the two are independent, and the living are those that survive each."""
+
+
+def together(first: TrueCurve, second: TrueCurve, dose: float, dose_2: float, *, boost: float = 0.0) -> float:
+    """True viability (0-1) of both drugs in one well."""
+    survivors = float(second.viability(np.array(dose_2)))
+    return survivors * float(first.viability(np.array(dose * (1 + boost * (1 - survivors)))))
+
+
+def true_viability(layout: pd.DataFrame, curves: Mapping[str, TrueCurve], boosts: Boosts | None = None) -> pd.Series:
     """True viability of each row of a Layout (its index kept), rounded to 6 digits.
 
-    negative and untreated: 1; positive: 0 (that is what the control defines); empty: NaN (no cells); treated and
-    reference: the curve of its treatment at its dose. Raises TableError for a treatment without a curve.
+    negative and untreated: 1; positive: 0 (that is what the control defines); empty: NaN (no cells); treated and reference: the curve of
+    its treatment at its dose, with a second treatment what survives both. Raises TableError for a treatment without a curve.
     """
-    missing = sorted(set(layout.loc[layout["role"].isin(("treated", "reference")), "treatment"]) - set(curves))
+    dosed, both = layout["role"].isin(("treated", "reference")), combined(layout)
+    needed = {*layout.loc[dosed, "treatment"], *(layout.loc[dosed & both, "treatment_2"] if both.any() else ())}
+    missing = sorted(needed - set(curves))
     if missing:
         raise TableError("the simulation lacks a true curve", [
             Finding(rule="truth_missing", severity="error", column="treatment", value=name,
@@ -54,6 +68,9 @@ def true_viability(layout: pd.DataFrame, curves: Mapping[str, TrueCurve]) -> pd.
     fixed = {"negative": 1.0, "untreated": 1.0, "positive": 0.0, "empty": np.nan}
     values = [fixed[role] if role in fixed else float(curves[treatment].viability(np.array(dose)))
               for role, treatment, dose in zip(layout["role"], layout["treatment"], layout["dose"], strict=True)]
+    for row in np.flatnonzero(dosed & both):
+        first, second, dose, dose_2 = layout.iloc[row][["treatment", "treatment_2", "dose", "dose_2"]]
+        values[row] = together(curves[first], curves[second], dose, dose_2, boost=(boosts or {}).get((first, second), 0.0))
     return pd.Series(np.round(values, 6), index=layout.index, name="viability", dtype="float64")
 
 
@@ -63,7 +80,7 @@ def curve_table(layout: pd.DataFrame, curves: Mapping[str, TrueCurve]) -> pd.Dat
     Columns: treatment, dose_unit, midpoint, slope, top (1), bottom, ic50, ic50_relation (">" with the top dose where
     viability does not reach 0.5 within the tested doses, "<" with the lowest), dose_min, dose_max. Doses in dose_unit.
     """
-    dosed = layout[layout["role"].isin(("treated", "reference"))]
+    dosed = layout[layout["role"].isin(("treated", "reference")) & ~combined(layout)]
     return pd.DataFrame([_curve_row(str(name), wells, curves[str(name)])
                          for name, wells in dosed.groupby("treatment", sort=False)])
 

@@ -8,7 +8,8 @@ export async function exampleButtons({ onFiles, onTrouble, signal }) {
   const { examples } = await get("examples", { signal });
   if (examples.length === 0) return null;
   return el("div.examples", el("span.dim", "Or start from a simulated plate:"), examples.map((example) => {
-    const words = `${example.sample}: ${count(example.plates, "plate")}, ${count(example.wells, "well")}`;
+    const words = [`${example.sample}: ${count(example.plates, "plate")}`, count(example.wells, "well"),
+      example.pairs > 0 && `${count(example.pairs, "pair")} of drugs`].filter(Boolean).join(", ");
     const start = async ({ currentTarget: pressed }) => {
       Object.assign(pressed, { disabled: true, textContent: "Making it …" });
       await fetchExample(example, signal).then(onFiles, onTrouble);

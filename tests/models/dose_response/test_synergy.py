@@ -11,7 +11,11 @@ import pytest
 from models.dose_response import synergy
 from models.dose_response.synergy import fit_single, mean_excess, zip_surfaces
 from models.errors import InputError
+from models.plates.screen import Screen
+from models.plates.wells import wells_of
+from models.scoring import score_measured
 
+UNITS = {True: "nM", False: ""}
 NAMES = {"dose_1": "conc1", "dose_2": "conc2", "response": "response"}
 
 
@@ -79,3 +83,26 @@ def test_a_missing_single_drug_well_gives_nan_with_a_reason() -> None:
 def test_unknown_kind_raises() -> None:
     with pytest.raises(InputError, match="kind"):
         synergy(matrix(lambda a, b: a), **NAMES, kind="magic")  # type: ignore[arg-type]
+
+
+def test_a_published_matrix_as_a_plate_gives_the_published_excess(block: pd.DataFrame) -> None:
+    """From a layout on: the table of combinations has SynergyFinder's Bliss and HSA. Without replicates it calls nothing."""
+    a, b, y = (block[name].to_numpy(float) for name in NAMES.values())
+    treated = (a > 0) | (b > 0)
+    layout = pd.DataFrame({
+        "role": np.where(treated, "treated", "negative"), "treatment": np.where(a > 0, "one", np.where(b > 0, "two", "")),
+        "dose": np.where(a > 0, a, np.where(b > 0, b, np.nan)), "treatment_2": np.where((a > 0) & (b > 0), "two", ""),
+        "dose_2": np.where((a > 0) & (b > 0), b, np.nan), "readout": np.where(treated, 1 - y / 100, 1.0)})
+    positive = pd.DataFrame([{"role": "positive", "treatment": "", "treatment_2": "", "readout": 0.0}])
+    layout = pd.concat([layout, positive], ignore_index=True)
+    layout = layout.assign(plate="block", replicate=1, well=list(wells_of(96))[:len(layout)], dose_unit=layout["dose"].notna().map(UNITS),
+                           dose_unit_2=layout["dose_2"].notna().map(UNITS))
+    scored = score_measured(layout, screen=Screen.from_dict({"name": "block", "sample": "X", "plate_format": 96}))
+    found = scored.combinations.doses.set_index(["dose", "dose_2"])
+    both = block[(a > 0) & (b > 0)].set_index(["conc1", "conc2"])
+    assert len(found) == len(both)
+    for column, name in (("excess", "Bliss_synergy"), ("expected", "Bliss_ref"), ("excess_hsa", "HSA_synergy")):
+        np.testing.assert_allclose(found[column].reindex(both.index), both[name], atol=1e-6)
+    (pair,) = scored.combinations.pairs.to_dict("records")
+    assert (pair["call"], pair["status"]) == ("", "no_scatter")
+    assert "scatter" in pair["reason"]
