@@ -66,6 +66,7 @@ def combination_tables(wells: pd.DataFrame, quality: pd.DataFrame, *, controls: 
     """
     if not (combined(wells) & wells["role"].isin(DOSED_ROLES)).any():
         return CombinationTables()
+    wells = wells.reset_index(drop=True)
     treated = _treated(wells)
     pairs = treated.loc[treated["both"], ["treatment", "treatment_2"]].drop_duplicates()
     found = []
@@ -197,13 +198,14 @@ class _Pair:
         groups = used.groupby(DOSES)
         means = groups["y"].agg(["mean", "count", "var"])
         # a group that scatters more than the rest is believed; that one which scatters less is better than the rest is not
-        variance = means["var"].fillna(0.0).clip(lower=noise.sd**2) / means["count"] + (groups["shift"].mean() / NORMAL_95) ** 2
+        variance = means["var"].fillna(0.0).clip(lower=noise.sd**2) / means["count"]
         share = pd.crosstab([used["dose"], used["dose_2"]], used["plate"], normalize="index").reindex(columns=self.plates, fill_value=0.0)
         place = {doses: number for number, doses in enumerate(means.index)}
         at = [np.array([place[doses] for doses in zip(*columns, strict=True)], dtype=np.intp) for columns in (
             (rows["dose"], rows["dose_2"]), (rows["dose"], [0.0] * len(rows)), ([0.0] * len(rows), rows["dose_2"]))]
         effects = Effects(means["mean"].to_numpy(float), variance.to_numpy(float), share.loc[means.index].to_numpy(float),
-                          np.stack([self._median_variance(role, noise) for role in ("negative", "positive")]))
+                          np.stack([self._median_variance(role, noise) for role in ("negative", "positive")]),
+                          groups["shift"].mean().to_numpy(float) / NORMAL_95)
         return bliss_covariance(effects, *at)
 
     def _median_variance(self, role: str, noise: Noise) -> np.ndarray:

@@ -36,13 +36,15 @@ class Noise:
 @dataclass(frozen=True)
 class Effects:
     """G groups of wells alike. mean (G,) percent inhibition; variance (G,) of that mean; plates (G, P): share of its wells on each plate;
-    controls (2, P): variance of the median of each plate's negative and positive controls, in units of (viability)^2.
+    controls (2, P): variance of the median of each plate's negative and positive controls, in units of (viability)^2; shared (G,): standard
+    deviation of the part of a model's error that a group's wells have in common, in percent inhibition.
     """
 
     mean: Array
     variance: Array
     plates: Array
     controls: Array
+    shared: Array
 
 
 def pooled(values: pd.Series, groups: list[pd.Series]) -> tuple[float, float]:
@@ -81,7 +83,10 @@ def bliss_covariance(effects: Effects, together: Ints, first: Ints, second: Ints
     mean = effects.mean[:, None]
     tilt = np.concatenate([(100.0 - mean) * effects.plates, mean * effects.plates], axis=1)     # (G, 2 P)
     by_controls = slope @ tilt      # (K, 2 P)
-    return np.asarray((slope * effects.variance) @ slope.T + (by_controls * effects.controls.ravel()) @ by_controls.T)
+    # a model may be off on each group in its own way, or on all of them in the same; nobody knows, so both count
+    off = slope @ effects.shared    # (K,)
+    own = effects.variance + effects.shared**2
+    return np.asarray((slope * own) @ slope.T + (by_controls * effects.controls.ravel()) @ by_controls.T + np.outer(off, off))
 
 
 def joint_half_widths(covariance: Array, df: float) -> tuple[Array, float]:

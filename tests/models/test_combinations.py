@@ -230,16 +230,18 @@ def test_what_replicates_share_of_a_models_error_widens_the_limits(scored: Score
 
 
 def test_the_covariance_is_that_of_simulated_plates() -> None:
-    """Against 20,000 plates: scatter of wells, and medians of controls that all wells of a plate have in common."""
+    """Against 20,000 plates: scatter of wells, medians of controls that a plate has in common, and a model that is off on all of them."""
     rng, rounds = np.random.default_rng(1), 20_000
     mean = np.array([20.0, 50.0, 30.0, 65.0, 80.0])                    # a1 a2 b1 a1+b1 a2+b1
     plates = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.5, 0.5], [0.0, 1.0]])
     sd, controls = np.array([2.0, 3.0, 2.0, 2.5, 3.0]), np.array([[0.02, 0.01], [0.015, 0.01]])
+    shared = np.array([1.0, 2.0, 1.0, 1.5, 2.0])
     together_at, first, second = np.array([3, 4]), np.array([0, 1]), np.array([2, 2])
     full, none = (rng.normal(0, controls[row], (rounds, 2)) for row in (0, 1))
-    y = mean + sd * rng.standard_normal((rounds, 5)) + (full @ plates.T) * (100 - mean) + (none @ plates.T) * mean
+    y = mean + np.hypot(sd, shared) * rng.standard_normal((rounds, 5)) + shared * rng.standard_normal((rounds, 1))
+    y = y + (full @ plates.T) * (100 - mean) + (none @ plates.T) * mean
     excess = y[:, together_at] - (y[:, first] + y[:, second] - y[:, first] * y[:, second] / 100)
-    found = bliss_covariance(Effects(mean, sd**2, plates, controls**2), together_at, first, second)
+    found = bliss_covariance(Effects(mean, sd**2, plates, controls**2, shared), together_at, first, second)
     np.testing.assert_allclose(found, np.cov(excess.T), rtol=0.05, atol=0.05)
     half, mean_half = joint_half_widths(found, 1e9)
     held = (np.abs(excess - excess.mean(axis=0)) < half).all(axis=1) & (np.abs((excess - excess.mean(axis=0)).mean(axis=1)) < mean_half)
