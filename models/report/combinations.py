@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 
 from models.combinations import CombinationTables
+from models.report.inputs import ScoredTables
 from models.report.words import NONE, count, dose_text, fixed
+from models.tables import DOSED_ROLES, combined
 
 # ColorBrewer's PuOr: less than expected is purple, more is orange; told apart with every kind of colour blindness
 _COLOURS = np.array([(84, 39, 136), (153, 142, 195), (216, 218, 235), (247, 247, 247), (254, 224, 182), (241, 163, 64), (179, 88, 6)],
@@ -26,7 +28,7 @@ _MARKS = {"more": "▲", "less": "▼"}
 @dataclass(frozen=True, kw_only=True)
 class Cell:
     """A dose pair. dose_2: of the second; text: its excess, or "?"; colour "" without one; mark: triangle where there is evidence; words:
-    all that is known of it; columns: the same as cells of a table, under TABLE_HEADINGS.
+    all that is known of it; columns: the same as cells of a table, under TABLE_HEADINGS; wells: their rows in the table of wells.
     """
 
     dose_2: str
@@ -36,6 +38,7 @@ class Cell:
     mark: str
     words: str
     columns: list[str]
+    wells: list[int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,11 +67,19 @@ class PairView:
 TABLE_HEADINGS = ("Together", "Expected", "Excess", "Limits", "HSA", "ZIP", "Loewe", "Wells", "Reading")
 
 
-def pair_views(tables: CombinationTables, *, failed_gates: Sequence[str] = ()) -> list[PairView]:
+Places = Mapping[frozenset[tuple[str, float]], list[int]]
+"""Two treatments with their doses -> rows in the table of wells."""
+
+
+def pair_views(scored: ScoredTables, *, failed_gates: Sequence[str] = ()) -> list[PairView]:
     """Every pair, in the order of the table, all on one colour scale. failed_gates: of the model; with any, nothing can be said."""
-    scale = colour_scale(tables)
+    tables, scale = scored.combinations, colour_scale(scored.combinations)
+    if tables.pairs.empty:
+        return []
+    places = _places(scored.wells)
     doses = dict(iter(tables.doses.groupby(["treatment", "treatment_2"], sort=False)))
-    return [_view(row, doses[row["treatment"], row["treatment_2"]], scale, failed_gates) for row in tables.pairs.to_dict("records")]
+    return [_view(row, doses[row["treatment"], row["treatment_2"]], places, scale=scale, failed_gates=failed_gates)
+            for row in tables.pairs.to_dict("records")]
 
 
 def colour_scale(tables: CombinationTables) -> float:
@@ -87,7 +98,20 @@ def pair_line(pair: PairView) -> str:
     return f"{pair.first} + {pair.second}: {pair.call}. {pair.why}"
 
 
-def _view(row: Mapping[Any, Any], doses: pd.DataFrame, scale: float, failed_gates: Sequence[str]) -> PairView:
+def _places(wells: pd.DataFrame) -> Places:
+    found: dict[frozenset[tuple[str, float]], list[int]] = {}
+    own = wells["role"].isin(DOSED_ROLES) & combined(wells)
+    for row in np.flatnonzero(own):
+        well = wells.iloc[row]
+        found.setdefault(_doses(well), []).append(int(row))
+    return found
+
+
+def _doses(row: Any) -> frozenset[tuple[str, float]]:
+    return frozenset((str(row[f"treatment{end}"]), float(f"{row[f'dose{end}']:.12g}")) for end in ("", "_2"))
+
+
+def _view(row: Mapping[Any, Any], doses: pd.DataFrame, places: Places, *, scale: float, failed_gates: Sequence[str]) -> PairView:
     call, why = row["call"], _why(row)
     if failed_gates and call:
         call, why = "", f"The model did not pass its own checks ({', '.join(failed_gates)}). {why}"
@@ -95,7 +119,7 @@ def _view(row: Mapping[Any, Any], doses: pd.DataFrame, scale: float, failed_gate
     axes = [[Axis(dose=dose_text(value, unit), alone=f"alone {fixed(effect, 0)}\u00a0%" if wells else "not tested alone")
              for value, unit, effect, wells in zip(own[f"dose{end}"], own[f"dose_unit{end}"], own[f"inhibition_{place}"], own[f"n_{place}"],
                                                    strict=True)] for own, end, place in zip(sides, ("", "_2"), (1, 2), strict=True)]
-    known = {(one["dose"], one["dose_2"]): _cell(one, scale) for one in doses.to_dict("records")}
+    known = {(one["dose"], one["dose_2"]): _cell(one, scale, places.get(_doses(one), [])) for one in doses.to_dict("records")}
     cells = [[known.get((first, second)) for second in sides[1]["dose_2"]] for first in sides[0]["dose"]]
     return PairView(first=row["treatment"], second=row["treatment_2"], call=CALL_WORDS[call], chip=_CHIPS[call], why=why,
                     numbers=_numbers(row), rows=axes[0], columns=axes[1], cells=cells)
@@ -142,7 +166,7 @@ def _numbers(row: Mapping[Any, Any]) -> list[tuple[str, str]]:
             ("noise", noise), ("wells of both", f"{row['n']}{left_out}")]
 
 
-def _cell(row: Mapping[Any, Any], scale: float) -> Cell:
+def _cell(row: Mapping[Any, Any], scale: float, own: list[int]) -> Cell:
     known = not math.isnan(row["excess"])
     colour, dark = _colour(row["excess"] / scale) if known else ("", False)
     lost = "".join(f", {row[name]} {word}" for name, word in (("n_left_out", "left out"), ("n_flagged", "flagged")) if row[name])
@@ -156,7 +180,7 @@ def _cell(row: Mapping[Any, Any], scale: float) -> Cell:
     columns = [f"{fixed(row['inhibition'], 0)} %", f"{fixed(row['expected'], 0)} %", signed(row["excess"]), limits(row, "excess") or NONE,
                *(signed(row[f"excess_{kind}"]) for kind in ("hsa", "zip", "loewe")), wells, reading]
     text = f"{'+' if row['excess'] >= 0.5 else ''}{fixed(row['excess'], 0)}" if known else "?"
-    return Cell(dose_2=doses[1], text=text, colour=colour, dark=dark, mark=_MARKS.get(row["evidence"], ""), words=words,
+    return Cell(dose_2=doses[1], text=text, colour=colour, dark=dark, mark=_MARKS.get(row["evidence"], ""), words=words, wells=own,
                 columns=[NONE if cell.startswith(NONE) else cell for cell in columns])
 
 

@@ -81,7 +81,7 @@ def render_report(scored: ScoredTables, *, screen: Screen, lineage: Mapping[str,
 
 
 def _combinations(scored: ScoredTables, failed_gates: Sequence[str]) -> dict[str, Any]:
-    return {"pairs": pair_views(scored.combinations, failed_gates=failed_gates), "combination_headings": TABLE_HEADINGS,
+    return {"pairs": pair_views(scored, failed_gates=failed_gates), "combination_headings": TABLE_HEADINGS,
             "combination_scale": f"{colour_scale(scored.combinations):g}", "combination_steps": legend_steps()}
 
 

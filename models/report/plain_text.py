@@ -31,7 +31,7 @@ def render_text(scored: ScoredTables, *, screen: Screen, options: ReportOptions 
     rows = [_row(row, options) for _, row in curves.iterrows()]
     widths = [max(len(line[column]) for line in (headings, *rows)) for column in range(len(headings))]
     table = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in (headings, *rows)]
-    pairs = [pair_line(pair) for pair in pair_views(scored.combinations)]
+    pairs = [pair_line(pair) for pair in pair_views(scored)]
     return "\n".join([*quality, "", table[0], "-" * len(table[0]), *table[1:], *([""] if pairs else []), *pairs])
 
 

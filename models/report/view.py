@@ -78,7 +78,7 @@ def report_view(scored: ScoredTables, *, screen: Screen, lineage: Mapping[str, s
 
 def _combinations(scored: ScoredTables, failed_gates: Sequence[str]) -> dict[str, Any]:
     """Pairs of treatments, where a well holds two: their words and matrices, and the scale of their colours."""
-    pairs = pair_views(scored.combinations, failed_gates=failed_gates)
+    pairs = pair_views(scored, failed_gates=failed_gates)
     if not pairs:
         return {}
     return {"combinations": {"pairs": [asdict(pair) for pair in pairs], "headings": TABLE_HEADINGS,

@@ -287,6 +287,8 @@ def test_report_view_and_text_say_the_same(scored: ScoredScreen, example: Exampl
         assert (len(pair["rows"]), len(pair["columns"])) == (5, 5)
         shown = [cell for line in pair["cells"] for cell in line]
         assert all(cell["words"] in page and cell["colour"] in page for cell in shown)
+        assert sorted(well for cell in shown for well in cell["wells"]) == sorted(
+            np.flatnonzero((scored.wells["treatment"] == pair["first"]) & (scored.wells["treatment_2"] == pair["second"])))
         assert sum(cell["mark"] == "▲" for cell in shown) == of(scored, (pair["first"], pair["second"]))[0]["n_more"]
     assert "no evidence that the two help or hinder each other" in page
 

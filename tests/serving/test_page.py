@@ -179,6 +179,10 @@ def test_pairs_of_treatments_are_a_matrix_that_follows_what_is_left_out(open_pag
     assert squares.count() == 8
     assert pair.locator("table.matrix td.none").count() == 8 * 8 - 8
     assert "n = 2" in str(squares.first.get_attribute("title"))
+    squares.first.get_by_role("button").click()
+    chosen = table[both & table["dose"].eq(table["dose"].min())]
+    for well in chosen["well"]:
+        page.locator(f'.well[aria-label^="{well},"][aria-selected="true"]').wait_for()
     alone = table[table["treatment"].eq("beta") & table["dose"].eq(table["dose"].min())]
     for at, well in enumerate(alone["well"]):
         page.locator(f'.well[aria-label^="{well},"]').click(modifiers=["Shift"] if at else [])

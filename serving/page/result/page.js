@@ -34,7 +34,7 @@ export class ResultPage {
     this.curves = new CurvePanels(view, { onChoose: choose, onPoint: (well) => this.plates.point(well) });
     this.table = new TreatmentTable(view, { sort: this.sort, onOpen: open, onPoint: (treatment) => this.plates.pointTreatment(treatment) });
     const ranking = waterfallView(view, { onOpen: open });
-    const combinations = combinationsView(view);
+    const combinations = combinationsView(view, { onChoose: choose });
     show(this.place, downloadButtons(this.job, this.signal), this.said, summaryView(view),
       section("plates", "Plates", this.plates.element),
       section("treatments", "Treatments", this.table.element),
