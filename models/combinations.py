@@ -58,11 +58,12 @@ class _Obstacle:
     reason: str = ""
 
 
-def combination_tables(wells: pd.DataFrame, quality: pd.DataFrame, *, controls: Controls, value: str) -> CombinationTables:
+def combination_tables(wells: pd.DataFrame, overlapping: Mapping[str, str], *, controls: Controls, value: str) -> CombinationTables:
     """The tables of all pairs of treatments, over all plates, as the curves are.
 
-    wells: WellScores with viability; those that are left out take no part. quality: assay_quality, a row per plate. controls: what the
-    screen declares; value: the raw column that viability is made from. Every well that is treated with two is counted in one row.
+    wells: WellScores with viability; those that are left out take no part. overlapping: plate -> what is wrong with its controls
+    (models/overlap.py); pairs with wells on one get no excess. controls: what the screen declares; value: the raw column that viability is
+    made from. Every well that is treated with two is counted in one row.
     """
     if not (combined(wells) & wells["role"].isin(DOSED_ROLES)).any():
         return CombinationTables()
@@ -74,7 +75,7 @@ def combination_tables(wells: pd.DataFrame, quality: pd.DataFrame, *, controls: 
         own = _of_pair(treated, first, second)
         plates = list(dict.fromkeys(own.loc[own["y"].notna(), "plate"]))
         floor = wells[wells["plate"].isin(plates) & wells["role"].isin(("negative", "positive")) & ~wells["excluded"].astype(bool)]
-        obstacle = _obstacle(quality[quality["plate"].isin(plates)], controls=controls, value=value)
+        obstacle = _obstacle([overlapping[plate] for plate in plates if plate in overlapping], controls=controls, value=value)
         found.append(_Pair((first, second), own, floor.assign(y=100 * (1 - floor["viability"])), plates, controls, obstacle).tables())
     return CombinationTables(check_table(pd.concat([rows for rows, _ in found], ignore_index=True), COMBINATIONS),
                              check_table(pd.DataFrame([summary for _, summary in found]), COMBINATION_PAIRS))
@@ -117,12 +118,11 @@ def _of_pair(treated: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
     return own.assign(**{name: [float(f"{dose:.12g}") for dose in own[name]] for name in DOSES})   # 0.1 uM and 100 nM are one dose
 
 
-def _obstacle(quality: pd.DataFrame, *, controls: Controls, value: str) -> _Obstacle:
+def _obstacle(overlapping: list[str], *, controls: Controls, value: str) -> _Obstacle:
     if controls == "none":
         return _Obstacle("no_value", "the screen has no controls to compute viability by")
-    bad = quality.loc[quality["z_prime"] < 0, "plate"].tolist() if "z_prime" in quality else []
-    if bad:
-        return _Obstacle("bad_controls", f"controls of plate {', '.join(map(str, bad))} overlap (Z' below 0)")
+    if overlapping:
+        return _Obstacle("bad_controls", "; ".join(overlapping))
     if value == "probability":
         return _Obstacle("uncalibrated", "the model learned from controls only; between them its viability is not calibrated, and what two "
                                          "treatments do together cannot be expected from what each does alone")
@@ -180,6 +180,8 @@ class _Pair:
         judged = np.flatnonzero(status == "ok")
         if self.obstacle.status:
             status[judged] = self.obstacle.status
+            if self.obstacle.status == "bad_controls":
+                rows = rows.assign(**dict.fromkeys(("expected", "excess", *(f"excess_{kind}" for kind in OTHERS)), np.nan))
         elif not np.isfinite(noise.sd):
             status[judged] = "no_scatter"
         elif len(judged):

@@ -153,7 +153,7 @@ def _scored(wells: pd.DataFrame, *, value: str, screen: Screen, options: Scoring
     bad = overlapping(quality, controls=screen.controls)
     return ScoredScreen(check_table(wells, WELL_SCORES, keys=("plate", "well")), withhold(curves, wells, bad), quality,
                         (*findings, *overlap_findings(bad), *combination_findings(wells), *_well_findings(wells)),
-                        combinations=combination_tables(wells, quality, controls=screen.controls, value=value))
+                        combinations=combination_tables(wells, bad, controls=screen.controls, value=value))
 
 
 def same_sample(one: str, other: str) -> bool:

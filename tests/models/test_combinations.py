@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from models.combinations import combination_tables
-from models.dose_response import FitOptions, assay_quality
+from models.dose_response import FitOptions
 from models.dose_response.excess import Effects, bliss_covariance, joint_half_widths, noise_of, pooled
 from models.effects import with_viability
 from models.plates.screen import Controls, Screen
@@ -167,13 +167,28 @@ def test_antagonism_is_not_called_without_a_positive_control(layout: pd.DataFram
 
 def test_controls_that_overlap_and_uncalibrated_models_give_no_call(scored: ScoredScreen, layout: pd.DataFrame, example: Example) -> None:
     wells = scored.wells
-    found = combination_tables(wells, scored.quality.assign(z_prime=-0.2), controls="both", value="readout").pairs
-    assert set(found["status"]) == {"bad_controls"}
-    assert set(found["call"]) == {""}
-    found = combination_tables(wells, scored.quality, controls="both", value="probability").pairs
+    words = {plate: f"controls of plate {plate} overlap" for plate in wells["plate"].unique()[:1]}
+    tables = combination_tables(wells, words, controls="both", value="readout")
+    spoiled, sound = tables.pairs.to_dict("records")
+    assert (spoiled["status"], spoiled["call"], spoiled["reason"]) == ("bad_controls", "", next(iter(words.values())))
+    assert np.isnan(spoiled["mean_excess"])
+    rows = tables.doses[tables.doses["treatment"] == spoiled["treatment"]]
+    assert rows[["expected", "excess", "excess_hsa", "excess_zip", "excess_loewe", "excess_low"]].isna().all(axis=None)
+    assert rows["viability"].notna().all()
+    assert (sound["status"], sound["call"]) == ("ok", "synergy")
+    found = combination_tables(wells, {}, controls="both", value="probability").pairs
     assert set(found["status"]) == {"uncalibrated"}
     assert found["mean_excess"].notna().all()       # the numbers are there, the call is not
     assert found["mean_low"].isna().all()
+
+
+def test_a_plate_whose_positive_controls_live_gets_no_excess(layout: pd.DataFrame, example: Example) -> None:
+    plate = few(layout)
+    plate.loc[plate["role"] == "positive", "readout"] = np.linspace(0.8, 1.5, (plate["role"] == "positive").sum())
+    row, doses = of(score(plate, example), SYNERGISTIC)
+    assert (row["status"], row["call"]) == ("bad_controls", "")
+    assert "overlap" in row["reason"]
+    assert doses["excess"].isna().all()
 
 
 def test_without_replicates_and_controls_nothing_tells_the_noise(layout: pd.DataFrame, example: Example) -> None:
@@ -211,7 +226,7 @@ def test_flagged_wells_that_are_used_are_counted_and_said(scored: ScoredScreen) 
     wells = scored.wells.copy()
     at = wells.index[wells["treatment_2"] == SYNERGISTIC[1]][0]
     wells.at[at, "flags"] = ["out_of_distribution"]
-    found = combination_tables(wells, scored.quality, controls="both", value="readout")
+    found = combination_tables(wells, {}, controls="both", value="readout")
     row = found.pairs.set_index("treatment").loc[SYNERGISTIC[0]]
     assert row["n_flagged"] == found.doses["n_flagged"].sum() == 1
     assert "1 of its wells are flagged" in row["reason"]
@@ -221,7 +236,7 @@ def test_what_replicates_share_of_a_models_error_widens_the_limits(scored: Score
     wells = scored.wells
     wide = wells.assign(od_low=-0.2, od_high=0.2, od_shared=0.15, viability_low=wells["viability"] - 0.2,
                         viability_high=wells["viability"] + 0.2)
-    plain, wider = (combination_tables(table, scored.quality, controls="both", value="readout").doses for table in (wells, wide))
+    plain, wider = (combination_tables(table, {}, controls="both", value="readout").doses for table in (wells, wide))
     assert ((wider["excess_high"] - wider["excess_low"]) > (plain["excess_high"] - plain["excess_low"])).all()
     pd.testing.assert_series_equal(wider["excess"], plain["excess"])
 
@@ -267,7 +282,7 @@ def test_independent_drugs_are_rarely_called(layout: pd.DataFrame, example: Exam
         noise = np.random.default_rng(seed).standard_normal(len(plate))
         readout = truth + noise * (0.05 if spread == "even" else 0.01 + 0.08 * truth)
         wells = with_viability(plate.assign(readout=readout, flags=[[] for _ in range(len(plate))]), controls="both", value="readout")
-        found = combination_tables(wells, assay_quality(wells, value="readout"), controls="both", value="readout")
+        found = combination_tables(wells, {}, controls="both", value="readout")
         called += found.pairs["call"].iloc[0] != "none"
     assert called <= 1
 
