@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from models.dose_response import FitOptions, fit_curves, normalise_to_controls, score_curves, viability_limits
+from models.dose_response.control_error import with_control_error
 from models.dose_response.model_error import limits_of_effect_scale, limits_of_shared_error
 from models.errors import Finding
 from models.plates.screen import Controls
@@ -62,6 +63,8 @@ def treatment_curves(wells: pd.DataFrame, options: FitOptions, *, controls: Cont
     curves = _say_combined(score_curves(curves), treated[paired])
     if controls != "none":
         curves = _say_bare_plates(curves, usable, wells, controls=controls, value=value)
+        if value == "readout" and options.interval != "none":
+            curves = with_control_error(curves, wells, options, value=value, positive=controls == "both")
     return _with_model_limits(curves, usable, options, value=value, weight=weight)
 
 

@@ -192,11 +192,11 @@ def log10_or_none(dose: Array) -> Array:
         return np.where(dose > 0, np.log10(np.where(dose > 0, dose, 1.0)), NO_DOSE)
 
 
-def doses_at(curves: pd.DataFrame, *, level: float | None = None, fraction: float | None = None) -> Array:
+def doses_at(curves: pd.DataFrame, *, level: float | Array | None = None, fraction: float | None = None) -> Array:
     """Doses (rows,) at which Curves rows reach a response: any IC or ED, uncensored, in the row's dose unit.
 
-    level: a response on the row's scale (absolute: IC80 in percent is level 80). fraction: share of the way from the
-    plateau at dose 0 to the other one (relative: ED10 is 0.1). Give one of the two. NaN where the curve never gets there.
+    level: a response on the row's scale, of all rows or one each (absolute: IC80 in percent is level 80). fraction: share of the way from
+    the plateau at dose 0 to the other one (relative: ED10 is 0.1). Give one of the two. NaN where the curve never gets there.
     """
     if (level is None) == (fraction is None):
         raise InputError("doses_at takes either level or fraction")
