@@ -11,7 +11,6 @@ from models.errors import Finding
 from models.plates.screen import Controls
 from models.tables import CURVES, DOSED_ROLES, combined
 
-BAD_CONTROLS = "bad_controls"   # the status of such curves
 RULE = "controls_overlap"
 _WITHHELD = tuple(name for name in CURVES.names()
                   if name == "auc" or (name.startswith(("ec50", "ic50", "dss")) and not name.endswith("_relation")))
@@ -33,7 +32,7 @@ def overlapping(quality: pd.DataFrame, *, controls: Controls) -> dict[str, str]:
 
 
 def withhold(curves: pd.DataFrame, wells: pd.DataFrame, words: Mapping[str, str]) -> pd.DataFrame:
-    """The curves; those with wells on such plates have the status "bad_controls", the reason, and neither IC50, EC50 nor scores.
+    """The curves; those with wells on such plates have the status "failed", the reason, and neither IC50, EC50 nor scores.
 
     words: of `overlapping`. wells: WellScores. Curves of raw read-outs rest on no control and stay.
     """
@@ -46,7 +45,7 @@ def withhold(curves: pd.DataFrame, wells: pd.DataFrame, words: Mapping[str, str]
     spoiled = said.notna() & (curves["n"] > 0)
     numbers = {name: curves[name].mask(spoiled) for name in _WITHHELD if name in curves}
     relations = {name: curves[name].mask(spoiled, "") for name in ("ec50_relation", "ic50_relation")}
-    return curves.assign(**numbers, **relations, status=curves["status"].mask(spoiled, BAD_CONTROLS),
+    return curves.assign(**numbers, **relations, status=curves["status"].mask(spoiled, "failed"),
                          reason=curves["reason"].mask(spoiled, said))
 
 

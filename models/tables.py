@@ -19,7 +19,7 @@ ROLES = ("negative", "positive", "reference", "treated", "untreated", "empty")
 DOSED_ROLES = ("treated", "reference")          # these must have a dose > 0
 DOSELESS_ROLES = ("negative", "untreated", "empty")  # these have none; positive may have one
 RELATIONS = ("=", ">", "<", "")
-STATUSES = ("ok", "flat", "too_few_doses", "weakly_identified", "failed", "bad_controls")
+STATUSES = ("ok", "flat", "too_few_doses", "weakly_identified", "failed")
 SCALES = ("percent_inhibition", "fraction_viability", "raw")
 EVIDENCE = ("more", "less", "none", "")
 CALLS = ("synergy", "antagonism", "mixed", "none", "")

@@ -23,8 +23,7 @@ from models.dose_response.curves import curve_values
 
 BLUE, ORANGE, GREEN, VERMILION, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#6F6F6F"
 PALETTE = (BLUE, ORANGE, GREEN, VERMILION, "#CC79A7", "#56B4E9", "#F0E442", "#000000")
-STATUS_COLOURS = {"ok": BLUE, "weakly_identified": ORANGE, "flat": GREY, "too_few_doses": GREY, "failed": GREY,
-                  "bad_controls": GREY}
+STATUS_COLOURS = {"ok": BLUE, "weakly_identified": ORANGE, "flat": GREY, "too_few_doses": GREY, "failed": GREY}
 AXIS_LABELS = {"percent_inhibition": "Inhibition (%)", "fraction_viability": "Viability (1 = negative control)", "raw": "Response"}
 _GRID = 200
 _WELL = re.compile(r"^([A-Z]+)0*(\d+)$")

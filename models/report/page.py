@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 
 from models.dose_response.curves import curve_values
-from models.overlap import BAD_CONTROLS
 from models.plates.screen import Controls, Screen
 from models.report.combinations import TABLE_HEADINGS, colour_scale, legend_steps, pair_views
 from models.report.explanations import help_rows, hit_rule, training_words
@@ -35,6 +34,7 @@ from models.report.sections import (
     verdicts,
 )
 from models.report.verdicts import GRADE_WORDS, gate_results, plate_qualities
+from models.report.words import BAD_CONTROLS
 
 _LINEAGE_WORDS = {"model": "model", "version": "version", "run_id": "run", "git_commit": "git commit", "data_md5": "data md5",
                   "bundle_sha256": "bundle sha256", "service_version": "service"}
@@ -86,8 +86,8 @@ def _combinations(scored: ScoredTables, failed_gates: Sequence[str]) -> dict[str
 
 
 def own_rows(scored: ScoredTables, *, controls: Controls) -> ReportTables:
-    """The same tables with rows counted from 0, whatever they were cut out of; curves of plates whose controls overlap have the status
-    "bad_controls" here too, where they were scored otherwise than by `models.scoring`, or by an older release.
+    """The same tables with rows counted from 0, whatever they were cut out of; curves of plates whose controls overlap have the
+    report's own status "bad_controls", whether their numbers were withheld (`models.scoring`) or stand there (older releases).
     """
     wells, curves = scored.wells.reset_index(drop=True), scored.curves.reset_index(drop=True)
     graded = plate_qualities(scored.quality, list(dict.fromkeys(wells["plate"].astype(str))), controls=controls)

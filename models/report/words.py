@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from models.overlap import BAD_CONTROLS
 from models.plates.quality import RULE
 from models.report.inputs import number, text
 
@@ -15,6 +14,7 @@ STEEP = 9.5  # fits bound the slope at 10
 LOOSE = 10.0  # fold; an IC50 whose limits lie further apart is shown as about
 _MOLAR = (("pM", 1e-3), ("nM", 1.0), ("µM", 1e3), ("mM", 1e6))  # in nM
 
+BAD_CONTROLS = "bad_controls"   # a status of the report alone: of curves on plates whose controls overlap
 STATUS_WORDS = {"ok": "ok", "flat": "flat", "too_few_doses": "too few doses", "weakly_identified": "weakly determined",
                 "failed": "fit failed", BAD_CONTROLS: "not judged"}
 NO_VALUE = {    # statuses whose numbers mean nothing

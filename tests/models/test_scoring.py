@@ -332,7 +332,7 @@ def test_where_controls_overlap_no_table_holds_an_ic50_or_a_score() -> None:
     scored = score_measured(layout, screen=SCREEN, options=ScoringOptions(fit=FitOptions(interval="none")))
     assert scored.quality["z_prime"].iloc[0] < 0
     curve = scored.curves.iloc[0]
-    assert (curve["status"], curve["ic50_relation"], curve["ec50_relation"]) == ("bad_controls", "", "")
+    assert (curve["status"], curve["ic50_relation"], curve["ec50_relation"]) == ("failed", "", "")
     assert curve["reason"].startswith("controls of plate P1 overlap (Z' -")
     assert scored.curves[["ic50", "ec50", "auc", "dss1", "dss_asym", "ic50_low"]].isna().all(axis=None)
     assert rules(scored) == ["controls_overlap"]
@@ -344,7 +344,7 @@ def test_where_controls_overlap_no_table_holds_an_ic50_or_a_score() -> None:
 def test_leaving_out_the_controls_that_went_wrong_brings_the_numbers_back() -> None:
     layout, fit = with_failed_positives(tiny_layout(), left_alive=3), FitOptions(interval="none")
     spoiled = score_measured(layout, screen=SCREEN, options=ScoringOptions(fit=fit))
-    assert spoiled.curves["status"].tolist() == ["bad_controls"]
+    assert spoiled.curves["status"].tolist() == ["failed"]
     failed = [Exclusion(plate="P1", well=well, reason="not dosed") for well in layout["well"][layout["role"] == "positive"][:3]]
     mended = refit_wells(spoiled.wells, screen=SCREEN, exclusions=failed, fit=fit)
     assert (mended.curves["status"].tolist(), mended.findings) == (["ok"], ())
