@@ -19,7 +19,7 @@ from models.errors import Finding, InputError, Severity, TableError
 from models.plates.spreadsheets import read_table
 from models.plates.vocabulary import KNOWN_UNITS, MOLAR, canonical_column, canonical_role, canonical_unit
 from models.plates.wells import PLATE_FORMATS, in_format, parse_well, row_letters, well_name
-from models.tables import DOSELESS_ROLES, LAYOUT, ROLES, check_table
+from models.tables import DOSED_ROLES, DOSELESS_ROLES, LAYOUT, ROLES, check_table
 
 __all__ = ["ParsedLayout", "parse_layout", "read_layout", "read_table", "write_layout"]
 
@@ -109,9 +109,9 @@ def parse_layout(raw: pd.DataFrame, *, plate_format: int, default_plate: str = "
     parser = _Parser(renamed, pd.DataFrame(index=renamed.index), plate_format, header_units, [*findings, *said])
     _read_places(parser, default_plate)
     _read_roles(parser)
-    _read_dose(parser, "", dose_unit)
+    zero = _read_dose(parser, "", dose_unit)
     if any(parser.text("treatment_2") + parser.text("dose_2")):
-        _read_dose(parser, "_2", dose_unit)
+        _alone_at_dose_0(parser.out, zero, _read_dose(parser, "_2", dose_unit))
     _read_options(parser)
     _number_replicates(parser)
     extra = [name for name in renamed.columns if name not in LAYOUT.names() and name not in ("row", "column")]
@@ -226,8 +226,8 @@ def _read_roles(parser: _Parser) -> None:
                 f"'{text}' is not a role; use one of {', '.join(ROLES)}")
 
 
-def _read_dose(parser: _Parser, suffix: str, default_unit: str | None) -> None:
-    """dose and dose_unit (or dose_2, dose_unit_2), molar doses in nM."""
+def _read_dose(parser: _Parser, suffix: str, default_unit: str | None) -> pd.Series:
+    """dose and dose_unit (or dose_2, dose_unit_2), molar doses in nM; returns which are stated as 0."""
     dose, unit = f"dose{suffix}", f"dose_unit{suffix}"
     if suffix:
         parser.out[f"treatment{suffix}"] = parser.text(f"treatment{suffix}")
@@ -248,12 +248,25 @@ def _read_dose(parser: _Parser, suffix: str, default_unit: str | None) -> None:
     scaled = (doses * units.map(MOLAR).fillna(1.0).astype("float64")).map(lambda value: float(f"{value:.12g}"))
     parser.each(np.isinf(scaled), dose, rule="number", say=lambda value: _say_number(value, dose))
     scaled = scaled.mask(np.isinf(scaled), np.nan)
-    doseless = parser.out["role"].isin(DOSELESS_ROLES) if not suffix else scaled.eq(0)
+    zero = scaled.eq(0)
+    doseless = parser.out["role"].isin(DOSELESS_ROLES) if not suffix else zero
     parser.once(doseless & scaled.gt(0), dose, rule="dose_of_control", say=lambda count, text:
                 f"{count} negative, untreated or empty well(s) state a dose, such as {text}; it is not used as one")
     scaled = scaled.mask(doseless | (parser.out["role"].eq("positive") & scaled.eq(0)), np.nan)
     parser.out[dose] = scaled
     parser.out[unit] = units.mask(units.isin(tuple(MOLAR)), "nM").where(scaled.notna(), "").astype("str")
+    return zero
+
+
+def _alone_at_dose_0(wells: pd.DataFrame, zero: pd.Series, zero_2: pd.Series) -> None:
+    """A matrix of two drugs with its edges: at dose 0 of one of them a well holds the other alone. zero, zero_2: doses stated as 0."""
+    named = wells["role"].isin(DOSED_ROLES) & wells["treatment_2"].ne("")
+    second = named & zero & wells["dose_2"].gt(0)
+    for name in ("treatment", "dose", "dose_unit"):
+        wells.loc[second, name] = wells.loc[second, f"{name}_2"]
+    alone = second | (named & zero_2 & wells["dose"].gt(0))
+    wells.loc[alone, ["treatment_2", "dose_unit_2"]] = ""
+    wells.loc[alone, "dose_2"] = np.nan
 
 
 def _numbers(parser: _Parser, column: str) -> tuple[pd.Series, pd.Series]:

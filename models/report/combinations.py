@@ -82,6 +82,13 @@ def pair_views(scored: ScoredTables, *, failed_gates: Sequence[str] = ()) -> lis
             for row in tables.pairs.to_dict("records")]
 
 
+def pair_words(scored: ScoredTables, *, failed_gates: Sequence[str]) -> str:
+    """ " 3 pairs of treatments: 1 synergy, 2 no evidence."; empty without any."""
+    calls = ["" if failed_gates else call for call in scored.combinations.pairs["call"]]
+    counted = ", ".join(f"{calls.count(call)} {words}" for call, words in CALL_WORDS.items() if call in calls)
+    return f" {count(len(calls), 'pair')} of treatments: {counted}." if calls else ""
+
+
 def colour_scale(tables: CombinationTables) -> float:
     """The excess, in percent, that has the strongest colour."""
     highest = tables.doses["excess"].abs().max()

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from models.errors import Finding
 from models.plates.quality import RULE
 from models.plates.screen import Controls
+from models.report.combinations import pair_words
 from models.report.figures import Bar, CurveValues, curve_panel, dose_span, waterfall
 from models.report.inputs import (
     SCORE_NAMES,
@@ -140,7 +141,8 @@ def summarise(scored: ScoredTables, *, controls: Controls, gates: Sequence[GateR
     failed = [gate.reason or gate.metric for gate in gates if not gate.passed]
     shaky = " Do not rely on it." if failed or any(plate.grade == "bad" for plate in plates) else ""
     return Summary(treatments=len(found), hits=hits, unsure=unsure, raw=raw, score=SCORE_NAMES[score],
-                   headline=_headline(scored, hits=hits, unsure=unsure, raw=raw) + shaky, plates=plates, plate_words=plate_words(plates),
+                   headline=_headline(scored, hits=hits, unsure=unsure, raw=raw) + pair_words(scored, failed_gates=failed) + shaky,
+                   plates=plates, plate_words=plate_words(plates),
                    failed_gates=failed)
 
 

@@ -306,13 +306,16 @@ def test_report_view_and_text_say_the_same(scored: ScoredScreen, example: Exampl
             np.flatnonzero((scored.wells["treatment"] == pair["first"]) & (scored.wells["treatment_2"] == pair["second"])))
         assert sum(cell["mark"] == "▲" for cell in shown) == of(scored, (pair["first"], pair["second"]))[0]["n_more"]
     assert "no evidence that the two help or hinder each other" in page
+    assert "2 pairs of treatments: 1 synergy, 1 no evidence." in page
 
 
 def test_a_model_that_failed_its_checks_calls_nothing(scored: ScoredScreen, example: Example) -> None:
     gates = [{"metric": "r2_cv", "passed": False, "reason": "r2_cv is 0.1"}]
-    view = report_view(scored, screen=example.screen(), lineage={}, gates=gates)["combinations"]
-    assert {pair["call"] for pair in view["pairs"]} == {"cannot say"}
-    assert "did not pass its own checks" in view["pairs"][1]["why"]
+    view = report_view(scored, screen=example.screen(), lineage={}, gates=gates)
+    pairs = view["combinations"]["pairs"]
+    assert {pair["call"] for pair in pairs} == {"cannot say"}
+    assert "did not pass its own checks" in pairs[1]["why"]
+    assert "2 pairs of treatments: 2 cannot say." in view["summary"]["headline"]
 
 
 def test_names_are_escaped_and_gaps_of_the_matrix_are_told(layout: pd.DataFrame, example: Example) -> None:

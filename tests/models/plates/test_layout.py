@@ -142,6 +142,19 @@ def test_row_and_column_make_a_well_and_combinations_are_read() -> None:
     assert not result.errors
 
 
+def test_a_matrix_of_two_drugs_has_each_alone_at_dose_0_of_the_other() -> None:
+    result = parsed("well,role,treatment,dose,treatment_2,dose_2,unit\nA1,treated,x,10,y,2,nM\nA2,treated,x,10,y,0,nM\n"
+                    "A3,treated,x,0,y,2,nM\nA4,treated,x,0,y,0,nM\nA5,negative,,,,,\n")
+    assert not result.errors
+    columns = ["treatment", "dose", "dose_unit", "treatment_2", "dose_2", "dose_unit_2"]
+    rows = result.layout[columns].astype(object).where(result.layout[columns].notna(), None).to_numpy().tolist()
+    assert rows[0] == ["x", 10.0, "nM", "y", 2.0, "nM"]
+    assert rows[1] == ["x", 10.0, "nM", "", None, ""]
+    assert rows[2] == ["y", 2.0, "nM", "", None, ""]
+    assert rows[3][1] == 0      # neither: the rules refuse it, and say to call it a control
+    assert rows[4][3:] == ["", None, ""]
+
+
 def test_a_dose_of_a_control_is_left_out_and_said() -> None:
     result = parsed(GOOD.replace("P1,A01,negative,,,", "P1,A01,negative,DMSO,0.1,%"))
     assert np.isnan(result.layout["dose"][0])
