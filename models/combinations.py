@@ -68,22 +68,22 @@ def combination_tables(wells: pd.DataFrame, overlapping: Mapping[str, str], *, c
     if not (combined(wells) & wells["role"].isin(DOSED_ROLES)).any():
         return CombinationTables()
     wells = wells.reset_index(drop=True)
-    treated = _treated(wells)
+    treated = _treated(wells, value)
     pairs = treated.loc[treated["both"], ["treatment", "treatment_2"]].drop_duplicates()
     found = []
     for first, second in pairs.itertuples(index=False, name=None):
         own = _of_pair(treated, first, second)
         plates = list(dict.fromkeys(own.loc[own["y"].notna(), "plate"]))
         floor = wells[wells["plate"].isin(plates) & wells["role"].isin(("negative", "positive")) & ~wells["excluded"].astype(bool)]
-        obstacle = _obstacle([overlapping[plate] for plate in plates if plate in overlapping], controls=controls, value=value)
+        obstacle = _obstacle(own, [overlapping[plate] for plate in plates if plate in overlapping], controls=controls, value=value)
         found.append(_Pair((first, second), own, floor.assign(y=100 * (1 - floor["viability"])), plates, controls, obstacle).tables())
     return CombinationTables(check_table(pd.concat([rows for rows, _ in found], ignore_index=True), COMBINATIONS),
                              check_table(pd.DataFrame([summary for _, summary in found]), COMBINATION_PAIRS))
 
 
-def _treated(wells: pd.DataFrame) -> pd.DataFrame:
-    """Dosed wells with y (percent inhibition, NaN where left out), shift (what replicates share of the model's error), flagged, both (two
-    treatments); pairs named alike, whichever treatment a row names first.
+def _treated(wells: pd.DataFrame, value: str) -> pd.DataFrame:
+    """Dosed wells with y (percent inhibition, NaN where left out), bare (read, but without controls to compute it by), shift (what
+    replicates share of the model's error), flagged, both (two treatments); pairs named alike, whichever treatment a row names first.
     """
     own = wells[wells["role"].isin(DOSED_ROLES) & (wells["treatment"] != "")]
     both = combined(own)
@@ -93,7 +93,8 @@ def _treated(wells: pd.DataFrame) -> pd.DataFrame:
     doubtful = [any(flag != "training_well" for flag in flags) for flags in own["flags"]]
     table = own[["plate", "treatment", "dose", "dose_unit"]].assign(
         **{name: own.get(name, empty) for name, empty in (("treatment_2", ""), ("dose_2", np.nan), ("dose_unit_2", ""))},
-        y=(100 * (1 - own["viability"])).mask(own["excluded"].astype(bool)), shift=shift.fillna(0.0), flagged=doubtful, both=both)
+        y=(100 * (1 - own["viability"])).mask(own["excluded"].astype(bool)), shift=shift.fillna(0.0), flagged=doubtful, both=both,
+        bare=~own["excluded"].astype(bool) & own[value].notna() & own["viability"].isna())
     return _named_alike(table.astype({"dose": float, "dose_2": float}))
 
 
@@ -118,9 +119,12 @@ def _of_pair(treated: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
     return own.assign(**{name: [float(f"{dose:.12g}") for dose in own[name]] for name in DOSES})   # 0.1 uM and 100 nM are one dose
 
 
-def _obstacle(overlapping: list[str], *, controls: Controls, value: str) -> _Obstacle:
+def _obstacle(own: pd.DataFrame, overlapping: list[str], *, controls: Controls, value: str) -> _Obstacle:
     if controls == "none":
         return _Obstacle("no_value", "the screen has no controls to compute viability by")
+    if own["y"].isna().all() and own["bare"].any():
+        bare = ", ".join(dict.fromkeys(own.loc[own["bare"], "plate"]))
+        return _Obstacle("no_value", f"the controls that are left on plate {bare} give no viability")
     if overlapping:
         return _Obstacle("bad_controls", "; ".join(overlapping))
     if value == "probability":

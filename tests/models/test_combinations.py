@@ -191,6 +191,15 @@ def test_a_plate_whose_positive_controls_live_gets_no_excess(layout: pd.DataFram
     assert doses["excess"].isna().all()
 
 
+def test_a_plate_that_lost_its_controls_says_so(layout: pd.DataFrame, example: Example) -> None:
+    plate = few(layout)
+    gone = [Exclusion(plate=row["plate"], well=row["well"], reason="dry") for _, row in plate[plate["role"] == "negative"].iterrows()]
+    row, doses = of(score(plate, example, exclusions=gone), SYNERGISTIC)
+    assert (row["status"], row["call"], row["n_left_out"]) == ("no_value", "", 50)
+    assert row["reason"] == f"the controls that are left on plate {plate['plate'].iloc[0]} give no viability"
+    assert set(doses["reason"]) == {row["reason"]}
+
+
 def test_without_replicates_and_controls_nothing_tells_the_noise(layout: pd.DataFrame, example: Example) -> None:
     plate = few(layout)
     single = plate[(plate["replicate"] == 1)].copy()
