@@ -109,7 +109,11 @@ def describe(batch: Batch, fit: BatchFit, *, scale: str, options: FitOptions) ->
     failed = ~np.isfinite(fit.rss)
     flat = ~failed & ~(columns["p_flat"] <= options.flat_level)
     columns |= _potency_columns(batch, fit, flat, scale=scale, options=options)
-    doubts = _doubts(columns, batch, fit, flat, options)
+    falls = ~flat & _effect_falls(batch, scale=scale, level=options.ic_level)
+    _withhold(columns, "ic50", falls)
+    _withhold(columns, "ec50", falls & (columns["ec50_relation"] != "="))
+    doubts = [(falls, "the effect falls with dose, from above the IC level to below it: is the dilution series the wrong way round?"),
+              *_doubts(columns, batch, fit, flat, options)]
     _set_status(columns, doubts, flat=flat, failed=failed)
     return columns
 
@@ -178,6 +182,20 @@ def _potency_columns(batch: Batch, fit: BatchFit, flat: Bools, *, scale: str,
 def _effect(y: Array, scale: str) -> Array:
     """Responses as percent inhibition (raw: as they are)."""
     return 100.0 * (1.0 - y) if scale == "fraction_viability" else y
+
+
+def _effect_falls(batch: Batch, *, scale: str, level: float) -> Bools:
+    """Whether the lower half of the doses acts beyond the IC level in the mean and the upper half does not: no ">" holds of such an IC50."""
+    if scale == "raw":
+        return np.zeros(len(batch.rows), dtype=bool)
+    effect, half = _effect(batch.y, scale), len(batch.y) // 2
+    return np.asarray((effect[:half].mean(axis=0) >= level) & (effect[-half:].mean(axis=0) < level))
+
+
+def _withhold(columns: Columns, dose: str, rows: Bools) -> None:
+    """Take back an IC50 or EC50 (`dose`) and its limits."""
+    columns[f"{dose}_relation"] = np.where(rows, "", columns[f"{dose}_relation"]).astype(object)
+    columns |= {name: np.where(rows, np.nan, columns[name]) for name in (dose, f"{dose}_low", f"{dose}_high")}
 
 
 def _limits(batch: Batch, fit: BatchFit, estimates: Sequence[Array], levels: Sequence[Array], flat: Bools,

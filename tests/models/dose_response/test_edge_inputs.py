@@ -208,3 +208,20 @@ def test_every_model_fits_a_sigmoid(model: str, scale: str) -> None:
     assert row["ic50_relation"] == "="
     fitted = curve_values(pd.DataFrame([row]), [row["ic50"]])[0, 0]
     assert fitted == pytest.approx(50.0 if scale == "percent_inhibition" else 0.5, rel=1e-6)
+
+
+@pytest.mark.parametrize("scale", ["percent_inhibition", "fraction_viability"])
+def test_a_series_the_wrong_way_round_gets_no_dose_and_says_so(scale: str) -> None:
+    doses = np.tile(10.0 ** np.arange(9), 3)
+    effect = 100 / (1 + (doses / 1e4) ** 1.2) + np.random.default_rng(1).normal(0, 3, doses.size)      # falls from 100 to 0
+    tables = {"back": effect, "forth": 100 - effect, "half": 50 + effect / 20, "ends": np.where(doses == 1e8, 20.0, 95.0)}
+    table = pd.concat([pd.DataFrame({"treatment": name, "dose": doses, "y": y if scale == "percent_inhibition" else 1 - y / 100})
+                       for name, y in tables.items()])
+    curves = fit_curves(table, by=["treatment"], response="y", scale=scale).set_index("treatment")
+    back = curves.loc["back"]
+    assert (back["ic50_relation"], back["status"]) == ("", "weakly_identified")
+    assert np.isnan([back["ic50"], back["ic50_low"], back["ic50_high"]]).all()
+    assert "the effect falls with dose" in back["reason"]
+    assert "stays below the IC level" not in back["reason"]
+    assert curves.loc["forth", "ic50_relation"] == "="
+    assert not curves.loc[["forth", "half", "ends"], "reason"].str.contains("falls with dose").any()    # one bad top dose is no turn
