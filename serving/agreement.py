@@ -98,11 +98,15 @@ class AgreementLog:
         self._lock = threading.Lock()
 
     def append(self, comparison: Comparison) -> None:
-        """One line, in one write. A full disk loses the comparison, which is logged, and nothing else."""
+        """One line, in one write that begins with a line break, since a full disk may have cut the line before. A full disk loses the
+        comparison, which is logged, and nothing else.
+        """
+        line = b"\n" + json.dumps(asdict(comparison)).encode() + b"\n"
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab", buffering=0) as file:
-                file.write(json.dumps(asdict(comparison)).encode() + b"\n")
+                if file.write(line) != len(line):
+                    raise OSError("only a part of the line was written")
         except OSError as error:
             logger.error("agreement log %s cannot be written (%s): %s", self.path, error, comparison)
 
@@ -120,7 +124,7 @@ class AgreementLog:
                     file.seek(self._read_to)
                     whole = file.read(size - self._read_to)
                 whole = whole[:whole.rfind(b"\n") + 1]      # a line that is being written is read next time
-                self._found += [found for line in whole.splitlines() if (found := _parsed(line)) is not None]
+                self._found += [found for line in filter(None, whole.splitlines()) if (found := _parsed(line)) is not None]
                 self._read_to += len(whole)
             return list(self._found)
 

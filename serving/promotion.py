@@ -144,7 +144,8 @@ class Promoter:
         self._note_broken()
         few = sum(CHAMPION in named for named in aliases.values()) <= LOADED_AT_START
         brought = {} if self.ready or few else self._bring({name: named[CHAMPION] for name, named in aliases.items() if CHAMPION in named})
-        for name in sorted(aliases.keys() | self.snapshot.served.keys() | self.snapshot.refused.keys()):
+        noted = {name for name, change in self._last_noted.items() if change.event == "serving"}   # perhaps before this process began
+        for name in sorted(aliases.keys() | self.snapshot.served.keys() | self.snapshot.refused.keys() | noted):
             self._follow(name, aliases.get(name, {}).get(CHAMPION), loaded=self.ready or few, brought=brought.get(name))
         if not self.ready:
             logger.info("the registry was looked at", extra={"fields": {
@@ -260,10 +261,12 @@ class Promoter:
             self._note(name, "refused", self.snapshot.served.get(name), wanted, reason=reason)
 
     def _withdraw(self, name: str) -> None:
-        """No alias: after a grace the model stops serving, because somebody took it away."""
+        """No alias: after a grace the model stops serving, because somebody took it away; perhaps while no service ran, which the log then
+        learns too.
+        """
         self._put(refused=_without(self.snapshot.refused, name))
-        served = self.snapshot.served.get(name)
-        if served is None:
+        served, last = self.snapshot.served.get(name), self._last_noted.get(name)
+        if served is None and (last is None or last.event != "serving"):
             return
         since = self._missing_since.setdefault(name, time.monotonic())
         if time.monotonic() - since >= self._grace_seconds:
@@ -272,11 +275,11 @@ class Promoter:
             self._note(name, "withdrawn", served, None, reason="the alias champion was taken away")
 
     def _note(self, name: str, event: Event, old: Served | None, wanted: int | None, *, reason: str = "", sha256: str = "") -> None:
-        change = Change(at=now(), model=name, event=event, version_from=old.version.version if old else None, version_to=wanted,
-                        reason=reason, bundle_sha256=sha256)
+        last = self._last_noted.get(name)
+        before = old.version.version if old else last.version_to if event == "withdrawn" and last else None
+        change = Change(at=now(), model=name, event=event, version_from=before, version_to=wanted, reason=reason, bundle_sha256=sha256)
         level = logging.WARNING if event != "serving" else logging.INFO
         logger.log(level, "%s: %s version %s (before: %s) %s", name, event, wanted, change.version_from, reason)
-        last = self._last_noted.get(name)
         restart = old is None and last is not None and (last.event, last.version_to, last.reason) == (event, wanted, reason)
         if self._writes:
             metrics.note_change(name, event)

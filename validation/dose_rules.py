@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from models.errors import Finding, Severity
+from validation.control_rules import KINDS
 from validation.evidence import Evidence, Rule, are, have, listed, number, some
 
 OD_SCALE = 10   # plate readers give optical densities below this; luminescence and fluorescence count in hundreds and more
@@ -135,6 +136,20 @@ def readouts_complete(evidence: Evidence) -> Iterator[Finding]:
                 "fill them in, exclude the wells, or remove the column if there was no assay"))
 
 
+def controls_have_readouts(evidence: Evidence) -> Iterator[Finding]:
+    """As many controls of each declared kind as a plate needs have a read-out, on plates that have any: viability is measured from them."""
+    for plate, wells in _read(evidence):
+        for kind in KINDS[evidence.screen.controls]:
+            controls = wells[wells["role"] == kind]
+            read = controls["readout"].notna()
+            if read.sum() < min(evidence.thresholds.min_controls, len(controls)):
+                unread, count = listed(controls["well"][~read]), int(read.sum())
+                yield Finding(rule="readout_controls", severity="warning", plate=plate, well=unread, column="readout",
+                              value=str(count), message=(
+                    f"{count} of {number(len(controls), f'{kind} control well')} of plate {plate} {have(count)} a read-out; "
+                    f"viability by read-outs {'rests on so few' if count else 'cannot be computed'}: read the plate again"))
+
+
 def readouts_in_range(evidence: Evidence) -> Iterator[Finding]:
     """No read-out is below zero, none is an optical density that no reader measures, and none sits at the reader's upper limit."""
     limits = evidence.thresholds
@@ -173,6 +188,7 @@ RULES = (
     Rule("combination", "doses", "Combinations name and dose both treatments", combinations_complete),
     Rule("combination_parts", "doses", "Both parts of a combination are tested alone too", combinations_have_parts),
     Rule("readout_missing", "readout", "Each well of an assay has a read-out", readouts_complete),
+    Rule("readout_controls", "readout", "Enough controls of each kind have a read-out", controls_have_readouts),
     Rule("readout_range", "readout", "Read-outs lie inside the reader's range", readouts_in_range,
          ("readout_negative", "readout_high", "readout_saturated")),
 )

@@ -185,7 +185,7 @@ def _effect(y: Array, scale: str) -> Array:
 
 
 def _effect_falls(batch: Batch, *, scale: str, level: float) -> Bools:
-    """Whether the lower half of the doses acts beyond the IC level in the mean and the upper half does not: no ">" holds of such an IC50."""
+    """Whether the lower half of the doses acts beyond the IC level in the mean and the upper half does not: such an IC50 is not ">"."""
     if scale == "raw":
         return np.zeros(len(batch.rows), dtype=bool)
     effect, half = _effect(batch.y, scale), len(batch.y) // 2

@@ -360,6 +360,21 @@ def test_the_log_survives_a_cut_line_and_a_restart(away: Away, tmp_path: Path) -
     assert [change.event for change in PromotionLog(path).read()] == ["serving", "serving"]
 
 
+def test_an_alias_taken_away_while_no_service_ran_is_in_the_log(away: Away, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "promotions.jsonl"
+    before = Promoter(lambda: away, PromotionLog(path), device="cpu")  # type: ignore
+    before.look()
+    before.stop()
+    aliases = {name: named for name, named in away.registry.aliases().items() if name != MODEL}
+    monkeypatch.setattr(away.registry, "aliases", lambda: aliases)
+    after = Promoter(lambda: away, PromotionLog(path), grace_seconds=0.1, device="cpu")  # type: ignore
+    for _ in range(3):
+        after.look()
+        time.sleep(0.15)
+    told = [(change.event, change.version_from, change.version_to) for change in after.log.read() if change.model == MODEL]
+    assert told == [("serving", None, 1), ("withdrawn", 1, None)]
+
+
 def change(number: int) -> Change:
     return Change(at="", model="m", event="serving", version_from=None, version_to=number)
 

@@ -171,6 +171,14 @@ def test_nothing_is_said_where_the_assay_or_a_dosed_well_tells_the_controls_apar
     assert not [one for one in draft.judge(tmp_path / "screen").findings if one.rule == "all_affected" and "read-out" in one.message]
 
 
+def test_a_kind_of_control_of_which_too_few_were_read_is_named(draft: Draft, tmp_path: Path) -> None:
+    with_readouts(draft, 0.7)
+    draft.layout.loc[draft.layout.index[draft.layout["role"] == "positive"][1:], "OD450"] = ""
+    told = [finding for finding in draft.judge(tmp_path / "screen").findings if finding.rule == "readout_controls"]
+    assert [(finding.severity, len(finding.wells)) for finding in told] == [("warning", 5)]
+    assert "1 of 6 positive control wells of plate P1 has a read-out" in told[0].message
+
+
 SIGNALS = pd.DataFrame({"a": [0.0, 0.1, -0.1, 4.0, 4.1, 3.9, 2.0]}, index=list("ABCDEFG"))
 
 
