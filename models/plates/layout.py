@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from models.errors import Finding, InputError, Severity, TableError
-from models.plates.spreadsheets import read_table
+from models.plates.spreadsheets import OTHER_SHEETS, read_table
 from models.plates.vocabulary import KNOWN_UNITS, MOLAR, canonical_column, canonical_role, canonical_unit
 from models.plates.wells import PLATE_FORMATS, in_format, parse_well, row_letters, well_name
 from models.tables import DOSED_ROLES, DOSELESS_ROLES, LAYOUT, ROLES, check_table
@@ -28,6 +28,7 @@ OVERFLOW = ("ovrflw", "overflow", "over", "sat", "saturated", "*****")  # what p
 _NUMBER = re.compile(r"^([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)\s*([A-Za-zµμ%].*)?$")
 _COMMA = re.compile(r"^[+-]?\d+,\d+(?:[eE][+-]?\d+)?$")
 _THOUSANDS = re.compile(r"^[+-]?[1-9]\d{0,2}(,\d{3})+$")
+_DATE = re.compile(r"^\d{4}-\d{2}-\d{2}( \d{2}:\d{2}:\d{2})?$|^\d{1,2}[.\- ]+[A-Za-zä]{3,9}\.?([.\- ]\d{2,4})?$")
 _BOOLS = {"true": True, "yes": True, "1": True, "x": True, "false": False, "no": False, "0": False, "": False}
 
 
@@ -168,7 +169,8 @@ def _canonical_columns(raw: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str],
 
 def _missing_columns(renamed: pd.DataFrame, raw: pd.DataFrame) -> list[Finding]:
     found = ", ".join(map(str, raw.columns))
-    hint = "; is the delimiter one of , ; | or tab?" if len(raw.columns) == 1 else ""
+    other_sheets = next((note for note in raw.attrs.get("notes", ()) if OTHER_SHEETS in note), "")
+    hint = f"; {other_sheets}" if other_sheets else "; is the delimiter one of , ; | or tab?" if len(raw.columns) == 1 else ""
     missing = [] if {"well"} <= set(renamed.columns) or {"row", "column"} <= set(renamed.columns) else ["well"]
     missing += [name for name in ("role", "treatment", "dose") if name not in renamed.columns]
     return [Finding(rule="column_missing", severity="error", column=name, message=(
@@ -239,7 +241,8 @@ def _read_dose(parser: _Parser, suffix: str, default_unit: str | None) -> pd.Ser
         if not known and doses.gt(0).any():
             parser.findings.append(Finding(
                 rule="unit_default", severity="warning", column=unit, value="nM",
-                message=f"the layout names no {unit}; doses are read as nM. Add a column {unit} if that is wrong"))
+                message=f"the layout names no {unit}; doses ({doses[doses > 0].min():g} to {doses.max():g}) are read as nM. Add a column "
+                        f"{unit} if that is wrong"))
     units = stated.map({text: canonical_unit(text) for text in stated.unique()}).astype("str")
     parser.each((units == "") & (stated != ""), unit, rule="unit_unknown", say=lambda text:
                 f"'{text}' is not a unit; use one of {', '.join(KNOWN_UNITS)}")
@@ -305,8 +308,9 @@ def _with_points(parser: _Parser, text: pd.Series, column: str) -> pd.Series:
 
 
 def _say_number(value: str, column: str) -> str:
-    way_out = ("write 1000 or 1.0, without a comma" if _THOUSANDS.match(value)
-               else "write it in digits with a decimal point, like 0.5")
+    way_out = ("write 1000 or 1.0, without a comma" if _THOUSANDS.match(value) else
+               "a spreadsheet program made a date of it; format the column as text, and enter the values again" if _DATE.match(value) else
+               "write it in digits with a decimal point, like 0.5")
     return f"'{value}' in column {column} is not a number; {way_out}"
 
 

@@ -29,6 +29,7 @@ MAX_CELL = 1_000            # characters
 MAX_LINE = 1_000_000        # the same of a row of text
 MAX_GAP = 50_000            # empty rows between two that are not
 MAX_SHEETS_BYTES, MAX_RATIO = 4 * 2**20, 50     # that a small XLSX may always become; unpacked to packed beyond. Usual is 5 to 15
+OTHER_SHEETS = "only the first of"      # in a note on a workbook that has several
 DELIMITERS = (",", ";", "\t", "|")
 
 _OLE = b"\xd0\xcf\x11\xe0"  # old .xls, and password-protected .xlsx
@@ -151,9 +152,11 @@ def _fitness(lines: list[str], delimiter: str) -> tuple[bool, int, float]:
 
 
 def _xlsx_rows(data: bytes, name: str) -> tuple[Rows, list[str]]:
-    _, rows, merged = next(iter(_workbook(data, name, first_only=True)))
-    said = f"{name}: {merged} merged cell(s) were filled with their value in every row"
-    return rows, [said] if merged else []
+    title, rows, merged = next(iter(_workbook(data, name, first_only=True)))
+    said = [f"{name}: {merged} merged cell(s) were filled with their value in every row"] if merged else []
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        sheets = sum(member.startswith("xl/worksheets/sheet") for member in archive.namelist())
+    return rows, said if sheets < 2 else [*said, f"{name}: {OTHER_SHEETS} {sheets} sheets, '{title}', is read; move the table there"]
 
 
 def _workbook(data: bytes, name: str, *, first_only: bool = False) -> list[tuple[str, Rows, int]]:

@@ -134,7 +134,9 @@ def judge(row: Any, *, score: str, plates: Sequence[PlateQuality], failed_gates:
     if value < options.hit_threshold:
         low = f"{named} is below {options.hit_threshold:g}"
         return Verdict("unsure", f"{low}, but {doubt}") if doubt else Verdict("none", low)
-    if status != "ok":
+    if status == "flat" and text(row, "ic50_relation") == "<":
+        doubt = "it acts so at every dose, so that nothing shows that the dose matters; test lower doses"
+    elif status != "ok":
         doubt = f"the curve is {status_words(row)}" + (f" ({reason})" if (reason := text(row, "reason")) else "")
     if doubt or (doubt := _unknown(plates)):
         return Verdict("unsure", f"{named} would be a hit, but {doubt}")

@@ -166,6 +166,15 @@ def test_a_failed_check_makes_a_hit_a_cannot_say(curve: dict[str, object], quali
     assert reason in row
 
 
+def test_a_treatment_that_kills_at_every_dose_is_not_said_to_do_nothing() -> None:
+    flat = {"status": "flat", "ic50": 1.0, "ic50_relation": "<", "dss_asym": 48.0, "reason": "no dependence on dose beyond noise"}
+    row = treatment_table(make_tables(flat), screen=SCREEN, gates=PASSED).iloc[0]
+    assert row["verdict"] == "cannot say"
+    assert "would be a hit, but it acts so at every dose" in row["because"]
+    assert "test lower doses" in row["because"]
+    assert "no dependence" not in row["because"]
+
+
 @pytest.mark.parametrize("curve", [{}, CENSORED, {**CENSORED, "status": "flat"}])
 def test_no_number_of_a_plate_that_must_not_be_used_is_shown(curve: dict[str, object]) -> None:
     """Half of the treatment's wells are on a good plate, half on one whose controls overlap."""

@@ -245,3 +245,28 @@ def test_no_content_drops_a_row_or_raises(rows: list[tuple[str, ...]]) -> None:
     result = parse_layout(raw, plate_format=96)
     assert len(result.layout) == len(rows)
     assert result.layout["replicate"].ge(1).all()
+
+
+@pytest.mark.parametrize("value", ["2026-03-16 00:00:00", "2026-03-16", "3-Jan", "03. Mrz", "16-Mar-26"])
+def test_a_dose_that_a_spreadsheet_made_a_date_of_is_told_as_that(value: str) -> None:
+    finding = only(parsed(GOOD.replace("0.5,nM", f"{value},nM", 1)), "number")
+    assert "a spreadsheet program made a date of it; format the column as text" in finding.message
+
+
+@pytest.mark.parametrize("value", ["ten", "1 in 10", "low"])
+def test_other_words_are_no_dates(value: str) -> None:
+    assert "date" not in only(parsed(GOOD.replace("0.5,nM", f"{value},nM", 1)), "number").message
+
+
+def test_doses_without_a_unit_are_shown_as_they_are_read() -> None:
+    result = parsed("plate,well,role,treatment,dose\nP,A01,neg,,0\nP,A02,treated,x,1e-9\nP,A03,treated,x,1e-5\n")
+    assert "doses (1e-09 to 1e-05) are read as nM" in only(result, "unit_default").message
+
+
+def test_a_workbook_whose_layout_is_not_in_front_says_what_was_read(tmp_path: Path) -> None:
+    with pd.ExcelWriter(tmp_path / "book.xlsx") as book:
+        pd.DataFrame({"About": ["our plate"]}).to_excel(book, sheet_name="README", index=False)
+        pd.DataFrame({"well": ["A01"], "role": ["neg"]}).to_excel(book, sheet_name="Layout", index=False)
+    result = parse_layout(read_table(tmp_path / "book.xlsx"), plate_format=96)
+    said = next(finding.message for finding in result.findings if finding.rule == "column_missing")
+    assert "only the first of 2 sheets, 'README', is read; move the table there" in said
