@@ -110,9 +110,11 @@ def describe(batch: Batch, fit: BatchFit, *, scale: str, options: FitOptions) ->
     flat = ~failed & ~(columns["p_flat"] <= options.flat_level)
     columns |= _potency_columns(batch, fit, flat, scale=scale, options=options)
     falls = ~flat & _effect_falls(batch, scale=scale, level=options.ic_level)
-    _withhold(columns, "ic50", falls)
-    _withhold(columns, "ec50", falls & (columns["ec50_relation"] != "="))
+    unclear = flat & _mean_at_level(batch, scale=scale, options=options)
+    _withhold(columns, "ic50", falls | unclear)
+    _withhold(columns, "ec50", (falls & (columns["ec50_relation"] != "=")) | unclear)
     doubts = [(falls, "the effect falls with dose, from above the IC level to below it: is the dilution series the wrong way round?"),
+              (unclear, "the mean effect is at the IC level, so that nothing says on which side of the tested doses it is crossed"),
               *_doubts(columns, batch, fit, flat, options)]
     _set_status(columns, doubts, flat=flat, failed=failed)
     return columns
@@ -190,6 +192,16 @@ def _effect_falls(batch: Batch, *, scale: str, level: float) -> Bools:
         return np.zeros(len(batch.rows), dtype=bool)
     effect, half = _effect(batch.y, scale), len(batch.y) // 2
     return np.asarray((effect[:half].mean(axis=0) >= level) & (effect[-half:].mean(axis=0) < level))
+
+
+def _mean_at_level(batch: Batch, *, scale: str, options: FitOptions) -> Bools:
+    """Whether the confidence interval of the mean effect holds the IC level, so that a flat curve lies neither above nor below it."""
+    if scale == "raw":
+        return np.zeros(len(batch.rows), dtype=bool)
+    degrees = np.maximum(batch.n - 1, 1)
+    half = special.stdtrit(degrees, (1 + options.level) / 2) * np.sqrt(batch.total / degrees / batch.n)
+    away = np.abs(_effect(batch.mean(), scale) - options.ic_level)
+    return np.asarray(away < half * (100.0 if scale == "fraction_viability" else 1.0))
 
 
 def _withhold(columns: Columns, dose: str, rows: Bools) -> None:

@@ -109,7 +109,7 @@ def half_dose(row: Any, name: str) -> Estimate:
     if why := why_no_value(row):
         return Estimate(f"cannot say: {why}")
     if math.isnan(value) or relation not in ("=", ">", "<"):
-        return Estimate("none: no effect" if status == "flat" else "cannot say")
+        return Estimate("cannot say")
     unit = text(row, "dose_unit")
     if relation != "=":
         nudge = 1 + 1e-6 if relation == ">" else 1 - 1e-6

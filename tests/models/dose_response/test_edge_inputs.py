@@ -225,3 +225,12 @@ def test_a_series_the_wrong_way_round_gets_no_dose_and_says_so(scale: str) -> No
     assert "stays below the IC level" not in back["reason"]
     assert curves.loc["forth", "ic50_relation"] == "="
     assert not curves.loc[["forth", "half", "ends"], "reason"].str.contains("falls with dose").any()    # one bad top dose is no turn
+
+
+@pytest.mark.parametrize("scale", ["percent_inhibition", "fraction_viability"])
+def test_a_flat_curve_about_the_level_lies_on_neither_side_of_it(scale: str) -> None:
+    for level, relation in ((30.0, ">"), (49.5, ""), (50.5, ""), (70.0, "<")):
+        response = level + NOISE - NOISE.mean()
+        row = fit_one(DOSES, response if scale == "percent_inhibition" else 1 - response / 100, scale=scale)
+        assert (row["status"], row["ic50_relation"], bool(np.isnan(row["ic50"]))) == ("flat", relation, not relation)
+        assert ("the mean effect is at the IC level" in row["reason"]) is (not relation)
