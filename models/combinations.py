@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 
+from models.columns import Contract
 from models.dose_response import synergy
 from models.dose_response.excess import (
     Effects,
@@ -34,7 +36,8 @@ DOSES = ["dose", "dose_2"]
 NO_FLOOR = "less than expected, but the screen has no positive control: dead wells stay above 0 %, which looks the same"
 
 
-def _empty(contract: Any) -> pd.DataFrame:
+@cache      # most screens combine nothing, and to make a table costs as much as to fit a curve
+def _empty(contract: Contract) -> pd.DataFrame:
     return check_table(pd.DataFrame(columns=contract.names()), contract)
 
 
@@ -42,8 +45,8 @@ def _empty(contract: Any) -> pd.DataFrame:
 class CombinationTables:
     """doses: Combinations, a row per dose pair; pairs: CombinationPairs, a row per pair of treatments. No rows where no well holds two."""
 
-    doses: pd.DataFrame = field(default_factory=lambda: _empty(COMBINATIONS))
-    pairs: pd.DataFrame = field(default_factory=lambda: _empty(COMBINATION_PAIRS))
+    doses: pd.DataFrame = field(default_factory=lambda: _empty(COMBINATIONS).copy())
+    pairs: pd.DataFrame = field(default_factory=lambda: _empty(COMBINATION_PAIRS).copy())
 
     def named(self) -> dict[str, pd.DataFrame]:
         """The tables by the names of their files; none where there is no pair, so that nothing is written then."""
