@@ -280,7 +280,8 @@ class Promoter:
         change = Change(at=now(), model=name, event=event, version_from=before, version_to=wanted, reason=reason, bundle_sha256=sha256)
         level = logging.WARNING if event != "serving" else logging.INFO
         logger.log(level, "%s: %s version %s (before: %s) %s", name, event, wanted, change.version_from, reason)
-        restart = old is None and last is not None and (last.event, last.version_to, last.reason) == (event, wanted, reason)
+        restart = (old is None and last is not None and (last.event, last.version_to) == (event, wanted)
+                   and (event == "serving" or last.reason == reason))   # it serves again what it did, whatever had made it serve that
         if self._writes:
             metrics.note_change(name, event)
         if self._writes and not restart:

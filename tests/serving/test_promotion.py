@@ -288,6 +288,22 @@ def test_a_version_that_is_not_what_was_registered_is_refused_and_why_is_said(
         assert REGISTRY.get_sample_value("dosewell_champion_refused", {"model": MODEL}) == 0
 
 
+def test_a_restart_after_the_alias_moved_back_from_a_refused_version_is_no_change(own: Registry, tmp_path: Path) -> None:
+    versions = [own.register(tiny_bundle(tmp_path / "models" / f"m{seed}", seed=seed), find_trunk=trunk_finder([tmp_path / "models"]))
+                for seed in (1, 2)]
+    lose_weights(stored(own, versions[1]))
+    promoter = Promoter(lambda: own, PromotionLog(tmp_path / "log.jsonl"), device="cpu")
+    for version in (versions[0], versions[1], versions[0]):
+        own.set_alias(version, CHAMPION)
+        promoter.look()
+    promoter.stop()
+    told = [(change.event, change.version_to) for change in promoter.log.read()]
+    assert told == [("serving", 1), ("refused", 2), ("serving", 1)]
+    again = Promoter(lambda: own, PromotionLog(tmp_path / "log.jsonl"), device="cpu")
+    again.look()
+    assert [(change.event, change.version_to) for change in again.log.read()] == told
+
+
 def test_references_that_nobody_knows(promoter: Promoter) -> None:
     promoter.look()
     for reference in ("", "x" * 5000, "viability-TINY/0", "../etc"):
