@@ -174,5 +174,5 @@ def page_assets() -> dict[str, Any]:
     """Style and script, put into the page; the policy lets that script run and nothing else, and fetches nothing."""
     script = _source("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return {"style": _source("page.css"), "script": script,
+    return {"style": f"{_source('page.css')}\n{_source('pairs.css')}", "script": script,
             "policy": f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'; base-uri 'none'"}
