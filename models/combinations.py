@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -29,6 +30,7 @@ from models.dose_response.synergy import Kind
 from models.plates.screen import Controls
 from models.tables import COMBINATION_PAIRS, COMBINATIONS, DOSED_ROLES, check_table, combined
 
+NAMES = ("combinations", "combination_pairs")   # of the tables as files and in answers
 KIND: Kind = "bliss"
 OTHERS = tuple(kind for kind in get_args(Kind) if kind != KIND)
 NORMAL_95 = 1.96    # half-widths of the model's error are of 95 %
@@ -48,9 +50,18 @@ class CombinationTables:
     doses: pd.DataFrame = field(default_factory=lambda: _empty(COMBINATIONS).copy())
     pairs: pd.DataFrame = field(default_factory=lambda: _empty(COMBINATION_PAIRS).copy())
 
+    @classmethod
+    def read(cls, folder: Path) -> CombinationTables:
+        """Both tables from a folder of Parquet files named as in `named`; without rows where the folder lacks them."""
+        paths = [folder / f"{name}.parquet" for name in NAMES]
+        if not all(path.is_file() for path in paths):
+            return cls()
+        doses, pairs = (pd.read_parquet(path) for path in paths)
+        return cls(check_table(doses, COMBINATIONS), check_table(pairs, COMBINATION_PAIRS))
+
     def named(self) -> dict[str, pd.DataFrame]:
         """The tables by the names of their files; none where there is no pair, so that nothing is written then."""
-        return {"combinations": self.doses, "combination_pairs": self.pairs} if len(self.pairs) else {}
+        return dict(zip(NAMES, (self.doses, self.pairs), strict=True)) if len(self.pairs) else {}
 
 
 @dataclass(frozen=True)
@@ -239,7 +250,6 @@ class _Pair:
         if row["status"] == "no_positive":
             return NO_FLOOR
         return self.obstacle.reason
-
 
     def _summary(self, rows: pd.DataFrame, noise: Noise) -> dict[str, Any]:
         mean, half, head = float(rows["excess"].mean()), rows.attrs["mean_half"], rows.iloc[0]

@@ -27,7 +27,7 @@ from models.report import (
     render_report,
 )
 from models.report.inputs import flag_list
-from models.tables import COMBINATION_PAIRS, COMBINATIONS, CURVES, WELL_SCORES, check_table
+from models.tables import CURVES, WELL_SCORES, check_table
 from pipelines.class_report import CLASSES, ClassEntry, read_class_entry
 from pipelines.command import run_command
 from pipelines.screens import read_screen, whole_folder
@@ -87,16 +87,7 @@ def read_tables(folder: Path) -> ReportTables:
     return ReportTables(wells=check_table(wells, WELL_SCORES, keys=("plate", "well")),
                         curves=check_table(pd.read_parquet(folder / "curves.parquet"), CURVES),
                         quality=pd.read_parquet(folder / "quality.parquet"), findings=tuple(Finding(**record) for record in findings),
-                        combinations=read_combinations(folder))
-
-
-def read_combinations(folder: Path) -> CombinationTables:
-    """Both tables of a screen in which wells hold two treatments; without rows for any other."""
-    files = {name: folder / f"{name}.parquet" for name in ("combinations", "combination_pairs")}
-    if not all(path.is_file() for path in files.values()):
-        return CombinationTables()
-    return CombinationTables(check_table(pd.read_parquet(files["combinations"]), COMBINATIONS),
-                             check_table(pd.read_parquet(files["combination_pairs"]), COMBINATION_PAIRS))
+                        combinations=CombinationTables.read(folder))
 
 
 def read_evaluation(model: str, *, evaluations: Path, bundles: Path) -> tuple[dict[str, Any], tuple[Any, ...]]:

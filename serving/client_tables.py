@@ -16,6 +16,7 @@ from models.errors import Finding
 from models.plates.safe_csv import to_csv
 from models.plates.screen import Screen
 from models.report import render_report, render_text
+from models.report.inputs import tables_of
 from models.tables import COMBINATION_PAIRS, COMBINATIONS, CURVES, IMAGE_CLASSES, WELL_SCORES, check_table
 
 TOLD = 20   # findings in a summary
@@ -57,7 +58,7 @@ class Scores:
         offline. Returns their paths.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        tables = {"wells": self.wells, "curves": self.curves, "quality": self.quality, **self.combinations.named()}
+        tables = tables_of(self)
         for name, table in tables.items():
             (folder / f"{name}.csv").write_text(to_csv(table), encoding="utf-8", newline="\n")
         (folder / "answer.json").write_text(json.dumps(self.answer, indent=1) + "\n", encoding="utf-8")

@@ -21,6 +21,7 @@ from models.plates.readers.readouts import attach_readout, read_readouts
 from models.plates.safe_csv import to_csv
 from models.plates.screen import Controls, Screen
 from models.plates.wells import PLATE_FORMATS, in_format
+from models.report.inputs import tables_of
 from models.scoring import Exclusion, ScoredScreen, ScoringOptions, score_measured
 from validation.rules import judge_screen
 
@@ -130,7 +131,7 @@ def score_table(table: ReadoutTable, options: ReadoutOptions | None = None) -> S
 def write_tables(scored: ScoredScreen, out: Path) -> list[Path]:
     """wells.csv, curves.csv, quality.csv, and those of combinations where there are some; returns their paths."""
     out.mkdir(parents=True, exist_ok=True)
-    tables = {"wells": scored.wells, "curves": scored.curves, "quality": scored.quality, **scored.combinations.named()}
+    tables = tables_of(scored)
     for name, table in tables.items():
         (out / f"{name}.csv").write_text(to_csv(table), encoding="utf-8", newline="\n")
     return [out / f"{name}.csv" for name in tables]

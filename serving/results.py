@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from models.combinations import CombinationTables
+from models.combinations import NAMES, CombinationTables
 from models.dose_response import FitOptions
 from models.errors import Finding, InputError
 from models.networks.drift import COLUMNS as DRIFT
@@ -23,15 +23,14 @@ from models.overlap import RULE as OVERLAP
 from models.plates.safe_csv import to_csv
 from models.plates.screen import Screen
 from models.report import render_report, treatment_table
-from models.report.inputs import flag_list
+from models.report.inputs import ALWAYS, flag_list, tables_of
 from models.scoring import Exclusion, ScoredScreen, refit_wells
 from models.tables import WELL_SCORES, check_table
 from serving.job_records import Job, KeptChange, WellChange
 from serving.plain import plain, records, to_json
 from serving.scored import Scored
 
-TABLES = ("wells", "curves", "quality", "combinations", "combination_pairs")
-ALWAYS = 3   # of these; the others are there where a well holds two treatments
+TABLES = (*ALWAYS, *NAMES)   # the latter where a well holds two treatments
 FORMATS: Mapping[str, str] = {"json": "application/json", "csv": "application/zip", "parquet": "application/zip",
                               "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", "html": "text/html"}
 _NOT_IN_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
@@ -75,19 +74,13 @@ def write_result(folder: Path, result: Result) -> None:
 def read_result(folder: Path) -> Result:
     """Read what `write_result` wrote."""
     rest = json.loads((folder / "rest.json").read_text(encoding="utf-8"))
-    wells, curves, quality = (pd.read_parquet(folder / f"{name}.parquet") for name in TABLES[:ALWAYS])
+    wells, curves, quality = (pd.read_parquet(folder / f"{name}.parquet") for name in ALWAYS)
     wells["flags"] = pd.Series([flag_list(flags) for flags in wells["flags"]], index=wells.index, dtype=object)
-    paths = [folder / f"{name}.parquet" for name in TABLES[ALWAYS:]]    # jobs of before have none
     tables = ScoredScreen(check_table(wells, WELL_SCORES, keys=("plate", "well")), curves, quality,
                           tuple(Finding(**record) for record in rest["flags"]), pd.DataFrame(rest.get("drift", []), columns=list(DRIFT)),
-                          CombinationTables(*map(pd.read_parquet, paths)) if all(map(Path.is_file, paths)) else CombinationTables())
+                          CombinationTables.read(folder))
     scored = Scored(tables=tables, screen=Screen.from_dict(rest["screen"]), gates=tuple(rest["gates"]), lineage=rest["lineage"])
     return Result(scored=scored, adapted=rest["adapted"])
-
-
-def tables_of(scored: ScoredScreen) -> dict[str, pd.DataFrame]:
-    """The tables by name, in order: those of TABLES that the result has."""
-    return {"wells": scored.wells, "curves": scored.curves, "quality": scored.quality, **scored.combinations.named()}
 
 
 def result_at(folder: Path, changes: Sequence[KeptChange], *, fit: FitOptions, revision: int) -> Result:

@@ -81,8 +81,8 @@ class GateRecord(BaseModel):
 class ScoreAnswer(BaseModel):
     """The answer of POST /score. Numbers that do not exist are null."""
 
-    wells: list[WellRecord] = Field(description="one per row of the layout, in its order")  # type: ignore[valid-type]
-    curves: list[CurveRecord] = Field(description="one per treatment")  # type: ignore[valid-type]
+    wells: list[WellRecord] = Field(description="one per row of the layout, in its order")  # type: ignore[valid-type]  # made by _record
+    curves: list[CurveRecord] = Field(description="one per treatment")  # type: ignore[valid-type]  # made by _record
     quality: list[dict[str, Any]] = Field(description="assay quality, one per plate")
     drift: list[dict[str, Any]] = Field(description="how the controls differ from those that the model learned from, one per plate; see "
                                         "models/networks/drift.py")
@@ -90,17 +90,18 @@ class ScoreAnswer(BaseModel):
     screen: dict[str, Any] = Field(description="the screen as it was understood, fields of screen.yaml")
     gates: list[GateRecord] = Field(description="the bounds that the model's own evaluation had to keep")
     lineage: Lineage
-    combinations: list[CombinationRecord] | None = Field(  # type: ignore[valid-type]
+    combinations: list[CombinationRecord] | None = Field(  # type: ignore[valid-type]  # made by _record
         default=None, description="one per dose pair of two treatments; left out where no well holds two")
-    combination_pairs: list[CombinationPairRecord] | None = Field(  # type: ignore[valid-type]
+    combination_pairs: list[CombinationPairRecord] | None = Field(  # type: ignore[valid-type]  # made by _record
         default=None, description="one per pair of treatments, with the mean of its dose pairs; left out where no well holds two")
 
 
 class ClassifyAnswer(BaseModel):
     """The answer of POST /classify."""
 
-    images: list[ImageRecord] = Field(description="one per image, by name; with `thumbnail`, a PNG as a data address, "  # type: ignore[valid-type]
-                                                  "where options.thumbnails asks for it")
+    images: list[ImageRecord] = Field(  # type: ignore[valid-type]  # made by _record
+        description="one per image, by name; with `thumbnail`, a PNG as a data address, "
+                    "where options.thumbnails asks for it")
     flags: list[FindingRecord] = Field(description="what a person should know before using the classes")
     classes: list[str] = Field(description="of the model; `probability` is that of the first")
     calibration: dict[str, Any] | None = Field(description="temperature that the logits are divided by, and what it rests on; null: none "

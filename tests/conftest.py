@@ -16,6 +16,7 @@ from hypothesis import settings
 from models.networks.recipe import Augmentation, HeadSpec, OptimizerSpec, Recipe, SplitSpec, TrunkSpec
 from models.plates.images import WellImages
 from models.plates.prepare import InputSpec
+from models.plates.simulate.examples import Example, further_examples
 from models.plates.wells import wells_of
 
 settings.register_profile("dosewell", deadline=None, derandomize=os.environ.get("DOSEWELL_EXPLORE") is None)  # a busy machine is no failure
@@ -39,6 +40,13 @@ def tiny_layout(*, plate: str = "P1", controls: int = 12, doses: int = 8, replic
               "readout": 0.1 + 1.4 / (1 + 10.0**dose / 3e3)} for dose in range(doses) for number in range(replicates)]
     wells = np.random.default_rng(0).permutation(list(wells_of(96)))[:len(rows)]
     return pd.DataFrame([{"plate": plate, "well": str(well), **row} for well, row in zip(wells, rows, strict=True)])
+
+
+@pytest.fixture(scope="session")
+def paired() -> Example:
+    """Plates of two drugs in a well: a pair that is independent, and one that is not."""
+    (example,) = further_examples()
+    return example
 
 
 def tiny_images(layout: pd.DataFrame, *, sites: int = 1, size: int = 16, noise: float = 0.02, seed: int = 0) -> WellImages:

@@ -60,11 +60,12 @@ def noise_of(replicates: tuple[float, float], controls: tuple[float, float]) -> 
 
     The degrees of freedom are those of the better known one: by itself it would give limits that hold, and these are no narrower.
     """
-    known = [(sd, df, source) for (sd, df), source in ((replicates, "replicates"), (controls, "negative controls")) if sd == sd]
+    sources: tuple[Source, Source] = ("replicates", "negative controls")
+    known = [(sd, df, source) for (sd, df), source in zip((replicates, controls), sources, strict=True) if sd == sd]
     if not known:
         return Noise(float("nan"), 0.0, "")
     sd, _, source = max(known)
-    return Noise(sd, max(df for _, df, _ in known), source)    # type: ignore[arg-type]  # one of the two words above
+    return Noise(sd, max(df for _, df, _ in known), source)
 
 
 def median_variance(sd: Array, n: Array) -> Array:

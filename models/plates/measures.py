@@ -42,12 +42,10 @@ def measure_stack(stack: np.ndarray, plane: np.ndarray) -> dict[str, Any]:
     brightest = int(stack.max())
     uniform = brightest == int(stack.min())
     dark = uniform and brightest < np.iinfo(stack.dtype).max    # all of one grey value, yet not at the camera's limit
-    saturated = stack == brightest
     digest = hashlib.sha256(np.ascontiguousarray(stack).data)   # processors have instructions for it
     return {"height": height, "width": width, "planes": len(stack), "bits": 8 * stack.dtype.itemsize,
             "digest": "" if uniform else digest.hexdigest()[:16], "brightest": brightest,
-            "saturated_share": 0.0 if dark else np.count_nonzero(saturated.any(axis=0) if len(stack) > 1 else saturated) / plane.size,
-            **measure_plane(plane)}
+            "saturated_share": 0.0 if dark else np.count_nonzero((stack == brightest).any(axis=0)) / plane.size, **measure_plane(plane)}
 
 
 def measure_plane(plane: np.ndarray) -> dict[str, Any]:

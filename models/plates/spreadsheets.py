@@ -77,7 +77,7 @@ def read_sheets(path: Path) -> list[tuple[str, Rows]]:
 def sheets_of(data: bytes, name: str) -> list[tuple[str, Rows]]:
     """`read_sheets` of a file's content, such as a member of an archive. `name` stands in messages."""
     if data[:4] == b"PK\x03\x04":
-        return [(title, rows) for title, rows, _ in _workbook(data, name)]
+        return [(title, rows) for title, rows, _ in _workbook(data, name)[0]]
     return [("", _csv_rows(data, name)[0])]
 
 
@@ -152,21 +152,21 @@ def _fitness(lines: list[str], delimiter: str) -> tuple[bool, int, float]:
 
 
 def _xlsx_rows(data: bytes, name: str) -> tuple[Rows, list[str]]:
-    title, rows, merged = next(iter(_workbook(data, name, first_only=True)))
+    [(title, rows, merged)], sheets = _workbook(data, name, first_only=True)
     said = [f"{name}: {merged} merged cell(s) were filled with their value in every row"] if merged else []
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        sheets = sum(member.startswith("xl/worksheets/sheet") for member in archive.namelist())
     return rows, said if sheets < 2 else [*said, f"{name}: {OTHER_SHEETS} {sheets} sheets, '{title}', is read; move the table there"]
 
 
-def _workbook(data: bytes, name: str, *, first_only: bool = False) -> list[tuple[str, Rows, int]]:
-    """(title, rows, number of merged cells) of the sheets."""
+def _workbook(data: bytes, name: str, *, first_only: bool = False) -> tuple[list[tuple[str, Rows, int]], int]:
+    """((title, rows, number of merged cells) of the sheets, how many there are)."""
     import openpyxl  # a third of a second, and only XLSX needs it
 
     try:
         _require_unpackable(data, name)
         book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
-        return [_sheet(sheet, data, name) for sheet in book.worksheets[:1 if first_only else None]]
+        if not book.worksheets:
+            raise _refusal("table_unreadable", name, "has no sheet with cells, only charts; save the table as a sheet, or as CSV")
+        return [_sheet(sheet, data, name) for sheet in book.worksheets[:1 if first_only else None]], len(book.worksheets)
     except TableError:
         raise
     except Exception as error:  # openpyxl raises whatever broken XML makes of it: not readable

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from models.combinations import CombinationTables
+from models.report.colours import hex_of, is_dark, mixed
 from models.report.inputs import ScoredTables
 from models.report.words import NONE, count, dose_text, fixed
 from models.tables import DOSED_ROLES, combined
@@ -193,9 +194,5 @@ def _cell(row: Mapping[Any, Any], scale: float, own: list[int]) -> Cell:
 
 def _colour(part: float) -> tuple[str, bool]:
     """(colour of a value between -1 and 1, clipped; whether it wants light ink)."""
-    place = (min(max(part, -1.0), 1.0) + 1) / 2 * (len(_COLOURS) - 1)
-    index = min(int(place), len(_COLOURS) - 2)
-    mixed = _COLOURS[index] + (place - index) * (_COLOURS[index + 1] - _COLOURS[index])
-    linear = np.where(mixed <= 10, mixed / 3294, ((mixed / 255 + 0.055) / 1.055) ** 2.4)
-    red, green, blue = np.rint(mixed).astype(int)
-    return f"#{red:02x}{green:02x}{blue:02x}", bool(linear @ (0.2126, 0.7152, 0.0722) < 0.18)
+    rgb = mixed(_COLOURS, (part + 1) / 2)
+    return hex_of(rgb), is_dark(rgb)

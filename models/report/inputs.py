@@ -40,6 +40,14 @@ class ScoredTables(Protocol):
         """What a person should know."""
 
 
+ALWAYS = ("wells", "curves", "quality")
+
+
+def tables_of(scored: ScoredTables) -> dict[str, pd.DataFrame]:
+    """The tables by the names of their files: ALWAYS, and those of pairs of treatments where there are some."""
+    return {**{name: getattr(scored, name) for name in ALWAYS}, **scored.combinations.named()}
+
+
 @dataclass(frozen=True, kw_only=True)
 class ReportTables:
     """A scored screen read back from its files."""

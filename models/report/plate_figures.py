@@ -11,6 +11,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from models.plates.wells import PLATE_FORMATS, parse_well, row_letters
+from models.report.colours import hex_of, mixed
 from models.report.inputs import doubtful_flags, flag_list, number, raw_measure, text
 from models.report.svg import Frame, drawing, join, label, line, nice_ticks, short, tag
 from models.report.verdicts import GRADE_WORDS, PlateQuality
@@ -23,10 +24,7 @@ STRIP_WIDTH = 156.0
 
 def colour(part: float) -> str:
     """The colour of a value between 0 (dead) and 1 (alive), clipped."""
-    place = min(max(part, 0.0), 1.0) * (len(_COLOURS) - 1)
-    index = min(int(place), len(_COLOURS) - 2)
-    red, green, blue = np.rint(_COLOURS[index] + (place - index) * (_COLOURS[index + 1] - _COLOURS[index])).astype(int)
-    return f"#{red:02x}{green:02x}{blue:02x}"
+    return hex_of(mixed(_COLOURS, part))
 
 
 def heat_values(wells: pd.DataFrame) -> tuple[pd.Series, str, tuple[float, float]]:

@@ -13,7 +13,7 @@ from models.dose_response import FitOptions
 from models.dose_response.excess import Effects, bliss_covariance, joint_half_widths, noise_of, pooled
 from models.effects import with_viability
 from models.plates.screen import Controls, Screen
-from models.plates.simulate.examples import COMBINED, Example, further_examples
+from models.plates.simulate.examples import COMBINED, Example
 from models.plates.simulate.truth import together
 from models.report import render_report, render_text, report_view
 from models.scoring import Exclusion, ScoredScreen, ScoringOptions, refit_wells, score_measured
@@ -24,23 +24,18 @@ INDEPENDENT, SYNERGISTIC = COMBINED
 
 
 @pytest.fixture(scope="module")
-def example() -> Example:
-    return next(example for example in further_examples() if example.name == "combinations-a549")
+def layout(paired: Example) -> pd.DataFrame:
+    return paired.full_layout()
 
 
 @pytest.fixture(scope="module")
-def layout(example: Example) -> pd.DataFrame:
-    return example.full_layout()
+def scored(layout: pd.DataFrame, paired: Example) -> ScoredScreen:
+    return score(layout, paired)
 
 
-@pytest.fixture(scope="module")
-def scored(layout: pd.DataFrame, example: Example) -> ScoredScreen:
-    return score(layout, example)
-
-
-def score(layout: pd.DataFrame, example: Example, *, controls: Controls = "both", **options: object) -> ScoredScreen:
-    screen = replace(example.screen(), controls=controls)
-    return score_measured(layout, screen=screen, options=ScoringOptions(fit=FIT, **options))    # type: ignore[arg-type]
+def score(layout: pd.DataFrame, paired: Example, *, controls: Controls = "both", **options: object) -> ScoredScreen:
+    screen = replace(paired.screen(), controls=controls)
+    return score_measured(layout, screen=screen, options=ScoringOptions(fit=FIT, **options))
 
 
 def of(scored: ScoredScreen, pair: tuple[str, str]) -> tuple[pd.Series, pd.DataFrame]:
@@ -57,12 +52,12 @@ def few(layout: pd.DataFrame) -> pd.DataFrame:
     return layout[layout["plate"] == layout["plate"].iloc[-1]].reset_index(drop=True)
 
 
-def test_synergy_is_found_and_independence_is_no_evidence(scored: ScoredScreen, example: Example) -> None:
+def test_synergy_is_found_and_independence_is_no_evidence(scored: ScoredScreen, paired: Example) -> None:
     assert of(scored, INDEPENDENT)[0]["call"] == "none"
     assert of(scored, SYNERGISTIC)[0]["call"] == "synergy"
     for pair in COMBINED:
         row, doses = of(scored, pair)
-        first, second = (example.curves[name] for name in pair)
+        first, second = (paired.curves[name] for name in pair)
         truth = np.array([100 * (first.viability(a) * second.viability(b) - together(first, second, a, b, boost=COMBINED[pair]))
                           for a, b in zip(doses["dose"], doses["dose_2"], strict=True)])
         assert ((doses["excess_low"] < truth) & (truth < doses["excess_high"])).all()     # jointly, as promised
@@ -73,11 +68,11 @@ def test_synergy_is_found_and_independence_is_no_evidence(scored: ScoredScreen, 
     check_table(scored.combinations.pairs, COMBINATION_PAIRS, keys=("treatment", "treatment_2"))
 
 
-def test_every_well_of_two_is_counted_once(layout: pd.DataFrame, example: Example) -> None:
+def test_every_well_of_two_is_counted_once(layout: pd.DataFrame, paired: Example) -> None:
     changed = layout.copy()
     both = changed.index[changed["treatment_2"] != ""]
     changed.loc[both[:7], "readout"] = np.nan
-    scored = score(changed, example, exclusions=[Exclusion(plate=changed.at[row, "plate"], well=changed.at[row, "well"], reason="bubble")
+    scored = score(changed, paired, exclusions=[Exclusion(plate=changed.at[row, "plate"], well=changed.at[row, "well"], reason="bubble")
                                                  for row in both[40:45]])
     doses = scored.combinations.doses
     assert doses["n"].sum() + doses["n_left_out"].sum() == len(both)
@@ -102,12 +97,12 @@ def test_means_are_those_of_the_wells(scored: ScoredScreen) -> None:
     assert row["excess_hsa"] == pytest.approx(both - max(a, b))
 
 
-def test_a_well_that_is_left_out_does_not_count_and_refitting_says_so(scored: ScoredScreen, layout: pd.DataFrame, example: Example) -> None:
+def test_a_well_that_is_left_out_does_not_count_and_refitting_says_so(scored: ScoredScreen, layout: pd.DataFrame, paired: Example) -> None:
     first, second = SYNERGISTIC
     alone = few(layout).query("treatment == @first and treatment_2 == ''")
     dose = alone["dose"].min()
     gone = [Exclusion(plate=row["plate"], well=row["well"], reason="dry") for _, row in alone[alone["dose"] == dose].iterrows()]
-    refitted = refit_wells(scored.wells, screen=example.screen(), exclusions=gone, fit=FIT)
+    refitted = refit_wells(scored.wells, screen=paired.screen(), exclusions=gone, fit=FIT)
     pair, doses = of(refitted, SYNERGISTIC)
     lost = doses["dose"] == dose
     assert doses.loc[lost, ["excess", "excess_low"]].isna().all(axis=None)
@@ -118,35 +113,35 @@ def test_a_well_that_is_left_out_does_not_count_and_refitting_says_so(scored: Sc
     assert (pair["n_judged"], pair["n_dose_pairs"], pair["call"]) == (20, 25, "synergy")
     assert "5 of 25 dose pairs cannot be judged" in pair["reason"]
     assert second in of(scored, SYNERGISTIC)[0]["treatment_2"]
-    pd.testing.assert_frame_equal(refit_wells(scored.wells, screen=example.screen(), exclusions=(), fit=FIT).combinations.doses,
+    pd.testing.assert_frame_equal(refit_wells(scored.wells, screen=paired.screen(), exclusions=(), fit=FIT).combinations.doses,
                                   scored.combinations.doses)
 
 
-def test_one_wild_replicate_is_no_evidence(layout: pd.DataFrame, example: Example) -> None:
+def test_one_wild_replicate_is_no_evidence(layout: pd.DataFrame, paired: Example) -> None:
     """Two wells of one dose pair that disagree carry their own scatter, whatever the rest of the plate does."""
     chosen = layout[(layout["treatment"] == INDEPENDENT[0]) & (layout["treatment_2"] == INDEPENDENT[1])]
     pair = chosen[(chosen["dose"] == chosen["dose"].min()) & (chosen["dose_2"] == chosen["dose_2"].min())]
     wild = layout.copy()
     wild.loc[pair.index[0], "readout"] = 0.15      # dead, its replicate alive
-    row, doses = of(score(wild, example), INDEPENDENT)
+    row, doses = of(score(wild, paired), INDEPENDENT)
     assert doses.loc[0, "excess"] > 30
     assert doses.loc[0, "evidence"] == "none"
     assert row["call"] == "none"
 
 
-def test_both_ways_to_name_a_pair_are_one_pair(scored: ScoredScreen, layout: pd.DataFrame, example: Example) -> None:
+def test_both_ways_to_name_a_pair_are_one_pair(scored: ScoredScreen, layout: pd.DataFrame, paired: Example) -> None:
     turned = layout.copy()
     both = turned.index[turned["treatment_2"] != ""][1::2]
     for name in ("treatment", "dose", "dose_unit"):
         turned.loc[both, [name, f"{name}_2"]] = turned.loc[both, [f"{name}_2", name]].to_numpy()
-    pd.testing.assert_frame_equal(score(turned, example).combinations.doses, scored.combinations.doses)
+    pd.testing.assert_frame_equal(score(turned, paired).combinations.doses, scored.combinations.doses)
 
 
 @pytest.mark.parametrize(("controls", "status", "words"), [
     ("none", "no_value", "no controls"), ("negative", "ok", "")])
-def test_a_screen_without_controls_or_without_positive_ones(layout: pd.DataFrame, example: Example, controls: Controls, status: str,
+def test_a_screen_without_controls_or_without_positive_ones(layout: pd.DataFrame, paired: Example, controls: Controls, status: str,
                                                             words: str) -> None:
-    scored = score(layout, example, controls=controls)
+    scored = score(layout, paired, controls=controls)
     row, doses = of(scored, SYNERGISTIC)
     assert row["status"] == status
     assert words in row["reason"]
@@ -155,17 +150,17 @@ def test_a_screen_without_controls_or_without_positive_ones(layout: pd.DataFrame
         assert not doses["evidence"].eq("less").any()
 
 
-def test_antagonism_is_not_called_without_a_positive_control(layout: pd.DataFrame, example: Example) -> None:
+def test_antagonism_is_not_called_without_a_positive_control(layout: pd.DataFrame, paired: Example) -> None:
     plate = few(layout)
     both = plate["treatment_2"] != ""
     plate.loc[both, "readout"] = 1.3 + 0.02 * np.cos(np.arange(both.sum()))     # together they do nothing
-    assert of(score(plate, example), SYNERGISTIC)[0]["call"] == "antagonism"
-    row, doses = of(score(plate, example, controls="negative"), SYNERGISTIC)
+    assert of(score(plate, paired), SYNERGISTIC)[0]["call"] == "antagonism"
+    row, doses = of(score(plate, paired, controls="negative"), SYNERGISTIC)
     assert (row["call"], row["status"]) == ("", "no_positive")
     assert (doses["status"] == "no_positive").any()
 
 
-def test_controls_that_overlap_and_uncalibrated_models_give_no_call(scored: ScoredScreen, layout: pd.DataFrame, example: Example) -> None:
+def test_controls_that_overlap_and_uncalibrated_models_give_no_call(scored: ScoredScreen, layout: pd.DataFrame, paired: Example) -> None:
     wells = scored.wells
     words = {plate: f"controls of plate {plate} overlap" for plate in wells["plate"].unique()[:1]}
     tables = combination_tables(wells, words, controls="both", value="readout")
@@ -182,29 +177,29 @@ def test_controls_that_overlap_and_uncalibrated_models_give_no_call(scored: Scor
     assert found["mean_low"].isna().all()
 
 
-def test_a_plate_whose_positive_controls_live_gets_no_excess(layout: pd.DataFrame, example: Example) -> None:
+def test_a_plate_whose_positive_controls_live_gets_no_excess(layout: pd.DataFrame, paired: Example) -> None:
     plate = few(layout)
     plate.loc[plate["role"] == "positive", "readout"] = np.linspace(0.8, 1.5, (plate["role"] == "positive").sum())
-    row, doses = of(score(plate, example), SYNERGISTIC)
+    row, doses = of(score(plate, paired), SYNERGISTIC)
     assert (row["status"], row["call"]) == ("bad_controls", "")
     assert "overlap" in row["reason"]
     assert doses["excess"].isna().all()
 
 
-def test_a_plate_that_lost_its_controls_says_so(layout: pd.DataFrame, example: Example) -> None:
+def test_a_plate_that_lost_its_controls_says_so(layout: pd.DataFrame, paired: Example) -> None:
     plate = few(layout)
     gone = [Exclusion(plate=row["plate"], well=row["well"], reason="dry") for _, row in plate[plate["role"] == "negative"].iterrows()]
-    row, doses = of(score(plate, example, exclusions=gone), SYNERGISTIC)
+    row, doses = of(score(plate, paired, exclusions=gone), SYNERGISTIC)
     assert (row["status"], row["call"], row["n_left_out"]) == ("no_value", "", 50)
     assert row["reason"] == f"the controls that are left on plate {plate['plate'].iloc[0]} give no viability"
     assert set(doses["reason"]) == {row["reason"]}
 
 
-def test_without_replicates_and_controls_nothing_tells_the_noise(layout: pd.DataFrame, example: Example) -> None:
+def test_without_replicates_and_controls_nothing_tells_the_noise(layout: pd.DataFrame, paired: Example) -> None:
     plate = few(layout)
     single = plate[(plate["replicate"] == 1)].copy()
     assert (single["role"] == "negative").sum() == 1
-    row, doses = of(score(single, example), SYNERGISTIC)
+    row, doses = of(score(single, paired), SYNERGISTIC)
     assert (row["call"], row["status"], row["noise_from"]) == ("", "no_scatter", "")
     assert doses["excess"].notna().all()
     assert doses["excess_low"].isna().all()
@@ -282,10 +277,10 @@ def test_noise_is_the_larger_scatter_with_the_better_known_degrees_of_freedom() 
 
 
 @pytest.mark.parametrize("spread", ["even", "of what lives"])
-def test_independent_drugs_are_rarely_called(layout: pd.DataFrame, example: Example, spread: str) -> None:
+def test_independent_drugs_are_rarely_called(layout: pd.DataFrame, paired: Example, spread: str) -> None:
     """25 plates of the independent pair: at most 1 is called where 1 in 20 may be."""
     plate = layout[layout["plate"] == layout["plate"].iloc[0]].reset_index(drop=True).assign(excluded=False)
-    truth = example.truth().set_index(["plate", "well"])["viability"].reindex(pd.MultiIndex.from_frame(plate[["plate", "well"]])).to_numpy()
+    truth = paired.truth().set_index(["plate", "well"])["viability"].reindex(pd.MultiIndex.from_frame(plate[["plate", "well"]])).to_numpy()
     called = 0
     for seed in range(25):
         noise = np.random.default_rng(seed).standard_normal(len(plate))
@@ -299,11 +294,11 @@ def test_independent_drugs_are_rarely_called(layout: pd.DataFrame, example: Exam
 # -- what people see -------------------------------------------------------------------------------------------------------
 
 
-def test_report_view_and_text_say_the_same(scored: ScoredScreen, example: Example) -> None:
+def test_report_view_and_text_say_the_same(scored: ScoredScreen, paired: Example) -> None:
     lineage = {"model": "read-out"}
-    page = render_report(scored, screen=example.screen(), lineage=lineage)
-    view = report_view(scored, screen=example.screen(), lineage=lineage)["combinations"]
-    text = render_text(scored, screen=example.screen())
+    page = render_report(scored, screen=paired.screen(), lineage=lineage)
+    view = report_view(scored, screen=paired.screen(), lineage=lineage)["combinations"]
+    text = render_text(scored, screen=paired.screen())
     assert [pair["call"] for pair in view["pairs"]] == ["no evidence", "synergy"]
     for pair in view["pairs"]:
         assert pair["why"] in page
@@ -318,33 +313,33 @@ def test_report_view_and_text_say_the_same(scored: ScoredScreen, example: Exampl
     assert "2 pairs of treatments: 1 synergy, 1 no evidence." in page
 
 
-def test_a_model_that_failed_its_checks_calls_nothing(scored: ScoredScreen, example: Example) -> None:
+def test_a_model_that_failed_its_checks_calls_nothing(scored: ScoredScreen, paired: Example) -> None:
     gates = [{"metric": "r2_cv", "passed": False, "reason": "r2_cv is 0.1"}]
-    view = report_view(scored, screen=example.screen(), lineage={}, gates=gates)
+    view = report_view(scored, screen=paired.screen(), lineage={}, gates=gates)
     pairs = view["combinations"]["pairs"]
     assert {pair["call"] for pair in pairs} == {"cannot say"}
     assert "did not pass its own checks" in pairs[1]["why"]
     assert "2 pairs of treatments: 2 cannot say." in view["summary"]["headline"]
 
 
-def test_names_are_escaped_and_gaps_of_the_matrix_are_told(layout: pd.DataFrame, example: Example) -> None:
+def test_names_are_escaped_and_gaps_of_the_matrix_are_told(layout: pd.DataFrame, paired: Example) -> None:
     plate = few(layout).replace({SYNERGISTIC[0]: "<b>x</b>"})
     both = plate["treatment_2"] != ""
     corner = both & (plate["dose"] == plate.loc[both, "dose"].max()) & (plate["dose_2"] == plate.loc[both, "dose_2"].max())
-    scored = score(plate[~corner], example)
-    page = render_report(scored, screen=example.screen(), lineage={})
+    scored = score(plate[~corner], paired)
+    page = render_report(scored, screen=paired.screen(), lineage={})
     assert "<b>x</b>" not in page
     assert "&lt;b&gt;x&lt;/b&gt;" in page
     assert "not tested" in page
-    assert report_view(scored, screen=example.screen(), lineage={})["combinations"]["pairs"][0]["cells"][4][4] is None
+    assert report_view(scored, screen=paired.screen(), lineage={})["combinations"]["pairs"][0]["cells"][4][4] is None
 
 
-def test_without_combinations_nothing_is_added(layout: pd.DataFrame, example: Example) -> None:
+def test_without_combinations_nothing_is_added(layout: pd.DataFrame, paired: Example) -> None:
     single = layout[layout["treatment_2"] == ""].drop(columns=["treatment_2", "dose_2", "dose_unit_2"])
-    scored = score(single, example)
+    scored = score(single, paired)
     assert scored.combinations.named() == {}
     check_table(scored.combinations.doses, COMBINATIONS)
-    assert "combinations" not in report_view(scored, screen=example.screen(), lineage={})
-    page = render_report(scored, screen=example.screen(), lineage={})
+    assert "combinations" not in report_view(scored, screen=paired.screen(), lineage={})
+    page = render_report(scored, screen=paired.screen(), lineage={})
     assert 'id="combinations"' not in page
     assert "Bliss" not in page

@@ -13,7 +13,7 @@ from models.errors import Finding, InputError, TableError
 from models.networks.bundle import Card, GateResult, TrunkReference, write_bundle
 from models.networks.recipe import Recipe
 from models.plates.screen import Screen
-from models.plates.simulate.examples import further_examples
+from models.plates.simulate.examples import Example
 from models.report import render_report
 from models.scoring import score_measured
 from models.tables import CURVES, WELL_SCORES
@@ -136,16 +136,15 @@ def test_a_table_that_breaks_its_contract_is_refused(project: Path) -> None:
         main()
 
 
-def test_combinations_go_from_the_stage_score_to_the_page_and_leave_no_trace_where_there_are_none(tmp_path: Path) -> None:
-    (example,) = further_examples()
-    scored = score_measured(example.full_layout(), screen=example.screen())
+def test_combinations_go_from_the_stage_score_to_the_page_and_leave_no_trace_where_there_are_none(tmp_path: Path, paired: Example) -> None:
+    scored = score_measured(paired.full_layout(), screen=paired.screen())
     write_scores(scored, tmp_path / "both", lineage={})
     tables = read_tables(tmp_path / "both")
     pd.testing.assert_frame_equal(tables.combinations.pairs, scored.combinations.pairs)
     pd.testing.assert_frame_equal(tables.combinations.doses, scored.combinations.doses)
-    assert "bortezomib + gemcitabine" in render_report(tables, screen=example.screen(), lineage={})
-    alone = example.full_layout().query("treatment_2 == ''").drop(columns=["treatment_2", "dose_2", "dose_unit_2"])
-    write_scores(score_measured(alone, screen=example.screen()), tmp_path / "single", lineage={})
+    assert "bortezomib + gemcitabine" in render_report(tables, screen=paired.screen(), lineage={})
+    alone = paired.full_layout().query("treatment_2 == ''").drop(columns=["treatment_2", "dose_2", "dose_unit_2"])
+    write_scores(score_measured(alone, screen=paired.screen()), tmp_path / "single", lineage={})
     assert sorted(path.name for path in (tmp_path / "single").iterdir()) == [
         "curves.parquet", "drift.parquet", "findings.json", "lineage.json", "quality.parquet", "wells.parquet"]
     assert read_tables(tmp_path / "single").combinations.named() == {}

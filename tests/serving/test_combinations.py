@@ -14,7 +14,7 @@ import pytest
 
 from models.dose_response import FitOptions
 from models.errors import InputError
-from models.plates.simulate.examples import Example, further_examples
+from models.plates.simulate.examples import Example
 from models.scoring import ScoringOptions, score_measured
 from models.tables import COMBINATION_PAIRS, COMBINATIONS, check_table
 from serving.client_tables import Scores
@@ -31,33 +31,28 @@ NAMES = ("combinations", "combination_pairs")
 
 
 @pytest.fixture(scope="module")
-def example() -> Example:
-    return next(example for example in further_examples() if example.name == "combinations-a549")
+def table(paired: Example) -> pd.DataFrame:
+    return paired.full_layout()
 
 
 @pytest.fixture(scope="module")
-def table(example: Example) -> pd.DataFrame:
-    return example.full_layout()
+def result(table: pd.DataFrame, paired: Example) -> Result:
+    return result_of(table, paired)
 
 
-@pytest.fixture(scope="module")
-def result(table: pd.DataFrame, example: Example) -> Result:
-    return result_of(table, example)
-
-
-def result_of(table: pd.DataFrame, example: Example) -> Result:
-    tables = score_measured(table, screen=example.screen(), options=ScoringOptions(fit=FIT))
-    return Result(scored=Scored(tables=tables, screen=example.screen(), gates=(), lineage=measured_lineage(service_version="0")))
+def result_of(table: pd.DataFrame, paired: Example) -> Result:
+    tables = score_measured(table, screen=paired.screen(), options=ScoringOptions(fit=FIT))
+    return Result(scored=Scored(tables=tables, screen=paired.screen(), gates=(), lineage=measured_lineage(service_version="0")))
 
 
 @pytest.fixture
-def single(table: pd.DataFrame, example: Example) -> Result:
+def single(table: pd.DataFrame, paired: Example) -> Result:
     """The same plates without their combinations."""
     alone = table[table["treatment_2"] == ""].drop(columns=["treatment_2", "dose_2", "dose_unit_2"])
-    return result_of(alone.reset_index(drop=True), example)
+    return result_of(alone.reset_index(drop=True), paired)
 
 
-JOB = Job(**{**dict.fromkeys(Job.__dataclass_fields__, ""), "id": "a" * 32, "screen": "mine", "revision": 0})   # type: ignore[arg-type]
+JOB = Job(**{**dict.fromkeys(Job.__dataclass_fields__, ""), "id": "a" * 32, "screen": "mine", "revision": 0})
 
 
 def calls(pairs: pd.DataFrame) -> list[tuple[str, str, str]]:

@@ -378,12 +378,12 @@ def test_the_log_survives_a_cut_line_and_a_restart(away: Away, tmp_path: Path) -
 
 def test_an_alias_taken_away_while_no_service_ran_is_in_the_log(away: Away, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "promotions.jsonl"
-    before = Promoter(lambda: away, PromotionLog(path), device="cpu")  # type: ignore
+    before = Promoter(lambda: away, PromotionLog(path), device="cpu")
     before.look()
     before.stop()
     aliases = {name: named for name, named in away.registry.aliases().items() if name != MODEL}
     monkeypatch.setattr(away.registry, "aliases", lambda: aliases)
-    after = Promoter(lambda: away, PromotionLog(path), grace_seconds=0.1, device="cpu")  # type: ignore
+    after = Promoter(lambda: away, PromotionLog(path), grace_seconds=0.1, device="cpu")
     for _ in range(3):
         after.look()
         time.sleep(0.15)

@@ -270,3 +270,12 @@ def test_a_workbook_whose_layout_is_not_in_front_says_what_was_read(tmp_path: Pa
     result = parse_layout(read_table(tmp_path / "book.xlsx"), plate_format=96)
     said = next(finding.message for finding in result.findings if finding.rule == "column_missing")
     assert "only the first of 2 sheets, 'README', is read; move the table there" in said
+
+
+def test_a_workbook_of_charts_alone_is_refused(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    book.create_chartsheet("Figure").add_chart(openpyxl.chart.BarChart())
+    book.remove(book.worksheets[0])
+    book.save(tmp_path / "book.xlsx")
+    with pytest.raises(TableError, match="has no sheet with cells, only charts"):
+        read_table(tmp_path / "book.xlsx")
