@@ -12,14 +12,19 @@ if TYPE_CHECKING:
 
 __all__ = ["commit_in_words", "data_md5", "git_commit", "lineage_of"]
 
-IGNORED_IN_DIRTY = (":(exclude)dvc.lock", ":(exclude)artifacts")  # DVC rewrites these while it runs
+DECIDING = ("models", "pipelines", "validation", "data.dvc", "dvc.yaml", "params.yaml", "pyproject.toml", "uv.lock")
 
 
 def git_commit() -> tuple[str, bool]:
-    """(commit, whether tracked files differ from it, dvc.lock and artifacts aside); ("unknown", True) outside a repository."""
+    """(the last commit that changed what decides a stage's result, whether tracked files differ from it); ("unknown", True) outside a
+    repository.
+
+    Later commits, of documents, of the service or of dvc.lock itself, give the same results: so the lock that is committed after a run
+    is the one that another run writes, byte for byte.
+    """
     try:
-        commit = _git("rev-parse", "HEAD")
-        return commit, bool(_git("status", "--porcelain", "--untracked-files=no", "--", ".", *IGNORED_IN_DIRTY))
+        commit = _git("log", "-1", "--format=%H", "--", *DECIDING) or _git("rev-parse", "HEAD")
+        return commit, bool(_git("status", "--porcelain", "--untracked-files=no", "--", *DECIDING))
     except (OSError, subprocess.CalledProcessError):
         return "unknown", True
 

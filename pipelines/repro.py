@@ -20,15 +20,17 @@ from pathlib import Path
 from models.errors import DosewellError
 from pipelines.command import run_command
 from pipelines.params import Params
+from pipelines.yaml_text import read_yaml
 
 GROUPED = ("compare", "register", "report")
-VERDICTS = Path("artifacts/validate")
+VERDICTS, LOCK = Path("artifacts/validate"), Path("dvc.lock")
 
 
 def reproduce(*, jobs: int = 1) -> dict[str, float]:
     """Run the pipeline with its output shown, `jobs` cells at a time; seconds per stage of what the last `dvc repro` ran.
 
-    Raises DosewellError naming refused screens and failed stages.
+    Ends with a line on whether the results are those of the committed dvc.lock. Raises DosewellError naming refused screens and failed
+    stages.
     """
     if not Path("data").exists():
         _run([sys.executable, "-m", "pipelines.make_example"])
@@ -40,7 +42,27 @@ def reproduce(*, jobs: int = 1) -> dict[str, float]:
             _run(["dvc", "repro", "--single-item", stage], check=False)
         raise DosewellError("the pipeline did not finish for every screen:\n" + "\n".join(
             refused_screens() or ["see the failed stage above; `dvc repro <stage>` runs it alone"]))
+    print(compared_with_commit(), flush=True)
     return seconds
+
+
+def compared_with_commit() -> str:
+    """In a line, whether the stages' outputs are those that dvc.lock had when it was committed, by their hashes."""
+    committed = subprocess.run(["git", "show", f"HEAD:./{LOCK}"], check=False, capture_output=True, text=True)
+    if committed.returncode:
+        return f"{LOCK} is not committed yet; commit it with the code, so that others can tell whether they get the same results"
+    before, now = (_hashes(text) for text in (committed.stdout, LOCK.read_text(encoding="utf-8")))
+    other = [name for name in now if now[name] != before.get(name)]
+    if not other:
+        return f"all {len(now)} stages gave what the committed {LOCK} says, byte for byte"
+    return (f"{len(other)} of {len(now)} stages gave other results than the committed {LOCK} ({', '.join(other[:3])}"
+            f"{' ...' if len(other) > 3 else ''}): data, parameters or code have changed, or another processor rounds otherwise; "
+            f"`dvc metrics diff` compares, and committing {LOCK} keeps them")
+
+
+def _hashes(lock: str) -> dict[str, list[str]]:
+    """Stage -> the hashes of its outputs."""
+    return {name: [out["md5"] for out in stage.get("outs", ())] for name, stage in read_yaml(lock).get("stages", {}).items()}
 
 
 def refused_screens() -> list[str]:

@@ -1,4 +1,4 @@
-"""Hashes of data are DVC's own, and the dirty flag sees what a person changed, not what DVC rewrites while it runs."""
+"""Hashes of data are DVC's own; the commit is that of what decides results, not of the lock that is written after them."""
 
 from __future__ import annotations
 
@@ -55,23 +55,31 @@ def test_the_commit_and_whether_it_is_all(in_folder: Callable[[str], Path], monk
     assert git_commit() == ("unknown", True)
     git("init", "-q")
     assert git_commit() == ("unknown", True)  # no commit yet
-    (folder / "artifacts").mkdir()
-    for name in ("a.py", "dvc.lock", "artifacts/x.json"):
-        (folder / name).write_text("1")
+    (folder / "models").mkdir()
+    (folder / "README.md").write_text("1")
     git("add", ".")
+    git("commit", "-q", "-m", "nothing that decides")
+    assert not git_commit()[1]
+    for name in ("models/a.py", "params.yaml", "dvc.lock", "models/untracked.py"):
+        (folder / name).write_text("1")
+    git("add", "models/a.py", "params.yaml", "dvc.lock")
     git("commit", "-q", "-m", "first")
     commit, dirty = git_commit()
     assert (len(commit), dirty) == (40, False)
-    for name in ("dvc.lock", "artifacts/x.json", "untracked.py"):
+    for name in ("dvc.lock", "README.md", "models/untracked.py"):
         (folder / name).write_text("2")
     assert git_commit() == (commit, False)
-    (folder / "a.py").write_text("2")
-    assert git_commit() == (commit, True)
-    git("add", "a.py")
-    assert git_commit() == (commit, True)
-    git("commit", "-q", "-m", "second")
-    assert git_commit()[0] != commit
-    assert not git_commit()[1]
+    git("commit", "-q", "-m", "the lock and the documents", "dvc.lock", "README.md")
+    assert git_commit() == (commit, False)
+    for number, name in enumerate(("models/a.py", "params.yaml")):
+        before = git_commit()[0]
+        (folder / name).write_text("2")
+        assert git_commit() == (before, True)
+        git("add", name)
+        assert git_commit() == (before, True)
+        git("commit", "-q", "-m", f"change {number}")
+        assert git_commit()[0] != before
+        assert not git_commit()[1]
 
 
 def test_a_machine_without_git(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,26 @@ def test_a_refused_screen_does_not_keep_the_others_from_their_results(folder: Pa
         repro.reproduce()
     assert str(caught.value).splitlines()[1:] == ["screen a549 was refused: see artifacts/validate/a549.html"]
     assert (folder / "calls").read_text().splitlines() == ["repro --keep-going", *(f"repro --single-item {name}" for name in repro.GROUPED)]
+
+
+def lock(**hashes: str) -> str:
+    return yaml.safe_dump({"schema": "2.0", "stages": {name: {"cmd": "x", "outs": [{"path": f"artifacts/{name}", "md5": md5}]}
+                                                       for name, md5 in hashes.items()}})
+
+
+def test_the_end_tells_whether_the_results_are_the_committed_ones(folder: Path, monkeypatch: pytest.MonkeyPatch,
+                                                                  capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(folder.parent))
+    (folder / "dvc.lock").write_text(lock(prepare="1", train="2", score="3"))
+    repro.reproduce()
+    assert "dvc.lock is not committed yet" in capsys.readouterr().out
+    for command in (["init", "-q"], ["add", "dvc.lock"], ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "-q", "-m", "lock"]):
+        subprocess.run(["git", *command], check=True)
+    repro.reproduce()
+    assert "all 3 stages gave what the committed dvc.lock says, byte for byte" in capsys.readouterr().out
+    (folder / "dvc.lock").write_text(lock(prepare="1", train="changed", score="3", report="new"))
+    repro.reproduce()
+    assert "2 of 4 stages gave other results than the committed dvc.lock (report, train): " in capsys.readouterr().out
 
 
 def test_a_failure_without_a_refusal_says_where_to_look(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
