@@ -14,7 +14,7 @@ import json
 import re
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -152,9 +152,13 @@ class Client:
         """GET /jobs/{id}."""
         return self._get(f"/jobs/{job}")
 
-    def jobs(self) -> list[dict[str, Any]]:
-        """GET /jobs, newest first."""
-        return list(self._get("/jobs")["jobs"])
+    def jobs(self, *, state: str = "") -> Iterator[dict[str, Any]]:
+        """All jobs, or those of a state, newest first; asked for as they are taken. They may be deleted meanwhile."""
+        place = None
+        while place != "":
+            answer = self._json(self._ask("GET", "/jobs", params={"state": state, "before": place or ""}))
+            yield from answer["jobs"]
+            place = answer["next"]
 
     def delete(self, job: str) -> None:
         """Delete a job with its images and results."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from serving.jobs import JobStore
 
 router = APIRouter(prefix="/jobs", responses=schemas.ERRORS)
+_PLACE = "^([0-9TZ:.+-]{1,40} [0-9a-f]{32})?$"    # serving.jobs.place_of
 
 
 def desk_of(request: Request) -> JobDesk:
@@ -65,11 +66,13 @@ async def submit(request: Request) -> Response:
 
 @router.get("", response_model=schemas.JobsAnswer, summary="The latest jobs, newest first")
 def latest(request: Request, state: Annotated[str, Query(pattern=f"^({'|'.join(STATES)}|)$")] = "",
-           limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> Any:
+           limit: Annotated[int, Query(ge=1, le=1000)] = 100, before: Annotated[str, Query(pattern=_PLACE)] = "") -> Any:
     """GET /jobs."""
     from serving.job_desk import job_record
+    from serving.jobs import place_of
 
-    return {"jobs": [job_record(job) for job in _store(request).latest(owner=_owner(request), state=state, limit=limit)]}
+    found = _store(request).latest(owner=_owner(request), state=state, before=before, limit=limit)
+    return {"jobs": [job_record(job) for job in found], "next": place_of(found[-1]) if len(found) == limit else ""}
 
 
 @router.get("/{job}", response_model=schemas.JobRecord, summary="State and progress of a job")

@@ -16,7 +16,6 @@ from typing import Any
 import psutil
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
-from sqlalchemy.schema import CreateIndex, CreateTable
 
 from serving.job_database import database_address, open_database, spoken
 from serving.job_records import (
@@ -30,52 +29,14 @@ from serving.job_records import (
     WellChange,
     now,
 )
+from serving.job_tables import EXCLUSIONS, JOBS, make_tables
 
 SILENT_SECONDS = 60.0   # without a sign of life a worker elsewhere is taken for dead
 GRACE_SECONDS = 3.0     # the same for a worker of this machine whose process is gone
 MAX_ATTEMPTS = 5        # a job at which so many workers died is not tried again
+CANDIDATES = 20         # waiting jobs that a worker looks at: of several workers that look at once, each then finds one
 
 NO_JOB = "there is no such job; it was deleted, or its id is wrong"
-
-_METADATA = sa.MetaData()
-JOBS = sa.Table(
-    "dosewell_jobs", _METADATA,
-    sa.Column("id", sa.String(32), primary_key=True),
-    sa.Column("fingerprint", sa.String(64), nullable=False, unique=True),
-    sa.Column("owner", sa.String(64), nullable=False),
-    sa.Column("state", sa.String(16), nullable=False, index=True),
-    sa.Column("model", sa.String(255), nullable=False),
-    sa.Column("version", sa.Integer, nullable=False),
-    sa.Column("adapt", sa.Boolean, nullable=False),
-    sa.Column("screen", sa.String(255), nullable=False),
-    sa.Column("sample", sa.String(255), nullable=False),
-    sa.Column("plates", sa.Integer, nullable=False),
-    sa.Column("wells", sa.Integer, nullable=False),
-    sa.Column("created_at", sa.String(32), nullable=False, index=True),
-    sa.Column("started_at", sa.String(32), nullable=False, default=""),
-    sa.Column("finished_at", sa.String(32), nullable=False, default=""),
-    sa.Column("stage", sa.String(64), nullable=False, default=""),
-    sa.Column("stage_done", sa.Integer, nullable=False, default=0),
-    sa.Column("stage_total", sa.Integer, nullable=False, default=0),
-    sa.Column("note", sa.Text, nullable=False, default=""),
-    sa.Column("worker", sa.String(255), nullable=False, default=""),
-    sa.Column("beat", sa.Float, nullable=False, default=0.0),
-    sa.Column("not_before", sa.Float, nullable=False, default=0.0),
-    sa.Column("attempts", sa.Integer, nullable=False, default=0),
-    sa.Column("sent", sa.Integer, nullable=False, default=1),
-    sa.Column("revision", sa.Integer, nullable=False, default=0),
-    sa.Column("error", sa.Text, nullable=False, default=""))
-EXCLUSIONS = sa.Table(
-    "dosewell_exclusions", _METADATA,
-    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
-    sa.Column("job", sa.String(32), sa.ForeignKey(JOBS.c.id, ondelete="CASCADE"), nullable=False, index=True),
-    sa.Column("revision", sa.Integer, nullable=False),
-    sa.Column("at", sa.String(32), nullable=False),
-    sa.Column("by", sa.String(64), nullable=False),
-    sa.Column("plate", sa.String(255), nullable=False),
-    sa.Column("well", sa.String(8), nullable=False),
-    sa.Column("excluded", sa.Boolean, nullable=False),
-    sa.Column("reason", sa.Text, nullable=False))
 
 
 def _is_gone(worker: str, beat: float) -> bool:
@@ -109,17 +70,10 @@ class JobStore:
         if self._made:
             return
         try:
-            self._create()
+            make_tables(self._engine)
         except SQLAlchemyError:     # PostgreSQL, when another process made them at this very moment
-            self._create()
+            make_tables(self._engine)
         self._made = True
-
-    def _create(self) -> None:
-        with self._engine.begin() as connection:
-            for table in _METADATA.sorted_tables:
-                connection.execute(CreateTable(table, if_not_exists=True))
-                for index in table.indexes:
-                    connection.execute(CreateIndex(index, if_not_exists=True))
 
     @contextmanager
     def _transaction(self) -> Iterator[sa.Connection]:
@@ -137,24 +91,31 @@ class JobStore:
     # -- asked by people -----------------------------------------------------------------------------------------------
 
     def accept(self, job: NewJob) -> tuple[Job, bool]:
-        """The job and whether it is new: what was sent before is the job that it was then; one that failed is tried again."""
+        """The job and whether it is new: what was sent before is the job that it was then (see `send_again`)."""
         values = {**vars(job), "state": "queued", "created_at": now()}
         try:
             with self._transaction() as connection:
                 connection.execute(sa.insert(JOBS).values(values))
                 return _job(connection, JOBS.c.id == job.id), True
         except IntegrityError:
-            with self._transaction() as connection:
-                connection.execute(sa.update(JOBS).where(JOBS.c.fingerprint == job.fingerprint).values(sent=JOBS.c.sent + 1))
-                connection.execute(sa.update(JOBS).where(JOBS.c.fingerprint == job.fingerprint, JOBS.c.state == "failed").values(
-                    state="queued", error="", attempts=0, finished_at="", not_before=0.0, note=""))
-                return _job(connection, JOBS.c.fingerprint == job.fingerprint), False
+            return self.send_again(job.fingerprint), False
 
     def find(self, fingerprint: str) -> Job | None:
         """The job of an upload that came before."""
         with self._transaction() as connection:
             row = connection.execute(sa.select(JOBS).where(JOBS.c.fingerprint == fingerprint)).mappings().first()
             return _of(row) if row else None
+
+    def send_again(self, fingerprint: str, *, anew: bool = False) -> Job:
+        """The job of an upload that came before, now sent once more; one that failed is tried again, one that is done only if `anew`.
+        Raises UnknownJobError.
+        """
+        same = JOBS.c.fingerprint == fingerprint
+        with self._transaction() as connection:
+            connection.execute(sa.update(JOBS).where(same).values(sent=JOBS.c.sent + 1))
+            connection.execute(sa.update(JOBS).where(same, JOBS.c.state.in_(("failed", "done") if anew else ("failed",))).values(
+                state="queued", error="", attempts=0, finished_at="", not_before=0.0, note=""))
+            return _job(connection, same)
 
     def get(self, job: str, *, owner: str | None = None) -> Job:
         """One job. owner: None sees everybody's. Raises UnknownJobError."""
@@ -163,13 +124,16 @@ class JobStore:
         with self._transaction() as connection:
             return _job(connection, JOBS.c.id == job, *([JOBS.c.owner == owner] if owner is not None else []), JOBS.c.state != "deleting")
 
-    def latest(self, *, owner: str | None = None, state: str = "", limit: int = 100) -> list[Job]:
-        """The latest jobs, newest first."""
-        query = sa.select(JOBS).where(JOBS.c.state != "deleting").order_by(JOBS.c.created_at.desc(), JOBS.c.id).limit(limit)
+    def latest(self, *, owner: str | None = None, state: str = "", before: str = "", limit: int = 100) -> list[Job]:
+        """The latest jobs, newest first. before: only those behind this place in the list, as `place_of` names it."""
+        query = sa.select(JOBS).where(JOBS.c.state == state if state else JOBS.c.state != "deleting")
         query = query.where(JOBS.c.owner == owner) if owner is not None else query
-        query = query.where(JOBS.c.state == state) if state else query
+        if before:
+            created_at, _, job = before.rpartition(" ")
+            query = query.where(sa.tuple_(JOBS.c.created_at, JOBS.c.id) < sa.tuple_(sa.literal(created_at), sa.literal(job)))
         with self._transaction() as connection:
-            return [_of(row) for row in connection.execute(query).mappings()]
+            return [_of(row) for row in connection.execute(
+                query.order_by(JOBS.c.created_at.desc(), JOBS.c.id.desc()).limit(limit)).mappings()]
 
     def change_wells(self, job: str, changes: Sequence[WellChange], *, by: str) -> Job:
         """Keep these changes as one new revision. Raises JobConflictError unless the job is done."""
@@ -211,6 +175,11 @@ class JobStore:
             rows = connection.execute(sa.select(JOBS.c.state, sa.func.count()).group_by(JOBS.c.state)).all()
         return {state: sum(int(count) for name, count in rows if name == state) for state in STATES}
 
+    def is_anything_queued(self) -> bool:
+        """Whether a job waits for a worker."""
+        with self._transaction() as connection:
+            return connection.execute(sa.select(JOBS.c.id).where(JOBS.c.state == "queued").limit(1)).first() is not None
+
     def known(self) -> set[str]:
         """The ids of all jobs, those being deleted too."""
         with self._transaction() as connection:
@@ -238,11 +207,14 @@ class JobStore:
         return None
 
     def _waiting(self, worker: str) -> list[Job]:
-        ready = sa.and_(JOBS.c.state == "queued", JOBS.c.not_before <= time.time())
-        query = sa.select(JOBS).where(sa.or_(ready, JOBS.c.state == "running"))
+        """The oldest jobs that this worker could have now; some of a long queue."""
+        oldest = sa.select(JOBS).order_by(JOBS.c.created_at, JOBS.c.id)
         with self._transaction() as connection:
-            found = [_of(row) for row in connection.execute(query.order_by(JOBS.c.created_at, JOBS.c.id)).mappings()]
-        return [job for job in found if job.state == "queued" or job.worker == worker or _is_gone(job.worker, job.beat)]
+            running = [_of(row) for row in connection.execute(oldest.where(JOBS.c.state == "running")).mappings()]
+            queued = [_of(row) for row in connection.execute(oldest.where(
+                JOBS.c.state == "queued", JOBS.c.not_before <= time.time()).limit(CANDIDATES)).mappings()]
+        left = [job for job in running if job.worker == worker or _is_gone(job.worker, job.beat)]
+        return sorted([*left, *queued], key=lambda job: (job.created_at, job.id))
 
     def beat(self, job: str, worker: str, *, stage: str, done: int, total: int) -> bool:
         """Say that the worker lives and how far it is; False when the job is no longer its own (deleted, or taken over)."""
@@ -280,6 +252,11 @@ class JobStore:
         with self._transaction() as connection:
             rows = connection.execute(sa.select(JOBS).where(JOBS.c.state == "deleting")).mappings()
             return [job.id for job in map(_of, rows) if not job.worker or _is_gone(job.worker, job.beat)]
+
+
+def place_of(job: Job) -> str:
+    """Where a job stands in the list of all, newest first; it stays true when the job itself is deleted."""
+    return f"{job.created_at} {job.id}"
 
 
 def _held(job: str, worker: str) -> sa.ColumnElement[bool]:

@@ -246,6 +246,7 @@ class JobsAnswer(BaseModel):
     """The answer of GET /jobs, newest first."""
 
     jobs: list[JobRecord]
+    next: str = Field(description="`before` of the request for the jobs that follow; empty where there are none")
 
 
 class WellChangeRecord(BaseModel):

@@ -9,14 +9,19 @@ from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 
 from models.networks.bundle import trunk_finder
 from models.registry import CHAMPION, Registry
 from serving.client import Client
+from serving.job_records import NewJob
+from serving.job_tables import JOBS
+from serving.jobs import JobStore
 from tests.serving.postgres import new_database
 from tests.serving.tiny import (
     CLASSIFIER,
     MODEL,
+    SAMPLE,
     SCREEN,
     Server,
     TinyPlate,
@@ -88,3 +93,18 @@ def post(http: httpx.Client, plate: TinyPlate) -> Post:
         return http.post("/score", data={name: item for name, item in given if isinstance(item, str)},
                          files=[(name, item) for name, item in given if not isinstance(item, str)])
     return send
+
+
+@pytest.fixture
+def many_jobs(server: Server) -> Iterator[list[str]]:
+    """Ids of 130 jobs of long ago, the newest first."""
+    store = JobStore(server.database)
+    jobs = [vars(NewJob(fingerprint=f"{number:064d}", owner="", model=MODEL, version=1, adapt=False, screen=f"old-{number}", sample=SAMPLE,
+                        plates=1, wells=96)) for number in range(130)]
+    rows = [{**job, "state": "done", "created_at": f"2020-01-01T00:00:00.{999 - number}+00:00"} for number, job in enumerate(jobs)]
+    with store._engine.begin() as connection:
+        connection.execute(sa.insert(JOBS), rows)
+    yield [job["id"] for job in jobs]
+    with store._engine.begin() as connection:
+        connection.execute(sa.delete(JOBS).where(JOBS.c.id.in_([job["id"] for job in jobs])))
+    store.close()

@@ -220,6 +220,10 @@ def test_results_are_downloaded_and_wells_are_left_out(client: Client, plate: Ti
         client.job(scores.job)
 
 
+def test_all_jobs_are_listed_however_many(client: Client, many_jobs: list[str]) -> None:
+    assert [job["id"] for job in client.jobs(state="done") if job["id"] in many_jobs] == many_jobs
+
+
 def test_progress_is_told(server: Server, plate: TinyPlate) -> None:
     told: list[tuple[str, int, int]] = []
     with Client(server.url, on_progress=lambda *at: told.append(at)) as client:

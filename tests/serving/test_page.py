@@ -312,6 +312,16 @@ def test_a_job_of_the_list_is_opened_and_deleted(open_page: Open, plate: TinyPla
     assert http.get(f"/jobs/{job}").status_code == 404
 
 
+def test_older_jobs_are_a_page_away(open_page: Open, many_jobs: list[str]) -> None:
+    page = open_page("/#/jobs")
+    page.get_by_role("button", name="Older jobs").click()
+    page.locator(f'tr[data-job="{many_jobs[-1]}"]').wait_for()
+    assert page.get_by_role("button", name="Older jobs").count() == 0
+    page.get_by_role("button", name="Newest jobs").click()
+    page.locator(f'tr[data-job="{many_jobs[0]}"]').wait_for()
+    assert page.locator(f'tr[data-job="{many_jobs[-1]}"]').count() == 0
+
+
 def test_the_policy_lets_no_inline_script_run(http: httpx.Client) -> None:
     for path in ("/", "/page/app.js"):
         policy = http.get(path).headers["content-security-policy"]

@@ -145,6 +145,11 @@ class Server:
                        "DOSEWELL_POLL_SECONDS": "0.2", "DOSEWELL_RETRY_SECONDS": "1", "DOSEWELL_GRACE_SECONDS": "1", **settings}
         self.process = self._start()
 
+    @property
+    def database(self) -> str:
+        """Where its table of jobs is."""
+        return self._environment.get("DOSEWELL_DATABASE_URL") or f"sqlite:///{self.state / 'jobs.db'}"
+
     def _start(self) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
             return subprocess.Popen([sys.executable, "-m", "serving.cli", "serve", "--port", str(self.port)], cwd=self.state,

@@ -12,18 +12,31 @@ const AGAIN = 2000; // milliseconds
 export function listPage(main, { signal }) {
   const place = el("div", el("p.dim", "Loading …"));
   let last = "";
-  show(main, el("h1", "Jobs"), el("p.lead", "Every plate that was sent, until someone deletes it."), place);
-  return watch(async () => {
-    const { jobs } = await get("jobs", { signal });
-    if (JSON.stringify(jobs) !== last) draw(place, jobs); // an unchanged list keeps the focus where it is
-    last = JSON.stringify(jobs);
+  let before = ""; // what the shown jobs follow; empty for the newest
+  async function look() {
+    const { jobs, next } = await get(`jobs?before=${encodeURIComponent(before)}`, { signal });
+    const found = JSON.stringify([before, jobs]);
+    if (found !== last) show(place, content(jobs, before), turning({ before, next, turn })); // an unchanged list keeps the focus where it is
+    last = found;
     return AGAIN;
-  }, { place, signal });
+  }
+  function turn(to) {
+    before = to;
+    look().catch(() => {}); // the watch below meets the same fault, and tells it
+  }
+  show(main, el("h1", "Jobs"), el("p.lead", "Every plate that was sent, until someone deletes it."), place);
+  return watch(look, { place, signal });
 }
 
-function draw(place, jobs) {
-  if (jobs.length === 0) show(place, el("p", "No plate was sent yet. ", el("a", { href: "#/" }, "Score the first one.")));
-  else show(place, table("Jobs", ["Screen", "State", "Model", "Sent", el("span.unseen", "Delete")], jobs.map(line)));
+function content(jobs, before) {
+  if (jobs.length > 0) return table("Jobs", ["Screen", "State", "Model", "Sent", el("span.unseen", "Delete")], jobs.map(line));
+  if (before) return el("p", "No older jobs are left.");
+  return el("p", "No plate was sent yet. ", el("a", { href: "#/" }, "Score the first one."));
+}
+
+function turning({ before, next, turn }) {
+  if (!before && !next) return null;
+  return el("p.actions", before && button("Newest jobs", () => turn("")), next && button("Older jobs", () => turn(next)));
 }
 
 function line({ id, name, sample, state, model, version, adapt, created, error }) {
