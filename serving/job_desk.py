@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from models.registered import RegisteredVersion
 from models.scoring import require_plates
 from serving.forms import Form, field_finding
 from serving.job_files import JobFiles, fingerprint, read_sent, write_sent
-from serving.job_records import Job, JobConflictError, NewJob, WellChange
+from serving.job_records import Job, JobConflictError, JobStoreError, NewJob, WellChange
 from serving.jobs import JobStore
 from serving.observe import job_id
 from serving.promotion import Promoter
@@ -45,14 +46,28 @@ class JobDesk:
         layout = upload.layout.layout
         new = NewJob(fingerprint=mark, owner=owner, model=version.name, version=version.version, adapt=adapt, screen=upload.screen.name,
                      sample=upload.screen.sample, plates=len(upload.plates), wells=len(layout))
-        if self.store.find(mark) is None:
+        known = self.store.find(mark)
+        place = known.id if known else new.id
+        if missing := not self.files.folder(place).is_dir():    # of a known job only where its files were lost
             write_sent(folder, upload, form, adapt=adapt)
-            self.files.keep(folder, new.id)
-        job, is_new = self.store.accept(new)
-        if not is_new and self.files.folder(new.id).is_dir():  # the same came twice at the same moment
-            self.files.remove(new.id)
+            self.files.keep(folder, place)
+        job, is_new = (self.store.send_again(mark, anew=missing), False) if known else self._enter(new)
+        self.files.listed(job.id)
         job_id.set(job.id)
         logger.info("job accepted" if is_new else "job was sent before", extra={"fields": {"wells": job.wells, "by": owner}})
+        return job, is_new
+
+    def _enter(self, new: NewJob) -> tuple[Job, bool]:
+        """Put a job whose files are kept into the table; they go where it did not get there, else each try would fill the disk further."""
+        try:
+            job, is_new = self.store.accept(new)
+        except JobStoreError:
+            with suppress(JobStoreError):   # where the table cannot say either, JobFiles.sweep decides later
+                if self.store.find(new.fingerprint) is None:
+                    self.files.remove(new.id)
+            raise
+        if not is_new:      # the same came twice at the same moment
+            self.files.remove(new.id)
         return job, is_new
 
     def result(self, job: Job) -> Result:

@@ -4,10 +4,12 @@
     <id>/sent/                                          the layout as it was sent, and form.json
     <id>/result/                                        the scores; revisions/<n>/ after wells were excluded or restored
     <id>/training/                                      checkpoint and bundle of a job that adapts a model
+    <id>/unlisted                                       there until the table lists the job, and again once it is being deleted
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -24,7 +26,8 @@ from serving.forms import Form
 from serving.plain import plain
 from serving.uploads import Upload, base_name, read_options, read_screen
 
-ABANDONED_SECONDS = 3600    # a folder that no row of the table knows is an upload that was cut off, if it is older
+ABANDONED_SECONDS = 3600    # an unlisted folder that no row of the table knows is an upload that was cut off, if it is older
+_UNLISTED = "unlisted"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +54,8 @@ class JobFiles:
         return {path.stem: path for path in (self.folder(job) / "images").glob("*.zip")}
 
     def keep(self, received: Path, job: str) -> None:
-        """Make a received upload the job's folder. When this returns, a power cut does not take it away."""
+        """Make a received upload the job's folder. When this returns, a power cut does not take it away. `listed` must follow."""
+        (received / _UNLISTED).touch()
         for path in sorted(received.rglob("*"), reverse=True):
             _flush(path)
         self.root.mkdir(parents=True, exist_ok=True)
@@ -59,14 +63,23 @@ class JobFiles:
         received.rename(self.folder(job))
         _flush(self.root)
 
+    def listed(self, job: str) -> None:
+        """The job is in the table: from now on only `remove` takes its files away."""
+        (self.folder(job) / _UNLISTED).unlink(missing_ok=True)
+
     def remove(self, job: str) -> None:
-        """Delete a job's files. What is being read stays readable for its reader."""
+        """Delete a job's files. What is being read stays readable for its reader; what cannot be deleted now, `sweep` deletes later."""
+        with contextlib.suppress(OSError):
+            (self.folder(job) / _UNLISTED).touch()
         shutil.rmtree(self.folder(job), ignore_errors=True)
 
     def sweep(self, known: set[str]) -> list[str]:
-        """Delete folders that belong to no job: uploads that were cut off. Returns their names."""
-        found = [path for path in self.root.glob("*") if path.name not in known
-                 and time.time() - path.stat().st_mtime > ABANDONED_SECONDS] if self.root.is_dir() else []
+        """Delete the files of uploads that became no job, and what is left of deleted ones. Returns their ids.
+
+        Files that were listed once are never deleted here, so a service that is given an empty table by mistake destroys nothing.
+        """
+        found = [mark.parent for mark in self.root.glob(f"*/{_UNLISTED}") if mark.parent.name not in known
+                 and time.time() - mark.stat().st_mtime > ABANDONED_SECONDS]
         for path in found:
             shutil.rmtree(path, ignore_errors=True)
         return [path.name for path in found]

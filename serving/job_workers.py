@@ -23,6 +23,7 @@ from serving.locks import ProcessLock
 logger = logging.getLogger("dosewell.jobs")
 
 LOOK_SECONDS = 1.0
+TIDY_SECONDS = 3600.0   # between two looks for files that belong to no job
 LONGEST_PAUSE = 30.0    # between two starts of a worker that dies again and again
 STOP_SECONDS = 10.0     # for a worker to put its job back
 
@@ -47,16 +48,15 @@ class JobWorkers:
         self.lock = ProcessLock(files.root.parent / f"workers-{socket.gethostname()}.lock")
         self._environment = {**os.environ, **environment, "DOSEWELL_WORKER_OF": str(os.getpid())}
         self._seats = [_Seat() for _ in range(count)]
+        self._tidied = -TIDY_SECONDS
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Clear away what cut-off uploads left, and begin."""
+        """Begin, in a thread."""
         def watch() -> None:
             while not self._stop.is_set() and not self._is_first():
                 self._stop.wait(LOOK_SECONDS)
-            if not self._stop.is_set():
-                self._tidy()
             while not self._stop.is_set():
                 try:
                     self._look()
@@ -76,6 +76,9 @@ class JobWorkers:
     def _look(self) -> None:
         for seat in self._seats:
             self._fill(seat)
+        if time.monotonic() - self._tidied >= TIDY_SECONDS:
+            self._tidy()
+        metrics.forget_dead_processes()
         with contextlib.suppress(JobStoreError):
             metrics.note_queue(self.store.counts())
 
@@ -97,11 +100,12 @@ class JobWorkers:
         self.lock.release()
 
     def _tidy(self) -> None:
+        self._tidied = time.monotonic()
         try:
             if gone := self.files.sweep(self.store.known()):
-                logger.info("%d upload(s) that were cut off were cleared away", len(gone))
-        except Exception as error:  # the workers must start all the same
-            logger.warning("cut-off uploads could not be cleared away: %s", error)
+                logger.info("the files of %d upload(s) that became no job were cleared away", len(gone))
+        except Exception as error:  # the workers must be looked after all the same
+            logger.warning("uploads that became no job could not be cleared away: %s", error)
 
     def _fill(self, seat: _Seat) -> None:
         if seat.process is not None and seat.process.poll() is None:

@@ -11,6 +11,7 @@ import os
 from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
 
+import psutil
 from prometheus_client import Counter, Gauge, Histogram
 
 _CHAMPION = Gauge("dosewell_champion_version", "Version that serves; 0 = none", ["model"], multiprocess_mode="mostrecent")
@@ -52,6 +53,14 @@ def keep_room() -> None:
             found = os.fstat(file.fileno())
             if found.st_blocks * 512 < found.st_size:
                 os.posix_fallocate(file.fileno(), 0, found.st_size)
+
+
+def forget_dead_processes() -> None:
+    """Take what a process that was killed had in memory out of the sums: prometheus_client forgets only one that ends in order."""
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    for path in Path(folder).glob("gauge_live*_*.db") if folder else ():
+        if not psutil.pid_exists(int(path.stem.rpartition("_")[2])):
+            path.unlink(missing_ok=True)
 
 
 def note_snapshot(versions: Mapping[str, int], refused: Iterable[str], *, reachable: bool) -> None:

@@ -127,7 +127,7 @@ class Worker:
         name, outcome = answered.version.name, "not_comparable"
 
         def on_images(_count: int) -> None:
-            if self.stopping.is_set() or self.store.counts().get("queued"):
+            if self.stopping.is_set() or self.store.is_anything_queued():
                 raise LetGoError
         try:
             on_images(0)
@@ -212,8 +212,8 @@ class Worker:
 
 
 def _is_passing(error: Exception) -> bool:
-    """Whether the same job may go well later without anybody sending it again."""
-    if isinstance(error, RefusedError | UnknownModelError):
+    """Whether the same job may go well later without anybody sending it again. Where its files are gone, only that helps."""
+    if isinstance(error, RefusedError | UnknownModelError | FileNotFoundError):
         return False
     return isinstance(error, RegistryError | JobStoreError) or (isinstance(error, OSError) and not isinstance(error, DosewellError))
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from serving.metrics import keep_room
+from serving.metrics import forget_dead_processes, keep_room
 
 
 def sparse(path: Path) -> Path:
@@ -33,6 +35,19 @@ def test_metrics_files_are_given_their_disk(tmp_path: Path, monkeypatch: pytest.
     assert blocks(other) == 0
 
 
+def test_what_a_killed_process_had_loaded_counts_no_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    killed = subprocess.Popen([sys.executable, "-c", ""])
+    killed.wait()
+    dead, mine = tmp_path / f"gauge_livesum_{killed.pid}.db", tmp_path / f"gauge_livesum_{os.getpid()}.db"
+    counted = tmp_path / f"counter_{killed.pid}.db"     # what it did stays done
+    for path in (dead, mine, counted):
+        path.touch()
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    forget_dead_processes()
+    assert sorted(tmp_path.iterdir()) == sorted([mine, counted])
+
+
 def test_without_a_folder_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR", raising=False)
+    forget_dead_processes()
     keep_room()
