@@ -10,7 +10,8 @@ import json
 import logging
 import math
 import threading
-from collections.abc import Iterable, Mapping
+from array import array
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -64,37 +65,56 @@ def compare_scores(champion: tuple[int, pd.DataFrame, pd.DataFrame], challenger:
         curves=len(pairs))
 
 
-def summary(comparisons: Iterable[Comparison]) -> dict[str, Any]:
-    """Over comparisons of one pair of versions: uploads, plates, wells, viability_r (Pearson), viability_bias (mean of challenger minus
-    champion), viability_largest; curves, ic50_both_stated, ic50_ratio (challenger over champion: median) and the range that holds 9 of 10
-    of them; ic50_one_sided; since, latest. None where there is nothing to say.
-    """
-    found = list(comparisons)
-    ratios = np.array([value for item in found for value in item.log10_ratios])
-    n, x, y = (sum(getattr(item, name) for item in found) for name in ("n", "sum_x", "sum_y"))
-    low, middle, high = (float(10**value) for value in np.quantile(ratios, (0.05, 0.5, 0.95))) if len(ratios) else (None, None, None)
-    return {"uploads": len(found), "plates": sum(item.plates for item in found), "wells": n, "viability_r": _pearson(found),
-            "viability_bias": (y - x) / n if n else None, "viability_largest": max((item.largest for item in found), default=None),
-            "curves": sum(item.curves for item in found), "ic50_both_stated": len(ratios), "ic50_ratio": middle, "ic50_ratio_low": low,
-            "ic50_ratio_high": high, "ic50_one_sided": sum(item.one_sided for item in found),
-            "since": min((item.at for item in found), default=""), "latest": max((item.at for item in found), default="")}
+class Agreement:
+    """Comparisons of one pair of versions, summed up as they come, so that years of them take little memory."""
+
+    _SUMMED = ("plates", "n", "sum_x", "sum_y", "sum_xx", "sum_yy", "sum_xy", "one_sided", "curves")
+
+    def __init__(self) -> None:
+        self._sums: dict[str, float] = dict.fromkeys(self._SUMMED, 0)
+        self._uploads, self._largest, self._since, self._latest = 0, 0.0, "", ""
+        self._log10_ratios = array("d")
+
+    def add(self, item: Comparison) -> None:
+        """One upload more."""
+        for name in self._SUMMED:
+            self._sums[name] += getattr(item, name)
+        self._uploads += 1
+        self._largest = max(self._largest, item.largest)
+        self._since, self._latest = min(self._since or item.at, item.at), max(self._latest, item.at)
+        self._log10_ratios.extend(item.log10_ratios)
+
+    def record(self) -> dict[str, Any]:
+        """uploads, plates, wells, viability_r (Pearson), viability_bias (mean of challenger minus champion), viability_largest; curves,
+        ic50_both_stated, ic50_ratio (challenger over champion: median) and the range that holds 9 of 10 of them; ic50_one_sided; since,
+        latest. None where there is nothing to say.
+        """
+        sums, ratios = self._sums, np.array(self._log10_ratios)
+        low, middle, high = (float(10**value) for value in np.quantile(ratios, (0.05, 0.5, 0.95))) if len(ratios) else (None, None, None)
+        return {"uploads": self._uploads, "plates": sums["plates"], "wells": sums["n"], "viability_r": self._pearson(),
+                "viability_bias": (sums["sum_y"] - sums["sum_x"]) / sums["n"] if sums["n"] else None,
+                "viability_largest": self._largest if self._uploads else None,
+                "curves": sums["curves"], "ic50_both_stated": len(ratios), "ic50_ratio": middle, "ic50_ratio_low": low,
+                "ic50_ratio_high": high, "ic50_one_sided": sums["one_sided"], "since": self._since, "latest": self._latest}
+
+    def _pearson(self) -> float | None:
+        n, x, y, xx, yy, xy = (self._sums[name] for name in ("n", "sum_x", "sum_y", "sum_xx", "sum_yy", "sum_xy"))
+        if n < 3:
+            return None
+        spread = (xx - x * x / n) * (yy - y * y / n)
+        return (xy - x * y / n) / math.sqrt(spread) if spread > 1e-18 else None
 
 
-def _pearson(found: list[Comparison]) -> float | None:
-    names = ("n", "sum_x", "sum_y", "sum_xx", "sum_yy", "sum_xy")
-    n, x, y, xx, yy, xy = (math.fsum(getattr(item, name) for item in found) for name in names)
-    if n < 3:
-        return None
-    spread = (xx - x * x / n) * (yy - y * y / n)
-    return (xy - x * y / n) / math.sqrt(spread) if spread > 1e-18 else None
+Pair = tuple[str, int, int]
+"""Model, version of its champion, version of its challenger."""
 
 
 class AgreementLog:
-    """An append-only file of comparisons, which several processes may write; read again only when it has grown."""
+    """An append-only file of comparisons, which several processes may write. What is new in it is read when somebody asks."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._read_to, self._found = 0, list[Comparison]()
+        self._read_to, self._found = 0, dict[Pair, Agreement]()
         self._lock = threading.Lock()
 
     def append(self, comparison: Comparison) -> None:
@@ -110,23 +130,27 @@ class AgreementLog:
         except OSError as error:
             logger.error("agreement log %s cannot be written (%s): %s", self.path, error, comparison)
 
-    def of(self, model: str, *, champion: int, challenger: int) -> list[Comparison]:
-        """What was compared of this pair of versions, the earliest first."""
-        return [item for item in self._all() if (item.model, item.champion, item.challenger) == (model, champion, challenger)]
-
-    def _all(self) -> list[Comparison]:
+    def of(self, model: str, *, champion: int, challenger: int) -> dict[str, Any] | None:
+        """How far this pair of versions agrees, as `Agreement.record` has it; None where the two were never compared."""
         with self._lock:
-            size = self.path.stat().st_size if self.path.is_file() else 0
-            if size < self._read_to:    # somebody began it anew
-                self._read_to, self._found = 0, []
-            if size > self._read_to:
-                with self.path.open("rb") as file:
-                    file.seek(self._read_to)
-                    whole = file.read(size - self._read_to)
-                whole = whole[:whole.rfind(b"\n") + 1]      # a line that is being written is read next time
-                self._found += [found for line in filter(None, whole.splitlines()) if (found := _parsed(line)) is not None]
-                self._read_to += len(whole)
-            return list(self._found)
+            self._read_on()
+            found = self._found.get((model, champion, challenger))
+            return found.record() if found is not None else None
+
+    def _read_on(self) -> None:
+        size = self.path.stat().st_size if self.path.is_file() else 0
+        if size < self._read_to:    # somebody began it anew
+            self._read_to, self._found = 0, {}
+        if size == self._read_to:
+            return
+        with self.path.open("rb") as file:
+            file.seek(self._read_to)
+            for line in file:
+                if not line.endswith(b"\n"):    # it is being written, and read next time
+                    break
+                self._read_to += len(line)
+                if line.strip() and (found := _parsed(line)) is not None:
+                    self._found.setdefault((found.model, found.champion, found.challenger), Agreement()).add(found)
 
 
 def _parsed(line: bytes) -> Comparison | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from models.records import to_record
 from models.registry import CHALLENGER
-from serving.agreement import AgreementLog, summary
+from serving.agreement import AgreementLog
 from serving.plain import plain
 from serving.promotion_log import PromotionLog
 from serving.snapshot import Served, Snapshot
@@ -28,7 +28,7 @@ def model_record(snapshot: Snapshot, name: str, agreement: AgreementLog | None =
     compared = None
     if agreement is not None and served is not None and challenger not in (None, served.version.version):
         found = agreement.of(name, champion=served.version.version, challenger=int(challenger))
-        compared = {"challenger": challenger, **summary(found)} if found else None
+        compared = {"challenger": challenger, **found} if found else None
     return {"name": name, "aliases": dict(snapshot.aliases.get(name, {})), "serving": serving_record(served) if served else None,
             "refused": {"version": refused.version, "reason": refused.reason} if refused else None, "agreement": compared}
 

@@ -49,7 +49,7 @@ class Promoter:
         self._retry_seconds, self._grace_seconds = retry_seconds, grace_seconds
         self._registry: Registry | None = None
         self._missing_since: dict[str, float] = {}
-        self._last_noted = {change.model: change for change in log.read()}
+        self._last_noted = log.last()
         self._writes = False    # the log; of several processes, one does
         self._models = LoadedModels(self._load, budget_bytes=memory_bytes)
         self._broken: dict[str, tuple[int, RefusedError]] = {}      # champions that could not be loaded when they were asked for
@@ -252,12 +252,13 @@ class Promoter:
         if not isinstance(error, DosewellError):
             logger.exception("%s version %d cannot be loaded", name, wanted)
         reason = str(error) if isinstance(error, DosewellError) else f"{name} version {wanted} cannot be loaded ({error})"
-        if isinstance(error, RegistryError) and not isinstance(error, RefusedError | UnknownModelError):
+        judged = isinstance(error, RefusedError | UnknownModelError)
+        if isinstance(error, RegistryError) and not judged:
             reason = f"{name} version {wanted} cannot be fetched now: {reason}"
-        refusal = Refusal(version=wanted, reason=reason, at=time.monotonic())
+        refusal = Refusal(version=wanted, reason=reason, at=time.monotonic(), judged=judged)
         before = self.snapshot.refused.get(name)
         self._put(refused={**self.snapshot.refused, name: refusal})
-        if before is None or (before.version, before.reason) != (wanted, reason):
+        if before is None or before.version != wanted or (before.reason != reason and (before.judged or judged)):
             self._note(name, "refused", self.snapshot.served.get(name), wanted, reason=reason)
 
     def _withdraw(self, name: str) -> None:

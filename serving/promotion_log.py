@@ -6,7 +6,8 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -58,7 +59,7 @@ class PromotionLog:
                 return False
         except OSError:     # as on a full disk: rather two lines than none
             return True
-        written = {change.model: change for change in self.read()}
+        written = self.last()
         for mine in noted.values():
             last = written.get(mine.model)
             if last is None or (last.event, last.version_to, last.reason) != (mine.event, mine.version_to, mine.reason):
@@ -71,16 +72,26 @@ class PromotionLog:
 
     def read(self, *, limit: int = 1000) -> list[Change]:
         """The latest changes, oldest first; a line cut short by a crash is left out."""
+        return list(self._changes(limit))[-limit:]
+
+    def last(self) -> dict[str, Change]:
+        """The last change of every model, however long ago."""
+        return {change.model: change for change in self._changes(None)}
+
+    def _changes(self, limit: int | None) -> Iterator[Change]:
+        """Those of the last `limit` lines, and what waits to be written."""
         with self._lock:
-            lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.is_file() else []
+            lines: Sequence[str] = ()
+            if self.path.is_file():
+                with self.path.open(encoding="utf-8") as file:
+                    lines = deque(file, limit)
             waiting = list(self._waiting)
-        changes = []
-        for line in filter(None, lines[-limit:]):
+        for line in filter(str.strip, lines):
             try:
-                changes.append(Change(**json.loads(line)))
+                yield Change(**json.loads(line))
             except (ValueError, TypeError):
                 logger.warning("promotion log %s: a line cannot be read and is left out: %.80r", self.path, line)
-        return [*changes, *waiting][-limit:]
+        yield from waiting
 
     def append(self, change: Change) -> None:
         """Write and flush to disk; a change that cannot be written now is written by a later `append` or `write_waiting`."""

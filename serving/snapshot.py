@@ -27,11 +27,14 @@ class Served:
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
-    """A champion that does not serve, and why. at: seconds of the monotonic clock when it was tried last."""
+    """A champion that does not serve, and why. at: seconds of the monotonic clock when it was tried last; judged: whether the reason
+    lies in the version itself; one that does not (a full disk, a store that is away) may read otherwise at every try.
+    """
 
     version: int
     reason: str
     at: float
+    judged: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import httpx
@@ -391,8 +391,43 @@ def test_an_alias_taken_away_while_no_service_ran_is_in_the_log(away: Away, tmp_
     assert told == [("serving", None, 1), ("withdrawn", 1, None)]
 
 
-def change(number: int) -> Change:
-    return Change(at="", model="m", event="serving", version_from=None, version_to=number)
+def change(number: int, *, model: str = "m") -> Change:
+    return Change(at="", model=model, event="serving", version_from=None, version_to=number)
+
+
+def test_a_restart_after_years_of_changes_is_no_change(away: Away, tmp_path: Path) -> None:
+    """The last change of a model may lie any number of lines back."""
+    path = tmp_path / "promotions.jsonl"
+    first = Promoter(lambda: away, PromotionLog(path), device="cpu")  # type: ignore
+    first.look()
+    first.stop()
+    with path.open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps(asdict(change(number, model="another"))) + "\n" for number in range(1500))
+    written = path.read_text(encoding="utf-8").count(f'"{MODEL}"')
+    second = Promoter(lambda: away, PromotionLog(path), device="cpu")  # type: ignore
+    second.look()
+    assert path.read_text(encoding="utf-8").count(f'"{MODEL}"') == written
+    assert len(second.log.read()) == 1000
+
+
+def test_a_version_that_cannot_be_fetched_is_told_once_however_the_reason_reads(
+        away: Away, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk names another temporary folder at every try: a line every 30 seconds, for as long as it is full."""
+    promoter = Promoter(lambda: away, PromotionLog(tmp_path / "log.jsonl"), retry_seconds=0.0, device="cpu")  # type: ignore
+    tries: list[str] = []
+
+    def full(*_: object, **__: object) -> None:
+        tries.append(f"No space left on device: download-{len(tries)}")
+        raise RegistryError(tries[-1])
+    with monkeypatch.context() as patch:
+        patch.setattr(promoter._models, "get", full)
+        for _ in range(4):
+            promoter.look()
+    assert len(tries) > 4
+    assert tries[-1] in "".join(refusal.reason for refusal in promoter.snapshot.refused.values())
+    assert [item.event for item in promoter.log.read() if item.model == MODEL] == ["refused"]
+    promoter.look()
+    assert [item.event for item in promoter.log.read() if item.model == MODEL] == ["refused", "serving"]
 
 
 def test_a_log_that_cannot_be_written_stops_nothing_and_forgets_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

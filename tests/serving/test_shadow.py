@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,9 +17,10 @@ from models.plates.layout import parse_layout, read_table
 from models.plates.screen import Screen
 from models.registry import CHAMPION, Registry
 from models.scoring import ScoringOptions
-from serving.agreement import AgreementLog, Comparison, compare_scores, summary
+from serving.agreement import Agreement, AgreementLog, Comparison, compare_scores
 from serving.answers import models_answer
 from serving.job_files import JobFiles
+from serving.job_records import NewJob
 from serving.jobs import JobStore
 from serving.promotion import Promoter
 from serving.promotion_log import PromotionLog
@@ -50,10 +52,17 @@ def comparison(seed: int) -> tuple[Comparison, np.ndarray, np.ndarray]:
     return compare_scores((1, *one), (2, *other), model="m", at="2026"), x[count], y[count]
 
 
+def summary(*comparisons: Comparison) -> dict[str, Any]:
+    found = Agreement()
+    for item in comparisons:
+        found.add(item)
+    return found.record()
+
+
 def test_sums_over_uploads_give_the_numbers_of_all_wells() -> None:
     parts = [comparison(seed) for seed in range(3)]
     x, y = (np.concatenate([part[side] for part in parts]) for side in (1, 2))
-    found = summary(part[0] for part in parts)
+    found = summary(*(part[0] for part in parts))
     assert (found["uploads"], found["plates"], found["wells"]) == (3, 3, 63)
     assert found["viability_r"] == pytest.approx(np.corrcoef(x, y)[0, 1])
     assert found["viability_bias"] == pytest.approx(np.mean(y - x))
@@ -66,10 +75,10 @@ def test_sums_over_uploads_give_the_numbers_of_all_wells() -> None:
 
 def test_nothing_to_compare_is_said_as_nothing() -> None:
     wells, curves = tables(np.full(4, np.nan), [np.nan] * 4, [""] * 4)
-    empty = summary([compare_scores((1, wells, curves), (2, wells, curves), model="m", at="2026")])
+    empty = summary(compare_scores((1, wells, curves), (2, wells, curves), model="m", at="2026"))
     assert (empty["wells"], empty["viability_r"], empty["viability_bias"], empty["ic50_ratio"]) == (0, None, None, None)
     same, same_curves = tables(np.full(4, 0.5), [np.nan] * 4, [""] * 4)
-    assert summary([compare_scores((1, same, same_curves), (2, same, same_curves), model="m", at="x")])["viability_r"] is None
+    assert summary(compare_scores((1, same, same_curves), (2, same, same_curves), model="m", at="x"))["viability_r"] is None
 
 
 def test_the_log_is_shared_between_processes_and_survives_a_cut_line(tmp_path: Path) -> None:
@@ -77,13 +86,13 @@ def test_the_log_is_shared_between_processes_and_survives_a_cut_line(tmp_path: P
     one, other = AgreementLog(path), AgreementLog(path)
     found = comparison(0)[0]
     one.append(found)
-    assert other.of("m", champion=1, challenger=2) == [found]
+    assert other.of("m", champion=1, challenger=2) == summary(found)
     with path.open("ab") as file:
         file.write(b'{"at": "2026')
-    assert len(other.of("m", champion=1, challenger=2)) == 1
+    assert other.of("m", champion=1, challenger=2) == summary(found)
     one.append(found)       # loses nothing by the half line before it
-    assert len(other.of("m", champion=1, challenger=2)) == 2
-    assert other.of("m", champion=1, challenger=3) == []
+    assert other.of("m", champion=1, challenger=2) == summary(found, found) == one.of("m", champion=1, challenger=2)
+    assert other.of("m", champion=1, challenger=3) is None
 
 
 @pytest.fixture
@@ -101,6 +110,12 @@ def promoter(own: Registry, tmp_path: Path) -> Promoter:
     found = Promoter(lambda: own, PromotionLog(tmp_path / "log.jsonl"), device="cpu")
     found.look()
     return found
+
+
+def uploads(log: AgreementLog) -> int:
+    """How many both versions have scored."""
+    found = log.of(MODEL, champion=1, challenger=2)
+    return int(found["uploads"]) if found else 0
 
 
 def answered(promoter: Promoter, plate: TinyPlate) -> Answered:
@@ -128,9 +143,9 @@ def test_the_challenger_waits_while_requests_are_in_hand_and_is_then_compared(pr
     begun = time.monotonic()
     shadow.offer(answered(promoter, plate))
     time.sleep(0.3)
-    assert log.of(MODEL, champion=1, challenger=2) == []
+    assert uploads(log) == 0
     in_hand.clear()
-    until(lambda: log.of(MODEL, champion=1, challenger=2))
+    until(lambda: uploads(log))
     shadow.stop()
     assert time.monotonic() - begun < 60
     record = models_answer(promoter.snapshot, service_version="1", agreement=log)["models"][0]
@@ -165,18 +180,18 @@ def test_a_challenger_that_cannot_score_ends_nothing(promoter: Promoter, plate: 
         shadow._compare(item)
     assert "the challenger could not be compared (ZeroDivisionError" in caplog.text
     shadow._compare(item)
-    assert len(log.of(MODEL, champion=1, challenger=2)) == 1
+    assert uploads(log) == 1
 
 
-def test_a_worker_compares_when_no_job_waits(promoter: Promoter, plate: TinyPlate, own: Registry, tmp_path: Path,
-                                             monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_compares_when_no_job_waits(promoter: Promoter, plate: TinyPlate, own: Registry, tmp_path: Path) -> None:
     settings = Settings(tracking_uri=own.tracking_uri, state=tmp_path / "state", shadow=True, device="cpu")
     settings.state.mkdir()
     worker = Worker(JobStore(settings.database), JobFiles(settings.jobs), settings, service_version="1")
     item, log = answered(promoter, plate), AgreementLog(settings.state / "agreement.jsonl")
-    monkeypatch.setattr(worker.store, "counts", lambda: {"queued": 1})
+    waiting, _ = worker.store.accept(NewJob(fingerprint="f", owner="", model="m", version=1, adapt=False, screen="s", sample="S", plates=1,
+                                            wells=1))
     worker._compare(item)
-    assert log.of(MODEL, champion=1, challenger=2) == []
-    monkeypatch.undo()
+    assert uploads(log) == 0
+    worker.store.begin_delete(waiting.id)
     worker._compare(item)
-    assert len(log.of(MODEL, champion=1, challenger=2)) == 1
+    assert uploads(log) == 1
