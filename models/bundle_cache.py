@@ -6,18 +6,23 @@ Nothing of a download is used before it has the hash that was registered and hol
 from __future__ import annotations
 
 import re
+import shutil
+import tempfile
 import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from models.errors import BundleError, RefusedError
 from models.networks.bundle import Card, TrunkReference, bundle_sha256, file_sha256, read_card
 from models.registered import RegisteredVersion, card_if_sound, refusing, trunk_name
 
-Download = Callable[[str, str], AbstractContextManager[Path]]
-"""(name, version) -> the content of the version's artifact, in a folder on the cache's disk that lasts as long as the block."""
+Download = Callable[[str, str, Path], Path]
+"""(name, version, folder) -> where in the folder the content of the version's artifact was put."""
 
+_DOWNLOAD = "download-"
+_LEFT_SECONDS = 86_400      # a download that is this old was cut off by a kill
 _ENTRY_FILES = {"MLmodel", "conda.yaml", "python_env.yaml", "requirements.txt", "registered_model_meta"}    # MLflow's, beside a bundle
 
 
@@ -55,9 +60,20 @@ class BundleCache:
                 self._fill_trunk(reference, kept)
         return kept
 
+    @contextmanager
+    def _downloaded(self, name: str, version: str) -> Iterator[Path]:
+        """The content of a version's artifact, on the cache's disk, for as long as the block lasts."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for left in self._folder.glob(f"{_DOWNLOAD}*"):
+            with suppress(FileNotFoundError):   # another process clears away too
+                if time.time() - left.stat().st_mtime > _LEFT_SECONDS:
+                    shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(dir=self._folder, prefix=_DOWNLOAD) as folder:
+            yield self._download(name, version, Path(folder))
+
     def _fill_trunk(self, reference: TrunkReference, kept: Path) -> None:
         name = trunk_name(reference)
-        with self._download(name, "1") as folder:
+        with self._downloaded(name, "1") as folder:
             files = [path for path in folder.rglob("*.safetensors") if path.is_file()]
             if len(files) != 1 or file_sha256(files[0]) != reference.sha256:
                 raise RefusedError(f"{name} in the registry does not hold the trunk with sha256 {reference.sha256}")
@@ -73,7 +89,7 @@ class BundleCache:
         return self._hashes[state] == sha256
 
     def _fill(self, version: RegisteredVersion, kept: Path) -> None:
-        with self._download(version.name, str(version.version)) as folder:
+        with self._downloaded(version.name, str(version.version)) as folder:
             foreign = sorted(path.name for path in folder.iterdir() if path.name not in _ENTRY_FILES | {"data"})
             bundles = [card.parent for card in folder.glob("data/*/card.json")]
             extra = [path.name for path in folder.glob("data/*") if path not in bundles]

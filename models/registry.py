@@ -110,7 +110,7 @@ class Registry:
 
     def __init__(self, tracking_uri: str, cache: Path, *, artifacts: Path | None = None) -> None:
         self.tracking_uri, self.cache, self._artifacts = absolute_uri(tracking_uri), cache.absolute(), artifacts
-        self._cache = BundleCache(self.cache, download=self._downloaded)
+        self._cache = BundleCache(self.cache, download=self._download)
         with _reaching(self.tracking_uri), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # SQLAlchemy deprecations inside MLflow's own models
             self._client = MlflowClient(self.tracking_uri, registry_uri=self.tracking_uri)
@@ -188,15 +188,11 @@ class Registry:
         """The weights file of a frozen trunk, by hash, from the cache or downloaded. Raises RefusedError, RegistryError."""
         return self._cache.trunk(reference)
 
-    @contextmanager
-    def _downloaded(self, name: str, version: str) -> Iterator[Path]:
-        """The content of a version's artifact in a folder beside the cache, for as long as the block lasts."""
-        self.cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self.cache, prefix="download-") as folder:
-            with _reaching(self.tracking_uri):
-                uri = self._client.get_model_version_download_uri(name, version)
-                entry = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder, tracking_uri=self.tracking_uri)
-            yield Path(entry)
+    def _download(self, name: str, version: str, folder: Path) -> Path:
+        """Put the content of a version's artifact into the folder; where it is there."""
+        with _reaching(self.tracking_uri):
+            uri = self._client.get_model_version_download_uri(name, version)
+            return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder), tracking_uri=self.tracking_uri))
 
     def load(self, version: RegisteredVersion, *, check_gates: bool = True, device: str = "auto") -> Predictor:
         """The predictor of a version, verified. Raises RefusedError, RegistryError."""

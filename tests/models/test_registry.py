@@ -170,6 +170,16 @@ def test_a_damaged_cache_is_fetched_again(registry: Registry, tmp_path: Path) ->
     assert file_sha256(kept / "weights.safetensors") == json.loads((kept / "card.json").read_text())["weights_sha256"]
 
 
+def test_downloads_that_a_kill_left_behind_are_cleared_away(registry: Registry, tmp_path: Path) -> None:
+    other = Registry(registry.tracking_uri, tmp_path / "cache")
+    left, under_way = (other.cache / f"download-{name}" for name in ("left", "under-way"))
+    for folder in (left, under_way):
+        folder.mkdir(parents=True)
+    os.utime(left, (0, 0))
+    other.fetch(other.resolve(MODEL))
+    assert sorted(path.name for path in other.cache.iterdir()) == ["bundles", "download-under-way"]
+
+
 def test_a_version_registered_by_hand_is_refused(registry: Registry) -> None:
     entry = registry._client.create_model_version(MODEL, source=f"models:/{MODEL}/1", tags={"gates": "pass"})
     try:
