@@ -100,7 +100,7 @@ def _timed_repro() -> tuple[int, dict[str, float]]:
     """Exit status of `dvc repro --keep-going`, and the wall seconds between its lines "Running stage"."""
     seconds: dict[str, float] = {}
     stage, since = "start", time.monotonic()
-    with subprocess.Popen(["dvc", "repro", "--keep-going"], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(["dvc", "repro", "--keep-going"], stdout=subprocess.PIPE, encoding="utf-8", errors="replace") as process:
         assert process.stdout is not None
         for line in process.stdout:
             print(line, end="", flush=True)

@@ -72,7 +72,10 @@ def start(name: str, command: Sequence[str], *, port: int, health: str, environm
                                 f"{'MLFLOW_PORT' if name == 'mlflow' else 'SERVICE_PORT'}=<port> make up")
     for folder in (RUN_FOLDER, LOG_FOLDER):
         folder.mkdir(parents=True, exist_ok=True)
-    with (LOG_FOLDER / f"{name}.log").open("wb") as log:
+    log_path = LOG_FOLDER / f"{name}.log"
+    if log_path.is_file():
+        log_path.replace(LOG_FOLDER / f"{name}.log.1")      # how the former run ended
+    with log_path.open("ab") as log:    # appended to, so that a tool which turns logs over may cut it while it is written
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
                                    env={**os.environ, **QUIET, **environment})
     server = Server(name, process.pid, psutil.Process(process.pid).create_time(), f"http://{HOST}:{port}")
@@ -81,8 +84,7 @@ def start(name: str, command: Sequence[str], *, port: int, health: str, environm
     while not _answers(server.url + health):
         if process.poll() is not None or time.monotonic() > deadline:
             stop(name)
-            log_text = (LOG_FOLDER / f"{name}.log").read_text(errors="replace")[-2000:]
-            raise DosewellError(f"{name} did not become ready (see {LOG_FOLDER / name}.log):\n{log_text}")
+            raise DosewellError(f"{name} did not become ready (see {log_path}):\n{log_path.read_text(errors='replace')[-2000:]}")
         time.sleep(0.1)
     return server
 

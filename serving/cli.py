@@ -267,7 +267,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_service(one: argparse.ArgumentParser, run: Callable[[argparse.Namespace], None]) -> None:
     """Which service is asked, and what does it."""
-    one.add_argument("--url", default=os.environ.get("DOSEWELL_URL", DEFAULT_URL), help="of the service (default: DOSEWELL_URL)")
+    one.add_argument("--url", default=os.environ.get("DOSEWELL_URL") or DEFAULT_URL, help="of the service (default: DOSEWELL_URL)")
     one.add_argument("--token", default=os.environ.get("DOSEWELL_TOKEN", ""), help="access token; better in DOSEWELL_TOKEN, where no list "
                                                                                    "of processes shows it")
     one.set_defaults(run=run)

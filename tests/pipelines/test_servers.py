@@ -75,6 +75,9 @@ def test_a_server_is_started_known_and_ended_with_its_tree_and_nothing_else(fold
     assert servers.running("test") is None
     assert not (folder / "var/run/test.json").exists()
     assert not servers.stop("test")
+    (folder / "var/log/test.log").write_text("how it ended")
+    start()
+    assert (folder / "var/log/test.log.1").read_text() == "how it ended"
     assert servers.running("other") == other
     assert len(alive(tree(other.pid))) == 3
     assert bystander.poll() is None
