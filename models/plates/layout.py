@@ -6,16 +6,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from models.errors import Finding, InputError, Severity, TableError
+from models.errors import Finding, InputError, TableError
+from models.plates.layout_cells import Cells, numbers, say_number
 from models.plates.spreadsheets import OTHER_SHEETS, read_table
 from models.plates.vocabulary import KNOWN_UNITS, MOLAR, canonical_column, canonical_role, canonical_unit
 from models.plates.wells import PLATE_FORMATS, in_format, parse_well, row_letters, well_name
@@ -23,12 +21,6 @@ from models.tables import DOSED_ROLES, DOSELESS_ROLES, LAYOUT, ROLES, check_tabl
 
 __all__ = ["ParsedLayout", "parse_layout", "read_layout", "read_table", "write_layout"]
 
-MISSING = ("", "nan", "na", "n/a", "#n/a", "none", "null", "-", "--")
-OVERFLOW = ("ovrflw", "overflow", "over", "sat", "saturated", "*****")  # what plate readers print above their range
-_NUMBER = re.compile(r"^([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)\s*([A-Za-zµμ%].*)?$")
-_COMMA = re.compile(r"^[+-]?\d+,\d+(?:[eE][+-]?\d+)?$")
-_THOUSANDS = re.compile(r"^[+-]?[1-9]\d{0,2}(,\d{3})+$")
-_DATE = re.compile(r"^\d{4}-\d{2}-\d{2}( \d{2}:\d{2}:\d{2})?$|^\d{1,2}[.\- ]+[A-Za-zä]{3,9}\.?([.\- ]\d{2,4})?$")
 _BOOLS = {"true": True, "yes": True, "1": True, "x": True, "false": False, "no": False, "0": False, "": False}
 
 
@@ -36,7 +28,8 @@ _BOOLS = {"true": True, "yes": True, "1": True, "x": True, "false": False, "no":
 class ParsedLayout:
     """A layout in contract columns, and what was said while reading it; row for row the raw table, in its order.
 
-    A cell that was not understood holds NaN or its own text and has an error finding of its plate, well and column.
+    A cell that was not understood holds NaN or its own text and has an error finding of its plate, well and column; of thousands with the
+    same fault the first ones, and how many more there are.
     """
 
     layout: pd.DataFrame
@@ -46,55 +39,6 @@ class ParsedLayout:
     def errors(self) -> tuple[Finding, ...]:
         """The findings that make the layout unusable."""
         return tuple(finding for finding in self.findings if finding.severity == "error")
-
-
-@dataclass
-class _Parser:
-    """The raw table under contract names, and the findings so far. Each step fills columns of `out`."""
-
-    raw: pd.DataFrame
-    out: pd.DataFrame
-    plate_format: int
-    header_units: dict[str, str]
-    findings: list[Finding] = field(default_factory=list)
-    texts: dict[str, pd.Series] = field(default_factory=dict)
-
-    def text(self, name: str) -> pd.Series:
-        """A raw column as stripped text, "" where it or its values are missing."""
-        if name not in self.raw.columns:
-            return self._nothing
-        if name not in self.texts:
-            known = zip(self.raw[name].tolist(), self.raw[name].notna().tolist(), strict=True)
-            texts = [str(value).strip() if there else "" for value, there in known]
-            self.texts[name] = pd.Series([text if text.lower() not in MISSING else "" for text in texts], self.raw.index, dtype="str")
-        return self.texts[name]
-
-    @cached_property
-    def _nothing(self) -> pd.Series:
-        """A column that the table lacks."""
-        return pd.Series("", index=self.raw.index, dtype="str")
-
-    def at(self, index: int, *, rule: str, column: str, value: object, message: str,
-           severity: Severity = "error") -> None:
-        """Note a finding about one cell."""
-        place = {name: str(self.out.at[index, name]) for name in ("plate", "well") if name in self.out.columns}
-        self.findings.append(Finding(rule=rule, severity=severity, column=column, value=str(value),
-                                     message=message, **place))
-
-    def each(self, wrong: pd.Series, column: str, *, rule: str, say: Callable[[str], str]) -> None:
-        """Note an error for each marked row; `say` makes the message from the raw text."""
-        if not wrong.any():
-            return
-        values = self.text(column)
-        for index in self.raw.index[wrong.to_numpy(dtype=bool)]:
-            self.at(index, rule=rule, column=column, value=values[index], message=say(values[index]))
-
-    def once(self, changed: pd.Series, column: str, *, rule: str, say: Callable[[int, str], str]) -> None:
-        """Note one warning for all marked rows; `say` makes the message from their number and the first raw text."""
-        if changed.any():
-            rows = self.raw.index[changed.to_numpy(dtype=bool)]
-            value = self.text(column)[rows[0]]
-            self.at(rows[0], rule=rule, column=column, value=value, severity="warning", message=say(len(rows), value))
 
 
 def parse_layout(raw: pd.DataFrame, *, plate_format: int, default_plate: str = "plate1",
@@ -107,18 +51,18 @@ def parse_layout(raw: pd.DataFrame, *, plate_format: int, default_plate: str = "
     """
     findings = [Finding(rule="table_repaired", severity="warning", message=note) for note in raw.attrs.get("notes", ())]
     renamed, header_units, said = _canonical_columns(raw)
-    parser = _Parser(renamed, pd.DataFrame(index=renamed.index), plate_format, header_units, [*findings, *said])
-    _read_places(parser, default_plate)
-    _read_roles(parser)
-    zero = _read_dose(parser, "", dose_unit)
-    if any(parser.text("treatment_2") + parser.text("dose_2")):
-        _alone_at_dose_0(parser.out, zero, _read_dose(parser, "_2", dose_unit))
-    _read_options(parser)
-    _number_replicates(parser)
+    cells = Cells(renamed, pd.DataFrame(index=renamed.index), plate_format, header_units, [*findings, *said])
+    _read_places(cells, default_plate)
+    _read_roles(cells)
+    zero = _read_dose(cells, "", dose_unit)
+    if any(cells.text("treatment_2") + cells.text("dose_2")):
+        _alone_at_dose_0(cells.out, zero, _read_dose(cells, "_2", dose_unit))
+    _read_options(cells)
+    _number_replicates(cells)
     extra = [name for name in renamed.columns if name not in LAYOUT.names() and name not in ("row", "column")]
-    layout = parser.out[[name for name in LAYOUT.names() if name in parser.out.columns]].assign(
+    layout = cells.out[[name for name in LAYOUT.names() if name in cells.out.columns]].assign(
         **{name: renamed[name] for name in extra})
-    return ParsedLayout(layout, tuple(parser.findings))
+    return ParsedLayout(layout, tuple(cells.findings))
 
 
 def read_layout(path: Path, *, plate_format: int) -> pd.DataFrame:
@@ -178,31 +122,31 @@ def _missing_columns(renamed: pd.DataFrame, raw: pd.DataFrame) -> list[Finding]:
             for name in missing]
 
 
-def _read_places(parser: _Parser, default_plate: str) -> None:
+def _read_places(cells: Cells, default_plate: str) -> None:
     """plate and well."""
-    plates = parser.text("plate")
-    if "plate" not in parser.raw.columns:
-        parser.findings.append(Finding(
+    plates = cells.text("plate")
+    if "plate" not in cells.raw.columns:
+        cells.findings.append(Finding(
             rule="plate_default", severity="warning", column="plate", value=default_plate,
             message=f"the layout has no column 'plate'; all wells are taken as plate '{default_plate}'"))
-    parser.out["plate"] = plates.where(plates != "", default_plate).astype("str")
-    named = "well" in parser.raw.columns
-    raw = parser.text("well") if named else parser.text("row") + parser.text("column")
-    parser.raw["well"] = raw
+    cells.out["plate"] = plates.where(plates != "", default_plate).astype("str")
+    named = "well" in cells.raw.columns
+    raw = cells.text("well") if named else cells.text("row") + cells.text("column")
+    cells.raw["well"] = raw
     names = [_place(text) for text in raw]
-    parser.out["well"] = pd.Series([name or text for name, text in zip(names, raw, strict=True)], dtype="str")
+    cells.out["well"] = pd.Series([name or text for name, text in zip(names, raw, strict=True)], dtype="str")
     bad = pd.Series([not name for name in names], raw.index)
-    rows, columns = PLATE_FORMATS[parser.plate_format]
-    outside = pd.Series([bool(name) and not in_format(name, parser.plate_format) for name in names], raw.index)
-    parser.each(plates.str.contains(r"[/\\\x00-\x1f]|^\.", regex=True), "plate", rule="plate_name", say=lambda text:
+    rows, columns = PLATE_FORMATS[cells.plate_format]
+    outside = pd.Series([bool(name) and not in_format(name, cells.plate_format) for name in names], raw.index)
+    cells.each(plates.str.contains(r"[/\\\x00-\x1f]|^\.", regex=True), "plate", rule="plate_name", say=lambda text:
                 f"plate name '{text}' cannot be a file name; use letters, digits, blanks, - and _")
     if any(raw):
-        parser.each(bad, "well", rule="well_name", say=lambda text:
+        cells.each(bad, "well", rule="well_name", say=lambda text:
                     f"'{text}' is not a well name; expected row letters and a column number, like A01 or AF48")
-    parser.each(outside, "well", rule="well_format", say=lambda text:
-                f"well {text} lies outside a {parser.plate_format}-well plate (rows A-{row_letters(rows - 1)}, "
+    cells.each(outside, "well", rule="well_format", say=lambda text:
+                f"well {text} lies outside a {cells.plate_format}-well plate (rows A-{row_letters(rows - 1)}, "
                 f"columns 1-{columns}); correct the well, or plate_format in screen.yaml")
-    parser.once((parser.out["well"] != raw) & ~bad & named, "well", rule="well_renamed", say=lambda count, text:
+    cells.once((cells.out["well"] != raw) & ~bad & named, "well", rule="well_renamed", say=lambda count, text:
                 f"{count} well name(s) were written another way, such as '{text}' for '{_place(text)}'; read as meant")
 
 
@@ -213,51 +157,51 @@ def _place(text: str) -> str:
         return ""
 
 
-def _read_roles(parser: _Parser) -> None:
+def _read_roles(cells: Cells) -> None:
     """role and treatment."""
-    parser.out["treatment"] = parser.text("treatment")
-    raw = parser.text("role")
+    cells.out["treatment"] = cells.text("treatment")
+    raw = cells.text("role")
     roles = raw.map({text: canonical_role(text) for text in raw.unique()}).astype("str")
-    idle = (raw == "") & (parser.text("treatment") == "") & (parser.text("dose") == "")
-    parser.out["role"] = roles.where(~idle, "empty").astype("str")
-    if "role" not in parser.raw.columns:
+    idle = (raw == "") & (cells.text("treatment") == "") & (cells.text("dose") == "")
+    cells.out["role"] = roles.where(~idle, "empty").astype("str")
+    if "role" not in cells.raw.columns:
         return
-    parser.once(idle, "role", rule="role_default", say=lambda count, _:
+    cells.once(idle, "role", rule="role_default", say=lambda count, _:
                 f"{count} well(s) without role, treatment and dose are taken as empty")
-    parser.each((roles == "") & ~idle, "role", rule="role_unknown", say=lambda text:
+    cells.each((roles == "") & ~idle, "role", rule="role_unknown", say=lambda text:
                 f"'{text}' is not a role; use one of {', '.join(ROLES)}")
 
 
-def _read_dose(parser: _Parser, suffix: str, default_unit: str | None) -> pd.Series:
+def _read_dose(cells: Cells, suffix: str, default_unit: str | None) -> pd.Series:
     """dose and dose_unit (or dose_2, dose_unit_2), molar doses in nM; returns which are stated as 0."""
     dose, unit = f"dose{suffix}", f"dose_unit{suffix}"
     if suffix:
-        parser.out[f"treatment{suffix}"] = parser.text(f"treatment{suffix}")
-    doses, cell_units = _numbers(parser, dose)
-    stated = parser.text(unit).where(parser.text(unit) != "", cell_units).astype("str")
-    if unit not in parser.raw.columns and not cell_units.any():
-        known = parser.header_units.get(dose) or default_unit
+        cells.out[f"treatment{suffix}"] = cells.text(f"treatment{suffix}")
+    doses, cell_units = numbers(cells, dose)
+    stated = cells.text(unit).where(cells.text(unit) != "", cell_units).astype("str")
+    if unit not in cells.raw.columns and not cell_units.any():
+        known = cells.header_units.get(dose) or default_unit
         stated = pd.Series(known or "nM", index=doses.index, dtype="str")
         if not known and doses.gt(0).any():
-            parser.findings.append(Finding(
+            cells.findings.append(Finding(
                 rule="unit_default", severity="warning", column=unit, value="nM",
                 message=f"the layout names no {unit}; doses ({doses[doses > 0].min():g} to {doses.max():g}) are read as nM. Add a column "
                         f"{unit} if that is wrong"))
     units = stated.map({text: canonical_unit(text) for text in stated.unique()}).astype("str")
-    parser.each((units == "") & (stated != ""), unit, rule="unit_unknown", say=lambda text:
+    cells.each((units == "") & (stated != ""), unit, rule="unit_unknown", say=lambda text:
                 f"'{text}' is not a unit; use one of {', '.join(KNOWN_UNITS)}")
-    parser.each((stated == "") & doses.gt(0) & ~parser.out["role"].isin(DOSELESS_ROLES), unit, rule="unit_missing", say=lambda _:
+    cells.each((stated == "") & doses.gt(0) & ~cells.out["role"].isin(DOSELESS_ROLES), unit, rule="unit_missing", say=lambda _:
                 f"the dose has no unit; fill in {unit} (one of {', '.join(KNOWN_UNITS)})")
     scaled = (doses * units.map(MOLAR).fillna(1.0).astype("float64")).map(lambda value: float(f"{value:.12g}"))
-    parser.each(np.isinf(scaled), dose, rule="number", say=lambda value: _say_number(value, dose))
+    cells.each(np.isinf(scaled), dose, rule="number", say=lambda value: say_number(value, dose))
     scaled = scaled.mask(np.isinf(scaled), np.nan)
     zero = scaled.eq(0)
-    doseless = parser.out["role"].isin(DOSELESS_ROLES) if not suffix else zero
-    parser.once(doseless & scaled.gt(0), dose, rule="dose_of_control", say=lambda count, text:
+    doseless = cells.out["role"].isin(DOSELESS_ROLES) if not suffix else zero
+    cells.once(doseless & scaled.gt(0), dose, rule="dose_of_control", say=lambda count, text:
                 f"{count} negative, untreated or empty well(s) state a dose, such as {text}; it is not used as one")
-    scaled = scaled.mask(doseless | (parser.out["role"].eq("positive") & scaled.eq(0)), np.nan)
-    parser.out[dose] = scaled
-    parser.out[unit] = units.mask(units.isin(tuple(MOLAR)), "nM").where(scaled.notna(), "").astype("str")
+    scaled = scaled.mask(doseless | (cells.out["role"].eq("positive") & scaled.eq(0)), np.nan)
+    cells.out[dose] = scaled
+    cells.out[unit] = units.mask(units.isin(tuple(MOLAR)), "nM").where(scaled.notna(), "").astype("str")
     return zero
 
 
@@ -272,68 +216,26 @@ def _alone_at_dose_0(wells: pd.DataFrame, zero: pd.Series, zero_2: pd.Series) ->
     wells.loc[alone, "dose_2"] = np.nan
 
 
-def _numbers(parser: _Parser, column: str) -> tuple[pd.Series, pd.Series]:
-    """The column as float64 and the units that stood in its cells; what is no number becomes NaN and an error."""
-    text = parser.text(column)
-    if any("," in value for value in text.tolist()):
-        text = _with_points(parser, text, column)
-    matches = [_NUMBER.match(value) for value in text.tolist()]
-    matches = [match if match and _unit_fits(match[2], column) else None for match in matches]
-    numbers = pd.Series([float(match[1]) if match else np.nan for match in matches], index=text.index, dtype="float64")
-    units = pd.Series([(match[2] or "") if match else "" for match in matches], index=text.index, dtype="str")
-    bad = (text != "") & (numbers.isna() | np.isinf(numbers))
-    if column == "readout":
-        over = text.str.lower().isin(OVERFLOW)
-        parser.once(over, column, rule="readout_overflow", say=lambda count, value:
-                    f"{count} read-out(s) are beyond the reader's range ('{value}'); taken as missing")
-        bad &= ~over
-    parser.each(bad, column, rule="number", say=lambda value: _say_number(value, column))
-    return numbers.mask(bad, np.nan), units
-
-
-def _unit_fits(unit: str | None, column: str) -> bool:
-    """Whether a number with this unit behind it may stand in the column."""
-    return not unit or (column.startswith("dose") and bool(canonical_unit(unit)))
-
-
-def _with_points(parser: _Parser, text: pd.Series, column: str) -> pd.Series:
-    """The column with decimal points for decimal commas, where it is plain that they are some."""
-    commas = text.str.match(_COMMA)
-    unclear = commas & text.str.match(_THOUSANDS)
-    if not (commas & ~unclear).any() or text.str.contains(".", regex=False).any():
-        return text
-    parser.once(commas, column, rule="decimal_comma", say=lambda count, value:
-                f"{count} value(s) of {column} have a decimal comma; {value} is read as {value.replace(',', '.')}")
-    return text.where(~commas, text.str.replace(",", ".", regex=False)).astype("str")
-
-
-def _say_number(value: str, column: str) -> str:
-    way_out = ("write 1000 or 1.0, without a comma" if _THOUSANDS.match(value) else
-               "a spreadsheet program made a date of it; format the column as text, and enter the values again" if _DATE.match(value) else
-               "write it in digits with a decimal point, like 0.5")
-    return f"'{value}' in column {column} is not a number; {way_out}"
-
-
-def _read_options(parser: _Parser) -> None:
+def _read_options(cells: Cells) -> None:
     """readout, excluded, exclusion_reason: only where the raw table has them."""
-    if any(parser.text("readout")):
-        parser.out["readout"], _ = _numbers(parser, "readout")
-    if "excluded" in parser.raw.columns:
-        flags = parser.text("excluded").str.lower().map(_BOOLS)
-        parser.each(flags.isna(), "excluded", rule="flag", say=lambda text: f"'{text}' is neither true nor false")
-        parser.out["excluded"] = flags.eq(True)
-    if "exclusion_reason" in parser.raw.columns:
-        parser.out["exclusion_reason"] = parser.text("exclusion_reason")
+    if any(cells.text("readout")):
+        cells.out["readout"], _ = numbers(cells, "readout")
+    if "excluded" in cells.raw.columns:
+        flags = cells.text("excluded").str.lower().map(_BOOLS)
+        cells.each(flags.isna(), "excluded", rule="flag", say=lambda text: f"'{text}' is neither true nor false")
+        cells.out["excluded"] = flags.eq(True)
+    if "exclusion_reason" in cells.raw.columns:
+        cells.out["exclusion_reason"] = cells.text("exclusion_reason")
 
 
-def _number_replicates(parser: _Parser) -> None:
+def _number_replicates(cells: Cells) -> None:
     """replicate: as stated, else counted within plate, role, treatment and dose."""
-    given, _ = _numbers(parser, "replicate")
-    parser.each(given.notna() & ((given < 1) | (given % 1 != 0)), "replicate", rule="replicate", say=lambda text:
+    given, _ = numbers(cells, "replicate")
+    cells.each(given.notna() & ((given < 1) | (given % 1 != 0)), "replicate", rule="replicate", say=lambda text:
                 f"replicate must be a whole number from 1, got '{text}'")
     keys = ("plate", "role", "treatment", "dose", "treatment_2", "dose_2")
-    same = [name for name in keys if name in parser.out.columns]
+    same = [name for name in keys if name in cells.out.columns]
     usable = given.where((given >= 1) & (given % 1 == 0))
     if usable.isna().any():
-        usable = usable.fillna(parser.out.groupby(same, dropna=False, sort=False).cumcount() + 1)
-    parser.out["replicate"] = usable.astype("int64")
+        usable = usable.fillna(cells.out.groupby(same, dropna=False, sort=False).cumcount() + 1)
+    cells.out["replicate"] = usable.astype("int64")

@@ -24,6 +24,7 @@ from models.plates.zips import declared_members, overlapping
 
 MAX_BYTES = 100 * 2**20     # of the file, and of an XLSX when unpacked x 4
 MAX_ROWS = 2_000_000        # 1,300 plates of 1536 wells
+MAX_MEMBERS = 2_000         # of an XLSX, which is a zip
 MAX_COLUMNS = 1_000
 MAX_CELL = 1_000            # characters
 MAX_LINE = 1_000_000        # the same of a row of text
@@ -38,18 +39,18 @@ _MERGED = re.compile(rb'<mergeCell ref="([A-Z]+\d+:[A-Z]+\d+)"')
 Rows = list[list[str]]
 
 
-def read_table(path: Path) -> pd.DataFrame:
+def read_table(path: Path, *, max_rows: int = MAX_ROWS) -> pd.DataFrame:
     """The first sheet of an XLSX, or a CSV of any usual delimiter and encoding, as text (dtype str, "" for nothing).
 
     The first row with more than one filled cell is the header. `attrs["notes"]`: what was guessed or repaired.
-    Raises TableError for a file that is missing, empty, without rows, or not a table.
+    Raises TableError for a file that is missing, empty, without rows, longer than `max_rows`, or not a table.
     """
-    return table_of(_file_bytes(path), path.name)
+    return table_of(_file_bytes(path), path.name, max_rows=max_rows)
 
 
-def table_of(data: bytes, name: str) -> pd.DataFrame:
+def table_of(data: bytes, name: str, *, max_rows: int = MAX_ROWS) -> pd.DataFrame:
     """`read_table` of a file's content, such as a member of an archive. `name` stands in messages."""
-    rows, notes = _xlsx_rows(data, name) if data[:4] == b"PK\x03\x04" else _csv_rows(data, name)
+    rows, notes = _xlsx_rows(data, name, max_rows) if data[:4] == b"PK\x03\x04" else _csv_rows(data, name, max_rows)
     rows = [row for row in rows if any(row)]
     _require_sane(rows, name)
     if not rows:
@@ -97,16 +98,22 @@ def _file_bytes(path: Path) -> bytes:
     return data
 
 
+def _too_long(name: str, max_rows: int) -> TableError:
+    return _refusal("table_too_large", name, f"has more than {max_rows:,} rows; give the table of fewer plates")
+
+
 def _refusal(rule: str, name: str, message: str) -> TableError:
     return TableError(f"{name} cannot be read as a table", [
         Finding(rule=rule, severity="error", value=name, message=f"{name} {message}")])
 
 
-def _csv_rows(data: bytes, name: str) -> tuple[Rows, list[str]]:
+def _csv_rows(data: bytes, name: str, max_rows: int = MAX_ROWS) -> tuple[Rows, list[str]]:
     text, encoding = _decoded(data, name)
     if not text.strip("".join(DELIMITERS) + '"\r\n '):
         return [], []
-    lines = text.splitlines()
+    if max(text.count("\n"), text.count("\r")) > max_rows:
+        raise _too_long(name, max_rows)
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")    # no other character ends a row
     if max(map(len, lines)) > MAX_LINE:
         raise _refusal("table_unreadable", name, f"has a line of {max(map(len, lines)):,} characters; it is no table")
     delimiter = max(DELIMITERS, key=lambda mark: _fitness(lines[:200], mark))
@@ -151,8 +158,10 @@ def _fitness(lines: list[str], delimiter: str) -> tuple[bool, int, float]:
     return width > 1 and share >= 0.8, width, share
 
 
-def _xlsx_rows(data: bytes, name: str) -> tuple[Rows, list[str]]:
+def _xlsx_rows(data: bytes, name: str, max_rows: int) -> tuple[Rows, list[str]]:
     [(title, rows, merged)], sheets = _workbook(data, name, first_only=True)
+    if len(rows) > max_rows:
+        raise _too_long(name, max_rows)
     said = [f"{name}: {merged} merged cell(s) were filled with their value in every row"] if merged else []
     return rows, said if sheets < 2 else [*said, f"{name}: {OTHER_SHEETS} {sheets} sheets, '{title}', is read; move the table there"]
 
@@ -177,7 +186,7 @@ def _workbook(data: bytes, name: str, *, first_only: bool = False) -> tuple[list
 def _require_unpackable(data: bytes, name: str) -> None:
     """Raise TableError for an XLSX that would unpack to more than a table can be."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        infos = archive.infolist() if declared_members(io.BytesIO(data)) <= MAX_ROWS // 1000 else []
+        infos = archive.infolist() if declared_members(io.BytesIO(data)) <= MAX_MEMBERS else []
     unpacked = sum(info.file_size for info in infos)
     if not infos or unpacked > min(4 * MAX_BYTES, max(MAX_SHEETS_BYTES, MAX_RATIO * len(data))) or overlapping(infos):
         raise _refusal("table_too_large", name, "unpacks to too many bytes; save the first sheet alone, or as CSV")

@@ -332,6 +332,8 @@ TABLES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "XLSX with its last column merged": ("layout.xlsx", merged_wide),
     "XLSX of a billion laughs": ("layout.xlsx", lambda: workbook(sheet(
         '<row r="1"><c r="A1" t="inlineStr"><is><t>&a11;</t></is></c></row>', before=LAUGHS))),
+    "CSV of 2 million empty rows": ("layout.csv", lambda: b"well,role,treatment,dose\nA01,treated,x,1\n" + b"\n" * 2_000_000 + b"A02\n"),
+    "CSV of 2 million rows": ("layout.csv", lambda: b"well,role\n" + b"a,b\n" * 2_000_000),
     "CSV of 10 million commas": ("layout.csv", lambda: b"well,role,treatment,dose\n" + b"," * 10_000_000),
     "CSV with a number of 100,000 digits": ("layout.csv", lambda: b"well,role,treatment,dose,dose_unit\nA01,treated,x,"
                                             + b"1" * 100_000 + b"!,nM\n"),

@@ -9,10 +9,10 @@ from pathlib import Path
 import pandas as pd
 
 from models.errors import Finding, InputError, TableError
-from models.plates.layout import MISSING, read_table
+from models.plates.layout_cells import MISSING
 from models.plates.readers.base import Source
 from models.plates.readers.grids import Grid, find_grids
-from models.plates.spreadsheets import read_sheets
+from models.plates.spreadsheets import read_sheets, read_table
 from models.plates.vocabulary import canonical_column, canonical_role, plain
 from models.plates.wells import parse_well
 from models.tables import TREATMENTS, check_table
@@ -20,6 +20,7 @@ from models.tables import TREATMENTS, check_table
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx")
 TREATMENTS_FILE = "treatments.csv"
 MAX_GRID_ROWS, MAX_GRID_BYTES = 20_000, 4 * 2**20     # hundreds of plates; a longer table is searched for no grids
+MAX_SENT_ROWS = 100_000         # of a stranger's layout: more wells than an upload can hold images of
 _OF_GRIDS = ("column_repeated", "table_ragged")         # what a grid is refused for where a row per well is expected
 _ROLES_BY_NAME = ("negative", "positive", "untreated", "empty")   # roles that the name of a treatment can tell
 _SHEET_WORDS = ("sheet", "tabelle", "data", "feuil", "hoja")       # names that programs give to sheets
@@ -52,7 +53,7 @@ def read_layout_table(path: Path) -> pd.DataFrame:
     Raises TableError for a file that is no table.
     """
     try:
-        table = read_table(path)
+        table = read_table(path, max_rows=MAX_SENT_ROWS)
     except TableError as error:
         drawn = _drawn(path) if error.findings[0].rule in _OF_GRIDS and path.stat().st_size <= MAX_GRID_BYTES else None
         if drawn is None:

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from models.errors import Finding, InputError, TableError
-from models.plates.layout import MISSING, OVERFLOW
+from models.plates.layout_cells import MISSING, OVERFLOW
 from models.plates.readers.base import Found
 from models.plates.readers.grids import Grid, find_grids
 from models.plates.readers.platemaps import TABLE_SUFFIXES

@@ -203,3 +203,15 @@ def test_the_real_mixed_readouts_are_told_apart_and_agree_with_the_layout() -> N
     assert (joined["readout"] == layout["Readout"]).all()
     holes = attach_readout(found(layout), values, (SHARED,), name="BT-40_V1_DS1_NA").raw_layout
     assert parse_layout(holes, plate_format=384).layout["readout"].isna().sum() == 257
+
+
+def test_a_layout_that_is_sent_is_no_longer_than_plates_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.plates.readers.platemaps.MAX_SENT_ROWS", 3)
+    path = tmp_path / "layout.csv"
+    for rows, refused in ((3, False), (4, True)):
+        path.write_text("well,role\n" + "A01,empty\n" * (rows - 1), encoding="utf-8")
+        if refused:
+            with pytest.raises(TableError, match="more than 3 rows"):
+                read_layout_table(path)
+        else:
+            assert len(read_layout_table(path)) == rows - 1
