@@ -1,20 +1,23 @@
 """Do the tests and intervals of the dose-response engine keep what they promise? By simulation, seeded.
 
-    python -m benchmarks.dose_response_statistics [--curves 4000]
+    python -m benchmarks.dose_response_statistics [--curves 4000] [--screens 250]
 
 Prints tables for docs/dose_response.md: false positives and power of the flat test, coverage of the profile interval of
-EC50, and the error of EC50 with and without an outlier by loss.
+EC50, the error of EC50 with and without an outlier by loss, and what is said of plates that agree, and of plates that do not.
 """
 
 from __future__ import annotations
 
 import sys
 import time
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from models.dose_response import FitOptions, fit_arrays, fit_curves
+from models.dose_response.plate_agreement import LEVEL, with_disagreements
+from models.effects import plate_disagreements, treatment_curves, with_viability
 
 SEED = 7
 DESIGNS = {6: (6, 1), 8: (8, 1), 10: (10, 1), 16: (8, 2), 20: (10, 2), 40: (10, 4)}     # n: doses, replicates
@@ -81,13 +84,103 @@ def robustness(curves: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Plates:
+    """Simulated plates of 4 drugs. noise: SD of a well in percent of the window; uneven: twice that at half effect; controls: of each kind;
+    wander: SD of a drug's log10 IC50 between plates."""
+
+    plates: int = 2
+    doses: int = 8
+    replicates: int = 1
+    noise: float = 5.0
+    controls: int = 8
+    uneven: bool = False
+    wander: float = 0.0
+
+    def simulate(self, rng: np.random.Generator, *, apart: float) -> tuple[pd.DataFrame, dict[str, float]]:
+        """Wells with the read-out, and the mean log10 IC50 of each drug's plates; apart: of the last plate from the others, in log10."""
+        dose = np.repeat(np.logspace(-2, 2, self.doses), self.replicates)
+        parts, truth = [], {f"drug {drug}": 0.0 for drug in range(4)}
+        for plate in range(self.plates):
+            rows = [("negative", "", np.nan, 0.0)] * self.controls + [("positive", "", np.nan, 100.0)] * self.controls
+            for drug in truth:
+                log_ic50 = rng.normal(0.0, self.wander) + apart * (plate == self.plates - 1)
+                truth[drug] += log_ic50 / self.plates
+                rows += [("treated", drug, x, y) for x, y in zip(dose, inhibition(dose, 10**log_ic50), strict=True)]
+            table = pd.DataFrame(rows, columns=["role", "treatment", "dose", "effect"])
+            scatter = self.noise * (1 + (table["effect"] * (100 - table["effect"]) / 2500 if self.uneven else 0))
+            parts.append(table.assign(plate=f"P{plate + 1}", readout=100 - table["effect"] + scatter * rng.standard_normal(len(table))))
+        return pd.concat(parts, ignore_index=True).assign(dose_unit="nM", excluded=False), truth
+
+
+PLATES = {
+    "2 plates, noise 2 %": Plates(noise=2.0), "2 plates, noise 5 %": Plates(), "2 plates, noise 10 %": Plates(noise=10.0),
+    "2 plates of 16 controls, noise 10 %": Plates(noise=10.0, controls=16),
+    "2 plates of 4 controls, noise 5 %": Plates(controls=4), "3 plates, noise 5 %": Plates(plates=3),
+    "3 plates, noise 10 %": Plates(plates=3, noise=10.0), "6 plates, noise 5 %": Plates(plates=6),
+    "2 plates, 8 doses twice": Plates(replicates=2), "2 plates, 5 doses": Plates(doses=5), "2 plates, 4 doses": Plates(doses=4),
+    "2 plates, uneven noise 5-10 %": Plates(uneven=True), "2 plates, 4 doses, uneven noise": Plates(doses=4, uneven=True)}
+WANDER = {"all alike": 0.0, "1.4-fold (SD)": 0.15, "2-fold (SD)": 0.3, "4-fold (SD)": 0.6}
+
+
+def judged(kind: Plates, screens: int, *, apart: float, options: FitOptions = BARE) -> pd.DataFrame:
+    """A row per curve: p, matters (whether it is called weakly identified), perhaps; truth; limits before and after."""
+    rows = []
+    for screen in range(screens):
+        wells, truth = kind.simulate(np.random.default_rng([SEED, screen]), apart=apart)
+        wells = with_viability(wells, controls="both", value="readout")
+        curves = treatment_curves(wells, options, controls="both", value="readout")
+        found = plate_disagreements(curves, wells, options, controls="both", value="readout")
+        after, by_name = with_disagreements(curves, found).set_index("treatment"), {one.treatment: one for one in found}
+        for name, before in curves.set_index("treatment").iterrows():
+            one = by_name.get(str(name))
+            rows.append({"apart": one is not None and one.p < LEVEL, "perhaps": one is not None and one.p >= LEVEL,
+                         "matters": one is not None and one.matters, "truth": 10 ** truth[str(name)],
+                         **{f"{end} {when}": row[f"ic50_{end}"] for end in ("low", "high")
+                            for when, row in (("before", before), ("after", after.loc[[name]].iloc[0]))}})
+    return pd.DataFrame(rows)
+
+
+def plate_disagreement(screens: int) -> pd.DataFrame:
+    """What is said of plates that agree, and of a plate on which all IC50s are 3 or 10 times those of the others."""
+    rows = []
+    for name, kind in PLATES.items():
+        row: dict[str, object] = {"plates": name}
+        for called, apart in (("agree", 0.0), ("3-fold", np.log10(3.0)), ("10-fold", 1.0)):
+            found = judged(kind, screens if not apart else max(screens // 5, 1), apart=apart)
+            row |= {f"{called}: apart": found["apart"].mean(), f"{called}: weak": found["matters"].mean(),
+                    f"{called}: perhaps": found["perhaps"].mean()}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def plate_limits(screens: int) -> pd.DataFrame:
+    """Whether the limits of a pooled IC50 hold the mean log10 IC50 of its plates, without and with a look at the plates."""
+    rows = []
+    for name, wander in WANDER.items():
+        for plates in (2, 3):
+            found = judged(Plates(plates=plates, wander=wander), screens, apart=0.0, options=FitOptions())
+            held = {when: (found[f"low {when}"].fillna(0) <= found["truth"]) & (found["truth"] <= found[f"high {when}"].fillna(np.inf))
+                    for when in ("before", "after")}
+            rows.append({"IC50s of plates": name, "plates": plates, "held before": held["before"].mean(), "held now": held["after"].mean(),
+                         "weakly identified": found["matters"].mean(), "before, of those": held["before"][found["matters"]].mean(),
+                         "held now, of the ok": held["after"][~found["matters"]].mean()})
+    return pd.DataFrame(rows)
+
+
 def main() -> None:
-    curves = int(sys.argv[sys.argv.index("--curves") + 1]) if "--curves" in sys.argv else 4000
-    for title, run in (("Flat test", flat_test), ("Coverage of the 95 % profile interval of EC50", coverage),
-                       ("Error of log10 EC50 by loss", robustness)):
+    def number(flag: str, default: int) -> int:
+        return int(sys.argv[sys.argv.index(flag) + 1]) if flag in sys.argv else default
+
+    curves, screens = number("--curves", 4000), number("--screens", 250)
+    for title, run, count, unit in (
+            ("Flat test", flat_test, curves, "curves"), ("Coverage of the 95 % profile interval of EC50", coverage, curves, "curves"),
+            ("Error of log10 EC50 by loss", robustness, curves, "curves"),
+            ("Plates that agree and that do not", plate_disagreement, screens, "screens of 4 curves"),
+            ("Limits of an IC50 pooled over plates", plate_limits, screens, "screens of 4 curves")):
         start = time.perf_counter()
-        table = run(curves)
-        print(f"\n{title} ({curves} curves a row, {time.perf_counter() - start:.1f} s)\n")
+        table = run(count)
+        print(f"\n{title} ({count} {unit} a row, {time.perf_counter() - start:.1f} s)\n")
         print(table.to_string(index=False, float_format=lambda value: f"{value:.4f}"))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,11 +12,16 @@ import pandas as pd
 from models.dose_response import FitOptions, fit_curves, normalise_to_controls, score_curves, viability_limits
 from models.dose_response.control_error import with_control_error
 from models.dose_response.model_error import limits_of_effect_scale, limits_of_shared_error
+from models.dose_response.plate_agreement import Disagreement, disagreements, in_words
 from models.errors import Finding
 from models.plates.screen import Controls
 from models.tables import CURVES, combined
 
 CURVE_ROLES = ("treated", "reference")
+DISAGREE = "plates_disagree"    # the rule of its findings
+ONE_BY_ONE = 5                  # so many treatments are told each by itself
+_NO_ONE_VALUE = ("no one value stands for all of the plates: look at their doses, controls and wells, and leave out the plate that went "
+                 "wrong, or report them one by one")
 LIMITS = ("viability_low", "viability_high")
 
 
@@ -45,27 +52,69 @@ def treatment_curves(wells: pd.DataFrame, options: FitOptions, *, controls: Cont
 
     A treatment's curve is made of the wells that hold it alone; one that is in combinations only has none, and its reason says so.
     """
-    treated = wells[wells["role"].isin(CURVE_ROLES) & (wells["treatment"] != "")]
-    paired = combined(treated)
-    treated = treated[~paired | ~treated["treatment"].isin(treated.loc[~paired, "treatment"])]
-    paired = combined(treated)
-    usable = treated.assign(response=(100 * (1 - treated["viability"])).mask(treated["excluded"] | paired))
+    usable, paired = curve_wells(wells, controls=controls, value=value)
     if usable.empty:
         return pd.DataFrame({name: pd.Series(dtype="object") for name in ("treatment", *CURVES.names())})
-    if controls == "none" and value != "probability" and usable[value].notna().any():
-        raw = usable.assign(response=usable[value].mask(usable["excluded"] | paired))
-        curves = fit_curves(raw, by=["treatment"], response="response", scale="raw", options=replace(options, bounds="free"))
-        return _say_combined(curves, treated[paired])
+    if is_raw(usable, controls=controls, value=value):
+        curves = fit_curves(usable, by=["treatment"], response="response", scale="raw", options=replace(options, bounds="free"))
+        return _say_combined(curves, usable[paired])
     weight = ""
     if options.weights == "interval" and "viability_low" in usable:
         usable, weight = usable.assign(weight=(usable["viability_high"] - usable["viability_low"]) ** -2.0), "weight"
     curves = fit_curves(usable, by=["treatment"], response="response", weight=weight, scale="percent_inhibition", options=options)
-    curves = _say_combined(score_curves(curves), treated[paired])
+    curves = _say_combined(score_curves(curves), usable[paired])
     if controls != "none":
         curves = _say_bare_plates(curves, usable, wells, controls=controls, value=value)
         if value == "readout" and options.interval != "none":
             curves = with_control_error(curves, wells, options, value=value, positive=controls == "both")
     return _with_model_limits(curves, usable, options, value=value, weight=weight)
+
+
+def curve_wells(wells: pd.DataFrame, *, controls: Controls, value: str) -> tuple[pd.DataFrame, pd.Series]:
+    """The wells of the curves with `response` on their scale, NaN where a well takes no part; and which of them hold a second treatment."""
+    treated = wells[wells["role"].isin(CURVE_ROLES) & (wells["treatment"] != "")]
+    paired = combined(treated)
+    treated = treated[~paired | ~treated["treatment"].isin(treated.loc[~paired, "treatment"])]
+    paired = combined(treated)
+    response = treated[value] if is_raw(treated, controls=controls, value=value) else 100 * (1 - treated["viability"])
+    return treated.assign(response=response.mask(treated["excluded"] | paired)), paired
+
+
+def is_raw(treated: pd.DataFrame, *, controls: Controls, value: str) -> bool:
+    """Whether curves are of the raw read-out, because the screen has no controls to compute viability by."""
+    return controls == "none" and value != "probability" and bool(treated[value].notna().any())
+
+
+def plate_disagreements(curves: pd.DataFrame, wells: pd.DataFrame, options: FitOptions, *, controls: Controls,
+                        value: str) -> list[Disagreement]:
+    """The treatments whose plates differ by more than their noise. curves, wells: as `treatment_curves` gives and takes them."""
+    if wells["plate"].nunique() < 2 or curves.empty:
+        return []
+    usable, _ = curve_wells(wells, controls=controls, value=value)
+    if is_raw(usable, controls=controls, value=value):
+        options = replace(options, bounds="free")
+    return disagreements(curves, usable, wells, options, value=value, positive=controls == "both")
+
+
+def disagreement_findings(found: Sequence[Disagreement], curves: pd.DataFrame) -> list[Finding]:
+    """Warnings of treatments whose plates disagree, beyond their noise or perhaps; not of those whose curves came to nothing.
+
+    One each for a few; many are told in one, with the plates that stand out: a whole plate may have gone wrong.
+    """
+    judged = set(curves.loc[curves["status"] != "failed", "treatment"])
+    found = [one for one in found if one.treatment in judged]
+    matter = [one for one in found if one.matters]
+    if len(matter) <= ONE_BY_ONE:
+        return [Finding(rule=DISAGREE, severity="warning", column="ic50", value=one.treatment, message=(
+            f"{one.treatment}: {in_words(one)}; {_NO_ONE_VALUE if one.matters else 'the limits of the pooled value hold them all'}"))
+            for one in found]
+    least, most = (Counter(side(one) for one in matter) for side in (Disagreement.least_affected, Disagreement.most_affected))
+    sides = [f"the least affected plate is {plate} for {count} of them" for plate, count in least.most_common(1)]
+    sides += [f"the most affected one {plate} for {count}" for plate, count in most.most_common(1)]
+    return [Finding(rule=DISAGREE, severity="warning", column="ic50", value=str(len(matter)), message=(
+        f"{len(matter)} treatments act differently on several plates, beyond the noise within them "
+        f"({', '.join(one.treatment for one in matter[:ONE_BY_ONE])} and {len(matter) - ONE_BY_ONE} more; the reason of each curve has the "
+        f"IC50s): {'; '.join(sides)}; {_NO_ONE_VALUE}"))]
 
 
 def _say_combined(curves: pd.DataFrame, paired: pd.DataFrame) -> pd.DataFrame:

@@ -15,7 +15,16 @@ import pandas as pd
 
 from models.combinations import CombinationTables, combination_tables
 from models.dose_response import FitOptions, assay_quality
-from models.effects import LIMITS, combination_findings, treatment_curves, with_viability
+from models.dose_response.plate_agreement import with_disagreements
+from models.effects import (
+    DISAGREE,
+    LIMITS,
+    combination_findings,
+    disagreement_findings,
+    plate_disagreements,
+    treatment_curves,
+    with_viability,
+)
 from models.errors import Finding, InputError, SampleMismatch, TableError
 from models.networks.bundle import Card
 from models.networks.drift import drift_findings, plate_drift
@@ -35,6 +44,7 @@ if TYPE_CHECKING:
 
 MEASURED = "read-out"   # stands for the model where wells were measured, not predicted
 MODEL_COLUMNS = ("logit", "probability", "od", "od_low", "od_high", "od_shared")
+REFITTED = (OVERLAP, DISAGREE)      # rules of findings that depend on which wells are left out
 RAW_OUTPUTS = ("od", "probability", "readout")  # what viability is made from: the first that a table holds
 
 
@@ -136,23 +146,26 @@ def score_measured(layout: pd.DataFrame, *, screen: Screen, options: ScoringOpti
 def refit_wells(wells: pd.DataFrame, *, screen: Screen, exclusions: Iterable[Exclusion], fit: FitOptions) -> ScoredScreen:
     """Scored wells again from their raw outputs on, with just these wells left out; nothing is scored anew.
 
-    wells: WellScores as scored, whatever was left out then. The findings of the scoring are not repeated, but for those on controls that
-    overlap, which depend on what is left out.
+    wells: WellScores as scored, whatever was left out then. The findings of the scoring are not repeated, but for those that depend on
+    what is left out (REFITTED).
     """
     wells = wells.drop(columns=["viability", *LIMITS, "excluded", "exclusion_reason"], errors="ignore")
     value = next((name for name in RAW_OUTPUTS if name in wells and wells[name].notna().any()), "od")
     options = ScoringOptions(fit=fit, exclusions=tuple(exclusions))
     scored = _scored(with_persons(wells, options), value=value, screen=screen, options=options, findings=())
-    return replace(scored, findings=tuple(finding for finding in scored.findings if finding.rule == OVERLAP))
+    return replace(scored, findings=tuple(finding for finding in scored.findings if finding.rule in REFITTED))
 
 
 def _scored(wells: pd.DataFrame, *, value: str, screen: Screen, options: ScoringOptions, findings: Iterable[Finding]) -> ScoredScreen:
     """value: the column of raw outputs that viability is made from."""
     wells = with_viability(wells, controls=screen.controls, value=value)
     curves, quality = treatment_curves(wells, options.fit, controls=screen.controls, value=value), assay_quality(wells, value=value)
+    apart = plate_disagreements(curves, wells, options.fit, controls=screen.controls, value=value)
     bad = overlapping(quality, controls=screen.controls)
-    return ScoredScreen(check_table(wells, WELL_SCORES, keys=("plate", "well")), withhold(curves, wells, bad), quality,
-                        (*findings, *overlap_findings(bad), *combination_findings(wells), *_well_findings(wells)),
+    curves = withhold(with_disagreements(curves, apart), wells, bad)
+    return ScoredScreen(check_table(wells, WELL_SCORES, keys=("plate", "well")), curves, quality,
+                        (*findings, *overlap_findings(bad), *disagreement_findings(apart, curves), *combination_findings(wells),
+                         *_well_findings(wells)),
                         combinations=combination_tables(wells, bad, controls=screen.controls, value=value))
 
 

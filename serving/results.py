@@ -19,12 +19,11 @@ from models.combinations import NAMES, CombinationTables
 from models.dose_response import FitOptions
 from models.errors import Finding, InputError
 from models.networks.drift import COLUMNS as DRIFT
-from models.overlap import RULE as OVERLAP
 from models.plates.safe_csv import to_csv
 from models.plates.screen import Screen
 from models.report import render_report, treatment_table
 from models.report.inputs import ALWAYS, flag_list, tables_of
-from models.scoring import Exclusion, ScoredScreen, refit_wells
+from models.scoring import REFITTED, Exclusion, ScoredScreen, refit_wells
 from models.tables import WELL_SCORES, check_table
 from serving.job_records import Job, KeptChange, WellChange
 from serving.plain import plain, records, to_json
@@ -95,7 +94,7 @@ def result_at(folder: Path, changes: Sequence[KeptChange], *, fit: FitOptions, r
         base = read_result(folder / "result")
         tables = refit_wells(base.scored.tables.wells, screen=base.scored.screen, exclusions=left_out(base.scored.tables.wells, changes),
                              fit=fit)
-        findings = (*tables.findings, *(finding for finding in base.scored.tables.findings if finding.rule != OVERLAP))
+        findings = (*tables.findings, *(finding for finding in base.scored.tables.findings if finding.rule not in REFITTED))
         write_result(path, replace(base, scored=replace(base.scored, tables=replace(
             tables, findings=findings, drift=base.scored.tables.drift))))
     return replace(read_result(path), changes=tuple(changes))

@@ -26,8 +26,7 @@ def with_control_error(curves: pd.DataFrame, wells: pd.DataFrame, options: FitOp
     curves: on scale percent_inhibition, a row per treatment. wells: plate, role, treatment, `value`, `excluded`; those of `curves` and the
     controls. positive: whether positive controls are 0 %; else a read-out of 0 is.
     """
-    own = wells.groupby("plate", sort=False)[list(wells.columns)]
-    errors = pd.Series({plate: _half_width(group, value=value, positive=positive, options=options) for plate, group in own}, dtype=float)
+    errors = _half_widths(control_errors(wells, value=value, positive=positive), options)
     used = wells[~wells["excluded"] & wells[value].notna() & wells["treatment"].isin(curves["treatment"])]
     if used.empty:
         return curves
@@ -47,18 +46,36 @@ def _joined(middle: Array, limit: Array, crossing: Array, *, side: int) -> Array
     return np.asarray(10 ** (middle + side * np.hypot(limit - middle, crossing - middle)))
 
 
-def _half_width(wells: pd.DataFrame, *, value: str, positive: bool, options: FitOptions) -> float:
+def control_errors(wells: pd.DataFrame, *, value: str, positive: bool) -> pd.DataFrame:
+    """Standard errors of what viability is measured from, a row per plate (the index).
+
+    Columns negative and positive: that of the median of k controls, 1.25 SD / sqrt(k), over the window between the two; sd_negative: SD of
+    negative controls over it; df_negative, df_positive: k - 1. NaN, with df 0, below two controls or without a window; where `positive` is
+    False, a read-out of 0 is 0 %, which has no error.
+    """
+    rows = {plate: _control_error(group, value=value, positive=positive) for plate, group in wells.groupby("plate", sort=False)}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["negative", "positive", "sd_negative", "df_negative", "df_positive"])
+
+
+def _control_error(wells: pd.DataFrame, *, value: str, positive: bool) -> tuple[float, float, float, int, int]:
+    used = wells[~wells["excluded"] & wells[value].notna()]
+    living, dead = (used.loc[used["role"].eq(role), value].to_numpy(dtype=float) for role in ("negative", "positive"))
+    zero = (float(np.median(dead)) if len(dead) else np.nan) if positive else 0.0
+    window = abs(float(np.median(living)) - zero) if len(living) else np.nan
+    sd = [float(values.std(ddof=1)) / window if len(values) > 1 and window > 0 else np.nan for values in (living, dead)]
+    errors = [MEDIAN_ERROR * spread / np.sqrt(len(values)) if len(values) else np.nan
+              for spread, values in zip(sd, (living, dead), strict=True)]
+    return errors[0], errors[1] if positive else 0.0, sd[0], max(len(living) - 1, 0), max(len(dead) - 1, 0) if positive else 0
+
+
+def _half_widths(errors: pd.DataFrame, options: FitOptions) -> pd.Series:
     """What viability at the IC level of a plate may be wrong by, at the options' confidence; 0 where its controls have no scatter to tell.
 
-    Standard errors of medians of k controls, 1.25 SD / sqrt(k), times Student's t of k - 1.
+    Standard errors times Student's t of k - 1.
     """
-    viability, square, level = 1 - options.ic_level / 100, 0.0, dict[str, float]()
-    for role, share in (("negative", viability), ("positive", 1 - viability)) if positive else (("negative", viability),):
-        values = wells.loc[wells["role"].eq(role) & ~wells["excluded"] & wells[value].notna(), value].to_numpy(dtype=float)
-        if len(values) < 2:
-            return 0.0
-        error = MEDIAN_ERROR * float(values.std(ddof=1)) / np.sqrt(len(values)) * student.ppf((1 + options.level) / 2, len(values) - 1)
-        level[role] = float(np.median(values))
-        square += (share * error) ** 2
-    window = abs(level["negative"] - level.get("positive", 0.0))
-    return float(np.sqrt(square) / window) if window > 0 else 0.0
+    viability = 1 - options.ic_level / 100
+    parts = []
+    for role, share in (("negative", viability), ("positive", 1 - viability)):
+        quantile = student.ppf((1 + options.level) / 2, errors[f"df_{role}"].clip(lower=1))
+        parts.append(share * errors[role].to_numpy(dtype=float) * quantile)
+    return pd.Series(np.hypot(*parts), index=errors.index).fillna(0.0)

@@ -176,14 +176,22 @@ def curve_values(curves: pd.DataFrame, dose: npt.ArrayLike) -> Array:
     Rows that hold no fit (too_few_doses, failed) are NaN; a row whose data have no scatter is its constant.
     """
     doses = np.atleast_1d(np.asarray(dose, dtype=float))
-    x = log10_or_none(doses)[:, None]                       # (doses, 1)
+    rows = np.arange(len(curves))
+    return well_values(curves, np.repeat(rows, len(doses)), np.tile(doses, len(curves))).reshape(len(curves), len(doses))
+
+
+def well_values(curves: pd.DataFrame, row: npt.NDArray[np.intp], dose: Array) -> Array:
+    """Fitted responses (wells,) of wells that belong to these rows of Curves, at their doses; else as `curve_values`."""
+    x = log10_or_none(dose)[None]                           # (1, wells)
     p, sign = curve_parameters(curves)
     constant = (p[LEFT] == p[RIGHT])
     p[MIDPOINT:LOG_SLOPE + 1, constant], p[LOG_ASYMMETRY:, constant] = 0.0, 0.0
-    values = np.full((len(doses), len(curves)), np.nan)
+    values = np.full(len(row), np.nan)
     for name, rows in rows_by_model(curves):
-        values[:, rows] = evaluate(MODELS[name].shape, x, p[:, rows], sign[rows])
-    return values.T
+        here = np.flatnonzero(np.isin(row, rows))
+        own = row[here]
+        values[here] = evaluate(MODELS[name].shape, x[:, here], p[:, own], sign[own])[0]
+    return values
 
 
 def log10_or_none(dose: Array) -> Array:
