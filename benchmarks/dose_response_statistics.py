@@ -97,20 +97,19 @@ class Plates:
     uneven: bool = False
     wander: float = 0.0
 
-    def simulate(self, rng: np.random.Generator, *, apart: float) -> tuple[pd.DataFrame, dict[str, float]]:
-        """Wells with the read-out, and the mean log10 IC50 of each drug's plates; apart: of the last plate from the others, in log10."""
+    def simulate(self, rng: np.random.Generator, *, apart: float) -> pd.DataFrame:
+        """Wells with the read-out. IC50s are 1 nM but for the wander; apart: those of the last plate from the others, in log10."""
         dose = np.repeat(np.logspace(-2, 2, self.doses), self.replicates)
-        parts, truth = [], {f"drug {drug}": 0.0 for drug in range(4)}
+        parts = []
         for plate in range(self.plates):
             rows = [("negative", "", np.nan, 0.0)] * self.controls + [("positive", "", np.nan, 100.0)] * self.controls
-            for drug in truth:
+            for drug in range(4):
                 log_ic50 = rng.normal(0.0, self.wander) + apart * (plate == self.plates - 1)
-                truth[drug] += log_ic50 / self.plates
-                rows += [("treated", drug, x, y) for x, y in zip(dose, inhibition(dose, 10**log_ic50), strict=True)]
+                rows += [("treated", f"drug {drug}", x, y) for x, y in zip(dose, inhibition(dose, 10**log_ic50), strict=True)]
             table = pd.DataFrame(rows, columns=["role", "treatment", "dose", "effect"])
             scatter = self.noise * (1 + (table["effect"] * (100 - table["effect"]) / 2500 if self.uneven else 0))
             parts.append(table.assign(plate=f"P{plate + 1}", readout=100 - table["effect"] + scatter * rng.standard_normal(len(table))))
-        return pd.concat(parts, ignore_index=True).assign(dose_unit="nM", excluded=False), truth
+        return pd.concat(parts, ignore_index=True).assign(dose_unit="nM", excluded=False)
 
 
 PLATES = {
@@ -124,10 +123,10 @@ WANDER = {"all alike": 0.0, "1.4-fold (SD)": 0.15, "2-fold (SD)": 0.3, "4-fold (
 
 
 def judged(kind: Plates, screens: int, *, apart: float, options: FitOptions = BARE) -> pd.DataFrame:
-    """A row per curve: p, matters (whether it is called weakly identified), perhaps; truth; limits before and after."""
+    """A row per curve: whether its plates are called apart, perhaps apart, and the curve weak for it; limits before and after."""
     rows = []
     for screen in range(screens):
-        wells, truth = kind.simulate(np.random.default_rng([SEED, screen]), apart=apart)
+        wells = kind.simulate(np.random.default_rng([SEED, screen]), apart=apart)
         wells = with_viability(wells, controls="both", value="readout")
         curves = treatment_curves(wells, options, controls="both", value="readout")
         found = plate_disagreements(curves, wells, options, controls="both", value="readout")
@@ -135,7 +134,7 @@ def judged(kind: Plates, screens: int, *, apart: float, options: FitOptions = BA
         for name, before in curves.set_index("treatment").iterrows():
             one = by_name.get(str(name))
             rows.append({"apart": one is not None and one.p < LEVEL, "perhaps": one is not None and one.p >= LEVEL,
-                         "matters": one is not None and one.matters, "truth": 10 ** truth[str(name)],
+                         "matters": one is not None and one.matters,
                          **{f"{end} {when}": row[f"ic50_{end}"] for end in ("low", "high")
                             for when, row in (("before", before), ("after", after.loc[[name]].iloc[0]))}})
     return pd.DataFrame(rows)
@@ -155,12 +154,13 @@ def plate_disagreement(screens: int) -> pd.DataFrame:
 
 
 def plate_limits(screens: int) -> pd.DataFrame:
-    """Whether the limits of a pooled IC50 hold the mean log10 IC50 of its plates, without and with a look at the plates."""
+    """Whether the limits of a pooled IC50 hold the drug's own one (1 nM), about which those of plates wander, without and with a look at
+    the plates."""
     rows = []
     for name, wander in WANDER.items():
         for plates in (2, 3):
             found = judged(Plates(plates=plates, wander=wander), screens, apart=0.0, options=FitOptions())
-            held = {when: (found[f"low {when}"].fillna(0) <= found["truth"]) & (found["truth"] <= found[f"high {when}"].fillna(np.inf))
+            held = {when: (found[f"low {when}"].fillna(0) <= 1.0) & (found[f"high {when}"].fillna(np.inf) >= 1.0)
                     for when in ("before", "after")}
             rows.append({"IC50s of plates": name, "plates": plates, "held before": held["before"].mean(), "held now": held["after"].mean(),
                          "weakly identified": found["matters"].mean(), "before, of those": held["before"][found["matters"]].mean(),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,7 +25,9 @@ _WORDS = {"training_image": "{count} image(s) have the names of images that the 
                             "nothing of how well it does on others",
           "out_of_distribution": "{count} image(s) give a raw output outside the range seen in training ({names}); look at them (wrong "
                                  "stain, magnification, empty field) before trusting their class",
-          "flat_image": "{count} image(s) have one grey value everywhere ({names}); their class means nothing",
+          "wrong_depth": "{count} image(s) have another bit depth than the others ({names}): the same grey value means another brightness "
+                        "there, and 8 bits saved as 16 look black; export all in one way before comparing their classes",
+         "flat_image": "{count} image(s) have one grey value everywhere ({names}); their class means nothing",
           "unsure": "{count} image(s) are undecided: neither class has a probability of {sure:.0%} ({names})"}
 _TOLD = 5
 
@@ -66,6 +69,20 @@ def _flags(rows: pd.DataFrame, flat: set[tuple[str, str]], card: Card) -> pd.Ser
              "out_of_distribution": strange, "unsure": unsure}
     flags = [[word for word, wrong in zip(given, row, strict=True) if wrong] for row in zip(*given.values(), strict=True)]
     return pd.Series(flags, index=rows.index, dtype=object)
+
+
+def with_depths(classes: pd.DataFrame, depths: Mapping[str, int]) -> pd.DataFrame:
+    """The ImageClasses with the flag "wrong_depth" on images of fewer or more bits than most.
+
+    depths: image_id -> bits; where both are as many, those of more bits are flagged.
+    """
+    counted = Counter(depths[image] for image in classes["image_id"])
+    if len(counted) < 2:
+        return classes
+    usual = max(sorted(counted), key=lambda bits: counted[bits])
+    flags = [[*own, *(["wrong_depth"] if depths[image] != usual else [])]
+             for own, image in zip(classes["flags"], classes["image_id"], strict=True)]
+    return classes.assign(flags=pd.Series(flags, index=classes.index, dtype=object))
 
 
 def imageset_findings(imageset: ImageSet, card: Card, *, force: bool) -> list[Finding]:

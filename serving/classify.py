@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from models.classifying import class_findings, classify_images, imageset_findings, require_classes
+from models.classifying import class_findings, classify_images, imageset_findings, require_classes, with_depths
 from models.errors import Finding, ImageError, InputError
 from models.networks.bundle import Card
 from models.plates.images import planes_of
@@ -150,10 +150,12 @@ def _classified(archive: ImageArchive, table: pd.DataFrame, imageset: ImageSet, 
     """ImageClasses of the whole table, and image_id -> thumbnail as a data address."""
     spec, parts, predictor = served.card.recipe.input, [], served.predictor
     pictures: dict[str, str] = {}
+    depths: dict[str, int] = {}
     brightest = 0.0
     for piece in _pieces(table):
         try:
-            images = prepare_images(archive, piece, spec, name=imageset.name)
+            images = prepare_images(archive, piece, spec, name=imageset.name,
+                                    on_pixels=lambda image, pixels: depths.update({image: 8 * pixels.itemsize}))
         except ImageError:
             _require_readable(archive, table)
             raise
@@ -168,7 +170,7 @@ def _classified(archive: ImageArchive, table: pd.DataFrame, imageset: ImageSet, 
         raise ImageError("the images cannot be used", [field_finding(
             "images", f"they have {imageset.bit_depth} bits and no grey value above 255, so that the model would see black: taken with 8 "
                       "bits and saved with more; export them with 8 bits")])
-    return pd.concat(parts, ignore_index=True), pictures
+    return with_depths(pd.concat(parts, ignore_index=True), depths), pictures
 
 
 def _pieces(table: pd.DataFrame) -> Iterator[pd.DataFrame]:

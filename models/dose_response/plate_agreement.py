@@ -24,6 +24,7 @@ from models.dose_response.fit import fit_arrays, fit_curves
 from models.dose_response.options import FitOptions
 from models.dose_response.viability import MEDIAN_ERROR
 
+APART = "plates disagree beyond their noise"    # in the reason of a curve
 LEVEL = 0.01        # share of curves on plates that agree which are called in disagreement by chance
 PERHAPS = 0.1       # up to this p, plates whose own midpoints are FOLD apart are told, without a verdict
 FOLD = 3.0          # between the plates' own IC50s, from which on a pooled one stands for none of them
@@ -229,7 +230,7 @@ def in_words(one: Disagreement) -> str:
     told = [(f"{_midpoint(row, 'ec50' if raw else 'ic50')} on {row['plate']}", row["mean_effect"]) for _, row in one.curves.iterrows()]
     told = told if len(told) <= _NAMED else [min(told, key=lambda pair: -pair[1]), max(told, key=lambda pair: -pair[1])]
     few = "" if len(told) == len(one.curves) else f" ({len(one.curves)} plates, the most and the least affected)"
-    sure = "plates disagree beyond their noise" if one.p < LEVEL else "plates may disagree, within their noise"
+    sure = APART if one.p < LEVEL else "plates may disagree, within their noise"
     return (f"{sure} (p {one.p:.1g}): {'EC50' if raw else 'IC50'} {', '.join(words for words, _ in told)}{few}")
 
 

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 
 from models.dose_response.checks import require_columns
+from models.dose_response.plate_agreement import APART
+from models.dose_response.score_limits import score_limits
 
 MAD_TO_SD = 1.4826
 HIT_THRESHOLD = 10.0          # DSS (seeds/004)
@@ -30,16 +32,26 @@ def selective_scores(scored: pd.DataFrame, controls: pd.DataFrame, *, by: str = 
 
 
 def call_hits(scored: pd.DataFrame, *, kind: str = "dss_asym", threshold: float = HIT_THRESHOLD) -> pd.DataFrame:
-    """A copy of `scored` with `hit` (bool) and `hit_reason`.
+    """A copy of `scored` with `hit` (bool), `hit_reason`, and the limits of the score that it rests on, `{kind}_low` and `{kind}_high`.
 
-    A hit has a score of at least `threshold` and a curve that is fitted and not flat, or flat because the effect is beyond the IC level
-    from the lowest dose on (ic50_relation "<"): a drug that kills at every dose tested is a hit without a slope. A weakly identified
-    curve can be a hit. The reason says either. Raises TableError when a column is missing.
+    A hit has a score whose lower limit (score_limits: above it 9 times in 10) is at least `threshold`, of a curve that is fitted and not
+    flat, or flat because the effect is beyond the IC level from the lowest dose on (ic50_relation "<"): a drug that kills at every dose
+    tested is a hit without a slope. A weakly identified curve can be a hit: what it leaves open is the dose, not the area above it. Where
+    noise alone may decide on which side of the threshold a score lies, or plates disagree, the reason begins with "undecided". Raises
+    TableError when a column is missing.
     """
     require_columns(scored, [kind, "status", "reason", "ic50_relation"], what="hits cannot be called")
-    strong = scored[kind] >= threshold
+    scored = score_limits(scored, kind=kind)
+    score, low, high = (scored[name] for name in (kind, f"{kind}_low", f"{kind}_high"))
     fitted = scored["status"].isin(["ok", "weakly_identified"]) | ((scored["status"] == "flat") & (scored["ic50_relation"] == "<"))
-    text = np.where(strong, f"{kind} {threshold:g} or more", f"{kind} below {threshold:g}").astype(object)
-    text = np.where(scored[kind].isna(), "no score", text)
+    apart = (scored["status"] == "weakly_identified") & scored["reason"].str.contains(APART, regex=False)
+    hit = fitted & (low >= threshold) & ~apart
+    sides = np.where(score >= threshold, f"{kind} {threshold:g} or more", f"{kind} below {threshold:g}").astype(object)
+    wanting = (score >= threshold) & ~hit
+    noise = ((low < threshold) & (high >= threshold)).to_numpy() & fitted.to_numpy()
+    limits = [f"undecided: {kind} {value:.1f}, by noise alone on either side of {threshold:g} ({least:.1f} to {most:.1f})"
+              for value, least, most in zip(score, low, high, strict=True)]
+    bare = [f"undecided: {side}, and no well is to spare to tell its noise" for side in sides]
+    words = np.select([score.isna(), noise, wanting & low.isna(), wanting], ["no score", limits, bare, "undecided: " + sides], sides)
     doubt = np.where(scored["status"] == "ok", "", " but " + scored["status"].astype(str) + ": " + scored["reason"].astype(str))
-    return scored.assign(hit=(strong & fitted).astype(bool), hit_reason=pd.Series(text, index=scored.index) + doubt)
+    return scored.assign(hit=hit.astype(bool), hit_reason=pd.Series(words, index=scored.index, dtype=object) + doubt)

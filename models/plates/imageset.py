@@ -159,14 +159,17 @@ def _judge_name(name: str) -> str:
 
 
 def prepare_images(archive: ImageArchive, table: pd.DataFrame, spec: InputSpec, *, name: str,
-                   on_image: Callable[[str], None] = lambda image: None) -> WellImages:
-    """Model-ready images of a set, in the order of its table; name: of the set, the plate of its rows.
+                   on_image: Callable[[str], None] = lambda image: None,
+                   on_pixels: Callable[[str, np.ndarray], None] = lambda image, pixels: None) -> WellImages:
+    """Model-ready images of a set, in the order of its table; name: of the set, the plate of its rows. on_pixels: shown each image as read.
 
     Raises ImageError when an image cannot be read, or the recipe's input asks for what an image set has not.
     """
     pixels = []
     for image_id, path in zip(table["image_id"], table["path"], strict=True):
-        pixels.append(prepare_image(archive.read(path), spec))
+        read = archive.read(path)
+        on_pixels(str(image_id), read)
+        pixels.append(prepare_image(read, spec))
         on_image(str(image_id))
     wells = pd.DataFrame({"plate": name, "well": table["image_id"].to_numpy(), "site": 1}).astype({"plate": "str", "well": "str"})
     return WellImages(wells, np.stack(pixels).astype(np.float16), spec.planes)

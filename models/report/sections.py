@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
+from models.dose_response.score_limits import score_limits
 from models.errors import Finding
 from models.plates.quality import RULE
 from models.plates.screen import Controls
@@ -126,7 +127,8 @@ def verdicts(scored: ScoredTables, *, controls: Controls, gates: Sequence[GateRe
     score = score_column(scored.curves, options.hit_score)
     failed = [gate.metric for gate in gates if not gate.passed]
     found = []
-    for (_, row), wells in zip(scored.curves.iterrows(), wells_by_curve(scored.curves, scored.wells), strict=True):
+    curves = scored.curves if is_raw(scored.curves) or not len(scored.curves) else score_limits(scored.curves, kind=score)
+    for (_, row), wells in zip(curves.iterrows(), wells_by_curve(scored.curves, scored.wells), strict=True):
         own = [by_name[name] for name in dict.fromkeys(wells["plate"].astype(str))]
         found.append(judge(row, score=score, plates=own or plates, failed_gates=failed, options=options))
     return found, plates

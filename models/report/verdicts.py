@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from models.dose_response.plate_agreement import APART
 from models.plates.screen import Controls
 from models.report.inputs import SCORE_NAMES, ReportOptions, number, text
 from models.report.words import count, fixed, status_words, why_no_value
@@ -120,9 +121,10 @@ def gate_results(gates: Iterable[Any]) -> list[GateResult]:
 def judge(row: Any, *, score: str, plates: Sequence[PlateQuality], failed_gates: Sequence[str], options: ReportOptions) -> Verdict:
     """The verdict on one curve.
 
-    A hit has a score at or above the threshold, a curve that is ok, plates with Z' >= 0 (curves of others come with a status that says
-    so) and a model that passed its gates. A screen that declares no positive control has no Z'; its hits say so.
-    What fails a check is "cannot say", never a silent no.
+    A hit has a score above the threshold by more than noise, a curve that is ok, plates with Z' >= 0 (curves of others come with a status
+    that says so) and a model that passed its gates. A screen that declares no positive control has no Z'; its hits say so.
+    What fails a check is "cannot say", never a silent no; so is a score that noise alone may have put on its side of the threshold.
+    row: of Curves, with the limits of its score (score_limits) where they are known.
     """
     if text(row, "scale") == "raw":
         return Verdict("unscored", "without viability there is no DSS, so no hit is called")
@@ -133,14 +135,25 @@ def judge(row: Any, *, score: str, plates: Sequence[PlateQuality], failed_gates:
     doubt = f"the model did not pass its own checks ({', '.join(failed_gates)})" if failed_gates else ""
     if value < options.hit_threshold:
         low = f"{named} is below {options.hit_threshold:g}"
+        doubt = doubt or _by_noise(row, score, status, options)
         return Verdict("unsure", f"{low}, but {doubt}") if doubt else Verdict("none", low)
     if status == "flat" and text(row, "ic50_relation") == "<":
         doubt = "it acts so at every dose, so that nothing shows that the dose matters; test lower doses"
     elif status != "ok":
         doubt = f"the curve is {status_words(row)}" + (f" ({reason})" if (reason := text(row, "reason")) else "")
-    if doubt or (doubt := _unknown(plates)):
+    if doubt or (doubt := _unknown(plates) or _by_noise(row, score, status, options)):
         return Verdict("unsure", f"{named} would be a hit, but {doubt}")
     return Verdict("hit", f"{named} ≥ {options.hit_threshold:g}, curve ok, {_control_words(plates)}")
+
+
+def _by_noise(row: Any, score: str, status: str, options: ReportOptions) -> str:
+    """That the limits of the score lie on both sides of the threshold, or that its plates disagree about the sides; "" where not."""
+    if status == "weakly_identified" and APART in text(row, "reason"):
+        return text(row, "reason")
+    low, high = number(row, f"{score}_low"), number(row, f"{score}_high")
+    if status == "flat" or not low < options.hit_threshold <= high:
+        return ""
+    return f"within its noise it may lie on either side ({fixed(low, 1)} to {fixed(high, 1)})"
 
 
 def _control_words(plates: Sequence[PlateQuality]) -> str:

@@ -115,8 +115,21 @@ def test_a_clear_effect_on_a_good_plate_is_a_hit_with_its_reason() -> None:
     assert "no hit DSS_asym 2.0 is below 10 > 10 µM beyond the tested doses" in row["weak"]
 
 
-def test_a_score_at_the_threshold_is_a_hit() -> None:
-    assert "drug hit DSS_asym 10.0 ≥ 10" in rows_of(render(make_tables({"dss_asym": 10.0})))["drug"]
+def test_a_score_at_the_threshold_is_a_hit_if_noise_cannot_have_put_it_there() -> None:
+    def row(**changes: object) -> str:
+        return rows_of(render(make_tables(changes)))["drug"]
+
+    assert "drug hit DSS_asym 10.0 ≥ 10" in row(dss_asym=10.0, rmse=0.0, bottom=30.0, top=30.0)
+    assert "hit DSS_asym 11.5 ≥ 10" in row(dss_asym=11.5)
+    assert "cannot say DSS_asym 10.5 would be a hit, but within its noise it may lie on either side (9.1 to 11.9)" in row(dss_asym=10.5)
+    assert "cannot say DSS_asym 9.5 is below 10, but within its noise it may lie on either side" in row(dss_asym=9.5)
+    assert "no hit DSS_asym 8.0 is below 10" in row(dss_asym=8.0)
+
+
+def test_a_score_of_plates_that_disagree_is_no_no() -> None:
+    reason = "plates disagree beyond their noise (p 1e-06): IC50 1 nM on P1, > 10 nM on P2"
+    row = rows_of(render(make_tables({"dss_asym": 6.0, "status": "weakly_identified", "reason": reason})))["drug"]
+    assert f"cannot say DSS_asym 6.0 is below 10, but {reason}" in row
 
 
 @pytest.mark.parametrize(("curve", "words"), [

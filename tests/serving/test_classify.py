@@ -117,6 +117,19 @@ def test_an_image_without_anything_is_flagged(send: Send) -> None:
     assert [row["image_id"] for row in answer["images"] if "flat_image" in row["flags"]] == ["flat"]
 
 
+def test_images_of_another_bit_depth_than_the_rest_are_flagged(send: Send, answer: dict) -> None:
+    assert not [row for row in answer["images"] if "wrong_depth" in row["flags"]]
+    grey = np.random.default_rng(1).integers(0, 255, (40, 48))
+    mixed = pictures() | {"deep.tif": encode_tiff((257 * grey).astype(np.uint16)), "black.tif": encode_tiff(grey.astype(np.uint16))}
+    for images in (mixed, dict(reversed(mixed.items())), {"set.zip": zipped(mixed)}):
+        found = send(images).json()
+        assert {row["image_id"] for row in found["images"] if "wrong_depth" in row["flags"]} == {"deep", "black"}
+        (told,) = [flag for flag in found["flags"] if flag["rule"] == "wrong_depth"]
+        assert "2 image(s) have another bit depth than the others (black, deep)" in told["message"]
+    one_each = send({"a.tif": encode_tiff(grey.astype(np.uint8)), "b.tif": encode_tiff((257 * grey).astype(np.uint16))}).json()
+    assert [row["image_id"] for row in one_each["images"] if "wrong_depth" in row["flags"]] == ["b"]
+
+
 def test_the_answer_says_what_answered(answer: dict) -> None:
     lineage = answer["lineage"]
     assert (lineage["model"], lineage["version"], lineage["data_md5"]) == (CLASSIFIER, "1", "d" * 32)

@@ -22,7 +22,7 @@ SCREEN = Screen.from_dict({"name": "s", "sample": "X"})
 
 
 def layout(kind: Plates, *, apart: float, seed: int = 1) -> pd.DataFrame:
-    wells, _ = kind.simulate(np.random.default_rng(seed), apart=apart)
+    wells = kind.simulate(np.random.default_rng(seed), apart=apart)
     place = wells.groupby("plate").cumcount()
     return wells.drop(columns="excluded").assign(well=np.array(list(wells_of(384)))[place], replicate=1,
                                                  dose_unit=np.where(wells["dose"].notna(), "nM", ""))

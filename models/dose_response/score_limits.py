@@ -1,0 +1,84 @@
+"""What noise may have done to a drug sensitivity score.
+
+A score is an area above a floor, so nearly a weighted sum of the responses: the trapezoid's weight of each dose that acts above the floor,
+times the mean of its wells. Its standard error follows from the scatter about the curve, and needs neither a slope nor a midpoint that is
+well determined: a drug that kills from the second dose on has a sure score and an unsure EC50.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import special
+
+from models.dose_response.checks import require_columns
+from models.dose_response.curves import Array, well_values
+from models.dose_response.sensitivity import THRESHOLD
+
+SURE = 0.9      # of each limit by itself
+_FREE = 4       # parameters of a curve
+_MOST = 64      # doses of a curve that are laid out; more are no better
+
+
+def score_limits(scored: pd.DataFrame, *, kind: str = "dss_asym", level: float = SURE) -> pd.DataFrame:
+    """A copy of `scored` with `{kind}_low` and `{kind}_high`: the score lies above the one, and below the other, `level` of the times.
+
+    scored: Curves with the score column `kind`, a DSS. The wells are taken to stand evenly over the doses, and these evenly over their
+    range on log10, as nearly all designs have it. The limits hold the scatter of wells, and that between two doses nobody has looked; not
+    what controls or a model may be wrong by. NaN where no well is to spare for the noise, or there is no score.
+    Raises TableError when a column is missing.
+    """
+    require_columns(scored, [kind, "rmse", "n", "n_doses", "dose_min", "dose_max", "scale", "top"], what="scores have no limits")
+    limits = np.full((2, len(scored)), np.nan)
+    known = np.flatnonzero(scored[[kind, "rmse", "dose_min", "dose_max"]].notna().all(axis=1) & (scored["n_doses"] > 1))
+    if len(known):
+        curves = scored.iloc[known].reset_index(drop=True)
+        score = curves[kind].to_numpy(dtype=float)
+        half = special.stdtrit((curves["n"] - _FREE).clip(lower=1).to_numpy(dtype=float), level) * _standard_error(curves, kind)
+        limits[:, known] = np.maximum(score - half, 0.0), score + half
+    return scored.assign(**{f"{kind}_low": limits[0], f"{kind}_high": limits[1]})
+
+
+def _standard_error(curves: pd.DataFrame, kind: str) -> Array:
+    """Of the trapezoid's sum of the responses above the floor, each counted by how likely it lies there."""
+    doses = curves["n_doses"].clip(upper=_MOST).to_numpy(dtype=np.intp)
+    row = np.repeat(np.arange(len(curves)), doses)
+    place = (np.arange(len(row)) - np.repeat(np.cumsum(doses) - doses, doses)) / (doses - 1)[row]      # 0 lowest dose, 1 highest
+    low, high = (np.log10(curves[name].to_numpy(dtype=float)) for name in ("dose_min", "dose_max"))
+    fraction = (curves["scale"] == "fraction_viability").to_numpy()
+    effect = well_values(curves, row, 10.0 ** (low[row] + place * (high - low)[row]))
+    effect = np.where(fraction[row], 100.0 * (1.0 - effect), effect)
+    top = np.where(fraction, 100.0 * (1.0 - curves["bottom"]), curves["top"]).astype(float)
+    floor = 0.1 * np.clip(top, 100.0, 110.0) if kind == "dss_asym" else np.full(len(top), THRESHOLD)
+    error = curves["rmse"].to_numpy(dtype=float) * np.where(fraction, 100.0, 1.0) / np.sqrt(curves["n"] / doses)      # of a dose's mean
+    weight = np.where((place == 0) | (place == 1), 0.5, 1.0) / (doses - 1)[row]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        active = np.where(error[row] > 0, special.ndtr((effect - floor[row]) / error[row]), effect > floor[row])
+    span = (curves["top"] - curves["bottom"]).abs().to_numpy(dtype=float) * np.where(fraction, 100.0, 1.0)
+    variance = np.bincount(row, weights=(weight * active * error[row]) ** 2)
+    variance += np.bincount(row[1:], weights=_between(effect, row, span, doses), minlength=len(curves))
+    part: Array = np.bincount(row, weights=weight * active).astype(float)
+    return np.asarray(_factor(kind, floor, top, part) * np.sqrt(variance))
+
+
+def _between(effect: Array, row: npt.NDArray[np.intp], span: Array, doses: npt.NDArray[np.intp]) -> Array:
+    """Variance of the mean effect for want of doses between two neighbours, (wells - 1,).
+
+    A curve that rises from one dose to the next may do so anywhere between them: its area there is uniform over the rise times the gap. The
+    more neighbours share the rise, the less is left open.
+    """
+    rise = np.where(row[1:] == row[:-1], np.abs(np.diff(effect)), 0.0)
+    share = np.divide(rise, span[row[1:]], out=np.zeros_like(rise), where=span[row[1:]] > 0)
+    return np.asarray((share * rise / (doses - 1)[row[1:]]) ** 2 / 12.0)
+
+
+def _factor(kind: str, floor: Array, top: Array, part: Array) -> Array:
+    """Points of a score per percent of the mean effect above the floor (sensitivity.py). part: of the doses that is active."""
+    if kind == "dss_asym":
+        return 50.0 / (100.0 - floor)
+    one = 100.0 / (100.0 - floor)
+    if kind == "dss1":
+        return one
+    log_top = np.log10(np.where(top > THRESHOLD, np.minimum(top, 100.0), 10.0))
+    return one / log_top if kind == "dss2" else one * 2.0 / log_top * part
