@@ -48,7 +48,7 @@ class ClassifyPage {
     return el("div", this.samples, el("div.fields", field("Model", this.model),
       field("Cell line, tissue or patient", this.sample, "As the model calls it. A model is valid for its own sample only.")),
     this.note, fold("How they were imaged", el("div.fields",
-      field("Magnification", this.magnification, "Empty: not known, so not compared with the model's."),
+      field("Magnification", this.magnification, "Leave it empty if it is not known; it is then not compared with the model's."),
       field("Pixel size, µm", this.pixel))), this.card);
   }
 
@@ -93,7 +93,7 @@ class ClassifyPage {
     show(this.found, el("ul.found",
       chosen.length > 0 ? el("li.have", `${what} (${bytes})`)
         : el("li.lack", "No image among these: drop TIFF, PNG or JPEG files, or one zip."),
-      others && el("li.dim", `Left aside: ${others}`)));
+      others && el("li.dim", `Set aside: ${others}`)));
     show(this.outcome);
     this.ready();
   }

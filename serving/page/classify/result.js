@@ -1,4 +1,5 @@
 // The classes of images: how many of each, every image with its class and probability, and what to distrust.
+import { csv } from "../shared/csv.js";
 import { button, chip, el, fold, pairs, select, sentence, show } from "../shared/dom.js";
 import { count } from "../shared/words.js";
 
@@ -23,7 +24,7 @@ export function classesView(answer) {
           : "Every image has a class with a probability of 75 % or more.")),
       card("Model", `${lineage.model} version ${lineage.version}`, el("p.dim", calibration
         ? `Probabilities are calibrated on ${count(calibration.images, "image")} that the model had not learned from.`
-        : "Probabilities are the network's own: no calibration made them truer on held-out images."))),
+        : "Probabilities are the network's own: no calibration made them more accurate on held-out images."))),
     flags.length > 0 && [el("h3", "Worth knowing"),
       el("ul.finding-list", flags.map(({ severity, message }) => el("li", { class: severity }, sentence(message))))],
     el("div.actions", button("Download CSV", () => saveTable(answer), { id: "classes-csv" })),
@@ -63,7 +64,7 @@ class Gallery {
   draw() {
     const images = this.chosen();
     show(this.list, images.slice(0, this.shown).map((image) => this.item(image)));
-    show(this.more, images.length === 0 && el("p.dim", "No image is of this kind."), images.length > this.shown
+    show(this.more, images.length === 0 && el("p.dim", "No image matches."), images.length > this.shown
       && button(`Show more (${images.length - this.shown} left)`, () => { this.shown += DRAWN; this.draw(); }));
   }
 
@@ -82,12 +83,8 @@ class Gallery {
 /** The table as a file, made here: the answer holds all of it. */
 function saveTable({ images, lineage }) {
   const columns = ["image_id", "class", "probability", "logit", "flags", "model", "version"];
-  const cell = (value) => {
-    const text = Array.isArray(value) ? value.join(" ") : String(value ?? "");
-    return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-  };
-  const lines = [columns, ...images.map((image) => columns.map((name) => image[name]))].map((row) => row.map(cell).join(","));
-  const address = URL.createObjectURL(new Blob([`${lines.join("\n")}\n`], { type: "text/csv" }));
+  const table = csv([columns, ...images.map((image) => columns.map((name) => image[name]))]);
+  const address = URL.createObjectURL(new Blob([table], { type: "text/csv" }));
   el("a", { href: address, download: `classes-${lineage.model}.csv` }).click();
   setTimeout(() => URL.revokeObjectURL(address), 60_000);
 }

@@ -39,7 +39,7 @@ function drawHead(head, { name, sample, state, model, version, plates, wells, cr
 function progress({ state, progress: { stage, done, total }, note }) {
   if (state === "queued") {
     return [el("progress", { "aria-label": "Waiting" }),
-      el("p", "Accepted. It waits for its turn and is safe: you can close this page."), note && el("p.notice", sentence(note))];
+      el("p", "Accepted. It is waiting for its turn, and it is safe: you can close this page."), note && el("p.notice", sentence(note))];
   }
   const counted = total > 1; // else there is nothing to count
   const words = counted ? `${stage}: ${done} of ${total}` : stage;

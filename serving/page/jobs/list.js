@@ -31,7 +31,7 @@ export function listPage(main, { signal }) {
 function content(jobs, before) {
   if (jobs.length > 0) return table("Jobs", ["Screen", "State", "Model", "Sent", el("span.unseen", "Delete")], jobs.map(line));
   if (before) return el("p", "No older jobs are left.");
-  return el("p", "No plate was sent yet. ", el("a", { href: "#/" }, "Score the first one."));
+  return el("p", "No plate has been sent yet. ", el("a", { href: "#/" }, "Score the first one."));
 }
 
 function turning({ before, next, turn }) {

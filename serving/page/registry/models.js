@@ -14,7 +14,7 @@ export function modelsPage(main, { signal }) {
   const place = el("div", el("p.dim", "Loading …"));
   let last = "";
   show(main, el("h1", "Models"), el("p.lead", "A person promotes a model in MLflow, by moving the alias “champion” to another version. ",
-    "The service takes it over within seconds, and moving the alias back is the way back."), place);
+    "The service follows within seconds. Moving the alias back is the rollback."), place);
   return watch(async () => {
     const [{ models, registry }, { promotions }] = await Promise.all([get("models", { signal }), get("promotions", { signal })]);
     const now = JSON.stringify([models, registry.unreachable_since, promotions]);
@@ -27,8 +27,8 @@ export function modelsPage(main, { signal }) {
 function draw(place, { models, registry, promotions }) {
   show(place,
     !registry.reachable && el("p.alert", { role: "status" },
-      el("strong", `The registry cannot be reached since ${moment(registry.unreachable_since)}. `),
-      "What is loaded goes on answering; promotions are seen again when it is back."),
+      el("strong", `The registry has been unreachable since ${moment(registry.unreachable_since)}. `),
+      "Loaded models keep answering; promotions will be noticed again once it is back."),
     models.length === 0 ? el("p", "No model is registered yet.") : el("div.model-list", models.map(modelView)),
     el("h2", "Promotions"), history(promotions));
 }
@@ -39,7 +39,7 @@ function modelView(model) {
   return el("section.card", { "aria-label": name },
     el("div.head", el("h2.model-name", name), serving ? chip("pass", `version ${serving.version}`) : chip("none", "not in service")),
     el("p", serving ? `${serving.sample}, in service since ${moment(serving.since)}.` : "No version is promoted."),
-    waiting && el("p", `Version ${aliases.challenger} waits as challenger.`),
+    waiting && el("p", `Version ${aliases.challenger} is waiting as challenger.`),
     refused && el("p.alert", el("strong", `Version ${refused.version} was promoted but must not serve: `), refused.reason,
       serving && ` Version ${serving.version} goes on answering.`),
     agreementView(model.agreement),
@@ -47,7 +47,7 @@ function modelView(model) {
 }
 
 function history(promotions) {
-  if (promotions.length === 0) return el("p.dim", "No change was seen yet.");
+  if (promotions.length === 0) return el("p.dim", "No change has been seen yet.");
   return table("Promotions", ["When", "Model", "Change", "From", "To", "Why"], [...promotions].reverse().map((change) => el("tr",
     el("td.when", moment(change.at)), el("th", { scope: "row" }, change.model),
     el("td", chip(...(EVENTS[change.event] ?? ["none", change.event]))),

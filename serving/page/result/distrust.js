@@ -17,7 +17,7 @@ export function distrustView({ doubts, summary, findings, changes, wells }, { on
     summary.training && el("p", summary.training),
     changes.length > 0 && [el("h3", "Changed by hand"), changesView(changes)],
     el("h3", "Findings"),
-    findings.length === 0 ? el("p", "The checks of the data had nothing to say.")
+    findings.length === 0 ? el("p", "The data checks found nothing to remark on.")
       : el("ul.finding-list", findings.map(({ severity, message, places }) =>
         el("li", { class: severity }, sentence(message), places.length > 0 && el("span.dim", ` (${placesInWords(places)})`)))),
   ];

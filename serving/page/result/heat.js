@@ -18,7 +18,7 @@ export class HeatMaps {
   }
 
   async ask(path, place) {
-    show(place, el("p.dim", { role: "status" }, "The model is asked; this takes a few seconds …"));
+    show(place, el("p.dim", { role: "status" }, "Asking the model; this takes a few seconds …"));
     try {
       this.known.set(path, await get(path, { signal: this.signal }));
       show(place, maps(this.known.get(path)));

@@ -15,8 +15,8 @@ export function foundView(sorted, { onLayout }) {
     layoutLine(sorted, onLayout),
     screens.length > 0 && have(`Screen description ${screens[0].path}`),
     archives.length > 0 && folders.length > 0 && lack("Both zips and single images were dropped; only the zips are sent."),
-    aside.length > 0 && el("li.dim", `Left aside: ${names}${aside.length > NAMED ? ` and ${aside.length - NAMED} more` : ""}`),
-    aside.some(({ path }) => OTHER_SHEET.test(path)) && lack("A spreadsheet of this kind is not read: save it as .xlsx or CSV, and drop it again."));
+    aside.length > 0 && el("li.dim", `Set aside: ${names}${aside.length > NAMED ? ` and ${aside.length - NAMED} more` : ""}`),
+    aside.some(({ path }) => OTHER_SHEET.test(path)) && lack("This kind of spreadsheet cannot be read: save it as .xlsx or CSV, and drop it again."));
 }
 
 const have = (...content) => el("li.have", content);
@@ -25,7 +25,7 @@ const lack = (...content) => el("li.lack", content);
 function layoutLine({ layouts }, onLayout) {
   if (layouts.length === 0) {
     return lack("No layout yet: drop the table that says what is in each well. ",
-      el("a", { href: "page/layout-template.csv", download: "layout-template.csv" }, "A layout to fill in"));
+      el("a", { href: "page/layout-template.csv", download: "layout-template.csv" }, "Download a layout to fill in"));
   }
   if (layouts.length === 1) return have(`Layout ${layouts[0].path}`);
   const choice = select(layouts.map(({ path }, index) => [index, path]), { on: { change: () => onLayout(layouts[choice.value].file) } });

@@ -128,9 +128,9 @@ class ScorePage {
     const { sorted, layout, answer, screen, chooser } = this;
     if (!sorted || sorted.archives.length + sorted.folders.length === 0) return "Images are missing.";
     if (!layout) return "The layout is missing.";
-    if (!answer) return "The layout is not read yet.";
-    if (!isUsable(answer)) return "The layout has to be put right.";
-    if (strayPlates(sorted, answer.plates)) return "Images and layout have to name the same plates.";
+    if (!answer) return "The layout has not been read yet.";
+    if (!isUsable(answer)) return "The layout has to be put right first.";
+    if (strayPlates(sorted, answer.plates)) return "Images and layout must name the same plates.";
     if (!screen.sample) return "Say what was screened.";
     if (!chooser.chosen) return "Choose a model.";
     return chooser.fits || chooser.way ? "" : "The model is of another sample: say what to do.";

@@ -41,7 +41,7 @@ export class ScreenForm {
       el("div.wide", fold("How it was imaged", el("div.fields",
         field("Channels", inputs.channels, "By name, in the order of the channel numbers in the file names (c0, c1, …)."),
         field("Bit depth", inputs.bit_depth),
-        field("Magnification", inputs.magnification, "Empty: not known, so not compared with the model's."),
+        field("Magnification", inputs.magnification, "Leave it empty if it is not known; it is then not compared with the model's."),
         field("Pixel size, µm", inputs.pixel_size_um)))));
   }
 
