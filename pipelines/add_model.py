@@ -90,7 +90,7 @@ def main(argv: list[str] | None = None) -> None:
                                                       "(a path, or a name in the folder DOSEWELL_WEIGHTS)")
     parser.add_argument("--planes", default="", help="channel:projection (mip, mid, mos) of each network channel, e.g. "
                                                      "dapi:mip,dapi:mid,dapi:mip: derives a recipe that reads them")
-    parser.add_argument("--no-score", action="store_true", help="another model scores the screen, or none does")
+    parser.add_argument("--no-score", action="store_true", help="do not score the screen with this model")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the screens (default: data)")
     arguments = parser.parse_args(argv)

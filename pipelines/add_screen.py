@@ -206,7 +206,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--name", required=True, help="name of the screen: data/<name>")
     parser.add_argument("--readout", type=Path, help="a plate reader's export (grid, long table, zip): the layout's column readout")
     parser.add_argument("--readout-name", default="", help="which read-out of that file, where it holds several")
-    parser.add_argument("--jpeg-size", type=int, help="JPEGs may be decoded smaller, not below so many pixels a side: faster")
+    parser.add_argument("--jpeg-size", type=int, help="decode JPEGs at a reduced size of at least this many pixels a side, which is faster")
     parser.add_argument("--rows", default="", help="only these plate rows, e.g. A-D")
     parser.add_argument("--dose-unit", help="unit of doses where the platemap names none (default: nM)")
     add_fact_options(parser)

@@ -24,7 +24,7 @@ def make_imageset(out: Path, example: ExampleSet, *, force: bool = False, progre
     """
     target = out / example.name
     if not force and all((target / name).is_file() for name in FILES):
-        other = "" if read_imageset(target).source == example.imageset.source else ", but made by another version; --force makes it anew"
+        other = "" if read_imageset(target).source == example.imageset.source else ", but made by another version; --force makes it again"
         return f"{target}: already there{other}"
     seen: dict[str, Drawn] = {}
     with whole_folder(target) as folder:

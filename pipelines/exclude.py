@@ -124,11 +124,11 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m pipelines.exclude", description="Leave a well out, keep it, or let the rules decide.")
     parser.add_argument("screen", help="name of the screen, data/<screen>")
     parser.add_argument("wells", nargs="+", metavar="WELL", help="such as B03")
-    parser.add_argument("--plate", default="", help="needed where the screen has several")
+    parser.add_argument("--plate", default="", help="name of the plate; needed where the screen has several")
     parser.add_argument("--reason", default="", help="why; needed to leave a well out")
     state = parser.add_mutually_exclusive_group()
     state.add_argument("--restore", action="store_true", help="keep the well, also against a rule that flags its image")
-    state.add_argument("--forget", action="store_true", help="no person's opinion any more: the rules decide")
+    state.add_argument("--forget", action="store_true", help="drop the person's decision; the rules decide again")
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the screens (default: data)")
     arguments = parser.parse_args(argv)
     folder = arguments.data / arguments.screen

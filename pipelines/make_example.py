@@ -65,7 +65,7 @@ def _said(folder: Path, screen: Example, *, made: bool) -> str:
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
         return f"{folder}: made, {len(screen.layout)} wells on {len(screen.plates)} plate(s), {size:.1f} MB"
     if read_screen(folder).source != screen.screen().source:
-        return f"{folder}: already there, but made by another version; --force makes it anew"
+        return f"{folder}: already there, but made by another version; --force makes it again"
     return f"{folder}: already there"
 
 
@@ -104,8 +104,8 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("data"), help="folder of the screens (default: data)")
     parser.add_argument("--only", action="append", metavar="SCREEN", help="make this screen only; may be repeated")
     parser.add_argument("--imageset", action="append", metavar="NAME", help="make this image set instead: hepg2, l929 or liver")
-    parser.add_argument("--force", action="store_true", help="make screens anew that are already there")
-    parser.add_argument("--seed", type=int, default=1, help="of all random numbers (default: 1)")
+    parser.add_argument("--force", action="store_true", help="make again the screens that are already there")
+    parser.add_argument("--seed", type=int, default=1, help="seed of all random numbers (default: 1)")
     parser.add_argument("--size", type=int, help="pixels of an image's side (default: 128 bright-field, 96 spheroids)")
     parser.add_argument("--planes", type=int, help="planes of a spheroid stack (default: 3)")
     parser.add_argument("--layout", type=Path, help="simulate spheroids on this layout (CSV or XLSX)")

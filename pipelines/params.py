@@ -245,12 +245,13 @@ def add_entries(path: str | Path, entries: Mapping[str, Mapping[str, Any]]) -> l
         if present == value:
             continue
         if present is not None:
-            way_out = "change it there, or " + ("leave it so by --no-score" if section == "scores" else "choose another name")
-            raise ParamsError(f"{section}.{name}: stands in {path} as {present}, not as {value}; {way_out}")
+            way_out = "change it there, or " + ("leave it as it is with --no-score" if section == "scores" else "choose another name")
+            raise ParamsError(f"{section}.{name}: is {present} in {path}, not {value}; {way_out}")
         text = _with_line(text, section, _flow_line(name, value))
         wanted = {**wanted, section: {**(wanted.get(section) or {}), name: value}}
         if not _holds(text, wanted):
-            raise ParamsError(f"{section}: has a form in {path} to which a program adds no entry; add '{_flow_line(name, value)}' by hand")
+            raise ParamsError(f"{section}: is written in {path} in a form that a program cannot add to; add '{_flow_line(name, value)}' "
+                              "by hand")
         added.append(f"{section}.{name}")
     Params.parse(wanted)
     if added:

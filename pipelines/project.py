@@ -104,7 +104,8 @@ def project(request: Projecting, *, progress: bool = True) -> list[str]:
                 notes[str(plate)] = note
                 _write_json(request.out / NOTES, {"settings": settings, "plates": {name: asdict(item) for name, item in notes.items()}})
     if findings:
-        raise ImageError(f"{len(findings)} image(s) cannot be used; {len(notes)} plate(s) are done, and the same command goes on", findings)
+        raise ImageError(f"{len(findings)} image(s) cannot be used; {len(notes)} plate(s) are done; put these images right, and the same "
+                         "command continues", findings)
     shutil.rmtree(request.out / PARTS, ignore_errors=True)
     _write_json(request.out / SCREEN_JSON, _screen(request, found, channels, notes))
     return _said(request, found, channels, notes)
@@ -123,7 +124,7 @@ def _begin(request: Projecting, settings: dict[str, Any]) -> dict[str, PlateNote
     record = json.loads(path.read_text(encoding="utf-8"))
     if record["settings"] != settings:
         was = ", ".join(f"{name} {record['settings'].get(name)}" for name in settings if record["settings"].get(name) != settings[name])
-        raise ScreenError(f"{request.out} was made with other settings ({was}); choose another --out, or --force to begin anew")
+        raise ScreenError(f"{request.out} was made with other settings ({was}); choose another --out, or --force to start over")
     return {name: PlateNote(**{**note, "shape": tuple(note["shape"])}) for name, note in record["plates"].items()}
 
 
@@ -273,7 +274,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--projections", default=",".join(PROJECTIONS), help="some of mip,mid,mos (default: all)")
     parser.add_argument("--threads", type=int, default=Projecting.threads, help="default: as many as processors, at most 4")
     add_fact_options(parser)
-    parser.add_argument("--force", action="store_true", help="begin anew, whatever DIR holds")
+    parser.add_argument("--force", action="store_true", help="start over, whatever DIR holds")
     arguments = parser.parse_args(argv)
     facts = facts_of(arguments) | ({"plate_format": arguments.plate_format} if arguments.plate_format else {})
     request = Projecting(source=source_of(arguments, layout=False), out=arguments.out, convention=arguments.convention, size=arguments.size,

@@ -258,13 +258,15 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("screens", type=Path, nargs="+", metavar="SCREEN", help="folder with screen.yaml, layout.csv and images/*.zip")
     parser.add_argument("--model", action="append", default=[], help="registered model: NAME (its champion), NAME@alias or NAME/version; "
                         "may be given for each sample")
-    parser.add_argument("--bundle", action="append", type=Path, default=[], help="a bundle's folder in its place: artifacts/models/NAME")
+    parser.add_argument("--bundle", action="append", type=Path, default=[], help="a bundle's folder instead: artifacts/models/NAME")
     parser.add_argument("--out", type=Path, required=True, help="folder of the results, and of what is done so far")
     parser.add_argument("--workers", type=int, default=1, help="processes of this machine (default: 1)")
-    parser.add_argument("--ray", default="", metavar="ADDRESS", help="a Ray cluster in their place; auto: the one that this machine is in")
-    parser.add_argument("--threads", type=int, default=0, help="of each task (default: the machine's, shared out; 2 on a cluster)")
-    parser.add_argument("--force", action="store_true", help="screens of another sample than the model's too; they are flagged")
-    parser.add_argument("--params", default="params.yaml", help="its section `score`: how curves are fitted, and the device")
+    parser.add_argument("--ray", default="", metavar="ADDRESS", help="a Ray cluster instead of processes; auto: this machine's")
+    parser.add_argument("--threads", type=int, default=0,
+                        help="processors for each task (default: the machine's, shared out; 2 on a cluster)")
+    parser.add_argument("--force", action="store_true", help="also score screens of another sample than the model's; they are flagged")
+    parser.add_argument("--params", default="params.yaml",
+                        help="file whose section `score` says how curves are fitted, and on which device")
     arguments = parser.parse_args(argv)
     params, out = Params.read(arguments.params), arguments.out.resolve()
     models = find_models(arguments, out, device=params.score.device)
@@ -272,7 +274,8 @@ def main(argv: list[str] | None = None) -> None:
     with open_pool(workers=arguments.workers, ray=arguments.ray, threads=arguments.threads) as pool:
         outcomes = run(planned, pool)
     if tell(planned, outcomes, write_summary(planned, outcomes, out), out):
-        raise DosewellError("some screens were refused; mend what is said of them and run the same command again: only they are done")
+        raise DosewellError("some screens were refused; put right what is said of them and run the same command again: only those are "
+                            "scored then")
 
 
 if __name__ == "__main__":

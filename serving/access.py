@@ -73,7 +73,7 @@ def add_token(path: Path, *, name: str, role: Role) -> str:
     """
     known = parse_tokens(path.read_text(encoding="utf-8")) if path.is_file() else ()
     if not _NAME.match(name) or name in {token.name for token in known}:
-        raise DosewellError(f"'{name}' is taken or no usable name; expected up to 64 letters, digits and . _ @ -")
+        raise DosewellError(f"'{name}' is taken, or cannot be a name; expected up to 64 letters, digits and . _ @ -")
     secret = secrets.token_urlsafe(32)
     path.parent.mkdir(parents=True, exist_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "w", encoding="utf-8") as file:
@@ -124,7 +124,7 @@ class TokenFile:
             self._tokens, self._stamp = (), (-1, -1)
             logger.error("the tokens cannot be read, so nobody is let in: %s", error)
         except DosewellError as error:
-            logger.error("the changed tokens cannot be used, the former ones stay: %s", error)
+            logger.error("the changed file of tokens cannot be used; the previous tokens stay valid: %s", error)
 
 
 def require_tokens(host: str, path: Path, *, named: bool) -> None:

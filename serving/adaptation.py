@@ -1,6 +1,6 @@
 """A new patient's model: phase II on the controls of the uploaded plates, from a registered phase-I parent.
 
-The same training, cross-fitting, metrics and gates as the pipeline's; the version is registered as challenger if it keeps its gates,
+The same training, cross-fitting, metrics and gates as the pipeline's; the version is registered as challenger if it passes its gates,
 and the answer says what its numbers rest on.
 """
 
@@ -103,7 +103,7 @@ def phase_two(parent: Recipe) -> Recipe:
 
 
 def _siblings(parent: RegisteredVersion, registry: Registry) -> list[RegisteredVersion]:
-    """Versions that descend from the parent's model, kept their gates, and were not made by a job; the latest run first."""
+    """Versions that descend from the parent's model, passed their gates, and were not made by a job; the latest run first."""
     found = [version for model in registry.list_models() for version in model.versions
              if version.tags.get("parent", "").partition(" ")[0] == parent.name and version.gates_passed
              and "adapted_by_job" not in version.tags]
@@ -174,7 +174,7 @@ def recipe_hash(recipe: Recipe) -> str:
 def _require_gates(card: Card, version: RegisteredVersion, *, force: bool) -> None:
     if card.gates_passed or force:
         return
-    raise InputError("the model that these controls made did not keep its gates, so nothing was scored with it", [Finding(
+    raise InputError("the model that these controls made did not pass its gates, so nothing was scored with it", [Finding(
         rule="gates_failed", severity="error", column=gate.metric, value=str(gate.value),
         message=f"{gate.reason} (cross-fitted). The controls of these plates cannot be told apart well enough: look at them for wells "
                 f"without cells, swapped controls or a poor focus, and exclude what is wrong. {version} is registered, without the alias "
@@ -199,6 +199,6 @@ def _findings(card: Card, record: Mapping[str, Any]) -> tuple[Finding, ...]:
     notes = [Finding(rule="adapted_model", severity="warning", column="model", value=card.name, message=(
         record["words"] + ". Z′ of the plates' quality is of wells that the model learned from; quality_cv is the honest one"))]
     notes += [Finding(rule="gates_failed", severity="warning", column=gate.metric, value=str(gate.value), message=(
-        f"{gate.reason}: the model did not keep its gates and scores only because it was forced to"))
+        f"{gate.reason}: the model did not pass its gates and scores only because that was forced"))
               for gate in card.gates if not gate.passed]
     return tuple(notes)

@@ -179,7 +179,7 @@ def _mapping(text: str) -> dict[str, Any]:
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"expected JSON, got {text!r}: {error}") from None
     if not isinstance(values, dict):
-        raise argparse.ArgumentTypeError(f"expected names and values in braces, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a JSON object such as {{\"model\": \"5pl\"}}, got {text!r}")
     return values
 
 
@@ -233,7 +233,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--out", type=Path, help="folder for classes.csv and answer.json")
     _add_service(one, classify)
     one = commands.add_parser("exclude", help="leave wells of a job out of its curves, or take them back; nothing is scored again")
-    one.add_argument("job", help="its id")
+    one.add_argument("job", help="id of the job")
     one.add_argument("wells", type=_exclusion, nargs="+", metavar="PLATE:WELL=REASON")
     one.add_argument("--restore", action="store_true", help="take the wells back")
     one.add_argument("--out", type=Path, help="folder for the new result")
@@ -243,31 +243,32 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--out", type=Path, required=True, help="folder for wells.csv, curves.csv, quality.csv, report.html and the figures")
     one.add_argument("--readout", type=Path, nargs="+", default=[], help="the plate reader's own files, where the table has no read-out")
     one.add_argument("--readout-name", default="", help="which read-out, where those files hold several")
-    one.add_argument("--columns", type=_pairs, default=(), metavar="dose=Conc,...", help="columns of the table by another name")
-    one.add_argument("--controls", choices=("auto", "both", "negative", "none"), default="auto", help="what normalises")
+    one.add_argument("--columns", type=_pairs, default=(), metavar="dose=Conc,...", help="columns that the table calls by another name")
+    one.add_argument("--controls", choices=("auto", "both", "negative", "none"), default="auto", help="controls to normalise by")
     one.add_argument("--plate-format", type=int, default=0, help="wells of a plate (default: the smallest that fits)")
     one.add_argument("--exclude", type=_exclusion, nargs="+", default=[], metavar="PLATE:WELL=REASON", help="wells to leave out")
     one.add_argument("--fit", type=_mapping, default={}, help='curve options as JSON, e.g. {"model": "5pl", "loss": "tukey"}')
-    one.add_argument("--score", choices=("dss_asym", "dss1", "dss2", "dss3"), default="dss_asym", help="score that calls hits")
-    one.add_argument("--threshold", type=float, default=10.0, help="its least value for a hit")
+    one.add_argument("--score", choices=("dss_asym", "dss1", "dss2", "dss3"), default="dss_asym", help="score by which hits are called")
+    one.add_argument("--threshold", type=float, default=10.0, help="lowest score that is called a hit")
     one.add_argument("--name", default="", help="title of the report (default: the table's name)")
     one.add_argument("--no-figures", dest="figures", action="store_false", help="tables and report only, which is quicker")
     one.set_defaults(run=curves)
     one = commands.add_parser("token", help="make a token for somebody who may use the service")
-    one.add_argument("name", help="whose it is; stands in logs and with jobs")
+    one.add_argument("name", help="whose token it is; the name appears in logs and with jobs")
     one.add_argument("--role", choices=("score", "admin"), default="score", help="admin: sees and deletes everybody's jobs")
     one.set_defaults(run=token)
     one = commands.add_parser("promote", help="make a registered version the champion")
-    one.add_argument("name", help="of a registered model, such as viability-A549")
-    one.add_argument("version", type=int, help="its number")
-    one.add_argument("--tracking-uri", default="", help="of the registry (default: MLFLOW_TRACKING_URI, else mlflow.db here)")
+    one.add_argument("name", help="a registered model, such as viability-A549")
+    one.add_argument("version", type=int, help="number of the version")
+    one.add_argument("--tracking-uri", default="", help="address of the registry (default: MLFLOW_TRACKING_URI, else mlflow.db here)")
     one.set_defaults(run=promote)
     return top
 
 
 def _add_service(one: argparse.ArgumentParser, run: Callable[[argparse.Namespace], None]) -> None:
     """Which service is asked, and what does it."""
-    one.add_argument("--url", default=os.environ.get("DOSEWELL_URL") or DEFAULT_URL, help="of the service (default: DOSEWELL_URL)")
+    one.add_argument("--url", default=os.environ.get("DOSEWELL_URL") or DEFAULT_URL,
+                     help=f"address of the service (default: DOSEWELL_URL, else {DEFAULT_URL})")
     one.add_argument("--token", default=os.environ.get("DOSEWELL_TOKEN", ""), help="access token; better in DOSEWELL_TOKEN, where no list "
                                                                                    "of processes shows it")
     one.set_defaults(run=run)
@@ -281,7 +282,8 @@ def main() -> None:
     except (DosewellError, OSError, ValueError) as error:
         sys.exit(f"{type(error).__name__}: {error}")
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on where it was: nothing that the service has is scored twice", file=sys.stderr)
+        print("interrupted; the same command continues where it stopped, and nothing that the service already has is scored twice",
+              file=sys.stderr)
         sys.exit(130)
 
 

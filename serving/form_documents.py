@@ -27,7 +27,7 @@ SCORE_FORM = _form(("images", "layout", "model", "screen"), _SCORE_FIELDS)
 JOB_FORM = _form(("images", "layout", "model", "screen"), {
     **_SCORE_FIELDS, "adapt": {"type": "string", "enum": ["true", "false"], "default": "false", "description":
                                "true: `model` is a phase-I parent; phase II is trained on the controls of these plates, registered as "
-                               "challenger if it keeps its gates, and scores them"}})
+                               "challenger if it passes its gates, and scores them"}})
 CLASSIFY_FORM = _form(("images", "model", "imageset"), {
     "images": {"type": "array", "items": _BINARY, "description": "TIFF, PNG or JPEG images, or one zip of them"},
     "model": {"type": "string", "description": "name, name@alias or name/version of a model of system treatment, toxicity or tumour"},

@@ -43,7 +43,7 @@ def layout_lies_right(evidence: Evidence) -> Iterator[Finding]:
             yield Finding(rule="layout_turned", severity="error", plate=plate.name, well=_all_controls(plate), column="well",
                           value=found[0].mistake, message=(
                 f"plate {plate.name} behaves as if its layout were {_names(found)}: by the {plate.source}, that explains "
-                f"{found[0].explained:.0%} of what differs most between its wells, the layout as it is {found[0].as_is:.0%}; "
+                f"{found[0].explained:.0%} of what differs most between its wells; the layout as it stands, {found[0].as_is:.0%}; "
                 "check how the plate stood in the reader or microscope, and correct the wells in the layout"))
 
 
@@ -55,8 +55,8 @@ def controls_not_swapped(evidence: Evidence) -> Iterator[Finding]:
         if found and found[0].mistake == SWAPPED:
             others = f" (or the layout is {_names(found[1:])})" if found[1:] else ""
             reason = (f"by the {plate.source}, low doses act like the positive controls and high doses like the negative ones; "
-                      f"exchanged, the layout explains {found[0].explained:.0%} of what differs most between the wells, "
-                      f"as it is {found[0].as_is:.0%}{others}")
+                      f"with its controls exchanged, the layout explains {found[0].explained:.0%} of what differs most between the wells, "
+                      f"as it stands {found[0].as_is:.0%}{others}")
         elif not found and plate.source == "read-out":
             reason = _read_the_wrong_way(plate, evidence)
         if reason:

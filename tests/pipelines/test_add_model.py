@@ -61,8 +61,8 @@ def test_a_weights_file_is_listed_with_its_hash(params: Path, monkeypatch: pytes
     ({"parent": "small_cnn"}, "parent must read trunks/<name> or models/<name>"),
     ({"parent": "trunks/small_cnn"}, "has the trunk small_cnn, but recipe controls_mobilenet has mobilenet_v2"),
     ({"parent": "models/viability-A549", "weights": "IMAGENET1K_V2"}, "leave it out"),
-    ({"name": "viability-A549", "weights": "IMAGENET1K_V2"}, "models.viability-A549: stands in"),
-    ({"name": "yes", "weights": "IMAGENET1K_V1", "parent": "trunks/small_cnn"}, "trunks.small_cnn: stands in")])
+    ({"name": "viability-A549", "weights": "IMAGENET1K_V2"}, "models.viability-A549: is"),
+    ({"name": "yes", "weights": "IMAGENET1K_V1", "parent": "trunks/small_cnn"}, "trunks.small_cnn: is")])
 def test_what_leads_nowhere_or_stands_there_otherwise_is_refused(params: Path, changes: dict[str, object], words: str) -> None:
     with pytest.raises(ParamsError, match=words):
         listed(params, **changes)

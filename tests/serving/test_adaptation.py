@@ -152,7 +152,7 @@ def test_controls_that_look_alike_make_no_model_that_scores(adapt: Adapt, regist
     rng = np.random.default_rng(3)
     names = [f"{row}{column:02d}_s1_c0_z0.tif" for row in "ABCDEFGH" for column in range(1, 13)]
     write_plate(tmp_path / "P1.zip", [(name, rng.integers(90, 110, (40, 40)).astype(np.uint8)) for name in names])
-    with pytest.raises(InputError, match="did not keep its gates, so nothing was scored"):
+    with pytest.raises(InputError, match="did not pass its gates, so nothing was scored"):
         adapt(archive=tmp_path / "P1.zip", name="PAT_10", sample="PAT_10")
     assert registry.aliases().get("profile-PAT_10", {}) == {}
     forced = adapt(archive=tmp_path / "P1.zip", name="PAT_10", sample="PAT_10", options=ScoringOptions(force=True))
