@@ -27,6 +27,7 @@ from models.dose_response.excess import (
     pooled,
 )
 from models.dose_response.synergy import Kind
+from models.dose_response.viability import shared_error
 from models.plates.screen import Controls
 from models.tables import COMBINATION_PAIRS, COMBINATIONS, DOSED_ROLES, check_table, combined
 
@@ -101,13 +102,10 @@ def _treated(wells: pd.DataFrame, value: str) -> pd.DataFrame:
     """
     own = wells[wells["role"].isin(DOSED_ROLES) & (wells["treatment"] != "")]
     both = combined(own)
-    shift = pd.Series(0.0, index=own.index)
-    if "od_shared" in own and "viability_low" in own:
-        shift = 100 * (own["viability_high"] - own["viability_low"]) * own["od_shared"] / (own["od_high"] - own["od_low"])
     doubtful = [any(flag != "training_well" for flag in flags) for flags in own["flags"]]
     table = own[["plate", "treatment", "dose", "dose_unit"]].assign(
         **{name: own.get(name, empty) for name, empty in (("treatment_2", ""), ("dose_2", np.nan), ("dose_unit_2", ""))},
-        y=(100 * (1 - own["viability"])).mask(own["excluded"].astype(bool)), shift=shift.fillna(0.0), flagged=doubtful, both=both,
+        y=(100 * (1 - own["viability"])).mask(own["excluded"].astype(bool)), shift=100 * shared_error(own), flagged=doubtful, both=both,
         bare=~own["excluded"].astype(bool) & own[value].notna() & own["viability"].isna())
     return _named_alike(table.astype({"dose": float, "dose_2": float}))
 

@@ -13,6 +13,7 @@ from models.dose_response import FitOptions, fit_curves, normalise_to_controls, 
 from models.dose_response.control_error import with_control_error
 from models.dose_response.model_error import limits_of_effect_scale, limits_of_shared_error
 from models.dose_response.plate_agreement import Disagreement, disagreements, in_words
+from models.dose_response.viability import shared_error
 from models.errors import Finding
 from models.plates.screen import Controls
 from models.tables import CURVES, combined
@@ -166,5 +167,4 @@ def _with_model_limits(curves: pd.DataFrame, usable: pd.DataFrame, options: FitO
         return limits_of_effect_scale(curves, usable, options)
     if "od_shared" not in usable or usable["viability_low"].isna().all():
         return curves
-    shift = (usable["viability_high"] - usable["viability_low"]) * (usable["od_shared"] / (usable["od_high"] - usable["od_low"]))
-    return limits_of_shared_error(curves, usable, options, shift=shift, weight=weight)
+    return limits_of_shared_error(curves, usable, options, shift=shared_error(usable), weight=weight)

@@ -59,6 +59,12 @@ TREATMENT_ROWS: dict[str, dict[str, Any]] = {
                   "encapsulation_efficiency_percent": 87.0, "loading_capacity_percent": 11.5},
 }
 
+SINGLE_DOSE_ROWS: dict[str, dict[str, Any]] = {
+    "viability": {"treatment": "doxorubicin", "dose": 1000.0, "dose_unit": "nM", "n": 2, "n_left_out": 0, "n_flagged": 0, "viability": 0.22,
+                  "inhibition": 78.0, "inhibition_low": 68.4, "inhibition_high": 87.6, "p": 1.2e-24, "q": 1.4e-22, "plate_z": -9.6,
+                  "level": 50.0, "call": "hit", "status": "ok", "reason": ""},
+}
+
 COMBINATION_ROWS: dict[str, dict[str, Any]] = {
     "viability": {"treatment": "doxorubicin", "treatment_2": "cisplatin", "dose": 500.0, "dose_unit": "nM", "dose_2": 2000.0,
                   "dose_unit_2": "nM", "n": 3, "n_left_out": 0, "n_flagged": 0, "n_1": 3, "n_2": 3, "viability": 0.21, "inhibition": 79.0,

@@ -37,6 +37,7 @@ from models.plates.images import WellImages
 from models.plates.quality import judge_wells, leave_out
 from models.plates.screen import Screen
 from models.plates.wells import well_keys
+from models.single_doses import no_single_doses, single_doses
 from models.tables import LAYOUT, WELL_SCORES, check_table
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ class ScoringOptions:
 class ScoredScreen:
     """wells: WellScores, one row per layout row; curves: Curves with score columns, one row per treatment; quality: one row per
     plate (assay_quality); findings: what a person should know; drift: one row per plate (models/networks/drift.py), none where the model
-    keeps nothing of its training's controls; combinations: what pairs of treatments do together, without rows where no well holds two.
+    keeps nothing of its training's controls; combinations: what pairs of treatments do together, without rows where no well holds two;
+    single_doses: SingleDoses, without rows where every treatment has doses enough for a curve.
     """
 
     wells: pd.DataFrame
@@ -82,6 +84,7 @@ class ScoredScreen:
     findings: tuple[Finding, ...]
     drift: pd.DataFrame = field(default_factory=lambda: plate_drift(pd.DataFrame(), None))
     combinations: CombinationTables = field(default_factory=CombinationTables)
+    single_doses: pd.DataFrame = field(default_factory=no_single_doses)
 
 
 def score_images(images: WellImages, layout: pd.DataFrame, *, screen: Screen, predictor: Predictor, model: str, version: str,
@@ -166,7 +169,8 @@ def _scored(wells: pd.DataFrame, *, value: str, screen: Screen, options: Scoring
     return ScoredScreen(check_table(wells, WELL_SCORES, keys=("plate", "well")), curves, quality,
                         (*findings, *overlap_findings(bad), *disagreement_findings(apart, curves), *combination_findings(wells),
                          *_well_findings(wells)),
-                        combinations=combination_tables(wells, bad, controls=screen.controls, value=value))
+                        combinations=combination_tables(wells, bad, controls=screen.controls, value=value),
+                        single_doses=single_doses(wells, bad, controls=screen.controls, value=value, level=options.fit.ic_level))
 
 
 def same_sample(one: str, other: str) -> bool:

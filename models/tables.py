@@ -20,6 +20,8 @@ STATUSES = ("ok", "flat", "too_few_doses", "weakly_identified", "failed")
 SCALES = ("percent_inhibition", "fraction_viability", "raw")
 EVIDENCE = ("more", "less", "none", "")
 CALLS = ("synergy", "antagonism", "mixed", "none", "")
+EFFECTS = ("hit", "effect", "growth", "none", "")
+EFFECT_STATUSES = ("ok", "no_value", "bad_controls", "no_scatter")
 COMBINATION_STATUSES = ("ok", "no_value", "parts_missing", "bad_controls", "uncalibrated", "no_positive", "no_scatter")
 
 _WELL = (
@@ -144,6 +146,27 @@ CURVES = Contract("Curves", "group of wells (a treatment)", (
     Column("reason", "str", "why it is not ok, or why a value is censored; empty if nothing to say"),
 ))
 
+SINGLE_DOSES = Contract("SingleDoses", "dose of a treatment that has too few of them for a curve", (
+    key("treatment", "name as in the layout"),
+    number("dose", "dose", "dose_unit"),
+    Column("dose_unit", "str", "its unit"),
+    Column("n", "int", "wells used", nullable=False),
+    Column("n_left_out", "int", "wells that are left out or have no viability", nullable=False),
+    Column("n_flagged", "int", "wells used that carry a flag", nullable=False),
+    number("viability", "mean of the wells used"),
+    number("inhibition", "effect: 100 (1 - viability)", "% inhibition"),
+    number("inhibition_low", "lower limit, 95 %", "% inhibition"),
+    number("inhibition_high", "upper limit, 95 %", "% inhibition"),
+    number("p", "p of no effect at all, two-sided"),
+    number("q", "p adjusted for the number of rows: the share of false calls among all with this q or less (Benjamini and Hochberg 1995)"),
+    number("plate_z", "raw output against the median of all dosed wells of its plate, in 1.4826 MAD of them; mean of the wells used"),
+    number("level", "inhibition that a hit must surely exceed", "% inhibition"),
+    Column("call", "str", "hit: surely above the level; effect: above 0; growth: below 0; none: no evidence; empty: cannot say",
+           allowed=EFFECTS),
+    Column("status", "str", "ok, or the first thing that forbids to judge", nullable=False, allowed=EFFECT_STATUSES),
+    Column("reason", "str", "what forbids it, and what else to know; empty if nothing to say"),
+))
+
 _PAIR = (
     key("treatment", "first treatment, as the layout has it where it first names the pair"),
     key("treatment_2", "second treatment"),
@@ -222,7 +245,8 @@ IMAGE_CLASSES = Contract("ImageClasses", "image", (
     key("version", "its version, or the bundle's sha256[:12] outside the registry"),
 ))
 
-CONTRACTS = (LAYOUT, TREATMENTS, IMAGE_SET, IMAGE_QUALITY, WELL_SCORES, CURVES, COMBINATIONS, COMBINATION_PAIRS, IMAGE_CLASSES)
+CONTRACTS = (LAYOUT, TREATMENTS, IMAGE_SET, IMAGE_QUALITY, WELL_SCORES, CURVES, SINGLE_DOSES, COMBINATIONS, COMBINATION_PAIRS,
+             IMAGE_CLASSES)
 
 
 def combined(wells: pd.DataFrame) -> pd.Series:

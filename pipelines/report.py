@@ -27,6 +27,7 @@ from models.report import (
     render_report,
 )
 from models.report.inputs import flag_list
+from models.single_doses import read_single_doses
 from models.tables import CURVES, WELL_SCORES, check_table
 from pipelines.class_report import CLASSES, ClassEntry, read_class_entry
 from pipelines.command import run_command
@@ -87,7 +88,7 @@ def read_tables(folder: Path) -> ReportTables:
     return ReportTables(wells=check_table(wells, WELL_SCORES, keys=("plate", "well")),
                         curves=check_table(pd.read_parquet(folder / "curves.parquet"), CURVES),
                         quality=pd.read_parquet(folder / "quality.parquet"), findings=tuple(Finding(**record) for record in findings),
-                        combinations=CombinationTables.read(folder))
+                        combinations=CombinationTables.read(folder), single_doses=read_single_doses(folder))
 
 
 def read_evaluation(model: str, *, evaluations: Path, bundles: Path) -> tuple[dict[str, Any], tuple[Any, ...]]:

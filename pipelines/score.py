@@ -16,6 +16,7 @@ from models.errors import Finding
 from models.networks.bundle import trunk_finder
 from models.networks.predict import Predictor, load_predictor
 from models.plates.safe_csv import to_csv
+from models.report.inputs import tables_of
 from models.scoring import ScoredScreen, ScoringOptions, score_images
 from pipelines.command import run_command
 from pipelines.imagesets import is_imageset
@@ -49,13 +50,9 @@ def write_classes(classes: pd.DataFrame, out: Path, *, lineage: dict[str, str]) 
 
 
 def write_scores(scored: ScoredScreen, out: Path, *, lineage: dict[str, str]) -> None:
-    """Write wells, curves, quality, drift (Parquet), findings and lineage (JSON) into `out`; combinations too, where a well holds two."""
+    """Write the tables of `tables_of` and drift (Parquet), findings and lineage (JSON) into `out`."""
     out.mkdir(parents=True, exist_ok=True)
-    scored.wells.to_parquet(out / "wells.parquet", index=False)
-    scored.curves.to_parquet(out / "curves.parquet", index=False)
-    scored.quality.to_parquet(out / "quality.parquet", index=False)
-    scored.drift.to_parquet(out / "drift.parquet", index=False)
-    for name, table in scored.combinations.named().items():
+    for name, table in {**tables_of(scored), "drift": scored.drift}.items():
         table.to_parquet(out / f"{name}.parquet", index=False)
     findings = [finding.record() for finding in scored.findings]
     (out / "findings.json").write_text(json.dumps(findings, indent=1) + "\n")

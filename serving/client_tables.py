@@ -17,7 +17,8 @@ from models.plates.safe_csv import to_csv
 from models.plates.screen import Screen
 from models.report import render_report, render_text
 from models.report.inputs import tables_of
-from models.tables import COMBINATION_PAIRS, COMBINATIONS, CURVES, IMAGE_CLASSES, WELL_SCORES, check_table
+from models.single_doses import NAME as SINGLE
+from models.tables import COMBINATION_PAIRS, COMBINATIONS, CURVES, IMAGE_CLASSES, SINGLE_DOSES, WELL_SCORES, check_table
 
 TOLD = 20   # findings in a summary
 
@@ -25,7 +26,8 @@ TOLD = 20   # findings in a summary
 @dataclass(frozen=True, kw_only=True)
 class Scores:
     """An answer as tables: wells (WellScores), curves (Curves), quality (a row per plate), flags as `findings`; combinations: pairs
-    of treatments, `doses` (Combinations) and `pairs` (CombinationPairs), without rows where no well holds two; the screen as it was
+    of treatments, `doses` (Combinations) and `pairs` (CombinationPairs), without rows where no well holds two; single_doses: SingleDoses,
+    without rows where every treatment has doses enough for a curve; the screen as it was
     understood; lineage as a mapping; answer: all of it as it came, with the job's id where there was one.
     """
 
@@ -33,6 +35,7 @@ class Scores:
     curves: pd.DataFrame
     quality: pd.DataFrame
     combinations: CombinationTables
+    single_doses: pd.DataFrame
     findings: tuple[Finding, ...]
     screen: Screen
     lineage: Mapping[str, str]
@@ -45,7 +48,7 @@ class Scores:
                    quality=pd.DataFrame(answer["quality"]), combinations=CombinationTables(
                        _table(answer.get("combinations") or [], COMBINATIONS),
                        _table(answer.get("combination_pairs") or [], COMBINATION_PAIRS)),
-                   findings=tuple(Finding(**flag) for flag in answer["flags"]),
+                   single_doses=_table(answer.get(SINGLE) or [], SINGLE_DOSES), findings=tuple(Finding(**flag) for flag in answer["flags"]),
                    screen=Screen.from_dict(answer["screen"]), lineage=answer["lineage"], answer=answer)
 
     @property
@@ -54,8 +57,8 @@ class Scores:
         return str(self.answer.get("job", ""))
 
     def write(self, folder: Path) -> list[Path]:
-        """wells.csv, curves.csv, quality.csv, those of combinations where there are some, answer.json, and report.html: one page that works
-        offline. Returns their paths.
+        """wells.csv, curves.csv, quality.csv, those of single doses and combinations where there are some, answer.json, and report.html:
+        one page that works offline. Returns their paths.
         """
         folder.mkdir(parents=True, exist_ok=True)
         tables = tables_of(self)

@@ -129,7 +129,7 @@ def score_table(table: ReadoutTable, options: ReadoutOptions | None = None) -> S
 
 
 def write_tables(scored: ScoredScreen, out: Path) -> list[Path]:
-    """wells.csv, curves.csv, quality.csv, and those of combinations where there are some; returns their paths."""
+    """wells.csv, curves.csv, quality.csv, and those of single doses and combinations where there are some; returns their paths."""
     out.mkdir(parents=True, exist_ok=True)
     tables = tables_of(scored)
     for name, table in tables.items():
@@ -141,20 +141,22 @@ def write_figures(scored: ScoredScreen, out: Path, *, score: str = "dss_asym", t
     """panel.pdf (all curves), waterfall.pdf (where there are scores), plates.pdf (a heat map per plate); returns their paths."""
     from models.dose_response.plots import plot_panel, plot_plate, plot_waterfall
 
-    wells = scored.wells
-    raw = bool(len(scored.curves)) and bool((scored.curves["scale"] == "raw").all())
+    wells, curves = scored.wells, scored.curves
+    if len(scored.single_doses):    # they have no curve to draw
+        curves = curves[~curves["treatment"].isin(scored.single_doses["treatment"])]
+    raw = bool(len(curves)) and bool((curves["scale"] == "raw").all())
     value, label = ("readout", "read-out") if wells["viability"].isna().all() else ("viability", "viability")
     response = wells["readout"] if raw else 100 * (1 - wells["viability"])
     drawn = wells.assign(response=response)[wells["role"].isin(("treated", "reference")) & ~wells["excluded"]]
     figures: dict[str, Callable[[], list[Figure]]] = {
-        "panel.pdf": lambda: [plot_panel(scored.curves.iloc[first:first + PANELS], drawn, by="treatment", dose="dose", response="response")
-                              for first in range(0, len(scored.curves), PANELS)],
-        "waterfall.pdf": lambda: [plot_waterfall(scored.curves, score=score, threshold=threshold)],
+        "panel.pdf": lambda: [plot_panel(curves.iloc[first:first + PANELS], drawn, by="treatment", dose="dose", response="response")
+                              for first in range(0, len(curves), PANELS)],
+        "waterfall.pdf": lambda: [plot_waterfall(curves, score=score, threshold=threshold)],
         "plates.pdf": lambda: [plot_plate(plate, value=value, title=str(name), label=label)
                                for name, plate in wells.groupby("plate", sort=False)]}
-    if scored.curves.empty:
+    if curves.empty:
         del figures["panel.pdf"], figures["waterfall.pdf"]
-    elif score not in scored.curves or scored.curves[score].isna().all():
+    elif score not in curves or curves[score].isna().all():
         del figures["waterfall.pdf"]
     return [_write_pages(draw(), out / name) for name, draw in figures.items()]
 

@@ -24,12 +24,16 @@ from models.plates.screen import Screen
 from models.report import render_report, treatment_table
 from models.report.inputs import ALWAYS, flag_list, tables_of
 from models.scoring import REFITTED, Exclusion, ScoredScreen, refit_wells
+from models.single_doses import NAME as SINGLE
+from models.single_doses import read_single_doses
 from models.tables import WELL_SCORES, check_table
 from serving.job_records import Job, KeptChange, WellChange
 from serving.plain import plain, records, to_json
 from serving.scored import Scored
 
-TABLES = (*ALWAYS, *NAMES)   # the latter where a well holds two treatments
+TABLES = (*ALWAYS, SINGLE, *NAMES)   # those after ALWAYS where there are such wells
+NO_TABLE = {SINGLE: "every treatment of this job has doses enough for a curve",
+            **dict.fromkeys(NAMES, "no well of this job holds two treatments")}
 FORMATS: Mapping[str, str] = {"json": "application/json", "csv": "application/zip", "parquet": "application/zip",
                               "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", "html": "text/html"}
 _NOT_IN_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
@@ -77,7 +81,7 @@ def read_result(folder: Path) -> Result:
     wells["flags"] = pd.Series([flag_list(flags) for flags in wells["flags"]], index=wells.index, dtype=object)
     tables = ScoredScreen(check_table(wells, WELL_SCORES, keys=("plate", "well")), curves, quality,
                           tuple(Finding(**record) for record in rest["flags"]), pd.DataFrame(rest.get("drift", []), columns=list(DRIFT)),
-                          CombinationTables.read(folder))
+                          CombinationTables.read(folder), read_single_doses(folder))
     scored = Scored(tables=tables, screen=Screen.from_dict(rest["screen"]), gates=tuple(rest["gates"]), lineage=rest["lineage"])
     return Result(scored=scored, adapted=rest["adapted"])
 
@@ -145,7 +149,7 @@ def render(result: Result, job: Job, *, kind: str, table: str = "") -> tuple[byt
         chosen = tables_of(result.scored.tables).get(table)
         if chosen is None:
             raise InputError("the result has no such table", [Finding(
-                rule="format", severity="error", column="table", value=table, message="no well of this job holds two treatments")])
+                rule="format", severity="error", column="table", value=table, message=NO_TABLE[table])])
         return _WRITERS[kind](chosen), media, f"{stem}-{table}.{kind}"
     if kind in _WRITERS:
         return _archive(result, kind), FORMATS[kind], f"{stem}-{kind}.zip"
@@ -194,9 +198,10 @@ def _workbook(result: Result) -> bytes:
     lineage = [("lineage", *item) for item in scored.lineage.items()]
     lineage += [("screen", name, value) for name, value in plain(scored.screen.to_dict()).items()]
     lineage += [("adapted", name, value) for name, value in (result.adapted or {}).items()]
-    sheets = {"treatments": treatment_table(scored.tables, screen=scored.screen, gates=scored.gates), "curves": scored.tables.curves,
-              **dict(reversed(scored.tables.combinations.named().items())),
-              "wells": scored.tables.wells, "quality": scored.tables.quality, "flags": _flags(result),
+    tables, treatments = tables_of(scored.tables), treatment_table(scored.tables, screen=scored.screen, gates=scored.gates)
+    sheets = {**({"treatments": treatments} if len(treatments) or SINGLE not in tables else {}),
+              **{name: tables[name] for name in (SINGLE, "curves", *reversed(NAMES), "wells", "quality") if name in tables},
+              "flags": _flags(result),
               "changes": pd.DataFrame([asdict(change) for change in result.changes], columns=list(KeptChange.__dataclass_fields__)),
               "about": pd.DataFrame(lineage, columns=["of", "name", "value"])}
     book = Workbook(write_only=True)

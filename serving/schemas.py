@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from models.columns import Column, Contract
-from models.tables import COMBINATION_PAIRS, COMBINATIONS, CURVES, IMAGE_CLASSES, WELL_SCORES
+from models.tables import COMBINATION_PAIRS, COMBINATIONS, CURVES, IMAGE_CLASSES, SINGLE_DOSES, WELL_SCORES
 
 _TYPES: dict[str, Any] = {"str": str, "float": float | None, "int": int, "bool": bool, "list": list[str]}
 
@@ -33,6 +33,7 @@ def _record(contract: Contract, name: str, **more: tuple[Any, Any]) -> type[Base
 WellRecord = _record(WELL_SCORES, "WellRecord")
 ImageRecord = _record(IMAGE_CLASSES, "ImageRecord")
 CurveRecord = _record(CURVES, "CurveRecord", treatment=(str, Field(description="name as in the layout")))
+SingleDoseRecord = _record(SINGLE_DOSES, "SingleDoseRecord")
 CombinationRecord = _record(COMBINATIONS, "CombinationRecord")
 CombinationPairRecord = _record(COMBINATION_PAIRS, "CombinationPairRecord")
 
@@ -90,6 +91,8 @@ class ScoreAnswer(BaseModel):
     screen: dict[str, Any] = Field(description="the screen as it was understood, fields of screen.yaml")
     gates: list[GateRecord] = Field(description="the bounds that the model's own evaluation had to keep")
     lineage: Lineage
+    single_doses: list[SingleDoseRecord] | None = Field(  # type: ignore[valid-type]  # made by _record
+        default=None, description="one per dose of a treatment that has too few doses for a curve; left out where none has")
     combinations: list[CombinationRecord] | None = Field(  # type: ignore[valid-type]  # made by _record
         default=None, description="one per dose pair of two treatments; left out where no well holds two")
     combination_pairs: list[CombinationPairRecord] | None = Field(  # type: ignore[valid-type]  # made by _record

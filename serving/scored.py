@@ -11,6 +11,7 @@ from models.plates.images import WellImages
 from models.plates.screen import Screen
 from models.records import to_record
 from models.registered import RegisteredVersion
+from models.report.inputs import ALWAYS, tables_of
 from models.scoring import MEASURED, ScoredScreen
 from serving.plain import plain, records
 from serving.uploads import Upload
@@ -33,11 +34,11 @@ class Scored:
         return {"wells": records(tables.wells), "curves": records(tables.curves), "quality": records(tables.quality),
                 "drift": records(tables.drift),
                 "flags": [finding.record() for finding in tables.findings], "screen": plain(self.screen.to_dict()),
-                "gates": self.record_of_gates(), "lineage": dict(self.lineage), **self._combinations()}
+                "gates": self.record_of_gates(), "lineage": dict(self.lineage), **self._further()}
 
-    def _combinations(self) -> dict[str, Any]:
-        """Both tables of pairs of treatments; nothing where no well holds two, as before there were any."""
-        return {name: records(table) for name, table in self.tables.combinations.named().items()}
+    def _further(self) -> dict[str, Any]:
+        """The tables that only some screens have: of single doses, and of pairs of treatments."""
+        return {name: records(table) for name, table in tables_of(self.tables).items() if name not in ALWAYS}
 
     def record_of_gates(self) -> list[dict[str, Any]]:
         """The gates as plain records, whether they came from a card or from a file."""

@@ -13,7 +13,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 FOLDER = Path(__file__).resolve().parent / "page"
-PAIRS = FOLDER.parents[1] / "models" / "report" / "templates" / "pairs.css"     # one style of the report and of the page
+SHARED = FOLDER.parents[1] / "models" / "report" / "templates" / "shared.css"   # one style of the report and of the page
 POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
           "base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 INTERFACE_POLICY = POLICY.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")  # Swagger UI writes style attributes
@@ -38,10 +38,10 @@ async def page() -> FileResponse:
     return FileResponse(FOLDER / "index.html", headers={**FRESH, "Content-Security-Policy": POLICY})
 
 
-@router.get("/page/styles/pairs.css")
-async def pairs() -> FileResponse:
-    """How pairs of treatments are drawn."""
-    return FileResponse(PAIRS, headers={**FRESH, "Content-Security-Policy": POLICY})
+@router.get("/page/styles/shared.css")
+async def shared_style() -> FileResponse:
+    """How single doses and pairs of treatments are drawn."""
+    return FileResponse(SHARED, headers={**FRESH, "Content-Security-Policy": POLICY})
 
 
 @router.get("/docs")

@@ -42,6 +42,23 @@ def tiny_layout(*, plate: str = "P1", controls: int = 12, doses: int = 8, replic
     return pd.DataFrame([{"plate": plate, "well": str(well), **row} for well, row in zip(wells, rows, strict=True)])
 
 
+def primary_screen(effects: dict[str, float], *, inert: int, plates: int = 2, sd: float = 6.0, seed: int = 0) -> pd.DataFrame:
+    """Layout of a 384-well screen with a well of each treatment at 1 uM on each plate, and 16 controls of each kind.
+
+    effects: treatment -> % inhibition; inert: treatments without any; sd: scatter of a well, % inhibition.
+    """
+    rng = np.random.default_rng(seed)
+    names = np.random.default_rng(7).permutation(list(wells_of(384)))
+    truth = {**effects, **{f"inert{number:03d}": 0.0 for number in range(inert)}}
+    rows = [{"role": role, "treatment": "", "dose": np.nan, "dose_unit": "", "truth": level}
+            for role, level in (("negative", 0.0), ("positive", 100.0)) for _ in range(16)]
+    rows += [{"role": "treated", "treatment": name, "dose": 1000.0, "dose_unit": "nM", "truth": effect} for name, effect in truth.items()]
+    table = pd.DataFrame([{"plate": f"P{plate + 1}", "well": str(well), "replicate": plate + 1, **row}
+                          for plate in range(plates) for well, row in zip(names, rows, strict=False)])
+    scatter = rng.normal(0, sd, len(table)) * np.where(table["role"] == "positive", 0.3, 1.0)
+    return table.assign(readout=1.5 - 1.4 * (table["truth"] + scatter) / 100).drop(columns="truth")
+
+
 @pytest.fixture(scope="session")
 def paired() -> Example:
     """Plates of two drugs in a well: a pair that is independent, and one that is not."""

@@ -15,6 +15,7 @@ from models.tables import (
     IMAGE_CLASSES,
     IMAGE_SET,
     LAYOUT,
+    SINGLE_DOSES,
     TREATMENTS,
     WELL_SCORES,
     check_table,
@@ -22,7 +23,8 @@ from models.tables import (
 
 TABLES = ((LAYOUT, examples.LAYOUT_ROWS), (IMAGE_SET, examples.IMAGE_SET_ROWS), (WELL_SCORES, examples.WELL_SCORE_ROWS),
           (CURVES, examples.CURVE_ROWS), (TREATMENTS, examples.TREATMENT_ROWS), (IMAGE_CLASSES, examples.IMAGE_CLASS_ROWS),
-          (COMBINATIONS, examples.COMBINATION_ROWS), (COMBINATION_PAIRS, examples.COMBINATION_PAIR_ROWS))
+          (SINGLE_DOSES, examples.SINGLE_DOSE_ROWS), (COMBINATIONS, examples.COMBINATION_ROWS),
+          (COMBINATION_PAIRS, examples.COMBINATION_PAIR_ROWS))
 
 
 @pytest.mark.parametrize(("contract", "row"), [

@@ -11,6 +11,7 @@ from models.errors import Finding, Severity
 from validation.control_rules import KINDS
 from validation.evidence import Evidence, Rule, are, have, listed, number, some
 
+PRIMARY_SCREEN = 8      # treatments with too few doses for a curve, from which on that is how the screen was made
 OD_SCALE = 10   # plate readers give optical densities below this; luminescence and fluorescence count in hundreds and more
 
 
@@ -22,13 +23,20 @@ def _about(treatment: str, wells: pd.DataFrame, *, rule: str, value: object, mes
 
 
 def enough_doses(evidence: Evidence) -> Iterator[Finding]:
-    """Each treatment has enough distinct doses for a curve."""
-    for treatment, wells in evidence.series.items():
-        doses = np.unique(wells["dose"])
-        if len(doses) < evidence.thresholds.min_doses:
-            yield _about(treatment, wells, rule="dose_count", value=len(doses), message=(
-                f"has {number(len(doses), 'dose')} ({some(f'{dose:g}' for dose in doses)} {_unit(wells)}); a curve needs "
-                f"{evidence.thresholds.min_doses}, so it gets viabilities but no IC50"))
+    """Each treatment has enough distinct doses for a curve. Many that have not are a primary screen, and one finding."""
+    needed = evidence.thresholds.min_doses
+    doses_of = {treatment: np.unique(wells["dose"]) for treatment, wells in evidence.series.items()}
+    few = {treatment: doses for treatment, doses in doses_of.items() if len(doses) < needed}
+    if len(few) > PRIMARY_SCREEN:
+        yield Finding(rule="dose_count", severity="warning", column="dose", value=str(len(few)), message=(
+            f"{len(few)} treatments have fewer than {needed} doses ({some(few)}); a curve needs {needed}, so each of their doses gets an "
+            "effect with limits, and no IC50"))
+        return
+    for treatment, doses in few.items():
+        wells = evidence.series[treatment]
+        yield _about(treatment, wells, rule="dose_count", value=len(doses), message=(
+            f"has {number(len(doses), 'dose')} ({some(f'{dose:g}' for dose in doses)} {_unit(wells)}); a curve needs {needed}, so each "
+            "gets an effect with limits, and the treatment no IC50"))
 
 
 def _unit(wells: pd.DataFrame) -> str:

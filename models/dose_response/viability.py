@@ -60,6 +60,18 @@ def viability_limits(wells: pd.DataFrame, *, value: str, positive: str | None = 
     return wells.assign(viability_low=viability - spread, viability_high=viability + spread)
 
 
+def shared_error(wells: pd.DataFrame, *, value: str = "od") -> pd.Series:
+    """Half-width (N,), in viability, of the part of a model's error that replicates have in common; 0 where the model knows none.
+
+    wells: with `viability_low` and `viability_high` as `viability_limits` gives them, and `{value}_shared`, that half-width of the
+    read-out, beside `{value}_low` and `{value}_high`.
+    """
+    if f"{value}_shared" not in wells or "viability_low" not in wells:
+        return pd.Series(0.0, index=wells.index)
+    part = wells[f"{value}_shared"] / (wells[f"{value}_high"] - wells[f"{value}_low"])
+    return ((wells["viability_high"] - wells["viability_low"]) * part).fillna(0.0)
+
+
 def _control_error(wells: pd.DataFrame, half: pd.Series, *, role: str, keys: list[str]) -> pd.Series:
     """Half-width of the median of the role's wells of the same group, for every well."""
     count = _control_level(wells, half.notna().astype(float), role=role, keys=keys, centre="sum")

@@ -11,7 +11,9 @@ from models.report.words import count
 
 
 def hit_rule(summary: Summary, *, controls: Controls, threshold: float, judged: bool) -> str:
-    """What makes a hit on this page. judged: the model has gate results on record."""
+    """What makes a hit on this page, of treatments that have curves. judged: the model has gate results on record."""
+    if not summary.treatments:
+        return ""
     if summary.raw:
         return "Hits are not called: without a positive control there is no viability, so neither IC50 nor DSS."
     quality = "controls that separate" if controls == "both" else "no check of plate quality (the screen has no positive control)"

@@ -11,6 +11,8 @@ import pandas as pd
 
 from models.combinations import CombinationTables
 from models.errors import Finding
+from models.single_doses import NAME as SINGLE
+from models.single_doses import no_single_doses
 from models.tables import CURVES, DOSED_ROLES, combined
 
 SCORE_NAMES = {"dss_asym": "DSS_asym", "dss1": "DSS1", "dss2": "DSS2", "dss3": "DSS3"}
@@ -36,6 +38,10 @@ class ScoredTables(Protocol):
         """What pairs of treatments do together; without rows where no well holds two."""
 
     @property
+    def single_doses(self) -> pd.DataFrame:
+        """SingleDoses: treatments with too few doses for a curve."""
+
+    @property
     def findings(self) -> tuple[Finding, ...]:
         """What a person should know."""
 
@@ -44,8 +50,9 @@ ALWAYS = ("wells", "curves", "quality")
 
 
 def tables_of(scored: ScoredTables) -> dict[str, pd.DataFrame]:
-    """The tables by the names of their files: ALWAYS, and those of pairs of treatments where there are some."""
-    return {**{name: getattr(scored, name) for name in ALWAYS}, **scored.combinations.named()}
+    """The tables by the names of their files: ALWAYS, and those of single doses and of pairs of treatments where there are some."""
+    single = {SINGLE: scored.single_doses} if len(scored.single_doses) else {}
+    return {**{name: getattr(scored, name) for name in ALWAYS}, **single, **scored.combinations.named()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +64,7 @@ class ReportTables:
     quality: pd.DataFrame
     findings: tuple[Finding, ...] = ()
     combinations: CombinationTables = field(default_factory=CombinationTables)
+    single_doses: pd.DataFrame = field(default_factory=no_single_doses)
 
 
 @dataclass(frozen=True, kw_only=True)

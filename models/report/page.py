@@ -33,6 +33,7 @@ from models.report.sections import (
     treatments,
     verdicts,
 )
+from models.report.single_doses import call_chips, ranking, single_dose_key, single_dose_rows
 from models.report.verdicts import GRADE_WORDS, gate_results, plate_qualities
 from models.report.words import BAD_CONTROLS
 
@@ -77,7 +78,15 @@ def render_report(scored: ScoredTables, *, screen: Screen, lineage: Mapping[str,
         model=model_name(lineage), wells=len(scored.wells), limited=has_limits(scored.wells),
         help=help_rows(summary, controls=screen.controls, limited=has_limits(scored.wells)),
         hit_rule=hit_rule(summary, controls=screen.controls, threshold=options.hit_threshold, judged=bool(results)),
-        letters=letter_key(scored.wells), **_colour_legend(scored.wells), **_combinations(scored, summary.failed_gates), **page_assets())
+        letters=letter_key(scored.wells), **_colour_legend(scored.wells), **_single_doses(scored, summary.failed_gates),
+        **_combinations(scored, summary.failed_gates), **page_assets())
+
+
+def _single_doses(scored: ScoredTables, failed_gates: Sequence[str]) -> dict[str, Any]:
+    rows = single_dose_rows(scored, failed_gates=failed_gates)
+    level = float(scored.single_doses["level"].iloc[0]) if rows else 0.0
+    return {"single_doses": rows, "single_dose_key": single_dose_key(scored), "single_dose_ranking": ranking(rows, level=level),
+            "single_dose_chips": call_chips(rows)}
 
 
 def _combinations(scored: ScoredTables, failed_gates: Sequence[str]) -> dict[str, Any]:
@@ -87,16 +96,20 @@ def _combinations(scored: ScoredTables, failed_gates: Sequence[str]) -> dict[str
 
 def own_rows(scored: ScoredTables, *, controls: Controls) -> ReportTables:
     """The same tables with rows counted from 0, whatever they were cut out of; curves of plates whose controls overlap have the
-    report's own status "bad_controls", whether their numbers were withheld (`models.scoring`) or stand there (older releases).
+    report's own status "bad_controls", whether their numbers were withheld (`models.scoring`) or stand there (older releases); without
+    the curves of treatments that have too few doses for one, which `single_doses` tells of.
     """
-    wells, curves = scored.wells.reset_index(drop=True), scored.curves.reset_index(drop=True)
+    wells, curves = scored.wells.reset_index(drop=True), scored.curves
+    if len(scored.single_doses):
+        curves = curves[~curves["treatment"].isin(scored.single_doses["treatment"])]
+    curves = curves.reset_index(drop=True)
     graded = plate_qualities(scored.quality, list(dict.fromkeys(wells["plate"].astype(str))), controls=controls)
     bad = {plate.plate for plate in graded if plate.grade == "bad"} if controls == "both" and not is_raw(curves) else set()
     if bad:
         spoiled = np.array([not bad.isdisjoint(own["plate"].astype(str)) for own in wells_by_curve(curves, wells)], dtype=bool)
         curves = curves.assign(status=curves["status"].mask(spoiled, BAD_CONTROLS))
     return ReportTables(wells=wells, curves=curves, quality=scored.quality.reset_index(drop=True), findings=tuple(scored.findings),
-                        combinations=scored.combinations)
+                        combinations=scored.combinations, single_doses=scored.single_doses)
 
 
 def _colour_legend(wells: pd.DataFrame) -> dict[str, Any]:
@@ -174,5 +187,5 @@ def page_assets() -> dict[str, Any]:
     """Style and script, put into the page; the policy lets that script run and nothing else, and fetches nothing."""
     script = _source("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return {"style": f"{_source('page.css')}\n{_source('pairs.css')}", "script": script,
+    return {"style": f"{_source('page.css')}\n{_source('shared.css')}", "script": script,
             "policy": f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'; base-uri 'none'"}

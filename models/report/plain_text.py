@@ -12,6 +12,7 @@ from models.report.combinations import pair_line, pair_views
 from models.report.inputs import ReportOptions, ScoredTables, is_raw, score_column
 from models.report.page import own_rows
 from models.report.sections import kind_words, treatments, verdicts
+from models.report.single_doses import single_dose_line, single_dose_rows, single_dose_words
 from models.report.verdicts import gate_results, plate_qualities
 from models.report.words import half_dose, status_words, trusted
 
@@ -19,8 +20,8 @@ _HEADINGS = ("treatment", "", "95 % interval or why not", "DSS_asym", "AUC", "st
 
 
 def render_text(scored: ScoredTables, *, screen: Screen, options: ReportOptions | None = None) -> str:
-    """A line per plate (Z' in words), then a row per treatment in the order of the curves, weakest DSS last, then a line per pair of
-    treatments that share wells.
+    """A line per plate (Z' in words), then a row per treatment in the order of the curves, weakest DSS last, then the single
+    doses that do something or cannot be judged, then a line per pair of treatments that share wells.
     """
     scored, options = own_rows(scored, controls=screen.controls), options or ReportOptions()
     curves, headings = scored.curves, (_HEADINGS[0], "EC50" if is_raw(scored.curves) else "IC50", *_HEADINGS[2:])
@@ -31,8 +32,15 @@ def render_text(scored: ScoredTables, *, screen: Screen, options: ReportOptions 
     rows = [_row(row, options) for _, row in curves.iterrows()]
     widths = [max(len(line[column]) for line in (headings, *rows)) for column in range(len(headings))]
     table = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in (headings, *rows)]
-    pairs = [pair_line(pair) for pair in pair_views(scored)]
-    return "\n".join([*quality, "", table[0], "-" * len(table[0]), *table[1:], *([""] if pairs else []), *pairs])
+    parts = [quality, [table[0], "-" * len(table[0]), *table[1:]] if rows or scored.single_doses.empty else [], _single_doses(scored),
+             [pair_line(pair) for pair in pair_views(scored)]]
+    return "\n\n".join("\n".join(part) for part in parts if part)
+
+
+def _single_doses(scored: ScoredTables) -> list[str]:
+    """How many of which call, and a line for each that is more than "no effect seen"."""
+    rows = single_dose_rows(scored)
+    return [single_dose_words(scored, failed_gates=()), *(single_dose_line(row) for row in rows if row.chip != "none")] if rows else []
 
 
 def _row(row: pd.Series, options: ReportOptions) -> tuple[str, ...]:

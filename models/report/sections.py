@@ -30,6 +30,7 @@ from models.report.inputs import (
     wells_by_curve,
 )
 from models.report.plate_figures import content_words, heat_values, plate_map
+from models.report.single_doses import single_dose_words
 from models.report.verdicts import KIND_WORDS, GateResult, PlateQuality, Verdict, judge, plate_qualities, plate_words
 from models.report.words import (
     NO_VALUE,
@@ -143,12 +144,19 @@ def summarise(scored: ScoredTables, *, controls: Controls, gates: Sequence[GateR
     failed = [gate.reason or gate.metric for gate in gates if not gate.passed]
     shaky = " Do not rely on it." if failed or any(plate.grade == "bad" for plate in plates) else ""
     return Summary(treatments=len(found), hits=hits, unsure=unsure, raw=raw, score=SCORE_NAMES[score],
-                   headline=_headline(scored, hits=hits, unsure=unsure, raw=raw) + pair_words(scored, failed_gates=failed) + shaky,
+                   headline=_headline(scored, hits=hits, unsure=unsure, raw=raw, failed_gates=failed) + shaky,
                    plates=plates, plate_words=plate_words(plates),
                    failed_gates=failed)
 
 
-def _headline(scored: ScoredTables, *, hits: int, unsure: int, raw: bool) -> str:
+def _headline(scored: ScoredTables, *, hits: int, unsure: int, raw: bool, failed_gates: Sequence[str]) -> str:
+    """What came out: of curves, of single doses, of pairs of treatments."""
+    single = single_dose_words(scored, failed_gates=failed_gates)
+    curves = _curves_in_words(scored, hits=hits, unsure=unsure, raw=raw) if len(scored.curves) or not single else ""
+    return " ".join(filter(None, (curves, single))) + pair_words(scored, failed_gates=failed_gates)
+
+
+def _curves_in_words(scored: ScoredTables, *, hits: int, unsure: int, raw: bool) -> str:
     curves, total = scored.curves, count(len(scored.curves), "treatment")
     if not len(curves):
         return "No treatment could be fitted."

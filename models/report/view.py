@@ -44,6 +44,7 @@ from models.report.sections import (
     treatments,
     verdicts,
 )
+from models.report.single_doses import call_chips, single_dose_key, single_dose_rows
 from models.report.verdicts import GRADE_WORDS, PlateQuality, gate_results
 from models.report.words import fixed, flag_words, limit_words, plain, reason_words
 
@@ -55,8 +56,8 @@ def report_view(scored: ScoredTables, *, screen: Screen, lineage: Mapping[str, s
     """What a page needs, as JSON has it: no NaN, no tuples with meaning by place but points and ticks.
 
     summary, screen, plates (assay quality), wells (in order of `scored.wells`), colours, treatments (in the report's order; their
-    points name wells by place in `wells`), findings, lineage, metrics, gates, help; combinations, where a well holds
-    two treatments. Arguments as in `render_report`.
+    points name wells by place in `wells`), findings, lineage, metrics, gates, help; single_doses, where a treatment has too few
+    doses for a curve; combinations, where a well holds two. Arguments as in `render_report`.
     """
     scored, options, results = own_rows(scored, controls=screen.controls), options or ReportOptions(), gate_results(gates)
     found, plates = verdicts(scored, controls=screen.controls, gates=results, options=options)
@@ -73,7 +74,16 @@ def report_view(scored: ScoredTables, *, screen: Screen, lineage: Mapping[str, s
         "doubts": [vars(doubt) for doubt in doubts(scored.wells)],
         "findings": [vars(group) for group in finding_groups(scored.findings)],
         "lineage": lineage_rows(lineage), "metrics": metric_rows(metrics or {}), "gates": [vars(gate) for gate in results],
-        **_combinations(scored, summary.failed_gates)}
+        **_single_doses(scored, summary.failed_gates), **_combinations(scored, summary.failed_gates)}
+
+
+def _single_doses(scored: ScoredTables, failed_gates: Sequence[str]) -> dict[str, Any]:
+    """Treatments with too few doses for a curve, where there are some."""
+    rows = single_dose_rows(scored, failed_gates=failed_gates)
+    if not rows:
+        return {}
+    return {"single_doses": {"rows": [asdict(row) for row in rows], "key": single_dose_key(scored), "chips": call_chips(rows),
+                             "level": float(scored.single_doses["level"].iloc[0])}}
 
 
 def _combinations(scored: ScoredTables, failed_gates: Sequence[str]) -> dict[str, Any]:

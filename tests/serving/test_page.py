@@ -194,6 +194,37 @@ def test_pairs_of_treatments_are_a_matrix_that_follows_what_is_left_out(open_pag
     assert "alpha + beta" in page.locator("#changes").inner_text()
 
 
+def test_single_doses_are_ranked_and_lead_to_their_wells(open_page: Open, plate: TinyPlate, tmp_path: Path) -> None:
+    """Every dose of alpha and beta as a treatment of its own."""
+    table = plate.table.copy()
+    dosed = table["treatment"].isin(("alpha", "beta"))
+    step = table["dose"].rank(method="dense").fillna(0).astype(int).astype(str)
+    table.loc[dosed, "treatment"] = table["treatment"] + "-" + step
+    layout = tmp_path / "single.csv"
+    layout.write_bytes(plate.csv(table))
+    page = open_page()
+    fill_in(page, plate, name="browser-single", layout=layout)
+    page.locator("#send").click()
+    found = page.locator("#single-doses")
+    found.wait_for()
+    assert page.locator("#treatments").count() == 0
+    count = table.loc[dosed, "treatment"].nunique()
+    assert found.locator("svg.ranking g").count() == found.locator("tbody tr").count() == count
+    assert found.locator("tbody tr").first.locator(".chip").inner_text() == "hit"
+    found.locator(".table-tools select").select_option(label="hit")
+    assert 0 < found.locator("tbody tr:visible").count() < count
+    found.locator(".table-tools select").select_option(label="all")
+    name = found.locator("tbody tr th button").first.inner_text()
+    found.locator("tbody tr th button").first.click()
+    for well in table.loc[table["treatment"] == name, "well"]:
+        page.locator(f'.well[aria-label^="{well},"][aria-selected="true"]').wait_for()
+    page.mouse.move(0, 0)   # off the wells that the page has brought under it, which would be looked at in passing
+    page.get_by_label("Why it is left out").fill("dry")
+    page.get_by_role("button", name=re.compile("Leave .* out")).click()
+    page.locator("#changes", has_text=f"{name} ").wait_for()
+    assert "cannot say" in page.locator("#changes").inner_text()
+
+
 def test_a_refused_layout_is_marked_before_anything_is_sent(open_page: Open, plate: TinyPlate, tmp_path: Path) -> None:
     table = plate.table.copy()
     table["dose"] = table["dose"].astype(object)

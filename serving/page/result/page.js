@@ -6,8 +6,9 @@ import { distrustView } from "./distrust.js";
 import { downloadButtons } from "./downloads.js";
 import { lineageView } from "./lineage.js";
 import { PlateView } from "./plates.js";
+import { singleDosesView } from "./single_doses.js";
 import { summaryView } from "./summary.js";
-import { TreatmentTable } from "./table.js";
+import { treatmentTable } from "./table.js";
 import { waterfallView } from "./waterfall.js";
 
 const TOLD = 3; // changed treatments that are named after a well was left out
@@ -22,6 +23,7 @@ export class ResultPage {
     Object.assign(this, { place, job, exclude, signal });
     this.said = el("div", { role: "status", id: "changes" });
     this.sort = { column: null, down: false };
+    this.singleSort = { column: null, down: false };
   }
 
   /** view: GET /jobs/{id}/view. Drawn anew after each change; what was chosen and sorted stays so. */
@@ -32,13 +34,16 @@ export class ResultPage {
     this.plates = new PlateView(view, { job: this.job, signal: this.signal, kept: this.plates,
       exclude: (...change) => this.change(...change), onPoint: (well) => this.curves.point(well) });
     this.curves = new CurvePanels(view, { onChoose: choose, onPoint: (well) => this.plates.point(well) });
-    this.table = new TreatmentTable(view, { sort: this.sort, onOpen: open, onPoint: (treatment) => this.plates.pointTreatment(treatment) });
+    const table = treatmentTable(view, { sort: this.sort, onOpen: open, onPoint: (treatment) => this.plates.pointTreatment(treatment) });
     const ranking = waterfallView(view, { onOpen: open });
+    const single = singleDosesView(view, { sort: this.singleSort, onChoose: choose });
+    const curved = view.treatments.length > 0 || !single;
     const combinations = combinationsView(view, { onChoose: choose });
     show(this.place, downloadButtons(this.job, this.signal), this.said, summaryView(view),
       section("plates", "Plates", this.plates.element),
-      section("treatments", "Treatments", this.table.element),
-      section("curves", "Curves", this.curves.element),
+      curved && section("treatments", "Treatments", table),
+      curved && section("curves", "Curves", this.curves.element),
+      single && section("single-doses", "Single doses", single),
       combinations && section("combinations", "Combinations", combinations),
       ranking && section("ranking", `Ranking by ${view.summary.score}`, ranking),
       section("distrust", "What to distrust", distrustView(view, { onChoose: choose })),
@@ -69,23 +74,25 @@ function changes(before, after) {
     const old = was.get(name);
     return old && (old.half !== half || old.score !== score || old.kind !== kind);
   });
-  const pairs = callsChanged(before, after);
-  if (moved.length === 0 && pairs.length > 0) return `Fitted again: ${pairs.join("; ")}.`;
+  const others = othersChanged(before, after);
+  if (moved.length === 0 && others.length > 0) return `Fitted again: ${others.join("; ")}.`;
   if (moved.length === 0) return "Fitted again; no result changed in the digits shown.";
   const told = moved.slice(0, TOLD).map(({ name, half, score, kind }) => {
     const old = was.get(name);
     const value = old.half !== half ? `${after.summary.half} ${old.half} → ${half}` : `${after.summary.score} ${old.score} → ${score}`;
     return `${name} ${value}${old.kind !== kind ? `, now “${after.kinds[kind]}”` : ""}`;
   });
-  return `Fitted again: ${[...told, ...pairs].join("; ")}${moved.length > TOLD ? `; and ${moved.length - TOLD} more changed` : ""}.`;
+  return `Fitted again: ${[...told, ...others].join("; ")}${moved.length > TOLD ? `; and ${moved.length - TOLD} more changed` : ""}.`;
 }
 
-/** "A + B: synergy → no evidence" of the pairs of treatments that are judged otherwise, or whose mean excess changed. */
-function callsChanged(before, after) {
-  const known = (view) => (view.combinations?.pairs ?? []).map(({ first, second, call, numbers }) =>
-    [`${first} + ${second}`, call, numbers[0][1]]);
+/** "A + B synergy → no evidence" of the single doses and pairs of treatments that are judged otherwise, or whose number changed. */
+function othersChanged(before, after) {
+  const known = (view) => [
+    ...(view.single_doses?.rows ?? []).map(({ name, dose, call, inhibition }) => [`${name} ${dose}`, call, "inhibition", inhibition]),
+    ...(view.combinations?.pairs ?? []).map(({ first, second, call, numbers: [[, mean]] }) => [`${first} + ${second}`, call, "mean excess", mean]),
+  ];
   const was = new Map(known(before).map(([name, ...rest]) => [name, rest]));
   return known(after).filter(([name, ...rest]) => was.has(name) && String(was.get(name)) !== String(rest)).slice(0, TOLD)
-    .map(([name, call, mean]) => (was.get(name)[0] !== call ? `${name} ${was.get(name)[0]} → ${call}`
-      : `${name} mean excess ${was.get(name)[1]} → ${mean}`));
+    .map(([name, call, what, value]) => (was.get(name)[0] !== call ? `${name} ${was.get(name)[0]} → ${call}`
+      : `${name} ${what} ${was.get(name)[2]} → ${value}`));
 }

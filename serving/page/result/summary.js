@@ -19,7 +19,7 @@ function badPlates({ plates }) {
     " Living and dead controls overlap there (Z′ below 0), so nothing on it is called a hit or a miss.");
 }
 
-const resultCard = ({ summary }) => card("Result", summary.headline, el("p.dim", summary.hit_rule));
+const resultCard = ({ summary }) => card("Result", summary.headline, summary.hit_rule && el("p.dim", summary.hit_rule));
 
 function qualityCard({ summary, plates }) {
   return card("Plate quality", summary.plate_words,
