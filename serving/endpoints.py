@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -29,9 +31,12 @@ async def received(request: Request, fields: Fields) -> AsyncIterator[tuple[Form
     """The request's form and the folder that its files lie in, for as long as the block lasts."""
     state = request.app.state
     state.uploads.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=state.uploads) as name:
-        folder = Path(name)
+    folder = Path(tempfile.mkdtemp(dir=state.uploads))
+    try:
         yield await receive_form(request, folder, fields, max_text_bytes=state.settings.max_text_bytes), folder
+    finally:    # in a thread: deleting gigabytes takes long enough that the event loop would keep all others waiting
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(partial(shutil.rmtree, folder, ignore_errors=True))
 
 
 async def in_thread(app: FastAPI, work: Callable[[], T]) -> T:

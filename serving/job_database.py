@@ -11,6 +11,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from serving.job_records import JobStoreError
 
+CONNECT_SECONDS = 10    # a database that does not answer must not keep a request waiting for minutes
+_PATIENCE = {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": 30_000, "keepalives_idle": 30, "keepalives_interval": 10}
 _EXPECTED = ("expected e.g. postgresql+psycopg://USER:PASSWORD@HOST:5432/NAME, where : / @ # ? and % of the password are written as "
              "%3A %2F %40 %23 %3F %25")
 
@@ -36,8 +38,10 @@ def open_database(address: sa.URL) -> sa.Engine:
     is_sqlite = address.get_backend_name() == "sqlite"
     if is_sqlite and address.database:
         Path(address.database).parent.mkdir(parents=True, exist_ok=True)
+    patience = {} if address.get_backend_name() != "postgresql" else {
+        name: value for name, value in _PATIENCE.items() if name not in address.query}
     try:
-        engine = sa.create_engine(address, pool_pre_ping=True)
+        engine = sa.create_engine(address, pool_pre_ping=True, connect_args=patience)
     except (SQLAlchemyError, ImportError) as error:
         raise JobStoreError(f"the database of jobs at {spoken(address)} cannot be used: {error}; PostgreSQL needs the extra "
                             "'postgres'") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from serving import job_database
 from serving.job_desk import JobDesk
 from serving.job_files import ABANDONED_SECONDS, JobFiles
 from serving.job_records import Job, JobStoreError, NewJob, UnknownJobError
@@ -28,6 +30,17 @@ def store(tmp_path: Path) -> Iterator[JobStore]:
     found = JobStore(f"sqlite:///{tmp_path / 'jobs.db'}")
     yield found
     found.close()
+
+
+def test_a_database_that_accepts_and_never_answers_is_away_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(job_database._PATIENCE, "connect_timeout", 2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        store = JobStore(f"postgresql://dosewell:secret@127.0.0.1:{silent.getsockname()[1]}/jobs")
+        since = time.monotonic()
+        with pytest.raises(JobStoreError, match="cannot be used now"):
+            store.counts()
+        assert time.monotonic() - since < 60      # by itself it would wait for ever
+        store.close()
 
 
 def fill(store: JobStore, count: int) -> list[Job]:
