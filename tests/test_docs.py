@@ -86,3 +86,5 @@ def test_every_metric_is_in_the_table_of_metrics() -> None:
     told = set(re.findall(r"`(dosewell_\w+)`", "\n".join(line for line in watch.splitlines() if line.startswith("|"))))
     assert len(names) > 10
     assert told == names
+    anywhere = {name for page in PAGES for name in re.findall(r"`(dosewell_\w+)", page.read_text(encoding="utf-8"))}
+    assert anywhere == names
