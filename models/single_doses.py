@@ -131,11 +131,12 @@ def _variance(own: pd.DataFrame, wells: pd.DataFrame, noise: Noise, keys: pd.Dat
     each = groups["y"].agg(["mean", "count", "var"])
     # a group that scatters more than the rest is believed; that one which scatters less is better than the rest is not
     found = each["var"].fillna(0.0).clip(lower=noise.sd**2) / each["count"] + (groups["shift"].mean() / NORMAL_95) ** 2
-    share = pd.crosstab([used[name] for name in KEYS], used["plate"], normalize="index").reindex(each.index)
+    on_plate = used.groupby([*KEYS, "plate"], sort=False)["y"].count()      # long, not wide: hundreds of plates share few treatments
+    share = on_plate / on_plate.groupby(KEYS).transform("sum")
     for role, part in (("negative", 100 - each["mean"]), ("positive", each["mean"])):
         if role == "negative" or controls == "both":
-            of_plate = _median_variance(wells, role, noise).reindex(share.columns).to_numpy()
-            found = found + (part.to_numpy()[:, None] ** 2 * share.to_numpy() ** 2 * np.nan_to_num(of_plate)).sum(axis=1)
+            of_plate = _median_variance(wells, role, noise).reindex(share.index.get_level_values("plate")).to_numpy()
+            found = found + part**2 * (share**2 * of_plate).groupby(KEYS).sum()
     return np.asarray(found.reindex(pd.MultiIndex.from_frame(keys)), dtype=np.float64)
 
 

@@ -21,6 +21,7 @@ from models.tables import DOSED_ROLES, combined
 CALL_WORDS = {"hit": "hit", "effect": "effect", "growth": "more growth", "none": "no effect seen", "": "cannot say"}
 CHIPS = {"hit": "hit", "effect": "effect", "growth": "growth", "none": "none", "": "unsure"}
 _LOWEST, _HIGHEST = -50.0, 120.0    # percent inhibition that is drawn; what lies beyond sits at the edge
+_LISTED = 2000                      # rows of a page; of more, those without a visible effect stand in the file only
 _NAMED = 12                         # hits that are named in the drawing
 
 
@@ -50,13 +51,22 @@ class SingleDose:
 
 
 def single_dose_rows(scored: ScoredTables, *, failed_gates: Sequence[str] = ()) -> list[SingleDose]:
-    """Strongest inhibition first, what has none last. failed_gates: of the model; with any, nothing can be said."""
+    """Strongest inhibition first, what has none last; of very many, not all without a visible effect. failed_gates: of the model; with
+    any, nothing can be said.
+    """
     table = scored.single_doses.sort_values("inhibition", ascending=False, na_position="last", kind="stable")
     if table.empty:
         return []
+    table = table[_listed(table["call"])]
     places = _places(scored.wells)
     return [_row(row, places.get((row["treatment"], float(row["dose"]), row["dose_unit"]), []), failed_gates)
             for row in table.to_dict("records")]
+
+
+def _listed(calls: pd.Series) -> pd.Series:
+    """Which rows a page has room for: all with a call, and so many of the others."""
+    silent = calls == "none"
+    return ~silent | (silent.cumsum() <= max(_LISTED - int((~silent).sum()), 0))
 
 
 def single_dose_words(scored: ScoredTables, *, failed_gates: Sequence[str]) -> str:
@@ -79,11 +89,12 @@ def single_dose_key(scored: ScoredTables) -> str:
     """What the calls mean."""
     if scored.single_doses.empty:
         return ""
-    level = float(scored.single_doses["level"].iloc[0])
+    level, unlisted = float(scored.single_doses["level"].iloc[0]), int((~_listed(scored.single_doses["call"])).sum())
+    more = f" {unlisted:,} doses without a visible effect are not listed here; single_doses.csv has them." if unlisted else ""
     return (f"Treatments with fewer than four doses, which have no curve. Hit: the 95 % limits of the inhibition lie above {level:g} %. "
             f"Effect: beyond the scatter of wells and controls, but not surely above {level:g} %. Of all calls but “no effect seen”, "
             f"{100 * FALSE_CALLS:g} % are expected to be false: q corrects for the number of treatments. Robust z: how far the wells lie "
-            "from all treated wells of their plate, which needs no controls.")
+            f"from all treated wells of their plate, which needs no controls.{more}")
 
 
 def call_chips(rows: Sequence[SingleDose]) -> list[tuple[str, str]]:

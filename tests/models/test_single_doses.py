@@ -173,6 +173,14 @@ def test_report_page_and_terminal_show_them_once(screen: pd.DataFrame) -> None:
     assert "inert" not in text
 
 
+def test_a_page_has_room_for_all_calls_and_counts_the_others(screen: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.report.single_doses._LISTED", 10)
+    view = report_view(score(screen), screen=SCREEN, lineage={})["single_doses"]
+    assert {row["name"] for row in view["rows"]} > set(EFFECTS)
+    assert len(view["rows"]) == 10
+    assert "54 doses without a visible effect are not listed here" in view["key"]
+
+
 def test_a_model_that_failed_its_gates_calls_nothing(screen: pd.DataFrame) -> None:
     view = report_view(score(screen), screen=SCREEN, lineage={}, gates=[{"metric": "r2_cv", "passed": False, "reason": "r2_cv 0.2 < 0.8"}])
     assert "None of the 64 treatments at single doses can be judged." in view["summary"]["headline"]
