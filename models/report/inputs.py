@@ -126,6 +126,7 @@ def wells_by_curve(curves: pd.DataFrame, wells: pd.DataFrame) -> list[pd.DataFra
     dosed = wells[wells["role"].isin(DOSED_ROLES) & (pd.to_numeric(wells["dose"]) > 0) & ~combined(wells)]
     if not keys:
         return [dosed] * len(curves)
+    dosed = dosed[dosed[keys[0]].isin(curves[keys[0]])]     # thousands of treatments of a primary screen have no curve
     groups: dict[Hashable, pd.DataFrame] = dict(iter(dosed.groupby(keys, sort=False)))
     return [groups.get(key, dosed.iloc[:0]) for key in curves[keys].itertuples(index=False, name=None)]
 
