@@ -299,7 +299,7 @@ def test_an_interrupted_client_says_how_to_go_on(plate: TinyPlate) -> None:
             asked.recv(1)
             told = interrupt(process)
     assert process.returncode == 130
-    assert "interrupted; the same command goes on where it was" in told
+    assert "interrupted; the same command continues where it stopped" in told
     assert "Traceback" not in told
 
 

@@ -121,7 +121,7 @@ def test_the_command_says_what_is_wrong(tmp_path: Path, table: pd.DataFrame, mon
 
 
 @pytest.mark.parametrize(("text", "message"), [
-    ("{bad", "argument --fit: expected JSON, got '{bad'"), ("[1]", "expected names and values in braces")])
+    ("{bad", "argument --fit: expected JSON, got '{bad'"), ("[1]", "expected a JSON object")])
 def test_options_that_are_no_json_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], text: str,
                                             message: str) -> None:
     with pytest.raises(SystemExit):
