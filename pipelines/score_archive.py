@@ -6,9 +6,9 @@
 
 Each SCREEN is a folder as `python -m pipelines.add_screen` makes it; of several models the one of its sample scores it. What is judged,
 flagged and computed is what the stage `score` and the service give. OUT then holds scores/<screen>/ (tables, lineage, report.html),
-plates.csv (a row for every plate with its status), curves.csv (all screens) and index.html. A screen that is refused stops alone, and
-makes the exit status 1. What is done is not done again: run the same command to go on after an interruption, or after a layout was
-mended.
+plates.csv (a row for every plate with its status), curves.csv of all screens, single_doses.csv and combination_pairs.csv where there are
+such wells, and index.html. A screen that is refused stops alone, and makes the exit status 1. What is done is not done again: run the same
+command to go on after an interruption, or after a layout was mended.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from models.plates.screen import Screen
 from models.registry import Registry, default_tracking_uri
 from models.report import IndexEntry, index_entry, render_index
 from models.scoring import ScoringOptions, check_model, same_sample
+from models.single_doses import NAME as SINGLE
 from pipelines.command import run_command
 from pipelines.lineage import commit_in_words
 from pipelines.params import Params
@@ -42,6 +43,7 @@ from pipelines.register import CACHE
 from pipelines.report import read_tables
 from pipelines.screens import read_screen, whole_folder
 
+FURTHER = (SINGLE, "combination_pairs")    # tables of all screens, where one has them
 PLATE_COLUMNS = ("screen", "plate", "status", "reason", "wells", "images", "scored", "left_out")
 
 
@@ -188,18 +190,18 @@ def _plate_rows(item: Planned, outcome: Outcome) -> Iterator[dict[str, object]]:
 
 
 def write_summary(planned: Sequence[Planned], outcomes: Sequence[Outcome], out: Path) -> pd.DataFrame:
-    """Write plates.csv, curves.csv, index.html, and combination_pairs.csv where a screen has some; returns the first."""
+    """Write plates.csv, curves.csv, index.html, and those of FURTHER that a screen has; returns the first."""
     plates = plate_table(planned, outcomes)
     _write(out / "plates.csv", plates.astype(dict.fromkeys(PLATE_COLUMNS[4:], "Int64")))
     scored = [item.task for item, outcome in zip(planned, outcomes, strict=True) if item.task and not outcome.error]
-    curves = [pd.read_parquet(task.out / "curves.parquet").assign(screen=task.screen.name) for task in scored]
-    table = pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(columns=["screen"])
-    _write(out / "curves.csv", table[["screen", *table.columns.drop("screen")]])
-    pairs = [pd.read_parquet(path).assign(screen=task.screen.name) for task in scored
-             if (path := task.out / "combination_pairs.parquet").is_file()]
-    if pairs:
-        table = pd.concat(pairs, ignore_index=True)
-        _write(out / "combination_pairs.csv", table[["screen", *table.columns.drop("screen")]])
+    for name in ("curves", *FURTHER):
+        found = [pd.read_parquet(path).assign(screen=task.screen.name) for task in scored
+                 if (path := task.out / f"{name}.parquet").is_file()]
+        if found or name not in FURTHER:
+            table = pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=["screen"])
+            _write(out / f"{name}.csv", table[["screen", *table.columns.drop("screen")]])
+        else:
+            (out / f"{name}.csv").unlink(missing_ok=True)   # of a run before a layout was mended
     (out / INDEX).write_text(render_index([_entry(task) for task in scored]), encoding="utf-8", newline="\n")
     return plates
 

@@ -184,6 +184,22 @@ def test_a_changed_layout_needs_no_image_again_and_a_changed_plate_only_itself(t
     assert touched.done == [("predict_plate", "P2"), ("score_screen", "one")]
 
 
+def test_single_doses_of_all_screens_are_joined_as_long_as_there_are_some(tmp_path: Path, command: Callable[..., Path]) -> None:
+    """Two of the screen's doses at first; the mended layout has them all."""
+    screen, layout = make_screen(tmp_path / "one"), tiny_layout("P1")
+    few = layout["dose"].isna() | layout["dose"].rank(method="dense").le(2)
+    write_layout(layout.assign(role=layout["role"].where(few, "empty"), treatment=layout["treatment"].where(few, ""),
+                               dose=layout["dose"].where(few), dose_unit=layout["dose_unit"].where(few, "")), screen / "layout.csv")
+    out = command(screen)
+    table = pd.read_csv(out / "single_doses.csv")
+    assert table.columns[0] == "screen"
+    assert table["screen"].eq("one").all()
+    assert set(table["treatment"]) == set(layout.loc[layout["dose"].notna(), "treatment"])
+    write_layout(layout, screen / "layout.csv")
+    command(screen)
+    assert not (out / "single_doses.csv").exists()
+
+
 def test_several_processes_give_the_same_bytes(tmp_path: Path, command: Callable[..., Path]) -> None:
     screens = [make_screen(tmp_path / name) for name in ("one", "two")]
     alone, together = command(*screens, out="alone"), command(*screens, out="together", options=("--workers", "2"))
