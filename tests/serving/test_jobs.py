@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import signal
 import zipfile
 from collections.abc import Callable
@@ -213,6 +214,17 @@ def test_a_deleted_job_is_gone_with_its_files(http: httpx.Client, server: Server
     for response in (http.get(f"/jobs/{job}"), http.get(f"/jobs/{job}/result"), http.delete(f"/jobs/{job}")):
         assert response.status_code == 404
     assert http.get("/jobs/../../etc/passwd").status_code == 404
+
+
+def test_a_job_whose_files_were_lost_is_mended_by_sending_its_plates_again(http: httpx.Client, server: Server, submit: Submit) -> None:
+    options = '{"fit": {"level": 0.64}}'
+    job = wait(http, submit(options=options).json()["id"])["id"]
+    before = http.get(f"/jobs/{job}/result").json()
+    shutil.rmtree(server.state / "jobs" / job)
+    again = submit(options=options)
+    assert (again.status_code, again.json()["id"]) == (200, job)
+    assert wait(http, job)["state"] == "done"
+    assert http.get(f"/jobs/{job}/result").json()["wells"] == before["wells"]
 
 
 def test_a_killed_worker_loses_no_job(http: httpx.Client, server: Server, submit: Submit) -> None:
