@@ -1,7 +1,11 @@
-"""Environment variables, read so that a wrong one is named. An empty one counts as not set."""
+"""What a process is given from outside: environment variables, read so that a wrong one is named (an empty one counts as not set), and
+streams that may not know every character.
+"""
 
 from __future__ import annotations
 
+import io
+import sys
 from collections.abc import Mapping
 
 from models.errors import DosewellError
@@ -43,3 +47,12 @@ def count(environment: Mapping[str, str], name: str, default: int, *, least: int
 def port(environment: Mapping[str, str], name: str, default: int) -> int:
     """A port to listen at. Raises DosewellError naming the variable."""
     return count(environment, name, default, most=65535)
+
+
+def tolerate_any_terminal() -> None:
+    """Characters that standard output and error cannot show, such as the prime of Z′ where a pipe is cp1252, become question marks there
+    instead of ending the command.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.environment import port
+from models.environment import port, tolerate_any_terminal
 from models.errors import DosewellError, InputError
 from serving.progress import Progress
 
@@ -276,6 +276,7 @@ def _add_service(one: argparse.ArgumentParser, run: Callable[[argparse.Namespace
 
 def main() -> None:
     """Entry point; errors are printed for people, with exit status 1."""
+    tolerate_any_terminal()
     arguments = parser().parse_args()
     try:
         arguments.run(arguments)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -106,6 +107,15 @@ def test_the_command_works_without_a_service(tmp_path: Path, table: pd.DataFrame
     curves = pd.read_csv(tmp_path / "out" / "curves.csv")
     assert curves["n"].tolist() == [31]
     assert curves["ic50"].iloc[0] == pytest.approx(by_hand(table)["ic50"].iloc[0], rel=1e-3)
+
+
+def test_a_pipe_that_knows_few_characters_ends_nothing(tmp_path: Path, table: pd.DataFrame) -> None:
+    """The prime of Z′ is not in cp1252, which pipes have on Windows: the command ended before it had written its files."""
+    table.to_csv(tmp_path / "screen.csv", index=False)
+    command = [sys.executable, "-m", "serving.cli", "curves", tmp_path / "screen.csv", "--out", tmp_path / "out", "--no-figures"]
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONIOENCODING": "cp1252"}, capture_output=True, check=True)
+    assert b"Z? 1.00: excellent" in done.stdout
+    assert (tmp_path / "out" / "curves.csv").is_file()
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
