@@ -113,7 +113,8 @@ def _require_as_registered(bundle: Path, version: RegisteredVersion) -> None:
     try:
         read_card(bundle)
     except BundleError as error:
-        raise RefusedError(f"{version} is refused: what is stored of it cannot be used ({error}); {way_out}") from error
+        reason = str(error).replace(str(bundle), "its bundle")      # where it was downloaded to is another folder at every try
+        raise RefusedError(f"{version} is refused: what is stored of it cannot be used ({reason}); {way_out}") from error
     if (found := bundle_sha256(bundle)) != version.bundle_sha256:
         raise RefusedError(f"{version} is refused: its content was changed since it was registered (sha256 {found}, registered "
                            f"{version.bundle_sha256}); {way_out}")

@@ -278,6 +278,8 @@ def test_a_version_that_is_not_what_was_registered_is_refused_and_why_is_said(
     assert REGISTRY.get_sample_value("dosewell_champion_refused", {"model": MODEL}) == 1
     assert models_answer(promoter.snapshot, service_version="1")["models"][0]["refused"] == {"version": 2, "reason": said.reason}
     assert promoter.log.read()[-1].reason == said.reason
+    promoter.look()
+    assert [change.event for change in promoter.log.read()] == ["serving", "refused"]    # tried again, and told once
     assert promoter.pick(MODEL).predictor.sha256 == versions[0].bundle_sha256
     if damage is not later_recipe:      # repaired, it is taken over without a restart
         shutil.rmtree(stored(own, versions[1]).parents[1])
