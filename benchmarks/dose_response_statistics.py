@@ -3,7 +3,8 @@
     python -m benchmarks.dose_response_statistics [--curves 4000] [--screens 250]
 
 Prints tables for docs/dose_response.md: false positives and power of the flat test, coverage of the profile interval of
-EC50, the error of EC50 with and without an outlier by loss, and what is said of plates that agree, and of plates that do not.
+EC50, the error of EC50 with and without an outlier by loss, what is said of single wells off their curve, of plates that agree, and of
+plates that do not.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import pandas as pd
 
-from models.dose_response import FitOptions, fit_arrays, fit_curves
+from models.dose_response import FitOptions, fit_arrays, fit_curves, score_curves
 from models.dose_response.plate_agreement import LEVEL, with_disagreements
+from models.dose_response.stray_wells import stray_wells
 from models.effects import plate_disagreements, treatment_curves, with_viability
 
 SEED = 7
@@ -81,6 +84,26 @@ def robustness(curves: int) -> pd.DataFrame:
         flagged = fit_curves(long_table(dose, dirty), by="curve", response="y", options=options)["n_outliers"]
         rows.append({"loss": loss, "no outlier": np.median(errors[0]), "one outlier": np.median(errors[1]),
                      "curves with a flag": (flagged > 0).mean()})
+    return pd.DataFrame(rows)
+
+
+def single_wells(curves: int) -> pd.DataFrame:
+    """Share of curves with a well that is called stray, of sound ones and of those with a well 60 points off, and dragged."""
+    rows = []
+    for (doses, replicates), noise in product(((8, 1), (8, 2), (8, 3), (5, 2), (10, 1)), (4.0, 10.0)):
+        rng = np.random.default_rng(SEED)
+        dose = np.repeat(np.logspace(-2, 2, doses), replicates)
+        sound = inhibition(dose, 1.0) + noise * rng.standard_normal((curves, len(dose)))
+        wild = sound.copy()
+        wild[np.arange(curves), rng.integers(0, len(dose), curves)] += 60.0 * rng.choice([-1.0, 1.0], curves)
+        row: dict[str, object] = {"doses": doses, "replicates": replicates, "noise SD %": noise}
+        for name, responses in (("sound", sound), ("one well off", wild)):
+            table = long_table(dose, responses).rename(columns={"curve": "treatment", "y": "response"})
+            table = table.assign(plate="P1", dose_unit="nM", well=table.groupby("treatment").cumcount().astype(str))
+            fitted = score_curves(fit_curves(table, by=["treatment"], response="response", options=BARE))
+            found = stray_wells(fitted, table, BARE)
+            row |= {f"{name}: named": len(found) / curves, f"{name}: drags": sum(one.drags for one in found) / curves}
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -176,6 +199,7 @@ def main() -> None:
     for title, run, count, unit in (
             ("Flat test", flat_test, curves, "curves"), ("Coverage of the 95 % profile interval of EC50", coverage, curves, "curves"),
             ("Error of log10 EC50 by loss", robustness, curves, "curves"),
+            ("Single wells off their curve", single_wells, curves, "curves"),
             ("Plates that agree and that do not", plate_disagreement, screens, "screens of 4 curves"),
             ("Limits of an IC50 pooled over plates", plate_limits, screens, "screens of 4 curves")):
         start = time.perf_counter()

@@ -13,6 +13,8 @@ from models.dose_response import FitOptions, fit_curves, normalise_to_controls, 
 from models.dose_response.control_error import with_control_error
 from models.dose_response.model_error import limits_of_effect_scale, limits_of_shared_error
 from models.dose_response.plate_agreement import Disagreement, disagreements, in_words
+from models.dose_response.stray_wells import StrayWell, stray_wells
+from models.dose_response.stray_wells import in_words as stray_words
 from models.dose_response.viability import shared_error
 from models.errors import Finding
 from models.plates.screen import Controls
@@ -20,6 +22,8 @@ from models.tables import CURVES, combined
 
 CURVE_ROLES = ("treated", "reference")
 DISAGREE = "plates_disagree"    # the rule of its findings
+STRAY = "stray_well"
+HIGH, FEWEST = 1.2, 3           # median viability at the lowest doses, and treatments that it takes, for a doubt about the controls
 ONE_BY_ONE = 5                  # so many treatments are told each by itself
 _NO_ONE_VALUE = ("no one value stands for all of the plates: look at their doses, controls and wells, and leave out the plate that went "
                  "wrong, or report them one by one")
@@ -97,6 +101,21 @@ def plate_disagreements(curves: pd.DataFrame, wells: pd.DataFrame, options: FitO
     return disagreements(curves, usable, wells, options, value=value, positive=controls == "both")
 
 
+def strays(curves: pd.DataFrame, wells: pd.DataFrame, options: FitOptions, *, controls: Controls, value: str) -> list[StrayWell]:
+    """Single wells far off the curve that the others make; of curves of viability only."""
+    if "dss_asym" not in curves or curves.empty:
+        return []
+    usable, _ = curve_wells(wells, controls=controls, value=value)
+    return stray_wells(curves, usable, options)
+
+
+def stray_findings(found: Sequence[StrayWell]) -> list[Finding]:
+    """A warning for each well that drags its curve."""
+    return [Finding(rule=STRAY, severity="warning", plate=one.plate, well=one.well, column="viability", value=one.treatment, message=(
+        f"{one.treatment}: {stray_words(one)}; look at the well, and leave it out with a reason if it went wrong"))
+        for one in found if one.drags]
+
+
 def disagreement_findings(found: Sequence[Disagreement], curves: pd.DataFrame) -> list[Finding]:
     """Warnings of treatments whose plates disagree, beyond their noise or perhaps; not of those whose curves came to nothing.
 
@@ -116,6 +135,21 @@ def disagreement_findings(found: Sequence[Disagreement], curves: pd.DataFrame) -
         f"{len(matter)} treatments act differently on several plates, beyond the noise within them "
         f"({', '.join(one.treatment for one in matter[:ONE_BY_ONE])} and {len(matter) - ONE_BY_ONE} more; the reason of each curve has the "
         f"IC50s): {'; '.join(sides)}; {_NO_ONE_VALUE}"))]
+
+
+def high_findings(wells: pd.DataFrame) -> list[Finding]:
+    """A warning for each plate whose treatments, at their lowest doses, lie well above its negative controls: these do not stand for
+    untreated wells, so that every viability of the plate is too high.
+    """
+    read = ~wells["excluded"] & wells["viability"].notna() & (wells["dose"] > 0)
+    dosed = wells[wells["role"].isin(CURVE_ROLES) & read & ~combined(wells)]
+    lowest = dosed[dosed["dose"] == dosed.groupby(["plate", "treatment"])["dose"].transform("min")]
+    medians = lowest.groupby(["plate", "treatment"], sort=False)["viability"].median().groupby(level="plate", sort=False)
+    high = {str(plate): (len(own), float(own.median())) for plate, own in medians if len(own) >= FEWEST and own.median() > HIGH}
+    return [Finding(rule="above_controls", severity="warning", plate=plate, column="viability", value=f"{middle:.2f}", message=(
+        f"at their lowest doses the {count} treatments of plate {plate} read {100 * middle:.0f} % of its negative controls in the middle: "
+        "these do not stand for untreated wells (edge, solvent, drift over the plate?), so that all viabilities are too high, effects too "
+        "small; put untreated controls among the treated wells")) for plate, (count, middle) in high.items()]
 
 
 def _say_combined(curves: pd.DataFrame, paired: pd.DataFrame) -> pd.DataFrame:

@@ -16,12 +16,17 @@ import pandas as pd
 from models.combinations import CombinationTables, combination_tables
 from models.dose_response import FitOptions, assay_quality
 from models.dose_response.plate_agreement import with_disagreements
+from models.dose_response.stray_wells import with_stray_wells
 from models.effects import (
     DISAGREE,
     LIMITS,
+    STRAY,
     combination_findings,
     disagreement_findings,
+    high_findings,
     plate_disagreements,
+    stray_findings,
+    strays,
     treatment_curves,
     with_viability,
 )
@@ -45,7 +50,7 @@ if TYPE_CHECKING:
 
 MEASURED = "read-out"   # stands for the model where wells were measured, not predicted
 MODEL_COLUMNS = ("logit", "probability", "od", "od_low", "od_high", "od_shared")
-REFITTED = (OVERLAP, DISAGREE)      # rules of findings that depend on which wells are left out
+REFITTED = (OVERLAP, DISAGREE, STRAY)      # rules of findings that depend on which wells are left out
 RAW_OUTPUTS = ("od", "probability", "readout")  # what viability is made from: the first that a table holds
 
 
@@ -163,12 +168,13 @@ def _scored(wells: pd.DataFrame, *, value: str, screen: Screen, options: Scoring
     """value: the column of raw outputs that viability is made from."""
     wells = with_viability(wells, controls=screen.controls, value=value)
     curves, quality = treatment_curves(wells, options.fit, controls=screen.controls, value=value), assay_quality(wells, value=value)
+    stray = strays(curves, wells, options.fit, controls=screen.controls, value=value)
     apart = plate_disagreements(curves, wells, options.fit, controls=screen.controls, value=value)
     bad = overlapping(quality, controls=screen.controls)
-    curves = withhold(with_disagreements(curves, apart), wells, bad)
+    curves = withhold(with_disagreements(with_stray_wells(curves, stray), apart), wells, bad)
     return ScoredScreen(check_table(wells, WELL_SCORES, keys=("plate", "well")), curves, quality,
-                        (*findings, *overlap_findings(bad), *disagreement_findings(apart, curves), *combination_findings(wells),
-                         *_well_findings(wells)),
+                        (*findings, *overlap_findings(bad), *high_findings(wells), *disagreement_findings(apart, curves),
+                         *stray_findings(stray), *combination_findings(wells), *_well_findings(wells)),
                         combinations=combination_tables(wells, bad, controls=screen.controls, value=value),
                         single_doses=single_doses(wells, bad, controls=screen.controls, value=value, level=options.fit.ic_level))
 

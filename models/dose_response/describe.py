@@ -23,6 +23,7 @@ from models.dose_response.curves import (
     log10_dose_at_half,
     mirror_signs,
 )
+from models.dose_response.doubts import ALONE_WORDS, BEYOND_WORDS, MISFIT_WORDS, beyond_controls, misfits, rests_on_one
 from models.dose_response.engine import BatchFit, fit_batch
 from models.dose_response.flat_test import flat_p
 from models.dose_response.intervals import Limits, allowed_rise, profile_limits, wald_limits
@@ -107,14 +108,18 @@ def describe(batch: Batch, fit: BatchFit, *, scale: str, options: FitOptions) ->
     columns = _parameter_columns(batch, fit, scale)
     columns |= _quality_columns(batch, fit)
     failed = ~np.isfinite(fit.rss)
-    flat = ~failed & ~(columns["p_flat"] <= options.flat_level)
+    beyond = ~failed & (scale != "raw") & beyond_controls(_effect(batch.y, scale), batch.count)
+    misfit = ~failed & ~beyond & misfits(batch, fit.rss, columns["p_lack_of_fit"], scale=scale)
+    flat = ~failed & ~(columns["p_flat"] <= options.flat_level) & ~misfit & ~beyond
     columns |= _potency_columns(batch, fit, flat, scale=scale, options=options)
     falls = ~flat & _effect_falls(batch, scale=scale, level=options.ic_level)
     unclear = flat & _mean_at_level(batch, scale=scale, options=options)
-    _withhold(columns, "ic50", falls | unclear)
+    crossed = misfit & (columns["ic50_relation"] != "=") & _on_both_sides(batch, scale=scale, level=options.ic_level)
+    _withhold(columns, "ic50", falls | unclear | crossed | (beyond & (columns["ic50_relation"] != "=")))
     _withhold(columns, "ec50", (falls & (columns["ec50_relation"] != "=")) | unclear)
     doubts = [(falls, "the effect falls with dose, from above the IC level to below it: is the dilution series the wrong way round?"),
               (unclear, "the mean effect is at the IC level, so that nothing says on which side of the tested doses it is crossed"),
+              (misfit, MISFIT_WORDS), (beyond, BEYOND_WORDS), (~flat & ~misfit & ~beyond & rests_on_one(batch, fit), ALONE_WORDS),
               *_doubts(columns, batch, fit, flat, options)]
     _set_status(columns, doubts, flat=flat, failed=failed)
     return columns
@@ -192,6 +197,12 @@ def _effect_falls(batch: Batch, *, scale: str, level: float) -> Bools:
         return np.zeros(len(batch.rows), dtype=bool)
     effect, half = _effect(batch.y, scale), len(batch.y) // 2
     return np.asarray((effect[:half].mean(axis=0) >= level) & (effect[-half:].mean(axis=0) < level))
+
+
+def _on_both_sides(batch: Batch, *, scale: str, level: float) -> Bools:
+    """Whether some dose acts beyond the IC level in the mean, and some does not."""
+    effect = _effect(batch.y, scale)
+    return np.asarray((scale != "raw") & (effect.max(axis=0) >= level) & (effect.min(axis=0) < level))
 
 
 def _mean_at_level(batch: Batch, *, scale: str, options: FitOptions) -> Bools:

@@ -108,6 +108,15 @@ def fit_arrays(doses: npt.ArrayLike, responses: npt.ArrayLike, *, scale: str = "
     return FittedArrays(**out)
 
 
+def as_arrays(group: npt.NDArray[np.integer[Any]], dose: Array, response: Array) -> tuple[Array, Array]:
+    """Doses and responses (N, D) of wells in long form, for `fit_arrays`; NaN where a row is short. group: their curve, 0 to N - 1."""
+    order, size = np.argsort(group, kind="stable"), np.bincount(group)
+    place = np.arange(len(group)) - np.repeat(np.cumsum(size) - size, size)
+    doses, responses = np.ones((len(size), int(size.max()))), np.full((len(size), int(size.max())), np.nan)
+    doses[group[order], place], responses[group[order], place] = dose[order], response[order]
+    return doses, responses
+
+
 def _store(out: dict[str, npt.NDArray[Any]], batch: Batch, *, scale: str, options: FitOptions) -> None:
     fit = fit_batch(batch, model=options.model, scale=scale, options=options)
     rows, p = batch.rows, fit.p

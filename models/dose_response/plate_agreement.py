@@ -20,9 +20,10 @@ from scipy import special
 
 from models.dose_response.control_error import control_errors
 from models.dose_response.curves import Array, well_values
-from models.dose_response.fit import fit_arrays, fit_curves
+from models.dose_response.fit import as_arrays, fit_arrays, fit_curves
 from models.dose_response.options import FitOptions
 from models.dose_response.viability import MEDIAN_ERROR
+from models.dose_response.words import dose_words
 
 APART = "plates disagree beyond their noise"    # in the reason of a curve
 LEVEL = 0.01        # share of curves on plates that agree which are called in disagreement by chance
@@ -134,12 +135,8 @@ def _about_own_curves(used: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
     """Sum of squares of wells about a 4PL of their plate, and its degrees of freedom, by treatment; both 0 where no well is to spare."""
     grouped = used.groupby(["treatment", "plate"], sort=False)
     number = grouped.ngroup().to_numpy()
-    order, size = np.argsort(number, kind="stable"), np.bincount(number)
-    place = np.arange(len(used)) - np.repeat(np.cumsum(size) - size, size)
-    dose, response = np.ones((len(size), int(size.max()))), np.full((len(size), int(size.max())), np.nan)
-    dose[number[order], place] = used["dose"].to_numpy(dtype=float)[order]
-    response[number[order], place] = used["response"].to_numpy(dtype=float)[order]
-    rss = fit_arrays(dose, response, scale="raw", options=_NOISE).rss
+    dose, response = as_arrays(number, used["dose"].to_numpy(dtype=float), used["response"].to_numpy(dtype=float))
+    rss, size = fit_arrays(dose, response, scale="raw", options=_NOISE).rss, np.bincount(number)
     spare = np.where(np.isfinite(rss), np.maximum(size - _FREE, 0), 0)
     treatment = used["treatment"].to_numpy(dtype=object)[np.unique(number, return_index=True)[1]]
     total = pd.DataFrame({"rss": np.where(spare > 0, rss, 0.0), "df": spare.astype(float)}).groupby(treatment, sort=False).sum()
@@ -237,5 +234,5 @@ def in_words(one: Disagreement) -> str:
 def _midpoint(row: Any, name: str) -> str:
     if row[f"{name}_relation"] in ("=", ">", "<"):
         sign = "" if row[f"{name}_relation"] == "=" else f"{row[f'{name}_relation']} "
-        return f"{sign}{row[name]:.3g} {row['dose_unit']}".strip()
+        return sign + dose_words(row[name], row["dose_unit"])
     return f"unknown (mean effect {row['mean_effect']:.3g}{'' if name == 'ec50' else ' %'})"

@@ -147,8 +147,10 @@ def judge(row: Any, *, score: str, plates: Sequence[PlateQuality], failed_gates:
 
 
 def _by_noise(row: Any, score: str, status: str, options: ReportOptions) -> str:
-    """That the limits of the score lie on both sides of the threshold, or that its plates disagree about the sides; "" where not."""
-    if status == "weakly_identified" and APART in text(row, "reason"):
+    """That the limits of the score lie on both sides of the threshold, that its plates disagree, or that the wells follow no such curve, so
+    that it has no IC50; "" where not.
+    """
+    if status == "weakly_identified" and (APART in text(row, "reason") or not text(row, "ic50_relation")):
         return text(row, "reason")
     low, high = number(row, f"{score}_low"), number(row, f"{score}_high")
     if status == "flat" or not low < options.hit_threshold <= high:

@@ -1,0 +1,49 @@
+"""Curves that the wells do not bear out, whatever their parameters look like: bent the other way, or made by a single well."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from models.dose_response.batches import Batch
+from models.dose_response.curves import LEFT, RIGHT, Array
+from models.dose_response.engine import BatchFit
+
+Bools = npt.NDArray[np.bool_]
+MISFIT_LEVEL = 0.001    # of the lack of fit test, up to which a curve may be called no curve of these wells
+MISFIT = 10.0           # root mean square of what the means of doses lie off, in percent inhibition, from which on it is
+ALONE = 0.25            # share of the way between the plateaus within which all wells but one lie
+
+BEYOND = -50.0          # percent inhibition of the mean of a dose, at most, that is no scatter: viability of 150 % and more
+
+MISFIT_WORDS = ("the curve does not go through the wells: replicates agree with each other, and their effect does not rise steadily with "
+                "the dose; look at the plot")
+BEYOND_WORDS = ("wells read 150 % of the negative controls or more: they grow, the compound disturbs the read-out, or the controls are not "
+                "what untreated wells are")
+ALONE_WORDS = "all of the effect, or all that lacks of it, is in a single well; repeat that dose"
+
+
+def misfits(batch: Batch, rss: Array, p_lack_of_fit: Array, *, scale: str) -> Bools:
+    """Curves (N,) that lie far off the means of doses, by more than the replicates' own scatter explains.
+
+    Far is MISFIT on scale percent_inhibition, as much on fraction_viability, and that share of the responses' range on raw.
+    """
+    unit = batch.response_range() / 100.0 if scale == "raw" else np.full(len(rss), 1.0 if scale == "percent_inhibition" else 0.01)
+    off = np.sqrt(np.maximum(rss - batch.within, 0.0) / batch.n)
+    return np.asarray((p_lack_of_fit < MISFIT_LEVEL) & (off >= MISFIT * unit))
+
+
+def beyond_controls(effect: Array, count: Array) -> Bools:
+    """Curves (N,) at some doses of which two wells or more lie far above the negative controls. effect: percent inhibition (D, N); count:
+    wells of each dose.
+    """
+    return np.asarray((count * (effect <= BEYOND)).sum(axis=0) >= 2)
+
+
+def rests_on_one(batch: Batch, fit: BatchFit) -> Bools:
+    """Curves (N,) of which all wells but one lie near one plateau: were that well wrong, there would be no curve."""
+    span = fit.p[RIGHT] - fit.p[LEFT]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        way = (batch.y - fit.p[LEFT]) / span
+    sides = [(batch.count * side).sum(axis=0) == 1 for side in (way > ALONE, way < 1.0 - ALONE)]
+    return np.asarray(np.any(sides, axis=0), dtype=bool)
