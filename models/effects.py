@@ -23,7 +23,6 @@ from models.tables import CURVES, combined
 CURVE_ROLES = ("treated", "reference")
 DISAGREE = "plates_disagree"    # the rule of its findings
 STRAY = "stray_well"
-HIGH, FEWEST = 1.2, 3           # median viability at the lowest doses, and treatments that it takes, for a doubt about the controls
 ONE_BY_ONE = 5                  # so many treatments are told each by itself
 _NO_ONE_VALUE = ("no one value stands for all of the plates: look at their doses, controls and wells, and leave out the plate that went "
                  "wrong, or report them one by one")
@@ -135,21 +134,6 @@ def disagreement_findings(found: Sequence[Disagreement], curves: pd.DataFrame) -
         f"{len(matter)} treatments act differently on several plates, beyond the noise within them "
         f"({', '.join(one.treatment for one in matter[:ONE_BY_ONE])} and {len(matter) - ONE_BY_ONE} more; the reason of each curve has the "
         f"IC50s): {'; '.join(sides)}; {_NO_ONE_VALUE}"))]
-
-
-def high_findings(wells: pd.DataFrame) -> list[Finding]:
-    """A warning for each plate whose treatments, at their lowest doses, lie well above its negative controls: these do not stand for
-    untreated wells, so that every viability of the plate is too high.
-    """
-    read = ~wells["excluded"] & wells["viability"].notna() & (wells["dose"] > 0)
-    dosed = wells[wells["role"].isin(CURVE_ROLES) & read & ~combined(wells)]
-    lowest = dosed[dosed["dose"] == dosed.groupby(["plate", "treatment"])["dose"].transform("min")]
-    medians = lowest.groupby(["plate", "treatment"], sort=False)["viability"].median().groupby(level="plate", sort=False)
-    high = {str(plate): (len(own), float(own.median())) for plate, own in medians if len(own) >= FEWEST and own.median() > HIGH}
-    return [Finding(rule="above_controls", severity="warning", plate=plate, column="viability", value=f"{middle:.2f}", message=(
-        f"at their lowest doses the {count} treatments of plate {plate} read {100 * middle:.0f} % of its negative controls in the middle: "
-        "these do not stand for untreated wells (edge, solvent, drift over the plate?), so that all viabilities are too high, effects too "
-        "small; put untreated controls among the treated wells")) for plate, (count, middle) in high.items()]
 
 
 def _say_combined(curves: pd.DataFrame, paired: pd.DataFrame) -> pd.DataFrame:

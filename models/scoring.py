@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from models.combinations import CombinationTables, combination_tables
+from models.control_range import ABOVE, BELOW, at_ceiling, range_findings, say_ceiling
 from models.dose_response import FitOptions, assay_quality
 from models.dose_response.plate_agreement import with_disagreements
 from models.dose_response.stray_wells import with_stray_wells
@@ -23,7 +24,6 @@ from models.effects import (
     STRAY,
     combination_findings,
     disagreement_findings,
-    high_findings,
     plate_disagreements,
     stray_findings,
     strays,
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 MEASURED = "read-out"   # stands for the model where wells were measured, not predicted
 MODEL_COLUMNS = ("logit", "probability", "od", "od_low", "od_high", "od_shared")
-REFITTED = (OVERLAP, DISAGREE, STRAY)      # rules of findings that depend on which wells are left out
+REFITTED = (OVERLAP, ABOVE, BELOW, DISAGREE, STRAY)      # rules of findings that depend on which wells are left out
 RAW_OUTPUTS = ("od", "probability", "readout")  # what viability is made from: the first that a table holds
 
 
@@ -171,10 +171,14 @@ def _scored(wells: pd.DataFrame, *, value: str, screen: Screen, options: Scoring
     stray = strays(curves, wells, options.fit, controls=screen.controls, value=value)
     apart = plate_disagreements(curves, wells, options.fit, controls=screen.controls, value=value)
     bad = overlapping(quality, controls=screen.controls)
-    curves = withhold(with_disagreements(with_stray_wells(curves, stray), apart), wells, bad)
+    curves = with_disagreements(with_stray_wells(curves, stray), apart)
+    if value == "readout" and screen.controls != "none":
+        curves = say_ceiling(curves, wells, at_ceiling(wells, value=value))
+    curves = withhold(curves, wells, bad)
     return ScoredScreen(check_table(wells, WELL_SCORES, keys=("plate", "well")), curves, quality,
-                        (*findings, *overlap_findings(bad), *high_findings(wells), *disagreement_findings(apart, curves),
-                         *stray_findings(stray), *combination_findings(wells), *_well_findings(wells)),
+                        (*findings, *overlap_findings(bad), *range_findings(wells, controls=screen.controls),
+                         *disagreement_findings(apart, curves), *stray_findings(stray),
+                         *combination_findings(wells), *_well_findings(wells)),
                         combinations=combination_tables(wells, bad, controls=screen.controls, value=value),
                         single_doses=single_doses(wells, bad, controls=screen.controls, value=value, level=options.fit.ic_level))
 

@@ -23,7 +23,7 @@ from models.dose_response.curves import (
     log10_dose_at_half,
     mirror_signs,
 )
-from models.dose_response.doubts import ALONE_WORDS, BEYOND_WORDS, MISFIT_WORDS, beyond_controls, misfits, rests_on_one
+from models.dose_response.doubts import ALONE_WORDS, BEYOND_WORDS, DEADER_WORDS, MISFIT_WORDS, beyond_controls, misfits, rests_on_one
 from models.dose_response.engine import BatchFit, fit_batch
 from models.dose_response.flat_test import flat_p
 from models.dose_response.intervals import Limits, allowed_rise, profile_limits, wald_limits
@@ -108,8 +108,8 @@ def describe(batch: Batch, fit: BatchFit, *, scale: str, options: FitOptions) ->
     columns = _parameter_columns(batch, fit, scale)
     columns |= _quality_columns(batch, fit)
     failed = ~np.isfinite(fit.rss)
-    beyond = ~failed & (scale != "raw") & beyond_controls(_effect(batch.y, scale), batch.count)
-    misfit = ~failed & ~beyond & misfits(batch, fit.rss, columns["p_lack_of_fit"], scale=scale)
+    beyond, deader = (~failed & (scale != "raw") & side for side in beyond_controls(_effect(batch.y, scale), batch.count))
+    misfit = ~failed & ~beyond & ~deader & misfits(batch, fit.rss, columns["p_lack_of_fit"], scale=scale)
     flat = ~failed & ~(columns["p_flat"] <= options.flat_level) & ~misfit & ~beyond
     columns |= _potency_columns(batch, fit, flat, scale=scale, options=options)
     falls = ~flat & _effect_falls(batch, scale=scale, level=options.ic_level)
@@ -119,8 +119,8 @@ def describe(batch: Batch, fit: BatchFit, *, scale: str, options: FitOptions) ->
     _withhold(columns, "ec50", (falls & (columns["ec50_relation"] != "=")) | unclear)
     doubts = [(falls, "the effect falls with dose, from above the IC level to below it: is the dilution series the wrong way round?"),
               (unclear, "the mean effect is at the IC level, so that nothing says on which side of the tested doses it is crossed"),
-              (misfit, MISFIT_WORDS), (beyond, BEYOND_WORDS), (~flat & ~misfit & ~beyond & rests_on_one(batch, fit), ALONE_WORDS),
-              *_doubts(columns, batch, fit, flat, options)]
+              (misfit, MISFIT_WORDS), (beyond, BEYOND_WORDS), (deader, DEADER_WORDS),
+              (~flat & ~misfit & ~beyond & rests_on_one(batch, fit), ALONE_WORDS), *_doubts(columns, batch, fit, flat, options)]
     _set_status(columns, doubts, flat=flat, failed=failed)
     return columns
 

@@ -18,6 +18,8 @@ BEYOND = -50.0          # percent inhibition of the mean of a dose, at most, tha
 
 MISFIT_WORDS = ("the curve does not go through the wells: replicates agree with each other, and their effect does not rise steadily with "
                 "the dose; look at the plot")
+DEADER = 150.0          # percent inhibition of the mean of a dose, from which on the wells are deader than the positive controls
+DEADER_WORDS = "wells read far below the positive controls: these do not stand for dead cells, and the IC50 is too low"
 BEYOND_WORDS = ("wells read 150 % of the negative controls or more: they grow, the compound disturbs the read-out, or the controls are not "
                 "what untreated wells are")
 ALONE_WORDS = "all of the effect, or all that lacks of it, is in a single well; repeat that dose"
@@ -33,11 +35,13 @@ def misfits(batch: Batch, rss: Array, p_lack_of_fit: Array, *, scale: str) -> Bo
     return np.asarray((p_lack_of_fit < MISFIT_LEVEL) & (off >= MISFIT * unit))
 
 
-def beyond_controls(effect: Array, count: Array) -> Bools:
-    """Curves (N,) at some doses of which two wells or more lie far above the negative controls. effect: percent inhibition (D, N); count:
-    wells of each dose.
+def beyond_controls(effect: Array, count: Array) -> tuple[Bools, Bools]:
+    """Curves (N,) at some doses of which two wells or more lie far above the negative controls, and far below the positive ones.
+
+    effect: percent inhibition (D, N); count: wells of each dose.
     """
-    return np.asarray((count * (effect <= BEYOND)).sum(axis=0) >= 2)
+    above, below = ((count * side).sum(axis=0) >= 2 for side in (effect <= BEYOND, effect >= DEADER))
+    return np.asarray(above), np.asarray(below)
 
 
 def rests_on_one(batch: Batch, fit: BatchFit) -> Bools:

@@ -1,0 +1,57 @@
+"""Controls that do not stand for what they should: no plate with them passes without a word."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from models.scoring import ScoredScreen
+from tests.models.dose_response.test_odd_wells import constant, killing, plate, score, told
+
+DRUGS = {f"drug {number}": killing(30.0 * (number + 1)) for number in range(4)}
+
+
+def rules(scored: ScoredScreen) -> list[str]:
+    return [finding.rule for finding in scored.findings if finding.rule.endswith("_controls")]
+
+
+def test_treated_wells_above_the_negative_controls_are_told() -> None:
+    scored = score(plate(DRUGS, negative=70.0))
+    (finding,) = [one for one in scored.findings if one.rule == "above_controls"]
+    assert (finding.plate, finding.severity) == ("P1", "warning")
+    assert "the 4 treatments of plate P1 read 1" in finding.message
+    assert "put untreated controls among the treated wells" in finding.message
+    assert rules(score(plate(DRUGS))) == []
+    assert rules(score(plate({"glows": constant(170.0), "right": killing(10.0)}))) == []     # two treatments may both grow
+
+
+def test_treated_wells_deader_than_the_positive_controls_are_told() -> None:
+    table = plate(DRUGS)
+    table.loc[table["role"] == "positive", "readout"] += 50 * 45.0
+    scored = score(table)
+    (finding,) = [one for one in scored.findings if one.rule == "below_controls"]
+    assert "are deader than its positive controls" in finding.message
+    assert finding.plate == "P1"
+    curves = told(scored)
+    assert not curves["status"].eq("ok").any()
+    assert curves["reason"].str.contains("wells read far below the positive controls").any()
+
+
+def test_a_reader_at_its_end_gives_no_sure_ic50() -> None:
+    table = plate({"a": killing(10.0), "b": killing(30.0), "inert": constant(100.0)})
+    table["readout"] = table["readout"].clip(upper=1000 + 50 * 70.0)
+    curves = told(score(table))
+    assert not curves["status"].eq("ok").any()
+    assert curves["reason"].str.contains("as at the end of a reader's range: what 100 % is is not known").all()
+    assert curves.loc["a", "verdict"] == "cannot say"
+    assert curves.loc["a", "IC50"].startswith("≈")
+
+
+def test_equal_controls_alone_are_no_ceiling() -> None:
+    """Read-outs without noise: negative controls are all alike, and no treated well reaches them."""
+    table = plate({"a": killing(10.0)})
+    table.loc[table["role"] == "negative", "readout"] = 1000 + 50 * 120.0
+    scored = score(table)
+    assert not scored.curves["reason"].str.contains("reader's range").any()
+    assert np.isfinite(scored.curves["ic50"]).all()
+    assert isinstance(scored.quality, pd.DataFrame)
