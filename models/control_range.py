@@ -42,7 +42,7 @@ def _above(dosed: pd.DataFrame) -> list[Finding]:
 
 def _below(dosed: pd.DataFrame, wells: pd.DataFrame) -> list[Finding]:
     scatter = wells[wells["role"].eq("positive") & ~wells["excluded"]].groupby("plate")["viability"].std()
-    limit = -(SCATTER * dosed["plate"].map(scatter).fillna(0.0)).clip(lower=LOW)
+    limit = -(SCATTER * dosed["plate"].map(scatter).astype(float).fillna(0.0)).clip(lower=LOW)
     dead = dosed[dosed["viability"] < limit].groupby("plate", sort=False)["viability"].agg(["size", "median"])
     return [Finding(rule=BELOW, severity="warning", plate=str(plate), column="viability", value=f"{row['median']:.2f}", message=(
         f"{int(row['size'])} treated wells of plate {plate} are deader than its positive controls (viability "
@@ -71,9 +71,10 @@ def say_ceiling(curves: pd.DataFrame, wells: pd.DataFrame, words: Mapping[str, s
     if not words or curves.empty:
         return curves
     used = wells[wells["role"].isin(DOSED_ROLES) & ~wells["excluded"] & ~combined(wells) & wells["plate"].isin(list(words))]
-    said = curves["treatment"].map({treatment: "; ".join(words[plate] for plate in dict.fromkeys(plates))
-                                    for treatment, plates in used.groupby("treatment")["plate"]})
-    touched = said.notna() & (curves["n"] > 0)
+    reasons = {treatment: "; ".join(words[plate] for plate in dict.fromkeys(plates))
+               for treatment, plates in used.groupby("treatment")["plate"]}
+    said = curves["treatment"].map(lambda treatment: reasons.get(treatment, "")).astype(str)
+    touched = said.ne("") & (curves["n"] > 0)
     reason = (said + "; " + curves["reason"]).str.removesuffix("; ")
     return curves.assign(reason=curves["reason"].mask(touched, reason),
                          status=curves["status"].mask(touched & curves["status"].eq("ok"), "weakly_identified"))
