@@ -1,7 +1,6 @@
 """Are single doses called as promised? Simulated primary screens of read-outs with known truth, seeded.
 
     python -m benchmarks.single_doses [--screens 200]
-    python -m benchmarks.single_doses --layout layout.csv       # only one such screen, to look at: `dosewell curves layout.csv`
 
 Prints the table for docs/dose_response.md: how often a screen in which nothing acts has any call (promised: at most 1 in 20), which share
 of all calls is false (promised: at most 1 in 20), how often the limits of a row hold its truth (19 in 20), and how often treatments of
@@ -13,13 +12,11 @@ from __future__ import annotations
 import argparse
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from models.effects import with_viability
-from models.plates.wells import wells_of
 from models.single_doses import single_doses
 
 TREATMENTS = 300
@@ -52,7 +49,6 @@ def screen(design: Design, *, acting: bool, seed: int) -> pd.DataFrame:
     effects = np.repeat(EFFECTS, TREATMENTS // 10 // len(EFFECTS)) if acting else np.empty(0)
     truth = np.concatenate([effects, np.zeros(TREATMENTS - len(effects))])
     controls = np.repeat([0.0, 100.0], design.controls)
-    wells = np.random.default_rng(0).permutation(list(wells_of(384)))[:len(controls) + len(truth)]
     names = [""] * len(controls) + [f"t{number}" for number in range(TREATMENTS)]
     roles = ["negative"] * design.controls + ["positive"] * design.controls + ["treated"] * TREATMENTS
     plates = []
@@ -61,7 +57,7 @@ def screen(design: Design, *, acting: bool, seed: int) -> pd.DataFrame:
         alive = 1 - inhibition / 100
         draw = rng.standard_t(design.tails, len(alive)) / 3**0.5 if design.tails else rng.normal(size=len(alive))
         read = 0.1 + 1.4 * (alive + draw * (design.even + design.in_proportion * alive))
-        plates.append(pd.DataFrame({"plate": f"P{plate + 1}", "well": wells, "role": roles,
+        plates.append(pd.DataFrame({"plate": f"P{plate + 1}", "well": [f"W{number}" for number in range(len(alive))], "role": roles,
                                     "treatment": names, "dose": np.where(np.array(names) == "", np.nan, 1000.0),
                                     "dose_unit": np.where(np.array(names) == "", "", "nM"), "readout": read, "truth": inhibition}))
     table = pd.concat(plates, ignore_index=True)
@@ -93,11 +89,7 @@ def measure(design: Design, screens: int) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--screens", type=int, default=200, help="of each kind and design")
-    parser.add_argument("--layout", type=Path, help="write a screen in which a tenth of the treatments act, and do nothing else")
     arguments = parser.parse_args()
-    if arguments.layout:
-        screen(DESIGNS[0], acting=True, seed=1).drop(columns=["truth", "excluded", "flags"]).to_csv(arguments.layout, index=False)
-        return
     since = time.process_time()
     table = pd.DataFrame([measure(design, arguments.screens) for design in DESIGNS]).set_index("screen")
     print((100 * table).round(1).to_string())

@@ -18,7 +18,7 @@ from models.plates.simulate.examples import SIMULATED, VERSION, Example, example
 from serving.plain import plain
 from serving.snapshot import Snapshot
 
-OFFERED = ("heldout-a549", "patient-1", "combinations-a549")
+OFFERED = ("heldout-a549", "patient-1", "primary-a549", "combinations-a549")
 _making = threading.Lock()
 
 
@@ -29,16 +29,24 @@ def _examples() -> dict[str, Example]:
 
 
 def examples_answer(snapshot: Snapshot) -> dict[str, Any]:
-    """The examples that a served model fits: name, sample, model, what it is (pairs: of treatments in one well), and its files."""
+    """The examples that a served model fits: name, sample, model, what it is (pairs: of treatments in one well; single: treatments at one
+    dose), and its files.
+    """
     found = []
     for example in _examples().values():
         models = [name for name, served in snapshot.served.items() if served.card.sample == example.sample
                   and served.card.acquisition.get("camera") == SIMULATED]
         if models:
             found.append({"name": example.name, "sample": example.sample, "model": models[0], "plates": len(example.plates),
-                          "wells": len(example.layout), "pairs": len(example.boosts), "assay": example.screen().assay,
+                          "wells": len(example.layout), "pairs": len(example.boosts), "single": _at_one_dose(example),
+                          "assay": example.screen().assay,
                           "files": list(_files(example))})
     return {"examples": found}
+
+
+def _at_one_dose(example: Example) -> int:
+    treated = example.layout[example.layout["role"] == "treated"]
+    return int((treated.groupby("treatment")["dose"].nunique() == 1).sum())
 
 
 def example_file(name: str, file: str, *, folder: Path) -> Path | None:

@@ -62,8 +62,7 @@ def primary_screen(effects: dict[str, float], *, inert: int, plates: int = 2, sd
 @pytest.fixture(scope="session")
 def paired() -> Example:
     """Plates of two drugs in a well: a pair that is independent, and one that is not."""
-    (example,) = further_examples()
-    return example
+    return further_examples()[0]
 
 
 def tiny_images(layout: pd.DataFrame, *, sites: int = 1, size: int = 16, noise: float = 0.02, seed: int = 0) -> WellImages:

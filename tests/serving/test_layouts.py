@@ -114,8 +114,8 @@ def test_examples_are_offered_to_models_of_simulated_plates_only(http: httpx.Cli
     assert http.get("/examples").json() == {"examples": []}
     snapshot = SimpleNamespace(served={"simulated": served("A549", "simulated"), "real": served("PAT_1", "DFC3000G")})
     offered = examples.examples_answer(snapshot)["examples"]
-    assert [(example["name"], example["model"], example["pairs"]) for example in offered] == [
-        ("heldout-a549", "simulated", 0), ("combinations-a549", "simulated", 2)]
+    assert [(example["name"], example["model"], example["pairs"], example["single"]) for example in offered] == [
+        ("heldout-a549", "simulated", 0, 0), ("primary-a549", "simulated", 0, 72), ("combinations-a549", "simulated", 2, 0)]
     assert offered[0]["files"] == ["layout.csv", "screen.json", "A549-heldout-1.zip"]
 
 

@@ -35,6 +35,8 @@ HELDOUT_CURVES = {
     "sucrose": TrueCurve(midpoint=float("inf")),
 }
 COMBINED: Boosts = {("doxorubicin", "cisplatin"): 0.0, ("bortezomib", "gemcitabine"): 60.0}    # independent; synergistic
+PRIMARY_NM, PRIMARY_TREATMENTS = 1_000.0, 72
+PRIMARY_INHIBITION = (95.0, 90.0, 85.0, 75.0, 65.0, 50.0, 40.0, 30.0)   # % at that dose, of the treatments that do anything
 PATIENT_DRUGS: dict[str, tuple[TrueCurve, str, str]] = {  # curve, class, target
     "bortezomib": (TrueCurve(midpoint=9, slope=1.6), "proteasome inhibitor", "PSMB5"),
     "panobinostat": (TrueCurve(midpoint=25, slope=1.4), "epigenetic", "HDAC"),
@@ -159,7 +161,7 @@ def example_screens(*, seed: int = 1) -> list[Example]:
 
 def further_examples(*, seed: int = 1) -> list[Example]:
     """Screens that the demonstration does without."""
-    return [_combinations(seed)]
+    return [_combinations(seed), _primary(seed)]
 
 
 def random_curves(layout: pd.DataFrame, *, seed: int) -> dict[str, TrueCurve]:
@@ -240,6 +242,22 @@ def _combinations(seed: int) -> Example:
     return Example(name="combinations-a549", sample="A549", kind="cell_line", lines={"A549": CELL_LINES["A549"]}, layout=layout,
                    positive_control={"image": "benzethonium", "metabolic": "benzethonium"}, curves=HELDOUT_CURVES, boosts=COMBINED,
                    seed=seed + 2)
+
+
+def _primary(seed: int) -> Example:
+    """A primary screen: two plates with a well of each treatment at one dose; most do nothing."""
+    names = [f"compound {number:02d}" for number in range(1, PRIMARY_TREATMENTS + 1)]
+    acting = np.random.default_rng([seed, PRIMARY_TREATMENTS]).choice(names, size=len(PRIMARY_INHIBITION), replace=False)
+    curves = dict.fromkeys(names, TrueCurve(midpoint=float("inf"))) | {
+        str(name): TrueCurve(midpoint=PRIMARY_NM * (100 - effect) / effect, slope=1.0)
+        for name, effect in zip(acting, PRIMARY_INHIBITION, strict=True)}
+    rows = [row for name in names for row in _wells("treated", name, doses=(PRIMARY_NM,), replicates=1)]
+    rows += _wells("negative", "DMSO", replicates=12)
+    rows += _wells("positive", "benzethonium", doses=(KILL_NM["benzethonium"],), replicates=12)
+    plates = [_on_plate(rows, f"A549-primary-{number}", seed=seed).assign(replicate=number) for number in (1, 2)]
+    return Example(name="primary-a549", sample="A549", kind="cell_line", lines={"A549": CELL_LINES["A549"]},
+                   layout=pd.concat(plates, ignore_index=True), positive_control={"image": "benzethonium", "metabolic": "benzethonium"},
+                   curves=curves, seed=seed + 3)
 
 
 def _control_plate(seed: int) -> Example:

@@ -9,6 +9,7 @@ export async function exampleButtons({ onFiles, onTrouble, signal }) {
   if (examples.length === 0) return null;
   return el("div.examples", el("span.dim", "Or start from a simulated plate:"), examples.map((example) => {
     const words = [`${example.sample}: ${count(example.plates, "plate")}`, count(example.wells, "well"),
+      example.single > 0 && `${count(example.single, "treatment")} at one dose`,
       example.pairs > 0 && `${count(example.pairs, "pair")} of drugs`].filter(Boolean).join(", ");
     const start = async ({ currentTarget: pressed }) => {
       Object.assign(pressed, { disabled: true, textContent: "Making it …" });
