@@ -79,7 +79,8 @@ def _with_bar(designs: Sequence[Design]) -> Iterable[Design]:
 
 
 def _is_known(design: Design) -> bool:
-    return _name(design) in _shipped() or _cache_file(design).exists()
+    path = _cache_file(design)
+    return _name(design) in _shipped() or (path is not None and path.exists())
 
 
 @lru_cache(maxsize=20_000)
@@ -89,6 +90,8 @@ def null_shares(design: Design) -> Array:
     if shipped is not None:
         return shipped
     path = _cache_file(design)
+    if path is None:
+        return simulate_null(design)
     try:
         return np.asarray(np.load(path), dtype=float)
     except (OSError, ValueError):
@@ -126,8 +129,12 @@ def _shipped() -> dict[str, Array]:
         return dict(zip(archive["names"].tolist(), archive["shares"].astype(float), strict=True))
 
 
-def _cache_file(design: Design) -> Path:
-    folder = Path(os.environ.get("DOSEWELL_CACHE") or Path.home() / ".cache" / "dosewell")
+def _cache_file(design: Design) -> Path | None:
+    """Where the design's null is kept; None for a user without a home, as in a container, whom no folder was named for."""
+    try:
+        folder = Path(os.environ.get("DOSEWELL_CACHE") or Path.home() / ".cache" / "dosewell")
+    except RuntimeError:
+        return None
     return folder / "flat_nulls" / f"{hashlib.sha256(_name(design).encode()).hexdigest()[:24]}.npy"
 
 

@@ -81,12 +81,6 @@ def synergy(table: pd.DataFrame, *, dose_1: str, dose_2: str, response: str, kin
     return result
 
 
-def mean_excess(result: pd.DataFrame) -> float:
-    """Mean excess over the wells that hold both drugs, in percent inhibition; NaN without any."""
-    both = (result["dose_1"] > 0) & (result["dose_2"] > 0)
-    return float(result.loc[both, "excess"].mean())
-
-
 def _cell_means(a: Array, b: Array, y: Array) -> Array:
     """Mean response of the wells with the same two doses, for every well."""
     frame = pd.DataFrame({"a": a, "b": b, "y": np.where(np.isfinite(y), y, np.nan)})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -58,6 +60,19 @@ def test_shipped_nulls_are_what_is_simulated_and_others_are_kept(tmp_path: objec
     monkeypatch.setattr(calibrated, "simulate_null", None)
     calibrated.null_shares.cache_clear()
     np.testing.assert_allclose(calibrated.null_shares(other), first)
+
+
+def test_a_user_without_a_home_has_no_cache_and_the_same_null(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container that runs under a number."""
+    def nowhere() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("DOSEWELL_CACHE")
+    monkeypatch.setattr(Path, "home", nowhere)
+    calibrated.null_shares.cache_clear()
+    other = calibrated.design_of(np.array([0.0, 0.1, 0.5, 0.78, 1.0]), np.full(5, 1.0))
+    np.testing.assert_array_equal(calibrated.null_shares(other), calibrated.simulate_null(other))
+    calibrated.null_shares.cache_clear()
 
 
 @pytest.mark.parametrize("ec50", [0.1, 5.0, 30.0], ids=["complete", "half the top dose", "beyond the top dose"])
