@@ -27,7 +27,9 @@ def range_findings(wells: pd.DataFrame, *, controls: Controls) -> list[Finding]:
     """
     read = ~wells["excluded"] & wells["viability"].notna() & (wells["dose"] > 0)
     dosed = wells[wells["role"].isin(DOSED_ROLES) & read & ~combined(wells)]
-    return [*_above(dosed), *(_below(dosed, wells) if controls == "both" else ())]
+    viability = dosed["viability"].to_numpy(dtype=float)    # looked at first: on most plates nothing lies so far out
+    return [*(_above(dosed) if (viability > HIGH).any() else ()),
+            *(_below(dosed, wells) if controls == "both" and (viability < -LOW).sum() >= FEW_WELLS else ())]
 
 
 def _above(dosed: pd.DataFrame) -> list[Finding]:

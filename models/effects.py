@@ -78,8 +78,9 @@ def curve_wells(wells: pd.DataFrame, *, controls: Controls, value: str) -> tuple
     """The wells of the curves with `response` on their scale, NaN where a well takes no part; and which of them hold a second treatment."""
     treated = wells[wells["role"].isin(CURVE_ROLES) & (wells["treatment"] != "")]
     paired = combined(treated)
-    treated = treated[~paired | ~treated["treatment"].isin(treated.loc[~paired, "treatment"])]
-    paired = combined(treated)
+    if paired.any():
+        treated = treated[~paired | ~treated["treatment"].isin(treated.loc[~paired, "treatment"])]
+        paired = combined(treated)
     response = treated[value] if is_raw(treated, controls=controls, value=value) else 100 * (1 - treated["viability"])
     return treated.assign(response=response.mask(treated["excluded"] | paired)), paired
 

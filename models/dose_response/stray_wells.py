@@ -97,19 +97,28 @@ def _worst(curves: pd.DataFrame, used: pd.DataFrame) -> pd.DataFrame:
     """The well of each curve that lies farthest off it, of curves where that might be more than noise."""
     row = pd.Index(curves["treatment"]).get_indexer(used["treatment"])
     dose = used["dose"].to_numpy(dtype=float)
-    used = used.assign(residual=used["response"].to_numpy(dtype=float) - well_values(curves, row, dose), row=row)
+    residual = used["response"].to_numpy(dtype=float) - well_values(curves, row, dose)
+    counts = curves["n"].to_numpy(dtype=float)
+    if not (np.abs(residual) >= _least(counts[row])).any():     # nothing lies far enough off, as on most plates
+        return used.iloc[:0]
+    used = used.assign(residual=residual, row=row)
     wells = used[_is_supported(row, dose) & used["residual"].notna()]
     if wells.empty:
         return wells
     farthest = wells.loc[wells["residual"].abs().groupby(wells["row"]).idxmax()]
-    n = curves["n"].to_numpy(dtype=float)[farthest["row"]]
+    n = counts[farthest["row"]]
     rss = curves["rss"].to_numpy(dtype=float)[farthest["row"]]
     spare = n - _free(curves).take(farthest["row"].to_numpy()) - 1
     square = farthest["residual"].to_numpy() ** 2
     with np.errstate(divide="ignore", invalid="ignore"):
         statistic = np.sqrt(square / (1 - 4 / n) / (np.maximum(rss - square / (1 - 4 / n), 0.0) / spare))
-    near = (spare >= 2) & (n * two_sided(statistic, np.maximum(spare, 1)) < _LOOK) & (np.sqrt(square) >= 0.8 * _LEAST * (1 - 4 / n))
+    near = (spare >= 2) & (n * two_sided(statistic, np.maximum(spare, 1)) < _LOOK) & (np.sqrt(square) >= _least(n))
     return farthest[near].sort_values("row")
+
+
+def _least(n: Array) -> Array:
+    """Residual off a curve of n wells from which on the well may lie _LEAST off the curve that the others make; with some room."""
+    return np.asarray(0.8 * _LEAST * (1 - 4 / np.maximum(n, 1.0)))
 
 
 def _free(curves: pd.DataFrame) -> Array:
