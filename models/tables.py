@@ -146,13 +146,17 @@ CURVES = Contract("Curves", "group of wells (a treatment)", (
     Column("reason", "str", "why it is not ok, or why a value is censored; empty if nothing to say"),
 ))
 
+_COUNTED = (
+    Column("n", "int", "wells used", nullable=False),
+    Column("n_left_out", "int", "wells that are left out or have no viability", nullable=False),
+    Column("n_flagged", "int", "wells used that carry a flag", nullable=False),
+)
+
 SINGLE_DOSES = Contract("SingleDoses", "dose of a treatment that has too few of them for a curve", (
     key("treatment", "name as in the layout"),
     number("dose", "dose", "dose_unit"),
     Column("dose_unit", "str", "its unit"),
-    Column("n", "int", "wells used", nullable=False),
-    Column("n_left_out", "int", "wells that are left out or have no viability", nullable=False),
-    Column("n_flagged", "int", "wells used that carry a flag", nullable=False),
+    *_COUNTED,
     number("viability", "mean of the wells used"),
     number("inhibition", "effect: 100 (1 - viability)", "% inhibition"),
     number("inhibition_low", "lower limit, 95 %", "% inhibition"),
@@ -183,9 +187,7 @@ COMBINATIONS = Contract("Combinations", "dose pair of two treatments", (
     Column("dose_unit", "str", "its unit"),
     number("dose_2", "dose of the second", "dose_unit_2"),
     Column("dose_unit_2", "str", "its unit"),
-    Column("n", "int", "wells used", nullable=False),
-    Column("n_left_out", "int", "wells that are left out or have no viability", nullable=False),
-    Column("n_flagged", "int", "wells used that carry a flag", nullable=False),
+    *_COUNTED,
     Column("n_1", "int", "wells used of the first alone at this dose", nullable=False),
     Column("n_2", "int", "wells used of the second alone at this dose", nullable=False),
     number("viability", "mean of the wells used"),

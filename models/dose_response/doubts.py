@@ -1,15 +1,22 @@
-"""Curves that the wells do not bear out, whatever their parameters look like: bent the other way, or made by a single well."""
+"""Curves that the wells do not bear out, whatever their parameters look like: bent the other way, or made by a single well; and how a
+doubt is put into a table of curves.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from models.dose_response.batches import Batch
 from models.dose_response.curves import LEFT, RIGHT, Array
 from models.dose_response.engine import BatchFit
 
 Bools = npt.NDArray[np.bool_]
+Row = dict[Any, Any]
 MISFIT_LEVEL = 0.001    # of the lack of fit test, up to which a curve may be called no curve of these wells
 MISFIT = 10.0           # root mean square of what the means of doses lie off, in percent inhibition, from which on it is
 ALONE = 0.25            # share of the way between the plateaus within which all wells but one lie
@@ -51,3 +58,11 @@ def rests_on_one(batch: Batch, fit: BatchFit) -> Bools:
         way = (batch.y - fit.p[LEFT]) / span
     sides = [(batch.count * side).sum(axis=0) == 1 for side in (way > ALONE, way < 1.0 - ALONE)]
     return np.asarray(np.any(sides, axis=0), dtype=bool)
+
+
+def with_changes(curves: pd.DataFrame, changes: Mapping[str, Callable[[Row], Row]]) -> pd.DataFrame:
+    """Curves by treatment; of those in `changes` the row gets what their function makes of it, columns that are there already."""
+    if not changes:
+        return curves
+    rows = [row | changes[row["treatment"]](row) if row["treatment"] in changes else row for row in curves.to_dict("records")]
+    return pd.DataFrame(rows, index=curves.index, columns=curves.columns).astype(curves.dtypes)

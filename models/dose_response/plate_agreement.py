@@ -10,8 +10,8 @@ moves all its wells alike. No plate has to have a curve that is well determined 
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from scipy import special
 
 from models.dose_response.control_error import control_errors
 from models.dose_response.curves import Array, well_values
+from models.dose_response.doubts import Row, with_changes
 from models.dose_response.fit import as_arrays, fit_arrays, fit_curves
 from models.dose_response.options import FitOptions
 from models.dose_response.viability import MEDIAN_ERROR
@@ -198,21 +199,16 @@ def with_disagreements(curves: pd.DataFrame, found: list[Disagreement]) -> pd.Da
 
     Where that `matters`, the status is weakly_identified. A limit is open where a plate does not reach the level within its doses.
     """
-    if not found:
-        return curves
-    by_name = {one.treatment: one for one in found}
-    rows = []
-    for row in curves.to_dict("records"):
-        if (one := by_name.get(str(row["treatment"]))) is not None:
-            for name in [name for name in ("ec50", "ic50") if row[f"{name}_relation"]]:
-                row |= _limits(row, one.curves, name)
-            row["reason"] = "; ".join(filter(None, [in_words(one), row["reason"]]))
-            row["status"] = "weakly_identified" if one.matters else row["status"]
-        rows.append(row)
-    return pd.DataFrame(rows, index=curves.index, columns=curves.columns).astype(curves.dtypes)
+    return with_changes(curves, {one.treatment: partial(_told, one) for one in found})
 
 
-def _limits(row: dict[Hashable, Any], own: pd.DataFrame, name: str) -> dict[Hashable, Any]:
+def _told(one: Disagreement, row: Row) -> Row:
+    limits = {end: value for name in ("ec50", "ic50") if row[f"{name}_relation"] for end, value in _limits(row, one.curves, name).items()}
+    return limits | {"reason": "; ".join(filter(None, [in_words(one), row["reason"]])),
+                     "status": "weakly_identified" if one.matters else row["status"]}
+
+
+def _limits(row: Row, own: pd.DataFrame, name: str) -> Row:
     """The limits of a midpoint, and those with the model's error where the row has them, moved out to the plates' own ones."""
     relations, values = own[f"{name}_relation"], own[name].to_numpy(dtype=float)
     stated = values[(relations == "=").to_numpy()]

@@ -8,6 +8,7 @@ the highest dose a well is judged only beside a replicate: elsewhere nobody know
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from scipy import special
 
 from models.dose_response.bands import confidence_band
 from models.dose_response.curves import MODELS, Array, doses_at, well_values
+from models.dose_response.doubts import Row, with_changes
 from models.dose_response.fit import as_arrays, fit_arrays
 from models.dose_response.options import FitOptions
 from models.dose_response.sensitivity import score_curves
@@ -170,21 +172,15 @@ def with_stray_wells(curves: pd.DataFrame, found: list[StrayWell]) -> pd.DataFra
 
     Where it drags the curve, one that was ok is weakly_identified, and the limits of the IC50 reach to the one without it.
     """
-    if not found:
-        return curves
-    by_name = {one.treatment: one for one in found}
-    rows = []
-    for row in curves.to_dict("records"):
-        if (one := by_name.get(str(row["treatment"]))) is not None:
-            row["n_outliers"] += 1
-            row["reason"] = "; ".join(filter(None, [in_words(one), row["reason"]]))
-            if one.drags:
-                row |= _limits(row, one.without) | {"status": "weakly_identified" if row["status"] == "ok" else row["status"]}
-        rows.append(row)
-    return pd.DataFrame(rows, index=curves.index, columns=curves.columns).astype(curves.dtypes)
+    return with_changes(curves, {one.treatment: partial(_told, one) for one in found})
 
 
-def _limits(row: dict[Any, Any], without: dict[str, Any]) -> dict[str, float]:
+def _told(one: StrayWell, row: Row) -> Row:
+    dragged = {"status": "weakly_identified" if row["status"] == "ok" else row["status"], **_limits(row, one.without)} if one.drags else {}
+    return {"n_outliers": row["n_outliers"] + 1, "reason": "; ".join(filter(None, [in_words(one), row["reason"]])), **dragged}
+
+
+def _limits(row: Row, without: dict[str, Any]) -> Row:
     if not row["ic50_relation"] or without["ic50_relation"] == "":
         return {}
     value, relation = without["ic50"], without["ic50_relation"]

@@ -75,7 +75,9 @@ def single_dose_words(scored: ScoredTables, *, failed_gates: Sequence[str]) -> s
     if table.empty:
         return ""
     calls = Counter(table["call"] if not failed_gates else [""] * len(table))
-    what = count(len(table), "treatment at a single dose", "treatments at single doses")
+    treatments = table["treatment"].nunique()
+    what = count(len(table), "treatment at a single dose", "treatments at single doses") if treatments == len(table) else (
+        f"{len(table)} single doses of {count(treatments, 'treatment')}")
     if calls[""] == len(table):
         return f"None of the {what} can be judged." if len(table) > 1 else "The treatment at a single dose cannot be judged."
     said = [f"{calls['hit'] or 'no'} {'hit' if calls['hit'] == 1 else 'hits'} among {what}"]

@@ -133,6 +133,8 @@ def test_only_treatments_with_few_doses_are_told_of() -> None:
     found = score(alone).single_doses
     assert found["dose"].tolist() == [1.0, 10.0, 100.0]
     assert set(found["status"]) == {"no_scatter"}       # its read-outs are exact
+    view = report_view(score(alone), screen=SCREEN, lineage={})
+    assert view["summary"]["headline"] == "None of the 3 single doses of 1 treatment can be judged."
 
 
 def judged(wells: pd.DataFrame, *, value: str) -> pd.DataFrame:
