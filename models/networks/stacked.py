@@ -2,7 +2,9 @@
 
 A head of some thousand parameters leaves a machine idle: launching its layers takes longer than computing them. Here the weights of all
 heads are stacked, each layer is one batched matrix product, and one optimizer moves them all. Losses are summed over the heads, and Adam
-and SGD work element by element, so every head takes the very steps that it would take alone, to rounding.
+and SGD work element by element, so every head takes the very steps that it would take alone, to rounding; and that of double precision,
+in which heads train here as in `models.networks.train`, because Adam divides by the size of a gradient, and makes whole steps out of
+single precision's rounding where that is nearly zero.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -24,19 +27,22 @@ OnEpoch = Callable[[int, Tensor], None]
 
 @dataclass(frozen=True)
 class HeadData:
-    """What one head learns from. views (V, N, F): cached features of its training rows, as in `FeatureSource`; targets (N,)."""
+    """What one head learns from. views (V, N, F): cached features as in `FeatureSource`, in memory once if heads share them; targets (N,);
+    rows (n,): positions of those that teach it, all by default.
+    """
 
     views: Tensor
     targets: Tensor
+    rows: Tensor | None = None
+
+    @property
+    def taught(self) -> Tensor:
+        """Positions (n,) of the rows that teach."""
+        return torch.arange(len(self.targets)) if self.rows is None else self.rows
 
 
 class StackedHeads(nn.Module):
-    """Heads of equal layers as one module: (M, B, F) -> (M, B, O), part m by head m. Linear layers and activations; no dropout.
-
-    Weights lie in memory as in each head, (M, O, F), and products are formed as a single head forms them, so that sums are added up in
-    the same order wherever the kernels allow: Adam divides by the size of a gradient, and makes steps of full length out of rounding
-    where that is nearly zero.
-    """
+    """Heads of equal layers as one module: (M, B, F) -> (M, B, O), part m by head m, float64. Linear layers and activations; no dropout."""
 
     def __init__(self, heads: Sequence[nn.Sequential]) -> None:
         super().__init__()
@@ -45,8 +51,8 @@ class StackedHeads(nn.Module):
         if not heads or any(kind != kinds[0] for kind in kinds):
             raise InputError("stacked heads must have the same layers; train heads of unlike recipes apart")
         linear = [[layer for layer in layers if isinstance(layer, nn.Linear)] for layers in self.heads]
-        self.weights = nn.ParameterList([torch.stack([layer.weight.detach() for layer in same]) for same in zip(*linear, strict=True)])
-        self.biases = nn.ParameterList([torch.stack([layer.bias.detach()[None] for layer in same]) for same in zip(*linear, strict=True)])
+        self.weights = nn.ParameterList([_stack([layer.weight for layer in same]) for same in zip(*linear, strict=True)])
+        self.biases = nn.ParameterList([_stack([layer.bias[None] for layer in same]) for same in zip(*linear, strict=True)])
 
     def forward(self, features: Tensor) -> Tensor:
         """(M, B, F) -> (M, B, O)"""
@@ -70,8 +76,8 @@ class StackedHeads(nn.Module):
 
 
 class _StackedLinear(torch.autograd.Function):
-    """(M, B, F), weights (M, O, F), biases (M, 1, O) -> (M, B, O). Autograd of `baddbmm` would form the weights' gradient transposed:
-    slower, and added up in another order than that of a single linear layer.
+    """(M, B, F), weights (M, O, F), biases (M, 1, O) -> (M, B, O). Autograd of `baddbmm` would form the weights' gradient transposed,
+    which takes longer.
     """
 
     @staticmethod
@@ -84,6 +90,10 @@ class _StackedLinear(torch.autograd.Function):
         gradient, (features, weight) = gradients[0], context.saved_tensors
         towards_features = torch.bmm(gradient, weight) if context.needs_input_grad[0] else None
         return towards_features, torch.bmm(gradient.transpose(1, 2), features), gradient.sum(1, keepdim=True)
+
+
+def _stack(parameters: Sequence[Tensor]) -> Tensor:
+    return torch.stack([parameter.detach() for parameter in parameters]).double()
 
 
 def _layers(head: nn.Sequential) -> list[nn.Module]:
@@ -106,32 +116,50 @@ def train_heads(heads: Sequence[nn.Sequential], data: Sequence[HeadData], recipe
     seeds = [recipe.seed] * len(heads) if seeds is None else seeds
     if not len(heads) == len(data) == len(seeds):
         raise InputError(f"each head needs its data and its seed, got {len(heads)} heads, {len(data)} data, {len(seeds)} seeds")
-    shapes = [tuple(item.views.shape) for item in data]
-    for shape in dict.fromkeys(shapes):
-        chosen = [number for number, own in enumerate(shapes) if own == shape]
+    sizes = [(len(item.views), len(item.taught)) for item in data]
+    for size in dict.fromkeys(sizes):
+        chosen = [number for number, own in enumerate(sizes) if own == size]
         _train_group([heads[number] for number in chosen], [data[number] for number in chosen], recipe,
                      seeds=[seeds[number] for number in chosen], on_epoch=on_epoch)
 
 
 def _train_group(heads: list[nn.Sequential], data: list[HeadData], recipe: Recipe, *, seeds: list[int], on_epoch: OnEpoch) -> None:
-    stacked = StackedHeads(heads)
-    views, targets = torch.stack([item.views for item in data]), torch.stack([item.targets for item in data])   # (M, V, N, F), (M, N)
+    stacked, bank = StackedHeads(heads), _Bank(data)
+    taught = torch.stack([item.taught for item in data])                                                        # (M, n)
+    targets = torch.stack([item.targets[item.taught] for item in data]).double()                                # (M, n)
     if recipe.is_regression:
         with torch.no_grad():       # a regression starts from the mean read-out, as it does alone
             stacked.biases[-1].copy_(targets.mean(dim=1)[:, None, None])
     optimizer = _optimizer(stacked, recipe)
-    which = torch.arange(len(heads))[:, None]
     for epoch in range(recipe.optimizer.epochs):
         set_rate(optimizer, recipe.optimizer, epoch)
-        total = torch.zeros(len(heads))
-        for rows, chosen in _batches(views.shape[1], targets.shape[1], seeds, epoch=epoch, size=recipe.optimizer.batch_size):
-            losses = losses_of(stacked(views[which, chosen, rows]), targets[which, rows], regression=recipe.is_regression)
+        total = torch.zeros(len(heads), dtype=torch.float64)
+        for places, views in _batches(len(data[0].views), taught.shape[1], seeds, epoch=epoch, size=recipe.optimizer.batch_size):
+            features = bank.take(views, taught.gather(1, places))
+            losses = losses_of(stacked(features), targets.gather(1, places), regression=recipe.is_regression)
             optimizer.zero_grad(set_to_none=True)
             losses.sum().backward()
             optimizer.step()
-            total += losses.detach() * rows.shape[1]
+            total += losses.detach() * places.shape[1]
         on_epoch(epoch, total / targets.shape[1])
     stacked.copy_back()
+
+
+class _Bank:
+    """Features of all heads as one table of rows, those that heads share in it once."""
+
+    def __init__(self, data: Sequence[HeadData]) -> None:
+        tensors = {id(item.views): item.views for item in data}
+        flat = [views.reshape(-1, views.shape[-1]) for views in tensors.values()]
+        starts = dict(zip(tensors, [0, *np.cumsum([len(rows) for rows in flat[:-1]]).tolist()], strict=True))
+        self._rows = flat[0] if len(flat) == 1 else torch.cat(flat)
+        self._start = torch.tensor([[starts[id(item.views)]] for item in data])     # (M, 1)
+        self._length = torch.tensor([[item.views.shape[1]] for item in data])       # (M, 1)
+
+    def take(self, views: Tensor, rows: Tensor) -> Tensor:
+        """views, rows (M, B) -> (M, B, F), float64"""
+        places = self._start + views * self._length + rows
+        return self._rows.index_select(0, places.flatten()).double().view(*places.shape, -1)
 
 
 def losses_of(outputs: Tensor, targets: Tensor, *, regression: bool) -> Tensor:
@@ -143,11 +171,13 @@ def losses_of(outputs: Tensor, targets: Tensor, *, regression: bool) -> Tensor:
 
 
 def _batches(view_count: int, row_count: int, seeds: list[int], *, epoch: int, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """(rows, views), each (M, B), of one epoch: every head's own seeded order."""
-    generators = [torch.Generator().manual_seed(seed * 1_000_003 + epoch) for seed in seeds]
-    orders = torch.stack([torch.randperm(row_count, generator=generator) for generator in generators])
-    for rows in orders.split(size, dim=1):
-        yield rows, torch.stack([torch.randint(view_count, rows.shape[1:], generator=generator) for generator in generators])
+    """(rows, views), each (M, B), of one epoch: every head's own seeded order, and views as they are drawn alone, batch after batch."""
+    orders, views = [], []
+    for seed in seeds:
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+        orders.append(torch.randperm(row_count, generator=generator))
+        views.append(torch.randint(view_count, (row_count,), generator=generator))
+    return zip(torch.stack(orders).split(size, dim=1), torch.stack(views).split(size, dim=1), strict=True)
 
 
 def _optimizer(stacked: StackedHeads, recipe: Recipe) -> torch.optim.Optimizer:

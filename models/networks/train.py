@@ -7,7 +7,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -68,18 +69,19 @@ class PixelSource:
 
 @dataclass(frozen=True)
 class FeatureSource:
-    """Cached features (V + 1, N, F) of a frozen trunk; view 0 is plain, the others are augmented."""
+    """Cached features (V + 1, N, F) of a frozen trunk; view 0 is plain, the others are augmented. dtype: of what is drawn."""
 
     views: Tensor
+    dtype: torch.dtype = torch.float32
 
     def training(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         """(B,) -> (B, F), a random view of each"""
         view = torch.randint(len(self.views), rows.shape, generator=generator)
-        return self.views[view.to(self.views.device), rows.to(self.views.device)]
+        return self.views[view.to(self.views.device), rows.to(self.views.device)].to(self.dtype)
 
     def plain(self, rows: Tensor) -> Tensor:
         """(B,) -> (B, F)"""
-        return self.views[0][rows.to(self.views.device)]
+        return self.views[0][rows.to(self.views.device)].to(self.dtype)
 
 
 @torch.no_grad()
@@ -140,16 +142,23 @@ def train(network: Network, source: Source, targets: np.ndarray, parts: np.ndarr
     Raises ParamsError when the loss is no number any more.
     """
     module: nn.Module = network.head if isinstance(source, FeatureSource) else network
-    frozen = frozen_parts(network, recipe.trunk)
-    for part in frozen:
+    for part in frozen_parts(network, recipe.trunk):
         part.requires_grad_(False)
     _start_at_mean(network, targets[parts == "train"], regression=recipe.is_regression)
+    with _precisely(module, source, recipe) as suited:
+        return _train(network, module, suited, targets, parts, recipe, on_epoch=on_epoch, checkpoint=checkpoint)
+
+
+def _train(network: Network, module: nn.Module, source: Source, targets: np.ndarray, parts: np.ndarray, recipe: Recipe, *,
+           on_epoch: OnEpoch, checkpoint: Path | None) -> list[dict[str, float]]:
+    frozen = frozen_parts(network, recipe.trunk)
     optimizer = _optimizer(module, recipe.optimizer)
     key = _training_key(network, source, targets, parts, recipe) if checkpoint else ""
     progress = load_checkpoint(checkpoint, key=key, module=module, optimizer=optimizer) if checkpoint else Progress()
     for record in progress.epochs:
         on_epoch(record)
-    labels = torch.from_numpy(targets.astype(np.float32)).to(next(module.parameters()).device)
+    first = next(module.parameters())
+    labels = torch.from_numpy(targets.astype(np.float32)).to(first.device, first.dtype)
     rows = {part: torch.from_numpy(np.flatnonzero(parts == part)) for part in ("train", "validation", "test")}
     for epoch in range(len(progress.epochs), 0 if progress.finished else recipe.optimizer.epochs):
         if recipe.optimizer.patience and epoch - progress.best_epoch > recipe.optimizer.patience and progress.best:
@@ -172,12 +181,27 @@ def train(network: Network, source: Source, targets: np.ndarray, parts: np.ndarr
     return progress.epochs
 
 
+@contextmanager
+def _precisely(module: nn.Module, source: Source, recipe: Recipe) -> Iterator[Source]:
+    """The head of a frozen trunk in double precision while it trains, and the source that suits it. It takes a head no longer, and Adam
+    no longer makes whole steps out of a rounding where a gradient is nearly zero: heads stacked and alone end alike.
+    """
+    if not isinstance(source, FeatureSource) or recipe.optimizer.precision != "fp32" or source.views.device.type == "mps":
+        yield source    # MPS knows no double precision
+        return
+    module.double()
+    try:
+        yield replace(source, dtype=torch.float64)
+    finally:
+        module.float()
+
+
 def _start_at_mean(network: Network, targets: np.ndarray, *, regression: bool) -> None:
     """A regression starts from the mean read-out, so that the first epochs do not go into finding it."""
     if regression:
         last = network.head[-1]
         assert isinstance(last, nn.Linear)
-        nn.init.constant_(last.bias, float(np.mean(targets)))
+        nn.init.constant_(last.bias, float(np.mean(targets, dtype=np.float64)))
 
 
 def _optimizer(module: nn.Module, spec: OptimizerSpec) -> torch.optim.Optimizer:
@@ -211,7 +235,7 @@ def _epoch(module: nn.Module, source: Source, labels: Tensor, rows: Tensor, reci
         inputs, wanted = _drawn(source, labels, batch, rows, recipe.augmentation, generator)
         with torch.autocast(labels.device.type, torch.bfloat16, enabled=recipe.optimizer.precision == "bf16"):
             outputs = module(inputs)
-        loss = loss_of(outputs.float(), wanted, regression=recipe.is_regression)
+        loss = loss_of(outputs.to(wanted.dtype), wanted, regression=recipe.is_regression)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
