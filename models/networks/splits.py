@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 
@@ -67,6 +69,42 @@ def assign_parts(units: np.ndarray, strata: np.ndarray, *, split: SplitSpec, see
         chosen = _validating(finer, strata, blocks, parts == "train", split, generator)
         parts[np.isin(finer, chosen) & (parts == "train")] = "validation"
     return parts.astype(str)
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Rows that teach and rows that judge, positions. number: draws of one number judge by the same rows, and each teaches with those of
+    the smaller one before and more. units: that teach, of the smallest stratum.
+    """
+
+    number: int
+    units: int
+    train: np.ndarray
+    test: np.ndarray
+
+
+def nested_draws(units: np.ndarray, strata: np.ndarray, *, draws: int, sizes: int, seed: int) -> list[Draw]:
+    """A third of the units held out to judge, of the others ever more to teach: `sizes` numbers of them from one of each stratum to all,
+    evenly spread on a logarithmic scale, for each of `draws` seeded orders. As many units in every draw.
+
+    Raises InputError when there are fewer than three units, or they do not suffice for every stratum.
+    """
+    orders, pools = [], []
+    by_unit = _by_unit(units, strata)
+    for number in range(draws):
+        judge = assign_folds(units, strata, folds=3, seed=seed + number) == 0
+        free = by_unit[~by_unit.index.isin(np.unique(units[judge]))]
+        order = free.iloc[np.random.default_rng(seed + number).permutation(len(free))]
+        orders.append((judge, order))
+        pools.append(order.value_counts())
+    most = pd.concat(pools, axis=1).min(axis=1).astype(int)       # of each stratum, in every draw
+    found = []
+    for share in np.geomspace(1 / most.min(), 1, sizes):
+        wanted = (most * share).round().clip(lower=1).astype(int)
+        for number, (judge, order) in enumerate(orders):
+            taught = order[order.groupby(order).cumcount() < order.map(wanted)].index
+            found.append(Draw(number, int(wanted.min()), np.flatnonzero(np.isin(units, taught)), np.flatnonzero(judge)))
+    return [draw for place, draw in enumerate(found) if place < draws or len(draw.train) != len(found[place - draws].train)]
 
 
 def _validating(units: np.ndarray, strata: np.ndarray, blocks: np.ndarray, free: np.ndarray, split: SplitSpec,

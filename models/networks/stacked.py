@@ -23,6 +23,7 @@ from models.networks.recipe import Recipe
 from models.networks.train import set_rate
 
 OnEpoch = Callable[[int, Tensor], None]
+WEIGHTS_AT_ONCE = 50_000_000    # of all heads that train together; with their gradients and Adam's two moments 1.6 GB
 
 
 @dataclass(frozen=True)
@@ -110,17 +111,19 @@ def train_heads(heads: Sequence[nn.Sequential], data: Sequence[HeadData], recipe
     """Train all heads in place for `recipe.optimizer.epochs`, each on its own rows, without validation or early stop.
 
     Orders and views are drawn as `models.networks.train.train` draws them from the head's seed (default: the recipe's), so that a head
-    meets the same batches as alone. Heads with unlike numbers of rows are stacked group by group. on_epoch(epoch, losses): mean loss of
-    each head of the group at hand. Raises InputError for heads or data that do not fit each other.
+    meets the same batches as alone. Heads with unlike numbers of rows are stacked group by group, and so are more than memory should hold.
+    on_epoch(epoch, losses): mean loss of each head of the group at hand. Raises InputError for heads or data that do not fit each other.
     """
     seeds = [recipe.seed] * len(heads) if seeds is None else seeds
     if not len(heads) == len(data) == len(seeds):
         raise InputError(f"each head needs its data and its seed, got {len(heads)} heads, {len(data)} data, {len(seeds)} seeds")
     sizes = [(len(item.views), len(item.taught)) for item in data]
+    at_once = max(1, WEIGHTS_AT_ONCE // max([1, *(sum(weight.numel() for weight in head.parameters()) for head in heads)]))
     for size in dict.fromkeys(sizes):
-        chosen = [number for number, own in enumerate(sizes) if own == size]
-        _train_group([heads[number] for number in chosen], [data[number] for number in chosen], recipe,
-                     seeds=[seeds[number] for number in chosen], on_epoch=on_epoch)
+        alike = [number for number, own in enumerate(sizes) if own == size]
+        for chosen in (alike[start:start + at_once] for start in range(0, len(alike), at_once)):
+            _train_group([heads[number] for number in chosen], [data[number] for number in chosen], recipe,
+                         seeds=[seeds[number] for number in chosen], on_epoch=on_epoch)
 
 
 def _train_group(heads: list[nn.Sequential], data: list[HeadData], recipe: Recipe, *, seeds: list[int], on_epoch: OnEpoch) -> None:

@@ -71,6 +71,23 @@ def test_stacked_heads_answer_as_their_heads() -> None:
         torch.testing.assert_close(stacked[number].float(), head(features[number]))
 
 
+def test_more_heads_than_memory_holds_train_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = replace(READOUT, head=replace(READOUT.head, hidden=(10,), dropout=0.0), optimizer=OptimizerSpec(batch_size=8, epochs=2))
+    ends: list[list[nn.Sequential]] = []
+    for at_once in (5, 2):
+        torch.manual_seed(5)
+        heads = [build_head(recipe.head, FEATURES) for _ in range(5)]
+        weights = sum(weight.numel() for weight in heads[0].parameters())
+        monkeypatch.setattr("models.networks.stacked.WEIGHTS_AT_ONCE", at_once * weights)
+        groups: list[int] = []
+        train_heads(heads, data(5, 20), recipe, on_epoch=lambda epoch, losses, groups=groups: groups.append(len(losses)))
+        assert groups == ([5, 5] if at_once == 5 else [2, 2, 2, 2, 1, 1])
+        ends.append(heads)
+    for head, other in zip(*ends, strict=True):
+        for value, wanted in zip(head.parameters(), other.parameters(), strict=True):
+            torch.testing.assert_close(value, wanted, atol=1e-7, rtol=0)
+
+
 def test_heads_share_features_and_learn_from_rows_of_their_own() -> None:
     recipe = replace(CONTROLS, head=replace(CONTROLS.head, hidden=(10,), dropout=0.0),
                      optimizer=OptimizerSpec(learning_rate=0.003, batch_size=8, epochs=6))
