@@ -18,9 +18,10 @@ import numpy as np
 import pandas as pd
 
 from models.dose_response import FitOptions, fit_arrays, fit_curves, score_curves
+from models.dose_response.between_plates import with_between_plates
 from models.dose_response.plate_agreement import LEVEL, with_disagreements
 from models.dose_response.stray_wells import stray_wells
-from models.effects import plate_disagreements, treatment_curves, with_viability
+from models.effects import plate_differences, treatment_curves, with_viability
 
 SEED = 7
 DESIGNS = {6: (6, 1), 8: (8, 1), 10: (10, 1), 16: (8, 2), 20: (10, 2), 40: (10, 4)}     # n: doses, replicates
@@ -109,7 +110,7 @@ def single_wells(curves: int) -> pd.DataFrame:
 
 @dataclass(frozen=True, kw_only=True)
 class Plates:
-    """Simulated plates of 4 drugs. noise: SD of a well in percent of the window; uneven: twice that at half effect; controls: of each kind;
+    """Simulated plates. noise: SD of a well in percent of the window; uneven: twice that at half effect; controls: of each kind;
     wander: SD of a drug's log10 IC50 between plates."""
 
     plates: int = 2
@@ -119,6 +120,7 @@ class Plates:
     controls: int = 8
     uneven: bool = False
     wander: float = 0.0
+    drugs: int = 4
 
     def simulate(self, rng: np.random.Generator, *, apart: float) -> pd.DataFrame:
         """Wells with the read-out. IC50s are 1 nM but for the wander; apart: those of the last plate from the others, in log10."""
@@ -126,7 +128,7 @@ class Plates:
         parts = []
         for plate in range(self.plates):
             rows = [("negative", "", np.nan, 0.0)] * self.controls + [("positive", "", np.nan, 100.0)] * self.controls
-            for drug in range(4):
+            for drug in range(self.drugs):
                 log_ic50 = rng.normal(0.0, self.wander) + apart * (plate == self.plates - 1)
                 rows += [("treated", f"drug {drug}", x, y) for x, y in zip(dose, inhibition(dose, 10**log_ic50), strict=True)]
             table = pd.DataFrame(rows, columns=["role", "treatment", "dose", "effect"])
@@ -152,8 +154,9 @@ def judged(kind: Plates, screens: int, *, apart: float, options: FitOptions = BA
         wells = kind.simulate(np.random.default_rng([SEED, screen]), apart=apart)
         wells = with_viability(wells, controls="both", value="readout")
         curves = treatment_curves(wells, options, controls="both", value="readout")
-        found = plate_disagreements(curves, wells, options, controls="both", value="readout")
-        after, by_name = with_disagreements(curves, found).set_index("treatment"), {one.treatment: one for one in found}
+        found, between = plate_differences(curves, wells, options, controls="both", value="readout")
+        widened = with_between_plates(curves, between, level=options.level)
+        after, by_name = with_disagreements(widened, found).set_index("treatment"), {one.treatment: one for one in found}
         for name, before in curves.set_index("treatment").iterrows():
             one = by_name.get(str(name))
             rows.append({"apart": one is not None and one.p < LEVEL, "perhaps": one is not None and one.p >= LEVEL,
@@ -181,13 +184,16 @@ def plate_limits(screens: int) -> pd.DataFrame:
     the plates."""
     rows = []
     for name, wander in WANDER.items():
-        for plates in (2, 3):
-            found = judged(Plates(plates=plates, wander=wander), screens, apart=0.0, options=FitOptions())
+        for plates, drugs in ((2, 4), (3, 4), (2, 20)):
+            kind = Plates(plates=plates, wander=wander, drugs=drugs)
+            found = judged(kind, max(screens * 4 // drugs, 1), apart=0.0, options=FitOptions())
             held = {when: (found[f"low {when}"].fillna(0) <= 1.0) & (found[f"high {when}"].fillna(np.inf) >= 1.0)
                     for when in ("before", "after")}
-            rows.append({"IC50s of plates": name, "plates": plates, "held before": held["before"].mean(), "held now": held["after"].mean(),
+            rows.append({"IC50s of plates": name, "plates": plates, "drugs": drugs,
+                         "held before": held["before"].mean(), "held now": held["after"].mean(),
                          "weakly identified": found["matters"].mean(), "before, of those": held["before"][found["matters"]].mean(),
-                         "held now, of the ok": held["after"][~found["matters"]].mean()})
+                         "held now, of the ok": held["after"][~found["matters"]].mean(),
+                         **{f"width {when}": (found[f"high {when}"] / found[f"low {when}"]).median() for when in ("before", "after")}})
     return pd.DataFrame(rows)
 
 

@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 
 from models.dose_response import FitOptions, fit_curves, normalise_to_controls, score_curves, viability_limits
+from models.dose_response.between_plates import BetweenPlates, between_plates
 from models.dose_response.control_error import with_control_error
 from models.dose_response.model_error import limits_of_effect_scale, limits_of_shared_error
 from models.dose_response.plate_agreement import Disagreement, disagreements, in_words
+from models.dose_response.plate_residuals import plate_residuals
 from models.dose_response.stray_wells import StrayWell, stray_wells
 from models.dose_response.stray_wells import in_words as stray_words
 from models.dose_response.viability import shared_error
@@ -22,7 +24,9 @@ from models.tables import CURVES, combined
 
 CURVE_ROLES = ("treated", "reference")
 DISAGREE = "plates_disagree"    # the rule of its findings
+SCATTER = "plates_scatter"
 STRAY = "stray_well"
+SURELY, WORTH_SAYING = 0.01, 1.25   # p up to which, and SD of IC50s from plate to plate from which on, as a ratio, it is told
 ONE_BY_ONE = 5                  # so many treatments are told each by itself
 _NO_ONE_VALUE = ("no one value stands for all of the plates: look at their doses, controls and wells, and leave out the plate that went "
                  "wrong, or report them one by one")
@@ -90,15 +94,22 @@ def is_raw(treated: pd.DataFrame, *, controls: Controls, value: str) -> bool:
     return controls == "none" and value != "probability" and bool(treated[value].notna().any())
 
 
-def plate_disagreements(curves: pd.DataFrame, wells: pd.DataFrame, options: FitOptions, *, controls: Controls,
-                        value: str) -> list[Disagreement]:
-    """The treatments whose plates differ by more than their noise. curves, wells: as `treatment_curves` gives and takes them."""
+def plate_differences(curves: pd.DataFrame, wells: pd.DataFrame, options: FitOptions, *, controls: Controls,
+                      value: str) -> tuple[list[Disagreement], BetweenPlates | None]:
+    """(the treatments whose plates differ by more than their noise, how far the midpoints of any lie apart from plate to plate).
+
+    curves, wells: as `treatment_curves` gives and takes them.
+    """
     if wells["plate"].nunique() < 2 or curves.empty:
-        return []
+        return [], None
     usable, _ = curve_wells(wells, controls=controls, value=value)
     if is_raw(usable, controls=controls, value=value):
         options = replace(options, bounds="free")
-    return disagreements(curves, usable, wells, options, value=value, positive=controls == "both")
+    residuals = plate_residuals(curves, usable, wells, value=value, positive=controls == "both")
+    if residuals is None:
+        return [], None
+    apart = disagreements(residuals, options)
+    return apart, between_plates(residuals, apart) if options.interval != "none" else None
 
 
 def strays(curves: pd.DataFrame, wells: pd.DataFrame, options: FitOptions, *, controls: Controls, value: str) -> list[StrayWell]:
@@ -135,6 +146,16 @@ def disagreement_findings(found: Sequence[Disagreement], curves: pd.DataFrame) -
         f"{len(matter)} treatments act differently on several plates, beyond the noise within them "
         f"({', '.join(one.treatment for one in matter[:ONE_BY_ONE])} and {len(matter) - ONE_BY_ONE} more; the reason of each curve has the "
         f"IC50s): {'; '.join(sides)}; {_NO_ONE_VALUE}"))]
+
+
+def scatter_findings(between: BetweenPlates | None) -> list[Finding]:
+    """A warning where midpoints surely lie apart from plate to plate, by more than anybody would wave through."""
+    if between is None or between.p >= SURELY or between.fold < WORTH_SAYING:
+        return []
+    return [Finding(rule=SCATTER, severity="warning", column="ic50", value=f"{between.fold:.2g}", message=(
+        f"the IC50s of one treatment lie {between.fold:.2g}-fold apart (SD) from plate to plate, beyond the noise within plates "
+        f"({between.treatments} treatments say so, p {between.p:.1g}): look at dilutions, seeding and hours of incubation. The limits of "
+        "all IC50s hold it, those of treatments on a single plate too"))]
 
 
 def _say_combined(curves: pd.DataFrame, paired: pd.DataFrame) -> pd.DataFrame:

@@ -16,15 +16,18 @@ import pandas as pd
 from models.combinations import CombinationTables, combination_tables
 from models.control_range import ABOVE, BELOW, at_ceiling, range_findings, say_ceiling
 from models.dose_response import FitOptions, assay_quality
+from models.dose_response.between_plates import with_between_plates
 from models.dose_response.plate_agreement import with_disagreements
 from models.dose_response.stray_wells import with_stray_wells
 from models.effects import (
     DISAGREE,
     LIMITS,
+    SCATTER,
     STRAY,
     combination_findings,
     disagreement_findings,
-    plate_disagreements,
+    plate_differences,
+    scatter_findings,
     stray_findings,
     strays,
     treatment_curves,
@@ -50,7 +53,7 @@ if TYPE_CHECKING:
 
 MEASURED = "read-out"   # stands for the model where wells were measured, not predicted
 MODEL_COLUMNS = ("logit", "probability", "od", "od_low", "od_high", "od_shared")
-REFITTED = (OVERLAP, ABOVE, BELOW, DISAGREE, STRAY)      # rules of findings that depend on which wells are left out
+REFITTED = (OVERLAP, ABOVE, BELOW, DISAGREE, SCATTER, STRAY)      # rules of findings that depend on which wells are left out
 RAW_OUTPUTS = ("od", "probability", "readout")  # what viability is made from: the first that a table holds
 
 
@@ -169,15 +172,16 @@ def _scored(wells: pd.DataFrame, *, value: str, screen: Screen, options: Scoring
     wells = with_viability(wells, controls=screen.controls, value=value)
     curves, quality = treatment_curves(wells, options.fit, controls=screen.controls, value=value), assay_quality(wells, value=value)
     stray = strays(curves, wells, options.fit, controls=screen.controls, value=value)
-    apart = plate_disagreements(curves, wells, options.fit, controls=screen.controls, value=value)
+    apart, between = plate_differences(curves, wells, options.fit, controls=screen.controls, value=value)
     bad = overlapping(quality, controls=screen.controls)
-    curves = with_disagreements(with_stray_wells(curves, stray), apart)
+    curves = with_between_plates(with_stray_wells(curves, stray), between, level=options.fit.level)
+    curves = with_disagreements(curves, apart)
     if value == "readout" and screen.controls != "none":
         curves = say_ceiling(curves, wells, at_ceiling(wells, value=value))
     curves = withhold(curves, wells, bad)
     return ScoredScreen(check_table(wells, WELL_SCORES, keys=("plate", "well")), curves, quality,
                         (*findings, *overlap_findings(bad), *range_findings(wells, controls=screen.controls),
-                         *disagreement_findings(apart, curves), *stray_findings(stray),
+                         *disagreement_findings(apart, curves), *scatter_findings(between), *stray_findings(stray),
                          *combination_findings(wells), *_well_findings(wells)),
                         combinations=combination_tables(wells, bad, controls=screen.controls, value=value),
                         single_doses=single_doses(wells, bad, controls=screen.controls, value=value, level=options.fit.ic_level))

@@ -194,6 +194,21 @@ def well_values(curves: pd.DataFrame, row: npt.NDArray[np.intp], dose: Array) ->
     return values
 
 
+def sensitivities(curves: pd.DataFrame, row: npt.NDArray[np.intp], dose: Array) -> Array:
+    """By how much the fitted response of wells (wells,) changes when the curve's midpoint moves up by one in log10 dose; 0 where nothing
+    was fitted, and without what hormesis adds.
+    """
+    x = log10_or_none(dose)[None]
+    p, sign = curve_parameters(curves)
+    values = np.zeros(len(row))
+    for name, rows in rows_by_model(curves):
+        here = np.flatnonzero(np.isin(row, rows))
+        own = p[:, row[here]]
+        _, by_z, _ = shape_terms(MODELS[name].shape, scaled_distance(x[:, here], own), own[LOG_ASYMMETRY], sign[row[here]])
+        values[here] = (-(own[RIGHT] - own[LEFT]) * by_z * LN10 * np.exp(own[LOG_SLOPE]))[0]
+    return np.nan_to_num(values)
+
+
 def log10_or_none(dose: Array) -> Array:
     """log10 of doses, with NO_DOSE for dose 0."""
     with np.errstate(divide="ignore"):

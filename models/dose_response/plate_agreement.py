@@ -3,9 +3,8 @@
 A curve pooled over plates takes every well for a repeat of the others. Where a drug acts at ten times the dose on one of two plates, the
 pooled curve lies between them, holds for neither, and its limits, which rest on the scatter of wells, do not show it.
 
-The test: each plate's mean residual about the pooled curve, plate against plate, by Welch's test for unequal variances. The variance of
-such a mean holds the scatter of wells about their plate's own curve, and what the medians of the plate's controls may be wrong by, which
-moves all its wells alike. No plate has to have a curve that is well determined by itself.
+The test: each plate's mean residual about the pooled curve (plate_residuals.py), plate against plate, by Welch's test for unequal
+variances.
 """
 
 from __future__ import annotations
@@ -18,12 +17,11 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from models.dose_response.control_error import control_errors
-from models.dose_response.curves import Array, well_values
+from models.dose_response.curves import Array
 from models.dose_response.doubts import Row, with_changes
-from models.dose_response.fit import as_arrays, fit_arrays, fit_curves
+from models.dose_response.fit import fit_curves
 from models.dose_response.options import FitOptions
-from models.dose_response.viability import MEDIAN_ERROR
+from models.dose_response.plate_residuals import PlateResiduals
 from models.dose_response.words import dose_words
 
 APART = "plates disagree beyond their noise"    # in the reason of a curve
@@ -31,11 +29,6 @@ LEVEL = 0.01        # share of curves on plates that agree which are called in d
 PERHAPS = 0.1       # up to this p, plates whose own midpoints are FOLD apart are told, without a verdict
 FOLD = 3.0          # between the plates' own IC50s, from which on a pooled one stands for none of them
 POINTS = 10.0       # between the plates' mean effects in percent: AUCs that differ by 0.1
-_NOISE = FitOptions(interval="none")
-FEW = 4             # degrees of freedom below which the noise of a treatment's wells is not trusted alone
-ENOUGH = 8          # degrees of freedom of all treatments together from which on they tell the noise of one
-MIDDLE = 1.4        # SD of wells between the controls over that of negative controls, at most, where nothing else tells
-_FREE = 4           # parameters of a plate's own curve
 _NAMED = 4          # plates whose own IC50s are told; of more, the lowest and the highest
 
 
@@ -67,40 +60,25 @@ class Disagreement:
         return str(self.curves["plate"].iloc[int(self.curves["mean_effect"].argmax())])
 
 
-def disagreements(curves: pd.DataFrame, usable: pd.DataFrame, wells: pd.DataFrame, options: FitOptions, *, value: str,
-                  positive: bool) -> list[Disagreement]:
-    """The treatments whose plates disagree at LEVEL, or perhaps do, in the order of `curves`.
-
-    curves: Curves by treatment. usable: the wells that they were fitted to, with plate, treatment, dose and response, on the scale of the
-    curves. wells: with plate, role, `excluded` and `value`, the raw read-out, of which the controls are taken; positive: whether
-    positive controls are 0 %. Nothing can be said, and nothing is, of plates without a well to spare for their noise.
+def disagreements(residuals: PlateResiduals, options: FitOptions) -> list[Disagreement]:
+    """The treatments whose plates disagree at LEVEL, or perhaps do, in the order of their curves. Nothing can be said, and nothing is, of
+    plates without a well to spare for their noise.
     """
-    used = usable[usable["response"].notna() & (usable["dose"] > 0)]
-    plates = used.groupby("treatment")["plate"].nunique()
-    many = curves["treatment"].isin(plates.index[plates > 1]) & curves["slope"].notna()
-    if not many.any():
-        return []
-    curves = curves[many].reset_index(drop=True)
-    used = used[used["treatment"].isin(curves["treatment"])]
-    tested = _tested(curves, used, wells, value=value, positive=positive)
+    tested = _tested(residuals)
     doubtful = tested[tested["p"] < PERHAPS]
     if doubtful.empty:
         return []
-    own = _own_curves(used[used["treatment"].isin(doubtful["treatment"])], options, scale=str(curves["scale"].iloc[0]))
+    used = residuals.used[residuals.used["treatment"].isin(doubtful["treatment"])]
+    own = _own_curves(used, options, scale=str(residuals.curves["scale"].iloc[0]))
     found = [_disagreement(row, own[own["treatment"] == row["treatment"]]) for _, row in doubtful.iterrows()]
     return [one for one in found if one.p < LEVEL or one.fold >= FOLD]
 
 
-def _tested(curves: pd.DataFrame, used: pd.DataFrame, wells: pd.DataFrame, *, value: str, positive: bool) -> pd.DataFrame:
+def _tested(residuals: PlateResiduals) -> pd.DataFrame:
     """treatment, p and spread of each curve."""
-    raw = str(curves["scale"].iloc[0]) == "raw"
+    curves, table = residuals.curves, residuals.plates
     place = dict(zip(curves["treatment"], range(len(curves)), strict=True))
-    row = used["treatment"].map(place).to_numpy(dtype=np.intp)
-    residual = used["response"].to_numpy(dtype=float) - well_values(curves, row, used["dose"].to_numpy(dtype=float))
-    groups = used.assign(residual=residual).groupby(["treatment", "plate"], sort=False)
-    table = groups.agg(mean=("residual", "mean"), effect=("response", "mean"), n=("residual", "size")).reset_index()
-    errors = pd.DataFrame() if raw else control_errors(wells, value=value, positive=positive)
-    table = _with_variance(table.join(_noise(used, errors), on="treatment"), errors)
+    raw = str(curves["scale"].iloc[0]) == "raw"
     span = (curves["top"] - curves["bottom"]).abs().to_numpy() / 100 if raw else np.ones(len(curves))
     means, variances, df = (table[name].to_numpy(dtype=float) for name in ("mean", "variance", "df"))
     p, spread = np.ones(len(curves)), np.zeros(len(curves))
@@ -108,60 +86,6 @@ def _tested(curves: pd.DataFrame, used: pd.DataFrame, wells: pd.DataFrame, *, va
         at = place[treatment]
         p[at], spread[at] = welch_p(means[rows], variances[rows], df[rows]), np.ptp(means[rows]) / span[at]
     return pd.DataFrame({"treatment": curves["treatment"], "p": p, "spread": spread})
-
-
-def _noise(used: pd.DataFrame, errors: pd.DataFrame) -> pd.DataFrame:
-    """Variance of a well's response about its plate's own curve, by treatment (the index): noise, noise_df.
-
-    Of few degrees of freedom it may come out low by chance: then it is drawn up to that of all treatments together, which counts like
-    ENOUGH wells more; where they are few too, that of the negative controls stands for it, if larger.
-    """
-    rss, df = _about_own_curves(used)
-    noise, few = rss / df.where(df > 0), df < FEW
-    if df.sum() >= ENOUGH:
-        usual = rss.sum() / df.sum()
-        joined = ((rss + ENOUGH * usual) / (df + ENOUGH)).clip(lower=usual)
-        return pd.DataFrame({"noise": noise.mask(few, joined), "noise_df": df.mask(few, df + ENOUGH)})
-    if errors.empty:
-        return pd.DataFrame({"noise": noise, "noise_df": df})
-    places = used.drop_duplicates(["treatment", "plate"])[["treatment", "plate"]].join(errors, on="plate")
-    square = (100 * MIDDLE * places["sd_negative"]) ** 2 * places["df_negative"]
-    total = places.assign(square=square).dropna().groupby("treatment")[["square", "df_negative"]].sum().reindex(df.index)
-    control = total["square"] / total["df_negative"]
-    chosen = few & control.notna() & ~(noise > control)
-    return pd.DataFrame({"noise": noise.mask(chosen, control), "noise_df": df.mask(chosen, total["df_negative"])})
-
-
-def _about_own_curves(used: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
-    """Sum of squares of wells about a 4PL of their plate, and its degrees of freedom, by treatment; both 0 where no well is to spare."""
-    grouped = used.groupby(["treatment", "plate"], sort=False)
-    number = grouped.ngroup().to_numpy()
-    dose, response = as_arrays(number, used["dose"].to_numpy(dtype=float), used["response"].to_numpy(dtype=float))
-    rss, size = fit_arrays(dose, response, scale="raw", options=_NOISE).rss, np.bincount(number)
-    spare = np.where(np.isfinite(rss), np.maximum(size - _FREE, 0), 0)
-    treatment = used["treatment"].to_numpy(dtype=object)[np.unique(number, return_index=True)[1]]
-    total = pd.DataFrame({"rss": np.where(spare > 0, rss, 0.0), "df": spare.astype(float)}).groupby(treatment, sort=False).sum()
-    return total["rss"], total["df"]
-
-
-def _with_variance(table: pd.DataFrame, errors: pd.DataFrame) -> pd.DataFrame:
-    """The plates with variance and df (Satterthwaite) of their mean residual: that of their wells, and of their controls' medians.
-
-    Plates of a treatment share one estimate of noise, so each has its share of the degrees of freedom. Controls too few to tell their
-    scatter are taken to scatter as the wells do.
-    """
-    wells = table["noise"] / table["n"]
-    df = table["noise_df"] * table["n"] / table.groupby("treatment")["n"].transform("sum")
-    parts = [(wells, df)]
-    if not errors.empty:
-        here = errors.reindex(table["plate"]).set_axis(table.index)
-        for role, share in (("negative", 100 - table["effect"]), ("positive", table["effect"])):
-            known = here[role].notna()
-            error = here[role].where(known, MEDIAN_ERROR * np.sqrt(table["noise"]) / 100)
-            parts.append(((share * error) ** 2, here[f"df_{role}"].where(known & (here[f"df_{role}"] > 0), df)))
-    variance = sum(part for part, _ in parts)
-    square = sum(part**2 / spare.where(spare > 0) for part, spare in parts)
-    return table.assign(variance=variance, df=variance**2 / square)
 
 
 def welch_p(means: Array, variances: Array, df: Array) -> float:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from models.errors import InputError
 from models.networks.recipe import Recipe
+from models.networks.sample_size import sample_sizes
 from models.networks.splits import nested_draws
 from models.networks.starts import read_start
 from pipelines import sample_size
@@ -33,7 +34,7 @@ def screen(chain: Path) -> PreparedScreen:
 
 def sizes_of(chain: Path, recipe: Recipe, screen: PreparedScreen, layout: pd.DataFrame) -> pd.DataFrame:
     start = read_start(chain / "artifacts" / "trunks" / "small", recipe)
-    return sample_size.sample_sizes(start.network, screen.images, layout, recipe, draws=4, sizes=3, device="cpu")
+    return sample_sizes(start.network, screen.images, layout, recipe, draws=4, sizes=3, device="cpu")
 
 
 def test_each_draw_teaches_with_ever_more_units_and_judges_by_others() -> None:

@@ -9,9 +9,11 @@ from scipy import stats
 
 from benchmarks.dose_response_statistics import Plates, judged
 from models.dose_response import FitOptions, fit_curves
+from models.dose_response.between_plates import between_plates
 from models.dose_response.curves import curve_values, well_values
 from models.dose_response.plate_agreement import disagreements, in_words, welch_p, with_disagreements
-from models.effects import disagreement_findings, plate_disagreements, treatment_curves, with_viability
+from models.dose_response.plate_residuals import plate_residuals
+from models.effects import disagreement_findings, plate_differences, treatment_curves, with_viability
 from models.plates.screen import Screen
 from models.plates.wells import wells_of
 from models.report import render_report, render_text, treatment_table
@@ -69,12 +71,16 @@ def test_leaving_the_plate_out_brings_the_number_back(tenfold: ScoredScreen) -> 
     assert [finding.rule for finding in back.findings].count("plates_disagree") == 4
 
 
-def test_plates_that_agree_leave_every_number_as_it_was() -> None:
+def test_plates_that_agree_leave_every_number_as_it_was_but_for_wider_limits() -> None:
     wells = layout(Plates(noise=3.0), apart=0.0)
     scored = score(wells)
-    assert not [finding for finding in scored.findings if finding.rule == "plates_disagree"]
+    assert not [finding for finding in scored.findings if finding.rule in ("plates_disagree", "plates_scatter")]
     made = with_viability(scored.wells, controls="both", value="readout")
-    pd.testing.assert_frame_equal(scored.curves, treatment_curves(made, FitOptions(), controls="both", value="readout"))
+    alone = treatment_curves(made, FitOptions(), controls="both", value="readout")
+    limits = ["ec50_low", "ec50_high", "ic50_low", "ic50_high"]
+    pd.testing.assert_frame_equal(scored.curves.drop(columns=limits), alone.drop(columns=limits))
+    assert ((scored.curves["ic50_low"] <= alone["ic50_low"]) & (scored.curves["ic50_high"] >= alone["ic50_high"])).all()
+    assert (scored.curves["ic50_high"] / scored.curves["ic50_low"] < 1.6 * alone["ic50_high"] / alone["ic50_low"]).all()
 
 
 def test_false_alarms_are_kept_and_a_tenfold_difference_is_found() -> None:
@@ -108,7 +114,7 @@ def test_many_treatments_are_told_in_one_warning_that_names_the_plate() -> None:
         treatment=lambda rows: rows["treatment"] + "b", well=lambda rows: rows["well"].str.replace("A", "N"))], ignore_index=True)
     made = with_viability(twice.assign(excluded=False), controls="both", value="readout")
     curves = treatment_curves(made, FitOptions(interval="none"), controls="both", value="readout")
-    found = plate_disagreements(curves, made, FitOptions(interval="none"), controls="both", value="readout")
+    found, _ = plate_differences(curves, made, FitOptions(interval="none"), controls="both", value="readout")
     (finding,) = disagreement_findings(found, curves)
     assert "8 treatments act differently" in finding.message
     assert "the least affected plate is P2 for 8 of them; the most affected one P1 for 8" in finding.message
@@ -122,7 +128,10 @@ def test_raw_curves_and_plates_without_a_well_to_spare() -> None:
     bare = wells[wells["role"] == "treated"].groupby(["plate", "treatment"]).head(4).assign(excluded=False)     # no noise to be had
     bare = bare.assign(response=bare["readout"])
     curves = fit_curves(bare, by=["treatment"], response="response", scale="raw")
-    assert disagreements(curves, bare, bare, FitOptions(), value="readout", positive=False) == []
+    residuals = plate_residuals(curves, bare, bare, value="readout", positive=False)
+    assert residuals is not None
+    assert disagreements(residuals, FitOptions()) == []
+    assert between_plates(residuals, []) is None
 
 
 def test_more_than_four_plates_are_told_by_their_extremes() -> None:
@@ -135,7 +144,7 @@ def test_one_plate_or_no_curve_has_nothing_to_compare() -> None:
     wells = layout(Plates(), apart=0.0)
     made = with_viability(wells[wells["plate"] == "P1"].assign(excluded=False), controls="both", value="readout")
     curves = treatment_curves(made, FitOptions(), controls="both", value="readout")
-    assert plate_disagreements(curves, made, FitOptions(), controls="both", value="readout") == []
+    assert plate_differences(curves, made, FitOptions(), controls="both", value="readout") == ([], None)
     few = wells[(wells["role"] != "treated") | (wells["dose"] < 0.2)]
     assert set(score(few).curves["status"]) == {"too_few_doses"}
 
@@ -163,7 +172,7 @@ def test_values_of_wells_are_those_of_their_curves() -> None:
 def test_the_table_given_is_not_changed(tenfold: ScoredScreen) -> None:
     before = tenfold.curves.copy()
     made = tenfold.wells
-    found = plate_disagreements(before, made, FitOptions(), controls="both", value="readout")
+    found, _ = plate_differences(before, made, FitOptions(), controls="both", value="readout")
     assert "IC50" in in_words(found[0])
     with_disagreements(tenfold.curves, found)
     pd.testing.assert_frame_equal(tenfold.curves, before)
