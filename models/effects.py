@@ -152,10 +152,11 @@ def scatter_findings(between: BetweenPlates | None) -> list[Finding]:
     """A warning where midpoints surely lie apart from plate to plate, by more than anybody would wave through."""
     if between is None or between.p >= SURELY or between.fold < WORTH_SAYING:
         return []
+    sure = f"p {between.p:.1g}" if between.p > 1e-6 else "p < 1e-6"
     return [Finding(rule=SCATTER, severity="warning", column="ic50", value=f"{between.fold:.2g}", message=(
         f"the IC50s of one treatment lie {between.fold:.2g}-fold apart (SD) from plate to plate, beyond the noise within plates "
-        f"({between.treatments} treatments say so, p {between.p:.1g}): look at dilutions, seeding and hours of incubation. The limits of "
-        "all IC50s hold it, those of treatments on a single plate too"))]
+        f"({between.treatments} treatments say so, {sure}): look at dilutions, seeding and hours of incubation. The limits of all IC50s hold "
+        "it, those of treatments on a single plate too"))]
 
 
 def _say_combined(curves: pd.DataFrame, paired: pd.DataFrame) -> pd.DataFrame:
