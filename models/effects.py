@@ -155,8 +155,8 @@ def scatter_findings(between: BetweenPlates | None) -> list[Finding]:
     sure = f"p {between.p:.1g}" if between.p > 1e-6 else "p < 1e-6"
     return [Finding(rule=SCATTER, severity="warning", column="ic50", value=f"{between.fold:.2g}", message=(
         f"the IC50s of one treatment lie {between.fold:.2g}-fold apart (SD) from plate to plate, beyond the noise within plates "
-        f"({between.treatments} treatments say so, {sure}): look at dilutions, seeding and hours of incubation. The limits of all IC50s hold "
-        "it, those of treatments on a single plate too"))]
+        f"({between.treatments} treatments say so, {sure}): look at dilutions, seeding and hours of incubation. The limits of all IC50s "
+        "hold it, those of treatments on a single plate too"))]
 
 
 def _say_combined(curves: pd.DataFrame, paired: pd.DataFrame) -> pd.DataFrame:
