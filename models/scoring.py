@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 
 from models.combinations import CombinationTables, combination_tables
+from models.control_places import RULE as PLACE
+from models.control_places import place_findings
 from models.control_range import ABOVE, BELOW, at_ceiling, range_findings, say_ceiling
 from models.dose_response import FitOptions, assay_quality
 from models.dose_response.between_plates import with_between_plates
@@ -53,7 +55,7 @@ if TYPE_CHECKING:
 
 MEASURED = "read-out"   # stands for the model where wells were measured, not predicted
 MODEL_COLUMNS = ("logit", "probability", "od", "od_low", "od_high", "od_shared")
-REFITTED = (OVERLAP, ABOVE, BELOW, DISAGREE, SCATTER, STRAY)      # rules of findings that depend on which wells are left out
+REFITTED = (OVERLAP, ABOVE, BELOW, DISAGREE, PLACE, SCATTER, STRAY)      # rules of findings that depend on which wells are left out
 RAW_OUTPUTS = ("od", "probability", "readout")  # what viability is made from: the first that a table holds
 
 
@@ -181,6 +183,7 @@ def _scored(wells: pd.DataFrame, *, value: str, screen: Screen, options: Scoring
     curves = withhold(curves, wells, bad)
     return ScoredScreen(check_table(wells, WELL_SCORES, keys=("plate", "well")), curves, quality,
                         (*findings, *overlap_findings(bad), *range_findings(wells, controls=screen.controls),
+                         *place_findings(wells, value=value, controls=screen.controls, plate_format=screen.plate_format),
                          *disagreement_findings(apart, curves), *scatter_findings(between), *stray_findings(stray),
                          *combination_findings(wells), *_well_findings(wells)),
                         combinations=combination_tables(wells, bad, controls=screen.controls, value=value),
