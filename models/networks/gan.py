@@ -25,6 +25,7 @@ from torch.nn import functional
 
 from models.networks.augment import augment
 from models.networks.checkpoint import Progress, load_checkpoint, save_checkpoint
+from models.networks.optimizers import Adam
 from models.networks.recipe import Augmentation, GanSpec, Recipe
 from models.networks.train import Lesson, PixelSource, smoothed
 from models.records import to_record
@@ -132,7 +133,7 @@ def train_gan(pixels: Tensor, classes: Tensor, spec: GanSpec, *, seed: int, devi
     gan = Gan(spec, planes=pixels.shape[1], size=pixels.shape[2]).to(device)
     gan.generator.to(memory_format=torch.channels_last)         # twice as fast on CPUs
     gan.discriminator.to(memory_format=torch.channels_last)
-    optimizer = torch.optim.Adam(gan.parameters(), lr=spec.learning_rate, betas=(0.5, 0.999))
+    optimizer = Adam(gan.parameters(), lr=spec.learning_rate, betas=(0.5, 0.999))
     key = _training_key(pixels, classes, spec, seed) if checkpoint else ""
     progress = load_checkpoint(checkpoint, key=key, module=gan, optimizer=optimizer) if checkpoint else Progress()
     for record in progress.epochs:

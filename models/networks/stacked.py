@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.errors import InputError
+from models.networks.optimizers import build_optimizer
 from models.networks.recipe import Recipe
 from models.networks.train import set_rate
 
@@ -133,7 +134,7 @@ def _train_group(heads: list[nn.Sequential], data: list[HeadData], recipe: Recip
     if recipe.is_regression:
         with torch.no_grad():       # a regression starts from the mean read-out, as it does alone
             stacked.biases[-1].copy_(targets.mean(dim=1)[:, None, None])
-    optimizer = _optimizer(stacked, recipe)
+    optimizer = build_optimizer(stacked.parameters(), recipe.optimizer, fused=True)
     for epoch in range(recipe.optimizer.epochs):
         set_rate(optimizer, recipe.optimizer, epoch)
         total = torch.zeros(len(heads), dtype=torch.float64)
@@ -181,11 +182,3 @@ def _batches(view_count: int, row_count: int, seeds: list[int], *, epoch: int, s
         orders.append(torch.randperm(row_count, generator=generator))
         views.append(torch.randint(view_count, (row_count,), generator=generator))
     return zip(torch.stack(orders).split(size, dim=1), torch.stack(views).split(size, dim=1), strict=True)
-
-
-def _optimizer(stacked: StackedHeads, recipe: Recipe) -> torch.optim.Optimizer:
-    """The recipe's optimizer in one pass over memory (`fused`): moving millions of stacked weights is what a step costs."""
-    spec = recipe.optimizer
-    if spec.name == "adam":
-        return torch.optim.AdamW(stacked.parameters(), lr=spec.learning_rate, weight_decay=spec.weight_decay, fused=True)
-    return torch.optim.SGD(stacked.parameters(), lr=spec.learning_rate, momentum=0.9, weight_decay=spec.weight_decay, fused=True)

@@ -23,6 +23,7 @@ from models.networks.augment import augment, mosaic
 from models.networks.backbones import state_sha256
 from models.networks.checkpoint import Progress, load_checkpoint, save_checkpoint
 from models.networks.heads import Network, frozen_parts, living_logit
+from models.networks.optimizers import build_optimizer
 from models.networks.recipe import Augmentation, OptimizerSpec, Recipe
 from models.records import to_record
 
@@ -152,7 +153,7 @@ def train(network: Network, source: Source, targets: np.ndarray, parts: np.ndarr
 def _train(network: Network, module: nn.Module, source: Source, targets: np.ndarray, parts: np.ndarray, recipe: Recipe, *,
            on_epoch: OnEpoch, checkpoint: Path | None) -> list[dict[str, float]]:
     frozen = frozen_parts(network, recipe.trunk)
-    optimizer = _optimizer(module, recipe.optimizer)
+    optimizer = build_optimizer((parameter for parameter in module.parameters() if parameter.requires_grad), recipe.optimizer)
     key = _training_key(network, source, targets, parts, recipe) if checkpoint else ""
     progress = load_checkpoint(checkpoint, key=key, module=module, optimizer=optimizer) if checkpoint else Progress()
     for record in progress.epochs:
@@ -202,13 +203,6 @@ def _start_at_mean(network: Network, targets: np.ndarray, *, regression: bool) -
         last = network.head[-1]
         assert isinstance(last, nn.Linear)
         nn.init.constant_(last.bias, float(np.mean(targets, dtype=np.float64)))
-
-
-def _optimizer(module: nn.Module, spec: OptimizerSpec) -> torch.optim.Optimizer:
-    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    if spec.name == "adam":
-        return torch.optim.AdamW(parameters, lr=spec.learning_rate, weight_decay=spec.weight_decay)
-    return torch.optim.SGD(parameters, lr=spec.learning_rate, momentum=0.9, weight_decay=spec.weight_decay)
 
 
 def set_rate(optimizer: torch.optim.Optimizer, spec: OptimizerSpec, epoch: int) -> None:

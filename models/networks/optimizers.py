@@ -1,0 +1,50 @@
+"""The optimizers of recipes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from typing import cast
+
+import torch
+from torch import nn
+
+from models.networks.recipe import OptimizerSpec
+
+MOMENTUM = 0.9      # of sgd
+
+
+class _Uncompiled(torch.optim.Optimizer):
+    """torch's optimizers without what keeps torch's compiler off their methods: it imports the compiler, which takes one to three seconds
+    of every process that trains, as long as a head's whole training, and nothing here is compiled.
+    """
+
+    add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
+    load_state_dict = inspect.unwrap(torch.optim.Optimizer.load_state_dict)
+    state_dict = inspect.unwrap(torch.optim.Optimizer.state_dict)
+    zero_grad = inspect.unwrap(torch.optim.Optimizer.zero_grad)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]  # torch has overloads
+        """As torch's."""
+        return cast("float | None", inspect.unwrap(super().step)(self, closure))
+
+
+class Adam(_Uncompiled, torch.optim.Adam):
+    """torch's"""
+
+
+class AdamW(_Uncompiled, torch.optim.AdamW):
+    """torch's"""
+
+
+class SGD(_Uncompiled, torch.optim.SGD):
+    """torch's"""
+
+
+def build_optimizer(parameters: Iterable[nn.Parameter], spec: OptimizerSpec, *, fused: bool | None = None) -> torch.optim.Optimizer:
+    """The recipe's optimizer. fused: in one pass over memory, which is what moving millions of weights costs; else as torch has it."""
+    parameters = list(parameters)
+    if spec.name == "adam":
+        return AdamW(parameters, lr=spec.learning_rate, weight_decay=spec.weight_decay, fused=fused)
+    return SGD(parameters, lr=spec.learning_rate, momentum=MOMENTUM, weight_decay=spec.weight_decay, fused=fused)
