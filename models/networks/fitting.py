@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -25,6 +25,7 @@ from models.networks.phases import exchange_labels
 from models.networks.predict import output_columns
 from models.networks.recipe import Recipe
 from models.networks.splits import assign_folds, assign_parts, split_units
+from models.networks.stacked import HeadData, train_heads
 from models.networks.train import (
     FeatureSource,
     Lesson,
@@ -177,15 +178,55 @@ def _cross_fit(network: Network, study: _Study) -> dict[str, np.ndarray]:
     if recipe.split.folds:
         strata = labelled.strata(regression=recipe.is_regression)
         fold_of[known] = assign_folds(labelled.wells["unit"].to_numpy()[known], strata[known], folds=recipe.split.folds, seed=recipe.seed)
-    for fold in range(recipe.split.folds):
+    folds = [fold_of != fold for fold in range(recipe.split.folds)]
+    for fold, (twin, source) in enumerate(_together(network, study, folds) if _may_stack(study) else _apart(network, study, folds)):
         answered = np.flatnonzero(fold_of == fold)
-        parts = _parts(study, fold_of != fold, replace(recipe, split=replace(recipe.split, test=0.0)))
-        name = f"fold {fold + 1}"
-        twin, source = _twin(network, study, fold_of != fold, name)
-        _learn(twin, replace(study, source=source), parts, name)
         outputs = _outputs(twin, source, answered, recipe)
         columns["prediction_cv"][answered], columns["logit_cv"][answered] = outputs["prediction"], outputs["logit"]
     return {"fold": fold_of, **columns}
+
+
+def _apart(network: Network, study: _Study, folds: Sequence[np.ndarray]) -> Iterator[tuple[Network, Source]]:
+    """The twin of each fold, trained on the rows inside it, and where its inputs come from."""
+    for number, inside in enumerate(folds):
+        name = f"fold {number + 1}"
+        twin, source = _twin(network, study, inside, name)
+        _learn(twin, replace(study, source=source), _fold_parts(study, inside), name)
+        yield twin, source
+
+
+def _may_stack(study: _Study) -> bool:
+    """Whether the twins are heads on one frozen trunk that learn from labels of their own and choose no epoch: then they train together,
+    in a fifth of the time, and end at the same weights.
+    """
+    recipe = study.recipe
+    return (isinstance(study.source, FeatureSource) and study.device.type == "cpu" and recipe.target != "controls_and_duplicates"
+            and not recipe.split.validation and not recipe.split.validation_wells and not recipe.head.dropout
+            and recipe.optimizer.precision == "fp32")
+
+
+def _together(network: Network, study: _Study, folds: Sequence[np.ndarray]) -> Iterator[tuple[Network, Source]]:
+    """As `_apart`, in seconds, so without a checkpoint."""
+    recipe, source = study.recipe, study.source
+    assert isinstance(source, FeatureSource)
+    twins = [Network(recipe, trunk=network.trunk) for _ in folds]
+    for twin in twins:
+        twin.head = copy.deepcopy(network.head)
+    targets = torch.from_numpy(_own_targets(study.labelled, recipe).astype(np.float32))
+    rows = [torch.from_numpy(np.flatnonzero(_fold_parts(study, inside) == "train")) for inside in folds]
+
+    def on_epoch(epoch: int, losses: Tensor) -> None:
+        for loss in losses.tolist():
+            study.on_epoch("folds", {"epoch": float(epoch), "loss": loss, "validation_loss": float("nan")})
+
+    train_heads([twin.head for twin in twins], [HeadData(source.views, targets, own) for own in rows], recipe, on_epoch=on_epoch)
+    for twin in twins:
+        yield twin, source
+
+
+def _fold_parts(study: _Study, inside: np.ndarray) -> np.ndarray:
+    """Parts of a fold's twin: as the recipe divides, without a test part, because the fold itself is one."""
+    return _parts(study, inside, replace(study.recipe, split=replace(study.recipe.split, test=0.0)))
 
 
 def _twin(network: Network, study: _Study, inside: np.ndarray, name: str) -> tuple[Network, Source]:

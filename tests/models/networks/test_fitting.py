@@ -12,7 +12,7 @@ import torch
 
 from models.networks import fitting
 from models.networks.backbones import state_bytes
-from models.networks.fitting import Fitted, fit_model
+from models.networks.fitting import Fitted, fit_model, planned_epochs
 from models.networks.heads import build_network
 from models.networks.recipe import Augmentation, HeadSpec, Recipe, SplitSpec, TrunkSpec
 from models.plates.images import WellImages
@@ -163,3 +163,18 @@ def test_torch_has_its_threads_back(tiny: Tiny) -> None:
     recipe = replace(CONTROLS, split=replace(CONTROLS.split, folds=0), optimizer=replace(CONTROLS.optimizer, epochs=1))
     fit_model(build_network(recipe), tiny.images, tiny.layout, recipe, device="cpu")
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("base", [READOUT, CONTROLS], ids=["read-outs", "classes"])
+def test_folds_that_train_together_answer_as_they_do_apart(base: Recipe, tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = replace(base, split=replace(base.split, folds=4, validation=0.0), head=replace(base.head, hidden=(6,), dropout=0.0),
+                     optimizer=replace(base.optimizer, epochs=10))
+    told: list[tuple[str, float]] = []
+    together = fit_model(build_network(recipe), tiny.images, tiny.layout, recipe, device="cpu",
+                         on_epoch=lambda run, record: told.append((run, record["epoch"])))
+    assert len(told) == planned_epochs(recipe)
+    assert {run for run, _ in told} == {"folds", "final"}
+    monkeypatch.setattr(fitting, "_may_stack", lambda study: False)
+    apart = fit_model(build_network(recipe), tiny.images, tiny.layout, recipe, device="cpu")
+    pd.testing.assert_frame_equal(together.predictions, apart.predictions)
+    assert state_bytes(together.network.state_dict()) == state_bytes(apart.network.state_dict())

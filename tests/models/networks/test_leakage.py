@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 import torch
 
-from models.networks import fitting
+from models.networks import fitting, stacked
 from models.networks.fitting import Before, Fitted, fit_model
 from models.networks.heads import build_network
 from models.networks.phases import duplicate_sets
@@ -75,7 +75,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Seen]]:
     """The trainings that are started inside, each with every row whose pixels or features it drew to learn from."""
     trainings: list[Seen] = []
     running: list[Seen] = []        # caching the features of a frozen trunk draws images too, and teaches nothing
-    true_train = fitting.train
+    true_train, true_heads, true_take = fitting.train, fitting.train_heads, stacked._Bank.take
 
     def watching(network, source, targets, parts, recipe, **options):  # type: ignore[no-untyped-def]
         trainings.append(Seen(recipe, parts.copy()))
@@ -84,8 +84,24 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Seen]]:
         running.clear()
         return found
 
+    def watching_heads(heads, data, recipe, **options):  # type: ignore[no-untyped-def]
+        for head, item in zip(heads, data, strict=True):
+            parts = np.full(len(item.targets), "left out", dtype=object)
+            parts[item.taught.numpy()] = "train"
+            trainings.append(Seen(recipe, parts))
+            running.append(trainings[-1])
+            true_heads([head], [item], recipe, **options)    # one by one, so that it is known whose rows are drawn
+            running.clear()
+
+    def taking(self, views, rows):  # type: ignore[no-untyped-def]
+        for training in running:
+            training.rows |= set(rows.flatten().tolist())
+        return true_take(self, views, rows)
+
     with monkeypatch.context() as patch:
         patch.setattr(fitting, "train", watching)
+        patch.setattr(fitting, "train_heads", watching_heads)
+        patch.setattr(stacked._Bank, "take", taking)
         for kind in (PixelSource, FeatureSource):
             def drawing(self, rows, generator, true=kind.training):  # type: ignore[no-untyped-def]
                 for training in running:
