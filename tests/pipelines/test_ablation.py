@@ -54,6 +54,12 @@ def test_losses_are_means_over_the_trainings_of_phase_two(starts: list[ablation.
         ablation.phase_two(starts[1], screen, without, device="cpu")
 
 
+def test_a_recipe_without_validation_wells_gets_some(recipes: tuple[Recipe, Recipe]) -> None:
+    assert ablation.with_validation(recipes[1]) is recipes[1]
+    none = replace(recipes[1], split=replace(recipes[1].split, validation=0.0))
+    assert ablation.with_validation(none).split.validation == 0.125
+
+
 def test_only_phase_two_models_have_a_pretraining(chain: Path) -> None:
     params = Params.read(chain / "params.yaml")
     with pytest.raises(InputError, match="is no phase-II model"):
