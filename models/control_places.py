@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import special, stats
+from scipy import stats
 
 from models.dose_response.curves import Array
 from models.errors import Finding
@@ -64,14 +64,11 @@ def _differences(values: Array, wells: pd.Series, plate_format: int) -> Iterator
 
 def _line(at: npt.NDArray[np.intp], values: Array) -> tuple[float, float]:
     """(change over the range of `at`, p that there is none) by a straight line."""
-    apart, spread = at - at.mean(), values - values.mean()
-    sxx, syy, spare = float(apart @ apart), float(spread @ spread), len(at) - 2
-    if sxx == 0 or syy == 0:
+    span = int(np.ptp(at))
+    if not span:
         return 0.0, 1.0
-    slope = float(apart @ spread) / sxx
-    rest = max(syy - slope**2 * sxx, 0.0)
-    p = 2 * float(special.stdtr(spare, -abs(slope) * np.sqrt(sxx * spare / rest))) if rest > 0 else 0.0
-    return slope * float(np.ptp(at)), p
+    line = stats.linregress(at, values)
+    return float(line.slope) * span, float(line.pvalue)
 
 
 def _finding(plate: str, words: str, by: float) -> Finding:

@@ -129,9 +129,7 @@ def with_validation(recipe: Recipe) -> Recipe:
 
 def _phases(params: Params, name: str) -> tuple[str, str]:
     """(phase-II model, its phase-I parent). Raises InputError where `name` is not such a model."""
-    if name not in params.models:
-        raise InputError(f"params.yaml has no model '{name}'; it has {', '.join(params.models)}")
-    kind, _, parent = params.models[name].parent.partition("/")
+    kind, _, parent = params.model(name).parent.partition("/")
     if kind != "models" or any(params.recipes[params.models[model].recipe].target != "control_class" for model in (name, parent)):
         raise InputError(f"'{name}' is no phase-II model: it must learn a screen's controls from a parent that learned a control plate's")
     return name, parent

@@ -25,9 +25,8 @@ from models.networks.explain import METHODS, Explanation, Method, explain_wells
 from models.networks.predict import Predictor, load_predictor
 from pipelines.command import run_command
 from pipelines.figures import colour_pictures, save_figure
-from pipelines.imagesets import is_imageset
 from pipelines.params import Params
-from pipelines.prepared import PreparedImageSet, PreparedScreen, read_prepared, read_prepared_imageset
+from pipelines.prepared import PreparedImageSet, PreparedScreen, read_source
 
 RAISES, LOWERS = (0.0, 0.45, 0.70), (0.84, 0.37, 0.0)     # blue and vermilion, told apart by colour-blind eyes too
 SHOWN = ("plate", "well", "site", "role", "label", "treatment", "dose", "dose_unit", "answer", "logit")
@@ -126,13 +125,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="the sheet; default artifacts/explain/MODEL_SCREEN_METHOD.png")
     arguments = parser.parse_args()
     params, root = Params.read(arguments.params), arguments.artifacts
-    if arguments.model not in params.models:
-        raise InputError(f"params.yaml has no model '{arguments.model}'; it has {', '.join(params.models)}")
-    screen = arguments.screen or params.models[arguments.model].screen
+    screen = arguments.screen or params.model(arguments.model).screen
     find = trunk_finder([root / "models", root / "trunks"])
     predictor = load_predictor(root / "models" / arguments.model, find_trunk=find, device=params.score.device)
-    read = read_prepared_imageset if is_imageset(arguments.data / screen) else read_prepared
-    data = read(arguments.data / screen, root / "prepared" / screen)
+    data = read_source(arguments.data / screen, root / "prepared" / screen)
     sheet, table = run(predictor, data, names=arguments.wells, method=arguments.method)
     out = arguments.out or root / "explain" / f"{arguments.model}_{screen}_{arguments.method}.png"
     out.parent.mkdir(parents=True, exist_ok=True)

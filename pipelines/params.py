@@ -17,7 +17,7 @@ from typing import Any, Literal
 import yaml
 
 from models.dose_response.options import FitOptions
-from models.errors import ParamsError
+from models.errors import InputError, ParamsError
 from models.networks.recipe import Recipe
 from models.plates.prepare import InputSpec
 from models.plates.quality import QualityLimits
@@ -137,6 +137,12 @@ class Params:
     def sources(self) -> dict[str, ScreenEntry]:
         """Screens and image sets: what models learn from and what is scored."""
         return {**self.screens, **self.imagesets}
+
+    def model(self, name: str) -> ModelEntry:
+        """The model of this name. Raises InputError, naming those that there are."""
+        if name not in self.models:
+            raise InputError(f"params.yaml has no model '{name}'; it has {', '.join(self.models)}")
+        return self.models[name]
 
     def _check_names(self) -> None:
         if twice := sorted(set(self.screens) & set(self.imagesets)):

@@ -15,7 +15,7 @@ from models.plates.layout import read_layout
 from models.plates.prepare import join_images, load_prepared
 from models.plates.quality import QualityLimits, judge_wells, leave_out
 from models.plates.screen import Screen
-from pipelines.imagesets import read_images, read_imageset
+from pipelines.imagesets import is_imageset, read_images, read_imageset
 from pipelines.screens import read_screen
 
 
@@ -49,6 +49,11 @@ def read_prepared_imageset(folder: Path, prepared: Path) -> PreparedImageSet:
     """Read data/<imageset> (imageset.yaml, images.csv) and artifacts/prepared/<imageset>. Raises ScreenError if the latter is empty."""
     imageset = read_imageset(folder)
     return PreparedImageSet(imageset, as_layout(read_images(folder, imageset), imageset), *_arrays(prepared))
+
+
+def read_source(folder: Path, prepared: Path) -> PreparedScreen | PreparedImageSet:
+    """Whichever of the two data/<name> is."""
+    return read_prepared_imageset(folder, prepared) if is_imageset(folder) else read_prepared(folder, prepared)
 
 
 def _arrays(prepared: Path) -> tuple[WellImages, str]:

@@ -17,14 +17,12 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from models.dose_response.plots import GREY, PALETTE
-from models.errors import InputError
 from models.networks.sample_size import refuse_whole, sample_sizes
 from models.networks.starts import read_start
 from pipelines.command import run_command
 from pipelines.figures import save_figure
-from pipelines.imagesets import is_imageset
 from pipelines.params import Params
-from pipelines.prepared import PreparedScreen, read_prepared, read_prepared_imageset, sound_wells
+from pipelines.prepared import PreparedScreen, read_source, sound_wells
 
 NAMES = {"r2": "r2 of unseen wells", "rmse": "RMSE of unseen wells, read-out", "z_prime": "Z' of unseen controls",
          "accuracy": "accuracy on unseen images", "auroc": "AUROC of unseen wells"}
@@ -82,13 +80,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("artifacts/sample_size"))
     arguments = parser.parse_args()
     params = Params.read(arguments.params)
-    if arguments.model not in params.models:
-        raise InputError(f"params.yaml has no model {arguments.model}; it has {', '.join(params.models)}")
-    spec = params.models[arguments.model]
+    spec = params.model(arguments.model)
     recipe = params.recipes[spec.recipe]
     refuse_whole(recipe)
-    screen, prepared = arguments.data / spec.screen, arguments.artifacts / "prepared" / spec.screen
-    data = read_prepared_imageset(screen, prepared) if is_imageset(screen) else read_prepared(screen, prepared)
+    data = read_source(arguments.data / spec.screen, arguments.artifacts / "prepared" / spec.screen)
     data = sound_wells(data, params.image_quality) if isinstance(data, PreparedScreen) else data
     start = read_start(arguments.artifacts / spec.parent, recipe)
     with tqdm(unit="epoch", desc=f"heads of {arguments.model}") as bar:

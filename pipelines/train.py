@@ -20,9 +20,8 @@ from models.networks.recipe import Recipe
 from models.networks.starts import Start, draft_card, read_start, write_model
 from models.plates.quality import QualityLimits
 from pipelines.command import run_command
-from pipelines.imagesets import is_imageset
 from pipelines.params import Params
-from pipelines.prepared import PreparedImageSet, PreparedScreen, read_prepared, read_prepared_imageset, sound_wells
+from pipelines.prepared import PreparedImageSet, PreparedScreen, read_source, sound_wells
 
 
 def read_before(params: Params, name: str, artifacts: Path) -> Before | None:
@@ -68,8 +67,7 @@ def main() -> None:
     params = Params.read(arguments.params)
     recipe = params.recipes[params.models[arguments.model].recipe]
     start, before = read_start(arguments.parent, recipe), read_before(params, arguments.model, arguments.parent.parent.parent)
-    read = read_prepared_imageset if is_imageset(arguments.data) else read_prepared
-    fitted, card = run(arguments.model, read(arguments.data, arguments.prepared), recipe, start, device=params.train.device,
+    fitted, card = run(arguments.model, read_source(arguments.data, arguments.prepared), recipe, start, device=params.train.device,
                        checkpoint=arguments.checkpoint, params_hash=params.model_hash(arguments.model), image_quality=params.image_quality,
                        before=before)
     write_model(arguments.out / "bundle", card, fitted.network)

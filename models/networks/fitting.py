@@ -99,7 +99,7 @@ def fit_model(network: Network, images: WellImages, layout: pd.DataFrame, recipe
 
     Cross-fitting: split.folds more trainings from the same start, each predicting the wells that it never saw. before: needed to
     cross-fit phase III.
-    on_epoch gets the name of the run ("final", "fold 1" ...) and the epoch's record.
+    on_epoch gets the name of the run ("final", "fold 1" ..., "folds" where they train together) and the epoch's record.
     checkpoint: folder from which a killed fit goes on, finished folds included; cleared when all is done.
     """
     target_device = pick_device(device)
@@ -197,7 +197,7 @@ def _apart(network: Network, study: _Study, folds: Sequence[np.ndarray]) -> Iter
 
 def _may_stack(study: _Study) -> bool:
     """Whether the twins are heads on one frozen trunk that learn from labels of their own and choose no epoch: then they train together,
-    in a fifth of the time, and end at the same weights.
+    in less time, and end at the same weights.
     """
     recipe = study.recipe
     return (isinstance(study.source, FeatureSource) and study.device.type == "cpu" and recipe.target != "controls_and_duplicates"

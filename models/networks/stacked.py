@@ -21,7 +21,7 @@ from torch.nn import functional
 from models.errors import InputError
 from models.networks.optimizers import build_optimizer
 from models.networks.recipe import Recipe
-from models.networks.train import set_rate
+from models.networks.train import refuse_divergence, set_rate
 
 OnEpoch = Callable[[int, Tensor], None]
 WEIGHTS_AT_ONCE = 50_000_000    # of all heads that train together; with their gradients and Adam's two moments 1.6 GB
@@ -113,7 +113,8 @@ def train_heads(heads: Sequence[nn.Sequential], data: Sequence[HeadData], recipe
 
     Orders and views are drawn as `models.networks.train.train` draws them from the head's seed (default: the recipe's), so that a head
     meets the same batches as alone. Heads with unlike numbers of rows are stacked group by group, and so are more than memory should hold.
-    on_epoch(epoch, losses): mean loss of each head of the group at hand. Raises InputError for heads or data that do not fit each other.
+    on_epoch(epoch, losses): mean loss of each head of the group at hand. Raises InputError for heads or data that do not fit each other,
+    ParamsError when a loss is no number any more.
     """
     seeds = [recipe.seed] * len(heads) if seeds is None else seeds
     if not len(heads) == len(data) == len(seeds):
@@ -145,6 +146,7 @@ def _train_group(heads: list[nn.Sequential], data: list[HeadData], recipe: Recip
             losses.sum().backward()
             optimizer.step()
             total += losses.detach() * places.shape[1]
+        refuse_divergence(float(total.sum()), epoch, recipe.optimizer)
         on_epoch(epoch, total / targets.shape[1])
     stacked.copy_back()
 

@@ -143,8 +143,6 @@ def train(network: Network, source: Source, targets: np.ndarray, parts: np.ndarr
     Raises ParamsError when the loss is no number any more.
     """
     module: nn.Module = network.head if isinstance(source, FeatureSource) else network
-    for part in frozen_parts(network, recipe.trunk):
-        part.requires_grad_(False)
     _start_at_mean(network, targets[parts == "train"], regression=recipe.is_regression)
     with _precisely(module, source, recipe) as suited:
         return _train(network, module, suited, targets, parts, recipe, on_epoch=on_epoch, checkpoint=checkpoint)
@@ -153,6 +151,8 @@ def train(network: Network, source: Source, targets: np.ndarray, parts: np.ndarr
 def _train(network: Network, module: nn.Module, source: Source, targets: np.ndarray, parts: np.ndarray, recipe: Recipe, *,
            on_epoch: OnEpoch, checkpoint: Path | None) -> list[dict[str, float]]:
     frozen = frozen_parts(network, recipe.trunk)
+    for part in frozen:
+        part.requires_grad_(False)
     optimizer = build_optimizer((parameter for parameter in module.parameters() if parameter.requires_grad), recipe.optimizer)
     key = _training_key(network, source, targets, parts, recipe) if checkpoint else ""
     progress = load_checkpoint(checkpoint, key=key, module=module, optimizer=optimizer) if checkpoint else Progress()
@@ -167,9 +167,7 @@ def _train(network: Network, module: nn.Module, source: Source, targets: np.ndar
         set_rate(optimizer, recipe.optimizer, epoch)
         record = {"epoch": float(epoch), **_epoch(module, source, labels, rows["train"], recipe, optimizer, epoch, frozen)}
         record |= _held_out(module, source, labels, rows, recipe)
-        if not math.isfinite(record["loss"]):
-            raise ParamsError(f"optimizer.learning_rate: {recipe.optimizer.learning_rate} makes the training diverge: the loss of epoch "
-                              f"{epoch + 1} is {record['loss']}; choose a smaller one")
+        refuse_divergence(record["loss"], epoch, recipe.optimizer)
         _keep_best(progress, record, module)
         on_epoch(record)
         if checkpoint and (epoch + 1) % _CHECKPOINT_EVERY == 0:
@@ -203,6 +201,13 @@ def _start_at_mean(network: Network, targets: np.ndarray, *, regression: bool) -
         last = network.head[-1]
         assert isinstance(last, nn.Linear)
         nn.init.constant_(last.bias, float(np.mean(targets, dtype=np.float64)))
+
+
+def refuse_divergence(loss: float, epoch: int, spec: OptimizerSpec) -> None:
+    """Raises ParamsError where the loss of an epoch, counted from 0, is no number any more."""
+    if not math.isfinite(loss):
+        raise ParamsError(f"optimizer.learning_rate: {spec.learning_rate} makes the training diverge: the loss of epoch {epoch + 1} is "
+                          f"{loss}; choose a smaller one")
 
 
 def set_rate(optimizer: torch.optim.Optimizer, spec: OptimizerSpec, epoch: int) -> None:

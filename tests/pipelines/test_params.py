@@ -14,6 +14,7 @@ from models.errors import ParamsError
 from models.networks.recipe import Recipe
 from pipelines.params import Params, add_entries
 from tests.pipelines.chain import tiny_params
+from tests.test_architecture import imported_names, layer_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,6 +37,23 @@ def test_dvc_sees_every_part_of_a_recipe_but_its_gates() -> None:
     listed = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["train"]["do"]["params"]
     parts = {text.rpartition(".")[2] for text in listed if text.startswith("recipes.")}
     assert parts == {field.name for field in fields(Recipe)} - {"gates"}
+
+
+def test_scores_depend_on_every_room_that_scoring_uses() -> None:
+    """A file left out of dvc.yaml would leave stale scores after a change of it. The lowest rooms decide nothing, and of `plates` the files
+    that do are named there one by one.
+    """
+    listed = set(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["score"]["do"]["deps"])
+    seen: set[str] = set()
+    waiting = ["scoring", "classifying"]
+    while waiting:
+        room = waiting.pop()
+        seen.add(room)
+        if (path := ROOT / "models" / f"{room}.py").is_file():
+            used = {name.split(".")[1] for name, _ in imported_names(path) if name.startswith("models.")}
+            waiting += [other for other in used - seen - {"plates"} if layer_of(other)]
+    wanted = {f"models/{room}" if (ROOT / "models" / room).is_dir() else f"models/{room}.py" for room in seen}
+    assert wanted <= listed, f"stage score lacks {sorted(wanted - listed)}"
 
 
 def changed(*path: str, to: Any) -> dict[str, Any]:

@@ -107,5 +107,5 @@ def test_command_writes_table_and_picture(chain: Path, tmp_path: Path, monkeypat
         assert picture.width > 400
     assert "to learn from" in capsys.readouterr().out
     monkeypatch.setattr(sys, "argv", ["sample_size", "nobody"])
-    with pytest.raises(InputError, match="no model nobody"):
+    with pytest.raises(InputError, match="no model 'nobody'"):
         sample_size.main()

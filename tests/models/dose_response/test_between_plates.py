@@ -12,6 +12,7 @@ from benchmarks.dose_response_statistics import Plates, judged
 from models.dose_response import FitOptions, fit_curves
 from models.dose_response.between_plates import BetweenPlates, with_between_plates
 from models.dose_response.curves import sensitivities, well_values
+from models.dose_response.options import Model
 from models.effects import plate_differences, scatter_findings, treatment_curves, with_viability
 from models.plates.screen import Screen
 from models.plates.wells import wells_of
@@ -109,10 +110,10 @@ def test_censored_and_open_limits_stay() -> None:
 
 
 @pytest.mark.parametrize("model", ["4pl", "5pl", "weibull1", "gompertz"])
-def test_sensitivity_is_the_slope_by_the_midpoint(model: str) -> None:
+def test_sensitivity_is_the_slope_by_the_midpoint(model: Model) -> None:
     dose = np.logspace(-2, 2, 9)
     table = pd.DataFrame({"treatment": "a", "dose": dose, "y": 100 / (1 + (1 / dose) ** 1.3) + np.sin(np.arange(9))})
-    curves = fit_curves(table, by="treatment", response="y", options=FitOptions(model=model))  # type: ignore[arg-type]
+    curves = fit_curves(table, by="treatment", response="y", options=FitOptions(model=model))
     row, step = np.zeros(9, dtype=np.intp), 1e-4
     moved = [well_values(curves.assign(log10_midpoint=curves["log10_midpoint"] + side * step), row, dose) for side in (-1, 1)]
     np.testing.assert_allclose(sensitivities(curves, row, dose), (moved[1] - moved[0]) / (2 * step), rtol=1e-4, atol=1e-4)

@@ -6,15 +6,17 @@ plates have two sites a well, duplicates on two plates and replicate sets, so th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch import nn
 
 from models.networks import fitting, stacked
 from models.networks.fitting import Before, Fitted, fit_model
@@ -22,6 +24,7 @@ from models.networks.heads import build_network
 from models.networks.phases import duplicate_sets
 from models.networks.recipe import Recipe, TrunkSpec
 from models.networks.splits import split_units
+from models.networks.stacked import HeadData
 from models.networks.train import FeatureSource, PixelSource
 from models.plates.images import WellImages
 from pipelines.params import Params
@@ -84,7 +87,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Seen]]:
         running.clear()
         return found
 
-    def watching_heads(heads, data, recipe, **options):  # type: ignore[no-untyped-def]
+    def watching_heads(heads: Sequence[nn.Sequential], data: Sequence[HeadData], recipe: Recipe, **options: Any) -> None:
         for head, item in zip(heads, data, strict=True):
             parts = np.full(len(item.targets), "left out", dtype=object)
             parts[item.taught.numpy()] = "train"
@@ -93,7 +96,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Seen]]:
             true_heads([head], [item], recipe, **options)    # one by one, so that it is known whose rows are drawn
             running.clear()
 
-    def taking(self, views, rows):  # type: ignore[no-untyped-def]
+    def taking(self: stacked._Bank, views: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         for training in running:
             training.rows |= set(rows.flatten().tolist())
         return true_take(self, views, rows)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from models.errors import InputError
+from models.errors import InputError, ParamsError
 from models.networks.heads import Network, build_head, build_network
 from models.networks.recipe import HeadSpec, OptimizerSpec, Recipe
 from models.networks.stacked import HeadData, StackedHeads, train_heads
@@ -110,6 +110,13 @@ def test_heads_share_features_and_learn_from_rows_of_their_own() -> None:
 def test_heads_that_do_not_fit_are_refused(heads: list[HeadSpec], message: str) -> None:
     with pytest.raises(InputError, match=message):
         StackedHeads([build_head(spec, FEATURES) for spec in heads])
+
+
+def test_a_rate_that_makes_one_head_diverge_is_refused() -> None:
+    recipe = replace(READOUT, head=replace(READOUT.head, hidden=(), dropout=0.0),
+                     optimizer=OptimizerSpec(name="sgd", learning_rate=1e12, batch_size=5, epochs=30))
+    with pytest.raises(ParamsError, match=r"optimizer\.learning_rate: .* makes the training diverge"):
+        train_heads([build_head(recipe.head, FEATURES) for _ in range(2)], data(2, 20), recipe)
 
 
 def test_a_head_without_data_is_refused() -> None:
