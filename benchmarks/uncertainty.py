@@ -18,7 +18,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from models.dose_response import FitOptions, normalise_to_controls
+from benchmarks.simulated_truth import true_dss
+from models.dose_response import FitOptions, normalise_to_controls, score_limits
+from models.dose_response.selection import HIT_THRESHOLD
 from models.networks.bundle import trunk_finder
 from models.networks.predict import load_predictor
 from models.plates.images import PlateArchive, WellImages, write_plate
@@ -63,9 +65,27 @@ def wells_with_truth(scored: ScoredScreen, example: Example) -> pd.DataFrame:
 
 
 def curves_with_truth(scored: ScoredScreen, example: Example) -> pd.DataFrame:
-    truth = example.true_curves()[["treatment", "ic50", "ic50_relation"]]
-    joined = truth.merge(scored.curves, on="treatment", suffixes=("_true", ""))
-    return joined[(joined["ic50_relation_true"] == "=") & (joined["ic50_relation"] == "=")]
+    """Curves with the limits of their scores, ic50_true, ic50_relation_true and dss_asym_true."""
+    true = example.true_curves()
+    truth = true[["treatment", "ic50", "ic50_relation"]].assign(dss_asym=true["treatment"].map(true_dss(true)))
+    return truth.merge(score_limits(scored.curves), on="treatment", suffixes=("_true", ""))
+
+
+def named(curves: pd.DataFrame) -> pd.DataFrame:
+    """Those whose IC50 lies within the doses, in truth and as scored."""
+    return curves[(curves["ic50_relation_true"] == "=") & (curves["ic50_relation"] == "=")]
+
+
+def score_row(curves: pd.DataFrame) -> pd.Series:
+    known = curves[curves["dss_asym_low"].notna()]
+    noise = score_limits(known.drop(columns=["model_error", "zero_at"], errors="ignore"))
+    true, hit = known["dss_asym_true"], known["dss_asym_low"] >= HIT_THRESHOLD
+    return pd.Series({"scores": len(known), "mean error": (known["dss_asym"] - true).mean(),
+                      "noise alone holds": coverage(noise["dss_asym_low"], true, noise["dss_asym_high"]),
+                      "limits hold": coverage(known["dss_asym_low"], true, known["dss_asym_high"]),
+                      "median half-width": ((known["dss_asym_high"] - known["dss_asym_low"]) / 2).median(),
+                      "surely hits by noise alone": (noise["dss_asym_low"] >= HIT_THRESHOLD).sum(), "surely hits": hit.sum(),
+                      "of these truly below": (hit & (true < HIT_THRESHOLD)).sum(), "truly hits": (true >= HIT_THRESHOLD).sum()})
 
 
 def coverage(low: pd.Series, value: pd.Series, high: pd.Series) -> float:
@@ -121,8 +141,11 @@ def main() -> None:
     bands = pd.cut(wells["measured"], [-np.inf, 0.2, 0.4, 0.6, 0.8, np.inf])
     print("\nby measured viability\n", wells.groupby(bands, observed=True).apply(well_row).round(3).to_string(), sep="")
     print("\nIC50 within the tested doses, wells weighted equally or by their interval\n")
-    equally = curves[curves["weights"] == "equal"]
-    print(pd.concat([curves.groupby(["design", "weights"]).apply(curve_row), equally.groupby(["line", "design"]).apply(curve_row)])
+    equally, chosen = curves[curves["weights"] == "equal"], named(curves)
+    print(pd.concat([chosen.groupby(["design", "weights"]).apply(curve_row),
+                     named(equally).groupby(["line", "design"]).apply(curve_row)]).round(3).to_string())
+    print("\nDSS_asym: its limits (each kept 9 times in 10, so together 8), and hits\n")
+    print(pd.concat([equally.groupby("design").apply(score_row), equally.groupby(["line", "design"]).apply(score_row)])
           .round(3).to_string())
 
 

@@ -17,6 +17,7 @@ from models.dose_response.plate_agreement import Disagreement, disagreements, in
 from models.dose_response.plate_residuals import plate_residuals
 from models.dose_response.stray_wells import StrayWell, stray_wells
 from models.dose_response.stray_wells import in_words as stray_words
+from models.dose_response.unknown_zero import with_unknown_zero
 from models.dose_response.viability import shared_error
 from models.errors import Finding
 from models.plates.screen import Controls
@@ -30,7 +31,7 @@ SURELY, WORTH_SAYING = 0.01, 1.25   # p up to which, and SD of IC50s from plate 
 ONE_BY_ONE = 5                  # so many treatments are told each by itself
 _NO_ONE_VALUE = ("no one value stands for all of the plates: look at their doses, controls and wells, and leave out the plate that went "
                  "wrong, or report them one by one")
-LIMITS = ("viability_low", "viability_high")
+LIMITS = ("viability_low", "viability_high", "viability_shared")
 
 
 def with_viability(wells: pd.DataFrame, *, controls: Controls, value: str) -> pd.DataFrame:
@@ -75,7 +76,8 @@ def treatment_curves(wells: pd.DataFrame, options: FitOptions, *, controls: Cont
         curves = _say_bare_plates(curves, usable, wells, controls=controls, value=value)
         if value == "readout" and options.interval != "none":
             curves = with_control_error(curves, wells, options, value=value, positive=controls == "both")
-    return _with_model_limits(curves, usable, options, value=value, weight=weight)
+    curves = _with_model_limits(curves, usable, options, value=value, weight=weight)
+    return with_unknown_zero(curves, usable, options) if controls == "negative" and options.interval != "none" else curves
 
 
 def curve_wells(wells: pd.DataFrame, *, controls: Controls, value: str) -> tuple[pd.DataFrame, pd.Series]:
@@ -206,6 +208,6 @@ def _with_model_limits(curves: pd.DataFrame, usable: pd.DataFrame, options: FitO
         return curves
     if value == "probability":
         return limits_of_effect_scale(curves, usable, options)
-    if "od_shared" not in usable or usable["viability_low"].isna().all():
+    if "viability_shared" not in usable or usable["viability_shared"].isna().all():
         return curves
     return limits_of_shared_error(curves, usable, options, shift=shared_error(usable), weight=weight)

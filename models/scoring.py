@@ -248,7 +248,8 @@ def _with_raw(layout: pd.DataFrame, raw: pd.DataFrame, card: Card, image_flags: 
     trained = {(plate, well) for plate, well, part in card.training_wells if part in ("train", "validation")}
     if card.uncertainty is not None:
         half = card.uncertainty.half_width(wells["od"])
-        wells = wells.assign(od_low=wells["od"] - half, od_high=wells["od"] + half, od_shared=half * card.uncertainty.shared**0.5)
+        wells = wells.assign(od_low=wells["od"] - half, od_high=wells["od"] + half,
+                             od_shared=card.uncertainty.shared_half_width(wells["od"]))
     value, strange = wells["od"] if card.recipe.is_regression else wells["probability"], _outside(wells, card)
     flags = [[*(["no_image"] if missing else []), *own, *(["out_of_distribution"] if odd else []),
               *(["training_well"] if key in trained else [])] for missing, own, odd, key in

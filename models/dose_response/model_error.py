@@ -12,18 +12,24 @@ import pandas as pd
 
 from models.dose_response.fit import fit_curves
 from models.dose_response.options import FitOptions
+from models.dose_response.sensitivity import THRESHOLD
 
 ENDS = (("low", -1.0), ("high", 1.0))
 
 
 def limits_of_shared_error(curves: pd.DataFrame, wells: pd.DataFrame, options: FitOptions, *, shift: pd.Series,
                            weight: str = "") -> pd.DataFrame:
-    """The curves with ic50_model_low and ic50_model_high, of a model that was trained on read-outs.
+    """The curves with ic50_model_low, ic50_model_high and model_error, of a model that was trained on read-outs.
 
     The curve is fitted again with every well's viability lower by `shift` (the part of its half-width that replicates share), and higher:
     the lower limit is that of the lower curve, the upper that of the higher one. That the error has one sign at all doses is the worst
-    case. wells: columns treatment, dose, response (inhibition in percent) and `weight`.
+    case. model_error: the mean shift of the wells above the floor of a sensitivity score, of all where none is.
+    wells: columns treatment, dose, response (inhibition in percent) and `weight`.
     """
+    percent = 100 * shift.where(wells["response"].notna())
+    acting = percent.where(wells["response"] > THRESHOLD).groupby(wells["treatment"]).mean()
+    error = curves["treatment"].map(acting).fillna(curves["treatment"].map(percent.groupby(wells["treatment"]).mean()))
+    curves = curves.assign(model_error=error.astype("float64"))
     for end, side in ENDS:
         shifted = wells.assign(response=wells["response"] - side * 100 * shift)
         curves = _with_limit(curves, _fit(shifted, options, weight), end)

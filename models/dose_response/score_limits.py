@@ -1,4 +1,4 @@
-"""What noise may have done to a drug sensitivity score.
+"""What noise, and a model's own error, may have done to a drug sensitivity score.
 
 A score is an area above a floor, so nearly a weighted sum of the responses: the trapezoid's weight of each dose that acts above the floor,
 times the mean of its wells. Its standard error follows from the scatter about the curve, and needs neither a slope nor a midpoint that is
@@ -17,6 +17,7 @@ from models.dose_response.curves import Array, well_values
 from models.dose_response.sensitivity import THRESHOLD
 
 SURE = 0.9      # of each limit by itself
+NORMAL_95 = 1.96        # a model's error is a half-width of 95 %
 _FREE = 4       # parameters of a curve
 _MOST = 64      # doses of a curve that are laid out; more are no better
 
@@ -25,9 +26,10 @@ def score_limits(scored: pd.DataFrame, *, kind: str = "dss_asym", level: float =
     """A copy of `scored` with `{kind}_low` and `{kind}_high`: the score lies above the one, and below the other, `level` of the times.
 
     scored: Curves with the score column `kind`, a DSS. The wells are taken to stand evenly over the doses, and these evenly over their
-    range on log10, as nearly all designs have it. The limits hold the scatter of wells, and that between two doses nobody has looked; not
-    what controls or a model may be wrong by. NaN where no well is to spare for the noise, or there is no score.
-    Raises TableError when a column is missing.
+    range on log10, as nearly all designs have it. The limits hold the scatter of wells, and that between two doses nobody has looked; where
+    the curves have a `model_error`, that all responses above the floor are off by it together; where they have `zero_at`, the upper one
+    also that dead wells may read so much. Not what controls may be wrong by. NaN where no well is to spare for the noise, or there is no
+    score. Raises TableError when a column is missing.
     """
     require_columns(scored, [kind, "rmse", "n", "n_doses", "dose_min", "dose_max", "scale", "top"], what="scores have no limits")
     limits = np.full((2, len(scored)), np.nan)
@@ -35,13 +37,19 @@ def score_limits(scored: pd.DataFrame, *, kind: str = "dss_asym", level: float =
     if len(known):
         curves = scored.iloc[known].reset_index(drop=True)
         score = curves[kind].to_numpy(dtype=float)
-        half = special.stdtrit((curves["n"] - _FREE).clip(lower=1).to_numpy(dtype=float), level) * _standard_error(curves, kind)
-        limits[:, known] = np.maximum(score - half, 0.0), score + half
+        noise, slope, effect = _standard_error(curves, kind)
+        half = special.stdtrit((curves["n"] - _FREE).clip(lower=1).to_numpy(dtype=float), level) * noise
+        if "model_error" in curves:
+            half = np.hypot(half, slope * curves["model_error"].fillna(0.0).to_numpy(dtype=float) * special.ndtri(level) / NORMAL_95)
+        q = curves["zero_at"].fillna(0.0).to_numpy(dtype=float) if "zero_at" in curves else 0.0     # then an effect y is truly y / (1 - q)
+        limits[:, known] = np.maximum(score - half, 0.0), score + half + slope * effect * q / (1 - q)
     return scored.assign(**{f"{kind}_low": limits[0], f"{kind}_high": limits[1]})
 
 
-def _standard_error(curves: pd.DataFrame, kind: str) -> Array:
-    """Of the trapezoid's sum of the responses above the floor, each counted by how likely it lies there."""
+def _standard_error(curves: pd.DataFrame, kind: str) -> tuple[Array, Array, Array]:
+    """(of the trapezoid's sum of the responses above the floor, each counted by how likely it lies there; how much the score rises when
+    all of these responses do by 1 %; their mean, percent inhibition), each (N,).
+    """
     doses = curves["n_doses"].clip(upper=_MOST).to_numpy(dtype=np.intp)
     row = np.repeat(np.arange(len(curves)), doses)
     place = (np.arange(len(row)) - np.repeat(np.cumsum(doses) - doses, doses)) / (doses - 1)[row]      # 0 lowest dose, 1 highest
@@ -59,7 +67,9 @@ def _standard_error(curves: pd.DataFrame, kind: str) -> Array:
     variance = np.bincount(row, weights=(weight * active * error[row]) ** 2)
     variance += np.bincount(row[1:], weights=_between(effect, row, span, doses), minlength=len(curves))
     part: Array = np.bincount(row, weights=weight * active).astype(float)
-    return np.asarray(_factor(kind, floor, top, part) * np.sqrt(variance))
+    factor = _factor(kind, floor, top, part)
+    mean = np.bincount(row, weights=weight * active * effect) / np.where(part > 0, part, 1.0)
+    return np.asarray(factor * np.sqrt(variance)), np.asarray(factor * part), np.asarray(mean)
 
 
 def _between(effect: Array, row: npt.NDArray[np.intp], span: Array, doses: npt.NDArray[np.intp]) -> Array:

@@ -49,8 +49,10 @@ def call_hits(scored: pd.DataFrame, *, kind: str = "dss_asym", threshold: float 
     sides = np.where(score >= threshold, f"{kind} {threshold:g} or more", f"{kind} below {threshold:g}").astype(object)
     wanting = (score >= threshold) & ~hit
     noise = ((low < threshold) & (high >= threshold)).to_numpy() & fitted.to_numpy()
-    limits = [f"undecided: {kind} {value:.1f}, by noise alone on either side of {threshold:g} ({least:.1f} to {most:.1f})"
-              for value, least, most in zip(score, low, high, strict=True)]
+    off = scored["model_error"] > 0 if "model_error" in scored else np.zeros(len(scored), dtype=bool)
+    causes = np.where(off, "noise and the model's error", "noise")
+    limits = [f"undecided: {kind} {value:.1f}, by {cause} alone on either side of {threshold:g} ({least:.1f} to {most:.1f})"
+              for value, least, most, cause in zip(score, low, high, causes, strict=True)]
     bare = [f"undecided: {side}, and no well is to spare to tell its noise" for side in sides]
     words = np.select([score.isna(), noise, wanting & low.isna(), wanting], ["no score", limits, bare, "undecided: " + sides], sides)
     doubt = np.where(scored["status"] == "ok", "", " but " + scored["status"].astype(str) + ": " + scored["reason"].astype(str))

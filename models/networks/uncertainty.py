@@ -33,7 +33,8 @@ GROUPS = 10             # of units, each left out once when coverage is measured
 class Uncertainty:
     """The interval's ingredients, kept in the card. half_widths: at the outputs of the same place, both in the unit of the read-out;
     wells: how many residuals it rests on; coverage: share of wells inside their interval, each unit judged by the others alone;
-    shared: share of the error's variance that replicates have in common (`shared_variance`), so that no mean over them takes it away.
+    shared: share of the error's variance that replicates have in common (`shared_variance`), so that no mean over them takes it away;
+    shared_half_widths: that part of half_widths, place by place, empty in cards that know the mean share alone.
     """
 
     level: float
@@ -42,6 +43,7 @@ class Uncertainty:
     wells: int
     coverage: float
     shared: float
+    shared_half_widths: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not (len(self.outputs) == len(self.half_widths) > 0 and all(width > 0 for width in self.half_widths)):
@@ -50,10 +52,19 @@ class Uncertainty:
             raise ValueError("outputs must rise")
         if not 0 <= self.shared <= 1:
             raise ValueError(f"shared must lie in 0-1, got {self.shared}")
+        if self.shared_half_widths and not (len(self.shared_half_widths) == len(self.outputs) and all(
+                0 <= part <= whole for part, whole in zip(self.shared_half_widths, self.half_widths, strict=True))):
+            raise ValueError("shared_half_widths must be a part of half_widths, one for each of outputs")
 
     def half_width(self, output: npt.ArrayLike) -> Array:
         """Half-widths at raw outputs (N,), in their unit; beyond the outputs seen, the width at the nearest one."""
         return np.interp(np.asarray(output, dtype=float), self.outputs, self.half_widths)
+
+    def shared_half_width(self, output: npt.ArrayLike) -> Array:
+        """The part of `half_width` that wells of one output have in common, whatever their number."""
+        if not self.shared_half_widths:
+            return self.half_width(output) * math.sqrt(self.shared)
+        return np.interp(np.asarray(output, dtype=float), self.outputs, self.shared_half_widths)
 
 
 def held_out_wells(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -82,10 +93,12 @@ def measure_uncertainty(predictions: pd.DataFrame, *, level: float = LEVEL) -> U
         return None
     grid = np.linspace(predicted.min(), predicted.max(), GRID)
     fit = _Conformal(predicted, residuals, units, level)
-    widths = fit.half_width(grid)
-    return Uncertainty(level=level, outputs=tuple(np.round(grid, 6).tolist()), half_widths=tuple(np.round(widths, 6).tolist()),
-                       wells=len(wells), coverage=round(_coverage(predicted, residuals, units, level), 4),
-                       shared=round(shared_variance(wells), 4))
+    widths = np.round(fit.half_width(grid), 6)
+    mean, near = shared_variance(wells), shared_variance_near(wells, grid)
+    parts = np.minimum(np.round(widths * np.sqrt(np.maximum(near, mean)), 6), widths)
+    return Uncertainty(level=level, outputs=tuple(np.round(grid, 6).tolist()), half_widths=tuple(widths.tolist()),
+                       wells=len(wells), coverage=round(_coverage(predicted, residuals, units, level), 4), shared=round(mean, 4),
+                       shared_half_widths=tuple(parts.tolist()))
 
 
 def shared_variance(wells: pd.DataFrame) -> float:
@@ -94,13 +107,32 @@ def shared_variance(wells: pd.DataFrame) -> float:
     The intraclass correlation about zero: 0 where errors of replicates have nothing in common, 1 where they are the same (and where no
     treatment and dose was repeated, so that nothing is known). wells: as `held_out_wells` gives them.
     """
+    return float(_shared_variance(wells, np.ones((1, len(wells))))[0])
+
+
+def shared_variance_near(wells: pd.DataFrame, outputs: Array) -> Array:
+    """`shared_variance` (m,) of wells whose prediction lies near each of the outputs (m,): by the kernel of the module's docstring.
+
+    A model that was right on average may read all dead wells too high and all half-dead ones too low, as one does that cannot tell such
+    wells apart; a mean over replicates shows it no better than one well.
+    """
+    predicted = wells["predicted"].to_numpy(float)
+    return _shared_variance(wells, _near(outputs, predicted) + PRIOR_WELLS / len(wells))
+
+
+def _shared_variance(wells: pd.DataFrame, weights: Array) -> Array:
+    """(m,) of weights (m, wells)."""
     error = wells["predicted"] - wells["target"]
     groups = error.groupby([wells["treatment"], wells["dose"]], dropna=False)
-    spare, square = float((groups.size() - 1).sum()), float((error**2).mean())
-    if spare == 0 or square == 0:
-        return 1.0
-    within = float(((error - groups.transform("mean")) ** 2).sum()) / spare
-    return min(max(1 - within / square, 0.0), 1.0)
+    square, within = weights @ error.to_numpy() ** 2, weights @ (error - groups.transform("mean")).to_numpy() ** 2
+    spare = weights @ (1 - 1 / groups.transform("size")).to_numpy()
+    known = (spare > 0) & (square > 0)
+    return np.clip(1 - np.divide(within * weights.sum(axis=1), spare * square, out=np.zeros(len(square)), where=known), 0.0, 1.0)
+
+
+def _near(outputs: Array, predicted: Array) -> Array:
+    """The kernel (m, n): how near the predictions (n,) lie to outputs (m,)."""
+    return np.asarray(np.exp(-0.5 * ((outputs[:, None] - predicted[None, :]) / (BANDWIDTH * np.ptp(predicted))) ** 2))
 
 
 def least_wells(level: float) -> int:
@@ -126,8 +158,7 @@ class _Conformal:
 
     def _scale(self, outputs: Array, without: npt.NDArray[np.bool_]) -> Array:
         """s at outputs (m,); without (m, n): wells that do not count there."""
-        width = BANDWIDTH * np.ptp(self.predicted)
-        near = np.exp(-0.5 * ((outputs[:, None] - self.predicted[None, :]) / width) ** 2) * ~without      # (m, n)
+        near = _near(outputs, self.predicted) * ~without      # (m, n)
         mean = (~without @ self.residuals) / (~without).sum(axis=1)
         return np.asarray((near @ self.residuals + PRIOR_WELLS * mean) / (near.sum(axis=1) + PRIOR_WELLS))
 

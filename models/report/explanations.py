@@ -17,15 +17,16 @@ def hit_rule(summary: Summary, *, controls: Controls, threshold: float, judged: 
     if summary.raw:
         return "Hits are not called: without a positive control there is no viability, so neither IC50 nor DSS."
     quality = "controls that separate" if controls == "both" else "no check of plate quality (the screen has no positive control)"
-    return (f"A hit has {summary.score} ≥ {threshold:g} by more than its noise, a curve that is ok, {quality} and a model that passed its "
-            f"checks{'' if judged else ' (none is on record here)'}.")
+    return (f"A hit has {summary.score} ≥ {threshold:g} by more than noise and the model’s error, a curve that is ok, {quality} and a "
+            f"model that passed its checks{'' if judged else ' (none is on record here)'}.")
 
 
 def help_rows(summary: Summary, *, controls: Controls, limited: bool = False) -> list[tuple[str, str]]:
     """(term, meaning) of what the page shows. limited: the model gives intervals of wells."""
     anchored = controls == "both"
     zero = (", 0 % = median of the positive controls of the same plate" if anchored else
-            " of the same plate, 0 % = a read-out of zero, because the screen has no positive control: dead wells stay above 0 %")
+            " of the same plate, 0 % = a read-out of zero, because the screen has no positive control: dead wells may stay above 0 %, "
+            "so that IC50s are too high; their lower limits allow for it, by the wells that read least")
     measured = [("EC50", "The dose at half of the fitted change of the read-out. It is not the dose that kills half of the cells.")
                 ] if summary.raw else [
         ("Viability", f"100 % = median of the negative controls{zero}. It may lie outside 0 to 100."),
@@ -38,7 +39,8 @@ def help_rows(summary: Summary, *, controls: Controls, limited: bool = False) ->
                                                "on wells of its own screen that it had not seen. Another batch of cells may add to it."))
     if limited and not summary.raw:
         measured.append(("With the model’s error", "The interval of the IC50 holds the scatter between replicates. This one also holds the "
-                                                   "part of the model’s error that replicates share."))
+                                                   "part of the model’s error that wells of one level share, as far as its "
+                                                   "own training screen tells."))
     return [*measured, ("Slope, R²", "How steep the curve is, and how much of the scatter it explains. Slopes of different models are "
                                      "not comparable."),
             ("Cannot say", "A check failed or the data do not decide. It is not a “no”.")]

@@ -121,9 +121,9 @@ def gate_results(gates: Iterable[Any]) -> list[GateResult]:
 def judge(row: Any, *, score: str, plates: Sequence[PlateQuality], failed_gates: Sequence[str], options: ReportOptions) -> Verdict:
     """The verdict on one curve.
 
-    A hit has a score above the threshold by more than noise, a curve that is ok, plates with Z' >= 0 (curves of others come with a status
-    that says so) and a model that passed its gates. A screen that declares no positive control has no Z'; its hits say so.
-    What fails a check is "cannot say", never a silent no; so is a score that noise alone may have put on its side of the threshold.
+    A hit has a score above the threshold by more than noise and the model's error, a curve that is ok, plates with Z' >= 0 (curves of
+    others come with a status that says so) and a model that passed its gates. A screen that declares no positive control has no Z'; its
+    hits say so. What fails a check is "cannot say", never a silent no; so is a score that these alone may have put on its side of it.
     row: of Curves, with the limits of its score (score_limits) where they are known.
     """
     if text(row, "scale") == "raw":
@@ -155,7 +155,8 @@ def _by_noise(row: Any, score: str, status: str, options: ReportOptions) -> str:
     low, high = number(row, f"{score}_low"), number(row, f"{score}_high")
     if status == "flat" or not low < options.hit_threshold <= high:
         return ""
-    return f"within its noise it may lie on either side ({fixed(low, 1)} to {fixed(high, 1)})"
+    within = "its noise and the model's error" if number(row, "model_error") > 0 else "its noise"
+    return f"within {within} it may lie on either side ({fixed(low, 1)} to {fixed(high, 1)})"
 
 
 def _control_words(plates: Sequence[PlateQuality]) -> str:

@@ -35,20 +35,25 @@ def test_limits_of_a_well_hold_its_own_error_and_that_of_the_control_medians() -
     np.testing.assert_allclose(wells["od_shared"], half / 2)
     negative, positive = (wells[wells["role"] == role] for role in ("negative", "positive"))
     window = negative["od"].median() - positive["od"].median()
-    errors = [1.2533 * half[role.index].mean() / np.sqrt(12) for role in (negative, positive)]
+    own = half * np.sqrt(0.75)
+    errors = [1.2533 * own[role.index].mean() / np.sqrt(12) for role in (negative, positive)]
     v = wells["viability"]
-    np.testing.assert_allclose(wells["viability_high"] - v, np.sqrt(half**2 + (v * errors[0]) ** 2 + ((1 - v) * errors[1]) ** 2) / window)
-    np.testing.assert_allclose((wells["viability_high"] + wells["viability_low"]) / 2, v)
+    alone = np.sqrt(own**2 + (v * errors[0]) ** 2 + ((1 - v) * errors[1]) ** 2) / window
+    sides = wells["viability_high"] - v, v - wells["viability_low"]
+    np.testing.assert_allclose(np.maximum(*sides), np.hypot(alone, wells["viability_shared"]))
+    assert (np.minimum(*sides) >= alone - 1e-9).all()
+    assert wells.loc[v.between(0.2, 0.8), "viability_shared"].min() > 2 * wells.loc[negative.index, "viability_shared"].median()
 
 
 def test_without_positive_controls_zero_is_certain_and_without_any_there_are_no_limits() -> None:
-    wells = score(controls="negative").wells
+    wells = score(controls="negative", uncertainty=replace(WIDER_WHEN_ALIVE, shared=0.0)).wells
     half, negative = 0.1 + 0.1 * wells["od"], wells.loc[wells["role"] == "negative"]
     error = 1.2533 * half[negative.index].mean() / np.sqrt(12)
     np.testing.assert_allclose(wells["viability_high"] - wells["viability"],
                                np.sqrt(half**2 + (wells["viability"] * error) ** 2) / negative["od"].median())
+    assert (wells["viability_shared"] == 0).all()
     none = score(controls="none").wells
-    assert none[["viability_low", "viability_high"]].isna().all(axis=None)
+    assert none[["viability_low", "viability_high", "viability_shared"]].isna().all(axis=None)
     assert none["od_low"].notna().all()
 
 
@@ -56,7 +61,7 @@ def test_without_positive_controls_zero_is_certain_and_without_any_there_are_no_
 def test_a_model_that_gives_no_interval_adds_no_limits_of_wells(predictor: object) -> None:
     layout = tiny_layout()
     scored = score_images(tiny_images(layout), layout, screen=SCREEN, predictor=predictor, model="m", version="1")  # type: ignore[arg-type]
-    assert not {"viability_low", "od_low", "od_shared"} & set(scored.wells)
+    assert not {"viability_low", "viability_shared", "od_low", "od_shared"} & set(scored.wells)
     if predictor.card.recipe == READOUT:  # type: ignore[attr-defined]
         assert "ic50_model_low" not in scored.curves
     else:

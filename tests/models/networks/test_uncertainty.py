@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models.networks.uncertainty import Uncertainty, held_out_wells, least_wells, measure_uncertainty, shared_variance
+from models.networks.uncertainty import Uncertainty, held_out_wells, least_wells, measure_uncertainty, shared_variance, shared_variance_near
 
 
 def predictions(count: int = 96, *, seed: int = 0, replicates: int = 8, shared: float = 0.0) -> pd.DataFrame:
@@ -60,6 +60,7 @@ def test_limits_have_the_unit_of_the_read_out() -> None:
     assert fitted is not None
     assert tenfold is not None
     np.testing.assert_allclose(tenfold.half_widths, 10 * np.array(fitted.half_widths), rtol=1e-3)
+    np.testing.assert_allclose(tenfold.shared_half_widths, 10 * np.array(fitted.shared_half_widths), rtol=1e-3)
     assert tenfold.shared == fitted.shared
 
 
@@ -89,10 +90,34 @@ def test_what_replicates_share_is_told_from_their_scatter() -> None:
     assert shared_variance(scatter.assign(predicted=scatter["target"] + 0.2)) == 1.0
 
 
+def test_what_wells_of_one_level_share_is_told_level_by_level() -> None:
+    """All read right on average; but wells of OD 0-0.3 read 0.1 too high or too low, dose by dose."""
+    rng = np.random.default_rng(0)
+    dose = np.repeat(np.arange(100), 8)
+    target = dose / 100 + rng.normal(0, 0.01, len(dose))
+    off = np.where(dose < 30, rng.choice([-0.1, 0.1], 100)[dose], 0.0)
+    table = predictions(len(dose)).assign(dose=dose, unit=np.arange(len(dose)) % 8, target=target,
+                                          prediction_cv=target + off + rng.normal(0, 0.03, len(dose)))
+    near = shared_variance_near(held_out_wells(table), np.array([0.1, 0.8]))
+    assert near[0] == pytest.approx(0.1**2 / (0.1**2 + 0.03**2), abs=0.03)
+    assert near[1] < 0.15
+    fitted = measure_uncertainty(table)
+    assert fitted is not None
+    parts, wholes = fitted.shared_half_width([0.1, 0.8]), fitted.half_width([0.1, 0.8])
+    assert parts[0] / wholes[0] > 0.9
+    assert parts[1] == pytest.approx(wholes[1] * fitted.shared**0.5, rel=1e-2)      # no less than on average
+
+
+def test_a_card_that_knows_the_mean_share_alone_is_read_by_it() -> None:
+    plain = Uncertainty(level=0.95, outputs=(0.0, 1.0), half_widths=(0.1, 0.3), wells=40, coverage=0.95, shared=0.25)
+    np.testing.assert_allclose(plain.shared_half_width([0.0, 0.5, 2.0]), [0.05, 0.1, 0.15])
+
+
 def test_ingredients_are_checked() -> None:
     fitted = measure_uncertainty(predictions())
     assert fitted is not None
     for changes, words in (({"half_widths": fitted.half_widths[1:]}, "one for each"), ({"outputs": fitted.outputs[::-1]}, "must rise"),
-                           ({"shared": 1.2}, "shared must lie in 0-1")):
+                           ({"shared": 1.2}, "shared must lie in 0-1"),
+                           ({"shared_half_widths": tuple(2 * width for width in fitted.half_widths)}, "must be a part of half_widths")):
         with pytest.raises(ValueError, match=words):
             replace(fitted, **changes)
