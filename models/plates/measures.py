@@ -26,10 +26,16 @@ DEBRIS_SCALE = 1 / 100          # of the image's side: smaller objects are avera
 COARSE = 2.0                    # px: a wider Gaussian runs on halved images, which it smooths alike and many times quicker
 SMALLER_HALF = 0.14266          # mean square of a standard normal variable within its median absolute value, 0.6745
 MIN_SIDE = 8                    # px; smaller images have no measures but size and saturation
-SAMPLED_SIDE = 512              # px; of larger images every n-th pixel each way tells percentiles and noise
+SAMPLED_SIDE = 512              # px; images that are larger each way are sampled: a plate of megapixels tells no more by all of them
+SAMPLE_SIDE = 256               # px; of those every n-th pixel each way tells percentiles, evenness and noise, so that this many are left
+BANDS = 12                      # of those, spread evenly from top to bottom, tell the detail of a scale
+BAND_ROWS = 16                  # pixels high each
+BAND_MARGIN = 4                 # px above and below; Gaussian and Laplacian reach no further, so that no band has an edge of its own
 SAMPLED_VALUES = 16             # every so-manyth value tells roughly where the largest begin
 
 _own = threading.local()        # see _scratch
+
+cv2.setNumThreads(1)            # wells are measured side by side; threads within each would mostly wait for one another, and spin meanwhile
 
 
 def measure_stack(stack: np.ndarray, plane: np.ndarray) -> dict[str, Any]:
@@ -45,7 +51,13 @@ def measure_stack(stack: np.ndarray, plane: np.ndarray) -> dict[str, Any]:
     digest = hashlib.sha256(np.ascontiguousarray(stack).data)   # processors have instructions for it
     return {"height": height, "width": width, "planes": len(stack), "bits": 8 * stack.dtype.itemsize,
             "digest": "" if uniform else digest.hexdigest()[:16], "brightest": brightest,
-            "saturated_share": 0.0 if dark else np.count_nonzero((stack == brightest).any(axis=0)) / plane.size, **measure_plane(plane)}
+            "saturated_share": 0.0 if dark else _count_of(brightest, stack) / plane.size, **measure_plane(plane)}
+
+
+def _count_of(value: int, stack: np.ndarray) -> int:
+    """How many pixels have this value in any plane of a stack (Z, H, W) or (Z, H, W, 3), whose colours count by themselves."""
+    there = stack == value
+    return np.count_nonzero(there if len(stack) == 1 else there.any(axis=0))
 
 
 def measure_plane(plane: np.ndarray) -> dict[str, Any]:
@@ -54,7 +66,7 @@ def measure_plane(plane: np.ndarray) -> dict[str, Any]:
     plane: uint8 or uint16 as it was read, or float, as means of planes or colours are.
     dim: what `with_gradients` makes the gradient of, low percentiles of BLOCKS x BLOCKS blocks; None for images below MIN_LIT_SIDE.
     """
-    sample = _whole(plane[(slice(None, None, _step(plane)),) * 2])
+    sample = _whole(np.ascontiguousarray(plane[(slice(None, None, _step(plane)),) * 2]))
     background, middle, bright = (float(value) for value in _percentiles(sample, (5, 50, 99.9)))
     if min(plane.shape) < MIN_SIDE:
         names = ("noise", *(f"detail_{scale}" for scale in DETAIL_SCALES))
@@ -119,9 +131,14 @@ def _low_of_rows(values: np.ndarray) -> np.ndarray:
     return below + (above - below) * (place % 1)
 
 
+def _is_sampled(plane: np.ndarray) -> bool:
+    """Whether an image is so large that a sample of it is looked at."""
+    return min(plane.shape) > SAMPLED_SIDE
+
+
 def _step(plane: np.ndarray) -> int:
     """Every how many pixels an image is sampled."""
-    return max(1, min(plane.shape) // SAMPLED_SIDE)
+    return min(plane.shape) // SAMPLE_SIDE if _is_sampled(plane) else 1
 
 
 def noise_of(plane: np.ndarray) -> float:
@@ -174,16 +191,36 @@ def _details(halved: list[np.ndarray], noise: float) -> dict[str, float]:
     found = {f"detail_{scale}": float("nan") for scale in DETAIL_SCALES}
     for scale, plane in zip(DETAIL_SCALES, halved, strict=False):
         alone = (noise / scale) ** 2 * _noise_gain()
-        found[f"detail_{scale}"] = float(np.log2(max(_curvature(plane) / alone - 1, CHANCE / math.sqrt(plane.size))))
+        energy, pixels = _curvature(plane)
+        found[f"detail_{scale}"] = float(np.log2(max(energy / alone - 1, CHANCE / math.sqrt(pixels))))
     return found
 
 
-def _curvature(plane: np.ndarray) -> float:
-    """Mean square of the Laplacian (of nearest neighbours) of an image (H, W) that was smoothed by a Gaussian of one pixel."""
+def _curvature(plane: np.ndarray) -> tuple[float, int]:
+    """(mean square of the Laplacian of Gaussian of an image (H, W), over how many pixels): all of them, of large images those of bands."""
+    if not _is_sampled(plane):
+        return cv2.norm(_curved(plane), cv2.NORM_L2SQR) / plane.size, plane.size
+    bands = _bands(plane)                                                       # (BANDS, rows, W)
+    curved = _curved(bands.reshape(-1, bands.shape[-1])).reshape(bands.shape)   # filtered as one image, whose parts do not
+    curved[:, :BAND_MARGIN] = curved[:, -BAND_MARGIN:] = 0                      # reach each other beyond their margins
+    pixels = BANDS * BAND_ROWS * plane.shape[1]
+    return cv2.norm(curved.reshape(-1, plane.shape[1]), cv2.NORM_L2SQR) / pixels, pixels
+
+
+def _bands(plane: np.ndarray) -> np.ndarray:
+    """BANDS bands of an image, with their margins, each in the middle of its part of the height: (BANDS, rows, W), good until the next."""
+    rows, part = BAND_ROWS + 2 * BAND_MARGIN, len(plane) // BANDS
+    bands, top = _scratch("bands", (BANDS, rows, plane.shape[1])), (part - rows) // 2
+    np.copyto(bands, plane[:BANDS * part].reshape(BANDS, part, -1)[:, top:top + rows])
+    return bands
+
+
+def _curved(plane: np.ndarray) -> np.ndarray:
+    """The Laplacian (of nearest neighbours) of an image (H, W) that was smoothed by a Gaussian of one pixel; good until the next call."""
     smooth, curved = _scratch("smooth", plane.shape), _scratch("curved", plane.shape)
     cv2.GaussianBlur(plane, SMOOTH, 1.0, dst=smooth, borderType=cv2.BORDER_REPLICATE)
     cv2.Laplacian(smooth, cv2.CV_32F, dst=curved, ksize=1, borderType=cv2.BORDER_REPLICATE)
-    return cv2.norm(curved, cv2.NORM_L2SQR) / plane.size
+    return curved
 
 
 def _scratch(use: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -199,7 +236,7 @@ def _noise_gain() -> float:
     """`_curvature` of white noise of variance 1."""
     impulse = np.zeros((4 * max(SMOOTH) + 1,) * 2, np.float32)
     impulse[2 * max(SMOOTH), 2 * max(SMOOTH)] = 1
-    return _curvature(impulse) * impulse.size
+    return _curvature(impulse)[0] * impulse.size
 
 
 def _blocks(plane: np.ndarray, side: int = BLOCKS) -> np.ndarray:
