@@ -1,10 +1,10 @@
 """How many bad wells the image quality rules find, and how many good ones they take for bad.
 
-    python -m benchmarks.image_quality [--seeds 3] [--plate bbbc013=../shared/data/bbbc013]
+    python -m benchmarks.image_quality [--seeds 3] [--size 1080] [--plate bbbc013=BBBC013]
 
 Simulated plates of both kinds (bright-field lines, spheroids of patients), as in the example and with drugs that kill at every dose,
 without faults and with: out of focus, overexposed, empty, dusty and copied wells (the goal: >= 95 % found, <= 2 % of the sound wells
-flagged), and hazy and unevenly lit ones. A real plate is read through `python -m pipelines.add_screen`; all its wells count as sound.
+flagged), and hazy and unevenly lit ones. --size: pixels of their sides, of a field that grows with them. A real plate is read through `python -m pipelines.add_screen`; all its wells count as sound.
 """
 
 from __future__ import annotations
@@ -93,13 +93,14 @@ def detection(wells: pd.DataFrame) -> pd.DataFrame:
     return (100 * groups[["flagged", "named"]].mean()).round(2).assign(wells=groups.size())
 
 
-def simulated(seeds: Sequence[int], limits: QualityLimits, *, each: int = 2) -> pd.DataFrame:
-    """Flags of all cases, without faults (column faulty False) and with all kinds of them."""
+def simulated(seeds: Sequence[int], limits: QualityLimits, *, each: int = 2, size: int | None = None) -> pd.DataFrame:
+    """Flags of all cases, without faults (column faulty False) and with all kinds of them. size: px, the example's own if None."""
     found = []
     for seed in seeds:
         for case in cases(seed):
+            sound = case.screen if size is None else replace(case.screen, size=size)
             for faulty in (False, True):
-                screen = with_faults(case.screen, FAULT_KINDS, each=each, seed=seed) if faulty else case.screen
+                screen = with_faults(sound, FAULT_KINDS, each=each, seed=seed) if faulty else sound
                 found.append(flags_of(screen, limits).assign(kind=case.kind, drugs=case.drugs, faulty=faulty, screen=screen.name))
     return pd.concat(found, ignore_index=True)
 
@@ -122,10 +123,11 @@ def real(source: Path, limits: QualityLimits) -> pd.DataFrame:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=3, help="sets of simulated plates (default: 3)")
+    parser.add_argument("--size", type=int, help="pixels of the simulated images' sides (default: the example's 128 and 96)")
     parser.add_argument("--plate", action="append", default=[], metavar="NAME=FOLDER", help="a real plate, as add_screen reads it")
     arguments = parser.parse_args()
     limits = QualityLimits()
-    wells = simulated(range(1, arguments.seeds + 1), limits)
+    wells = simulated(range(1, arguments.seeds + 1), limits, size=arguments.size)
     clean, faulty = wells[~wells["faulty"]], wells[wells["faulty"]]
     print("Plates with faults: share of wells that are flagged at all, and with the flag that names the fault")
     print(detection(faulty).to_string())
