@@ -74,13 +74,15 @@ async def receive_form(request: Request, folder: Path, fields: Fields, *, max_te
     if b"boundary" not in parameters:
         raise _broken("its content type names no boundary")
     with _Receiver(_Parts(folder, fields, max_text_bytes), parameters[b"boundary"]) as receiver:
-        buffer = bytearray()
-        async for chunk in request.stream():
-            buffer += chunk
-            if len(buffer) >= _BUFFER:
-                await anyio.to_thread.run_sync(receiver.write, bytes(buffer))
-                buffer.clear()
-        return await anyio.to_thread.run_sync(receiver.finish, bytes(buffer))
+        pieces: list[bytes] = []    # as they came: joined, each byte would be copied twice more
+        held = 0
+        async for piece in request.stream():
+            pieces.append(piece)
+            held += len(piece)
+            if held >= _BUFFER:
+                await anyio.to_thread.run_sync(receiver.write, pieces)
+                pieces, held = [], 0
+        return await anyio.to_thread.run_sync(receiver.finish, pieces)
 
 
 def _broken(reason: str) -> InputError:
@@ -188,17 +190,17 @@ class _Receiver:
         except FormParserError as error:
             raise _broken(str(error)) from None
 
-    def write(self, data: bytes) -> None:
-        """Parse a piece of the body."""
+    def write(self, pieces: Sequence[bytes]) -> None:
+        """Parse pieces of the body."""
         try:
-            self.parser.write(data)
+            for piece in pieces:
+                self.parser.write(piece)
         except FormParserError as error:
             raise _broken(str(error)) from None
 
-    def finish(self, data: bytes) -> Form:
-        """Parse the last piece."""
-        if data:
-            self.write(data)
+    def finish(self, pieces: Sequence[bytes]) -> Form:
+        """Parse the last pieces."""
+        self.write(pieces)
         if not self.ended:
             raise _broken("it ends before its last boundary; send it again")
         return self.parts.form()

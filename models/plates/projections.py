@@ -17,6 +17,7 @@ Projection = Literal["mip", "mid", "mos"]
 PROJECTIONS: tuple[Projection, ...] = get_args(Projection)
 
 _ROWS = 64      # rows that are worked on at a time: a quarter of a megabyte of a 2048 x 2048 plane stays in the processor's cache
+_AVERAGED = 2**18   # pixels that are averaged at a time: their floating-point copy takes 1 MB, and fewer would be many calls
 
 
 def project(stack: np.ndarray, projection: Projection) -> np.ndarray:
@@ -39,15 +40,21 @@ def resize_area(plane: np.ndarray, size: int) -> np.ndarray:
 def _shrunk(rows: Callable[[slice], np.ndarray], shape: tuple[int, ...], size: int) -> np.ndarray:
     """resize_area of the plane that `rows` gives slice by slice: each band across, then all of it down.
 
-    The numbers are those of one go over the whole plane, but no copy of it is made in memory.
+    The numbers do not depend on the bands, and no copy of a large plane is made in memory. Not left to one call: Pillow picks the order.
     """
     if shape == (size, size):
         return rows(slice(None)).astype(np.float32)
+    height = max(1, _AVERAGED // shape[1])
     narrow = np.empty((shape[0], size), np.float32)
-    for top in range(0, shape[0], _ROWS):
-        band = rows(slice(top, top + _ROWS)).astype(np.float32)
-        narrow[top:top + _ROWS] = np.asarray(Image.fromarray(band).resize((size, len(band)), Image.Resampling.BOX))
-    return np.asarray(Image.fromarray(narrow).resize((size, size), Image.Resampling.BOX))
+    for top in range(0, shape[0], height):
+        band = rows(slice(top, top + height))
+        narrow[top:top + height] = _boxed(band, (len(band), size))
+    return _boxed(narrow, (size, size))
+
+
+def _boxed(plane: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """A plane averaged over areas to another shape, float32."""
+    return np.asarray(Image.fromarray(plane.astype(np.float32, copy=False)).resize(shape[::-1], Image.Resampling.BOX))
 
 
 class StackProjector:
