@@ -28,6 +28,7 @@ SMALLER_HALF = 0.14266          # mean square of a standard normal variable with
 MIN_SIDE = 8                    # px; smaller images have no measures but size and saturation
 SAMPLED_SIDE = 512              # px; images that are larger each way are sampled: a plate of megapixels tells no more by all of them
 SAMPLE_SIDE = 256               # px; of those every n-th pixel each way tells percentiles, evenness and noise, so that this many are left
+HALVED_ROWS = 128               # that are averaged at a time
 BANDS = 8                       # of those, spread evenly from top to bottom, tell the detail of a scale
 BAND_ROWS = 16                  # pixels high each
 BAND_MARGIN = 4                 # px above and below; Gaussian and Laplacian reach no further, so that no band has an edge of its own
@@ -51,13 +52,13 @@ def measure_stack(stack: np.ndarray, plane: np.ndarray) -> dict[str, Any]:
     digest = hashlib.sha256(np.ascontiguousarray(stack).data)   # processors have instructions for it
     return {"height": height, "width": width, "planes": len(stack), "bits": 8 * stack.dtype.itemsize,
             "digest": "" if uniform else digest.hexdigest()[:16], "brightest": brightest,
-            "saturated_share": 0.0 if dark else _count_of(brightest, stack) / plane.size, **measure_plane(plane)}
+            "saturated_share": 0.0 if dark else _share_at(brightest, stack[:, ::_step(plane)], width), **measure_plane(plane)}
 
 
-def _count_of(value: int, stack: np.ndarray) -> int:
-    """How many pixels have this value in any plane of a stack (Z, H, W) or (Z, H, W, 3), whose colours count by themselves."""
-    there = stack == value
-    return np.count_nonzero(there if len(stack) == 1 else there.any(axis=0))
+def _share_at(value: int, rows: np.ndarray, width: int) -> float:
+    """Share of pixels with this value in any plane of rows of a stack (Z, rows, W) or (Z, rows, W, 3), whose colours count by themselves."""
+    there = rows == value
+    return np.count_nonzero(there if len(rows) == 1 else there.any(axis=0)) / (rows.shape[1] * width)
 
 
 def measure_plane(plane: np.ndarray) -> dict[str, Any]:
@@ -172,14 +173,25 @@ def _square_of_smaller_half(values: np.ndarray) -> float:
 
 
 def _halvings(plane: np.ndarray) -> list[np.ndarray]:
-    """The image (H, W) as float32, and means of 2 x 2 pixels of the one before, down to MIN_SIDE; the first is good until the next call."""
-    floating = _scratch("plane", plane.shape)
-    np.copyto(floating, plane)
-    halved = [floating]
+    """The image (H, W), and means of 2 x 2 pixels of the one before as float32, down to MIN_SIDE. The image too is float32, good until the
+    next call, unless it is sampled.
+    """
+    halved = [plane if _is_sampled(plane) else _floating(plane)]
     while min(halved[-1].shape) >= 2 * MIN_SIDE:
         height, width = (length // 2 for length in halved[-1].shape)
-        halved.append(cv2.resize(halved[-1][:2 * height, :2 * width], (width, height), interpolation=cv2.INTER_AREA))
+        halved.append(np.empty((height, width), np.float32))
+        for top in range(0, height, HALVED_ROWS):       # of a large image no floating-point copy, which would not stay in the cache
+            part = halved[-2][2 * top:2 * min(top + HALVED_ROWS, height), :2 * width]
+            cv2.resize(part if part.dtype == np.float32 else _floating(part), (width, len(part) // 2),
+                       dst=halved[-1][top:top + HALVED_ROWS], interpolation=cv2.INTER_AREA)
     return halved
+
+
+def _floating(plane: np.ndarray) -> np.ndarray:
+    """An image (H, W) as float32, good until the next call."""
+    floating = _scratch("plane", plane.shape)
+    np.copyto(floating, plane)
+    return floating
 
 
 def _details(halved: list[np.ndarray], noise: float) -> dict[str, float]:

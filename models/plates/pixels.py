@@ -71,8 +71,8 @@ def decode_image(data: bytes, name: str, *, at_least: int | None = None) -> np.n
 
 def _decode_tiff(data: bytes, name: str) -> np.ndarray:
     with tifffile.TiffFile(io.BytesIO(data)) as tiff:
-        stack = TiffStack(tiff, name)   # with memory of its own, so that a single plane need not be copied
-        return stack[0] if len(stack) == 1 else np.stack([plane.copy() for plane in stack])
+        stack = TiffStack(tiff, name, data=data)    # whose planes outlast one another, so that none need be copied
+        return stack[0] if len(stack) == 1 else np.stack(list(stack))
 
 
 def _decode_photo(data: bytes, name: str, at_least: int | None) -> np.ndarray:
@@ -118,12 +118,14 @@ class Scratch:
 class TiffStack(Sequence[np.ndarray]):
     """The planes of one channel and time of an open TIFF: (H, W), or (H, W, 3) for colour.
 
-    A plane is read when it is asked for, into `scratch`, which the next one uses again: copy it to keep it.
+    A plane is read when it is asked for, into `scratch`, which the next one uses again: copy it to keep it. data: the whole file, where
+    it lies in memory; planes that stand in it as they are are then parts of it, not to be written to, and may be kept.
     Raises ImageError for a file without pages, with pages of several sizes, too large, or with channels or times and no `part`.
     """
 
-    def __init__(self, tiff: tifffile.TiffFile, name: str, part: str = "", *, scratch: Scratch | None = None) -> None:
-        self._tiff, self._name, self._scratch = tiff, name, scratch or Scratch()
+    def __init__(self, tiff: tifffile.TiffFile, name: str, part: str = "", *, scratch: Scratch | None = None,
+                 data: bytes | None = None) -> None:
+        self._tiff, self._name, self._scratch, self._data = tiff, name, scratch or Scratch(), data
         if not len(tiff.pages):
             raise ValueError("no page in the file")
         pages = _planes_pages(tiff, name)
@@ -166,14 +168,20 @@ class TiffStack(Sequence[np.ndarray]):
 
     def _at(self, offset: int) -> np.ndarray:
         """Pixels that lie in the file as they are."""
-        page, file = self._page, self._tiff.filehandle
-        data = self._scratch.take(page.nbytes)
+        page = self._page
+        found = self._bytes(offset, page.nbytes)
+        if len(found) != page.nbytes:
+            raise ValueError(f"the file ends {page.nbytes - len(found):,} bytes early")
+        pixels = found.view(self._dtype.newbyteorder(self._tiff.byteorder)).reshape(page.shape)
+        return pixels if pixels.dtype.isnative and pixels.flags.aligned else pixels.astype(self._dtype)
+
+    def _bytes(self, offset: int, size: int) -> np.ndarray:
+        """Bytes of the file, fewer where it ends."""
+        if self._data is not None:
+            return np.frombuffer(self._data, np.uint8)[offset:offset + size]
+        found, file = self._scratch.take(size), self._tiff.filehandle
         file.seek(offset)
-        got = file.readinto(data)   # type: ignore[arg-type]  # any writable buffer will do
-        if got != page.nbytes:
-            raise ValueError(f"the file ends {page.nbytes - got:,} bytes early")
-        pixels = data.view(self._dtype.newbyteorder(self._tiff.byteorder)).reshape(page.shape)
-        return pixels if pixels.dtype.isnative else pixels.astype(self._dtype)
+        return found[:file.readinto(found)]     # type: ignore[arg-type]  # any writable buffer will do
 
 
 def tiff_sizes(tiff: tifffile.TiffFile) -> TiffSizes:
