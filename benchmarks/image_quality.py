@@ -4,7 +4,8 @@
 
 Simulated plates of both kinds (bright-field lines, spheroids of patients), as in the example and with drugs that kill at every dose,
 without faults and with: out of focus, overexposed, empty, dusty and copied wells (the goal: >= 95 % found, <= 2 % of the sound wells
-flagged), and hazy and unevenly lit ones. --size: pixels of their sides, of a field that grows with them. A real plate is read through `python -m pipelines.add_screen`; all its wells count as sound.
+flagged), and hazy and unevenly lit ones. --size: pixels of their sides, of a field that grows with them. A real plate is read through
+`python -m pipelines.add_screen`; all its wells count as sound.
 """
 
 from __future__ import annotations

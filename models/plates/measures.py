@@ -26,12 +26,13 @@ DEBRIS_SCALE = 1 / 100          # of the image's side: smaller objects are avera
 COARSE = 2.0                    # px: a wider Gaussian runs on halved images, which it smooths alike and many times quicker
 SMALLER_HALF = 0.14266          # mean square of a standard normal variable within its median absolute value, 0.6745
 MIN_SIDE = 8                    # px; smaller images have no measures but size and saturation
-SAMPLED_SIDE = 512              # px; images that are larger each way are sampled: a plate of megapixels tells no more by all of them
-SAMPLE_SIDE = 256               # px; of those every n-th pixel each way tells percentiles, evenness and noise, so that this many are left
-HALVED_ROWS = 128               # that are averaged at a time
-BANDS = 8                       # of those, spread evenly from top to bottom, tell the detail of a scale
-BAND_ROWS = 16                  # pixels high each
+SAMPLED_SIDE = 512              # px; of images larger each way, bands of rows tell fine detail
+BANDS = 8                       # spread evenly from top to bottom
+BAND_ROWS = 16                  # px; at 1080 px a side still more pixels than all of an image of 224
 BAND_MARGIN = 4                 # px above and below; Gaussian and Laplacian reach no further, so that no band has an edge of its own
+STEPPED_SIDE = 1024             # px; of images of that size and more every n-th pixel each way tells percentiles, noise and evenness,
+STEPS = 256                     # and every n-th row saturation, so that at least this many are left
+HALVED_ROWS = 128               # that are averaged at a time
 SAMPLED_VALUES = 16             # every so-manyth value tells roughly where the largest begin
 
 _own = threading.local()        # see _scratch
@@ -56,7 +57,7 @@ def measure_stack(stack: np.ndarray, plane: np.ndarray) -> dict[str, Any]:
 
 
 def _share_at(value: int, rows: np.ndarray, width: int) -> float:
-    """Share of pixels with this value in any plane of rows of a stack (Z, rows, W) or (Z, rows, W, 3), whose colours count by themselves."""
+    """Share of pixels with this value in any plane of rows of a stack (Z, rows, W) or (Z, rows, W, 3), whose colours count each."""
     there = rows == value
     return np.count_nonzero(there if len(rows) == 1 else there.any(axis=0)) / (rows.shape[1] * width)
 
@@ -132,14 +133,14 @@ def _low_of_rows(values: np.ndarray) -> np.ndarray:
     return below + (above - below) * (place % 1)
 
 
-def _is_sampled(plane: np.ndarray) -> bool:
-    """Whether an image is so large that a sample of it is looked at."""
+def _in_bands(plane: np.ndarray) -> bool:
+    """Whether an image is so large that bands of it tell its detail."""
     return min(plane.shape) > SAMPLED_SIDE
 
 
 def _step(plane: np.ndarray) -> int:
     """Every how many pixels an image is sampled."""
-    return min(plane.shape) // SAMPLE_SIDE if _is_sampled(plane) else 1
+    return min(plane.shape) // STEPS if min(plane.shape) >= STEPPED_SIDE else 1
 
 
 def noise_of(plane: np.ndarray) -> float:
@@ -174,9 +175,9 @@ def _square_of_smaller_half(values: np.ndarray) -> float:
 
 def _halvings(plane: np.ndarray) -> list[np.ndarray]:
     """The image (H, W), and means of 2 x 2 pixels of the one before as float32, down to MIN_SIDE. The image too is float32, good until the
-    next call, unless it is sampled.
+    next call, unless bands of it are enough.
     """
-    halved = [plane if _is_sampled(plane) else _floating(plane)]
+    halved = [plane if _in_bands(plane) else _floating(plane)]
     while min(halved[-1].shape) >= 2 * MIN_SIDE:
         height, width = (length // 2 for length in halved[-1].shape)
         halved.append(np.empty((height, width), np.float32))
@@ -210,7 +211,7 @@ def _details(halved: list[np.ndarray], noise: float) -> dict[str, float]:
 
 def _curvature(plane: np.ndarray) -> tuple[float, int]:
     """(mean square of the Laplacian of Gaussian of an image (H, W), over how many pixels): all of them, of large images those of bands."""
-    if not _is_sampled(plane):
+    if not _in_bands(plane):
         return cv2.norm(_curved(plane), cv2.NORM_L2SQR) / plane.size, plane.size
     bands = _bands(plane)                                                       # (BANDS, rows, W)
     curved = _curved(bands.reshape(-1, bands.shape[-1])).reshape(bands.shape)   # filtered as one image, whose parts do not

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import anyio
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -15,7 +18,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from models.errors import InputError
-from serving.forms import Fields, receive_form
+from serving.forms import Fields, Form, _Receiver, receive_form
 
 FIELDS = Fields(files=("images", "layout"), texts=("model", "options"), required=("images", "model"), hashed=True)
 BOUNDARY = b"xyz"
@@ -60,6 +63,44 @@ def test_files_come_whole_whatever_the_pieces(client: TestClient, piece: int) ->
     (first, stated, found), (second, _, _) = answer["files"]["images"]
     assert (first, second, stated) == ("P1.zip", "P2.zip", found)
     assert found == hashlib.sha256(b"\r\n--xy\r\n" * 50).hexdigest()
+
+
+async def received(folder: Path, body: bytes, *, piece: int) -> Form:
+    """What came of a body in pieces, as a server hands them over; the test client joins them."""
+    ends = range(piece, len(body) + piece, piece)
+    messages = iter([{"type": "http.request", "body": body[end - piece:end], "more_body": end < len(body)} for end in ends])
+
+    async def receive() -> Any:
+        return next(messages)
+    request = Request({"type": "http", "method": "POST", "headers": [(b"content-type", b"multipart/form-data; boundary=xyz")]}, receive)
+    folder.mkdir()
+    return await receive_form(request, folder, FIELDS, max_text_bytes=1000)
+
+
+@pytest.mark.parametrize("buffer", [1, 100, 2**20])
+@pytest.mark.parametrize("piece", [1, 7, 64, 5000])
+def test_files_come_whole_in_however_many_goes_they_are_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, buffer: int,
+                                                               piece: int) -> None:
+    monkeypatch.setattr("serving.forms._BUFFER", buffer)
+    form = anyio.run(partial(received, tmp_path / "in", GOOD, piece=piece))
+    assert form.texts == {"model": "m"}
+    assert [(file.filename, file.path.read_bytes()) for file in form.files["images"]] == [
+        ("P1.zip", b"\r\n--xy\r\n" * 50), ("P2.zip", b"")]
+
+
+def test_a_body_in_the_smallest_pieces_does_not_pile_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each piece takes memory of its own beside its bytes."""
+    piled: list[int] = []
+    write = _Receiver.write
+
+    def counted(self: _Receiver, pieces: Sequence[bytes]) -> None:
+        piled.append(len(pieces))
+        write(self, pieces)
+    monkeypatch.setattr("serving.forms._BUFFER", 4096)
+    monkeypatch.setattr(_Receiver, "write", counted)
+    anyio.run(partial(received, tmp_path / "in", GOOD, piece=1))
+    assert sum(piled) >= len(GOOD)
+    assert max(piled) <= 4096 / 64
 
 
 def test_files_are_hashed_only_where_a_hash_is_wanted(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:

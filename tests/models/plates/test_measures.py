@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,9 +12,24 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
 from models.columns import Column
-from models.plates.measures import DETAIL_SCALES, _details, _halvings, _largest, measure_plane, measure_stack, noise_of, with_gradients
+from models.plates.measures import (
+    BAND_MARGIN,
+    BAND_ROWS,
+    BANDS,
+    DETAIL_SCALES,
+    _curvature,
+    _curved,
+    _details,
+    _halvings,
+    _largest,
+    measure_plane,
+    measure_stack,
+    noise_of,
+    with_gradients,
+)
 from models.tables import IMAGE_QUALITY
 
+GOLDEN = json.loads((Path(__file__).parent / "golden" / "measures.json").read_text())
 SIZE = 128
 
 
@@ -195,3 +213,71 @@ def test_ranks_are_counted_as_they_are_sorted(side: int, depth: int, mean_of: in
 @pytest.mark.parametrize("count", [1, 5, 600])
 def test_the_largest_values_are_found_wherever_they_lie(values: np.ndarray, count: int) -> None:
     assert sorted(_largest(values, count)) == sorted(values)[-count:]
+
+
+def grains(shape: tuple[int, int], *, bits: int, seed: int) -> np.ndarray:
+    """Squares of 16 pixels and noise, in whole numbers."""
+    rng = np.random.default_rng(seed)
+    squares = np.kron(rng.integers(0, 100, (shape[0] // 16 + 1, shape[1] // 16 + 1)), np.ones((16, 16), int))[:shape[0], :shape[1]]
+    grey = squares + rng.integers(0, 30, shape)
+    return grey.astype(np.uint8) if bits == 8 else 37 * grey.astype(np.uint16)
+
+
+@pytest.mark.parametrize(("shape", "bits"), [((96, 96), 8), ((224, 224), 8), ((224, 224), 16), ((512, 512), 8), ((400, 900), 16)])
+@pytest.mark.parametrize("projection", ["mid", "mos"])
+def test_images_of_up_to_512_pixels_measure_what_they_always_did(shape: tuple[int, int], bits: int, projection: str) -> None:
+    """golden/measures.json holds what version 0.1.0 said before large images were sampled; limits in cards rest on such numbers. What is
+    counted is the same to the last bit, what is filtered or fitted depends on the processor's instructions in its last digits.
+    """
+    stack = np.stack([grains(shape, bits=bits, seed=seed) for seed in (1, 2)])
+    found = with_gradients([measure_stack(stack, stack[1] if projection == "mid" else stack.mean(axis=0))])[0]
+    stored = GOLDEN[f"{shape[0]}x{shape[1]} {bits} bit {projection}"]
+    fitted = {"gradient", "debris", *(f"detail_{scale}" for scale in DETAIL_SCALES)}
+    assert set(found) == set(stored)
+    assert {name: value for name, value in found.items() if name not in fitted} == {
+        name: value for name, value in stored.items() if name not in fitted}
+    assert [found[name] for name in sorted(fitted)] == pytest.approx([stored[name] for name in sorted(fitted)], rel=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(513, 600), (640, 640), (1080, 1080), (1500, 700)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float64])
+def test_the_detail_of_a_large_image_is_that_of_bands_without_edges_of_their_own(shape: tuple[int, int], dtype: type) -> None:
+    plane = grains(shape, bits=8, seed=3).astype(dtype)
+    curved, part = _curved(plane.astype(np.float32)).astype(float), shape[0] // BANDS
+    first = (part - BAND_ROWS - 2 * BAND_MARGIN) // 2 + BAND_MARGIN
+    bands = np.concatenate([curved[number * part + first:][:BAND_ROWS] for number in range(BANDS)])
+    assert _curvature(plane) == (pytest.approx((bands**2).mean(), rel=1e-5), bands.size)
+
+
+def test_a_large_image_measures_about_what_all_of_its_pixels_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within a third of the closest limit, 0.2, and a seventh of that of focus, 0.7."""
+    rng = np.random.default_rng(12)
+    light = 2e3 * gaussian_filter((rng.random((1080, 1080)) < 1e-2).astype(float), 1.2) + 30 * np.linspace(0, 1, 1080)
+    stack = shot(light, rng)[None]
+    sampled = with_gradients([measure_stack(stack, stack[0])])[0]
+    monkeypatch.setattr("models.plates.measures.SAMPLED_SIDE", 2000)
+    monkeypatch.setattr("models.plates.measures.STEPPED_SIDE", 2000)
+    whole = with_gradients([measure_stack(stack, stack[0])])[0]
+    assert sampled["detail_1"] != whole["detail_1"]
+    for name in ("gradient", "debris", "detail_4"):
+        assert sampled[name] == pytest.approx(whole[name], abs=0.07), name
+    assert sampled["detail_1"] - sampled["detail_2"] == pytest.approx(whole["detail_1"] - whole["detail_2"], abs=0.1)
+    assert [sampled[name] for name in ("noise", "background", "contrast")] == pytest.approx(
+        [whole[name] for name in ("noise", "background", "contrast")], rel=0.03)
+    assert [sampled[name] for name in ("digest", "brightest")] == [whole[name] for name in ("digest", "brightest")]
+
+
+@pytest.mark.parametrize("colour", [(), (3,)])
+def test_saturation_of_a_large_stack_is_that_of_its_rows(colour: tuple[int, ...]) -> None:
+    stack = np.random.default_rng(13).integers(0, 200, (2, 1080, 1100, *colour)).astype(np.uint8)
+    stack[0, :54, :550] = stack[1, 1026:, 550:] = 255       # a twentieth of the rows, half of each
+    share = measure_stack(stack, stack.mean(axis=-1)[1] if colour else stack[1])["saturated_share"]
+    assert share == pytest.approx(0.05 * (3 if colour else 1), rel=0.05)
+
+
+@pytest.mark.parametrize("shape", [(1080, 1080), (1081, 1333), (600, 515)])
+def test_a_large_image_is_halved_in_parts_like_in_one_go(shape: tuple[int, int]) -> None:
+    plane = grains(shape, bits=16, seed=4)
+    height, width = shape[0] // 2, shape[1] // 2
+    means = plane[:2 * height, :2 * width].reshape(height, 2, width, 2).mean(axis=(1, 3))
+    np.testing.assert_array_equal(_halvings(plane)[1], means)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +111,38 @@ def test_a_truncated_plane_is_an_image_error_when_it_is_read(tmp_path: Path) -> 
             read(tmp_path / name)
     with pytest.raises(ImageError, match="cannot be opened"):
         read(tmp_path / "gone.tif")
+
+
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+@pytest.mark.parametrize("stack", [STACK[:1], STACK])
+def test_an_image_in_memory_is_read_wherever_its_pixels_lie(byteorder: str, stack: np.ndarray) -> None:
+    """Also at odd places, where 16-bit values cannot be used as they lie; and none if some are missing."""
+    data = tiff_of(stack, byteorder)
+    for shift in (0, 1):
+        moved = moved_pixels(data, shift)
+        found = decode_image(moved, "x.tif")
+        np.testing.assert_array_equal(found, stack[0] if len(stack) == 1 else stack)
+        assert found.flags.aligned
+        assert found.dtype.isnative
+        with pytest.raises(ImageError, match="bytes early"):
+            decode_image(moved[:-1], "x.tif")
+
+
+def tiff_of(stack: np.ndarray, byteorder: str) -> bytes:
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, stack, photometric="minisblack", byteorder=byteorder, metadata=None, software=False)
+    return buffer.getvalue()
+
+
+def moved_pixels(data: bytes, shift: int) -> bytes:
+    """The same TIFF with its pixels behind all else, `shift` bytes from an even place."""
+    with tifffile.TiffFile(io.BytesIO(data)) as tiff:
+        moved, order = bytearray(data + bytes(len(data) % 2 + shift)), tiff.byteorder
+        for page in tiff.pages:
+            tag, end = page.tags["StripOffsets"], len(moved)
+            moved += data[tag.value[0]:tag.value[0] + page.nbytes]
+            moved[tag.offset + 8:tag.offset + 12] = struct.pack(f"{order}I", end)
+    return bytes(moved)
 
 
 def test_memory_of_planes_is_shared_and_slices_are_copies() -> None:

@@ -30,10 +30,14 @@ def test_streamed_and_plain_projections_are_equal_bit_for_bit(shape: tuple[int, 
 
 
 @settings(max_examples=20)
-@given(st.tuples(st.integers(1, 200), st.integers(1, 90)), st.integers(1, 80))
-def test_bands_change_no_average(shape: tuple[int, int], size: int) -> None:
+@given(st.tuples(st.integers(1, 200), st.integers(1, 90)), st.integers(1, 80), st.sampled_from([1, 700, 2**18]))
+def test_bands_change_no_average(shape: tuple[int, int], size: int, pixels: int) -> None:
     plane = RNG.integers(0, 65535, shape).astype(np.uint16)
-    np.testing.assert_allclose(resize_area(plane, size), plain_small(plane, size), rtol=1e-6)
+    whole = resize_area(plane, size)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("models.plates.projections._AVERAGED", pixels)
+        np.testing.assert_array_equal(resize_area(plane, size), whole)
+    np.testing.assert_allclose(whole, plain_small(plane, size), rtol=1e-6)
 
 
 def test_sums_beyond_16_and_24_bits_stay_exact() -> None:
