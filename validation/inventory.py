@@ -26,8 +26,8 @@ DTYPES: dict[str, Any] = {
     "kind": "str", "at_limit": "float64", "mean": "float64", "sd": "float64", "texture": "float64", "skew": "float64",
     "overlap": "float64", "checksum": "int64", "readable": "bool"}
 
-WHOLE_ROWS = 512        # of an image, all of which tell its statistics
-SAMPLED_ROWS = 256      # that do of taller ones, at least
+TALL = 1024             # px; of images of that height and more every n-th row tells statistics,
+SAMPLED_ROWS = 256      # so that at least this many do
 SAMPLED_COLUMNS = 64    # and rows of the grid that tells how two channels overlap
 THREADS = min(4, os.cpu_count() or 1)
 SMALL_BYTES = 2**18     # of an image in its archive, on average: below, one thread looks at them all
@@ -168,7 +168,7 @@ def _properties(pixels: np.ndarray) -> dict[str, Any]:
     """
     colour = pixels.ndim == 3 and pixels.shape[-1] in (3, 4)
     height, width = pixels.shape[:2] if colour or pixels.ndim == 2 else pixels.shape[-2:]
-    step = height // SAMPLED_ROWS if height > WHOLE_ROWS else 1
+    step = height // SAMPLED_ROWS if height >= TALL else 1
     rows = pixels[::step] if colour or pixels.ndim == 2 else pixels[:, ::step]
     grey = rows[..., :3].mean(axis=-1, dtype=np.float32) if colour else rows
     flat = grey.reshape(-1, width)

@@ -263,7 +263,7 @@ def test_a_large_image_measures_about_what_all_of_its_pixels_do(monkeypatch: pyt
         assert sampled[name] == pytest.approx(whole[name], abs=0.07), name
     assert sampled["detail_1"] - sampled["detail_2"] == pytest.approx(whole["detail_1"] - whole["detail_2"], abs=0.1)
     assert [sampled[name] for name in ("noise", "background", "contrast")] == pytest.approx(
-        [whole[name] for name in ("noise", "background", "contrast")], rel=0.03)
+        [whole[name] for name in ("noise", "background", "contrast")], rel=0.05)
     assert [sampled[name] for name in ("digest", "brightest")] == [whole[name] for name in ("digest", "brightest")]
 
 
