@@ -40,6 +40,7 @@ from models.networks.bundle import Card
 from models.networks.drift import drift_findings, plate_drift
 from models.networks.inversion import inversion_findings
 from models.networks.saturation import saturation_findings
+from models.networks.scope import scope_findings
 from models.overlap import RULE as OVERLAP
 from models.overlap import overlap_findings, overlapping, withhold
 from models.plates.acquisition import acquisition_findings, image_size
@@ -126,7 +127,7 @@ def score_predicted(raw: pd.DataFrame, quality: pd.DataFrame, layout: pd.DataFra
     options = options or ScoringOptions()
     layout = check_table(layout, LAYOUT, keys=("plate", "well"))
     findings = [*sample_findings(screen.sample, card, force=options.force), *_acquisition_findings(screen, card, quality),
-                *_scope_findings(card)]
+                *scope_findings(card)]
     judged = judge_wells(quality, layout, card.image_quality)
     wells = _with_raw(layout, raw, card, judged.flags).assign(model=model, version=version)
     wells = leave_out(with_persons(wells, options), card.image_quality)
@@ -220,24 +221,6 @@ def require_plates(card: Card) -> None:
 def _acquisition_findings(screen: Screen, card: Card, quality: pd.DataFrame) -> list[Finding]:
     used = tuple(plane.rpartition(":")[0].partition(".")[0] for plane in card.recipe.input.planes)
     return acquisition_findings(screen, card.acquisition, channels=used, size=image_size(quality))
-
-
-def _scope_findings(card: Card) -> list[Finding]:
-    """What the numbers of this kind of model do not say, so that nobody reads more confidence into them than there is."""
-    if card.recipe.learns_controls:
-        return [Finding(rule="effect_scale", severity="warning", column="viability", value=card.name,
-                        message="the model learned from controls only: its viability orders wells between the two controls, but values "
-                                "between them are not calibrated, so curves are steeper and midpoints can lie at lower doses than a "
-                                "metabolic assay's. Compare treatments within this screen; do not quote these IC50s as metabolic ones: the "
-                                "limits \"with the model's error\" say how far a metabolic IC50 may lie from them. "
-                                "Wells have no interval: how far off they are cannot be said, because nothing was measured between the "
-                                "controls")]
-    error = card.metrics.get("log10_ec50_difference", np.nan)
-    known = f" (on its own training screen, cross-fitted, the midpoint was off by {10**error:.2g}-fold)" if np.isfinite(error) else ""
-    limits = ("; the limits \"with the model's error\" hold what that error was on its training screen, not what another batch of cells "
-              "or another microscope adds" if card.uncertainty is not None else "")
-    return [Finding(rule="interval_scope", severity="warning", column="ic50", value=card.name,
-                    message=f"confidence intervals hold the scatter between replicates, not the model's own error{known}{limits}")]
 
 
 def _with_raw(layout: pd.DataFrame, raw: pd.DataFrame, card: Card, image_flags: list[list[str]]) -> pd.DataFrame:

@@ -19,7 +19,7 @@ from models.dose_response import fit_curves
 from models.dose_response.options import FitOptions
 from models.networks.bundle import HEAD, TRUNK, Card, read_card, write_card
 from models.networks.calibration import calibration_metrics, measure_calibration
-from models.networks.evaluate import judge_gates, model_metrics
+from models.networks.evaluate import judge_gates, level_gap, model_metrics
 from models.networks.recipe import Recipe
 from models.networks.uncertainty import Uncertainty, measure_uncertainty
 from models.records import to_record
@@ -33,7 +33,7 @@ def run(predictions: pd.DataFrame, recipe: Recipe) -> dict[str, float]:
     """All metrics of one model, flat; see models.networks.evaluate and .calibration, and below for read-outs."""
     metrics = model_metrics(predictions, regression=recipe.is_regression)
     if recipe.is_regression:
-        return metrics | midpoint_metrics(predictions) | interval_metrics(measure_uncertainty(predictions))
+        return metrics | midpoint_metrics(predictions) | interval_metrics(measure_uncertainty(predictions)) | level_gap(predictions)
     return metrics | calibration_metrics(predictions)
 
 

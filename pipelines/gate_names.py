@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 
+from models.networks.evaluate import LEVEL_GAP
 from models.networks.recipe import Recipe
 
 _READOUT = ("r2", "r2_score", "slope", "intercept", "mean_difference", "sd_difference", "rmse")
@@ -24,6 +25,7 @@ def possible_metrics(recipe: Recipe) -> tuple[str, ...]:
     if recipe.is_regression:
         found += [f"log10_ec50_{name}" for name in ("measured", "predicted", "difference") if held_out]
         found += ["interval_coverage_cv", "interval_half_width"] * bool(held_out)
+        found += LEVEL_GAP
     elif held_out:
         found += ["temperature", *(f"{name}_{held_out[-1]}" for name in _CALIBRATION)]
     return tuple(found)

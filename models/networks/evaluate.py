@@ -121,6 +121,25 @@ def model_metrics(predictions: pd.DataFrame, *, regression: bool) -> dict[str, f
     return metrics
 
 
+LEVEL_GAP = ("level_gap", "level_gap_low", "level_gap_high")
+
+
+def level_gap(predictions: pd.DataFrame) -> dict[str, float]:
+    """The widest gap between neighbouring levels of read-outs that the model learned from: level_gap_low and level_gap_high, in their unit,
+    and level_gap, its share of the way from the lowest level to the highest. A level is the mean of a treatment's wells at a dose, or of
+    controls. Nothing of fewer than two levels.
+
+    predictions: role, treatment, dose, part, target. What lies in the gap is interpolated (benchmarks/training_doses.py).
+    """
+    taught = predictions[(predictions["part"] == "train") & predictions["target"].notna()]
+    levels = np.sort(taught.groupby(["role", "treatment", "dose"], dropna=False)["target"].mean().to_numpy(float))
+    if len(levels) < 2 or levels[0] == levels[-1]:
+        return {}
+    widest = int(np.argmax(np.diff(levels)))
+    low, high = float(levels[widest]), float(levels[widest + 1])
+    return dict(zip(LEVEL_GAP, ((high - low) / float(levels[-1] - levels[0]), low, high), strict=True))
+
+
 def judge_gates(metrics: Mapping[str, float], gates: Iterable[Gate]) -> tuple[GateResult, ...]:
     """Each gate against its metric; a metric that is missing or not a number fails, with that as the reason."""
     return tuple(_judge(metrics.get(gate.metric, math.nan), gate) for gate in gates)

@@ -17,6 +17,7 @@ from models.networks.evaluate import (
     confusion,
     control_metrics,
     judge_gates,
+    level_gap,
     model_metrics,
     regression_metrics,
     roc_curve,
@@ -190,3 +191,14 @@ def test_metrics_of_classes_are_those_of_scikit_learn(counts: tuple[int, int, in
     assert found["f_score"] == pytest.approx(metrics.f1_score(first, called))
     assert found["specificity"] == pytest.approx(metrics.recall_score(1 - first, ~called))
     assert found["loss"] == pytest.approx(metrics.log_loss(first, probability))
+
+
+def test_the_widest_gap_between_levels_that_were_learned_from() -> None:
+    levels = {0.1: 1.6, 1.0: 1.5, 10.0: 0.6, 100.0: 0.2}
+    rows = [{"role": "treated", "treatment": "drug", "dose": dose, "part": part, "target": value + 0.05 * side}
+            for dose, value in levels.items() for side in (-1, 1) for part in ("train", "train")]
+    held_out = [{"role": "treated", "treatment": "drug", "dose": 5.0, "part": "test", "target": 1.0}]
+    rows += [{"role": "negative", "treatment": "", "dose": np.nan, "part": "train", "target": 1.62}]
+    found = level_gap(pd.DataFrame(rows + held_out))
+    assert found == pytest.approx({"level_gap": 0.9 / 1.42, "level_gap_low": 0.6, "level_gap_high": 1.5})
+    assert level_gap(pd.DataFrame(rows[-1:])) == {}
