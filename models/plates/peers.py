@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -59,22 +59,31 @@ def find_references(wells: pd.DataFrame, *, usable: np.ndarray) -> References:
                 for plate, rows in plates.items()}
     alike, near = _by_dose(wells, usable)
     plate = pd.factorize(wells["plate"])[0]
-    peers = [_enough((same[plate[same] == plate[row]], same, np.concatenate([same, beside[plate[beside] == plate[row]]]),
-                      np.concatenate([same, beside]))) for row, (same, beside) in enumerate(zip(alike, near, strict=True))]
+    peers = [_enough(_choices(same, beside, on_plate=plate == own)) for own, same, beside in zip(plate, alike, near, strict=True)]
     return References(controls, alike, peers, plates, usable)
+
+
+def _choices(same: np.ndarray, beside: np.ndarray, *, on_plate: np.ndarray) -> Iterator[np.ndarray]:
+    """Peers from the nearest to the farthest: of the dose and of those next to it, on the well's plate and on all."""
+    yield same[on_plate[same]]
+    yield same
+    yield np.concatenate([same, beside[on_plate[beside]]])
+    yield np.concatenate([same, beside])
 
 
 def _by_dose(wells: pd.DataFrame, usable: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """For each row, the usable rows of the same treatment at the same dose, and at the doses next to it; never the row itself."""
     series, step = _series_and_step(wells)
-    members: dict[tuple[int, int], list[int]] = {}
+    rows: dict[tuple[int, int], list[int]] = {}
+    places = list(zip(series.tolist(), step.tolist(), strict=True))
     for row in np.flatnonzero(usable).tolist():
-        members.setdefault((series[row], step[row]), []).append(row)
-
-    def found(row: int, *away: int) -> np.ndarray:
-        return np.array([other for steps in away for other in members.get((series[row], step[row] + steps), ()) if other != row], dtype=int)
-
-    return [found(row, 0) for row in range(len(wells))], [found(row, -1, 1) for row in range(len(wells))]
+        rows.setdefault(places[row], []).append(row)
+    members = {place: np.array(own, dtype=int) for place, own in rows.items()}
+    nobody = np.empty(0, dtype=int)
+    alike = [(own := members.get(place, nobody))[own != row] for row, place in enumerate(places)]
+    near = {(own, dose): np.concatenate([members.get((own, dose + away), nobody) for away in (-1, 1)])
+            for own, dose in dict.fromkeys(places)}
+    return alike, [near[place] for place in places]
 
 
 def _enough(choices: Iterable[np.ndarray]) -> np.ndarray:
