@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from benchmarks.simulated_truth import true_dss
 from benchmarks.uncertainty import FIRST_SEED, images_of
+from models.dose_response import score_limits
 from models.dose_response.readouts import (
     compare_scores,
     duplicate_scores,
@@ -30,6 +31,7 @@ from models.dose_response.readouts import (
     score_agreement,
     score_readouts,
 )
+from models.dose_response.selection import HIT_THRESHOLD
 from models.dose_response.statistics import correlation, correlation_interval
 from models.networks.evaluate import control_metrics
 from models.networks.fitting import fit_model
@@ -123,8 +125,16 @@ def holds(named: pd.DataFrame, truth: pd.Series, name: str) -> float:
 def score_row(curves: pd.DataFrame) -> pd.Series:
     found = correlation(curves["true_dss"], curves["dss_asym"])
     low, high = correlation_interval(found.pearson, found.n)
+    limited = score_limits(curves)
+    noise, true = score_limits(curves.drop(columns="uncalibrated")), curves["true_dss"]
+    hit, bare, none = (table[f"dss_asym_{end}"] >= HIT_THRESHOLD for table, end in ((limited, "low"), (noise, "low"), (limited, "high")))
     return pd.Series({"treatments": found.n, "R": found.pearson, "low": low, "high": high,
-                      "mean difference": (curves["dss_asym"] - curves["true_dss"]).mean()})
+                      "mean difference": (curves["dss_asym"] - true).mean(), "truly hits": (true >= HIT_THRESHOLD).sum(),
+                      "limits hold": true.between(limited["dss_asym_low"], limited["dss_asym_high"]).mean(),
+                      "surely hits": hit.sum(), "truly below": (hit & (true < HIT_THRESHOLD)).sum(),
+                      "surely none": (~none).sum(), "truly above": (~none & (true >= HIT_THRESHOLD)).sum(),
+                      "noise alone holds": true.between(noise["dss_asym_low"], noise["dss_asym_high"]).mean(),
+                      "surely hits by noise alone": bare.sum(), "of these truly below": (bare & (true < HIT_THRESHOLD)).sum()})
 
 
 def pooled_rows(group: list[Patient], start: Start, recipe: Recipe) -> pd.DataFrame:

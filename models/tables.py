@@ -128,6 +128,7 @@ CURVES = Contract("Curves", "group of wells (a treatment)", (
     option("ic50_model_high", "float", "upper limit of ic50 that holds the model's own error too; NaN = open", "dose_unit"),
     option("model_error", "float", "95 % half-width by which the responses that make the score may be off together, by the model",
            "% inhibition"),
+    option("uncalibrated", "bool", "the model learned from controls alone: the scale between them is its own (limits of scores hold it)"),
     option("zero_at", "float", "without positive controls: the viability that dead wells may read, by the lowest dose; at most 0.25"),
     number("rss", "residual sum of squares", "scale^2"),
     number("rmse", "root of rss / (n - parameters)", "scale"),

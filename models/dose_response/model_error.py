@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pandas as pd
 
+from models.dose_response.effect_scale import effect_band
 from models.dose_response.fit import fit_curves
 from models.dose_response.options import FitOptions
 from models.dose_response.sensitivity import THRESHOLD
@@ -36,25 +37,15 @@ def limits_of_shared_error(curves: pd.DataFrame, wells: pd.DataFrame, options: F
     return curves
 
 
-def effect_band(ic_level: float) -> tuple[float, float]:
-    """Inhibitions in images, in percent, between which a control classifier may stand where the true one is `ic_level`: 25 and 85 for 50.
-
-    It has seen nothing between its controls, so the scale there is its own. At the true IC50 of 55 curves of six simulated patients the
-    images stood at 2 to 68 % viability (5 to 95 % of the curves), and the confidence limits of the doses of these two levels held the truth
-    of all (docs/accuracy.md). The band reaches further up, because a classifier calls a dying well dead early.
-    """
-    return 0.5 * ic_level, ic_level + 0.7 * (100 - ic_level)
-
-
 def limits_of_effect_scale(curves: pd.DataFrame, wells: pd.DataFrame, options: FitOptions) -> pd.DataFrame:
-    """The curves with ic50_model_low and ic50_model_high, of a model that learned from controls alone.
+    """The curves with ic50_model_low, ic50_model_high and uncalibrated (True), of a model that learned from controls alone.
 
     The lower limit is that of the dose at which the images have changed by the lower of `effect_band`, the upper one that of the upper. It
     is open (NaN) where the images never change so far, as with a drug that kills only a part of the cells: then no dose can be named.
     """
     for (end, _), level in zip(ENDS, effect_band(options.ic_level), strict=True):
         curves = _with_limit(curves, _fit(wells, replace(options, ic_level=level), ""), end)
-    return curves
+    return curves.assign(uncalibrated=True)
 
 
 def _fit(wells: pd.DataFrame, options: FitOptions, weight: str) -> pd.DataFrame:

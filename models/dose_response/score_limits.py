@@ -7,6 +7,9 @@ well determined: a drug that kills from the second dose on has a sure score and 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -14,6 +17,7 @@ from scipy import special
 
 from models.dose_response.checks import require_columns
 from models.dose_response.curves import Array, well_values
+from models.dose_response.effect_scale import least_effect, most_effect
 from models.dose_response.sensitivity import THRESHOLD
 
 SURE = 0.9      # of each limit by itself
@@ -26,50 +30,89 @@ def score_limits(scored: pd.DataFrame, *, kind: str = "dss_asym", level: float =
     """A copy of `scored` with `{kind}_low` and `{kind}_high`: the score lies above the one, and below the other, `level` of the times.
 
     scored: Curves with the score column `kind`, a DSS. The wells are taken to stand evenly over the doses, and these evenly over their
-    range on log10, as nearly all designs have it. The limits hold the scatter of wells, and that between two doses nobody has looked; where
-    the curves have a `model_error`, that all responses above the floor are off by it together; where they have `zero_at`, the upper one
-    also that dead wells may read so much. Not what controls may be wrong by. NaN where no well is to spare for the noise, or there is no
-    score. Raises TableError when a column is missing.
+    range on log10, as nearly all designs have it. The limits hold the scatter of wells, and that between two doses nobody has looked. Where
+    curves have them, they also hold `model_error`: all responses above the floor are off by it together; `zero_at`: dead wells may read so
+    much; and `uncalibrated`: a classifier of controls may read a half-dead well as anything within `effect_band`. Not what controls may be
+    wrong by. NaN where no well is to spare for the noise, or there is no score. Raises TableError when a column is missing.
     """
     require_columns(scored, [kind, "rmse", "n", "n_doses", "dose_min", "dose_max", "scale", "top"], what="scores have no limits")
     limits = np.full((2, len(scored)), np.nan)
     known = np.flatnonzero(scored[[kind, "rmse", "dose_min", "dose_max"]].notna().all(axis=1) & (scored["n_doses"] > 1))
     if len(known):
         curves = scored.iloc[known].reset_index(drop=True)
+        area = _Area.of(curves, kind)
         score = curves[kind].to_numpy(dtype=float)
-        noise, slope, effect = _standard_error(curves, kind)
-        half = special.stdtrit((curves["n"] - _FREE).clip(lower=1).to_numpy(dtype=float), level) * noise
-        if "model_error" in curves:
-            half = np.hypot(half, slope * curves["model_error"].fillna(0.0).to_numpy(dtype=float) * special.ndtri(level) / NORMAL_95)
-        q = curves["zero_at"].fillna(0.0).to_numpy(dtype=float) if "zero_at" in curves else 0.0     # then an effect y is truly y / (1 - q)
-        limits[:, known] = np.maximum(score - half, 0.0), score + half + slope * effect * q / (1 - q)
+        half = special.stdtrit((curves["n"] - _FREE).clip(lower=1).to_numpy(dtype=float), level) * area.standard_error()
+        half = np.hypot(half, area.slope * _column(curves, "model_error") * special.ndtri(level) / NORMAL_95)
+        q = _column(curves, "zero_at")      # then an effect y is truly y / (1 - q)
+        below, above = (area.difference(read) * _column(curves, "uncalibrated") for read in (least_effect, most_effect))
+        limits[:, known] = np.maximum(score - half + below, 0.0), score + half + above + area.slope * area.mean() * q / (1 - q)
     return scored.assign(**{f"{kind}_low": limits[0], f"{kind}_high": limits[1]})
 
 
-def _standard_error(curves: pd.DataFrame, kind: str) -> tuple[Array, Array, Array]:
-    """(of the trapezoid's sum of the responses above the floor, each counted by how likely it lies there; how much the score rises when
-    all of these responses do by 1 %; their mean, percent inhibition), each (N,).
+def _column(curves: pd.DataFrame, name: str) -> Array:
+    """An optional column (N,), 0 where it is not there."""
+    return np.asarray(curves[name].astype("float64").fillna(0.0) if name in curves else np.zeros(len(curves)), dtype=np.float64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Area:
+    """The trapezoid's sum of the responses above the floor, of N curves laid out at D doses in all.
+
+    row (D,): of which curve; effect (D,): percent inhibition; weight (D,): of each dose; floor (N,): percent; error (N,): SD of a dose's
+    mean; active (D,): how likely it lies above the floor; factor (N,): points of the score per percent of the mean effect above the floor;
+    slope (N,): how much the score rises when all active responses do by 1 %; span (N,), doses (N,).
     """
-    doses = curves["n_doses"].clip(upper=_MOST).to_numpy(dtype=np.intp)
-    row = np.repeat(np.arange(len(curves)), doses)
-    place = (np.arange(len(row)) - np.repeat(np.cumsum(doses) - doses, doses)) / (doses - 1)[row]      # 0 lowest dose, 1 highest
-    low, high = (np.log10(curves[name].to_numpy(dtype=float)) for name in ("dose_min", "dose_max"))
-    fraction = (curves["scale"] == "fraction_viability").to_numpy()
-    effect = well_values(curves, row, 10.0 ** (low[row] + place * (high - low)[row]))
-    effect = np.where(fraction[row], 100.0 * (1.0 - effect), effect)
-    top = np.where(fraction, 100.0 * (1.0 - curves["bottom"]), curves["top"]).astype(float)
-    floor = 0.1 * np.clip(top, 100.0, 110.0) if kind == "dss_asym" else np.full(len(top), THRESHOLD)
-    error = curves["rmse"].to_numpy(dtype=float) * np.where(fraction, 100.0, 1.0) / np.sqrt(curves["n"] / doses)      # of a dose's mean
-    weight = np.where((place == 0) | (place == 1), 0.5, 1.0) / (doses - 1)[row]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        active = np.where(error[row] > 0, special.ndtr((effect - floor[row]) / error[row]), effect > floor[row])
-    span = (curves["top"] - curves["bottom"]).abs().to_numpy(dtype=float) * np.where(fraction, 100.0, 1.0)
-    variance = np.bincount(row, weights=(weight * active * error[row]) ** 2)
-    variance += np.bincount(row[1:], weights=_between(effect, row, span, doses), minlength=len(curves))
-    part: Array = np.bincount(row, weights=weight * active).astype(float)
-    factor = _factor(kind, floor, top, part)
-    mean = np.bincount(row, weights=weight * active * effect) / np.where(part > 0, part, 1.0)
-    return np.asarray(factor * np.sqrt(variance)), np.asarray(factor * part), np.asarray(mean)
+
+    row: npt.NDArray[np.intp]
+    effect: Array
+    weight: Array
+    floor: Array
+    error: Array
+    active: Array
+    factor: Array
+    slope: Array
+    span: Array
+    doses: npt.NDArray[np.intp]
+
+    @classmethod
+    def of(cls, curves: pd.DataFrame, kind: str) -> _Area:
+        """Of Curves."""
+        doses = curves["n_doses"].clip(upper=_MOST).to_numpy(dtype=np.intp)
+        row = np.repeat(np.arange(len(curves)), doses)
+        place = (np.arange(len(row)) - np.repeat(np.cumsum(doses) - doses, doses)) / (doses - 1)[row]      # 0 lowest dose, 1 highest
+        low, high = (np.log10(curves[name].to_numpy(dtype=float)) for name in ("dose_min", "dose_max"))
+        fraction = (curves["scale"] == "fraction_viability").to_numpy()
+        effect = well_values(curves, row, 10.0 ** (low[row] + place * (high - low)[row]))
+        effect = np.where(fraction[row], 100.0 * (1.0 - effect), effect)
+        top = np.where(fraction, 100.0 * (1.0 - curves["bottom"]), curves["top"]).astype(float)
+        floor = 0.1 * np.clip(top, 100.0, 110.0) if kind == "dss_asym" else np.full(len(top), THRESHOLD)
+        error = curves["rmse"].to_numpy(dtype=float) * np.where(fraction, 100.0, 1.0) / np.sqrt(curves["n"] / doses)
+        weight = np.where((place == 0) | (place == 1), 0.5, 1.0) / (doses - 1)[row]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            active = np.where(error[row] > 0, special.ndtr((effect - floor[row]) / error[row]), effect > floor[row]).astype(float)
+        part: Array = np.bincount(row, weights=weight * active).astype(float)
+        factor = _factor(kind, floor, top, part)
+        span = (curves["top"] - curves["bottom"]).abs().to_numpy(dtype=float) * np.where(fraction, 100.0, 1.0)
+        return cls(row=row, effect=effect, weight=weight, floor=floor, error=np.asarray(error), active=active, factor=factor,
+                   slope=factor * part, span=span, doses=doses)
+
+    def standard_error(self) -> Array:
+        """Of the score (N,), each response counted by how likely it lies above the floor."""
+        variance = np.bincount(self.row, weights=(self.weight * self.active * self.error[self.row]) ** 2)
+        variance += np.bincount(self.row[1:], weights=_between(self.effect, self.row, self.span, self.doses), minlength=len(self.floor))
+        return np.asarray(self.factor * np.sqrt(variance))
+
+    def mean(self) -> Array:
+        """Mean effect (N,) above the floor, percent."""
+        part = np.bincount(self.row, weights=self.weight * self.active)
+        return np.bincount(self.row, weights=self.weight * self.active * self.effect) / np.where(part > 0, part, 1.0)
+
+    def difference(self, read: Callable[[Array], Array]) -> Array:
+        """How much the score would differ (N,) if every effect were `read` of it."""
+        floor = self.floor[self.row]
+        change = np.maximum(read(self.effect) - floor, 0.0) - np.maximum(self.effect - floor, 0.0)
+        return np.asarray(self.factor * np.bincount(self.row, weights=self.weight * change))
 
 
 def _between(effect: Array, row: npt.NDArray[np.intp], span: Array, doses: npt.NDArray[np.intp]) -> Array:

@@ -49,7 +49,8 @@ def call_hits(scored: pd.DataFrame, *, kind: str = "dss_asym", threshold: float 
     sides = np.where(score >= threshold, f"{kind} {threshold:g} or more", f"{kind} below {threshold:g}").astype(object)
     wanting = (score >= threshold) & ~hit
     noise = ((low < threshold) & (high >= threshold)).to_numpy() & fitted.to_numpy()
-    off = scored["model_error"] > 0 if "model_error" in scored else np.zeros(len(scored), dtype=bool)
+    off = sum((scored[name].astype("float64").fillna(0.0) for name in ("model_error", "uncalibrated") if name in scored),
+              start=pd.Series(0.0, scored.index)) > 0
     causes = np.where(off, "noise and the model's error", "noise")
     limits = [f"undecided: {kind} {value:.1f}, by {cause} alone on either side of {threshold:g} ({least:.1f} to {most:.1f})"
               for value, least, most, cause in zip(score, low, high, causes, strict=True)]

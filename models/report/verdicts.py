@@ -155,7 +155,8 @@ def _by_noise(row: Any, score: str, status: str, options: ReportOptions) -> str:
     low, high = number(row, f"{score}_low"), number(row, f"{score}_high")
     if status == "flat" or not low < options.hit_threshold <= high:
         return ""
-    within = "its noise and the model’s error" if number(row, "model_error") > 0 else "its noise"
+    off = any(number(row, name) > 0 for name in ("model_error", "uncalibrated"))
+    within = "its noise and the model’s error" if off else "its noise"
     return f"within {within} it may lie on either side ({fixed(low, 1)} to {fixed(high, 1)})"
 
 

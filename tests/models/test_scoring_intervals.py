@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from models.dose_response import FitOptions
-from models.dose_response.model_error import effect_band
+from models.dose_response.effect_scale import effect_band
 from models.networks.uncertainty import Uncertainty
 from models.report.words import half_dose
 from models.scoring import Exclusion, ScoredScreen, ScoringOptions, refit_wells, score_images

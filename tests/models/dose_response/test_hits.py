@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks.dose_response_statistics import inhibition, long_table
 from models.dose_response import FitOptions, call_hits, fit_curves, score_curves, score_limits
+from models.dose_response.effect_scale import least_effect, most_effect
 from models.errors import TableError
 
 BARE = FitOptions(interval="none")
@@ -87,3 +88,34 @@ def test_what_has_no_curve_has_no_limits() -> None:
     assert len(call_hits(scored(np.array([1.0, 2.0]), dose=np.array([1.0, 10.0])).iloc[:0])) == 0
     with pytest.raises(TableError, match="rmse"):
         score_limits(scored(inhibition(DOSE, 0.1)).drop(columns="rmse"))
+
+
+def test_what_a_model_is_off_by_is_in_the_limits() -> None:
+    """By 20 points in all responses: on a steep curve that is the score's share of active doses times as many points of a DSS."""
+    curve = scored(inhibition(DOSE, 0.1, slope=20.0) + np.random.default_rng(6).normal(0, 1, 8))
+    plain, off = score_limits(curve), score_limits(curve.assign(model_error=20.0))
+    more, fewer = (scored(inhibition(DOSE, 0.1, slope=20.0) + side)["dss_asym"][0] for side in (0.0, -20.0))
+    half = off["dss_asym_high"][0] - off["dss_asym"][0]
+    own = plain["dss_asym_high"][0] - plain["dss_asym"][0]
+    assert np.sqrt(half**2 - own**2) == pytest.approx((more - fewer) * 1.2816 / 1.96, rel=0.1)
+    assert off["dss_asym"][0] - off["dss_asym_low"][0] == pytest.approx(half)
+    near = scored(inhibition(DOSE, 0.8) + np.random.default_rng(6).normal(0, 1, 8)).assign(model_error=20.0)
+    assert near["dss_asym"][0] > 10
+    assert "by noise and the model's error alone on either side of 10" in call_hits(near)["hit_reason"][0]
+
+
+def test_a_classifier_of_controls_may_be_anywhere_in_its_band() -> None:
+    """Images that look 85 % dead at all doses may be half dead, and no less; those that look 25 % dead no more."""
+    for seen, limit, least in ((85.0, "dss_asym_low", 50.0), (25.0, "dss_asym_high", 50.0)):
+        curve = scored(seen + np.random.default_rng(7).normal(0, 0.01, 8)).assign(bottom=seen, top=seen, uncalibrated=True)
+        assert score_limits(curve)[limit][0] == pytest.approx(50 * (least - 10) / 90, rel=0.01)
+    ends = scored(inhibition(DOSE, 0.1, slope=20.0) + np.random.default_rng(8).normal(0, 0.01, 8))
+    plain, found = score_limits(ends), score_limits(ends.assign(uncalibrated=True))      # dead or alive is told right
+    for limit in ("dss_asym_low", "dss_asym_high"):
+        assert found[limit][0] == pytest.approx(plain[limit][0], abs=0.1)
+
+
+def test_effects_in_images_and_what_they_may_be_worth() -> None:
+    seen = np.array([-5.0, 0.0, 25.0, 85.0, 100.0, 110.0])
+    np.testing.assert_allclose(least_effect(seen), [-5, 0, 25 * 50 / 85, 50, 100, 110])
+    np.testing.assert_allclose(most_effect(seen), [-5, 0, 50, 90, 100, 110])
