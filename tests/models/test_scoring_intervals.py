@@ -100,6 +100,7 @@ def test_the_limits_of_a_control_classifier_are_those_of_a_band_of_effects() -> 
     found = classified().curves.iloc[0]
     low, high = (classified(fit=FitOptions(ic_level=level)).curves.iloc[0] for level in (25, 85))
     assert found["ic50_relation"] == "="
+    assert found["uncalibrated"]
     assert found["ic50_model_low"] == min(low["ic50_low"], found["ic50_low"])
     assert found["ic50_model_high"] == max(high["ic50_high"], found["ic50_high"])
     assert found["ic50_model_low"] < low["ic50"] < found["ic50"] < high["ic50"] < found["ic50_model_high"]

@@ -39,7 +39,7 @@ def make_curves(**values: object) -> pd.DataFrame:
         "treatment": "trametinib", "dose_unit": "nM", "scale": "percent_inhibition", "model": "4pl", "direction": "rising", "top": 100.0,
         "log10_midpoint": 2.0, "slope": 1.0, "asymmetry": 1.0, "ec50": 100.0, "ec50_relation": "=", "ic50": 100.0, "ic50_low": 50.0,
         "ic50_high": 200.0, "ic50_relation": "=", "n": 5, "n_doses": 5, "n_outliers": 0, "dose_min": 1.0, "dose_max": 1e4, "dss_asym": 22.0,
-        "status": "ok", "reason": ""}
+        "status": "ok", "reason": "", "uncalibrated": True}
     return pd.DataFrame([row | values])
 
 
