@@ -19,6 +19,7 @@ from scipy import stats
 
 from models.dose_response.batches import MIN_DOSES
 from models.dose_response.excess import Noise, median_variance, noise_of, pooled
+from models.dose_response.unknown_zero import dead_level
 from models.dose_response.viability import shared_error
 from models.plates.screen import Controls
 from models.tables import DOSED_ROLES, SINGLE_DOSES, check_table, combined
@@ -76,6 +77,8 @@ def single_doses(wells: pd.DataFrame, overlapping: dict[str, str], *, controls: 
     if judged.any():
         error[judged] = np.sqrt(_variance(own, wells, noise, rows[KEYS][judged], controls=controls))
     rows = _with_limits(rows, error, noise)
+    if controls == "negative":
+        rows = rows.assign(inhibition_high=_if_dead_wells_read(rows, own, dosed))
     rows = rows.assign(call=_calls(rows, calibrated=value != "probability"))
     reasons = [_reason(row, said, controls=controls, calibrated=value != "probability")
                for row, said in zip(rows.to_dict("records"), spoiled.reindex(pd.MultiIndex.from_frame(rows[KEYS])).fillna(""), strict=True)]
@@ -156,6 +159,17 @@ def _with_limits(rows: pd.DataFrame, error: Array, noise: Noise) -> pd.DataFrame
         p[known] = 2 * stats.t.sf(np.abs(rows["inhibition"].to_numpy()[known]) / error[known], noise.df)
         q[known] = stats.false_discovery_control(p[known])
     return rows.assign(inhibition_low=rows["inhibition"] - factor * error, inhibition_high=rows["inhibition"] + factor * error, p=p, q=q)
+
+
+def _if_dead_wells_read(rows: pd.DataFrame, own: pd.DataFrame, dosed: pd.DataFrame) -> pd.Series:
+    """Upper limits where no positive control says what dead wells read: if it is q of what living ones do, an inhibition y is truly
+    y / (1 - q) (models/dose_response/unknown_zero.py). own: the wells of the rows; dosed: all that hold a treatment.
+    """
+    levels = dead_level(dosed[~dosed["excluded"].astype(bool) & dosed["viability"].notna()])
+    used = own[own["y"].notna()]
+    q = used["plate"].map(levels).groupby([used[name] for name in KEYS]).mean().reindex(pd.MultiIndex.from_frame(rows[KEYS]))
+    high = rows["inhibition_high"]
+    return high.where(~(high > 0), high / (1 - q.fillna(0.0).to_numpy(dtype=float)))
 
 
 def _calls(rows: pd.DataFrame, *, calibrated: bool) -> npt.NDArray[np.object_]:

@@ -16,6 +16,14 @@ from models.dose_response.options import FitOptions
 BACKGROUND = 0.25   # of what living wells read: where even the strongest effect leaves more, that is no dead well
 
 
+def dead_level(wells: pd.DataFrame) -> pd.Series:
+    """The viability that dead wells may read on each plate (the index): that of the dose of the strongest effect, 0 to BACKGROUND.
+
+    wells: plate, treatment, dose, viability of those that are used.
+    """
+    return wells.groupby(["plate", "treatment", "dose"])["viability"].median().groupby("plate").min().clip(0.0, BACKGROUND)
+
+
 def with_unknown_zero(curves: pd.DataFrame, wells: pd.DataFrame, options: FitOptions) -> pd.DataFrame:
     """The curves with `zero_at`, the viability that dead wells may read, and the lower limits of IC50 moved down to where IC50 lies then.
 
@@ -26,9 +34,7 @@ def with_unknown_zero(curves: pd.DataFrame, wells: pd.DataFrame, options: FitOpt
     used = wells[~wells["excluded"] & wells["viability"].notna()]
     if used.empty:
         return curves.assign(zero_at=np.nan)
-    groups = used.groupby(["plate", "treatment", "dose"])["viability"].median()
-    least = groups.groupby("plate").min().clip(0.0, BACKGROUND)
-    zero = used["plate"].map(least).groupby(used["treatment"]).mean()        # of several plates each by its wells
+    zero = used["plate"].map(dead_level(used)).groupby(used["treatment"]).mean()        # of several plates each by its wells
     q = curves["treatment"].map(zero).astype("float64")
     level = np.asarray(options.ic_level * (1 - q.fillna(0.0)), dtype=np.float64)
     crossing = np.log10(doses_at(curves, level=level))

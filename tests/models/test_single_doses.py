@@ -157,6 +157,23 @@ def test_what_a_model_may_be_off_in_common_widens_the_limits(screen: pd.DataFram
     assert after.loc["some", "call"] == "none"
 
 
+def test_without_positive_controls_the_upper_limits_hold_what_dead_wells_may_read(screen: pd.DataFrame,
+                                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dead wells read a fifth of living ones here, so that all effects are a fifth too small."""
+    low, high = (screen.loc[screen["role"] == role, "readout"].median() for role in ("positive", "negative"))
+    shown = screen.assign(readout=high * (0.2 + 0.8 * (screen["readout"] - low) / (high - low)))
+    found = rows(shown, controls="negative")
+    for name, truth in EFFECTS.items():
+        assert found.loc[name, "inhibition"] == pytest.approx(0.8 * truth, abs=8)
+        assert found.loc[name, "inhibition_high"] > truth
+    monkeypatch.setattr("models.single_doses.dead_level", lambda wells: pd.Series(0.0, wells["plate"].unique()))
+    certain = rows(shown, controls="negative")
+    pd.testing.assert_frame_equal(found.drop(columns="inhibition_high"), certain.drop(columns="inhibition_high"))
+    ratio = found["inhibition_high"] / certain["inhibition_high"]
+    assert ratio["growth"] == 1
+    assert 1 / ratio["strong"] == pytest.approx(1 - 0.25, abs=0.05)     # the strongest effect leaves 28 % of the read-out
+
+
 def test_report_page_and_terminal_show_them_once(screen: pd.DataFrame) -> None:
     scored = score(screen)
     view = report_view(scored, screen=SCREEN, lineage={})
