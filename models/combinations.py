@@ -27,14 +27,13 @@ from models.dose_response.excess import (
     pooled,
 )
 from models.dose_response.synergy import Kind
-from models.dose_response.viability import shared_error
+from models.dose_response.viability import NORMAL_95, shared_error
 from models.plates.screen import Controls
 from models.tables import COMBINATION_PAIRS, COMBINATIONS, DOSED_ROLES, check_table, combined
 
 NAMES = ("combinations", "combination_pairs")   # of the tables as files and in answers
 KIND: Kind = "bliss"
 OTHERS = tuple(kind for kind in get_args(Kind) if kind != KIND)
-NORMAL_95 = 1.96    # half-widths of the model's error are of 95 %
 DOSES = ["dose", "dose_2"]
 NO_FLOOR = "less than expected, but the screen has no positive control: dead wells stay above 0 %, which looks the same"
 

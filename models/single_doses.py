@@ -20,14 +20,13 @@ from scipy import stats
 from models.dose_response.batches import MIN_DOSES
 from models.dose_response.excess import Noise, median_variance, noise_of, pooled
 from models.dose_response.unknown_zero import dead_level
-from models.dose_response.viability import shared_error
+from models.dose_response.viability import NORMAL_95, shared_error
 from models.plates.screen import Controls
 from models.tables import DOSED_ROLES, SINGLE_DOSES, check_table, combined
 
 NAME = "single_doses"       # of the table as a file and in answers
 CONFIDENCE = 0.95           # of the limits of each row
 FALSE_CALLS = 0.05          # expected share among all rows that are called anything but none
-NORMAL_95 = 1.96            # half-widths of the model's error are of 95 %
 PLATE_WELLS = 20            # dosed wells from which on a plate's own median and scatter say what is usual on it
 USUAL_Z = 2.0               # nearer to the plate's median than that, a well is one of many
 NO_CONTROLS = "the screen has no controls to compute viability by; plate_z says how far the wells lie from the others of their plate"

@@ -19,9 +19,9 @@ from models.dose_response.checks import require_columns
 from models.dose_response.curves import Array, well_values
 from models.dose_response.effect_scale import least_effect, most_effect
 from models.dose_response.sensitivity import THRESHOLD
+from models.dose_response.viability import NORMAL_95
 
 SURE = 0.9      # of each limit by itself
-NORMAL_95 = 1.96        # a model's error is a half-width of 95 %
 _FREE = 4       # parameters of a curve
 _MOST = 64      # doses of a curve that are laid out; more are no better
 

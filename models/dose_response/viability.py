@@ -38,6 +38,7 @@ def normalise_to_controls(wells: pd.DataFrame, *, value: str, positive: str | No
 
 ALIKE = 0.1             # of viability: the width by which a model's errors are learnt too (models/networks/uncertainty.py)
 STEP = 0.005            # of viability, in which limits are looked for
+NORMAL_95 = 1.96        # standard deviations in the half-width of a model's error, which is of 95 %
 MEDIAN_ERROR = 1.2533   # standard error of a median over that of the mean, sqrt(pi / 2), for Gaussian scatter
 
 
@@ -68,7 +69,8 @@ def viability_limits(wells: pd.DataFrame, *, value: str, positive: str | None = 
         table["s_p"] = _control_level(wells, shared, role=positive, keys=keys, centre="mean")
         own = own + ((1 - v) * _control_error(wells, alone, role=positive, keys=keys)) ** 2
     own = own / (table["n"] - table["p"]).where(lambda window: window != 0) ** 2
-    sides = pd.concat([_shared_sides(group) for _, group in table.groupby([wells[key] for key in keys], dropna=False)]).loc[wells.index]
+    plates = [_shared_sides(group) for _, group in table.groupby([wells[key] for key in keys], dropna=False)]
+    sides = pd.concat(plates).loc[wells.index] if plates else _shared_sides(table)
     return wells.assign(viability_low=v - np.sqrt(own + sides["below"] ** 2), viability_high=v + np.sqrt(own + sides["above"] ** 2),
                         viability_shared=sides.max(axis=1, skipna=False))
 

@@ -10,6 +10,7 @@ from benchmarks.dose_response_statistics import inhibition
 from models.dose_response import FitOptions, score_limits
 from models.dose_response.unknown_zero import BACKGROUND
 from models.effects import treatment_curves, with_viability
+from models.plates.screen import Controls
 
 DOSES, EC50 = np.logspace(0, 4, 9), 100.0
 
@@ -24,9 +25,9 @@ def plate(background: float, *, top: float = 100.0, seed: int = 0, name: str = "
                          "readout": background + (1 - background) * alive + rng.normal(0, 0.02, len(alive))})
 
 
-def curve(wells: pd.DataFrame, *, controls: str = "negative") -> pd.Series:
-    scored = with_viability(wells, controls=controls, value="readout")      # type: ignore[arg-type]
-    return treatment_curves(scored, FitOptions(), controls=controls, value="readout").iloc[0]      # type: ignore[arg-type]
+def curve(wells: pd.DataFrame, *, controls: Controls = "negative") -> pd.Series:
+    scored = with_viability(wells, controls=controls, value="readout")
+    return treatment_curves(scored, FitOptions(), controls=controls, value="readout").iloc[0]
 
 
 def test_limits_hold_the_true_ic50_whatever_dead_wells_read() -> None:

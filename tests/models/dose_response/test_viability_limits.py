@@ -83,6 +83,12 @@ def test_plates_are_judged_one_by_one_and_rows_stay_in_order() -> None:
     pd.testing.assert_frame_equal(again[both.columns], both)
 
 
+def test_a_table_without_wells_has_the_columns() -> None:
+    found = viability_limits(plate(BLANK + SPAN * levels()).iloc[:0], value="od")
+    assert found.empty
+    assert {"viability_low", "viability_high", "viability_shared"} <= set(found)
+
+
 def test_wells_without_a_value_and_plates_without_controls_have_no_limits() -> None:
     whole = plate(BLANK + SPAN * levels())
     whole.loc[5, ["od", "od_low", "od_high", "od_shared"]] = np.nan
