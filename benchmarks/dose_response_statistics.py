@@ -4,7 +4,7 @@
 
 Prints tables for docs/dose_response.md: false positives and power of the flat test, coverage of the profile interval of
 EC50, the error of EC50 with and without an outlier by loss, what is said of single wells off their curve, of plates that agree, and of
-plates that do not.
+plates that do not, and what limits of scores hold.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ import pandas as pd
 
 from models.dose_response import FitOptions, fit_arrays, fit_curves, score_curves
 from models.dose_response.between_plates import with_between_plates
-from models.dose_response.plate_agreement import LEVEL, with_disagreements
+from models.dose_response.plate_agreement import LEVEL, Disagreement, with_disagreements
+from models.dose_response.score_limits import score_limits
 from models.dose_response.stray_wells import stray_wells
 from models.effects import plate_differences, treatment_curves, with_viability
 
@@ -147,16 +148,21 @@ PLATES = {
 WANDER = {"all alike": 0.0, "1.4-fold (SD)": 0.15, "2-fold (SD)": 0.3, "4-fold (SD)": 0.6}
 
 
+def curves_of(kind: Plates, screen: int, *, apart: float, options: FitOptions) -> tuple[pd.DataFrame, list[Disagreement], pd.DataFrame]:
+    """(the pooled curves of a simulated screen, the treatments whose plates are called apart, the curves after a look at the plates)."""
+    wells = kind.simulate(np.random.default_rng([SEED, screen]), apart=apart)
+    wells = with_viability(wells, controls="both", value="readout")
+    curves = treatment_curves(wells, options, controls="both", value="readout")
+    found, between = plate_differences(curves, wells, options, controls="both", value="readout")
+    return curves, found, with_disagreements(with_between_plates(curves, between, level=options.level), found)
+
+
 def judged(kind: Plates, screens: int, *, apart: float, options: FitOptions = BARE) -> pd.DataFrame:
     """A row per curve: whether its plates are called apart, perhaps apart, and the curve weak for it; limits before and after."""
     rows = []
     for screen in range(screens):
-        wells = kind.simulate(np.random.default_rng([SEED, screen]), apart=apart)
-        wells = with_viability(wells, controls="both", value="readout")
-        curves = treatment_curves(wells, options, controls="both", value="readout")
-        found, between = plate_differences(curves, wells, options, controls="both", value="readout")
-        widened = with_between_plates(curves, between, level=options.level)
-        after, by_name = with_disagreements(widened, found).set_index("treatment"), {one.treatment: one for one in found}
+        curves, found, looked = curves_of(kind, screen, apart=apart, options=options)
+        after, by_name = looked.set_index("treatment"), {one.treatment: one for one in found}
         for name, before in curves.set_index("treatment").iterrows():
             one = by_name.get(str(name))
             rows.append({"apart": one is not None and one.p < LEVEL, "perhaps": one is not None and one.p >= LEVEL,
@@ -197,6 +203,36 @@ def plate_limits(screens: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+SCORES = {"2 plates of 8 controls of each kind": Plates(), "1 plate of 16 controls": Plates(plates=1, controls=16),
+          "1 plate of 4 controls": Plates(plates=1, controls=4),
+          "1 plate of 4 controls, noise 8 %": Plates(plates=1, controls=4, noise=8.0),
+          "2 plates 1.4-fold (SD) apart, 4 drugs": Plates(wander=0.15), "20 drugs": Plates(wander=0.15, drugs=20),
+          "3 plates, 20 drugs": Plates(wander=0.15, drugs=20, plates=3), "2 plates 2-fold apart, 20 drugs": Plates(wander=0.3, drugs=20)}
+
+
+def true_score() -> float:
+    """DSS_asym of the drugs of `Plates`, whose IC50 is 1 nM."""
+    dose = np.logspace(-2, 2, 9)
+    exact = fit_curves(long_table(dose, inhibition(dose, 1.0)[None]), by="curve", response="y", options=BARE)
+    return float(score_curves(exact)["dss_asym"].iloc[0])
+
+
+def score_coverage(screens: int) -> pd.DataFrame:
+    """How often the limits of a score of a sound curve hold that of the drug itself (1 nM): by the scatter of wells alone, and with what
+    controls and plates may be wrong by. Promised: 80 %.
+    """
+    rows, true = [], true_score()
+    for name, kind in SCORES.items():
+        found = pd.concat([curves_of(kind, screen, apart=0.0, options=FitOptions())[2] for screen in range(screens * 4 // kind.drugs)])
+        found = found[found["status"] == "ok"]
+        row: dict[str, object] = {"screen": name, "curves": len(found)}
+        for when, curves in (("wells alone", found.drop(columns=["control_error", "plates_error"], errors="ignore")), ("now", found)):
+            low, high = (score_limits(curves)[f"dss_asym_{end}"] for end in ("low", "high"))
+            row |= {f"{when}: held": ((low <= true) & (true <= high)).mean(), f"{when}: half-width": ((high - low) / 2).median()}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
 def main() -> None:
     def number(flag: str, default: int) -> int:
         return int(sys.argv[sys.argv.index(flag) + 1]) if flag in sys.argv else default
@@ -207,7 +243,8 @@ def main() -> None:
             ("Error of log10 EC50 by loss", robustness, curves, "curves"),
             ("Single wells off their curve", single_wells, curves, "curves"),
             ("Plates that agree and that do not", plate_disagreement, screens, "screens of 4 curves"),
-            ("Limits of an IC50 pooled over plates", plate_limits, screens, "screens of 4 curves")):
+            ("Limits of an IC50 pooled over plates", plate_limits, screens, "screens of 4 curves"),
+            ("Limits of a score", score_coverage, screens, "screens of 4 curves")):
         start = time.perf_counter()
         table = run(count)
         print(f"\n{title} ({count} {unit} a row, {time.perf_counter() - start:.1f} s)\n")

@@ -1,4 +1,4 @@
-"""Limits of midpoints that hold what happens from plate to plate.
+"""Limits of midpoints, and of scores, that hold what happens from plate to plate.
 
 Wells of several plates are fitted as repeats of each other, so that the limits of the pooled curve speak of these plates alone. Where a
 treatment's IC50s wander from plate to plate by more than the noise within them (dilution, seeding density, hours of incubation), two
@@ -22,6 +22,7 @@ from scipy.stats import t as student
 from models.dose_response.curves import Array
 from models.dose_response.plate_agreement import Disagreement
 from models.dose_response.plate_residuals import PlateResiduals
+from models.dose_response.score_limits import SURE
 
 ENOUGH = 3          # degrees of freedom from which on the treatments together say how far plates lie apart
 UNSURE = 0.5        # log10 dose: SD of a plate's shift, above which it tells nothing
@@ -77,12 +78,13 @@ def between_plates(residuals: PlateResiduals, apart: Sequence[Disagreement]) -> 
 
 def with_between_plates(curves: pd.DataFrame, between: BetweenPlates | None, *, level: float) -> pd.DataFrame:
     """The curves, their limits moved outwards by what lies between plates, at the confidence `level`; of treatments on one plate too, whose
-    plate may lie as far off as any. Censored midpoints and open limits stay as they are.
+    plate may lie as far off as any. Censored midpoints and open limits stay as they are. `plates_error` is the half-width
+    (log10 dose) that limits of scores hold (score_limits.py).
     """
     if between is None:
         return curves
-    count = curves["treatment"].map(between.plates).fillna(1.0).to_numpy(dtype=float)
-    way = student.ppf((1 + level) / 2, between.df) * between.sd / np.sqrt(count)
+    error = between.sd / np.sqrt(curves["treatment"].map(between.plates).fillna(1.0).to_numpy(dtype=float))
+    way = error * student.ppf((1 + level) / 2, between.df)
     moved: dict[str, Array] = {}
     for name in ("ec50", "ic50"):
         stated, middle = curves[f"{name}_relation"].eq("=").to_numpy(), np.log10(curves[name].to_numpy(dtype=float))
@@ -91,4 +93,4 @@ def with_between_plates(curves: pd.DataFrame, between: BetweenPlates | None, *, 
                 limit = np.log10(curves[f"{kind}_{end}"].to_numpy(dtype=float))
                 outer = 10 ** (middle + side * np.hypot(limit - middle, way))
                 moved[f"{kind}_{end}"] = np.where(stated, outer, curves[f"{kind}_{end}"])
-    return curves.assign(**moved)
+    return curves.assign(plates_error=error * student.ppf(SURE, between.df), **moved)

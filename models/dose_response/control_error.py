@@ -1,4 +1,4 @@
-"""Limits of an IC50 that hold the scatter of the controls too.
+"""Limits of an IC50, and of a score, that hold the scatter of the controls too.
 
 Viability is measured from the medians of a plate's controls. What these are wrong by is the same for all wells of the plate, so that it
 does not show in the scatter about the curve, and the interval of a fit cannot see it: with 4 controls of each kind and noise of 8 % of
@@ -13,32 +13,36 @@ from scipy.stats import t as student
 
 from models.dose_response.curves import Array, doses_at
 from models.dose_response.options import FitOptions
+from models.dose_response.score_limits import SURE, mean_of_acting
 from models.dose_response.viability import MEDIAN_ERROR
 
 
 def with_control_error(curves: pd.DataFrame, wells: pd.DataFrame, options: FitOptions, *, value: str, positive: bool) -> pd.DataFrame:
-    """The curves with ic50_low and ic50_high moved outwards by what the medians of the controls may be wrong by.
+    """The curves with ic50_low and ic50_high moved outwards by what the medians of the controls may be wrong by, and with `control_error`,
+    the half-width by which the responses that make the score may be off for it, as sure as limits of scores are (score_limits.py).
 
-    By that much (`_half_width`) the level that IC50 stands for may lie higher or lower; the doses at which the curve crosses these levels
+    By that much (`_half_widths`) the level that IC50 stands for may lie higher or lower; the doses at which the curve crosses these levels
     lie some way off the IC50, which is joined with the way to the curve's own limit as an independent error. A limit is open (NaN)
     where the curve does not reach such a level. Censored IC50s stay as they are.
 
-    curves: on scale percent_inhibition, a row per treatment. wells: plate, role, treatment, `value`, `excluded`; those of `curves` and the
-    controls. positive: whether positive controls are 0 %; else a read-out of 0 is.
+    curves: on scale percent_inhibition, a row per treatment. wells: plate, role, treatment, viability, `value`, `excluded`; those of
+    `curves` and the controls. positive: whether positive controls are 0 %; else a read-out of 0 is.
     """
-    errors = _half_widths(control_errors(wells, value=value, positive=positive), options)
     used = wells[~wells["excluded"] & wells[value].notna() & wells["treatment"].isin(curves["treatment"])]
     if used.empty:
-        return curves
-    shares = used.groupby("treatment")["plate"].value_counts(normalize=True).unstack().fillna(0.0)     # of a treatment's wells
-    total = (shares**2).mul(errors.reindex(shares.columns) ** 2, axis="columns").sum(axis="columns")
-    half = 100 * np.sqrt(curves["treatment"].map(total).fillna(0.0).to_numpy(dtype=float))
+        return curves.assign(control_error=np.nan)
+    errors = control_errors(wells, value=value, positive=positive)
+    shares = used.groupby("treatment")["plate"].value_counts(normalize=True).unstack().reindex(curves["treatment"]).fillna(0.0)
+    inhibition = 100 * (1 - used["viability"])
+    acting = mean_of_acting(inhibition, inhibition, used["treatment"]).reindex(curves["treatment"]).to_numpy(dtype=float)
+    half = _half_widths(errors, shares, np.full(len(curves), float(options.ic_level)), level=options.level)
     crossings = np.sort(np.log10([doses_at(curves, level=options.ic_level + side * half) for side in (-1, 1)]), axis=0)  # NaN goes last
     stated, middle = curves["ic50_relation"].eq("=").to_numpy(), np.log10(curves["ic50"].to_numpy(dtype=float))
     crossings = np.where(crossings[:1] > middle, crossings[::-1], crossings)    # the only crossing lies above
     moved = {name: _joined(middle, np.log10(curves[name].to_numpy(dtype=float)), crossing, side=side)
              for name, crossing, side in (("ic50_low", crossings[0], -1), ("ic50_high", crossings[1], 1))}
-    return curves.assign(**{name: np.where(stated & (half > 0), limits, curves[name]) for name, limits in moved.items()})
+    return curves.assign(control_error=_half_widths(errors, shares, acting, level=2 * SURE - 1),
+                         **{name: np.where(stated & (half > 0), limits, curves[name]) for name, limits in moved.items()})
 
 
 def _joined(middle: Array, limit: Array, crossing: Array, *, side: int) -> Array:
@@ -68,14 +72,16 @@ def _control_error(wells: pd.DataFrame, *, value: str, positive: bool) -> tuple[
     return errors[0], errors[1] if positive else 0.0, sd[0], max(len(living) - 1, 0), max(len(dead) - 1, 0) if positive else 0
 
 
-def _half_widths(errors: pd.DataFrame, options: FitOptions) -> pd.Series:
-    """What viability at the IC level of a plate may be wrong by, at the options' confidence; 0 where its controls have no scatter to tell.
+def _half_widths(errors: pd.DataFrame, shares: pd.DataFrame, inhibition: Array, *, level: float) -> Array:
+    """What an inhibition (N,) of treatments may be wrong by for the controls, both in percent, at a confidence level.
 
-    Standard errors times Student's t of k - 1.
+    errors: of `control_errors`; shares: of each treatment's wells (the index) on each plate. An error of the negative controls scales what
+    lives, one of the positive controls what is dead: standard errors times Student's t of k - 1. Controls without scatter to tell count
+    for nothing.
     """
-    viability = 1 - options.ic_level / 100
     parts = []
-    for role, share in (("negative", viability), ("positive", 1 - viability)):
-        quantile = student.ppf((1 + options.level) / 2, errors[f"df_{role}"].clip(lower=1))
-        parts.append(share * errors[role].to_numpy(dtype=float) * quantile)
-    return pd.Series(np.hypot(*parts), index=errors.index).fillna(0.0)
+    for role, part in (("negative", 100 - inhibition), ("positive", inhibition)):
+        of_plates = errors[role] * student.ppf((1 + level) / 2, errors[f"df_{role}"].clip(lower=1))
+        total = (shares**2 * of_plates.reindex(shares.columns).fillna(0.0) ** 2).sum(axis="columns")
+        parts.append(part * np.sqrt(total.to_numpy(dtype=float)))
+    return np.hypot(*parts)

@@ -9,11 +9,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pandas as pd
+from scipy.special import ndtri
 
 from models.dose_response.effect_scale import effect_band
 from models.dose_response.fit import fit_curves
 from models.dose_response.options import FitOptions
-from models.dose_response.sensitivity import THRESHOLD
+from models.dose_response.score_limits import SURE, mean_of_acting
+from models.dose_response.viability import NORMAL_95
 
 ENDS = (("low", -1.0), ("high", 1.0))
 
@@ -24,13 +26,12 @@ def limits_of_shared_error(curves: pd.DataFrame, wells: pd.DataFrame, options: F
 
     The curve is fitted again with every well's viability lower by `shift` (the part of its half-width that replicates share), and higher:
     the lower limit is that of the lower curve, the upper that of the higher one. That the error has one sign at all doses is the worst
-    case. model_error: the mean shift of the wells above the floor of a sensitivity score, of all where none is.
+    case. model_error: the mean shift of the wells that act (`mean_of_acting`), as sure as limits of scores are.
     wells: columns treatment, dose, response (inhibition in percent) and `weight`.
     """
-    percent = 100 * shift.where(wells["response"].notna())
-    acting = percent.where(wells["response"] > THRESHOLD).groupby(wells["treatment"]).mean()
-    error = curves["treatment"].map(acting).fillna(curves["treatment"].map(percent.groupby(wells["treatment"]).mean()))
-    curves = curves.assign(model_error=error.astype("float64"))
+    sure = ndtri(SURE) / NORMAL_95
+    error = mean_of_acting(100 * sure * shift, wells["response"], wells["treatment"])
+    curves = curves.assign(model_error=curves["treatment"].map(error).astype("float64"))
     for end, side in ENDS:
         shifted = wells.assign(response=wells["response"] - side * 100 * shift)
         curves = _with_limit(curves, _fit(shifted, options, weight), end)

@@ -1,4 +1,4 @@
-"""What noise, and a model's own error, may have done to a drug sensitivity score.
+"""What noise, controls, plates, and a model's own error may have done to a drug sensitivity score.
 
 A score is an area above a floor, so nearly a weighted sum of the responses: the trapezoid's weight of each dose that acts above the floor,
 times the mean of its wells. Its standard error follows from the scatter about the curve, and needs neither a slope nor a midpoint that is
@@ -19,21 +19,21 @@ from models.dose_response.checks import require_columns
 from models.dose_response.curves import Array, well_values
 from models.dose_response.effect_scale import least_effect, most_effect
 from models.dose_response.sensitivity import THRESHOLD
-from models.dose_response.viability import NORMAL_95
 
-SURE = 0.9      # of each limit by itself
+SURE = 0.9      # of each limit by itself; half-widths of errors (`model_error` and the like) are those of it, 80 % on both sides
 _FREE = 4       # parameters of a curve
 _MOST = 64      # doses of a curve that are laid out; more are no better
 
 
-def score_limits(scored: pd.DataFrame, *, kind: str = "dss_asym", level: float = SURE) -> pd.DataFrame:
-    """A copy of `scored` with `{kind}_low` and `{kind}_high`: the score lies above the one, and below the other, `level` of the times.
+def score_limits(scored: pd.DataFrame, *, kind: str = "dss_asym") -> pd.DataFrame:
+    """A copy of `scored` with `{kind}_low` and `{kind}_high`: the score lies above the one, and below the other, 9 times in 10 (SURE).
 
     scored: Curves with the score column `kind`, a DSS. The wells are taken to stand evenly over the doses, and these evenly over their
-    range on log10, as nearly all designs have it. The limits hold the scatter of wells, and that between two doses nobody has looked. Where
-    curves have them, they also hold `model_error`: all responses above the floor are off by it together; `zero_at`: dead wells may read so
-    much; and `uncalibrated`: a classifier of controls may read a half-dead well as anything within `effect_band`. Not what controls may be
-    wrong by. NaN where no well is to spare for the noise, or there is no score. Raises TableError when a column is missing.
+    range on log10, as nearly all designs have it. The limits hold the scatter of wells, and that between two doses nobody has looked.
+    Where curves have them, they also hold `control_error` and `model_error`: all responses above the floor are off by it together;
+    `plates_error`: the curve lies that far off along the doses; `zero_at`: dead wells may read so much; and `uncalibrated`: a classifier
+    of controls may read a half-dead well as anything within `effect_band`. NaN where no well is to spare for the noise, or there is no
+    score. Raises TableError when a column is missing.
     """
     require_columns(scored, [kind, "rmse", "n", "n_doses", "dose_min", "dose_max", "scale", "top"], what="scores have no limits")
     limits = np.full((2, len(scored)), np.nan)
@@ -42,12 +42,22 @@ def score_limits(scored: pd.DataFrame, *, kind: str = "dss_asym", level: float =
         curves = scored.iloc[known].reset_index(drop=True)
         area = _Area.of(curves, kind)
         score = curves[kind].to_numpy(dtype=float)
-        half = special.stdtrit((curves["n"] - _FREE).clip(lower=1).to_numpy(dtype=float), level) * area.standard_error()
-        half = np.hypot(half, area.slope * _column(curves, "model_error") * special.ndtri(level) / NORMAL_95)
+        half = special.stdtrit((curves["n"] - _FREE).clip(lower=1).to_numpy(dtype=float), SURE) * area.standard_error()
+        for name, slope in (("model_error", area.slope), ("control_error", area.slope), ("plates_error", area.per_decade())):
+            half = np.hypot(half, slope * _column(curves, name))
         q = _column(curves, "zero_at")      # then an effect y is truly y / (1 - q)
         below, above = (area.difference(read) * _column(curves, "uncalibrated") for read in (least_effect, most_effect))
         limits[:, known] = np.maximum(score - half + below, 0.0), score + half + above + area.slope * area.mean() * q / (1 - q)
     return scored.assign(**{f"{kind}_low": limits[0], f"{kind}_high": limits[1]})
+
+
+def mean_of_acting(values: pd.Series, inhibition: pd.Series, treatment: pd.Series) -> pd.Series:
+    """Mean of `values` by treatment (the index), over the wells that make a sensitivity score: those above its floor, all where none is.
+
+    values, inhibition (percent, NaN of wells that take no part), treatment: row = well.
+    """
+    used = values.where(inhibition.notna())
+    return used.where(inhibition > THRESHOLD).groupby(treatment).mean().fillna(used.groupby(treatment).mean())
 
 
 def _column(curves: pd.DataFrame, name: str) -> Array:
@@ -61,7 +71,7 @@ class _Area:
 
     row (D,): of which curve; effect (D,): percent inhibition; weight (D,): of each dose; floor (N,): percent; error (N,): SD of a dose's
     mean; active (D,): how likely it lies above the floor; factor (N,): points of the score per percent of the mean effect above the floor;
-    slope (N,): how much the score rises when all active responses do by 1 %; span (N,), doses (N,).
+    slope (N,): how much the score rises when all active responses do by 1 %; span (N,), doses (N,); decades (N,): of doses.
     """
 
     row: npt.NDArray[np.intp]
@@ -74,6 +84,7 @@ class _Area:
     slope: Array
     span: Array
     doses: npt.NDArray[np.intp]
+    decades: Array
 
     @classmethod
     def of(cls, curves: pd.DataFrame, kind: str) -> _Area:
@@ -95,7 +106,7 @@ class _Area:
         factor = _factor(kind, floor, top, part)
         span = (curves["top"] - curves["bottom"]).abs().to_numpy(dtype=float) * np.where(fraction, 100.0, 1.0)
         return cls(row=row, effect=effect, weight=weight, floor=floor, error=np.asarray(error), active=active, factor=factor,
-                   slope=factor * part, span=span, doses=doses)
+                   slope=factor * part, span=span, doses=doses, decades=high - low)
 
     def standard_error(self) -> Array:
         """Of the score (N,), each response counted by how likely it lies above the floor."""
@@ -107,6 +118,14 @@ class _Area:
         """Mean effect (N,) above the floor, percent."""
         part = np.bincount(self.row, weights=self.weight * self.active)
         return np.bincount(self.row, weights=self.weight * self.active * self.effect) / np.where(part > 0, part, 1.0)
+
+    def per_decade(self) -> Array:
+        """How much the score changes (N,) when the curve moves along the doses, per decade: what leaves at one end less what enters at the
+        other.
+        """
+        above = np.maximum(self.effect - self.floor[self.row], 0.0)
+        last = np.cumsum(self.doses) - 1
+        return np.asarray(self.factor * np.abs(above[last] - above[last - self.doses + 1]) / self.decades)
 
     def difference(self, read: Callable[[Array], Array]) -> Array:
         """How much the score would differ (N,) if every effect were `read` of it."""

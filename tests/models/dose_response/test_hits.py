@@ -97,11 +97,23 @@ def test_what_a_model_is_off_by_is_in_the_limits() -> None:
     more, fewer = (scored(inhibition(DOSE, 0.1, slope=20.0) + side)["dss_asym"][0] for side in (0.0, -20.0))
     half = off["dss_asym_high"][0] - off["dss_asym"][0]
     own = plain["dss_asym_high"][0] - plain["dss_asym"][0]
-    assert np.sqrt(half**2 - own**2) == pytest.approx((more - fewer) * 1.2816 / 1.96, rel=0.1)
+    assert np.sqrt(half**2 - own**2) == pytest.approx(more - fewer, rel=0.1)
     assert off["dss_asym"][0] - off["dss_asym_low"][0] == pytest.approx(half)
     near = scored(inhibition(DOSE, 0.8) + np.random.default_rng(6).normal(0, 1, 8)).assign(model_error=20.0)
     assert near["dss_asym"][0] > 10
     assert "by noise and the model's error alone on either side of 10" in call_hits(near)["hit_reason"][0]
+
+
+def test_what_lies_between_plates_is_in_the_limits() -> None:
+    """Midpoints off by a tenth of a decade: the score of the curve that lies there."""
+    noise = np.random.default_rng(9).normal(0, 1, 8)
+    curve = scored(inhibition(DOSE, 0.3) + noise)
+    plain, off = score_limits(curve), score_limits(curve.assign(plates_error=0.1))
+    moved = scored(inhibition(DOSE, 0.3 * 10**-0.1) + noise)["dss_asym"][0] - curve["dss_asym"][0]
+    half, own = (limits["dss_asym_high"][0] - limits["dss_asym"][0] for limits in (off, plain))
+    assert np.sqrt(half**2 - own**2) == pytest.approx(moved, rel=0.1)
+    dead = scored(inhibition(DOSE, 1e-6) + noise)       # wherever its midpoint lies, all is dead
+    assert score_limits(dead.assign(plates_error=0.1))["dss_asym_low"][0] == pytest.approx(score_limits(dead)["dss_asym_low"][0], abs=0.05)
 
 
 def test_a_classifier_of_controls_may_be_anywhere_in_its_band() -> None:
