@@ -78,7 +78,7 @@ def named(curves: pd.DataFrame) -> pd.DataFrame:
 
 def score_row(curves: pd.DataFrame) -> pd.Series:
     known = curves[curves["dss_asym_low"].notna()]
-    noise = score_limits(known.drop(columns=["model_error", "zero_at"], errors="ignore"))
+    noise = score_limits(known.drop(columns=["model_error", "control_error", "zero_at"], errors="ignore"))
     true, hit = known["dss_asym_true"], known["dss_asym_low"] >= HIT_THRESHOLD
     return pd.Series({"scores": len(known), "mean error": (known["dss_asym"] - true).mean(),
                       "noise alone holds": coverage(noise["dss_asym_low"], true, noise["dss_asym_high"]),

@@ -74,7 +74,7 @@ def treatment_curves(wells: pd.DataFrame, options: FitOptions, *, controls: Cont
     curves = _say_combined(score_curves(curves), usable[paired])
     if controls != "none":
         curves = _say_bare_plates(curves, usable, wells, controls=controls, value=value)
-        if value == "readout" and options.interval != "none":
+        if value != "probability" and options.interval != "none":   # what a classifier's scale leaves open is far more
             curves = with_control_error(curves, wells, options, value=value, positive=controls == "both")
     curves = _with_model_limits(curves, usable, options, value=value, weight=weight)
     return with_unknown_zero(curves, usable, options) if controls == "negative" and options.interval != "none" else curves

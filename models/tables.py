@@ -128,7 +128,7 @@ CURVES = Contract("Curves", "group of wells (a treatment)", (
     option("ic50_model_high", "float", "upper limit of ic50 that holds the model's own error too; NaN = open", "dose_unit"),
     option("model_error", "float", "80 % half-width (as limits of scores) by which the responses that make the score may be off together, "
                                    "by the model", "% inhibition"),
-    option("control_error", "float", "80 % half-width of the same, by the medians of the controls, of measured read-outs", "% inhibition"),
+    option("control_error", "float", "80 % half-width of the same, by the medians of the controls, of read-outs", "% inhibition"),
     option("plates_error", "float", "80 % half-width by which the midpoint may be off from plate to plate", "log10 dose_unit"),
     option("uncalibrated", "bool", "the model learned from controls alone: the scale between them is its own (limits of scores hold it)"),
     option("zero_at", "float", "without positive controls: the viability that dead wells may read, by the lowest dose; at most 0.25"),

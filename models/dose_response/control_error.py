@@ -7,7 +7,10 @@ their window, 95 % limits held the true IC50 of 65 of 80 simulated curves, and w
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from scipy.stats import t as student
 
@@ -32,9 +35,9 @@ def with_control_error(curves: pd.DataFrame, wells: pd.DataFrame, options: FitOp
     if used.empty:
         return curves.assign(control_error=np.nan)
     errors = control_errors(wells, value=value, positive=positive)
-    shares = used.groupby("treatment")["plate"].value_counts(normalize=True).unstack().reindex(curves["treatment"]).fillna(0.0)
+    shares = _Shares.of(used, treatments=pd.Index(curves["treatment"]), plates=errors.index)
     inhibition = 100 * (1 - used["viability"])
-    acting = mean_of_acting(inhibition, inhibition, used["treatment"]).reindex(curves["treatment"]).to_numpy(dtype=float)
+    acting = curves["treatment"].map(mean_of_acting(inhibition, inhibition, used["treatment"])).to_numpy(dtype=float)
     half = _half_widths(errors, shares, np.full(len(curves), float(options.ic_level)), level=options.level)
     crossings = np.sort(np.log10([doses_at(curves, level=options.ic_level + side * half) for side in (-1, 1)]), axis=0)  # NaN goes last
     stated, middle = curves["ic50_relation"].eq("=").to_numpy(), np.log10(curves["ic50"].to_numpy(dtype=float))
@@ -72,16 +75,31 @@ def _control_error(wells: pd.DataFrame, *, value: str, positive: bool) -> tuple[
     return errors[0], errors[1] if positive else 0.0, sd[0], max(len(living) - 1, 0), max(len(dead) - 1, 0) if positive else 0
 
 
-def _half_widths(errors: pd.DataFrame, shares: pd.DataFrame, inhibition: Array, *, level: float) -> Array:
+@dataclass(frozen=True, kw_only=True)
+class _Shares:
+    """Which share of the wells of a treatment lies on which plate, a row per pair that has any: numbers of both, and the share."""
+
+    treatment: npt.NDArray[np.intp]
+    plate: npt.NDArray[np.intp]
+    share: Array
+
+    @classmethod
+    def of(cls, used: pd.DataFrame, *, treatments: pd.Index, plates: pd.Index) -> _Shares:
+        pairs, counts = np.unique(treatments.get_indexer(used["treatment"]) * len(plates) + plates.get_indexer(used["plate"]),
+                                  return_counts=True)
+        treatment, plate = np.divmod(pairs, len(plates))
+        return cls(treatment=treatment, plate=plate, share=counts / np.bincount(treatment, weights=counts)[treatment])
+
+
+def _half_widths(errors: pd.DataFrame, shares: _Shares, inhibition: Array, *, level: float) -> Array:
     """What an inhibition (N,) of treatments may be wrong by for the controls, both in percent, at a confidence level.
 
-    errors: of `control_errors`; shares: of each treatment's wells (the index) on each plate. An error of the negative controls scales what
-    lives, one of the positive controls what is dead: standard errors times Student's t of k - 1. Controls without scatter to tell count
-    for nothing.
+    errors: of `control_errors`. An error of the negative controls scales what lives, one of the positive controls what is dead: standard
+    errors times Student's t of k - 1. Controls without scatter to tell count for nothing.
     """
     parts = []
     for role, part in (("negative", 100 - inhibition), ("positive", inhibition)):
-        of_plates = errors[role] * student.ppf((1 + level) / 2, errors[f"df_{role}"].clip(lower=1))
-        total = (shares**2 * of_plates.reindex(shares.columns).fillna(0.0) ** 2).sum(axis="columns")
-        parts.append(part * np.sqrt(total.to_numpy(dtype=float)))
+        of_plates = errors[role].to_numpy() * student.ppf((1 + level) / 2, np.maximum(errors[f"df_{role}"].to_numpy(), 1))
+        own = shares.share * np.nan_to_num(of_plates)[shares.plate]
+        parts.append(part * np.sqrt(np.bincount(shares.treatment, weights=own**2, minlength=len(inhibition))))
     return np.hypot(*parts)
