@@ -1,6 +1,6 @@
 """Which version of each model answers: a thread that follows the alias `champion` in the registry.
 
-It looks every second. When an alias moved, it fetches the version, checks hash and gates, loads and warms it, and only then
+It looks every two seconds. When an alias moved, it fetches the version, checks hash and gates, loads and warms it, and only then
 puts it into a new `Snapshot`; a request takes one snapshot and keeps it. A version that cannot serve is refused and the old
 one stays. An unreachable registry changes nothing but what /models says. Every change seen goes to an append-only log.
 """

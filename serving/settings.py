@@ -36,7 +36,7 @@ class Settings:
 
     tracking_uri: str = ""
     state: Path = Path("var/service")
-    poll_seconds: float = 1.0
+    poll_seconds: float = 2.0
     retry_seconds: float = 30.0
     grace_seconds: float = 15.0
     max_upload_bytes: int = 4096 * MEBIBYTE

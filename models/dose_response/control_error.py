@@ -85,8 +85,9 @@ class _Shares:
 
     @classmethod
     def of(cls, used: pd.DataFrame, *, treatments: pd.Index, plates: pd.Index) -> _Shares:
-        pairs, counts = np.unique(treatments.get_indexer(used["treatment"]) * len(plates) + plates.get_indexer(used["plate"]),
-                                  return_counts=True)
+        rows, columns = (index.get_indexer(pd.Index(used[name])).astype(np.int64)
+                         for index, name in ((treatments, "treatment"), (plates, "plate")))
+        pairs, counts = np.unique(rows * len(plates) + columns, return_counts=True)
         treatment, plate = np.divmod(pairs, len(plates))
         return cls(treatment=treatment, plate=plate, share=counts / np.bincount(treatment, weights=counts)[treatment])
 
