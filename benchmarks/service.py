@@ -217,7 +217,7 @@ def bare(registry: Registry, archive: Path, *, repeats: int) -> tuple[float, flo
 
 
 def of_dosewell(folder: Path, registry: Registry, plate: tuple[Path, Path], *, wells: int, clients: list[int], plates: int) -> list[Row]:
-    server = Server(folder / "state", registry.tracking_uri, DOSEWELL_JOB_WORKERS="0", DOSEWELL_POLL_SECONDS="1")
+    server = Server(folder / "state", registry.tracking_uri, DOSEWELL_JOB_WORKERS="0")
     server.wait(seconds=600)
     (body, table), screen = (path.read_bytes() for path in plate), json.dumps(SCREEN | {"plate_format": wells})
     try:

@@ -56,8 +56,15 @@ def mean_of_acting(values: pd.Series, inhibition: pd.Series, treatment: pd.Serie
 
     values, inhibition (percent, NaN of wells that take no part), treatment: row = well.
     """
-    used = values.where(inhibition.notna())
-    return used.where(inhibition > THRESHOLD).groupby(treatment).mean().fillna(used.groupby(treatment).mean())
+    codes, names = pd.factorize(treatment)
+    value, effect = values.to_numpy(dtype=float), inhibition.to_numpy(dtype=float)
+    used = np.isfinite(value) & np.isfinite(effect)
+    mean = np.full(len(names), np.nan)
+    for part in (used, used & (effect > THRESHOLD)):
+        count = np.bincount(codes[part], minlength=len(names))
+        total = np.bincount(codes[part], weights=value[part], minlength=len(names))
+        mean = np.where(count > 0, total / np.maximum(count, 1), mean)
+    return pd.Series(mean, index=names)
 
 
 def _column(curves: pd.DataFrame, name: str) -> Array:
