@@ -1,0 +1,135 @@
+"""Another batch of cells, another day at the microscope: how wrong do scores get, and is it said?
+
+    python -m benchmarks.batches [--plates 2] [--models artifacts/models]          after `make demo`
+
+New plates of six compounds (as in benchmarks.uncertainty) of each simulated cell line, as the line's model learned to see them and changed
+in one way each: light and camera, or the cells. Limits are measured on training screens and cannot hold what these never showed; so what
+counts is that such a plate is told: `wrong and unsaid` are IC50s outside their limits "with the model's error" on plates without a warning
+about their images.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.ndimage import gaussian_filter, zoom
+from tqdm import tqdm
+
+from benchmarks.uncertainty import coverage, curves_with_truth, images_of, named, wells_with_truth
+from models.networks.bundle import trunk_finder
+from models.networks.predict import load_predictor
+from models.plates.simulate.brightfield import CELL_LINES, CellLine
+from models.plates.simulate.examples import Example, example_screens, random_curves
+from models.scoring import score_images
+
+FIRST_SEED = 3000   # far from the seeds of the example screens, and of the other benchmarks
+OF_IMAGES = {"drift", "out_of_distribution", "saturated_output", "inverted"}    # rules by which a model says that it knows no such images
+
+Optics = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen(Example):
+    """An example whose images went through other optics."""
+
+    optics: Optics
+
+    def images(self, plate: str) -> Iterator[tuple[str, np.ndarray]]:
+        for number, (well, pixels) in enumerate(super().images(plate)):
+            changed = self.optics(pixels.astype(float), np.random.default_rng([self.seed, number]))
+            yield well, np.clip(np.round(changed), 0, 255).astype(pixels.dtype)
+
+
+def magnified(pixels: np.ndarray, factor: float) -> np.ndarray:
+    """The middle of the image larger, or the image smaller with its mirrored surroundings; of the same size."""
+    size = pixels.shape[0]
+    found = zoom(pixels, factor, order=1)
+    if factor < 1:
+        rest = size - found.shape[0]
+        return np.pad(found, ((rest // 2, rest - rest // 2),) * 2, mode="symmetric")
+    start = (found.shape[0] - size) // 2
+    return found[start:start + size, start:start + size]
+
+
+def contrast(pixels: np.ndarray, factor: float) -> np.ndarray:
+    middle = np.median(pixels)
+    return middle + factor * (pixels - middle)
+
+
+OPTICS: dict[str, Optics] = {
+    "as in training": lambda pixels, rng: pixels,
+    **{f"light x {factor:g}": (lambda pixels, rng, factor=factor: factor * pixels) for factor in (0.7, 0.85, 1.15)},
+    **{f"contrast x {factor:g}": (lambda pixels, rng, factor=factor: contrast(pixels, factor)) for factor in (0.6, 0.8, 1.25)},
+    **{f"blur, SD {sd:g} px": (lambda pixels, rng, sd=sd: gaussian_filter(pixels, sd)) for sd in (0.6, 1.0, 1.5)},
+    **{f"noise, SD {sd:g}": (lambda pixels, rng, sd=sd: pixels + rng.normal(0, sd, pixels.shape)) for sd in (3, 6)},
+    **{f"magnified x {factor:g}": (lambda pixels, rng, factor=factor: magnified(pixels, factor)) for factor in (0.9, 1.1)}}
+CELLS: dict[str, Callable[[CellLine], CellLine]] = {
+    **{f"cells seeded x {factor:g}": (lambda line, factor=factor: replace(line, cells=round(factor * line.cells)))
+       for factor in (0.6, 0.8, 1.25)},
+    **{f"cells' radius x {factor:g}": (lambda line, factor=factor: replace(line, radius=factor * line.radius)) for factor in (0.85, 1.15)},
+    "dead cells stay, + 0.2": lambda line: replace(line, dead_stay=min(line.dead_stay + 0.2, 1.0)),
+    "dead cells stay, - 0.2": lambda line: replace(line, dead_stay=max(line.dead_stay - 0.2, 0.0)),
+    "debris x 2": lambda line: replace(line, debris=2 * line.debris)}
+
+
+def plates_of(line: str, batch: str, count: int) -> Iterator[Example]:
+    """New plates of a cell line, the same wells and curves in every batch."""
+    heldout = next(screen for screen in example_screens() if screen.name == "heldout-a549")
+    look = CELLS[batch](CELL_LINES[line]) if batch in CELLS else CELL_LINES[line]
+    for number in range(count):
+        seed = FIRST_SEED + number
+        curves = random_curves(heldout.layout, seed=seed) | {"doxorubicin": CELL_LINES[line].doxorubicin}
+        made = replace(heldout, sample=line, lines={line: look}, curves=curves, seed=seed)
+        fields = {name: getattr(made, name) for name in Example.__dataclass_fields__}
+        yield Seen(**fields, optics=OPTICS.get(batch, OPTICS["as in training"]))
+
+
+def run(models: Path, *, plates: int) -> pd.DataFrame:
+    """A row per curve: batch, line, plate, what came out, whether the plate is told or its results withheld, and rmse of its wells."""
+    find = trunk_finder([models, models.parent / "trunks"])
+    rows = []
+    for batch in tqdm([*OPTICS, *CELLS], desc="batches", unit="batch"):
+        for line in CELL_LINES:
+            predictor = load_predictor(models / f"viability-{line}", find_trunk=find, device="cpu")
+            for example in plates_of(line, batch, plates):
+                scored = score_images(images_of(example, predictor.card.recipe.input), example.full_layout(), screen=example.screen(),
+                                      predictor=predictor, model=predictor.card.name, version="1")
+                wells = wells_with_truth(scored, example)
+                told = any(finding.rule in OF_IMAGES for finding in scored.findings)
+                rows.append(curves_with_truth(scored, example).assign(
+                    batch=batch, line=line, plate=example.seed, told=told, withheld=scored.curves["status"].eq("failed").all(),
+                    rmse=float(((wells["viability"] - wells["true"]) ** 2).mean() ** 0.5)))
+    return pd.concat(rows, ignore_index=True)
+
+
+def batch_row(curves: pd.DataFrame) -> pd.Series:
+    """What came out of a batch."""
+    within = named(curves)
+    outside = ~within["ic50_true"].between(within["ic50_model_low"].fillna(0.0), within["ic50_model_high"].fillna(np.inf))
+    off = 10 ** np.log10(within["ic50"] / within["ic50_true"]).abs()
+    scores = curves[curves["dss_asym_low"].notna()]
+    plates = curves.drop_duplicates(["batch", "line", "plate"])
+    return pd.Series({
+        "RMSE of wells": plates["rmse"].mean(), "plates told": plates["told"].mean(), "withheld": plates["withheld"].mean(),
+        "told or withheld": (plates["told"] | plates["withheld"]).mean(), "IC50s": len(within), "off by (median)": off.median(),
+        "by (worst)": off.max(), "outside their limits": outside.sum(), "wrong and unsaid": (outside & ~within["told"]).sum(),
+        "limits of scores hold": coverage(scores["dss_asym_low"], scores["dss_asym_true"], scores["dss_asym_high"])})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--plates", type=int, default=2, help="new plates per cell line and batch")
+    parser.add_argument("--models", type=Path, default=Path("artifacts/models"))
+    arguments = parser.parse_args()
+    curves = run(arguments.models, plates=arguments.plates)
+    pd.set_option("display.width", 220, "display.max_columns", 20)
+    print(pd.concat([curves.groupby("batch", sort=False).apply(batch_row), batch_row(curves).to_frame("all").T]).round(2).to_string())
+
+
+if __name__ == "__main__":
+    main()
