@@ -1,22 +1,31 @@
 """Are single doses called as promised? Simulated primary screens of read-outs with known truth, seeded.
 
     python -m benchmarks.single_doses [--screens 200]
+    python -m benchmarks.single_doses --models artifacts/models [--screens 5]       after `make demo`
 
 Prints the table for docs/dose_response.md: how often a screen in which nothing acts has any call (promised: at most 1 in 20), which share
 of all calls is false (promised: at most 1 in 20), how often the limits of a row hold its truth (19 in 20), and how often treatments of
 known effect are called a hit, or at least an effect. Each screen has 300 treatments at one dose; in the mixed one a tenth of them act.
+With --models the example's primary screen of each simulated cell line instead, read from its images by the line's model.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from benchmarks.uncertainty import images_of
 from models.effects import with_viability
+from models.networks.bundle import trunk_finder
+from models.networks.predict import load_predictor
+from models.plates.simulate.brightfield import CELL_LINES
+from models.plates.simulate.examples import further_examples
+from models.scoring import score_images
 from models.single_doses import single_doses
 
 TREATMENTS = 300
@@ -86,14 +95,41 @@ def measure(design: Design, screens: int) -> dict[str, object]:
             **{f"effect at {effect:g} %": effects[effect] for effect in EFFECTS[:3]}}
 
 
+def from_images(models: Path, screens: int) -> pd.DataFrame:
+    """A row per cell line: what its model makes of the images of so many primary screens (72 treatments on two plates, 8 of them act)."""
+    find, rows = trunk_finder([models, models.parent / "trunks"]), []
+    for line, look in CELL_LINES.items():
+        predictor = load_predictor(models / f"viability-{line}", find_trunk=find, device="cpu")
+        for seed in range(1, screens + 1):
+            primary = next(example for example in further_examples(seed=seed) if example.name.startswith("primary"))
+            example = replace(primary, sample=line, lines={line: look})
+            scored = score_images(images_of(example, predictor.card.recipe.input), example.layout, screen=example.screen(),
+                                  predictor=predictor, model=predictor.card.name, version="1")
+            true = 100 * (1 - example.truth()["viability"].groupby(example.layout["treatment"]).mean())
+            rows.append(scored.single_doses.assign(line=line, truth=scored.single_doses["treatment"].map(true)))
+    found = pd.concat(rows)
+    inside = (found["inhibition_low"] <= found["truth"]) & (found["truth"] <= found["inhibition_high"])
+    acts, called = found["truth"] > 1, found["call"].isin(("hit", "effect", "growth"))
+    by = found["line"]
+    return pd.DataFrame({"treatments": found.groupby(by).size(), "limits hold": inside.groupby(by).sum(),
+                         "that act": acts.groupby(by).sum(), "limits hold of these": (inside & acts).groupby(by).sum(), "these called": (called & acts).groupby(by).sum(),
+                         "called of the others": (called & ~acts).groupby(by).sum(), "hits": (found["call"] == "hit").groupby(by).sum(),
+                         "least truth of a hit": found["truth"].where(found["call"] == "hit").groupby(by).min()})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--screens", type=int, default=200, help="of each kind and design")
+    parser.add_argument("--screens", type=int, help="of each kind and design (200), or of each cell line (5)")
+    parser.add_argument("--models", type=Path, help="folder of models")
     arguments = parser.parse_args()
+    if arguments.models:
+        print(from_images(arguments.models, arguments.screens or 5).to_string())
+        return
+    screens = arguments.screens or 200
     since = time.process_time()
-    table = pd.DataFrame([measure(design, arguments.screens) for design in DESIGNS]).set_index("screen")
+    table = pd.DataFrame([measure(design, screens) for design in DESIGNS]).set_index("screen")
     print((100 * table).round(1).to_string())
-    print(f"{2 * arguments.screens * len(DESIGNS)} screens of {TREATMENTS} treatments, {time.process_time() - since:.0f} processor seconds")
+    print(f"{2 * screens * len(DESIGNS)} screens of {TREATMENTS} treatments, {time.process_time() - since:.0f} processor seconds")
 
 
 if __name__ == "__main__":
