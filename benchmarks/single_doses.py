@@ -107,14 +107,17 @@ def from_images(models: Path, screens: int) -> pd.DataFrame:
                                   predictor=predictor, model=predictor.card.name, version="1")
             true = 100 * (1 - example.truth()["viability"].groupby(example.layout["treatment"]).mean())
             rows.append(scored.single_doses.assign(line=line, truth=scored.single_doses["treatment"].map(true)))
-    found = pd.concat(rows)
+    return pd.concat(rows).groupby("line").apply(image_row)
+
+
+def image_row(found: pd.DataFrame) -> pd.Series:
+    """found: SingleDoses of one cell line with `truth`, % inhibition."""
     inside = (found["inhibition_low"] <= found["truth"]) & (found["truth"] <= found["inhibition_high"])
-    acts, called = found["truth"] > 1, found["call"].isin(("hit", "effect", "growth"))
-    by = found["line"]
-    return pd.DataFrame({"treatments": found.groupby(by).size(), "limits hold": inside.groupby(by).sum(),
-                         "that act": acts.groupby(by).sum(), "limits hold of these": (inside & acts).groupby(by).sum(), "these called": (called & acts).groupby(by).sum(),
-                         "called of the others": (called & ~acts).groupby(by).sum(), "hits": (found["call"] == "hit").groupby(by).sum(),
-                         "least truth of a hit": found["truth"].where(found["call"] == "hit").groupby(by).min()})
+    acts, called, hit = found["truth"] > 1, found["call"].isin(("hit", "effect", "growth")), found["call"] == "hit"
+    return pd.Series({"treatments": len(found), "limits hold": inside.sum(), "that act": acts.sum(),
+                      "limits hold of these": inside[acts].sum(), "these called": called[acts].sum(),
+                      "called of the others": called[~acts].sum(), "hits": hit.sum(),
+                      "least truth of a hit": found["truth"][hit].min()})
 
 
 def main() -> None:
