@@ -2,10 +2,10 @@
 
     python -m benchmarks.batches [--plates 2] [--models artifacts/models]          after `make demo`
 
-New plates of six compounds (as in benchmarks.uncertainty) of each simulated cell line, as the line's model learned to see them and changed
-in one way each: light and camera, or the cells. Limits are measured on training screens and cannot hold what these never showed; so what
-counts is that such a plate is told: `wrong and unsaid` are IC50s outside their limits "with the model's error" on plates without a warning
-about their images.
+New plates of each simulated cell line (six compounds, as in benchmarks.uncertainty) and of patient 1 (spheroids, 15 drugs), as the sample's
+model learned to see them and changed in one way each: light and camera, or the cells of a line. Limits are measured on training screens
+and cannot hold what these never showed; so what counts is that such a plate is told: `wrong and unsaid` are IC50s outside their limits
+"with the model's error" on plates without a warning about their images.
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ import pandas as pd
 from scipy.ndimage import gaussian_filter, zoom
 from tqdm import tqdm
 
-from benchmarks.uncertainty import coverage, curves_with_truth, images_of, named, wells_with_truth
+from benchmarks.uncertainty import coverage, curves_with_truth, images_of, named
+from models.dose_response.selection import HIT_THRESHOLD
 from models.networks.bundle import trunk_finder
 from models.networks.predict import load_predictor
 from models.plates.simulate.brightfield import CELL_LINES, CellLine
 from models.plates.simulate.examples import Example, example_screens, random_curves
 from models.scoring import score_images
 
+PATIENT = "PAT_1"
 FIRST_SEED = 3000   # far from the seeds of the example screens, and of the other benchmarks
 OF_IMAGES = {"drift", "out_of_distribution", "saturated_output", "inverted"}    # rules by which a model says that it knows no such images
 
@@ -35,14 +37,16 @@ Optics = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 @dataclass(frozen=True, kw_only=True)
 class Seen(Example):
-    """An example whose images went through other optics."""
+    """An example whose images went through other optics, which see grey values of 8 bits: cameras of spheroids have 12."""
 
     optics: Optics
 
     def images(self, plate: str) -> Iterator[tuple[str, np.ndarray]]:
         for number, (well, pixels) in enumerate(super().images(plate)):
-            changed = self.optics(pixels.astype(float), np.random.default_rng([self.seed, number]))
-            yield well, np.clip(np.round(changed), 0, 255).astype(pixels.dtype)
+            rng, scale = np.random.default_rng([self.seed, number]), 1 if pixels.dtype == np.uint8 else 16
+            planes = pixels.reshape(-1, *pixels.shape[-2:]) / scale
+            changed = scale * np.stack([self.optics(plane, rng) for plane in planes]).reshape(pixels.shape)
+            yield well, np.clip(np.round(changed), 0, np.iinfo(pixels.dtype).max).astype(pixels.dtype)
 
 
 def magnified(pixels: np.ndarray, factor: float) -> np.ndarray:
@@ -77,33 +81,37 @@ CELLS: dict[str, Callable[[CellLine], CellLine]] = {
     "debris x 2": lambda line: replace(line, debris=2 * line.debris)}
 
 
-def plates_of(line: str, batch: str, count: int) -> Iterator[Example]:
-    """New plates of a cell line, the same wells and curves in every batch."""
-    heldout = next(screen for screen in example_screens() if screen.name == "heldout-a549")
-    look = CELLS[batch](CELL_LINES[line]) if batch in CELLS else CELL_LINES[line]
+def plates_of(sample: str, batch: str, count: int) -> Iterator[Seen]:
+    """New plates of a cell line or of patient 1, the same wells and curves in every batch."""
+    line = CELL_LINES.get(sample)
+    base = next(screen for screen in example_screens() if screen.name == ("heldout-a549" if line else "patient-1"))
+    lines = {sample: CELLS.get(batch, lambda line: line)(line)} if line else {}
     for number in range(count):
         seed = FIRST_SEED + number
-        curves = random_curves(heldout.layout, seed=seed) | {"doxorubicin": CELL_LINES[line].doxorubicin}
-        made = replace(heldout, sample=line, lines={line: look}, curves=curves, seed=seed)
+        curves = random_curves(base.layout, seed=seed) | ({"doxorubicin": line.doxorubicin} if line else {})
+        made = replace(base, sample=sample, lines=lines, curves=curves, seed=seed)
         fields = {name: getattr(made, name) for name in Example.__dataclass_fields__}
         yield Seen(**fields, optics=OPTICS.get(batch, OPTICS["as in training"]))
 
 
 def run(models: Path, *, plates: int) -> pd.DataFrame:
-    """A row per curve: batch, line, plate, what came out, whether the plate is told or its results withheld, and rmse of its wells."""
+    """A row per curve: batch, sample, plate, what came out, whether the plate is told or its results withheld, and rmse of its wells."""
     find = trunk_finder([models, models.parent / "trunks"])
     rows = []
     for batch in tqdm([*OPTICS, *CELLS], desc="batches", unit="batch"):
-        for line in CELL_LINES:
-            predictor = load_predictor(models / f"viability-{line}", find_trunk=find, device="cpu")
-            for example in plates_of(line, batch, plates):
+        for sample in (*CELL_LINES, *([PATIENT] if batch in OPTICS else [])):
+            system = "profile" if sample == PATIENT else "viability"
+            predictor = load_predictor(models / f"{system}-{sample}", find_trunk=find, device="cpu")
+            for example in plates_of(sample, batch, plates):
                 scored = score_images(images_of(example, predictor.card.recipe.input), example.full_layout(), screen=example.screen(),
                                       predictor=predictor, model=predictor.card.name, version="1")
-                wells = wells_with_truth(scored, example)
+                wells = scored.wells.merge(example.truth()[["plate", "well", "viability"]], on=["plate", "well"], suffixes=("", "_true"))
+                error = (wells["viability"] - wells["viability_true"])[wells["role"] == "treated"]
                 told = any(finding.rule in OF_IMAGES for finding in scored.findings)
                 rows.append(curves_with_truth(scored, example).assign(
-                    batch=batch, line=line, plate=example.seed, told=told, withheld=scored.curves["status"].eq("failed").all(),
-                    rmse=float(((wells["viability"] - wells["true"]) ** 2).mean() ** 0.5)))
+                    batch=batch, sample=sample, plate=f"{batch} {sample} {example.seed}", told=told,
+                    withheld=scored.curves["status"].eq("failed").all(),
+                    rmse=float((error**2).mean() ** 0.5)))
     return pd.concat(rows, ignore_index=True)
 
 
@@ -113,22 +121,27 @@ def batch_row(curves: pd.DataFrame) -> pd.Series:
     outside = ~within["ic50_true"].between(within["ic50_model_low"].fillna(0.0), within["ic50_model_high"].fillna(np.inf))
     off = 10 ** np.log10(within["ic50"] / within["ic50_true"]).abs()
     scores = curves[curves["dss_asym_low"].notna()]
-    plates = curves.drop_duplicates(["batch", "line", "plate"])
+    plates = curves.drop_duplicates("plate")
     return pd.Series({
         "RMSE of wells": plates["rmse"].mean(), "plates told": plates["told"].mean(), "withheld": plates["withheld"].mean(),
         "told or withheld": (plates["told"] | plates["withheld"]).mean(), "IC50s": len(within), "off by (median)": off.median(),
         "by (worst)": off.max(), "outside their limits": outside.sum(), "wrong and unsaid": (outside & ~within["told"]).sum(),
-        "limits of scores hold": coverage(scores["dss_asym_low"], scores["dss_asym_true"], scores["dss_asym_high"])})
+        "limits of scores hold": coverage(scores["dss_asym_low"], scores["dss_asym_true"], scores["dss_asym_high"]),
+        "surely hits": (scores["dss_asym_low"] >= HIT_THRESHOLD).sum(),
+        "of these truly below": ((scores["dss_asym_low"] >= HIT_THRESHOLD) & (scores["dss_asym_true"] < HIT_THRESHOLD)).sum()})
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--plates", type=int, default=2, help="new plates per cell line and batch")
+    parser.add_argument("--plates", type=int, default=2, help="new plates per sample and batch")
     parser.add_argument("--models", type=Path, default=Path("artifacts/models"))
     arguments = parser.parse_args()
     curves = run(arguments.models, plates=arguments.plates)
     pd.set_option("display.width", 220, "display.max_columns", 20)
-    print(pd.concat([curves.groupby("batch", sort=False).apply(batch_row), batch_row(curves).to_frame("all").T]).round(2).to_string())
+    spheroids = curves["sample"] == PATIENT
+    for title, part in (("cell lines", curves[~spheroids]), ("spheroids", curves[spheroids])):
+        print(f"\n{title}\n")
+        print(pd.concat([part.groupby("batch", sort=False).apply(batch_row), batch_row(part).to_frame("all").T]).round(2).to_string())
 
 
 if __name__ == "__main__":
