@@ -97,6 +97,6 @@ RULES = (
     reading_rule("number", "Doses, replicates and read-outs are numbers", "flag", "replicate", "decimal_comma", "readout_overflow"),
     Rule("dose_by_role", "layout", "Treated and reference wells have a dose above zero", doses_by_role),
     reading_rule("dose_of_control", "Negative, untreated and empty wells have no dose"),
-    reading_rule("unit", "Each dose has a known unit", "unit_unknown", "unit_missing", "unit_default"),
+    reading_rule("unit", "Each dose has one known unit", "unit_unknown", "unit_missing", "unit_contradicted", "unit_default"),
     Rule("one_unit", "layout", "Each treatment has one dose unit", one_unit_per_treatment),
 )

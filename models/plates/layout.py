@@ -177,21 +177,8 @@ def _read_dose(cells: Cells, suffix: str, default_unit: str | None) -> pd.Series
     dose, unit = f"dose{suffix}", f"dose_unit{suffix}"
     if suffix:
         cells.out[f"treatment{suffix}"] = cells.text(f"treatment{suffix}")
-    doses, cell_units = numbers(cells, dose)
-    stated = cells.text(unit).where(cells.text(unit) != "", cell_units).astype("str")
-    if unit not in cells.raw.columns and not cell_units.any():
-        known = cells.header_units.get(dose) or default_unit
-        stated = pd.Series(known or "nM", index=doses.index, dtype="str")
-        if not known and doses.gt(0).any():
-            cells.findings.append(Finding(
-                rule="unit_default", severity="warning", column=unit, value="nM",
-                message=f"the layout names no {unit}; doses ({doses[doses > 0].min():g} to {doses.max():g}) are read as nM. Add a column "
-                        f"{unit} if that is wrong"))
-    units = stated.map({text: canonical_unit(text) for text in stated.unique()}).astype("str")
-    cells.each((units == "") & (stated != ""), unit, rule="unit_unknown", say=lambda text:
-                f"'{text}' is not a unit; use one of {', '.join(KNOWN_UNITS)}")
-    cells.each((stated == "") & doses.gt(0) & ~cells.out["role"].isin(DOSELESS_ROLES), unit, rule="unit_missing", say=lambda _:
-                f"the dose has no unit; fill in {unit} (one of {', '.join(KNOWN_UNITS)})")
+    doses, beside = numbers(cells, dose)
+    units = _read_unit(cells, dose, doses, beside, default_unit)
     scaled = (doses * units.map(MOLAR).fillna(1.0).astype("float64")).map(lambda value: float(f"{value:.12g}"))
     cells.each(np.isinf(scaled), dose, rule="number", say=lambda value: say_number(value, dose))
     scaled = scaled.mask(np.isinf(scaled), np.nan)
@@ -203,6 +190,42 @@ def _read_dose(cells: Cells, suffix: str, default_unit: str | None) -> pd.Series
     cells.out[dose] = scaled
     cells.out[unit] = units.mask(units.isin(tuple(MOLAR)), "nM").where(scaled.notna(), "").astype("str")
     return zero
+
+
+def _read_unit(cells: Cells, dose: str, doses: pd.Series, beside: pd.Series, default_unit: str | None) -> pd.Series:
+    """The unit of each dose, canonical or "": of its column, beside the dose in its cell, or of the header, where no two of them differ."""
+    unit, header = dose.replace("dose", "dose_unit"), cells.header_units.get(dose, "")
+    column = cells.text(unit)
+    stated = column.where(column != "", beside)
+    stated = stated.where(stated != "", canonical_unit(header)).astype("str")
+    if unit not in cells.raw.columns and not stated.any():
+        if not default_unit and doses.gt(0).any():
+            cells.findings.append(_no_unit(unit, header, doses))
+        stated = pd.Series(default_unit or "nM", index=doses.index, dtype="str")
+    units = _canonical_units(stated)
+    needed = doses.gt(0) & ~cells.out["role"].isin(DOSELESS_ROLES)
+    cells.each((units == "") & (stated != ""), unit, rule="unit_unknown", say=lambda text:
+                f"'{text}' is not a unit; use one of {', '.join(KNOWN_UNITS)}")
+    cells.each((stated == "") & needed, unit, rule="unit_missing", say=lambda _:
+                f"the dose has no unit; fill in {unit} (one of {', '.join(KNOWN_UNITS)})")
+    other = _canonical_units(beside).mask(beside == "", canonical_unit(header))
+    cells.each(needed & (column != "") & (units != "") & (other != "") & (units != other), unit, rule="unit_contradicted", say=lambda text:
+                f"column {unit} says '{text}', and the dose's own cell or its header another unit; correct the wrong one")
+    return units
+
+
+def _no_unit(unit: str, header: str, doses: pd.Series) -> Finding:
+    """That no unit is stated: a warning, or an error where the header holds something else that nobody should pass over."""
+    if header:
+        return Finding(rule="unit_unknown", severity="error", column=unit, value=header, message=(
+            f"'{header}' in the header of the doses is not a unit; write one of {', '.join(KNOWN_UNITS)} there, or add a column {unit}"))
+    return Finding(rule="unit_default", severity="warning", column=unit, value="nM", message=(
+        f"the layout names no {unit}; doses ({doses[doses > 0].min():g} to {doses.max():g}) are read as nM. Add a column {unit} if that "
+        "is wrong"))
+
+
+def _canonical_units(texts: pd.Series) -> pd.Series:
+    return texts.map({text: canonical_unit(text) for text in texts.unique()}).astype("str")
 
 
 def _alone_at_dose_0(wells: pd.DataFrame, zero: pd.Series, zero_2: pd.Series) -> None:

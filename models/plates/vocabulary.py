@@ -60,14 +60,17 @@ def plain(text: str) -> str:
 
 
 def canonical_column(header: str) -> tuple[str, str]:
-    """(column of the contract or "", unit that the header names or ""): "Conc. [µM]" -> ("dose", "uM")."""
+    """(column of the contract or "", unit of a dose that the header names or ""): "Conc. [µM]" -> ("dose", "uM").
+
+    What stands in a dose's brackets and is no unit is given as it stands: "Dose (log M)" -> ("dose", "log M").
+    """
     if plain(header) in _COLUMN_OF:
         return _COLUMN_OF[plain(header)], ""
     match = _HEADER_UNIT.search(header.strip())
     if match is None:
         return "", ""
-    name, unit = _COLUMN_OF.get(plain(header.strip()[:match.start()]), ""), canonical_unit(match["in"] or match["after"])
-    return (name, unit) if unit and name in ("dose", "dose_2") else (name, "")
+    name, unit = _COLUMN_OF.get(plain(header.strip()[:match.start()]), ""), match["in"] or match["after"]
+    return name, (canonical_unit(unit) or unit) if name in ("dose", "dose_2") else ""
 
 
 def canonical_role(text: str) -> str:

@@ -71,7 +71,7 @@ def test_units(text: str, unit: str) -> None:
 
 @pytest.mark.parametrize(("header", "column"), [
     ("WellType", ("role", "")), ("Concentration_uM", ("dose", "uM")), ("dose (nM)", ("dose", "nM")),
-    ("conc", ("dose", "")), ("AddOn", ("treatment_2", "")), ("OD450", ("readout", "")), ("colour", ("", ""))])
+    ("Dose (log M)", ("dose", "log M")), ("Well (384)", ("well", "")), ("conc", ("dose", "")), ("AddOn", ("treatment_2", "")), ("OD450", ("readout", "")), ("colour", ("", ""))])
 def test_column_words(header: str, column: tuple[str, str]) -> None:
     assert canonical_column(header) == column
 
@@ -104,6 +104,30 @@ def test_molar_units_become_nM(unit: str, factor: float) -> None:
     result = parsed(GOOD.replace("0.5,nM", f"1.1,{unit}"))
     assert result.layout["dose"][2] == pytest.approx(1.1 * factor, rel=1e-15)
     assert result.layout["dose_unit"][2] == "nM"
+
+
+@pytest.mark.parametrize(("header", "dose", "unit"), [("dose", "0.5 uM", "nM"), ("Conc. [µM]", "0.5", "nM"), ("dose (nM)", "0.5 nM", "mg/mL")])
+def test_units_that_contradict_each_other_are_refused(header: str, dose: str, unit: str) -> None:
+    table = GOOD.replace("dose,", f"{header},").replace("0.5,nM", f"{dose},{unit}")
+    finding = next(one for one in parsed(table).errors if one.well == "A03")
+    assert (finding.rule, finding.value, "correct the wrong one" in finding.message) == ("unit_contradicted", unit, True)
+
+
+@pytest.mark.parametrize(("header", "doses", "read"), [
+    ("Conc. [µM]", ["0.5 uM", "500 nM"], [500.0, 500.0]), ("Conc. [µM]", ["0.5", "500 nM"], [500.0, 500.0]),
+    ("dose", ["1 uM", "5 nM"], [1000.0, 5.0])])
+def test_units_beside_doses_and_in_the_header_go_together(header: str, doses: list[str], read: list[float]) -> None:
+    raw = pd.DataFrame({"plate": "P", "well": ["A01", "A02"], "role": "treated", "treatment": "x", header: doses})
+    result = parse_layout(raw, plate_format=96)
+    assert (result.layout["dose"].tolist(), result.findings) == (read, ())
+
+
+def test_a_header_with_an_unknown_unit_is_not_read_as_nM() -> None:
+    raw = pd.DataFrame({"plate": "P", "well": ["A01"], "role": "treated", "treatment": "x", "Dose (log M)": ["5"]})
+    finding = only(parse_layout(raw, plate_format=96), "unit_unknown")
+    assert (finding.severity, finding.value) == ("error", "log M")
+    assert not parse_layout(raw, plate_format=96, dose_unit="uM").findings
+    assert not parse_layout(raw.assign(unit="nM"), plate_format=96).findings
 
 
 def test_other_units_are_kept() -> None:
