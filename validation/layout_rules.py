@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from models.errors import Finding
+from models.plates.vocabulary import CONDITION_WORDS, plain
 from models.tables import DOSED_ROLES
 from validation.evidence import Evidence, Rule, listed, of_well, reading_rule, some
 
@@ -19,6 +20,19 @@ def unique_wells(evidence: Evidence) -> Iterator[Finding]:
         yield of_well(group.iloc[-1], rule="well_unique", column="well", value=group.iloc[-1]["well"],
                       message=f"well {group.iloc[-1]['well']} is named {len(group)} times on plate {group.iloc[-1]['plate']} "
                               f"(lines {', '.join(lines)}); keep one line and correct or remove the others")
+
+
+def one_condition(evidence: Evidence) -> Iterator[Finding]:
+    """All wells are of one cell line or patient, and of one time."""
+    for column in evidence.layout.columns:
+        if plain(str(column)) not in CONDITION_WORDS:
+            continue
+        values = evidence.layout.loc[evidence.layout["role"] != "empty", column].astype("str").str.strip()
+        named = dict.fromkeys(values[values != ""].str.casefold())
+        if len(named) > 1:
+            yield Finding(rule="one_condition", severity="error", column=str(column), value=str(len(named)), message=(
+                f"column '{column}' tells {len(named)} apart ({some(values[values != ''])}), whose wells would make one curve per treatment, "
+                "on one scale: give each a table of its own, with its own controls, or remove the column if they are replicates"))
 
 
 def treatments_named(evidence: Evidence) -> Iterator[Finding]:
@@ -91,6 +105,7 @@ RULES = (
     reading_rule("well_name", "Each row names a well and a plate", "well_renamed", "plate_name"),
     reading_rule("well_format", "Each well lies inside the plate format"),
     Rule("well_unique", "layout", "Each well is named once per plate", unique_wells),
+    Rule("one_condition", "layout", "All wells are of one cell line or patient, and of one time", one_condition),
     reading_rule("role", "Each well has a known role", "role_unknown", "role_default"),
     Rule("treatment_named", "layout", "Treated and reference wells name their treatment", treatments_named),
     Rule("treatment_spelling", "layout", "Each treatment has one spelling", treatments_spelled_alike),

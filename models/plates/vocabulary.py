@@ -23,6 +23,9 @@ COLUMN_WORDS: dict[str, tuple[str, ...]] = {
     "exclusion_reason": ("exclusionreason", "excludedreason", "reasonforexclusion"),
 }
 
+CONDITION_WORDS = ("cellline", "celltype", "cell", "patient", "patientid", "donor", "timepoint", "time(h)", "time[h]", "timeh", "hours")
+# columns that are read for this alone: what differs in them is no replicate
+
 ROLE_WORDS: dict[str, tuple[str, ...]] = {
     "negative": ("negative", "neg", "nc", "negativecontrol", "negcontrol", "negctrl", "negctl", "dmso", "vehicle",
                  "vehiclecontrol", "solvent", "solventcontrol", "negcon", "livingcontrol"),
