@@ -9,7 +9,7 @@ import pandas as pd
 from models.errors import Finding
 from models.plates.wells import PLATE_FORMATS, parse_wells
 from validation.behaviour import TURNS, turned
-from validation.evidence import Evidence, Rule, are, listed, number, some
+from validation.evidence import Evidence, Rule, are, have, listed, number, some
 
 KINDS = {"both": ("negative", "positive"), "negative": ("negative",), "none": ()}
 
@@ -26,6 +26,18 @@ def controls_present(evidence: Evidence) -> Iterator[Finding]:
                               value=str(len(found)), message=(
                     f"plate {plate} has {said}, where {needed} are needed; mark them in the layout (role {kind}), or change "
                     f"'controls: {declared}' in screen.yaml if the plate was made without"))
+
+
+def controls_everywhere(evidence: Evidence) -> Iterator[Finding]:
+    """No kind of control stands on some plates only, and is used on none, because the screen cannot declare it."""
+    for kind, instead in (("negative", "there is no viability and no IC50"), ("positive", "nobody knows what a dead well reads")):
+        having = [plate for plate, wells in evidence.by_plate.items() if (wells["role"] == kind).any()]
+        lacking = [plate for plate in evidence.by_plate if plate not in having]
+        if having and lacking and kind not in KINDS[evidence.screen.controls]:
+            yield Finding(rule="controls_everywhere", severity="warning", column="role", value=kind, message=(
+                f"{number(len(having), 'plate')} ({some(having)}) {have(len(having))} {kind} controls, {some(lacking)} {have(len(lacking))} "
+                f"none: they are used on no plate, so that {instead}; mark those of {some(lacking)} in the layout (role {kind}), or give "
+                "plates without them a table of their own"))
 
 
 def controls_balanced(evidence: Evidence) -> Iterator[Finding]:
@@ -96,6 +108,7 @@ def _turn_that_fits(evidence: Evidence, wells: pd.DataFrame, pattern: dict[str, 
 
 RULES = (
     Rule("controls_present", "controls", "Each plate has enough controls of each declared kind", controls_present),
+    Rule("controls_everywhere", "controls", "Each kind of control stands on every plate or on none", controls_everywhere),
     Rule("controls_balanced", "controls", "Negative and positive controls are balanced", controls_balanced),
     Rule("controls_spread", "controls", "Controls are spread over the plate", controls_spread),
     Rule("controls_named", "controls", "Positive controls hold the compound that the screen names", controls_named),

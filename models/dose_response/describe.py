@@ -116,7 +116,7 @@ def describe(batch: Batch, fit: BatchFit, *, scale: str, options: FitOptions) ->
     unclear = flat & _mean_at_level(batch, scale=scale, options=options)
     crossed = misfit & (columns["ic50_relation"] != "=") & _on_both_sides(batch, scale=scale, level=options.ic_level)
     _withhold(columns, "ic50", falls | unclear | crossed | (beyond & (columns["ic50_relation"] != "=")))
-    _withhold(columns, "ec50", (falls & (columns["ec50_relation"] != "=")) | unclear)
+    _withhold(columns, "ec50", (falls & (columns["ec50_relation"] != "=")) | unclear | (flat & (scale == "raw")))
     doubts = [(falls, "the effect falls with dose, from above the IC level to below it: is the dilution series the wrong way round?"),
               (unclear, "the mean effect is at the IC level, so that nothing says on which side of the tested doses it is crossed"),
               (misfit, MISFIT_WORDS), (beyond, BEYOND_WORDS), (deader, DEADER_WORDS),

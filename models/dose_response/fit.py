@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -18,6 +18,8 @@ from models.dose_response.engine import fit_batch
 from models.dose_response.options import DEFAULT_OPTIONS, FitOptions, check_scale
 from models.errors import InputError
 
+FRACTIONS = (0.3, 1.5)  # a table's largest response: from nothing but noise to no inhibition that anybody calls some, in percent
+
 
 def fit_curves(table: pd.DataFrame, *, by: str | Sequence[str], dose: str = "dose", response: str, weight: str = "",
                scale: str = "percent_inhibition", options: FitOptions = DEFAULT_OPTIONS) -> pd.DataFrame:
@@ -28,8 +30,9 @@ def fit_curves(table: pd.DataFrame, *, by: str | Sequence[str], dose: str = "dos
     weight    column of relative weights (1 / variance, > 0) of the responses; least squares in mode clean only. p_flat is calibrated
               for equal weights
     scale     percent_inhibition (0 = negative control, 100 = positive), fraction_viability (1 and 0), raw (only EC50)
-    Missing, infinite and excluded responses are left out and counted in `reason`; no group is ever dropped, and a group
-    that cannot be fitted says so in `status` and `reason`. Formulas: curves.py, intervals.py, flat_test.py.
+    Wells without a usable response and dose are left out and counted in `reason`; no group is ever dropped, and a group
+    that cannot be fitted says so in `status` and `reason`. Where all percentages of a table look like fractions, no curve is ok.
+    Formulas: curves.py, intervals.py, flat_test.py.
     Raises TableError when a column is missing, InputError for an unknown scale or an impossible weight.
     """
     keys = [by] if isinstance(by, str) else list(by)
@@ -66,6 +69,9 @@ def fit_points(group: npt.NDArray[np.intp], dose: Array, response: Array, weight
             for name, values in describe(part, fitted, scale=scale, options=options).items():
                 columns[name][part.rows] = values
     _note_missing(columns, summary)
+    if scale == "percent_inhibition" and FRACTIONS[0] <= np.abs(points.response).max(initial=0.0) <= FRACTIONS[1]:
+        columns["status"][columns["status"] == "ok"] = "weakly_identified"
+        _note(columns, range(count), f"no response of the table is beyond {FRACTIONS[1]} %: if they are fractions, say so with the scale")
     return columns
 
 
@@ -153,5 +159,9 @@ def _note_missing(columns: dict[str, npt.NDArray[Any]], summary: Summary) -> Non
     """Says in the reason how many wells were left out."""
     left_out = summary.given - summary.n
     for row in np.flatnonzero(left_out):
-        note = f"{left_out[row]} of {summary.given[row]} responses missing, infinite or excluded"
+        _note(columns, [row], f"{left_out[row]} of {summary.given[row]} wells left out: excluded, or without a usable response or dose")
+
+
+def _note(columns: dict[str, npt.NDArray[Any]], rows: Iterable[int], note: str) -> None:
+    for row in rows:
         columns["reason"][row] = "; ".join(filter(None, [columns["reason"][row], note]))

@@ -86,6 +86,16 @@ def test_tables_that_are_no_use(http: httpx.Client, table: pd.DataFrame, change:
     assert message in response.text
 
 
+@pytest.mark.parametrize(("role", "told"), [("positive", "nobody knows what a dead well reads"), ("negative", "no viability and no IC50")])
+def test_controls_that_some_plates_lack_are_told_to_be_used_on_none(http: httpx.Client, table: pd.DataFrame, role: str, told: str) -> None:
+    second = table[table["role"] != role].assign(plate="P2")
+    flags = post(http, pd.concat([table, second])).json()["flags"]
+    (said,) = (flag["message"] for flag in flags if flag["rule"] == "controls_everywhere")
+    assert told in said
+    assert f"mark those of P2 in the layout (role {role})" in said
+    assert "controls_everywhere" not in post(http, pd.concat([table, table.assign(plate="P2")])).text
+
+
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
     monkeypatch.setattr(sys, "argv", ["dosewell", *map(str, arguments)])
     cli.main()

@@ -46,11 +46,31 @@ def test_exactly_flat() -> None:
         assert scored["dss_asym"] == pytest.approx(max(0.0, 50 * (level - 10) / 90))
 
 
+@pytest.mark.parametrize("level", [1.5, 20_000.0])     # an optical density, and a luminescence
+def test_a_flat_read_out_lies_on_no_side_of_the_doses(level: float) -> None:
+    row = fit_one(DOSES, level * (1 + NOISE / 100), scale="raw")
+    assert (row["status"], row["ec50_relation"]) == ("flat", "")
+    assert np.isnan(row["ec50"])
+
+
+def test_percentages_that_are_fractions_make_no_curve_that_is_ok() -> None:
+    row = fit_one(DOSES, effect() / 100)
+    assert row["status"] == "weakly_identified"
+    assert "if they are fractions, say so with the scale" in row["reason"]
+    assert fit_one(DOSES, 1 - effect() / 100, scale="fraction_viability")["status"] == "ok"
+
+
+def test_doses_that_are_no_numbers_are_told() -> None:
+    table = pd.DataFrame({"treatment": "a", "dose": [str(dose).replace(".", ",") for dose in DOSES], "response": effect()})
+    reason = fit_curves(table, by="treatment", response="response").iloc[0]["reason"]
+    assert "without a usable response or dose" in reason
+
+
 def test_all_missing() -> None:
     row = fit_one(DOSES, np.full(10, np.nan))
     assert row["status"] == "too_few_doses"
     assert (row["n"], row["n_doses"], row["ic50_relation"]) == (0, 0, "")
-    assert "10 of 10 responses missing" in row["reason"]
+    assert "10 of 10 wells left out" in row["reason"]
     assert np.isnan(row[["ec50", "ic50", "top", "rss", "dose_max"]].astype(float)).all()
 
 
@@ -61,7 +81,7 @@ def test_one_missing_or_infinite_is_left_out_and_said(value: float) -> None:
     other = fit_one(DOSES[keep], effect()[keep])
     assert row["ec50"] == pytest.approx(other["ec50"], rel=1e-9)
     assert (row["n"], row["status"]) == (9, "ok")
-    assert "1 of 10 responses" in row["reason"]
+    assert "1 of 10 wells left out" in row["reason"]
 
 
 def test_zero_dose_is_a_control() -> None:
@@ -139,7 +159,7 @@ def test_huge_responses_end_in_a_status() -> None:
     row = fit_one(DOSES, effect() * 1e300)
     assert row["status"] == "too_few_doses"
     assert np.isnan(row["ic50"])
-    assert "10 of 10 responses" in row["reason"]
+    assert "10 of 10 wells left out" in row["reason"]
 
 
 def test_empty_table() -> None:
