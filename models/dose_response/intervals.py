@@ -86,7 +86,7 @@ def profile_limits(problem: Problem, p: Array, *, estimate: Array, rise: Array, 
     beyond = np.stack([estimate <= edges[0], estimate >= edges[1]])
     rows = np.concatenate([usable, usable])
     up = np.repeat([0, 1], len(usable))
-    bounded = _keep_crossing(problem, p, level)
+    bounded = _keep_crossing(_steeper(problem), p, level)
     spread = np.clip(_standard_steps(problem, p, rise)[rows], 1e-3, 0.5)
     side = _Side(bounded.take(rows), p[:, rows], np.clip(estimate, *edges)[rows], np.where(up == 0, -spread, spread),
                  edges[up, rows], _rss(problem, p)[rows], rise[rows], level[rows])
@@ -109,6 +109,13 @@ def _allowed_at_start(side: _Side, beyond: npt.NDArray[np.bool_]) -> npt.NDArray
 def _rss(problem: Problem, p: Array) -> Array:
     rss: Array = (problem.weight * residuals(problem, p) ** 2).sum(axis=0)
     return rss
+
+
+def _steeper(problem: Problem) -> Problem:
+    """The problem without the fit's bound on a free slope: where the effect jumps between two doses, no place there is excluded by it."""
+    high = problem.high.copy()
+    high[LOG_SLOPE] += np.where(high[LOG_SLOPE] > problem.low[LOG_SLOPE], LN10, 0.0)   # ten times as steep is a step, on any plate
+    return replace(problem, high=high)
 
 
 def _keep_crossing(problem: Problem, p: Array, level: Array) -> Problem:

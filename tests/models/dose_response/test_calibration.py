@@ -50,6 +50,17 @@ def test_p_does_not_depend_on_the_noise_or_on_where_the_doses_lie() -> None:
     np.testing.assert_allclose(p[2], p[0], rtol=1e-4)
 
 
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_an_effect_that_jumps_between_two_doses_may_lie_anywhere_between_them(share: float) -> None:
+    """Fitted slopes end at 10; the limits must not."""
+    truth = 10.0 ** (np.log10(DOSES[4]) + share * np.log10(DOSES[5] / DOSES[4]))
+    step = np.where(DOSES > truth, 100.0, 0.0)
+    noise = np.random.default_rng(11).normal(0.0, 4.0, (300, len(DOSES)))
+    found = fit_curves(long_table(DOSES, step + noise), by="curve", response="y")
+    for name in ("ic50", "ec50"):
+        assert ((found[f"{name}_low"] <= truth) & (truth <= found[f"{name}_high"])).mean() > 0.93
+
+
 def test_shipped_nulls_are_what_is_simulated_and_others_are_kept(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
     design = calibrated.design_of(np.linspace(0, 1, 7), np.full(7, 2.0))
     np.testing.assert_allclose(calibrated.null_shares(design), calibrated.simulate_null(design), rtol=1e-6)
