@@ -64,8 +64,10 @@ def service_command(port: int) -> list[str]:
 def start(name: str, command: Sequence[str], *, port: int, health: str, environment: Mapping[str, str]) -> Server:
     """Start a server in the background, note it in var/run, and wait until `health` answers.
 
+    What is left of one of the same name that was killed is ended first: its workers may hold the port.
     Raises DosewellError when the port is taken, the server ends, or it is not ready in time; the message ends with its log.
     """
+    stop(name)
     with socket.socket() as probe:
         if probe.connect_ex((HOST, port)) == 0:
             raise DosewellError(f"port {port} is taken by another program; choose another one: "

@@ -96,6 +96,16 @@ def test_workers_of_a_killed_server_are_ended_too() -> None:
     assert alive(family) == []
 
 
+def test_a_killed_server_is_started_again_at_its_port_which_its_workers_hold() -> None:
+    script = "import os, sys\nif os.fork(): os.wait()\n" + SERVER
+    port = servers.free_port()
+    command = [sys.executable, "-c", script, str(port)]
+    killed = servers.start("test", command, port=port, health="/ready", environment={})
+    psutil.Process(killed.pid).send_signal(signal.SIGKILL)
+    again = servers.start("test", command, port=port, health="/ready", environment={})
+    assert (again.url, again.pid != killed.pid) == (killed.url, True)
+
+
 def test_a_server_that_does_not_listen_is_ended_firmly(monkeypatch: pytest.MonkeyPatch) -> None:
     true_wait = psutil.wait_procs
     monkeypatch.setattr(psutil, "wait_procs", lambda processes, timeout: true_wait(processes, timeout=min(timeout, 1)))
