@@ -25,7 +25,7 @@ def controls_present(evidence: Evidence) -> Iterator[Finding]:
                 yield Finding(rule="controls_present", severity="error", plate=plate, well=listed(found), column="role",
                               value=str(len(found)), message=(
                     f"plate {plate} has {said}, where {needed} are needed; mark them in the layout (role {kind}), or change "
-                    f"'controls: {declared}' in screen.yaml if the plate was made without"))
+                    f"the controls that are declared ('controls: {declared}' in screen.yaml) if the plate was made without"))
 
 
 def controls_everywhere(evidence: Evidence) -> Iterator[Finding]:

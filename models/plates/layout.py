@@ -142,10 +142,11 @@ def _read_places(cells: Cells, default_plate: str) -> None:
                 f"plate name '{text}' cannot be a file name; use letters, digits, blanks, - and _")
     if any(raw):
         cells.each(bad, "well", rule="well_name", say=lambda text:
-                    f"'{text}' is not a well name; expected row letters and a column number, like A01 or AF48")
+                    (f"'{text}' is not a well name; expected row letters and a column number, like A01 or AF48" if text else
+                     "a row names no well; fill it in, or take rows of units, means and remarks out of the table"))
     cells.each(outside, "well", rule="well_format", say=lambda text:
                 f"well {text} lies outside a {cells.plate_format}-well plate (rows A-{row_letters(rows - 1)}, "
-                f"columns 1-{columns}); correct the well, or plate_format in screen.yaml")
+                f"columns 1-{columns}); correct the well, or the plate's format (plate_format in screen.yaml)")
     cells.once((cells.out["well"] != raw) & ~bad & named, "well", rule="well_renamed", say=lambda count, text:
                 f"{count} well name(s) were written another way, such as '{text}' for '{_place(text)}'; read as meant")
 

@@ -20,6 +20,7 @@ import pandas as pd
 
 from models.errors import Finding, TableError
 from models.plates.safe_csv import as_meant
+from models.plates.vocabulary import canonical_column
 from models.plates.zips import declared_members, overlapping
 
 MAX_BYTES = 100 * 2**20     # of the file, and of an XLSX when unpacked x 4
@@ -42,7 +43,7 @@ Rows = list[list[str]]
 def read_table(path: Path, *, max_rows: int = MAX_ROWS) -> pd.DataFrame:
     """The first sheet of an XLSX, or a CSV of any usual delimiter and encoding, as text (dtype str, "" for nothing).
 
-    The first row with more than one filled cell is the header. `attrs["notes"]`: what was guessed or repaired.
+    The header is the first row that names wells and other columns of a layout, else the first with more than one filled cell. `attrs["notes"]`: what was guessed or repaired.
     Raises TableError for a file that is missing, empty, without rows, longer than `max_rows`, or not a table.
     """
     return table_of(_file_bytes(path), path.name, max_rows=max_rows)
@@ -252,9 +253,13 @@ def _fill_merged(rows: Rows, merged: list[tuple[int, int, int, int]]) -> None:
 
 
 def _title_rows(rows: Rows) -> int:
-    """How many single-cell rows stand above the header of a table that has more columns."""
-    filled = [sum(map(bool, row)) for row in rows[:20]]
-    return next((place for place, count in enumerate(filled) if count > 1), 0)
+    """How many rows stand above the header, such as titles and the headings of groups of columns: it is the first row of several cells, or a
+    later one that names wells and more.
+    """
+    several = [place for place, row in enumerate(rows[:20]) if sum(map(bool, row)) > 1]
+    known = ({canonical_column(cell)[0] for cell in rows[place]} - {""} for place in several)
+    of_wells = (place for place, names in zip(several, known, strict=True) if "well" in names and len(names) > 1)
+    return next(of_wells, several[0] if several else 0)
 
 
 def _named(header: list[str], name: str) -> list[str]:

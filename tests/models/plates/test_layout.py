@@ -242,6 +242,26 @@ def test_excel_with_a_title_merged_cells_and_whole_numbers(tmp_path: Path) -> No
     assert sorted(finding.message.split(": ")[1][:15] for finding in result.findings) == ["1 merged cell(s", "skipped 1 title"]
 
 
+def test_the_header_stands_below_the_headings_of_groups_of_columns(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    sheet = book.worksheets[0]
+    for row in (["Screen 7"], ["Place", None, "Sample", None, None, None], ["plate", "well", "Type", "Compound", "Conc. [nM]", "Rep"],
+                ["P1", "A01", "treated", "x", 5, 1]):
+        sheet.append(row)
+    sheet.merge_cells("C2:F2")
+    book.save(tmp_path / "layout.xlsx")
+    table = read_table(tmp_path / "layout.xlsx")
+    assert table.columns.tolist() == ["plate", "well", "Type", "Compound", "Conc. [nM]", "Rep"]
+    assert "skipped 2 title row(s)" in table.attrs["notes"][1]
+    (tmp_path / "labels.csv").write_text("path,label\na.tif,well\nb.tif,ill\n")
+    assert read_table(tmp_path / "labels.csv").columns.tolist() == ["path", "label"]
+
+
+def test_rows_that_are_no_wells_are_told_as_that() -> None:
+    finding = only(parsed(GOOD + "mean,,,,12,nM,\n"), "well_name")
+    assert "take rows of units, means and remarks out of the table" in finding.message
+
+
 def test_writing_and_reading_gives_the_same_layout_and_the_same_bytes(tmp_path: Path) -> None:
     raw = table(tmp_path / "raw.csv", GOOD.replace("replicate", "replicate,excluded,note").replace(",1\n", ",1,yes,n\n")
                 .replace(",2\n", ",2,,\n"))
