@@ -58,8 +58,8 @@ def coverage(curves: int) -> pd.DataFrame:
     """Share of 95 % profile intervals that hold the true EC50, an open side counted as unbounded."""
     rows = []
     dose = np.logspace(-3, 1, 10)
-    for name, ec50, slope in (("complete curve", 0.1, 1.0), ("EC50 at half the top dose", 5.0, 1.0), ("EC50 at 3 x the top dose", 30.0, 1.0),
-                              ("all or nothing, close above a dose", 0.065, 100.0)):
+    for name, ec50, slope in (("complete curve", 0.1, 1.0), ("EC50 at half the top dose", 5.0, 1.0),
+                              ("EC50 at 3 x the top dose", 30.0, 1.0), ("all or nothing, close above a dose", 0.065, 100.0)):
         for sd in (3.0, 8.0):
             rng = np.random.default_rng(SEED)
             y = inhibition(dose, ec50, slope=slope) + sd * rng.standard_normal((curves, len(dose)))

@@ -43,7 +43,8 @@ Rows = list[list[str]]
 def read_table(path: Path, *, max_rows: int = MAX_ROWS) -> pd.DataFrame:
     """The first sheet of an XLSX, or a CSV of any usual delimiter and encoding, as text (dtype str, "" for nothing).
 
-    The header is the first row that names wells and other columns of a layout, else the first with more than one filled cell. `attrs["notes"]`: what was guessed or repaired.
+    The header is the first row with more than one filled cell, or a later one that names wells and other columns of a layout.
+    `attrs["notes"]`: what was guessed or repaired.
     Raises TableError for a file that is missing, empty, without rows, longer than `max_rows`, or not a table.
     """
     return table_of(_file_bytes(path), path.name, max_rows=max_rows)
@@ -253,9 +254,7 @@ def _fill_merged(rows: Rows, merged: list[tuple[int, int, int, int]]) -> None:
 
 
 def _title_rows(rows: Rows) -> int:
-    """How many rows stand above the header, such as titles and the headings of groups of columns: it is the first row of several cells, or a
-    later one that names wells and more.
-    """
+    """How many rows stand above the header, such as titles and the headings of groups of columns."""
     several = [place for place, row in enumerate(rows[:20]) if sum(map(bool, row)) > 1]
     known = ({canonical_column(cell)[0] for cell in rows[place]} - {""} for place in several)
     of_wells = (place for place, names in zip(several, known, strict=True) if "well" in names and len(names) > 1)

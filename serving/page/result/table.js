@@ -27,6 +27,6 @@ export function treatmentTable(view, { sort, onOpen, onPoint }) {
     on: ({ name }) => ({ pointerenter: () => onPoint(name), pointerleave: () => onPoint(null) }) });
   return el("div", tools,
     el("p.dim", `${view.summary.half} with its confidence interval. “>” and “<”: beyond the tested doses. “≈”: weakly determined, `,
-      "or an open interval. “–”: no meaningful number."),
+      "or limits that are open or more than tenfold apart. “–”: no meaningful number."),
     table);
 }

@@ -8,7 +8,7 @@ import { HeatMaps } from "./heat.js";
 import { WellImages } from "./images.js";
 
 const REASONS = ["bubble", "contamination", "out of focus", "debris", "pipetting error", "cells detached", "edge effect"];
-const HINT = "Point at a well to see its image and values. Choose one to leave it out of the curves or take it back; "
+const HINT = "Point at a well, or tap it, to see its image and values. Choose one to leave it out of the curves or take it back; "
   + "hold Shift to choose several.";
 
 export class WellPanel {

@@ -54,7 +54,7 @@ def test_p_does_not_depend_on_the_noise_or_on_where_the_doses_lie() -> None:
 def test_an_effect_that_jumps_between_two_doses_may_lie_anywhere_between_them(share: float) -> None:
     """Fitted slopes end at 10; the limits must not."""
     truth = 10.0 ** (np.log10(DOSES[4]) + share * np.log10(DOSES[5] / DOSES[4]))
-    step = np.where(DOSES > truth, 100.0, 0.0)
+    step = np.where(truth < DOSES, 100.0, 0.0)
     noise = np.random.default_rng(11).normal(0.0, 4.0, (300, len(DOSES)))
     found = fit_curves(long_table(DOSES, step + noise), by="curve", response="y")
     for name in ("ic50", "ec50"):

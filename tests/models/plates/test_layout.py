@@ -71,7 +71,8 @@ def test_units(text: str, unit: str) -> None:
 
 @pytest.mark.parametrize(("header", "column"), [
     ("WellType", ("role", "")), ("Concentration_uM", ("dose", "uM")), ("dose (nM)", ("dose", "nM")),
-    ("Dose (log M)", ("dose", "log M")), ("Well (384)", ("well", "")), ("conc", ("dose", "")), ("AddOn", ("treatment_2", "")), ("OD450", ("readout", "")), ("colour", ("", ""))])
+    ("Dose (log M)", ("dose", "log M")), ("Well (384)", ("well", "")), ("conc", ("dose", "")),
+    ("AddOn", ("treatment_2", "")), ("OD450", ("readout", "")), ("colour", ("", ""))])
 def test_column_words(header: str, column: tuple[str, str]) -> None:
     assert canonical_column(header) == column
 
@@ -106,7 +107,8 @@ def test_molar_units_become_nM(unit: str, factor: float) -> None:
     assert result.layout["dose_unit"][2] == "nM"
 
 
-@pytest.mark.parametrize(("header", "dose", "unit"), [("dose", "0.5 uM", "nM"), ("Conc. [µM]", "0.5", "nM"), ("dose (nM)", "0.5 nM", "mg/mL")])
+@pytest.mark.parametrize(("header", "dose", "unit"), [
+    ("dose", "0.5 uM", "nM"), ("Conc. [µM]", "0.5", "nM"), ("dose (nM)", "0.5 nM", "mg/mL")])
 def test_units_that_contradict_each_other_are_refused(header: str, dose: str, unit: str) -> None:
     table = GOOD.replace("dose,", f"{header},").replace("0.5,nM", f"{dose},{unit}")
     finding = next(one for one in parsed(table).errors if one.well == "A03")
@@ -178,6 +180,13 @@ def test_a_matrix_of_two_drugs_has_each_alone_at_dose_0_of_the_other() -> None:
     assert rows[2] == ["y", 2.0, "nM", "", None, ""]
     assert rows[3][1] == 0      # neither: the rules refuse it, and say to call it a control
     assert rows[4][3:] == ["", None, ""]
+
+
+@pytest.mark.parametrize(("first", "second"), [("A", "B"), ("1", "2")])
+def test_two_drugs_of_a_well_may_be_called_a_and_b(first: str, second: str) -> None:
+    """A second drug in a column that is not understood would be fitted into the first one's curve."""
+    result = parsed(f"plate,well,role,Drug {first},Conc {first} (nM),Drug {second},Conc_{second} [µM]\nP,A1,treated,x,10,y,2\n")
+    assert result.layout.loc[0, ["treatment", "dose", "treatment_2", "dose_2", "dose_unit_2"]].tolist() == ["x", 10.0, "y", 2000.0, "nM"]
 
 
 def test_a_dose_of_a_control_is_left_out_and_said() -> None:
