@@ -36,8 +36,8 @@ def controls_everywhere(evidence: Evidence) -> Iterator[Finding]:
         if having and lacking and kind not in KINDS[evidence.screen.controls]:
             yield Finding(rule="controls_everywhere", severity="warning", column="role", value=kind, message=(
                 f"{number(len(having), 'plate')} ({some(having)}) {have(len(having))} {kind} controls, {some(lacking)} "
-                f"{have(len(lacking))} none: they are used on no plate, so that {instead}; mark those of {some(lacking)} in the layout (role {kind}), or give "
-                "plates without them a table of their own"))
+                f"{have(len(lacking))} none: they are used on no plate, so that {instead}; mark those of {some(lacking)} in the layout "
+                f"(role {kind}), or give plates without them a table of their own"))
 
 
 def controls_balanced(evidence: Evidence) -> Iterator[Finding]:

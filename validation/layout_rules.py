@@ -32,7 +32,8 @@ def one_condition(evidence: Evidence) -> Iterator[Finding]:
         if len(named) > 1:
             yield Finding(rule="one_condition", severity="error", column=str(column), value=str(len(named)), message=(
                 f"column '{column}' tells {len(named)} apart ({some(values[values != ''])}), whose wells would make one curve per "
-                "treatment, on one scale: give each a table of its own, with its own controls, or remove the column if they are replicates"))
+                "treatment, on one scale: give each a table of its own, with its own controls, or remove the column if they are "
+                "replicates"))
 
 
 def treatments_named(evidence: Evidence) -> Iterator[Finding]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -71,7 +71,8 @@ def fit_points(group: npt.NDArray[np.intp], dose: Array, response: Array, weight
     _note_missing(columns, summary)
     if scale == "percent_inhibition" and FRACTIONS[0] <= np.abs(points.response).max(initial=0.0) <= FRACTIONS[1]:
         columns["status"][columns["status"] == "ok"] = "weakly_identified"
-        _note(columns, range(count), f"no response of the table is beyond {FRACTIONS[1]} %: if they are fractions, say so with the scale")
+        for row in range(count):
+            _note(columns, row, f"no response of the table is beyond {FRACTIONS[1]} %: if they are fractions, say so with the scale")
     return columns
 
 
@@ -159,9 +160,8 @@ def _note_missing(columns: dict[str, npt.NDArray[Any]], summary: Summary) -> Non
     """Says in the reason how many wells were left out."""
     left_out = summary.given - summary.n
     for row in np.flatnonzero(left_out):
-        _note(columns, [row], f"{left_out[row]} of {summary.given[row]} wells left out: excluded, or without a usable response or dose")
+        _note(columns, int(row), f"{left_out[row]} of {summary.given[row]} wells left out: excluded, or without a usable response or dose")
 
 
-def _note(columns: dict[str, npt.NDArray[Any]], rows: Iterable[int], note: str) -> None:
-    for row in rows:
-        columns["reason"][row] = "; ".join(filter(None, [columns["reason"][row], note]))
+def _note(columns: dict[str, npt.NDArray[Any]], row: int, note: str) -> None:
+    columns["reason"][row] = "; ".join(filter(None, [columns["reason"][row], note]))
