@@ -34,6 +34,7 @@ from pipelines.image_copy import NOTES, copy_images, file_digest, source_digests
 from pipelines.screen_words import next_steps, plate_maps, summary, without_partner
 from pipelines.screens import bring_back, folder_of, read_screen, whole_folder, write_screen
 from pipelines.sources import add_fact_options, add_source_options, facts_of, source_of
+from validation.evidence import some
 
 USUAL_FORMATS = (96, 384, 1536)     # tried in this order when --plate-format is not given
 
@@ -128,6 +129,19 @@ def number_replicates(layout: pd.DataFrame) -> pd.DataFrame:
     return ordered.assign(replicate=ordered.groupby(keys, dropna=False, sort=False).cumcount() + 1)
 
 
+def _repeated(files: pd.DataFrame) -> list[Finding]:
+    """Images that would be one: a finding about the folders that hold them where there are several, else one for each."""
+    place = ["plate", "well", "site", "channel", "plane"]
+    folders = dict.fromkeys(path.parent.name for path in files.loc[files.duplicated(place, keep=False), "path"])
+    if len(folders) > 1:
+        return [Finding(rule="image_repeated", severity="error", value=", ".join(folders), message=(
+            f"images of the same wells lie in {len(folders)} folders ({some(folders)}): say what a folder is by --pattern, such as "
+            "'{plate}/*{well}*.tif' for plates, which the layout calls so or not at all, or {time}, {site}, {channel} in the place of {plate}"))]
+    return [Finding(rule="image_repeated", severity="error", plate=file["plate"], well=file["well"], value=file["path"].name,
+                    message=f"a second image of channel {file['channel']}, site {file['site']}, plane {file['plane']}")
+            for file in files[files.duplicated(place)].to_dict("records")]
+
+
 def _chosen(request: Request, found: Found) -> tuple[pd.DataFrame, pd.DataFrame, list[Finding]]:
     """The checked Layout and the image files of the rows that are wanted, and the warnings."""
     layout, findings = _layout(request, found)
@@ -144,12 +158,8 @@ def _chosen(request: Request, found: Found) -> tuple[pd.DataFrame, pd.DataFrame,
         raise ScreenError(f"{request.source.folder.name}/ cannot be used as it is{hint}", errors)
     if layout.empty or files.empty:
         raise ScreenError(f"nothing is left of {len(found.raw_layout)} wells and {len(found.files)} images by --rows {request.rows}")
-    repeated = files[files.duplicated(["plate", "well", "site", "channel", "plane"])]
-    if len(repeated):
-        raise ScreenError("several images for one place", [
-            Finding(rule="image_repeated", severity="error", plate=file["plate"], well=file["well"], value=file["path"].name,
-                    message=f"a second image of channel {file['channel']}, site {file['site']}, plane {file['plane']}")
-            for file in repeated.to_dict("records")])
+    if repeated := _repeated(files):
+        raise ScreenError("several images for one place", repeated)
     checked = check_table(layout, LAYOUT, keys=("plate", "well"))
     stated = any(canonical_column(str(name))[0] == "replicate" for name in found.raw_layout.columns)
     return checked if stated else number_replicates(checked), files, findings

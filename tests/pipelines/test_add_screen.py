@@ -363,6 +363,19 @@ def test_several_plates_with_two_treatments_in_a_well(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "data" / "mine" / "images").iterdir()) == ["P1.zip", "P2.zip"]
 
 
+def test_folders_of_the_same_images_are_asked_about_once(tmp_path: Path) -> None:
+    folder = images_of(images_of(tmp_path / "run", ["A01", "A02"], plate="P1"), ["A01", "A02"], plate="P2")
+    (folder / "layout.csv").write_text("well,role,treatment,dose,unit\nA1,negative,DMSO,,\nA2,treated,a,5,nM\n", encoding="utf-8")
+    with pytest.raises(ScreenError) as caught:
+        add_screen(request(folder, tmp_path / "data"), progress=False)
+    (finding,) = caught.value.findings
+    assert (finding.rule, finding.value) == ("image_repeated", "P1, P2")
+    assert "--pattern, such as '{plate}/*{well}*.tif'" in finding.message
+    source = Source(folder=folder, pattern="{plate}/*{well}*.tif")
+    add_screen(Request(source=source, name="mine", out=tmp_path / "data"), progress=False)
+    assert sorted(path.name for path in (tmp_path / "data" / "mine" / "images").iterdir()) == ["P1.zip", "P2.zip"]
+
+
 def test_patterns_of_plates_are_drawn_once_each_and_not_without_end() -> None:
     layout = pd.DataFrame([{"plate": f"P{number}", "well": f"A{column:02d}", "role": "treated", "treatment": "d", "dose": 1.0,
                             "dose_unit": "nM", "replicate": 1} for number in range(5) for column in range(1, number + 2)])

@@ -43,4 +43,5 @@ def read_source(source: Source, *, convention: str = "auto") -> Found:
     raise InputError(f"{source.folder.name}/ is in no known form", [Finding(
         rule="convention_unknown", severity="error", value=source.folder.name,
         message=f"{source.folder.name}/ was not recognised by any of: {', '.join(known)}. Put a table (CSV or XLSX) beside the "
-                "images with a row per well and a column of file names, or name it with --platemap")])
+                "images with a row per well and a column of file names (--platemap names another), or say how the images are called, with "
+                "--pattern '{well}_s{site}_w{channel}.tif' (* stands for anything)")])

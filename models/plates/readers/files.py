@@ -127,7 +127,8 @@ def match_plates(files: pd.DataFrame, raw_layout: pd.DataFrame) -> tuple[pd.Data
         raise InputError("the plates of images and layout have different names", [Finding(
             rule="plate_names", severity="error", column="plate", value=", ".join(plates),
             message=f"images are of plate(s) {', '.join(plates)}, the layout has {', '.join(stated)}; "
-                    "write the names of the images into the layout, or name the one plate with --plate")])
+                    "write the names of the images into the layout, name the one plate with --plate, or, where plates are folders, say so "
+                    "with --pattern '{plate}/*{well}*.tif'")])
     said = tuple(f"images of '{image}' belong to the layout's plate '{name}'" for image, name in same.items() if image != name)
     return files.assign(plate=files["plate"].map(same)), raw_layout, said
 
