@@ -136,7 +136,7 @@ def _repeated(files: pd.DataFrame) -> list[Finding]:
     if len(folders) > 1:
         return [Finding(rule="image_repeated", severity="error", value=", ".join(folders), message=(
             f"images of the same wells lie in {len(folders)} folders ({some(folders)}): say what a folder is by --pattern, such as "
-            "'{plate}/*{well}*.tif' for plates, which the layout calls so or not at all, or {time}, {site}, {channel} in the place of {plate}"))]
+            "'{plate}/*{well}*.tif' for plates, which the layout calls so or not at all (or {time}, {site}, {channel})"))]
     return [Finding(rule="image_repeated", severity="error", plate=file["plate"], well=file["well"], value=file["path"].name,
                     message=f"a second image of channel {file['channel']}, site {file['site']}, plane {file['plane']}")
             for file in files[files.duplicated(place)].to_dict("records")]
