@@ -18,6 +18,7 @@ from models.dose_response.solver import Gauge, Problem, minimise
 
 _EXPANSIONS, _REFINEMENTS = 14, 14
 _STEPS, _INNER = 40, 1e-7
+_AT_BOUND = 1e-6
 _TOLERANCE = 2e-4       # of the square root of the rise, relative to the threshold: log10 dose to about 1e-4 standard errors
 
 
@@ -86,13 +87,13 @@ def profile_limits(problem: Problem, p: Array, *, estimate: Array, rise: Array, 
     beyond = np.stack([estimate <= edges[0], estimate >= edges[1]])
     rows = np.concatenate([usable, usable])
     up = np.repeat([0, 1], len(usable))
-    bounded = _keep_crossing(_steeper(problem), p, level)
+    bounded = _keep_crossing(problem, p, level)
     spread = np.clip(_standard_steps(problem, p, rise)[rows], 1e-3, 0.5)
     side = _Side(bounded.take(rows), p[:, rows], np.clip(estimate, *edges)[rows], np.where(up == 0, -spread, spread),
                  edges[up, rows], _rss(problem, p)[rows], rise[rows], level[rows])
     wanted = np.flatnonzero(~beyond[up, rows])
     wanted = wanted[_allowed_at_start(side.take(wanted), beyond[1 - up, rows][wanted])]
-    limits[(rows + up * size)[wanted]] = _trace(side.take(wanted))
+    limits[(rows + up * size)[wanted]] = _limit(side.take(wanted))
     return Limits(limits[:size], limits[size:])
 
 
@@ -109,13 +110,6 @@ def _allowed_at_start(side: _Side, beyond: npt.NDArray[np.bool_]) -> npt.NDArray
 def _rss(problem: Problem, p: Array) -> Array:
     rss: Array = (problem.weight * residuals(problem, p) ** 2).sum(axis=0)
     return rss
-
-
-def _steeper(problem: Problem) -> Problem:
-    """The problem without the fit's bound on a free slope: where the effect jumps between two doses, no place there is excluded by it."""
-    high = problem.high.copy()
-    high[LOG_SLOPE] += np.where(high[LOG_SLOPE] > problem.low[LOG_SLOPE], LN10, 0.0)   # ten times as steep is a step, on any plate
-    return replace(problem, high=high)
 
 
 def _keep_crossing(problem: Problem, p: Array, level: Array) -> Problem:
@@ -139,8 +133,23 @@ def _standard_steps(problem: Problem, p: Array, rise: Array) -> Array:
     return 1.5 * np.sqrt(rise / np.maximum(information, 1e-200))
 
 
-def _trace(side: _Side) -> Array:
-    """The limit of every row: walk outwards in growing steps until the rise is reached, then refine in the bracket."""
+def _limit(side: _Side) -> Array:
+    """The limit of every row. One that the bound of the slope holds back is sought again without it: where the effect jumps between two
+    doses, no place between them is excluded.
+    """
+    limit, slope = _trace(side)
+    held = np.flatnonzero(np.isfinite(limit) & (slope > side.problem.high[LOG_SLOPE] - _AT_BOUND))
+    if len(held):
+        here = side.take(held)
+        high = here.problem.high.copy()
+        high[LOG_SLOPE] += LN10         # ten times as steep is a step, on any plate
+        again, _ = _trace(replace(here, problem=replace(here.problem, high=high)))
+        limit[held] = np.where(here.step > 0, np.maximum(limit[held], again), np.minimum(limit[held], again))
+    return limit
+
+
+def _trace(side: _Side) -> tuple[Array, Array]:
+    """The limit of every row, and log slope there: walk outwards in growing steps until the rise is reached, then refine in the bracket."""
     size = len(side.centre)
     found = np.full(size, np.nan)
     inner = _End(side.centre.copy(), np.full(size, -1.0), side.start.copy())
@@ -159,8 +168,8 @@ def _trace(side: _Side) -> Array:
             break
     closed = np.flatnonzero(outer.f >= 0)
     if len(closed):
-        found[closed] = _refine(side.take(closed), inner.take(closed), outer.take(closed))
-    return found
+        found[closed], outer.p[:, closed] = _refine(side.take(closed), inner.take(closed), outer.take(closed))
+    return found, outer.p[LOG_SLOPE]
 
 
 def _profile(side: _Side, p: Array, target: Array) -> _End:
@@ -169,17 +178,17 @@ def _profile(side: _Side, p: Array, target: Array) -> _End:
     return _End(target, np.sqrt(np.maximum(solution.rss - side.rss, 0.0) / side.rise) - 1.0, solution.p)
 
 
-def _refine(side: _Side, inner: _End, outer: _End) -> Array:
-    """Root of f between inner (f < 0) and outer (f >= 0) by the Illinois rule, all rows at once. Each step starts from
-    parameters interpolated between the two ends."""
-    root = outer.x.copy()
+def _refine(side: _Side, inner: _End, outer: _End) -> tuple[Array, Array]:
+    """Root of f between inner (f < 0) and outer (f >= 0) by the Illinois rule, all rows at once, and the parameters (6, N) there. Each step
+    starts from parameters interpolated between the two ends."""
+    root, at_root = outer.x.copy(), outer.p.copy()
     kept = np.zeros(len(root))              # which end the last step kept: -1 inner, 1 outer
     active = np.arange(len(root))
     for _ in range(_REFINEMENTS):
         a, b = inner.take(active), outer.take(active)
         part = -a.f / np.maximum(b.f - a.f, 1e-300)
         new = _profile(side.take(active), a.p + part * (b.p - a.p), a.x + part * (b.x - a.x))
-        root[active] = new.x
+        root[active], at_root[:, active] = new.x, new.p
         below = new.f < 0
         for end, other, chosen, name in ((inner, outer, below, 1.0), (outer, inner, ~below, -1.0)):
             rows = active[chosen]
@@ -189,7 +198,7 @@ def _refine(side: _Side, inner: _End, outer: _End) -> Array:
         active = active[np.abs(new.f) > _TOLERANCE]
         if not len(active):
             break
-    return root
+    return root, at_root
 
 
 def wald_limits(problem: Problem, p: Array, *, estimate: Array, rise: Array) -> Limits:

@@ -71,7 +71,8 @@ def _one_readout(readouts: pd.DataFrame, name: str) -> pd.DataFrame:
     if name and name not in names:
         raise _refusal("readout_name", name, f"is not among the read-outs; found: {', '.join(names)}")
     if not name and len(names) > 1:
-        raise _refusal("readout_name", names[0], f"is one of {len(names)} read-outs ({', '.join(names)}); choose with --readout-name")
+        raise _refusal("readout_name", names[0], f"is one of {len(names)} read-outs ({', '.join(names)}); choose with --readout-name, or "
+                       "name files that are plates of one <read-out>_<plate>.txt")
     return readouts[readouts["name"] == (name or names[0])]
 
 
