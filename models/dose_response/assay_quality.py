@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from models.dose_response.checks import require_columns
+from models.dose_response.curves import Array
 
-Array = npt.NDArray[np.float64]
 Measure = Callable[[Array], float]
 MAD_TO_SD = 1.4826
 FORMATS = ((2, 3), (3, 4), (4, 6), (6, 8), (8, 12), (16, 24), (32, 48))      # rows, columns of 6 to 1536 wells
@@ -69,7 +69,7 @@ def assay_quality(wells: pd.DataFrame, *, value: str, by: Sequence[str] = ("plat
     for name, rows in wells.groupby(keys, sort=False, dropna=False).indices.items():
         names = name if isinstance(name, tuple) else (name,)
         plate = wells.iloc[rows]
-        place = _positions(plate["well"]) if "well" in plate.columns else None
+        place = well_positions(plate["well"]) if "well" in plate.columns else None
         quality = plate_quality(np.asarray(numbers.iloc[rows], dtype=float), plate["role"].to_numpy(dtype=object), place=place,
                                 left_out=gone.iloc[rows].to_numpy())
         records.append(dict(zip(keys, names, strict=True)) | asdict(quality))
@@ -138,8 +138,8 @@ def _reason(n: Array, p: Array, left_out: Mapping[str, int]) -> str:
     return "; ".join(notes)
 
 
-def _positions(wells: pd.Series) -> tuple[Array, Array]:
-    """Row and column numbers from 0; NaN where a name is no well."""
+def well_positions(wells: pd.Series) -> tuple[Array, Array]:
+    """Row and column numbers (N,) from 0 of well names; NaN where a name is no well."""
     parts = [_WELL.match(str(name)) for name in wells]
     rows = [_row_number(part[1]) if part else np.nan for part in parts]
     return np.array(rows, dtype=float), np.array([int(part[2]) - 1 if part else np.nan for part in parts], dtype=float)

@@ -20,12 +20,11 @@ Row = dict[Any, Any]
 MISFIT_LEVEL = 0.001    # of the lack of fit test, up to which a curve may be called no curve of these wells
 MISFIT = 10.0           # root mean square of what the means of doses lie off, in percent inhibition, from which on it is
 ALONE = 0.25            # share of the way between the plateaus within which all wells but one lie
-
 BEYOND = -50.0          # percent inhibition of the mean of a dose, at most, that is no scatter: viability of 150 % and more
+DEADER = 150.0          # percent inhibition of the mean of a dose, from which on the wells are deader than the positive controls
 
 MISFIT_WORDS = ("the curve does not go through the wells: replicates agree with each other, and their effect does not rise steadily with "
                 "the dose; look at the plot")
-DEADER = 150.0          # percent inhibition of the mean of a dose, from which on the wells are deader than the positive controls
 DEADER_WORDS = "wells read far below the positive controls: these do not stand for dead cells, and the IC50 is too low"
 BEYOND_WORDS = ("wells read 150 % of the negative controls or more: they grow, the compound disturbs the read-out, or the controls are not "
                 "what untreated wells are")

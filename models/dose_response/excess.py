@@ -15,9 +15,9 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
+from models.dose_response.curves import Array
 from models.dose_response.viability import MEDIAN_ERROR
 
-Array = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
 Source = Literal["replicates", "negative controls", ""]
 

@@ -6,9 +6,9 @@ service can draw them in any thread. `figure.savefig(path)` writes PNG, SVG or P
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from models.dose_response.assay_quality import FORMATS
+from models.dose_response.assay_quality import FORMATS, well_positions
 from models.dose_response.bands import confidence_band
 from models.dose_response.checks import require_columns
 from models.dose_response.curves import curve_values
@@ -26,15 +26,14 @@ PALETTE = (BLUE, ORANGE, GREEN, VERMILION, "#CC79A7", "#56B4E9", "#F0E442", "#00
 STATUS_COLOURS = {"ok": BLUE, "weakly_identified": ORANGE, "flat": GREY, "too_few_doses": GREY, "failed": GREY}
 AXIS_LABELS = {"percent_inhibition": "Inhibition (%)", "fraction_viability": "Viability (1 = negative control)", "raw": "Response"}
 _GRID = 200
-_WELL = re.compile(r"^([A-Z]+)0*(\d+)$")
 
 
 def plot_curve(curve: pd.Series, wells: pd.DataFrame, *, dose: str, response: str, title: str = "", axes: Axes | None = None,
-               notes: str = "long") -> Axes:
+               notes: Literal["long", "short"] = "long") -> Axes:
     """One fitted curve with its wells, band, EC50 interval, IC50 or its censoring, and the reason.
 
     curve: a row of the Curves table; wells: the rows that were fitted, with the columns `dose` and `response`.
-    notes: "long" writes IC50, status and reason below the title, "short" only IC50, "none" nothing.
+    notes: "long" writes IC50, status and reason below the title, "short" only IC50.
     """
     axes = axes if axes is not None else Figure(figsize=(4.2, 3.6), layout="constrained").add_subplot()
     colour = STATUS_COLOURS[curve["status"]]
@@ -95,9 +94,7 @@ def _draw_ic50(axes: Axes, curve: pd.Series, colour: str) -> None:
     axes.plot([curve["ic50"]], [level], marker=9 if ahead else 8, markersize=10, color=VERMILION, clip_on=False, zorder=5)
 
 
-def _note(curve: pd.Series, notes: str) -> str:
-    if notes == "none":
-        return ""
+def _note(curve: pd.Series, notes: Literal["long", "short"]) -> str:
     lines = []
     if curve["ic50_relation"]:
         lines.append(f"IC{curve['ic_level']:g} {curve['ic50_relation']} {_number(curve['ic50'])} {curve['dose_unit']}".strip())
@@ -170,11 +167,11 @@ def plot_plate(wells: pd.DataFrame, *, value: str, title: str = "", label: str =
     wells: rows of one plate with `well` and `value`; `role` and `excluded` where present.
     """
     require_columns(wells, ["well", value], what="the plate cannot be drawn")
-    places = list(map(_WELL.match, wells["well"].astype(str)))
-    at = np.array([(_row(match[1]), int(match[2]) - 1) if match else (-1, -1) for match in places]).reshape(-1, 2)
+    row, column = well_positions(wells["well"])
+    inside = np.isfinite(row) & np.isfinite(column)
+    at = np.where(inside, [row, column], -1).T.astype(int)
     rows, columns = next((size for size in FORMATS if size[0] > at[:, 0].max(initial=0) and size[1] > at[:, 1].max(initial=0)), FORMATS[-1])
     grid = np.full((rows, columns), np.nan)
-    inside = at[:, 0] >= 0
     grid[at[inside, 0], at[inside, 1]] = wells[value].to_numpy(dtype=float)[inside]
     figure = Figure(figsize=(0.33 * columns + 1.6, 0.33 * rows + 0.9), layout="constrained")
     axes = figure.add_subplot()
@@ -201,13 +198,6 @@ def _mark_wells(axes: Axes, wells: pd.DataFrame, at: np.ndarray) -> None:
     if "excluded" in wells.columns:
         gone = wells["excluded"].fillna(False).astype(bool).to_numpy()
         axes.plot(at[gone, 1], at[gone, 0], "x", color="black", markersize=6)
-
-
-def _row(letters: str) -> int:
-    number = 0
-    for letter in letters:
-        number = number * 26 + ord(letter) - ord("A") + 1
-    return number - 1
 
 
 def _letters(row: int) -> str:
