@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 
@@ -12,24 +10,23 @@ from models.dose_response.fit import fit_curves
 from models.dose_response.options import FitOptions
 from models.dose_response.statistics import paired_t, unpaired_t
 
-SET = ("plate", "replicate")
+KEYS = ["treatment", "plate", "replicate"]     # of a replicate set
 _OPTIONS = FitOptions(model="4pl", bounds="free", interval="none")
 
 
-def set_midpoints(wells: pd.DataFrame, *, measured: str, predicted: str, sets: Sequence[str] = SET) -> pd.DataFrame:
-    """A row per treatment and replicate set with a 4PL of its own on each of the two read-outs: treatment, the columns of `sets`,
-    dose_unit, ec50_measured, ec50_predicted. A midpoint outside the tested doses, or of a flat or failed curve, is NaN: it is no number.
+def set_midpoints(wells: pd.DataFrame, *, measured: str, predicted: str) -> pd.DataFrame:
+    """A row per replicate set of a treatment, with a 4PL of its own on each of the two read-outs: treatment, plate, replicate, dose_unit,
+    ec50_measured, ec50_predicted (NaN outside the tested doses, and for a flat or failed curve).
 
-    wells: treated wells, with treatment, dose, dose_unit and the read-outs on any scale (`ec50` is what the paper calls IC50).
+    wells: treated wells, with KEYS, dose, dose_unit and the read-outs on any scale (`ec50` is what the paper calls IC50).
     """
-    keys = ["treatment", *sets]
-    require_columns(wells, [*keys, "dose", "dose_unit", measured, predicted], what="midpoints cannot be compared")
+    require_columns(wells, [*KEYS, "dose", "dose_unit", measured, predicted], what="midpoints cannot be compared")
     found = {}
     for name, value in (("ec50_measured", measured), ("ec50_predicted", predicted)):
-        curves = fit_curves(wells, by=keys, response=value, scale="raw", options=_OPTIONS)
+        curves = fit_curves(wells, by=KEYS, response=value, scale="raw", options=_OPTIONS)
         inside = (curves["ec50_relation"] == "=") & curves["status"].isin(["ok", "weakly_identified"])
         found[name] = curves["ec50"].where(inside)
-    return curves[[*keys, "dose_unit"]].assign(**found)
+    return curves[[*KEYS, "dose_unit"]].assign(**found)
 
 
 def midpoint_tests(midpoints: pd.DataFrame) -> dict[str, float]:

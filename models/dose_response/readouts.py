@@ -53,30 +53,32 @@ def _roles(wells: pd.DataFrame, positive: str) -> pd.Series:
     return wells["role"].mask(wells["role"] == "positive", "reference").mask(kills, "positive")
 
 
-def score_readouts(readouts: pd.DataFrame, *, options: FitOptions = QUICK, threshold: float = HIT_THRESHOLD,
-                   by: Sequence[str] = CURVE_KEYS, roles: Sequence[str] = ("treated",)) -> pd.DataFrame:
-    """Curves with score columns, `hit` and `hit_reason`: a row per screen, read-out and treatment (columns of `by`), in order."""
+def score_readouts(readouts: pd.DataFrame, *, options: FitOptions = QUICK, by: Sequence[str] = CURVE_KEYS) -> pd.DataFrame:
+    """Curves of treated wells with score columns, `hit` and `hit_reason`: a row per screen, read-out and treatment (columns of `by`), in
+    the order of their first wells.
+    """
     require_columns(readouts, ["role", "dose", "viability", "excluded", *by], what="read-outs cannot be scored")
-    wells = readouts[readouts["role"].isin(list(roles)) & ~readouts["excluded"]]
+    wells = readouts[(readouts["role"] == "treated") & ~readouts["excluded"]]
     wells = wells.assign(inhibition=100.0 * (1.0 - wells["viability"]))
     curves = fit_curves(wells, by=list(by), response="inhibition", scale="percent_inhibition", options=options)
-    return call_hits(score_curves(curves, mode=options.mode), threshold=threshold)
+    return call_hits(score_curves(curves, mode=options.mode))
 
 
-def duplicate_wells(readouts: pd.DataFrame, *, value: str = "viability") -> pd.DataFrame:
-    """Replicates of the same screen, read-out, treatment and dose, pair by pair: those keys, replicate_1, replicate_2, first, second.
+def duplicate_wells(readouts: pd.DataFrame) -> pd.DataFrame:
+    """Viabilities of replicates of the same screen, read-out, treatment and dose, pair by pair: those keys, replicate_1, replicate_2,
+    first, second.
 
-    n replicates give n (n - 1) / 2 pairs; the lower number stands first. Wells that are excluded or have no value form no pair.
+    n replicates give n (n - 1) / 2 pairs; the lower number stands first. Wells that are excluded or have no viability form no pair.
     """
-    require_columns(readouts, [*WELL_KEYS, "role", "replicate", "excluded", value], what="duplicates cannot be paired")
-    usable = readouts[(readouts["role"] == "treated") & ~readouts["excluded"] & np.isfinite(readouts[value])]
-    return _pairs(usable, keys=WELL_KEYS, value=value)
+    require_columns(readouts, [*WELL_KEYS, "role", "replicate", "excluded", "viability"], what="duplicates cannot be paired")
+    usable = readouts[(readouts["role"] == "treated") & ~readouts["excluded"] & np.isfinite(readouts["viability"])]
+    return _pairs(usable, keys=WELL_KEYS, value="viability")
 
 
-def duplicate_scores(readouts: pd.DataFrame, *, kind: str = "dss_asym", options: FitOptions = QUICK) -> pd.DataFrame:
-    """The same of scores: each replicate's dilution series gets a curve of its own (seeds/004, figure 9)."""
-    scored = score_readouts(readouts, options=options, by=[*CURVE_KEYS, "replicate"])
-    return _pairs(scored[np.isfinite(scored[kind])], keys=CURVE_KEYS, value=kind)
+def duplicate_scores(readouts: pd.DataFrame) -> pd.DataFrame:
+    """The same for asymmetric DSS: each replicate's dilution series gets a curve of its own (seeds/004, figure 9)."""
+    scored = score_readouts(readouts, by=[*CURVE_KEYS, "replicate"])
+    return _pairs(scored[np.isfinite(scored["dss_asym"])], keys=CURVE_KEYS, value="dss_asym")
 
 
 def _pairs(table: pd.DataFrame, *, keys: Sequence[str], value: str) -> pd.DataFrame:

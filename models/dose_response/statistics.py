@@ -36,12 +36,10 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Correlation:
-    """Pearson's r and Spearman's rho with their two-sided p."""
+    """Pearson's r and Spearman's rho of n pairs."""
 
     pearson: float
-    pearson_p: float
     spearman: float
-    spearman_p: float
     n: int
 
 
@@ -95,10 +93,8 @@ def correlation(first: npt.ArrayLike, second: npt.ArrayLike) -> Correlation:
     """Pearson and Spearman correlation of duplicates, or of two read-outs (seeds/004, viability and DSS)."""
     a, b = _pairs(first, second)
     if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
-        return Correlation(np.nan, np.nan, np.nan, np.nan, len(a))
-    pearson, spearman = stats.pearsonr(a, b), stats.spearmanr(a, b)
-    return Correlation(float(pearson.statistic), float(pearson.pvalue), float(spearman.statistic), float(spearman.pvalue),
-                       len(a))
+        return Correlation(np.nan, np.nan, len(a))
+    return Correlation(float(stats.pearsonr(a, b).statistic), float(stats.spearmanr(a, b).statistic), len(a))
 
 
 def correlation_interval(r: float, n: int, *, level: float = 0.95) -> tuple[float, float]:

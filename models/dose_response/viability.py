@@ -42,34 +42,33 @@ NORMAL_95 = 1.96        # standard deviations in the half-width of a model's err
 MEDIAN_ERROR = 1.2533   # standard error of a median over that of the mean, sqrt(pi / 2), for Gaussian scatter
 
 
-def viability_limits(wells: pd.DataFrame, *, value: str, positive: str | None = "positive", negative: str = "negative",
-                     by: Sequence[str] = ("plate",)) -> pd.DataFrame:
+def viability_limits(wells: pd.DataFrame, *, value: str, positive: str | None = "positive") -> pd.DataFrame:
     """A copy of `wells` with `viability_low`, `viability_high` and `viability_shared`, by the controls of the same plate.
 
     wells: as `normalise_to_controls` returns them, with the limits `{value}_low` and `{value}_high` of the read-out and, where a part of
-    its half-width is the same in all wells of one level, `{value}_shared`.
+    its half-width is the same in all wells of one level, `{value}_shared`. positive: as there.
 
     Own errors of a well (half-width h) and of the medians of k controls (h_n and h_p: 1.25 / sqrt(k) of their wells') are independent:
     h^2 + (v h_n)^2 + ((1 - v) h_p)^2 at viability v, over (n - p)^2. What wells share no median makes smaller (`_shared_sides`).
     `viability_shared` is the farther of its two sides. NaN where the viability is.
     """
-    keys = list(by)
+    keys = ["plate"]
     require_columns(wells, ["role", "viability", value, f"{value}_low", f"{value}_high", *keys], what="viability has no limits")
     numbers = pd.to_numeric(wells[value], errors="coerce").astype("float64")
     half = (wells[f"{value}_high"] - wells[f"{value}_low"]).astype("float64") / 2
     shared = wells[f"{value}_shared"].astype("float64") if f"{value}_shared" in wells else 0.0 * half
     alone = (half**2 - shared**2).clip(lower=0.0) ** 0.5
     v = wells["viability"].astype("float64")
-    n = _control_level(wells, numbers, role=negative, keys=keys, centre="median")
-    own = alone**2 + (v * _control_error(wells, alone, role=negative, keys=keys)) ** 2
+    n = _control_level(wells, numbers, role="negative", keys=keys, centre="median")
+    own = alone**2 + (v * _control_error(wells, alone, role="negative", keys=keys)) ** 2
     table = pd.DataFrame({"read": numbers, "shared": shared, "v": v, "n": n, "p": 0.0,
-                          "s_n": _control_level(wells, shared, role=negative, keys=keys, centre="mean"), "s_p": 0.0})
+                          "s_n": _control_level(wells, shared, role="negative", keys=keys, centre="mean"), "s_p": 0.0})
     if positive is not None:
         table["p"] = _control_level(wells, numbers, role=positive, keys=keys, centre="median")
         table["s_p"] = _control_level(wells, shared, role=positive, keys=keys, centre="mean")
         own = own + ((1 - v) * _control_error(wells, alone, role=positive, keys=keys)) ** 2
     own = own / (table["n"] - table["p"]).where(lambda window: window != 0) ** 2
-    plates = [_shared_sides(group) for _, group in table.groupby([wells[key] for key in keys], dropna=False)]
+    plates = [_shared_sides(group) for _, group in table.groupby(wells["plate"], dropna=False)]
     sides = pd.concat(plates).loc[wells.index] if plates else _shared_sides(table)
     return wells.assign(viability_low=v - np.sqrt(own + sides["below"] ** 2), viability_high=v + np.sqrt(own + sides["above"] ** 2),
                         viability_shared=sides.max(axis=1, skipna=False))
