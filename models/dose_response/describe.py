@@ -11,6 +11,7 @@ from scipy import special
 
 from models.dose_response.batches import MIN_DOSES, Batch, Summary
 from models.dose_response.curves import (
+    HORMESIS,
     LEFT,
     LOG_ASYMMETRY,
     LOG_SLOPE,
@@ -139,7 +140,7 @@ def _parameter_columns(batch: Batch, fit: BatchFit, scale: str) -> Columns:
         "log10_midpoint": np.where(exact, np.nan, p[MIDPOINT] + batch.shift),
         "slope": np.where(exact, np.nan, np.exp(p[LOG_SLOPE])),
         "asymmetry": np.where(exact, np.nan, np.exp(p[LOG_ASYMMETRY])),
-        "hormesis": np.where(exact, 0.0, p[5] / 10.0**batch.shift),
+        "hormesis": np.where(exact, 0.0, p[HORMESIS] / 10.0**batch.shift),
         "n_outliers": fit.outliers,
     }
 

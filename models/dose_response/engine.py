@@ -17,7 +17,6 @@ from models.dose_response.curves import (
     MODELS,
     RIGHT,
     Array,
-    evaluate,
     mirror_signs,
 )
 from models.dose_response.options import FitOptions, Model
@@ -75,21 +74,19 @@ def fit_batch(batch: Batch, *, model: Model, scale: str, options: FitOptions) ->
 def _robust(batch: Batch, problem: Problem, tried: list[Array], *, starts: Starts, model: Model, options: FitOptions) -> BatchFit:
     """The robust fit; its problem keeps the final weights, for the profiles."""
     fit = fit_robust(problem, tried, loss=options.loss)
-    rss = (residuals(problem, fit.p) ** 2).sum(axis=0)
+    rss = (problem.residuals(fit.p) ** 2).sum(axis=0)
     spare = batch.n - (problem.high > problem.low).sum(axis=0)
     return BatchFit(model, fit.p, rss, replace(problem, weight=fit.weight), fit.p[RIGHT] >= fit.p[LEFT], starts.explained,
                     fit.outliers, scatter=fit.scale**2 * spare)
 
 
-def fit_within(batch: Batch, *, model: Model, scale: str, bounds: tuple[Array, Array]) -> BatchFit:
-    """Least squares of `model` within given bounds (low, high), each (6, N) as parameter_bounds gives them."""
-    low, high = bounds
+def fit_4pl_within(batch: Batch, *, low: Array, high: Array) -> BatchFit:
+    """Least squares of a 4PL within given bounds, each (6, N) as parameter_bounds gives them."""
     plateaus = low[LEFT:RIGHT + 1], high[LEFT:RIGHT + 1]
     starts = find_starts(batch.x, batch.y, batch.weight, bounds=plateaus, total=batch.total, count=START_COUNT)
-    sign = mirror_signs(MODELS[model], rising=starts.rising, scale=scale)
-    problem = Problem(MODELS[model].shape, batch.x, batch.y, batch.weight, low, high, sign)
+    problem = Problem(MODELS["4pl"].shape, batch.x, batch.y, batch.weight, low, high, np.ones(len(batch.rows)))
     best = _best_of(problem, list(starts.p))
-    return BatchFit(model, best.p, best.rss + batch.within, problem, best.p[RIGHT] >= best.p[LEFT], starts.explained,
+    return BatchFit("4pl", best.p, best.rss + batch.within, problem, best.p[RIGHT] >= best.p[LEFT], starts.explained,
                     np.zeros(len(batch.rows), dtype=np.intp))
 
 
@@ -108,8 +105,7 @@ def _right_way_round(problem: Problem, best: Solution, *, rising: Bools) -> tupl
     flat = np.clip(level, problem.low[RIGHT, turned], problem.high[RIGHT, turned])
     again.p[:2, back] = flat[back]
     p[:, turned] = again.p
-    residual = problem.y - evaluate(problem.shape, problem.x, p, sign)
-    rss[turned] = (problem.weight * residual**2).sum(axis=0)[turned]
+    rss[turned] = (problem.weight * problem.residuals(p) ** 2).sum(axis=0)[turned]
     return problem, Solution(p, rss)
 
 
@@ -217,8 +213,3 @@ def _on_scale(percent: tuple[float, float], scale: str) -> Pair:
     if scale != "fraction_viability":
         return percent
     return 1.0 - percent[1] / 100.0, 1.0 - percent[0] / 100.0
-
-
-def residuals(problem: Problem, p: Array) -> Array:
-    """y - curve (D, N)."""
-    return problem.y - evaluate(problem.shape, problem.x, p, problem.sign)

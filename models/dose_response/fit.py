@@ -12,7 +12,17 @@ import pandas as pd
 
 from models.dose_response.batches import Batch, Summary, batches, summarise, usable_points
 from models.dose_response.checks import require_columns
-from models.dose_response.curves import MODELS, Array, log10_dose_at_half
+from models.dose_response.curves import (
+    HORMESIS,
+    LEFT,
+    LOG_ASYMMETRY,
+    LOG_SLOPE,
+    MIDPOINT,
+    MODELS,
+    RIGHT,
+    Array,
+    log10_dose_at_half,
+)
 from models.dose_response.describe import COLUMNS, COUNTS, TEXT, choose_models, describe, empty_columns
 from models.dose_response.engine import fit_batch
 from models.dose_response.options import DEFAULT_OPTIONS, FitOptions, check_scale
@@ -128,9 +138,9 @@ def _store(out: dict[str, npt.NDArray[Any]], batch: Batch, *, scale: str, option
     fit = fit_batch(batch, model=options.model, scale=scale, options=options)
     rows, p = batch.rows, fit.p
     half = log10_dose_at_half(MODELS[fit.model].shape, p, fit.problem.sign)
-    out["bottom"][rows], out["top"][rows] = np.minimum(p[0], p[1]), np.maximum(p[0], p[1])
-    out["log10_midpoint"][rows], out["slope"][rows] = p[2] + batch.shift, np.exp(p[3])
-    out["asymmetry"][rows], out["hormesis"][rows] = np.exp(p[4]), p[5] / 10.0**batch.shift
+    out["bottom"][rows], out["top"][rows] = np.minimum(p[LEFT], p[RIGHT]), np.maximum(p[LEFT], p[RIGHT])
+    out["log10_midpoint"][rows], out["slope"][rows] = p[MIDPOINT] + batch.shift, np.exp(p[LOG_SLOPE])
+    out["asymmetry"][rows], out["hormesis"][rows] = np.exp(p[LOG_ASYMMETRY]), p[HORMESIS] / 10.0**batch.shift
     out["ec50"][rows], out["rss"][rows], out["rising"][rows] = 10.0 ** (half + batch.shift), fit.rss, fit.rising
 
 

@@ -18,7 +18,7 @@ from scipy import special
 from models.dose_response.batches import MIN_DOSES, Batch, Points, batches, summarise, usable_points
 from models.dose_response.checks import require_columns
 from models.dose_response.curves import LEFT, LOG_SLOPE, MIDPOINT, RIGHT, Array
-from models.dose_response.engine import fit_within, parameter_bounds
+from models.dose_response.engine import fit_4pl_within, parameter_bounds
 from models.dose_response.options import FitOptions
 
 SLOPES = (0.1, 5.0)
@@ -69,7 +69,7 @@ def _metrics(batch: Batch) -> dict[str, npt.NDArray[np.object_] | Array]:
     low, high = parameter_bounds(batch, model="4pl", scale="raw", options=FitOptions(), rising=False)
     low[LEFT], high[LEFT], low[RIGHT], high[RIGHT] = 1.0, 1.0, -1.0, 1.0
     low[LOG_SLOPE], high[LOG_SLOPE] = np.log(SLOPES)[:, None]
-    fit = fit_within(batch, model="4pl", scale="raw", bounds=(low, high))
+    fit = fit_4pl_within(batch, low=low, high=high)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = (batch.total - fit.rss) / 2.0 / (fit.rss / (batch.n - 2.0))
         r2 = np.where(batch.total > 0, 1.0 - fit.rss / batch.total, np.nan)

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from models.dose_response.curves import LEFT, LN10, LOG_SLOPE, MIDPOINT, RIGHT, Array, scaled_distance, shape_terms
-from models.dose_response.engine import MIDPOINT_MARGIN, residuals
+from models.dose_response.curves import LEFT, LN10, LOG_ASYMMETRY, LOG_SLOPE, MIDPOINT, RIGHT, Array, scaled_distance, shape_terms
+from models.dose_response.engine import MIDPOINT_MARGIN
 from models.dose_response.solver import Gauge, Problem, minimise
 
 _EXPANSIONS, _REFINEMENTS = 14, 14
@@ -108,7 +108,7 @@ def _allowed_at_start(side: _Side, beyond: npt.NDArray[np.bool_]) -> npt.NDArray
 
 
 def _rss(problem: Problem, p: Array) -> Array:
-    rss: Array = (problem.weight * residuals(problem, p) ** 2).sum(axis=0)
+    rss: Array = (problem.weight * problem.residuals(p) ** 2).sum(axis=0)
     return rss
 
 
@@ -127,7 +127,7 @@ def _keep_crossing(problem: Problem, p: Array, level: Array) -> Problem:
 def _standard_steps(problem: Problem, p: Array, rise: Array) -> Array:
     """First guess of the distance to a limit: sqrt(rise) over the sensitivity of the curve to its midpoint."""
     z = scaled_distance(problem.x, p)
-    _, by_z, _ = shape_terms(problem.shape, z, p[4], problem.sign)
+    _, by_z, _ = shape_terms(problem.shape, z, p[LOG_ASYMMETRY], problem.sign)
     sensitivity = ((p[RIGHT] - p[LEFT]) * by_z * LN10 * np.exp(p[LOG_SLOPE])) ** 2
     information: Array = (problem.weight * sensitivity).sum(axis=0)
     return 1.5 * np.sqrt(rise / np.maximum(information, 1e-200))
@@ -204,11 +204,11 @@ def _refine(side: _Side, inner: _End, outer: _End) -> tuple[Array, Array]:
 def wald_limits(problem: Problem, p: Array, *, estimate: Array, rise: Array) -> Limits:
     """estimate -+ sqrt(rise) times the standard error of the midpoint per residual variance, on log10 dose."""
     z = scaled_distance(problem.x, p)
-    g, by_z, by_s = shape_terms(problem.shape, z, p[4], problem.sign)
+    g, by_z, by_s = shape_terms(problem.shape, z, p[LOG_ASYMMETRY], problem.sign)
     steep = (p[RIGHT] - p[LEFT]) * by_z
     rows = {LEFT: 1.0 - g, RIGHT: g, MIDPOINT: -steep * LN10 * np.exp(p[LOG_SLOPE]), LOG_SLOPE: steep * z}
     if by_s is not None:
-        rows[4] = (p[RIGHT] - p[LEFT]) * by_s
+        rows[LOG_ASYMMETRY] = (p[RIGHT] - p[LEFT]) * by_s
     free = [index for index in problem.free() if index in rows]
     jacobian = np.stack([rows[index] for index in free])                         # (P, D, N)
     normal = np.einsum("idn,dn,jdn->nij", jacobian, problem.weight, jacobian)

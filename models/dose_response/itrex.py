@@ -22,7 +22,6 @@ from models.dose_response.curves import (
     MODELS,
     RIGHT,
     Array,
-    evaluate,
     mirror_signs,
 )
 from models.dose_response.engine import BatchFit
@@ -67,9 +66,8 @@ def _part(batch: Batch, parameters: Array, *, size: int, scale: str) -> tuple[Ba
     room = np.where(free, 1.0, 0.0)[:, None]              # no bounds: none may look as if it were reached
     sign = mirror_signs(MODELS[name], rising=up, scale="raw")
     problem = Problem(MODELS[name].shape, batch.x, batch.y, batch.weight, p - room, p + room, sign)
-    residual = batch.y - evaluate(problem.shape, batch.x, p, sign)
     starts = find_starts(batch.x, batch.y, batch.weight, bounds=(plateaus, plateaus), total=batch.total, count=1)
-    return batch, BatchFit(name, p, (residual**2).sum(axis=0), problem, plateaus[1] >= plateaus[0], starts.explained,
+    return batch, BatchFit(name, p, (problem.residuals(p) ** 2).sum(axis=0), problem, plateaus[1] >= plateaus[0], starts.explained,
                            np.zeros(len(up), dtype=np.intp))
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from models.dose_response.curves import Array, evaluate
+from models.dose_response.curves import Array
 from models.dose_response.options import Loss
 from models.dose_response.solver import Problem, minimise
 
@@ -38,9 +38,9 @@ def fit_robust(problem: Problem, starts: list[Array], *, loss: Loss) -> RobustFi
     scale = np.maximum(_scale(problem, p), floor)
     weight = np.ones_like(problem.weight)
     for _ in range(_ROUNDS):
-        weight = _weights(_residuals(problem, p), loss=loss, scale=scale, floor=floor)
+        weight = _weights(problem.residuals(p), loss=loss, scale=scale, floor=floor)
         p = minimise(replace(problem, weight=weight), p, max_iterations=_STEPS).p
-    outliers = (np.abs(_residuals(problem, p)) > TUKEY * scale).sum(axis=0)
+    outliers = (np.abs(problem.residuals(p)) > TUKEY * scale).sum(axis=0)
     return RobustFit(p, weight, scale, outliers)
 
 
@@ -49,19 +49,15 @@ def _least_absolute(problem: Problem, starts: list[Array], floor: Array) -> Arra
     best, lowest = starts[0], np.full(len(floor), np.inf)
     for p in starts:
         for _ in range(_ROUNDS):
-            weight = 1.0 / np.maximum(np.abs(_residuals(problem, p)), 100.0 * floor)
+            weight = 1.0 / np.maximum(np.abs(problem.residuals(p)), 100.0 * floor)
             p = minimise(replace(problem, weight=weight), p, max_iterations=_STEPS).p
-        loss = np.abs(_residuals(problem, p)).sum(axis=0)
+        loss = np.abs(problem.residuals(p)).sum(axis=0)
         best, lowest = np.where(loss < lowest, p, best), np.minimum(loss, lowest)
     return best
 
 
-def _residuals(problem: Problem, p: Array) -> Array:
-    return problem.y - evaluate(problem.shape, problem.x, p, problem.sign)
-
-
 def _scale(problem: Problem, p: Array) -> Array:
-    size = np.abs(_residuals(problem, p))
+    size = np.abs(problem.residuals(p))
     free = len(problem.free())
     kept = np.sort(size, axis=0)[min(free, len(size) - 1):]
     return np.asarray(np.median(kept, axis=0) / NORMAL_MAD)

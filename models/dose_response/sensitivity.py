@@ -7,13 +7,15 @@ other models, a trapezoid only where mode "itrex" imitates one.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import get_args
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from models.dose_response.checks import require_columns
-from models.dose_response.curves import LEFT, LN10, LOG_SLOPE, MIDPOINT, MODELS, RIGHT, Array, curve_parameters, evaluate
+from models.dose_response.curves import HORMESIS, LEFT, LN10, LOG_SLOPE, MIDPOINT, MODELS, RIGHT, Array, curve_parameters, evaluate
 from models.dose_response.options import Mode
 from models.errors import InputError
 
@@ -42,7 +44,9 @@ def score_curves(curves: pd.DataFrame, *, kinds: Sequence[str] = KINDS, mode: Mo
     fitted = curves.iloc[known]
     p, sign = _as_inhibition(fitted)
     low, high = (np.log10(fitted[name].to_numpy(dtype=float)) for name in ("dose_min", "dose_max"))
-    area = _Area(fitted["model"].to_numpy(dtype=object), p, sign, low, high)
+    shapes = {name: model.shape for name, model in MODELS.items()}
+    shape = np.array([shapes.get(name, "logistic") for name in fitted["model"]], dtype=object)
+    area = _Area(shape, p, sign, low, high)
     for kind in kinds:
         values = np.full(len(curves), np.nan)
         values[known] = _score(area, kind=kind, mode=mode)
@@ -50,14 +54,22 @@ def score_curves(curves: pd.DataFrame, *, kinds: Sequence[str] = KINDS, mode: Mo
     return scored
 
 
+@dataclass(frozen=True)
 class _Area:
-    """Curves in percent inhibition, with integrals of them between two log10 doses (N,)."""
+    """N curves in percent inhibition, and their integrals between log10 doses: shape (N,), parameters p (6, N), mirror sign (N,); low, high
+    (N,): log10 of the lowest and the highest tested dose.
+    """
 
-    def __init__(self, model: np.ndarray, p: Array, sign: Array, low: Array, high: Array) -> None:
-        self.p, self.sign, self.low, self.high = p, sign, low, high
-        shapes = {name: spec.shape for name, spec in MODELS.items()}
-        self.shape = np.array([shapes.get(name, "logistic") for name in model], dtype=object)
-        self.closed = (self.shape == "logistic") & (p[5] == 0.0)
+    shape: npt.NDArray[np.object_]
+    p: Array
+    sign: Array
+    low: Array
+    high: Array
+
+    @property
+    def closed(self) -> npt.NDArray[np.bool_]:
+        """Which integrals have a closed form, (N,)."""
+        return np.asarray((self.shape == "logistic") & (self.p[HORMESIS] == 0.0))
 
     def values(self, x: Array) -> Array:
         """Inhibition at x (D, N) or (1, N)."""
@@ -93,12 +105,9 @@ class _Area:
             area[rest], length[rest] = self.take(rest)._above_numeric(floor[rest])
         return area, length
 
-    def take(self, rows: np.ndarray) -> _Area:
+    def take(self, rows: npt.NDArray[np.intp]) -> _Area:
         """Some of the curves."""
-        part = object.__new__(_Area)
-        part.p, part.sign, part.low, part.high = self.p[:, rows], self.sign[rows], self.low[rows], self.high[rows]
-        part.shape, part.closed = self.shape[rows], self.closed[rows]
-        return part
+        return _Area(self.shape[rows], self.p[:, rows], self.sign[rows], self.low[rows], self.high[rows])
 
     def _above_numeric(self, floor: Array) -> tuple[Array, Array]:
         """The same between the sign changes of y - floor, found by scan and bisection."""
@@ -149,7 +158,7 @@ def _as_inhibition(curves: pd.DataFrame) -> tuple[Array, Array]:
     p, sign = curve_parameters(curves)
     viability = (curves["scale"] == "fraction_viability").to_numpy()
     p[:2] = np.where(viability, 100.0 * (1.0 - p[:2]), p[:2])
-    p[5] = np.where(viability, -100.0 * p[5], p[5])
+    p[HORMESIS] = np.where(viability, -100.0 * p[HORMESIS], p[HORMESIS])
     constant = np.isnan(p[MIDPOINT])
     p[2:, constant] = 0.0
     return p, sign
@@ -166,13 +175,12 @@ def _score(area: _Area, *, kind: str, mode: Mode) -> Array:
 
 def _dss_clean(area: _Area, kind: str) -> Array:
     """Area of the curve (top at most 100) above 10 % inhibition, with the factors of DSS1-3 but none of their cliffs."""
-    capped = area.take(np.arange(len(area.sign)))
-    capped.p = _held_if_falling(area)
-    capped.p[:2] = np.minimum(capped.p[:2], 100.0)
-    inside, length = capped.above(np.full(len(area.sign), THRESHOLD))
+    p = _held_if_falling(area)
+    p[:2] = np.minimum(p[:2], 100.0)
+    inside, length = replace(area, p=p).above(np.full(len(area.sign), THRESHOLD))
     width = area.high - area.low
     dss = 100.0 * inside / ((100.0 - THRESHOLD) * width)
-    return _variant(dss, kind, top=np.maximum(capped.p[LEFT], capped.p[RIGHT]), part=length / width)
+    return _variant(dss, kind, top=np.maximum(p[LEFT], p[RIGHT]), part=length / width)
 
 
 def _variant(dss1: Array, kind: str, *, top: Array, part: Array) -> Array:
@@ -206,14 +214,13 @@ def _held_if_falling(area: _Area) -> Array:
     falling = p[RIGHT] < p[LEFT]
     last = area.values(area.high[None])[0]
     p[:2, falling] = last[falling]
-    p[5, falling] = 0.0
+    p[HORMESIS, falling] = 0.0
     return p
 
 
 def _dss_asym(area: _Area, mode: Mode) -> Array:
     floor = 0.1 * np.clip(np.maximum(area.p[LEFT], area.p[RIGHT]), 100.0, 110.0)
-    held = area.take(np.arange(len(area.sign)))
-    held.p = _held_if_falling(area)
+    held = replace(area, p=_held_if_falling(area))
     if mode == "itrex":
         x = area.low + np.linspace(0.0, 1.0, _ITREX_POINTS)[:, None] * (area.high - area.low)
         inside = np.trapezoid(np.maximum(held.values(x) - floor, 0.0), x, axis=0)

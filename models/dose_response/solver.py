@@ -22,6 +22,7 @@ from models.dose_response.curves import (
     RIGHT,
     Array,
     Shape,
+    evaluate,
     scaled_distance,
     shape_inverse,
     shape_terms,
@@ -47,6 +48,10 @@ class Problem:
         """The same problem for some of the curves (indices may repeat)."""
         return replace(self, x=self.x[:, rows], y=self.y[:, rows], weight=self.weight[:, rows], low=self.low[:, rows],
                        high=self.high[:, rows], sign=self.sign[rows])
+
+    def residuals(self, p: Array) -> Array:
+        """y minus the curve of parameters p (6, N): (D, N)."""
+        return self.y - evaluate(self.shape, self.x, p, self.sign)
 
     def tied(self) -> int:
         """The parameter that a gauge sets."""

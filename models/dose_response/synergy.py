@@ -22,7 +22,7 @@ import pandas as pd
 from models.dose_response.batches import MIN_DOSES, batches, summarise, usable_points
 from models.dose_response.checks import require_columns
 from models.dose_response.curves import LEFT, RIGHT, Array, evaluate, log10_dose_at, log10_or_none
-from models.dose_response.engine import BatchFit, fit_within, parameter_bounds
+from models.dose_response.engine import BatchFit, fit_4pl_within, parameter_bounds
 from models.dose_response.options import FitOptions
 from models.errors import InputError
 
@@ -113,7 +113,7 @@ def fit_single(dose: Array, response: Array, *, start: float | None = None) -> S
         low, high = parameter_bounds(batch, model="4pl", scale="raw", options=FitOptions(), rising=True)
         if start is not None:
             low[LEFT], high[LEFT] = start, start
-        return SingleCurve(fit_within(batch, model="4pl", scale="raw", bounds=(low, high)), float(batch.shift[0]))
+        return SingleCurve(fit_4pl_within(batch, low=low, high=high), float(batch.shift[0]))
     return None
 
 
