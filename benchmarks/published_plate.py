@@ -29,7 +29,7 @@ from models.dose_response.readouts import (
     score_readouts,
     uniformity,
 )
-from models.plates.readers.itrex import read_itrex_layout
+from models.plates.layout import read_layout
 from models.plates.readers.readouts import read_readouts
 
 SHARED = Path(os.environ.get("DOSEWELL_SHARED", "../shared"))
@@ -42,8 +42,9 @@ LAYOUT, RAW, READINGS = ("iTReX-Demo_MRA_Layout-Imaging-1Plate_ST06.xlsx", "iTRe
 def read_plate(folder: Path) -> pd.DataFrame:
     """Both read-outs of plate 1 in one table (see models.dose_response.readouts), each with its own positive control."""
     raw = read_readouts(folder / RAW)[["well", "value"]]
-    image = read_itrex_layout(folder / LAYOUT).merge(raw.assign(value=pd.to_numeric(raw["value"]) / 1000), on="well", validate="one_to_one")
-    readings = read_itrex_layout(folder / READINGS)
+    raw = raw.assign(value=pd.to_numeric(raw["value"]) / 1000)
+    image = read_layout(folder / LAYOUT, plate_format=384).merge(raw, on="well", validate="one_to_one")
+    readings = read_layout(folder / READINGS, plate_format=384)
     return pd.concat([
         readout_of(image[image["role"] != "empty"], value="value", name=IMAGE, screen=SCREEN, positive="Staurosporine"),
         readout_of(readings[(readings["plate"] == "1") & (readings["role"] != "empty")], value="readout", name=METABOLIC, screen=SCREEN,

@@ -16,7 +16,7 @@ from models.errors import Finding, InputError, TableError
 from models.plates.layout_cells import Cells, numbers, say_number
 from models.plates.spreadsheets import OTHER_SHEETS, read_table
 from models.plates.vocabulary import KNOWN_UNITS, MOLAR, canonical_column, canonical_role, canonical_unit
-from models.plates.wells import PLATE_FORMATS, in_format, parse_well, row_letters, well_name
+from models.plates.wells import PLATE_FORMATS, canonical_well, in_format, row_letters
 from models.tables import DOSED_ROLES, DOSELESS_ROLES, LAYOUT, ROLES, check_table
 
 __all__ = ["ParsedLayout", "parse_layout", "read_layout", "read_table", "write_layout"]
@@ -115,7 +115,7 @@ def _missing_columns(renamed: pd.DataFrame, raw: pd.DataFrame) -> list[Finding]:
     found = ", ".join(map(str, raw.columns))
     other_sheets = next((note for note in raw.attrs.get("notes", ()) if OTHER_SHEETS in note), "")
     hint = f"; {other_sheets}" if other_sheets else "; is the delimiter one of , ; | or tab?" if len(raw.columns) == 1 else ""
-    missing = [] if {"well"} <= set(renamed.columns) or {"row", "column"} <= set(renamed.columns) else ["well"]
+    missing = [] if "well" in renamed.columns or {"row", "column"} <= set(renamed.columns) else ["well"]
     missing += [name for name in ("role", "treatment", "dose") if name not in renamed.columns]
     return [Finding(rule="column_missing", severity="error", column=name, message=(
         f"the layout has no column '{name}'; columns found: {found}{hint}. Add it, or rename the column that holds it"))
@@ -153,7 +153,7 @@ def _read_places(cells: Cells, default_plate: str) -> None:
 
 def _place(text: str) -> str:
     try:
-        return well_name(*parse_well(text))
+        return canonical_well(text)
     except InputError:
         return ""
 

@@ -13,6 +13,7 @@ from models.errors import InputError
 PLATE_FORMATS: dict[int, tuple[int, int]] = {
     6: (2, 3), 12: (3, 4), 24: (4, 6), 48: (6, 8), 96: (8, 12), 384: (16, 24), 1536: (32, 48)}
 """wells -> (rows, columns), the ANSI/SLAS formats."""
+FORMAT_OF_SHAPE = {shape: wells for wells, shape in PLATE_FORMATS.items()}
 
 _NAME = re.compile(r"^\s*([A-Za-z]{1,2})\s*0*([1-9]\d?)\s*$")
 
@@ -43,6 +44,14 @@ def well_name(row: int, column: int) -> str:
 def canonical_well(name: str) -> str:
     """"a1" -> "A01". Raises InputError if `name` is no well name."""
     return well_name(*parse_well(name))
+
+
+def well_or_text(text: str) -> str:
+    """The canonical name of a well, or the text as it stands if it is no well name."""
+    try:
+        return canonical_well(text)
+    except InputError:
+        return text
 
 
 def in_format(name: str, plate_format: int) -> bool:

@@ -12,10 +12,9 @@ from models.errors import Finding, InputError
 from models.plates.readers.base import Found, Source, channel_words
 from models.plates.readers.files import found_with_layout, last_timepoint, plate_names
 from models.plates.readers.xml_records import Record, xml_records
-from models.plates.wells import PLATE_FORMATS, well_name
+from models.plates.wells import FORMAT_OF_SHAPE, well_name
 
 INDEX_FILE, DETAIL_FILE = "MeasurementData.mlf", "MeasurementDetail.mrf"
-_FORMATS = {shape: wells for wells, shape in PLATE_FORMATS.items()}
 
 
 class CellVoyagerConvention:
@@ -109,7 +108,7 @@ def _facts(details: dict[str, Record]) -> dict[str, Any]:
                      for tag in ("MeasurementChannel", "Channel"))
     facts: dict[str, Any] = {}
     try:
-        facts["plate_format"] = _FORMATS.get((int(plate.get("RowCount", "0")), int(plate.get("ColumnCount", "0"))))
+        facts["plate_format"] = FORMAT_OF_SHAPE.get((int(plate.get("RowCount", "0")), int(plate.get("ColumnCount", "0"))))
         facts["pixel_size_um"] = float(camera.get("HorizontalPixelDimension", "nan"))
         facts["magnification"] = float(light.get("Magnification", "nan"))
     except ValueError:

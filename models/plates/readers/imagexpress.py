@@ -19,7 +19,7 @@ from models.errors import InputError
 from models.plates.readers.base import Found, Source, channel_words
 from models.plates.readers.files import found_with_layout, images_in, last_timepoint, plate_names, some_image
 from models.plates.readers.xml_records import xml_text_records
-from models.plates.wells import PLATE_FORMATS, canonical_well
+from models.plates.wells import FORMAT_OF_SHAPE, canonical_well
 
 _GUID = r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
 _NAME = re.compile(rf"_(?P<well>[A-Z]{{1,2}}\d{{2}})(?:_s(?P<site>\d+?))?(?:_w(?P<wave>\d+?))?(?P<thumb>_thumb)?(?:{_GUID})?\.tiff?$",
@@ -95,8 +95,7 @@ def _header(folder: Path) -> dict[str, str]:
 
 def _plate_facts(header: Mapping[str, str]) -> dict[str, Any]:
     columns, rows = header.get("XWells", ""), header.get("YWells", "")
-    formats = {shape: wells for wells, shape in PLATE_FORMATS.items()}
-    wells = formats.get((int(rows), int(columns))) if rows.isdigit() and columns.isdigit() else None
+    wells = FORMAT_OF_SHAPE.get((int(rows), int(columns))) if rows.isdigit() and columns.isdigit() else None
     return {"plate_format": wells} if wells else {}
 
 

@@ -12,7 +12,7 @@ from models.plates.ome_zarr import ZarrImage, is_plate, ome_attributes, plate_im
 from models.plates.pixels import part_name
 from models.plates.readers.base import Found, Source, channel_words
 from models.plates.readers.files import found_with_layout, last_timepoint, plate_names
-from models.plates.wells import PLATE_FORMATS, canonical_well
+from models.plates.wells import PLATE_FORMATS, well_or_text
 
 WHOLE_PLATES = {shape: wells for wells, shape in PLATE_FORMATS.items() if wells >= 96}  # fewer rows and columns may be a part of a plate
 
@@ -39,7 +39,7 @@ class OmeZarrConvention:
                 image = read_image(group)
                 first = first or image
                 rows += _rows(image, group, acquisition, {"plate": names[plate.resolve()].removesuffix(".zarr").removesuffix(".ome"),
-                                                          "well": _well(well), "site": site})
+                                                          "well": well_or_text(well), "site": site})
         if first is None:
             raise InputError(f"{source.folder.name}/ holds no image; its plates name no wells")
         files, late = last_timepoint(pd.DataFrame(rows), source)
@@ -65,13 +65,6 @@ def _rows(image: ZarrImage, group: Path, acquisition: int, place: dict[str, Any]
     return [{**place, "timepoint": time if times > 1 else acquisition, "channel": f"c{channel}", "plane": 0, "path": group,
              "part": part_name(time=time, channel=channel)}
             for time in range(times) for channel in range(image.length("c"))]
-
-
-def _well(name: str) -> str:
-    try:
-        return canonical_well(name)
-    except InputError:
-        return name
 
 
 def _facts(plate: Path, image: ZarrImage) -> dict[str, Any]:

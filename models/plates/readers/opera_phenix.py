@@ -13,12 +13,11 @@ from models.errors import Finding, InputError
 from models.plates.readers.base import Found, Source, channel_words
 from models.plates.readers.files import found_with_layout, images_in, last_timepoint, plate_names, some_image
 from models.plates.readers.xml_records import Record, xml_records
-from models.plates.wells import PLATE_FORMATS, well_name
+from models.plates.wells import FORMAT_OF_SHAPE, well_name
 
 _NAME = re.compile(r"^r(?P<row>\d+)c(?P<column>\d+)f(?P<site>\d+)p(?P<plane>\d+)-ch(?P<channel>\d+)sk(?P<time>\d+)fk\d+fl\d+\.tiff?$",
                    re.IGNORECASE)
 INDEX_FILES = ("Index.idx.xml", "Index.xml")
-_FORMATS = {shape: wells for wells, shape in PLATE_FORMATS.items()}
 
 
 class OperaPhenixConvention:
@@ -74,8 +73,8 @@ def _indexed(index: Path, facts: dict[str, Any], labels: dict[str, str]) -> Iter
         if tag == "Image" and "URL" in record:
             yield _place(record, index)
     shape = (facts.pop("PlateRows", 0), facts.pop("PlateColumns", 0))
-    if shape in _FORMATS:
-        facts["plate_format"] = _FORMATS[shape]
+    if shape in FORMAT_OF_SHAPE:
+        facts["plate_format"] = FORMAT_OF_SHAPE[shape]
 
 
 def _place(record: Record, index: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import pandas as pd
 from models.errors import Finding, InputError
 from models.plates.readers.base import Found, Source, channel_word
 from models.plates.readers.files import LOOK_AT, found_with_layout, images_in, last_timepoint
-from models.plates.wells import parse_well, row_letters, well_name
+from models.plates.wells import row_letters, well_or_text
 
 PARTS = {"plate": r"[^/]+?", "well": r"[A-Za-z]{1,2}\d{1,2}", "row": r"(?:[A-Za-z]{1,2}|\d{1,2})", "column": r"\d{1,2}", "site": r"\d+",
          "field": r"\d+", "channel": r"[^/_]+?", "plane": r"\d+", "z": r"\d+", "time": r"\d+"}
@@ -120,11 +120,7 @@ def _row(path: Path, match: re.Match[str], source: Source) -> dict[str, Any]:
     parts = {name: text for name, text in match.groupdict().items() if text}
     row = parts.get("row", "")
     well = parts.get("well") or (row_letters(int(row) - 1) if row.isdigit() else row) + parts["column"]
-    try:
-        place = well_name(*parse_well(well))
-    except InputError:
-        place = well
     channel = parts.get("channel", "brightfield")
-    return {"plate": parts.get("plate", source.plate), "well": place, "site": int(parts.get("site") or parts.get("field") or 1),
-            "channel": f"ch{int(channel)}" if channel.isdigit() else channel, "timepoint": int(parts.get("time", 1)),
-            "number": int(parts.get("plane") or parts.get("z") or 0), "path": path}
+    return {"plate": parts.get("plate", source.plate), "well": well_or_text(well),
+            "site": int(parts.get("site") or parts.get("field") or 1), "channel": f"ch{int(channel)}" if channel.isdigit() else channel,
+            "timepoint": int(parts.get("time", 1)), "number": int(parts.get("plane") or parts.get("z") or 0), "path": path}

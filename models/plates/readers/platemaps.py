@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -42,8 +42,8 @@ def read_platemap(path: Path, *, columns: Mapping[str, str] | None = None) -> Pl
     """
     drawn = _drawn(path)
     if drawn is not None:
-        return _renamed(drawn, columns or {}, path)
-    return _without_sample(_renamed(Platemap(raw_layout=read_table(path)), columns or {}, path))
+        return replace(drawn, raw_layout=with_contract_names(drawn.raw_layout, columns or {}, path.name))
+    return _without_sample(with_contract_names(read_table(path), columns or {}, path.name))
 
 
 def read_layout_table(path: Path) -> pd.DataFrame:
@@ -180,26 +180,27 @@ def _with_roles(layout: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
                                        "else treated); add a block 'role' if that is wrong",)
 
 
-def _renamed(platemap: Platemap, columns: Mapping[str, str], path: Path) -> Platemap:
-    """The columns that a person named under their contract names."""
-    table = platemap.raw_layout
+def with_contract_names(table: pd.DataFrame, columns: Mapping[str, str], file: str) -> pd.DataFrame:
+    """The table with the columns that a person named (contract column -> column of the file) under their contract names.
+
+    Raises TableError for a column that the table lacks.
+    """
     missing = [column for column in columns.values() if column not in table.columns]
     if missing:
-        raise TableError(f"{path.name} has no column '{missing[0]}'", [Finding(
+        raise TableError(f"{file} has no column '{missing[0]}'", [Finding(
             rule="column_missing", severity="error", column=missing[0],
-            message=f"--columns names '{missing[0]}', but {path.name} has: {', '.join(map(str, table.columns))}")])
+            message=f"--columns names '{missing[0]}', but {file} has: {', '.join(map(str, table.columns))}")])
     renamed = table.rename(columns={column: name for name, column in columns.items()})
     renamed.attrs = dict(table.attrs)
-    return Platemap(raw_layout=renamed, said=platemap.said, facts=platemap.facts)
+    return renamed
 
 
-def _without_sample(platemap: Platemap) -> Platemap:
+def _without_sample(table: pd.DataFrame) -> Platemap:
     """The column Sample of iTReX names the screen's sample, if it names one; an empty one says nothing."""
-    table = platemap.raw_layout
     column = next((name for name in table.columns if plain(str(name)) == "sample"), None)
     samples = set(table[column]) - set(MISSING) if column is not None else set()
     if column is None or len(samples) > 1 or canonical_column(str(column))[0]:
-        return platemap
+        return Platemap(raw_layout=table)
     rest = table.drop(columns=column)
     rest.attrs = dict(table.attrs)
-    return Platemap(raw_layout=rest, said=platemap.said, facts={"sample": samples.pop()} if samples else {})
+    return Platemap(raw_layout=rest, facts={"sample": samples.pop()} if samples else {})

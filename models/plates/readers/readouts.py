@@ -12,14 +12,14 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from models.errors import Finding, InputError, TableError
+from models.errors import Finding, TableError
 from models.plates.layout_cells import MISSING, OVERFLOW
 from models.plates.readers.base import Found
 from models.plates.readers.grids import Grid, find_grids
 from models.plates.readers.platemaps import TABLE_SUFFIXES
 from models.plates.spreadsheets import sheets_of, table_of
 from models.plates.vocabulary import canonical_column, plain
-from models.plates.wells import canonical_well
+from models.plates.wells import well_or_text
 
 COLUMNS = ("name", "plate", "well", "value")
 MAX_MEMBERS, MAX_UNPACKED = 1_000, 200 * 2**20
@@ -53,7 +53,7 @@ def attach_readout(found: Found, readouts: pd.DataFrame, inputs: tuple[Path, ...
     same = _plates(list(dict.fromkeys(chosen["plate"])), list(dict.fromkeys(plates)))
     values = {(same[plate], well): value for plate, well, value in chosen[["plate", "well", "value"]].itertuples(index=False)}
     wells = layout[columns["well"]] if "well" in columns else layout[columns["row"]] + layout[columns["column"]]
-    places = list(zip(plates, wells.map(_well), strict=True))
+    places = list(zip(plates, wells.map(well_or_text), strict=True))
     filled = sum(place in values for place in places)
     if not filled:
         raise _refusal("readout_wells", inputs[0].name, "has no well of the layout")
@@ -152,14 +152,7 @@ def _long(data: bytes, file: str, name: str, plate: str) -> pd.DataFrame:
                        f"well and readout; columns found: {', '.join(map(str, table.columns))}")
     wells = table[columns["well"]] if "well" in columns else table[columns["row"]] + table[columns["column"]]
     plates = table[columns["plate"]] if "plate" in columns else pd.Series(plate, index=table.index, dtype="str")
-    return pd.DataFrame({"name": name, "plate": plates, "well": wells.map(_well), "value": table[value]})
-
-
-def _well(text: str) -> str:
-    try:
-        return canonical_well(text)
-    except InputError:
-        return text
+    return pd.DataFrame({"name": name, "plate": plates, "well": wells.map(well_or_text), "value": table[value]})
 
 
 def _refusal(rule: str, name: str, message: str) -> TableError:

@@ -9,13 +9,13 @@ import pandas as pd
 
 from models.errors import Finding, InputError, TableError
 from models.plates.images import IMAGE_SUFFIXES
-from models.plates.layout import read_table
 from models.plates.readers.base import FILE_COLUMNS, Found, Source
 from models.plates.readers.parts import split_parts
+from models.plates.readers.platemaps import TABLE_SUFFIXES, with_contract_names
+from models.plates.spreadsheets import read_table
 from models.plates.vocabulary import canonical_column, plain
-from models.plates.wells import canonical_well
+from models.plates.wells import well_or_text
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx")
 _FILE_WORDS = ("filename", "file", "image", "img", "path", "url")
 _SITE_WORDS, _PLANE_WORDS = ("site", "field", "fov"), ("plane", "z", "slice", "zplane")
 
@@ -33,7 +33,7 @@ class TableConvention:
     def read(self, source: Source) -> Found:
         """The files that the table names. Raises TableError if it has no column of file names or of wells."""
         platemap = _platemap(source)
-        table = _read(platemap, source.columns)
+        table = with_contract_names(read_table(platemap), source.columns, platemap.name)
         channels = _file_columns(table, source)
         if not channels:
             raise TableError(f"{platemap.name} names no images", [Finding(
@@ -116,19 +116,6 @@ def _names_images(path: Path, source: Source) -> bool:
     return bool(_image_columns(table))
 
 
-def _read(platemap: Path, columns: Mapping[str, str]) -> pd.DataFrame:
-    """The raw table, the columns that a person named under their contract names."""
-    table = read_table(platemap)
-    missing = [column for column in columns.values() if column not in table.columns]
-    if missing:
-        raise TableError(f"{platemap.name} has no column '{missing[0]}'", [Finding(
-            rule="column_missing", severity="error", column=missing[0],
-            message=f"--columns names '{missing[0]}', but {platemap.name} has: {', '.join(map(str, table.columns))}")])
-    renamed = table.rename(columns={column: name for name, column in columns.items()})
-    renamed.attrs = dict(table.attrs)
-    return renamed
-
-
 def _file_columns(table: pd.DataFrame, source: Source) -> dict[str, str]:
     """channel -> column: as the person says, else each column whose filled cells name images."""
     if source.channels:
@@ -165,15 +152,8 @@ def _places(table: pd.DataFrame, default_plate: str) -> pd.DataFrame:
     wells = table[columns["well"]] if "well" in columns else table[columns["row"]] + table[columns["column"]]
     plates = table[columns["plate"]] if "plate" in columns else pd.Series("", index=table.index, dtype="str")
     return pd.DataFrame({
-        "plate": plates.where(plates != "", default_plate), "well": [_well(text) for text in wells],
+        "plate": plates.where(plates != "", default_plate), "well": [well_or_text(text) for text in wells],
         "site": _counts(table, columns, _SITE_WORDS, default=1), "plane": _counts(table, columns, _PLANE_WORDS, default=0)})
-
-
-def _well(text: str) -> str:
-    try:
-        return canonical_well(text)
-    except InputError:
-        return text
 
 
 def _counts(table: pd.DataFrame, columns: Mapping[str, str], words: tuple[str, ...], *, default: int) -> list[int]:

@@ -21,7 +21,7 @@ from models.networks.heads import build_network
 from models.networks.phases import duplicate_sets, exchange_labels
 from models.networks.recipe import Augmentation, OptimizerSpec, Recipe, SplitSpec
 from models.plates.images import WellImages
-from models.plates.readers.itrex import read_itrex_layout
+from models.plates.layout import read_layout
 from models.plates.wells import wells_of
 from tests.conftest import CONTROLS, Tiny
 
@@ -181,7 +181,7 @@ def test_the_published_layout_gives_the_published_numbers_of_wells() -> None:
     first = fit(grey_images(plate), plate, PHASE_1)
     assert counts(first) == {("negative", "train"): 88, ("positive", "train"): 102, ("negative", "validation"): 10,
                              ("positive", "validation"): 10}
-    layout = read_itrex_layout(ITREX)
+    layout = read_layout(ITREX, plate_format=384)
     layout = layout[layout["role"].isin(["negative", "positive", "treated"])].reset_index(drop=True)
     images = grey_images(layout)
     second = fit(images, layout, replace(PHASE_2, split=SplitSpec(validation_wells=1, folds=0)), first.network)

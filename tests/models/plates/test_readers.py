@@ -11,9 +11,8 @@ import pytest
 
 from models.errors import InputError, TableError
 from models.plates.images import encode_tiff
-from models.plates.layout import parse_layout
+from models.plates.layout import parse_layout, read_layout
 from models.plates.readers import CONVENTIONS, FILE_COLUMNS, Source, read_source
-from models.plates.readers.itrex import read_itrex_layout
 from models.plates.simulate import sample_look, simulate_spheroids, true_viability
 from models.plates.simulate.examples import random_curves
 
@@ -157,7 +156,7 @@ def itrex() -> pd.DataFrame:
     path = SHARED / "vendor_layouts" / "itrex" / "iTReX-Demo_MRA_Layout-Imaging-3Plates.xlsx"
     if not path.is_file():
         pytest.skip(f"{path} is not there; set DOSEWELL_SHARED")
-    return read_itrex_layout(path)
+    return read_layout(path, plate_format=384)
 
 
 @pytest.mark.shared
