@@ -45,6 +45,7 @@ from models.overlap import RULE as OVERLAP
 from models.overlap import overlap_findings, overlapping, withhold
 from models.plates.acquisition import acquisition_findings, image_size
 from models.plates.images import WellImages
+from models.plates.projections import parse_plane
 from models.plates.quality import judge_wells, leave_out
 from models.plates.screen import Screen
 from models.plates.wells import well_keys
@@ -219,7 +220,7 @@ def require_plates(card: Card) -> None:
 
 
 def _acquisition_findings(screen: Screen, card: Card, quality: pd.DataFrame) -> list[Finding]:
-    used = tuple(plane.rpartition(":")[0].partition(".")[0] for plane in card.recipe.input.planes)
+    used = tuple(parse_plane(plane).channel for plane in card.recipe.input.planes)
     return acquisition_findings(screen, card.acquisition, channels=used, size=image_size(quality))
 
 

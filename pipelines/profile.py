@@ -42,6 +42,7 @@ from models.networks.embed import complementary_hits, penultimate_features, prin
 from models.networks.predict import Predictor, load_predictor
 from models.plates.images import PlateArchive
 from models.plates.layout import read_table
+from models.plates.projections import parse_plane
 from pipelines.command import run_command
 from pipelines.figures import colour_pictures, save_figure
 from pipelines.params import Params
@@ -84,7 +85,7 @@ def _with_values(layout: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
 def mean_of_stack(folder: Path, data: PreparedScreen) -> pd.DataFrame:
     """plate, well, value: mean grey value over all planes of the first channel that the models read, and over sites (seeds/004, MoS)."""
     names = [channel.name for channel in data.screen.channels]
-    channel = names.index(data.images.channels[0].rpartition(":")[0].partition(".")[0])
+    channel = names.index(parse_plane(data.images.channels[0]).channel)
 
     def of_well(archive: PlateArchive, well: str, sites: pd.Series) -> dict[str, object]:
         values = [archive.read_stack(well, site=site, channel=channel).mean() for site in sites]

@@ -14,7 +14,7 @@ import numpy as np
 from models.errors import ImageError, InputError
 from models.plates.images import PlateArchive, member_name, write_plate
 from models.plates.pixels import IMAGE_SUFFIXES, PHOTO_SUFFIXES, TIFF_SUFFIXES
-from models.plates.projections import Projection, project
+from models.plates.projections import Projection, parse_plane, project
 from models.plates.screen import Channel, Screen
 
 _COPY = 2**20
@@ -113,10 +113,10 @@ Wanted = tuple[int, str, Projection]
 def _wanted(planes: Sequence[str], screen: Screen) -> list[Wanted]:
     """The projections that the model reads, each once; [] where the screen has not its channels under their own names."""
     names = [channel.name for channel in screen.channels]
-    found = dict.fromkeys((plane.rpartition(":")[0].partition(".")[0], plane.rpartition(":")[2]) for plane in planes)
+    found = dict.fromkeys((part.channel, part.projection) for part in map(parse_plane, planes))
     if not all(channel in names for channel, _ in found):
         return []
-    return [(names.index(channel), channel, projection) for channel, projection in found]  # type: ignore[misc]  # cards are checked
+    return [(names.index(channel), channel, projection) for channel, projection in found]
 
 
 def _zipped(plate: Path, images: Sequence[Path], into: Path) -> Path:
@@ -148,7 +148,7 @@ def _projected(source: Path, wanted: Sequence[Wanted], into: Path, progress: OnP
             for done, (well, site) in enumerate(places, start=1):
                 stacks = {number: archive.read_stack(well, site=site, channel=number) for number in numbers}
                 for place, (number, _, projection) in enumerate(wanted):
-                    plane = np.rint(project(stacks[number], projection)).astype(stacks[number].dtype)
+                    plane = np.rint(project(stacks[number], projection).astype(np.float32)).astype(stacks[number].dtype)
                     yield member_name(well, site=site, channel=place), plane
                 progress(f"projecting {source.stem}", done, len(places))
         write_plate(path, images())

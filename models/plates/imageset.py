@@ -17,14 +17,13 @@ import pandas as pd
 
 from models.errors import Finding, ImageError, ScreenError, TableError
 from models.plates.images import IMAGE_SUFFIXES, WellImages, decode_image, stack_of
-from models.plates.prepare import InputSpec
-from models.plates.projections import project, resize_area
+from models.plates.prepare import InputSpec, one_colour, scaled
+from models.plates.projections import parse_plane, project, resize_area
 from models.plates.screen import Channel, SampleKind
 from models.plates.zips import UNPACKING_ERRORS, leads_outside, members_of, open_zip, read_member
 from models.tables import IMAGE_SET, check_table
 
 CHANNEL = "image"   # the only channel of an image set: recipes name it as image:mid, or image.red:mid of a colour image
-_COLOURS = {"red": 0, "green": 1, "blue": 2}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,7 +179,7 @@ def prepare_image(pixels: np.ndarray, spec: InputSpec) -> np.ndarray:
 
     Raises ImageError when the input asks for another channel than "image", or for the intensities of a whole plate.
     """
-    wanted = {plane.rpartition(":")[0].partition(".")[0] for plane in spec.planes} - {CHANNEL}
+    wanted = {parse_plane(plane).channel for plane in spec.planes} - {CHANNEL}
     if wanted or spec.intensity == "plate":
         column, value = ("planes", ", ".join(sorted(wanted))) if wanted else ("intensity", "plate")
         raise ImageError("this input does not fit an image set", [Finding(
@@ -188,17 +187,6 @@ def prepare_image(pixels: np.ndarray, spec: InputSpec) -> np.ndarray:
             message=f"an image set has the channel '{CHANNEL}' and no plate; choose a recipe whose input has planes like {CHANNEL}:mid and "
                     "intensity depth or well")])
     stack = stack_of([pixels])
-    planes = np.stack([_plane(stack, plane, spec.size) for plane in spec.planes])
-    if spec.intensity == "depth":
-        return planes / np.float32(np.iinfo(pixels.dtype).max)
-    low, high = np.percentile(planes, [0.1, 99.9], axis=(1, 2), keepdims=True).astype(np.float32)
-    return np.clip((planes - low) / np.maximum(high - low, np.float32(1e-6)), 0, 1)
-
-
-def _plane(stack: np.ndarray, plane: str, size: int) -> np.ndarray:
-    """(size, size), float32; of a grey image every colour is the image."""
-    source, _, projection = plane.rpartition(":")
-    colour = source.partition(".")[2]
-    if stack.ndim == 4:
-        stack = stack[..., _COLOURS[colour]] if colour else stack.mean(axis=-1)
-    return resize_area(project(stack, projection), size)  # type: ignore[arg-type]  # checked in InputSpec
+    parts = map(parse_plane, spec.planes)
+    planes = np.stack([resize_area(project(one_colour(stack, part.colour), part.projection), spec.size) for part in parts])
+    return next(scaled([planes], spec.intensity, np.iinfo(pixels.dtype).max))

@@ -21,7 +21,7 @@ from safetensors.numpy import save_file
 from models.errors import Finding, ImageError
 from models.plates.images import PlateArchive, WellImages
 from models.plates.measures import measure_stack, with_gradients
-from models.plates.projections import PROJECTIONS, Projection, projected, resize_area
+from models.plates.projections import PROJECTIONS, Projection, parse_plane, project, resize_area
 from models.tables import IMAGE_QUALITY, check_table
 
 Intensity = Literal["depth", "plate", "well"]
@@ -49,7 +49,7 @@ class InputSpec:
             source, _, projection = plane.rpartition(":")
             if projection not in PROJECTIONS or not source:
                 raise ValueError(f"planes must read channel:projection with a projection of {PROJECTIONS}, got {plane!r}")
-            if "." in source and source.partition(".")[2] not in _COLOURS:
+            if "." in source and parse_plane(plane).colour not in _COLOURS:
                 raise ValueError(f"planes may name the colours {', '.join(_COLOURS)} after a channel and a point, got {plane!r}")
         if not 8 <= self.size <= 4096:
             raise ValueError(f"size must lie between 8 and 4096 pixels, got {self.size}")
@@ -80,7 +80,7 @@ def prepare_place(stacks: Mapping[str, np.ndarray], spec: InputSpec, *, channels
     planes = np.stack([_plane(stacks, plane, spec.size, channels) for plane in spec.distinct])
     full_scale = 255.0 if all(stack.dtype == np.uint8 for stack in stacks.values()) else 65535.0
     return PreparedPlace(planes, full_scale, {
-        name: measure_stack(stack, projected(_grey(stack), looked_at[name])) for name, stack in stacks.items()})
+        name: measure_stack(stack, project(one_colour(stack), looked_at[name])) for name, stack in stacks.items()})
 
 
 def prepare_plate(archive: PlateArchive, spec: InputSpec, *, channels: Iterable[str], on_well: Callable[[str], None] = lambda well: None,
@@ -103,8 +103,8 @@ def prepare_plate(archive: PlateArchive, spec: InputSpec, *, channels: Iterable[
         measured += [{**rows[-1], "channel": name, **measures} for name, measures in place.quality.items()]
         on_well(well)
     pixels = np.empty((len(images), len(spec.distinct), spec.size, spec.size), np.float16)
-    for number, scaled in enumerate(_scaled(images, spec.intensity, full_scale)):
-        pixels[number] = scaled
+    for number, image in enumerate(scaled(images, spec.intensity, full_scale)):
+        pixels[number] = image
     return WellImages(pd.DataFrame(rows, columns=["plate", "well", "site"]), _for_network(pixels, spec), spec.planes,
                       quality=check_table(pd.DataFrame(with_gradients(measured), columns=IMAGE_QUALITY.names()), IMAGE_QUALITY))
 
@@ -114,17 +114,16 @@ def find_channel(plane: str, channels: Sequence[str]) -> tuple[str, Projection] 
 
     A channel may come projected (`python -m pipelines.project`): "hoechst_mip" is hoechst:mip as it stands.
     """
-    source, _, projection = plane.rpartition(":")
-    channel = source.partition(".")[0]
+    channel, _, projection = parse_plane(plane)
     if channel in channels:
-        return channel, projection  # type: ignore[return-value]  # checked in InputSpec
+        return channel, projection
     projected = f"{channel}_{projection}"
     return (projected, "mid") if projected in channels else None
 
 
 def missing_channels(spec: InputSpec, channels: Sequence[str]) -> list[str]:
     """The channels that the spec names and a screen of these channels lacks, each once."""
-    return list(dict.fromkeys(plane.rpartition(":")[0].partition(".")[0] for plane in spec.planes if find_channel(plane, channels) is None))
+    return list(dict.fromkeys(parse_plane(plane).channel for plane in spec.planes if find_channel(plane, channels) is None))
 
 
 def channel_numbers(spec: InputSpec, channels: tuple[str, ...], archive: PlateArchive) -> dict[str, int]:
@@ -143,19 +142,21 @@ def channel_numbers(spec: InputSpec, channels: tuple[str, ...], archive: PlateAr
 def _plane(stacks: Mapping[str, np.ndarray], plane: str, size: int, channels: Sequence[str]) -> np.ndarray:
     found = find_channel(plane, channels)
     assert found is not None    # channel_numbers saw to it
-    stack, colour = stacks[found[0]], plane.rpartition(":")[0].partition(".")[2]
-    stack = stack[..., _COLOURS[colour]] if colour and stack.ndim == 4 else _grey(stack)
-    image = projected(stack, found[1])
+    image = project(one_colour(stacks[found[0]], parse_plane(plane).colour), found[1])
     return image if image.shape == (size, size) and image.dtype == np.uint8 else resize_area(image, size)
 
 
-def _grey(stack: np.ndarray) -> np.ndarray:
-    """A stack (Z, H, W), or the mean of the colours of (Z, H, W, 3)."""
-    return np.asarray(stack.mean(axis=-1)) if stack.ndim == 4 else stack
+def one_colour(stack: np.ndarray, colour: str = "") -> np.ndarray:
+    """(Z, H, W) of a stack (Z, H, W, 3): one of its colours, or the mean of all; a grey stack (Z, H, W) as it is."""
+    if stack.ndim < 4:
+        return stack
+    return np.asarray(stack[..., _COLOURS[colour]] if colour else stack.mean(axis=-1))
 
 
-def _scaled(images: Sequence[np.ndarray], intensity: Intensity, full_scale: float) -> Iterator[np.ndarray]:
-    """Images (C, H, W) on 0-1, one at a time; percentiles are taken per channel over the plate or each image."""
+def scaled(images: Sequence[np.ndarray], intensity: Intensity, full_scale: float) -> Iterator[np.ndarray]:
+    """Images (C, H, W) of grey values up to full_scale, on 0-1 and one at a time; percentiles are taken per channel, over all images
+    (intensity "plate") or each ("well").
+    """
     if intensity == "depth" or not images:
         levels = (np.arange(256, dtype=np.float32) / np.float32(full_scale)).astype(np.float16)    # looked up, no pixel need be rounded
         yield from (levels.take(image) if image.dtype == np.uint8 else image / np.float32(full_scale) for image in images)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from PIL import Image
@@ -20,13 +20,23 @@ _ROWS = 64      # rows that are worked on at a time: a quarter of a megabyte of 
 _AVERAGED = 2**18   # pixels that are averaged at a time: their floating-point copy takes 1 MB, and fewer would be many calls
 
 
+class Plane(NamedTuple):
+    """What one channel of a network is fed. colour: "red", "green" or "blue" of a colour image, "" for grey."""
+
+    channel: str
+    colour: str
+    projection: Projection
+
+
+def parse_plane(text: str) -> Plane:
+    """The parts of "channel:projection" or "channel.colour:projection", as an InputSpec checked them."""
+    source, _, projection = text.rpartition(":")
+    channel, _, colour = source.partition(".")
+    return Plane(channel, colour, projection)  # type: ignore[arg-type]  # checked in InputSpec
+
+
 def project(stack: np.ndarray, projection: Projection) -> np.ndarray:
-    """One plane (H, W) of a stack (Z, H, W), as float32."""
-    return projected(stack, projection).astype(np.float32)
-
-
-def projected(stack: np.ndarray, projection: Projection) -> np.ndarray:
-    """The same in the stack's own whole numbers where that holds it, else (mos) in floating point."""
+    """One plane (H, W) of a stack (Z, H, W): in the stack's own whole numbers, but for the mean (mos), which is float64."""
     if projection == "mid":
         return np.asarray(stack[len(stack) // 2])
     return np.asarray(stack.max(axis=0) if projection == "mip" else stack.mean(axis=0))
@@ -58,7 +68,7 @@ def _boxed(plane: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 class StackProjector:
-    """All projections of a stack whose planes come one at a time, each used once; equal to `project` bit for bit.
+    """All projections of a stack whose planes come one at a time, each used once; equal to `project` and `resize_area` bit for bit.
 
     Memory does not grow with the number of planes (7 bytes a pixel of 8 bit, 8 of 16 bit), and the next stack of the same shape
     uses it again. Sums are exact: in 16 bit as long as they fit, which is four times as fast, then carried over to 32 bit.
