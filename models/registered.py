@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -110,21 +109,10 @@ def finite_numbers(values: Mapping[str, Any]) -> dict[str, float]:
 
 
 def read_epochs(path: Path) -> list[tuple[int, dict[str, float]]]:
-    """(epoch, metrics) of a CSV whose other columns are metrics."""
-    rows: list[tuple[int, dict[str, float]]] = []
-    with path.open(newline="", encoding="utf-8") as file:
-        for index, row in enumerate(csv.DictReader(file)):
-            numbers = {key: number for key, text in row.items() if (number := _number(text)) is not None}
-            rows.append((int(numbers.pop("epoch", index)), numbers))
-    return rows
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        number = float(text or "nan")
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
+    """(epoch, metrics) of each row of a CSV: its column `epoch`, else the row's number, and the finite numbers of the others."""
+    table = pd.read_csv(path).apply(pd.to_numeric, errors="coerce")
+    numbers = [{str(name): float(value) for name, value in row.items() if math.isfinite(value)} for row in table.to_dict("records")]
+    return [(int(row.pop("epoch", index)), row) for index, row in enumerate(numbers)]
 
 
 def refusing(version: RegisteredVersion, read: Callable[[], T]) -> T:

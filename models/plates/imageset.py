@@ -6,7 +6,6 @@ layout. So splitting, training, cross-fitting and bundles are the same code for 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -19,7 +18,7 @@ from models.errors import Finding, ImageError, ScreenError, TableError
 from models.plates.images import IMAGE_SUFFIXES, WellImages, decode_image, stack_of
 from models.plates.prepare import InputSpec, one_colour, scaled
 from models.plates.projections import parse_plane, project, resize_area
-from models.plates.screen import Channel, SampleKind
+from models.plates.screen import Channel, SampleKind, refuse_names, refuse_values
 from models.plates.zips import UNPACKING_ERRORS, leads_outside, members_of, open_zip, read_member
 from models.tables import IMAGE_SET, check_table
 
@@ -48,18 +47,13 @@ class ImageSet:
     source: str = ""
 
     def __post_init__(self) -> None:
-        problems = [(name, message) for name, wrong, message in (
+        refuse_values("imageset.yaml", f"image set '{self.name}'", (
             ("name", not self.name, "must not be empty"),
             ("sample", not self.sample, "must name the cell line, tissue or patient"),
             ("classes", len(self.classes) != 2 or len(set(self.classes)) != 2 or "" in self.classes,
              f"must be two different labels, the one to find first, got {list(self.classes)}"),
             ("kind", self.kind not in get_args(SampleKind), f"must be one of {get_args(SampleKind)}, got {self.kind!r}"),
-            ("bit_depth", self.bit_depth not in (8, 10, 12, 14, 16), f"must be 8, 10, 12, 14 or 16, got {self.bit_depth!r}"),
-        ) if wrong]
-        if problems:
-            raise ScreenError(f"image set '{self.name}' cannot be used", [
-                Finding(rule="imageset_field", severity="error", column=name, message=f"imageset.yaml: {name} {message}")
-                for name, message in problems])
+            ("bit_depth", self.bit_depth not in (8, 10, 12, 14, 16), f"must be 8, 10, 12, 14 or 16, got {self.bit_depth!r}")))
 
     @property
     def channels(self) -> tuple[Channel, ...]:
@@ -69,14 +63,9 @@ class ImageSet:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ImageSet:
         """A set from the mapping in imageset.yaml. Raises ScreenError naming unknown, missing or wrong fields."""
-        known = {item.name for item in fields(cls)}
-        unknown = [f"'{key}'" + (f" (did you mean '{near[0]}'?)" if (near := difflib.get_close_matches(str(key), known, 1)) else "")
-                   for key in values if key not in known]
-        missing = [f"'{key}'" for key in ("name", "sample", "classes") if key not in values]
-        if unknown or missing or not isinstance(values["classes"], list | tuple):
-            raise ScreenError("imageset.yaml: " + ("; ".join(
-                text for text, given in ((f"unknown field {', '.join(unknown)}", unknown), (f"missing field {', '.join(missing)}", missing))
-                if given) or f"classes must be a list of two labels, got {values['classes']!r}"))
+        refuse_names("imageset.yaml", values, known=[item.name for item in fields(cls)], required=("name", "sample", "classes"))
+        if not isinstance(values["classes"], list | tuple):
+            raise ScreenError(f"imageset.yaml: classes must be a list of two labels, got {values['classes']!r}")
         return cls(**{**values, "classes": tuple(map(str, values["classes"]))})
 
     def to_dict(self) -> dict[str, Any]:

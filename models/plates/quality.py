@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -26,7 +26,7 @@ from models.plates.wells import well_keys
 
 QualityFlag = Literal["out_of_focus", "empty_well", "saturated", "background", "debris", "uneven_light", "wrong_size", "wrong_depth",
                       "duplicate_image"]
-QUALITY_FLAGS: tuple[str, ...] = QualityFlag.__args__  # type: ignore[attr-defined]  # Literal has it
+QUALITY_FLAGS: tuple[str, ...] = get_args(QualityFlag)
 MIN_DETAIL = 2.0        # log2 of the signal-to-noise ratio that a scale must have on a plate to tell sharp from blurred
 SATURATED_FROM = 0.98   # of the screen's brightest grey value: an image that does not reach it is not saturated
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
@@ -14,6 +14,24 @@ from models.plates.wells import PLATE_FORMATS, in_format, parse_wells
 Controls = Literal["both", "negative", "none"]
 SampleKind = Literal["cell_line", "patient"]
 PATTERN_ROLES = ("negative", "positive", "reference", "untreated", "empty")
+
+
+def refuse_names(file: str, values: Mapping[str, Any], *, known: Sequence[str], required: Sequence[str]) -> None:
+    """Raise ScreenError for fields of a file that are unknown, each with the nearest known one, and for required ones that are missing."""
+    near = {key: difflib.get_close_matches(str(key), known, 1) for key in values if key not in known}
+    unknown = [f"'{key}'" + (f" (did you mean '{found[0]}'?)" if found else "") for key, found in near.items()]
+    missing = [f"'{key}'" for key in required if key not in values]
+    if unknown or missing:
+        raise ScreenError(f"{file}: " + "; ".join(
+            f"{fault} field {', '.join(names)}" for fault, names in (("unknown", unknown), ("missing", missing)) if names))
+
+
+def refuse_values(file: str, what: str, checks: Iterable[tuple[str, bool, str]]) -> None:
+    """Raise ScreenError with a finding for each check (field, whether it is wrong, what it must be) that finds something wrong."""
+    findings = [Finding(rule=f"{file.removesuffix('.yaml')}_field", severity="error", column=name, message=f"{file}: {name} {message}")
+                for name, wrong, message in checks if wrong]
+    if findings:
+        raise ScreenError(f"{what} cannot be used", findings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +69,7 @@ class Screen:
     source: str = ""
 
     def __post_init__(self) -> None:
-        problems = [(name, message) for name, wrong, message in (
+        refuse_values("screen.yaml", f"screen '{self.name}'", (
             ("name", not self.name, "must not be empty"),
             ("sample", not self.sample, "must name the cell line or patient sample"),
             ("kind", self.kind not in get_args(SampleKind), f"must be one of {get_args(SampleKind)}, got {self.kind!r}"),
@@ -63,12 +81,7 @@ class Screen:
              f"must be one of {sorted(PLATE_FORMATS)}, got {self.plate_format!r}"),
             ("controls", self.controls not in get_args(Controls),
              f"must be one of {get_args(Controls)}, got {self.controls!r}"),
-            *(("control_pattern", True, problem) for problem in self._pattern_problems()),
-        ) if wrong]
-        if problems:
-            raise ScreenError(f"screen '{self.name}' cannot be used", [
-                Finding(rule="screen_field", severity="error", column=name, message=f"screen.yaml: {name} {message}")
-                for name, message in problems])
+            *(("control_pattern", True, problem) for problem in self._pattern_problems())))
 
     def _pattern_problems(self) -> Iterator[str]:
         pattern: Any = self.control_pattern     # a file may hold anything
@@ -89,14 +102,7 @@ class Screen:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Screen:
         """A screen from the mapping in screen.yaml. Raises ScreenError naming unknown, missing or wrong fields."""
-        known = {item.name for item in fields(cls)}
-        unknown = [f"'{key}'" + (f" (did you mean '{near[0]}'?)" if (near := difflib.get_close_matches(str(key), known, 1)) else "")
-                   for key in values if key not in known]
-        missing = [f"'{key}'" for key in ("name", "sample") if key not in values]
-        if unknown or missing:
-            raise ScreenError("screen.yaml: " + "; ".join(
-                text for text, given in ((f"unknown field {', '.join(unknown)}", unknown),
-                                         (f"missing field {', '.join(missing)}", missing)) if given))
+        refuse_names("screen.yaml", values, known=[item.name for item in fields(cls)], required=("name", "sample"))
         try:
             channels = tuple(Channel(**({"name": item} if isinstance(item, str) else item))
                              for item in values.get("channels", ["brightfield"]))
