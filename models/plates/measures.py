@@ -15,6 +15,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from models.plates.ranks import largest, lower_decile_of_rows, mean_square_of_smaller_half, median_of_rows
+
 DETAIL_SCALES = (1, 2, 4, 8)    # px; SD of the Laplacian of Gaussian, each of one pixel on an image halved once more
 SMOOTH = (7, 7)                 # px; the Gaussian of one pixel, cut at three
 CHANCE = 10.0                   # over an image's side: its edges add 3 to the energy of noise alone, three SD of it are 7
@@ -33,7 +35,6 @@ BAND_MARGIN = 4                 # px above and below; Gaussian and Laplacian rea
 STEPPED_SIDE = 1024             # px; of images of that size and more every n-th pixel each way tells percentiles, noise and evenness,
 STEPS = 256                     # and every n-th row saturation, so that at least this many are left
 HALVED_ROWS = 128               # that are averaged at a time
-SAMPLED_VALUES = 16             # every so-manyth value tells roughly where the largest begin
 
 _own = threading.local()        # see _scratch
 
@@ -74,8 +75,9 @@ def measure_plane(plane: np.ndarray) -> dict[str, Any]:
         names = ("noise", *(f"detail_{scale}" for scale in DETAIL_SCALES))
         return {"background": background, "contrast": bright - background, **dict.fromkeys(names, np.nan), "dim": None, "debris": np.nan}
     noise, halved = noise_of(plane), _halvings(plane)
-    return {"background": background, "contrast": bright - background, "noise": noise, **_details(halved, noise),
-            "dim": _low_of_rows(_blocks(sample)) if min(sample.shape) >= MIN_LIT_SIDE else None, "debris": _debris(halved, middle, noise)}
+    dim = lower_decile_of_rows(_blocks(sample)) if min(sample.shape) >= MIN_LIT_SIDE else None
+    return {"background": background, "contrast": bright - background, "noise": noise, **_details(halved, noise), "dim": dim,
+            "debris": _debris(halved, middle, noise)}
 
 
 def with_gradients(measured: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -122,17 +124,6 @@ def mean_step(grey: np.ndarray) -> float:
     return float(cv2.norm(right, left, cv2.NORM_L1) / right.size) if right.size else float("nan")
 
 
-def _low_of_rows(values: np.ndarray) -> np.ndarray:
-    """np.percentile(values, 10, axis=-1) of values (rows, N), in float64; whole numbers are sorted by their digits, which is quicker than
-    to compare them.
-    """
-    place = 0.1 * (values.shape[-1] - 1)
-    ranks = [int(np.floor(place)), int(np.ceil(place))]
-    ordered = np.sort(values, axis=-1, kind="stable") if values.dtype.kind == "u" else np.partition(values, ranks, axis=-1)
-    below, above = ordered[:, ranks].astype(np.float64).T
-    return below + (above - below) * (place % 1)
-
-
 def _in_bands(plane: np.ndarray) -> bool:
     """Whether an image is so large that bands of it tell its detail."""
     return min(plane.shape) > SAMPLED_SIDE
@@ -149,7 +140,7 @@ def noise_of(plane: np.ndarray) -> float:
     At least that of rounding to whole grey values, sqrt(1/12).
     """
     doubled = _diagonal_differences(plane, 2 * _step(plane))    # has twice the noise's SD
-    return float(np.sqrt(max(_square_of_smaller_half(doubled) / 4 / SMALLER_HALF, 1 / 12)))
+    return float(np.sqrt(max(mean_square_of_smaller_half(doubled) / 4 / SMALLER_HALF, 1 / 12)))
 
 
 def _diagonal_differences(plane: np.ndarray, step: int) -> np.ndarray:
@@ -162,15 +153,6 @@ def _diagonal_differences(plane: np.ndarray, step: int) -> np.ndarray:
         return np.asarray(down[:, 0::step] - down[:, 1::step])
     corners = [plane[down:height:step, right:width:step].astype(np.float32) for down in (0, 1) for right in (0, 1)]
     return np.asarray(corners[0] - corners[1] - corners[2] + corners[3])
-
-
-def _square_of_smaller_half(values: np.ndarray) -> float:
-    """Mean square of the half of the values (..., N) that is nearest to 0; whole numbers are counted instead of ranked."""
-    sizes, half = np.abs(values).ravel(), max(1, values.size // 2)
-    if sizes.dtype.kind != "i":
-        return float((np.partition(sizes, half - 1)[:half] ** 2).mean(dtype=np.float64))
-    taken = np.diff(np.minimum(np.cumsum(np.bincount(sizes)), half), prepend=0)
-    return float(taken @ np.arange(len(taken), dtype=np.float64) ** 2 / half)
 
 
 def _halvings(plane: np.ndarray) -> list[np.ndarray]:
@@ -252,9 +234,9 @@ def _noise_gain() -> float:
     return _curvature(impulse)[0] * impulse.size
 
 
-def _blocks(plane: np.ndarray, side: int = BLOCKS) -> np.ndarray:
-    """(side * side, pixels) of an image, what does not fit is cut; fewer blocks if the image is small."""
-    side = min(side, *plane.shape)
+def _blocks(plane: np.ndarray) -> np.ndarray:
+    """The pixels of BLOCKS x BLOCKS blocks of an image, (blocks, pixels); what does not fit is cut, and a small image has fewer blocks."""
+    side = min(BLOCKS, *plane.shape)
     height, width = (length // side for length in plane.shape)
     cut = plane[:side * height, :side * width].reshape(side, height, side, width)
     return np.asarray(cut.swapaxes(1, 2).reshape(side * side, height * width))
@@ -272,21 +254,9 @@ def _rises(dim: np.ndarray) -> np.ndarray:
         fitted = np.linalg.solve(weighted @ design, weighted @ values)          # (N, 3, 1)
         above = (values - design @ fitted)[..., 0]
         away = np.abs(above)
-        far = away / np.maximum(1.5 * 1.4826 * _middle_of_rows(away), 1e-9)
+        far = away / np.maximum(1.5 * 1.4826 * median_of_rows(away), 1e-9)
         weights = np.where(above > 0, 0.1, 0.9) / np.maximum(1.0, far)
     return np.asarray(2 * np.hypot(fitted[:, 1, 0], fitted[:, 2, 0]))
-
-
-def _middle_of_rows(values: np.ndarray) -> np.ndarray:
-    """np.median(values, axis=-1, keepdims=True), quicker for short rows."""
-    ordered, size = np.sort(values, axis=-1), values.shape[-1]
-    return np.asarray((ordered[..., [(size - 1) // 2]] + ordered[..., [size // 2]]) / 2)
-
-
-def median(values: np.ndarray) -> float:
-    """np.median of some dozens of values (N,), many times quicker; NaN of none."""
-    ordered = np.sort(values)
-    return float((ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2) if len(ordered) else float("nan")
 
 
 def _debris(halved: list[np.ndarray], middle: float, noise: float) -> float:
@@ -298,13 +268,4 @@ def _debris(halved: list[np.ndarray], middle: float, noise: float) -> float:
     plane = halved[times]
     away = cv2.GaussianBlur(plane, (0, 0), wanted / 2**times, dst=_scratch("smooth", plane.shape), borderType=cv2.BORDER_REPLICATE)
     away = np.abs(np.subtract(away, np.float32(middle), out=away), out=away).ravel()
-    return float(np.log2(max(_largest(away, max(1, round(DEBRIS_SHARE * away.size))).mean(), noise)))
-
-
-def _largest(values: np.ndarray, count: int) -> np.ndarray:
-    """The `count` largest of values (N,), in any order; a sample rules most of the others out before they are ranked."""
-    sample = values[::SAMPLED_VALUES]
-    likely = min(len(sample), 2 * count // SAMPLED_VALUES + 2)
-    kept = values[values >= np.partition(sample, len(sample) - likely)[len(sample) - likely]]
-    kept = kept if len(kept) >= count else values
-    return np.partition(kept, len(kept) - count)[-count:]
+    return float(np.log2(max(largest(away, max(1, round(DEBRIS_SHARE * away.size))).mean(), noise)))

@@ -21,7 +21,6 @@ from models.plates.measures import (
     _curved,
     _details,
     _halvings,
-    _largest,
     measure_plane,
     measure_stack,
     noise_of,
@@ -207,12 +206,6 @@ def test_ranks_are_counted_as_they_are_sorted(side: int, depth: int, mean_of: in
         size, wide = side // 8, (side + 3) // 8
         blocks = [plane[size * row:size * (row + 1), wide * column:wide * (column + 1)] for row in range(8) for column in range(8)]
         assert found["dim"] == pytest.approx([np.percentile(block, 10) for block in blocks], rel=1e-6)
-
-
-@pytest.mark.parametrize("values", [np.zeros(1000), np.arange(1000.0), np.repeat([0.0, 9.0], [990, 10]), np.tile([7.0] + 15 * [1.0], 40)])
-@pytest.mark.parametrize("count", [1, 5, 600])
-def test_the_largest_values_are_found_wherever_they_lie(values: np.ndarray, count: int) -> None:
-    assert sorted(_largest(values, count)) == sorted(values)[-count:]
 
 
 def grains(shape: tuple[int, int], *, bits: int, seed: int) -> np.ndarray:

@@ -1,0 +1,46 @@
+"""Order statistics of pixels: NumPy's own numbers, in a fraction of its time where there are millions of values or thousands of rows."""
+
+from __future__ import annotations
+
+import numpy as np
+
+_SAMPLED = 16       # every so-manyth value tells roughly where the largest begin
+
+
+def median(values: np.ndarray) -> float:
+    """np.median of some dozens of values (N,), many times quicker; NaN of none."""
+    ordered = np.sort(values)
+    return float((ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2) if len(ordered) else float("nan")
+
+
+def median_of_rows(values: np.ndarray) -> np.ndarray:
+    """np.median(values, axis=-1, keepdims=True), quicker for short rows."""
+    ordered, size = np.sort(values, axis=-1), values.shape[-1]
+    return np.asarray((ordered[..., [(size - 1) // 2]] + ordered[..., [size // 2]]) / 2)
+
+
+def lower_decile_of_rows(values: np.ndarray) -> np.ndarray:
+    """np.percentile(values, 10, axis=-1) of values (rows, N), in float64; a stable sort of whole numbers goes by their digits."""
+    place = 0.1 * (values.shape[-1] - 1)
+    ranks = [int(np.floor(place)), int(np.ceil(place))]
+    ordered = np.sort(values, axis=-1, kind="stable") if values.dtype.kind == "u" else np.partition(values, ranks, axis=-1)
+    below, above = ordered[:, ranks].astype(np.float64).T
+    return below + (above - below) * (place % 1)
+
+
+def mean_square_of_smaller_half(values: np.ndarray) -> float:
+    """Mean square of the half of the values (..., N) that is nearest to 0; whole numbers are counted instead of ranked."""
+    sizes, half = np.abs(values).ravel(), max(1, values.size // 2)
+    if sizes.dtype.kind != "i":
+        return float((np.partition(sizes, half - 1)[:half] ** 2).mean(dtype=np.float64))
+    taken = np.diff(np.minimum(np.cumsum(np.bincount(sizes)), half), prepend=0)
+    return float(taken @ np.arange(len(taken), dtype=np.float64) ** 2 / half)
+
+
+def largest(values: np.ndarray, count: int) -> np.ndarray:
+    """The `count` largest of values (N,), in any order; a sample rules most of the others out before they are ranked."""
+    sample = values[::_SAMPLED]
+    likely = min(len(sample), 2 * count // _SAMPLED + 2)
+    kept = values[values >= np.partition(sample, len(sample) - likely)[len(sample) - likely]]
+    kept = kept if len(kept) >= count else values
+    return np.partition(kept, len(kept) - count)[-count:]
