@@ -10,22 +10,50 @@ of the map with that of the same network with random weights, in absolute value;
 from __future__ import annotations
 
 import argparse
+import copy
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
+from scipy import stats
+from torch import nn
 from torch.nn import functional
 
 from models.networks.bundle import trunk_finder
-from models.networks.explain import METHODS, Method, explain, randomised, share_inside, similarity
+from models.networks.explain import METHODS, Maps, Method, explain
 from models.networks.predict import load_predictor
 from models.plates.simulate.examples import example_screens
 from pipelines.prepared import read_prepared
 
 MODELS = {"viability-A549": "a549", "viability-HEK293": "hek293", "profile-PAT_1": "patient-1"}
+
+
+def share_inside(maps: Maps, masks: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    """Share (N,) of each map's total that lies inside the mask (N, H, W); NaN for a map of zeros. By chance: the mask's share of pixels."""
+    total = maps.sum(axis=(1, 2), dtype=float)
+    inside = np.where(masks, maps, 0).sum(axis=(1, 2), dtype=float)
+    return np.divide(inside, total, out=np.full(len(maps), np.nan), where=total > 0)
+
+
+def randomised(network: nn.Module, *, seed: int = 0) -> nn.Module:
+    """A copy with random weights: a heat map that stays the same shows the image, not the network (Adebayo et al. 2018)."""
+    twin = copy.deepcopy(network)
+    torch.manual_seed(seed)
+    for module in twin.modules():
+        reset = getattr(module, "reset_parameters", None)
+        if callable(reset):
+            reset()
+    return twin
+
+
+def similarity(one: Maps, other: Maps) -> npt.NDArray[np.float64]:
+    """Spearman's rank correlation (N,) of the pixels of two maps; NaN where one is constant."""
+    return np.array([float(stats.spearmanr(a.ravel(), b.ravel()).statistic) if np.ptp(a) > 0 and np.ptp(b) > 0 else np.nan
+                     for a, b in zip(one, other, strict=True)])
 
 
 def masks_of(screen: str, wells: pd.DataFrame, size: int) -> np.ndarray:

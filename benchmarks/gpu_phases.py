@@ -20,10 +20,10 @@ import pandas as pd
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from models.networks.device import pick_device
 from models.networks.fitting import fit_model
 from models.networks.heads import Network, build_network
 from models.networks.recipe import Recipe
-from models.networks.train import pick_device
 from models.plates.images import WellImages
 from models.plates.wells import wells_of
 from pipelines.params import Params

@@ -33,7 +33,8 @@ from models.networks.fitting import Fitted, fit_model
 from models.networks.heads import Network, build_network
 from models.networks.predict import output_columns
 from models.networks.recipe import Augmentation, Recipe
-from models.networks.train import PixelSource, predict_rows
+from models.networks.sources import PixelSource
+from models.networks.train import predict_rows
 from models.plates.images import WellImages
 from models.plates.imageset import ImageArchive, as_layout, prepare_image, prepare_images
 from models.plates.simulate.imagesets import ExampleSet, toxicity_set, treatment_set, tumour_set

@@ -19,8 +19,9 @@ from torch import nn
 from models.networks.evaluate import auroc
 from models.networks.heads import build_head, build_network
 from models.networks.recipe import HeadSpec, OptimizerSpec, Recipe
+from models.networks.sources import FeatureSource
 from models.networks.stacked import HeadData, train_heads
-from models.networks.train import FeatureSource, train
+from models.networks.train import train
 
 ROWS, VIEWS = 48, 8      # the controls of a three-plate screen, and augmented views
 

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from models.networks.heads import Network, build_network
 from models.networks.recipe import Augmentation, HeadSpec, InputSpec, OptimizerSpec, Recipe, TrunkSpec
-from models.networks.train import FeatureSource, PixelSource, cache_features, predict_rows, train
+from models.networks.sources import FeatureSource, PixelSource, cache_features
+from models.networks.train import predict_rows, train
 
 CPU = torch.device("cpu")
 

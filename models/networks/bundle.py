@@ -39,6 +39,10 @@ class TrunkReference:
     sha256: str
 
 
+FindTrunk = Callable[[TrunkReference], Path]
+"""Where the weights file of a frozen trunk lies; raises BundleError or RefusedError where it cannot be had."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Parent:
     """What a model was fine-tuned from: its name and the sha256 of its bundle."""
@@ -174,7 +178,7 @@ def _check_files(folder: Path, card: Card) -> None:
             raise BundleError(f"{folder / name} has sha256 {actual[:12]}..., its card says {sha256[:12]}...; it was altered or damaged")
 
 
-def trunk_finder(folders: Iterable[Path]) -> Callable[[TrunkReference], Path]:
+def trunk_finder(folders: Iterable[Path]) -> FindTrunk:
     """A function that finds a referenced trunk file by its hash, in the subfolders of these folders."""
     folders = tuple(folders)
 

@@ -146,8 +146,7 @@ def judge_gates(metrics: Mapping[str, float], gates: Iterable[Gate]) -> tuple[Ga
 
 
 def _judge(value: float, gate: Gate) -> GateResult:
-    bounds = " and ".join(text for text, bound in ((f"at least {gate.minimum:g}" if gate.minimum is not None else "", gate.minimum),
-                                                   (f"at most {gate.maximum:g}" if gate.maximum is not None else "", gate.maximum))
+    bounds = " and ".join(f"{side} {bound:g}" for side, bound in (("at least", gate.minimum), ("at most", gate.maximum))
                           if bound is not None)
     if not math.isfinite(value):
         return GateResult(metric=gate.metric, value=None, minimum=gate.minimum, maximum=gate.maximum, passed=False,

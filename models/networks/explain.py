@@ -6,24 +6,24 @@ them show only what pushes one way, and can be all zero when nothing does; so bo
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import stats
 from torch import Tensor, nn
 
 from models.errors import InputError
+from models.networks.heads import living_logit
 from models.networks.predict import Predictor
 from models.plates.images import WellImages
 
 Method = Literal["gradcam", "gradcam++", "scorecam", "xrai"]
 METHODS: tuple[Method, ...] = get_args(Method)
 Maps = npt.NDArray[np.float32]
+BATCH = 32      # images, or copies of one, at a time
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,7 @@ class Explanation:
 
 
 class _Answer(nn.Module):
-    """The one number that is explained, as (N, 1): the output of a regression or one-logit head, whether (N,) or (N, 1), or the living
-    class's logit over the other's; times `sign`.
-    """
+    """The one number that is explained, as (N, 1): the output of a regression, or the logit of the living class; times `sign`."""
 
     def __init__(self, network: nn.Module, sign: float) -> None:
         super().__init__()
@@ -49,19 +47,15 @@ class _Answer(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, 1)"""
-        outputs = cast(Tensor, self.network(images))
-        if outputs.ndim == 1:
-            outputs = outputs[:, None]
-        answer = outputs[:, 0] if outputs.shape[1] == 1 else outputs[:, 0] - outputs[:, 1]
-        return self.sign * answer[:, None]
+        return self.sign * living_logit(self.network(images))[:, None]
 
 
-def explain(network: nn.Module, images: Tensor, *, method: Method = "gradcam", layer: str = "", batch_size: int = 32) -> Explanation:
+def explain(network: nn.Module, images: Tensor, *, method: Method = "gradcam") -> Explanation:
     """Heat maps of images (N, C, H, W) on 0-1, pixels as the network takes them.
 
-    layer: name of the layer whose maps a CAM weighs (`named_modules`); "" = the last one that still has rows and columns. XRAI, which works
-    on the pixels, needs none. ScoreCAM asks the network once per channel of the layer: seconds to minutes an image.
-    Raises InputError for an unknown method or layer, or one without rows and columns.
+    A CAM weighs the maps of the last layer that still has rows and columns (`spatial_layer`); XRAI works on the pixels. ScoreCAM asks the
+    network once per channel of that layer: seconds to minutes an image.
+    Raises InputError for an unknown method, or where no layer has rows and columns.
     """
     if method not in METHODS:
         raise InputError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
@@ -70,8 +64,7 @@ def explain(network: nn.Module, images: Tensor, *, method: Method = "gradcam", l
     was_training = network.training
     network.eval()
     try:
-        both = [_xrai(network, images, sign, batch_size) if method == "xrai" else _cam(network, images, method, layer, sign, batch_size)
-                for sign in (1.0, -1.0)]
+        both = [_xrai(network, images, sign) if method == "xrai" else _cam(network, images, method, sign) for sign in (1.0, -1.0)]
     finally:
         network.train(was_training)
         network.zero_grad(set_to_none=True)
@@ -106,24 +99,21 @@ def spatial_layer(network: nn.Module, images: Tensor) -> str:
     return found
 
 
-def _cam(network: nn.Module, images: Tensor, method: Method, layer: str, sign: float, batch_size: int) -> Maps:
+def _cam(network: nn.Module, images: Tensor, method: Method, sign: float) -> Maps:
     from pytorch_grad_cam import GradCAM, GradCAMPlusPlus, ScoreCAM
 
-    known = dict(network.named_modules())
-    if layer and layer not in known:
-        raise InputError(f"the network has no layer '{layer}'; it has {', '.join(name for name in known if name)}")
     kind = {"gradcam": GradCAM, "gradcam++": GradCAMPlusPlus, "scorecam": ScoreCAM}[method]
-    target = known[layer or spatial_layer(network, images)]
+    target = network.get_submodule(spatial_layer(network, images))
     maps = []
     with kind(model=_Answer(network, sign), target_layers=[target]) as cam:
-        cam.batch_size = batch_size
-        for batch in images.split(batch_size):
+        cam.batch_size = BATCH
+        for batch in images.split(BATCH):
             inputs = batch.detach().clone().requires_grad_()     # a frozen trunk gives gradients only through its input
             maps.append(cam(input_tensor=inputs, targets=[lambda output: output[0]] * len(batch)))
     return _on_unit(np.concatenate(maps))
 
 
-def _xrai(network: nn.Module, images: Tensor, sign: float, batch_size: int) -> Maps:
+def _xrai(network: nn.Module, images: Tensor, sign: float) -> Maps:
     import saliency.core as saliency
 
     answer = _Answer(network, sign)
@@ -135,7 +125,7 @@ def _xrai(network: nn.Module, images: Tensor, sign: float, batch_size: int) -> M
         return {saliency.INPUT_OUTPUT_GRADIENTS: slope.permute(0, 2, 3, 1).cpu().numpy()}
 
     pictures = images.detach().permute(0, 2, 3, 1).cpu().double().numpy()
-    masks = [saliency.XRAI().GetMask(picture, gradients, batch_size=batch_size) for picture in pictures]
+    masks = [saliency.XRAI().GetMask(picture, gradients, batch_size=BATCH) for picture in pictures]
     return _on_unit(np.maximum(np.stack(masks), 0))
 
 
@@ -144,27 +134,3 @@ def _on_unit(maps: npt.NDArray[Any]) -> Maps:
     clean = np.nan_to_num(np.asarray(maps, dtype=np.float32), nan=0.0, posinf=0.0, neginf=0.0)
     top = clean.max(axis=(1, 2), keepdims=True)
     return np.asarray(np.where(top > 1e-6, clean / np.maximum(top, 1e-6), 0), dtype=np.float32)
-
-
-def share_inside(maps: Maps, masks: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
-    """Share (N,) of each map's total that lies inside the mask (N, H, W); NaN for a map of zeros. By chance: the mask's share of pixels."""
-    total = maps.sum(axis=(1, 2), dtype=float)
-    inside = np.where(masks, maps, 0).sum(axis=(1, 2), dtype=float)
-    return np.divide(inside, total, out=np.full(len(maps), np.nan), where=total > 0)
-
-
-def randomised(network: nn.Module, *, seed: int = 0) -> nn.Module:
-    """A copy with random weights: a heat map that stays the same shows the image, not the network (Adebayo et al. 2018)."""
-    twin = copy.deepcopy(network)
-    torch.manual_seed(seed)
-    for module in twin.modules():
-        reset = getattr(module, "reset_parameters", None)
-        if callable(reset):
-            reset()
-    return twin
-
-
-def similarity(one: Maps, other: Maps) -> npt.NDArray[np.float64]:
-    """Spearman's rank correlation (N,) of the pixels of two maps; NaN where one is constant."""
-    return np.array([float(stats.spearmanr(a.ravel(), b.ravel()).statistic) if np.ptp(a) > 0 and np.ptp(b) > 0 else np.nan
-                     for a, b in zip(one, other, strict=True)])

@@ -18,25 +18,17 @@ from torch import Tensor
 from models.errors import ParamsError
 from models.networks.checkpoint import clear_checkpoints
 from models.networks.cotraining import co_train
+from models.networks.device import pick_device
 from models.networks.gan import GanRun, with_generated
 from models.networks.heads import Network
 from models.networks.labels import Labelled, label_wells
 from models.networks.phases import exchange_labels
 from models.networks.predict import output_columns
 from models.networks.recipe import Recipe
+from models.networks.sources import FeatureSource, PixelSource, Source, cache_features
 from models.networks.splits import assign_folds, assign_parts, split_units
 from models.networks.stacked import HeadData, train_heads
-from models.networks.train import (
-    FeatureSource,
-    Lesson,
-    PixelSource,
-    Source,
-    cache_features,
-    pick_device,
-    predict_rows,
-    smoothed,
-    train,
-)
+from models.networks.train import Lesson, predict_rows, smoothed, train
 from models.plates.images import WellImages
 
 OnEpoch = Callable[[str, dict[str, float]], None]

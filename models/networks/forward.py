@@ -18,14 +18,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.errors import DosewellError
+from models.environment import choice
 from models.networks.backbones import OWN
 from models.networks.heads import Network
 
 Forward = Callable[[Tensor], Tensor]
 Path = Literal["torch", "openvino"]
 Precision = Literal["fp32", "bf16"]
-PRECISION_VARIABLE = "DOSEWELL_PRECISION"
 
 
 def path_of(trunk: str, device: torch.device) -> Path:
@@ -44,12 +43,8 @@ def has_bf16() -> bool:
 
 
 def bf16_wanted() -> bool:
-    """False where the environment variable DOSEWELL_PRECISION is fp32. Raises DosewellError for a value that it does not know."""
-    value = os.environ.get(PRECISION_VARIABLE) or "auto"
-    if value not in ("auto", "fp32"):
-        raise DosewellError(f"environment variable {PRECISION_VARIABLE} must be auto (bfloat16 where a model's card allows it) or fp32, "
-                            f"got {value!r}")
-    return value == "auto"
+    """False where the environment variable DOSEWELL_PRECISION is fp32, not auto. Raises DosewellError for any other value."""
+    return choice(os.environ, "DOSEWELL_PRECISION", ("auto", "fp32")) == "auto"
 
 
 def trunk_forward(network: Network, device: torch.device, *, size: int, path: Path, precision: Precision = "fp32") -> Forward:

@@ -27,7 +27,8 @@ from models.networks.augment import augment
 from models.networks.checkpoint import Progress, load_checkpoint, save_checkpoint
 from models.networks.optimizers import Adam
 from models.networks.recipe import Augmentation, GanSpec, Recipe
-from models.networks.train import Lesson, PixelSource, smoothed
+from models.networks.sources import PixelSource
+from models.networks.train import Lesson, smoothed
 from models.records import to_record
 
 OnEpoch = Callable[[dict[str, float]], None]

@@ -77,5 +77,7 @@ def frozen_parts(network: Network, spec: TrunkSpec) -> list[nn.Module]:
 
 
 def living_logit(outputs: Tensor) -> Tensor:
-    """Logit of the living (negative control) class, (B,): the one output, or output 0 minus output 1 of a softmax pair."""
-    return outputs[:, 0] if outputs.shape[1] == 1 else outputs[:, 0] - outputs[:, 1]
+    """Outputs (..., O) -> logit of the living (negative control) or first class, (...): the one output, or the first minus the second of a
+    softmax pair.
+    """
+    return outputs[..., 0] if outputs.shape[-1] == 1 else outputs[..., 0] - outputs[..., 1]

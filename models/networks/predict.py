@@ -16,10 +16,10 @@ from scipy.special import expit
 from torch import nn
 
 from models.errors import BundleError, ImageError
-from models.networks.bundle import HEAD, TRUNK, Card, TrunkReference, bundle_sha256, read_card
+from models.networks.bundle import HEAD, TRUNK, Card, FindTrunk, bundle_sha256, read_card
+from models.networks.device import pick_device
 from models.networks.forward import Precision, bf16_wanted, has_bf16, path_of
 from models.networks.heads import Network, living_logit
-from models.networks.train import pick_device
 from models.networks.trunks import PASS, POOL, Trunk, TrunkKey, filled
 from models.plates.images import WellImages
 
@@ -88,7 +88,7 @@ def output_columns(outputs: np.ndarray, *, regression: bool) -> dict[str, np.nda
     return {"logit": logit, "probability": expit(logit), "od": missing}
 
 
-def load_predictor(folder: Path, *, find_trunk: Callable[[TrunkReference], Path], device: str = "auto") -> Predictor:
+def load_predictor(folder: Path, *, find_trunk: FindTrunk, device: str = "auto") -> Predictor:
     """Load a bundle after checking all its hashes. find_trunk: where a frozen trunk that is stored elsewhere lies; it is not asked when
     this process has that trunk loaded.
 

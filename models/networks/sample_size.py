@@ -15,14 +15,16 @@ import torch
 from torch import Tensor
 
 from models.errors import InputError
+from models.networks.device import pick_device
 from models.networks.evaluate import class_metrics, control_metrics, regression_metrics
 from models.networks.heads import Network
 from models.networks.labels import Labelled, label_wells
 from models.networks.predict import output_columns
 from models.networks.recipe import Recipe
+from models.networks.sources import cache_features
 from models.networks.splits import Draw, nested_draws
 from models.networks.stacked import HeadData, train_heads
-from models.networks.train import cache_features, pick_device, smoothed
+from models.networks.train import smoothed
 from models.plates.images import WellImages
 
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.errors import InputError
+from models.networks.heads import living_logit
 from models.networks.optimizers import build_optimizer
 from models.networks.recipe import Recipe
 from models.networks.train import refuse_divergence, set_rate
@@ -172,8 +173,7 @@ def losses_of(outputs: Tensor, targets: Tensor, *, regression: bool) -> Tensor:
     """Mean loss (M,) of each head's outputs (M, B, O) for targets (M, B): as `models.networks.train.loss_of`."""
     if regression:
         return functional.mse_loss(outputs[..., 0], targets, reduction="none").mean(dim=1)
-    logits = outputs[..., 0] if outputs.shape[2] == 1 else outputs[..., 0] - outputs[..., 1]
-    return functional.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(dim=1)
+    return functional.binary_cross_entropy_with_logits(living_logit(outputs), targets, reduction="none").mean(dim=1)
 
 
 def _batches(view_count: int, row_count: int, seeds: list[int], *, epoch: int, size: int) -> Iterator[tuple[Tensor, Tensor]]:

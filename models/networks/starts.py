@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +12,19 @@ from safetensors.torch import load_file
 
 from models.errors import WeightsError
 from models.networks.backbones import state_bytes
-from models.networks.bundle import CARD, HEAD, TRUNK, Card, Parent, TrunkReference, bundle_sha256, read_card, trunk_finder, write_bundle
+from models.networks.bundle import (
+    CARD,
+    HEAD,
+    TRUNK,
+    Card,
+    FindTrunk,
+    Parent,
+    TrunkReference,
+    bundle_sha256,
+    read_card,
+    trunk_finder,
+    write_bundle,
+)
 from models.networks.fitting import Fitted
 from models.networks.heads import Network, build_network
 from models.networks.recipe import Recipe
@@ -28,7 +40,6 @@ OUTPUT = {
                                "probability relative to the plate's controls",
     "label": "probability of the first of its classes",
 }
-FindTrunk = Callable[[TrunkReference], Path]
 
 
 @dataclass(frozen=True)

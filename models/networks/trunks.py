@@ -137,9 +137,9 @@ class Trunk:
         return self._forward(filled(batch))[:len(batch)] if self._fixed else self._forward(batch)
 
 
-def filled(rows: Tensor, *, count: int = PASS) -> Tensor:
-    """The rows, followed by zeros up to `count` of them."""
-    short = count - len(rows)
+def filled(rows: Tensor) -> Tensor:
+    """The rows, followed by zeros up to PASS of them."""
+    short = PASS - len(rows)
     return torch.cat([rows, rows.new_zeros(short, *rows.shape[1:])]) if short > 0 else rows
 
 

@@ -17,7 +17,8 @@ from models.networks.cotraining import co_train
 from models.networks.gan import GanRun
 from models.networks.heads import build_network
 from models.networks.recipe import Augmentation, CotrainingSpec, Recipe
-from models.networks.train import Lesson, PixelSource
+from models.networks.sources import PixelSource
+from models.networks.train import Lesson
 from models.plates.images import WellImages
 from pipelines.params import Params
 

@@ -151,5 +151,5 @@ def test_bfloat16_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOSEWELL_PRECISION", "")
     assert bf16_wanted()
     monkeypatch.setenv("DOSEWELL_PRECISION", "half")
-    with pytest.raises(DosewellError, match=r"DOSEWELL_PRECISION must be auto .* or fp32, got 'half'"):
+    with pytest.raises(DosewellError, match=r"DOSEWELL_PRECISION must be auto or fp32, got 'half'"):
         bf16_wanted()

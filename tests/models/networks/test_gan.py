@@ -12,7 +12,8 @@ import torch
 from models.networks import gan
 from models.networks.gan import SHOWN, GanRun, train_gan, with_generated
 from models.networks.recipe import Augmentation, GanSpec, HeadSpec, Recipe, TrunkSpec
-from models.networks.train import Lesson, PixelSource
+from models.networks.sources import PixelSource
+from models.networks.train import Lesson
 from models.plates.prepare import InputSpec
 
 SPEC = GanSpec(images=6, epochs=12, batch_size=8, sheets=3, noise=8)

@@ -23,9 +23,9 @@ from models.networks.fitting import Before, Fitted, fit_model
 from models.networks.heads import build_network
 from models.networks.phases import duplicate_sets
 from models.networks.recipe import Recipe, TrunkSpec
+from models.networks.sources import FeatureSource, PixelSource
 from models.networks.splits import split_units
 from models.networks.stacked import HeadData
-from models.networks.train import FeatureSource, PixelSource
 from models.plates.images import WellImages
 from pipelines.params import Params
 from tests.conftest import CONTROLS, READOUT

@@ -16,7 +16,8 @@ TRAINS = """
 import sys, numpy as np, torch
 from models.networks.heads import build_network
 from models.networks.recipe import HeadSpec, OptimizerSpec, Recipe, TrunkSpec
-from models.networks.train import FeatureSource, train
+from models.networks.sources import FeatureSource
+from models.networks.train import train
 recipe = Recipe(system="profile", target="control_class", trunk=TrunkSpec(name="small_cnn"), head=HeadSpec(outputs=2),
                 optimizer=OptimizerSpec(name=sys.argv[1], batch_size=4, epochs=2))
 network = build_network(recipe)

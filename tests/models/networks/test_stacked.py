@@ -13,8 +13,9 @@ from torch import nn
 from models.errors import InputError, ParamsError
 from models.networks.heads import Network, build_head, build_network
 from models.networks.recipe import HeadSpec, OptimizerSpec, Recipe
+from models.networks.sources import FeatureSource
 from models.networks.stacked import HeadData, StackedHeads, train_heads
-from models.networks.train import FeatureSource, train
+from models.networks.train import train
 from tests.conftest import CONTROLS, READOUT
 
 FEATURES = 256

@@ -14,20 +14,11 @@ from torch import nn
 
 from models.errors import ParamsError
 from models.networks.backbones import state_bytes
+from models.networks.device import pick_device
 from models.networks.heads import Network, build_network
 from models.networks.recipe import HeadSpec, OptimizerSpec, Recipe, TrunkSpec
-from models.networks.train import (
-    FeatureSource,
-    PixelSource,
-    Source,
-    cache_features,
-    loss_of,
-    pick_device,
-    predict_rows,
-    smoothed,
-    smoothed_floor,
-    train,
-)
+from models.networks.sources import FeatureSource, PixelSource, Source, cache_features
+from models.networks.train import loss_of, predict_rows, smoothed, smoothed_floor, train
 from tests.conftest import CONTROLS, READOUT
 
 CPU = torch.device("cpu")
@@ -296,12 +287,12 @@ def test_rows_outside_training_teach_nothing() -> None:
 
 def test_cached_features_are_one_plain_view_and_seeded_changed_ones() -> None:
     recipe = replace(READOUT, augmentation=replace(READOUT.augmentation, views=2, brightness=0.2))
-    network, told = build_network(recipe), []
+    network = build_network(recipe)
     torch.manual_seed(5)
-    found = cache_features(network, pixels(), recipe, device=CPU, on_view=told.append)
+    found = cache_features(network, pixels(), recipe, device=CPU)
     torch.manual_seed(6)
     assert torch.equal(found, cache_features(network, pixels(), recipe, device=CPU))
-    assert (found.shape, told) == ((3, COUNT, 256), [0, 1, 2])
+    assert found.shape == (3, COUNT, 256)
     with torch.no_grad():
         torch.testing.assert_close(found[0], network.eval().features(pixels()), atol=1e-5, rtol=1e-4)
     assert not torch.equal(found[1], found[2])

@@ -16,7 +16,8 @@ from models.networks import train as training
 from models.networks.backbones import build_trunk, parameter_count, state_sha256, trunk_blocks, trunk_names
 from models.networks.heads import Network, build_network, frozen_parts
 from models.networks.recipe import INPUT_OF_TRUNK, Augmentation, HeadSpec, OptimizerSpec, Recipe, TrunkSpec
-from models.networks.train import PixelSource, train
+from models.networks.sources import PixelSource
+from models.networks.train import train
 from models.plates.prepare import InputSpec
 
 # Parameters without the classifying layer. torchvision's tables give them with 1000 classes: 3,504,872, 11,689,512, 44,549,160,
