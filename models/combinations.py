@@ -159,8 +159,8 @@ class _Pair:
         """Its rows of Combinations, and its row of CombinationPairs."""
         used = self.own[self.own["y"].notna()]
         noise = noise_of(pooled(used["y"], [used["dose"], used["dose_2"]]), self._negatives())
-        rows = self._with_limits(self._rows(used), used, noise)
-        return rows, self._summary(rows, noise)
+        rows, half = self._with_limits(self._rows(used), used, noise)
+        return rows, self._summary(rows, noise, half)
 
     def _negatives(self) -> tuple[float, float]:
         negative = self.floor[self.floor["role"] == "negative"]
@@ -188,8 +188,8 @@ class _Pair:
         first, second = self.names
         return rows.assign(treatment=first, treatment_2=second, kind=KIND, viability=1 - rows["inhibition"] / 100)
 
-    def _with_limits(self, rows: pd.DataFrame, used: pd.DataFrame, noise: Noise) -> pd.DataFrame:
-        """The rows with limits, evidence, status and reason; attrs["mean_half"]: half-width of their mean."""
+    def _with_limits(self, rows: pd.DataFrame, used: pd.DataFrame, noise: Noise) -> tuple[pd.DataFrame, float]:
+        """The rows with limits, evidence, status and reason; and the half-width of their mean excess."""
         status = np.where(rows["n"] == 0, "no_value", np.where(rows["excess"].isna(), "parts_missing", "ok")).astype(object)
         half, mean_half = np.full(len(rows), np.nan), np.nan
         judged = np.flatnonzero(status == "ok")
@@ -207,9 +207,7 @@ class _Pair:
             status[less] = "no_positive"
         evidence = np.where(status != "ok", "", np.where(more, "more", np.where(less, "less", "none")))
         rows = rows.assign(status=status, evidence=evidence)
-        rows = rows.assign(reason=[self._reason(row) for row in rows.to_dict("records")])
-        rows.attrs["mean_half"] = mean_half
-        return rows
+        return rows.assign(reason=[self._reason(row) for row in rows.to_dict("records")]), mean_half
 
     def _covariance(self, rows: pd.DataFrame, used: pd.DataFrame, noise: Noise) -> np.ndarray:
         groups = used.groupby(DOSES)
@@ -248,8 +246,9 @@ class _Pair:
             return NO_FLOOR
         return self.obstacle.reason
 
-    def _summary(self, rows: pd.DataFrame, noise: Noise) -> dict[str, Any]:
-        mean, half, head = float(rows["excess"].mean()), rows.attrs["mean_half"], rows.iloc[0]
+    def _summary(self, rows: pd.DataFrame, noise: Noise, half: float) -> dict[str, Any]:
+        """The row of CombinationPairs. half: half-width of the mean excess."""
+        mean, head = float(rows["excess"].mean()), rows.iloc[0]
         counts = {f"n_{name}": int((rows["evidence"] == name).sum()) for name in ("more", "less")}
         ends = {f"{end}_{name}": value for end, largest in (("highest", True), ("lowest", False))
                 for name, value in _extreme(rows, largest=largest).items()}

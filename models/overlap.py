@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
 import pandas as pd
 
 from models.errors import Finding
@@ -22,13 +21,12 @@ def overlapping(quality: pd.DataFrame, *, controls: Controls) -> dict[str, str]:
     quality: as `assay_quality` gives it, a row per plate. Where single wells do that (the robust Z' is fine), it says so.
     controls: what the screen declares; viability that rests on negative controls alone cannot suffer.
     """
-    if controls != "both" or "z_prime" not in quality:
+    if controls != "both":
         return {}
-    rows = quality[pd.to_numeric(quality["z_prime"]) < 0]
-    robust = rows["z_prime_robust"] if "z_prime_robust" in rows else pd.Series(np.nan, index=rows.index)
+    rows = quality[quality["z_prime"] < 0]
     return {str(plate): f"controls of plate {plate} overlap (Z' {z_prime:.2f}"
                         + (f"; robust Z' {median:.2f}: single control wells stand out)" if median > 0 else ")")
-            for plate, z_prime, median in zip(rows["plate"], rows["z_prime"], robust, strict=True)}
+            for plate, z_prime, median in zip(rows["plate"], rows["z_prime"], rows["z_prime_robust"], strict=True)}
 
 
 def withhold(curves: pd.DataFrame, wells: pd.DataFrame, words: Mapping[str, str]) -> pd.DataFrame:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from models.networks.predict import Predictor
 
 TRUNK_PREFIX = "trunk-"
+_REFERENCE = re.compile(r"^(?P<name>[^@/:\s]+)(?:@(?P<alias>[\w.-]+)|/(?P<version>\d{1,9}))?$")
 T = TypeVar("T")
 
 
@@ -70,6 +71,14 @@ class RunRecord:
     epochs: Mapping[str, Path] = field(default_factory=dict)
     figures: Path | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+
+
+def parse_reference(reference: str) -> tuple[str, str, str]:
+    """(name, alias, version number) of "name", "name@alias" or "name/3", "" for what it does not state. Raises UnknownModelError."""
+    match = _REFERENCE.match(reference)
+    if match is None or is_trunk(match["name"]):
+        raise UnknownModelError(f"'{reference}' names no model; expected name, name@alias or name/version")
+    return match["name"], match["alias"] or "", match["version"] or ""
 
 
 def is_trunk(name: str) -> bool:

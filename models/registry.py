@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")   # MLflow reads it when imported
 os.environ.setdefault("MLFLOW_UV_AUTO_DETECT", "false")     # else the working folder's uv.lock goes into every entry
@@ -33,11 +32,12 @@ from mlflow.entities import Metric
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
+from mlflow.store.entities import PagedList
 from mlflow.types import ColSpec, Schema, TensorSpec
 
 from models.bundle_cache import BundleCache
 from models.errors import BundleError, RegistryError
-from models.networks.bundle import TRUNK, Card, TrunkReference, bundle_sha256, file_sha256, read_card
+from models.networks.bundle import TRUNK, Card, FindTrunk, TrunkReference, bundle_sha256, file_sha256, read_card
 from models.records import to_record
 from models.registered import (
     ImagePredictor,
@@ -49,12 +49,13 @@ from models.registered import (
     flatten,
     is_trunk,
     output_names,
+    parse_reference,
     read_epochs,
     refusing,
     trunk_name,
     version_tags,
 )
-from models.tracking import DEFAULT_TRACKING_URI, absolute_uri, without_password
+from models.tracking import absolute_uri, without_password
 
 if TYPE_CHECKING:
     from models.networks.predict import Predictor
@@ -67,24 +68,15 @@ __all__ = [
     "Registry",
     "RunRecord",
     "UnknownModelError",
-    "default_tracking_uri",
 ]
 
 EXPERIMENT = "dosewell"
 CHAMPION, CHALLENGER = "champion", "challenger"
-_REFERENCE = re.compile(r"^(?P<name>[^@/:\s]+)(?:@(?P<alias>[\w.-]+)|/(?P<version>\d{1,9}))?$")
 _PACKAGES = ("numpy", "pandas", "pillow", "safetensors", "scipy", "tifffile", "torch")
 _DISPLAY_LIMIT = 500  # characters of a parameter that the run shows; the card holds it whole
 
 logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)  # warns that a uv environment has no pip
 
-FindTrunk = Callable[[TrunkReference], Path]
-T = TypeVar("T")
-
-
-def default_tracking_uri() -> str:
-    """MLFLOW_TRACKING_URI, else an SQLite file in the working folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_TRACKING_URI
 
 
 @contextmanager
@@ -109,8 +101,8 @@ class Registry:
     """
 
     def __init__(self, tracking_uri: str, cache: Path, *, artifacts: Path | None = None) -> None:
-        self.tracking_uri, self.cache, self._artifacts = absolute_uri(tracking_uri), cache.absolute(), artifacts
-        self._cache = BundleCache(self.cache, download=self._download)
+        self.tracking_uri, self._artifacts = absolute_uri(tracking_uri), artifacts
+        self._cache = BundleCache(cache.absolute(), download=self._download)
         with _reaching(self.tracking_uri), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # SQLAlchemy deprecations inside MLflow's own models
             self._client = MlflowClient(self.tracking_uri, registry_uri=self.tracking_uri)
@@ -141,18 +133,14 @@ class Registry:
         Raises UnknownModelError for a malformed reference and for an unknown name, alias or version; RegistryError when
         the registry cannot be reached.
         """
-        match = _REFERENCE.match(reference)
-        if match is None or is_trunk(match["name"]):
-            raise UnknownModelError(f"'{reference}' names no model; expected name, name@alias or name/version")
-        name, alias = match["name"], match["alias"] or CHAMPION
+        name, alias, number = parse_reference(reference)
         known = self.aliases()
         if name not in known:
             raise UnknownModelError(f"no model '{name}' is registered; registered: {', '.join(known) or 'none'}")
-        if match["version"] is None and alias not in known[name]:
-            raise UnknownModelError(f"model '{name}' has no alias '{alias}' (aliases: {', '.join(known[name]) or 'none'}); "
+        if not number and (alias or CHAMPION) not in known[name]:
+            raise UnknownModelError(f"model '{name}' has no alias '{alias or CHAMPION}' (aliases: {', '.join(known[name]) or 'none'}); "
                                     f"set it in the MLflow UI, or name a version as {name}/1")
-        number = match["version"] or str(known[name][alias])
-        return self._version(name, number, known[name])
+        return self._version(name, number or str(known[name][alias or CHAMPION]), known[name])
 
     def version(self, name: str, number: int) -> RegisteredVersion:
         """A version by its number, in one request, without its aliases. Raises UnknownModelError, RegistryError."""
@@ -288,14 +276,14 @@ class Registry:
         return folder.absolute().as_uri()
 
 
-def _all_pages(page: Callable[[str | None], Iterable[T]]) -> list[T]:
-    found, token = [], None
-    while True:
-        items = page(token)
-        found += list(items)
-        token = getattr(items, "token", None) or None
-        if token is None:
-            return found
+def _all_pages(page: Callable[[str | None], PagedList]) -> list[Any]:
+    """Everything that a search finds; MLflow gives it page by page."""
+    items = page(None)
+    found = list(items)
+    while items.token:
+        items = page(items.token)
+        found += items
+    return found
 
 
 def _version(entry: ModelVersion, aliases: Mapping[str, int]) -> RegisteredVersion:

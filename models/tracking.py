@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
 from models.errors import RegistryError
 
-DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
 _SQLITE = "sqlite:///"
 _ADDRESS = re.compile(r"(?:https?|(?:postgresql|mysql|mssql)(?:\+\w+)?)://[^/\s]", re.IGNORECASE)
+
+
+def default_tracking_uri() -> str:
+    """MLFLOW_TRACKING_URI, else an SQLite file in the working folder."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
 
 
 def absolute_uri(tracking_uri: str) -> str:

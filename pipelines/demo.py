@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from models.errors import DosewellError
-from models.registry import CHALLENGER, CHAMPION, Registry, UnknownModelError, default_tracking_uri
+from models.registry import CHALLENGER, CHAMPION, Registry, UnknownModelError
+from models.tracking import default_tracking_uri
 from pipelines import servers
 from pipelines.command import run_command
 from pipelines.params import Params

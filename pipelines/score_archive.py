@@ -30,10 +30,11 @@ from models.errors import DosewellError, InputError, SampleMismatch
 from models.networks.bundle import CARD, TRUNK, Card, TrunkReference, bundle_sha256, read_card, trunk_finder
 from models.plates.safe_csv import to_csv
 from models.plates.screen import Screen
-from models.registry import Registry, default_tracking_uri
+from models.registry import Registry
 from models.report import IndexEntry, index_entry, render_index
 from models.scoring import ScoringOptions, check_model, same_sample
 from models.single_doses import NAME as SINGLE
+from models.tracking import default_tracking_uri
 from pipelines.command import run_command
 from pipelines.lineage import commit_in_words
 from pipelines.params import Params

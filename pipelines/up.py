@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 
 from models.environment import port
-from models.registry import Registry, default_tracking_uri
-from models.tracking import absolute_uri, without_password
+from models.registry import Registry
+from models.tracking import absolute_uri, default_tracking_uri, without_password
 from pipelines import servers
 from pipelines.command import run_command
 from pipelines.register import CACHE, register_missing

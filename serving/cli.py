@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.environment import port, tolerate_any_terminal
 from models.errors import DosewellError, InputError
+from models.tracking import default_tracking_uri
 from serving.progress import Progress
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ def token(arguments: argparse.Namespace) -> None:
 
 def promote(arguments: argparse.Namespace) -> None:
     """Move the alias champion, as a person does in the MLflow UI."""
-    from models.registry import CHAMPION, Registry, default_tracking_uri
+    from models.registry import CHAMPION, Registry
 
     registry = Registry(arguments.tracking_uri or default_tracking_uri(), Path("var/registry-cache"))
     version = registry.resolve(f"{arguments.name}/{arguments.version}")

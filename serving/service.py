@@ -15,7 +15,7 @@ os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 
 import bentoml
 
-from models.tracking import absolute_uri
+from models.tracking import absolute_uri, default_tracking_uri
 from serving.access import AccessGuard, TokenFile
 from serving.app import create_app
 from serving.limits import BodyLimit
@@ -53,7 +53,7 @@ class Dosewell:
     def __init__(self) -> None:
         import pandas as pd
 
-        from models.registry import Registry, default_tracking_uri  # here: the parent process need not import MLflow and torch
+        from models.registry import Registry  # here: the parent process need not import MLflow and torch
         from serving import answers, scoring, uploads  # noqa: F401  # now, so that the first request need not wait for them
         from serving.agreement import AgreementLog
         from serving.job_desk import JobDesk

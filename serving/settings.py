@@ -13,7 +13,7 @@ from pathlib import Path
 
 from models.environment import choice, count, number
 from models.errors import DosewellError
-from models.tracking import DEFAULT_TRACKING_URI, absolute_uri
+from models.tracking import absolute_uri, default_tracking_uri
 
 MEBIBYTE = 2**20
 QUIET = {"BENTOML_DO_NOT_TRACK": "True", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true",
@@ -69,7 +69,7 @@ class Settings:
 
     def share(self) -> None:
         """Tell this process's children the same: BentoML works in another folder, and what MLflow is told here it reads when imported."""
-        uri = absolute_uri(self.tracking_uri or DEFAULT_TRACKING_URI)
+        uri = absolute_uri(self.tracking_uri or default_tracking_uri())
         os.environ |= {"DOSEWELL_STATE": str(self.state), "MLFLOW_TRACKING_URI": uri}
         if self.tokens_needed:
             os.environ["DOSEWELL_TOKENS"] = str(self.tokens)

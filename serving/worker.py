@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.errors import DosewellError, RefusedError, RegistryError
 from models.registered import RegisteredVersion, UnknownModelError
+from models.tracking import default_tracking_uri
 from serving.faults import error_record, status_of
 from serving.job_files import JobFiles, read_sent
 from serving.job_records import Job, JobStoreError, worker_name
@@ -193,7 +194,7 @@ class Worker:
             thread.join()
 
     def _open_registry(self) -> Registry:
-        from models.registry import Registry, default_tracking_uri
+        from models.registry import Registry
 
         if self._registry is None:
             self._registry = Registry(self.settings.tracking_uri or default_tracking_uri(), self.settings.state / "cache")

@@ -22,7 +22,7 @@ _DILATION = 0.22    # of a cell's diameter: closes the gaps of its rim
 
 @dataclass(frozen=True, kw_only=True)
 class CellOptions:
-    """Scales of `segment_cells`. diameter px of a usual cell: all lengths and areas follow it. blur px (standard deviation).
+    """Scales of `segment_relief`. diameter px of a usual cell: all lengths and areas follow it. blur px (standard deviation).
 
     floor: gradient, in full scales per pixel, at which contrast begins to count: Otsu divides log(gradient + floor), so that faint dead
     cells and bright living ones fall on the same side. smallest, largest: area over that of a disc of that diameter. longest: longest side
@@ -78,14 +78,8 @@ def grey(pixels: np.ndarray) -> Image:
     return np.asarray((pixels.mean(axis=2) if colour else pixels) / scale, dtype=np.float32)
 
 
-def segment_cells(image: Image, options: CellOptions | None = None) -> Labels:
-    """Suspended cells of a bright-field image (H, W) on 0-1, living and dead: (H, W) int32, 0 = background."""
-    options = options or CellOptions()
-    return segment_relief(edge_relief(image, options), options)
-
-
 def segment_relief(relief: Image, options: CellOptions) -> Labels:
-    """The same of the image's `edge_relief`."""
+    """Suspended cells, living and dead, of a bright-field image by its `edge_relief`: (H, W) int32, 0 = background."""
     from skimage.filters import threshold_otsu
 
     if np.ptp(relief) < options.floor:      # nothing but noise: Otsu would divide even that

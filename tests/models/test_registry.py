@@ -172,12 +172,12 @@ def test_a_damaged_cache_is_fetched_again(registry: Registry, tmp_path: Path) ->
 
 def test_downloads_that_a_kill_left_behind_are_cleared_away(registry: Registry, tmp_path: Path) -> None:
     other = Registry(registry.tracking_uri, tmp_path / "cache")
-    left, under_way = (other.cache / f"download-{name}" for name in ("left", "under-way"))
+    left, under_way = (tmp_path / "cache" / f"download-{name}" for name in ("left", "under-way"))
     for folder in (left, under_way):
         folder.mkdir(parents=True)
     os.utime(left, (0, 0))
     other.fetch(other.resolve(MODEL))
-    assert sorted(path.name for path in other.cache.iterdir()) == ["bundles", "download-under-way"]
+    assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["bundles", "download-under-way"]
 
 
 def test_a_version_registered_by_hand_is_refused(registry: Registry) -> None:
