@@ -6,7 +6,7 @@ import pandas as pd
 
 from models.plates.screen import Controls
 from models.report.inputs import flag_list
-from models.report.sections import Summary
+from models.report.treatments import Summary
 from models.report.words import count
 
 

@@ -21,20 +21,10 @@ from models.report.combinations import TABLE_HEADINGS, colour_scale, legend_step
 from models.report.explanations import help_rows, hit_rule, training_words
 from models.report.inputs import ReportOptions, ReportTables, ScoredTables, has_limits, is_raw, wells_by_curve
 from models.report.plate_figures import colour_bar, control_strips, heat_values, letter_key
-from models.report.sections import (
-    doubts,
-    finding_groups,
-    kind_words,
-    metric_rows,
-    panels,
-    plate_views,
-    score_waterfall,
-    summarise,
-    treatments,
-    verdicts,
-)
+from models.report.sections import doubts, finding_groups, metric_rows, plate_views
 from models.report.single_doses import call_chips, ranking, single_dose_key, single_dose_rows
-from models.report.verdicts import GRADE_WORDS, gate_results, plate_qualities
+from models.report.treatments import panels, score_waterfall, summarise, treatments, verdicts
+from models.report.verdicts import GRADE_WORDS, KIND_WORDS, gate_results, plate_qualities
 from models.report.words import BAD_CONTROLS
 
 _LINEAGE_WORDS = {"model": "model", "version": "version", "run_id": "run", "git_commit": "git commit", "data_md5": "data md5",
@@ -70,7 +60,7 @@ def render_report(scored: ScoredTables, *, screen: Screen, lineage: Mapping[str,
     rows = treatments(scored, found=found, options=options)
     return page_template("page.html").render(
         screen=screen, summary=summary, rows=rows, panels=panels(scored, rows, values=curve_values), options=options,
-        kind_words=kind_words(), grade_words=GRADE_WORDS,
+        kind_words=KIND_WORDS, grade_words=GRADE_WORDS,
         waterfall=score_waterfall(rows, score=summary.score, threshold=options.hit_threshold),
         plates=plate_views(scored, plates, plate_format=screen.plate_format), strips=control_strips(scored.wells, plates),
         doubts=doubts(scored.wells), training=training_words(scored.wells), findings=finding_groups(scored.findings),
@@ -126,10 +116,10 @@ def index_entry(scored: ScoredTables, *, file: str, screen: Screen, lineage: Map
                       failed_gates=bool(summary.failed_gates), details=summary.plate_words)
 
 
-def render_index(entries: Sequence[IndexEntry], *, links: Mapping[str, str] | None = None) -> str:
+def render_index(entries: Sequence[IndexEntry]) -> str:
     """The page that lists the reports."""
     kinds = [[entry for entry in entries if entry.kind == kind] for kind in ("screen", "image set")]
-    return page_template("index.html").render(tables=list(filter(None, kinds)), links=safe_links(links or {}), **page_assets())
+    return page_template("index.html").render(tables=list(filter(None, kinds)), **page_assets())
 
 
 def model_name(lineage: Mapping[str, str]) -> str:

@@ -11,9 +11,9 @@ from models.plates.screen import Screen
 from models.report.combinations import pair_line, pair_views
 from models.report.inputs import ReportOptions, ScoredTables, is_raw, score_column
 from models.report.page import own_rows
-from models.report.sections import kind_words, treatments, verdicts
 from models.report.single_doses import single_dose_line, single_dose_rows, single_dose_words
-from models.report.verdicts import gate_results, plate_qualities
+from models.report.treatments import half_name, treatments, verdicts
+from models.report.verdicts import KIND_WORDS, gate_results, plate_qualities
 from models.report.words import half_dose, status_words, trusted
 
 _HEADINGS = ("treatment", "", "95 % interval or why not", "DSS_asym", "AUC", "status")
@@ -44,21 +44,19 @@ def _single_doses(scored: ScoredTables) -> list[str]:
 
 
 def _row(row: pd.Series, options: ReportOptions) -> tuple[str, ...]:
-    half = "ic50" if row["scale"] != "raw" else "ec50"
-    estimate = half_dose(row, half)
+    estimate = half_dose(row, half_name(row))
     return (str(row.get("treatment", "")), estimate.text, estimate.interval, trusted(row, options.hit_score, decimals=1),
             trusted(row, "auc", decimals=2), status_words(row))
 
 
-def treatment_table(scored: ScoredTables, *, screen: Screen, gates: Iterable[Any] = (),
-                    options: ReportOptions | None = None) -> pd.DataFrame:
+def treatment_table(scored: ScoredTables, *, screen: Screen, gates: Iterable[Any] = ()) -> pd.DataFrame:
     """A row per treatment as people read it, in the page's order: verdict and why, IC50 with its unit and ">" where it is beyond the tested
     doses, interval or why there is none, hit score and AUC as numbers, how far the curve can be trusted, and what was tested.
     """
-    scored, options = own_rows(scored, controls=screen.controls), options or ReportOptions()
+    scored, options = own_rows(scored, controls=screen.controls), ReportOptions()
     found, _ = verdicts(scored, controls=screen.controls, gates=gate_results(gates), options=options)
-    half, kinds = "EC50" if is_raw(scored.curves) else "IC50", kind_words()
-    rows = [(row.name, kinds[row.verdict.kind], row.verdict.reason, row.half.text, row.half.interval, round(row.score_value, 1),
+    half = "EC50" if is_raw(scored.curves) else "IC50"
+    rows = [(row.name, KIND_WORDS[row.verdict.kind], row.verdict.reason, row.half.text, row.half.interval, round(row.score_value, 1),
              round(row.auc_sort, 2), row.status_words, row.reason, row.doses)
             for row in treatments(scored, found=found, options=options)]
     return pd.DataFrame(rows, columns=["treatment", "verdict", "because", half, f"interval of {half}, or why none",

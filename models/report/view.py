@@ -32,34 +32,24 @@ from models.report.inputs import (
 )
 from models.report.page import lineage_rows, model_name, own_rows
 from models.report.plate_figures import colour, content_words, flag_letters, heat_values, letter_key, raw_words
-from models.report.sections import (
-    Treatment,
-    doubts,
-    finding_groups,
-    half_name,
-    kind_words,
-    metric_rows,
-    quality_numbers,
-    summarise,
-    treatments,
-    verdicts,
-)
+from models.report.sections import doubts, finding_groups, metric_rows, quality_numbers
 from models.report.single_doses import call_chips, single_dose_key, single_dose_rows
-from models.report.verdicts import GRADE_WORDS, PlateQuality, gate_results
+from models.report.treatments import Treatment, half_name, summarise, treatments, verdicts
+from models.report.verdicts import GRADE_WORDS, KIND_WORDS, PlateQuality, gate_results
 from models.report.words import fixed, flag_words, limit_words, plain, reason_words
 
 LEGEND_STEPS = 20
 
 
 def report_view(scored: ScoredTables, *, screen: Screen, lineage: Mapping[str, str], metrics: Mapping[str, Any] | None = None,
-                gates: Iterable[Any] = (), options: ReportOptions | None = None) -> dict[str, Any]:
+                gates: Iterable[Any] = ()) -> dict[str, Any]:
     """What a page needs, as JSON has it: no NaN, no tuples with meaning by place but points and ticks.
 
     summary, screen, plates (assay quality), wells (in order of `scored.wells`), colours, treatments (in the report's order; their
     points name wells by place in `wells`), findings, lineage, metrics, gates, help; single_doses, where a treatment has too few
     doses for a curve; combinations, where a well holds two. Arguments as in `render_report`.
     """
-    scored, options, results = own_rows(scored, controls=screen.controls), options or ReportOptions(), gate_results(gates)
+    scored, options, results = own_rows(scored, controls=screen.controls), ReportOptions(), gate_results(gates)
     found, plates = verdicts(scored, controls=screen.controls, gates=results, options=options)
     summary = summarise(scored, controls=screen.controls, gates=results, options=options)
     return {
@@ -70,7 +60,7 @@ def report_view(scored: ScoredTables, *, screen: Screen, lineage: Mapping[str, s
         "screen": {**screen.to_dict(), "rows": PLATE_FORMATS[screen.plate_format][0], "columns": PLATE_FORMATS[screen.plate_format][1]},
         "plates": [_plate(plate) for plate in plates], **_wells(scored.wells),
         "treatments": _treatments(scored, treatments(scored, found=found, options=options)),
-        "kinds": kind_words(), "help": help_rows(summary, controls=screen.controls, limited=has_limits(scored.wells)),
+        "kinds": KIND_WORDS, "help": help_rows(summary, controls=screen.controls, limited=has_limits(scored.wells)),
         "doubts": [vars(doubt) for doubt in doubts(scored.wells)],
         "findings": [vars(group) for group in finding_groups(scored.findings)],
         "lineage": lineage_rows(lineage), "metrics": metric_rows(metrics or {}), "gates": [vars(gate) for gate in results],

@@ -1,0 +1,174 @@
+"""What came out of a screen as plain values: its verdicts, its summary, and a row and a panel per treatment."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup
+
+from models.dose_response.score_limits import score_limits
+from models.plates.screen import Controls
+from models.report.combinations import pair_words
+from models.report.figures import Bar, CurveValues, curve_panel, dose_span, waterfall
+from models.report.inputs import (
+    SCORE_NAMES,
+    ReportOptions,
+    ScoredTables,
+    curve_names,
+    is_raw,
+    learned_plates,
+    number,
+    score_column,
+    text,
+    wells_by_curve,
+)
+from models.report.single_doses import single_dose_words
+from models.report.verdicts import GateResult, PlateQuality, Verdict, judge, plate_qualities, plate_words
+from models.report.words import NO_VALUE, Estimate, count, half_dose, slope_text, status_words, trusted
+
+_ORDER = {"hit": 0, "unsure": 1, "none": 2, "unscored": 3}
+FEW = 3  # so many treatments are named at the top instead of counted
+_NO_SHAPE = ("flat",)  # statuses without a slope or a meaningful R2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Treatment:
+    """One row of the table. curve: its row in `scored.curves`."""
+
+    name: str
+    curve: int
+    verdict: Verdict
+    half: Estimate
+    slope: str
+    slope_sort: float
+    auc: str
+    auc_sort: float
+    score: str
+    score_value: float
+    r2: str
+    r2_sort: float
+    status: str
+    status_words: str
+    reason: str
+    doses: str
+    unseen: str            # wells of it that could not be drawn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What the top of the page and the index say."""
+
+    treatments: int
+    hits: int
+    unsure: int
+    raw: bool
+    score: str
+    headline: str
+    plates: list[PlateQuality]
+    plate_words: str
+    failed_gates: list[str]
+
+
+def verdicts(scored: ScoredTables, *, controls: Controls, gates: Sequence[GateResult],
+             options: ReportOptions) -> tuple[list[Verdict], list[PlateQuality]]:
+    """The verdict on every curve, in the order of `scored.curves`, and on every plate."""
+    plates = plate_qualities(scored.quality, list(dict.fromkeys(scored.wells["plate"].astype(str))), controls=controls,
+                             learned=learned_plates(scored.wells))
+    by_name = {plate.plate: plate for plate in plates}
+    score = score_column(scored.curves, options.hit_score)
+    failed = [gate.metric for gate in gates if not gate.passed]
+    found = []
+    curves = scored.curves if is_raw(scored.curves) or not len(scored.curves) else score_limits(scored.curves, kind=score)
+    for (_, row), wells in zip(curves.iterrows(), wells_by_curve(scored.curves, scored.wells), strict=True):
+        own = [by_name[name] for name in dict.fromkeys(wells["plate"].astype(str))]
+        found.append(judge(row, score=score, plates=own or plates, failed_gates=failed, options=options))
+    return found, plates
+
+
+def summarise(scored: ScoredTables, *, controls: Controls, gates: Sequence[GateResult], options: ReportOptions) -> Summary:
+    """Counts and plain words of a scored screen."""
+    found, plates = verdicts(scored, controls=controls, gates=gates, options=options)
+    hits, unsure = (sum(verdict.kind == kind for verdict in found) for kind in ("hit", "unsure"))
+    raw = is_raw(scored.curves)
+    score = score_column(scored.curves, options.hit_score)
+    failed = [gate.reason or gate.metric for gate in gates if not gate.passed]
+    shaky = " Do not rely on it." if failed or any(plate.grade == "bad" for plate in plates) else ""
+    return Summary(treatments=len(found), hits=hits, unsure=unsure, raw=raw, score=SCORE_NAMES[score],
+                   headline=_headline(scored, hits=hits, unsure=unsure, raw=raw, failed_gates=failed) + shaky,
+                   plates=plates, plate_words=plate_words(plates),
+                   failed_gates=failed)
+
+
+def _headline(scored: ScoredTables, *, hits: int, unsure: int, raw: bool, failed_gates: Sequence[str]) -> str:
+    """What came out: of curves, of single doses, of pairs of treatments."""
+    single = single_dose_words(scored, failed_gates=failed_gates)
+    curves = _curves_in_words(scored, hits=hits, unsure=unsure, raw=raw) if len(scored.curves) or not single else ""
+    return " ".join(filter(None, (curves, single))) + pair_words(scored, failed_gates=failed_gates)
+
+
+def _curves_in_words(scored: ScoredTables, *, hits: int, unsure: int, raw: bool) -> str:
+    curves, total = scored.curves, count(len(scored.curves), "treatment")
+    if not len(curves):
+        return "No treatment could be fitted."
+    if len(curves) <= FEW:
+        half = "ec50" if raw else "ic50"
+        return " ".join(f"{name}: {half_dose(row, half).sentence(half.upper())}."
+                        for name, (_, row) in zip(curve_names(curves, scored.wells), curves.iterrows(), strict=True))
+    if raw:
+        usable = int(((curves["status"] == "ok") & (curves["ec50_relation"] == "=")).sum())
+        return f"{usable} of {count(len(curves), 'curve')} on the raw read-out {'has' if usable == 1 else 'have'} a well-determined EC50."
+    if unsure == len(curves):
+        return f"None of the {total} can be judged."
+    doubtful = f" {unsure} cannot be judged." if unsure else " All of them could be judged."
+    return f"{hits or 'No'} {'hit' if hits == 1 else 'hits'} among {total}.{doubtful}"
+
+
+def treatments(scored: ScoredTables, *, found: Sequence[Verdict], options: ReportOptions) -> list[Treatment]:
+    """Rows of the table: hits first, then what cannot be said, then the rest; higher scores first."""
+    score = score_column(scored.curves, options.hit_score)
+    names, groups = curve_names(scored.curves, scored.wells), wells_by_curve(scored.curves, scored.wells)
+    rows = [_treatment(scored.curves.iloc[index], wells, curve=index, name=names[index], verdict=found[index], score=score)
+            for index, wells in enumerate(groups)]
+    return sorted(rows, key=lambda row: (_ORDER[row.verdict.kind], -row.score_value if not math.isnan(row.score_value) else math.inf))
+
+
+def half_name(row: Any) -> str:
+    """The column of the half-effect dose that a curve is judged by."""
+    return "ec50" if text(row, "scale") == "raw" else "ic50"
+
+
+def _treatment(row: pd.Series, wells: pd.DataFrame, *, curve: int, name: str, verdict: Verdict, score: str) -> Treatment:
+    half = half_name(row)
+    estimate, status = half_dose(row, half), text(row, "status")
+    measured = wells["od" if half == "ec50" and wells["od"].notna().any() else "probability" if half == "ec50" else "viability"]
+    lost = int(measured.isna().sum())
+    return Treatment(
+        name=name, curve=curve, verdict=verdict, half=estimate, status=status,
+        status_words=status_words(row), reason=text(row, "reason"),
+        slope=slope_text(row), slope_sort=_sortable(row, "slope", unless=_NO_SHAPE),
+        auc=trusted(row, "auc", decimals=2), auc_sort=_sortable(row, "auc"),
+        score=trusted(row, score, decimals=1), score_value=_sortable(row, score),
+        r2=trusted(row, "r2", decimals=2, unless=_NO_SHAPE), r2_sort=_sortable(row, "r2", unless=_NO_SHAPE), doses=dose_span(row),
+        unseen=f"{count(lost, 'well')} without a value {'is' if lost == 1 else 'are'} not drawn" if lost else "")
+
+
+def panels(scored: ScoredTables, rows: Sequence[Treatment], *, values: CurveValues) -> dict[int, Markup]:
+    """The panel of each row, by its curve."""
+    groups = wells_by_curve(scored.curves, scored.wells)
+    return {row.curve: curve_panel(scored.curves.iloc[[row.curve]], groups[row.curve], name=row.name,
+                                   half=half_name(scored.curves.iloc[row.curve]), values=values) for row in rows}
+
+
+def _sortable(row: Any, name: str, unless: tuple[str, ...] = ()) -> float:
+    return math.nan if text(row, "status") in (*NO_VALUE, *unless) else number(row, name)
+
+
+def score_waterfall(rows: Sequence[Treatment], *, score: str, threshold: float) -> Markup:
+    """The waterfall of the table's rows; nothing where too few rows have a score to rank them."""
+    if sum(not math.isnan(row.score_value) for row in rows) <= FEW:
+        return Markup("")
+    return waterfall([Bar(row.name, row.score_value, row.verdict.kind) for row in rows], score=score, threshold=threshold)
