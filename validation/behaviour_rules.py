@@ -72,7 +72,7 @@ def _convincing(plate: MeasuredPlate, evidence: Evidence) -> list[Suspicion]:
     if not found or found[0].explained < EXPLAINED:
         return []
     needed = evidence.thresholds.layout_evidence * (1 if _controls_tell(plate, found[0].mistake, evidence) else 2)
-    return list(likeliest(found)) if found[0].gain >= needed else []
+    return likeliest(found) if found[0].gain >= needed else []
 
 
 def _controls_tell(plate: MeasuredPlate, mistake: str, evidence: Evidence) -> bool:

@@ -13,7 +13,7 @@ import pandas as pd
 from models.errors import Finding, InputError, Severity
 from models.plates.layout import ParsedLayout
 from models.plates.screen import Screen
-from models.plates.wells import in_format, parse_well, well_keys
+from models.plates.wells import add_row_column, has_well, parse_well, well_keys
 from models.tables import DOSED_ROLES
 from validation.behaviour import MeasuredPlate, plate_signals
 from validation.inventory import Inventory
@@ -52,11 +52,9 @@ class Evidence:
     def usable(self) -> pd.DataFrame:
         """Rows with a usable well name, first mention of each well; with `row`, `column` from 0."""
         layout = self.layout
-        usable = np.array([_usable(well, self.screen.plate_format) for well in layout["well"].tolist()], dtype=bool)
+        usable = np.array([has_well(self.screen.plate_format, well) for well in layout["well"].tolist()], dtype=bool)
         kept = usable & ~layout.duplicated(["plate", "well"]).to_numpy()
-        wells = layout if kept.all() else layout[kept]
-        places = [parse_well(well) for well in wells["well"].tolist()]
-        return wells.assign(row=[row for row, _ in places], column=[column for _, column in places])
+        return add_row_column(layout if kept.all() else layout[kept])
 
     @cached_property
     def signals(self) -> dict[str, dict[str, pd.DataFrame]]:
@@ -96,17 +94,6 @@ class Evidence:
     def blamed(self) -> frozenset[tuple[str, str, str]]:
         """(plate, well, column) of cells that reading already called wrong; rules need not say it again."""
         return frozenset((finding.plate, finding.well, finding.column) for finding in self.parsed.errors)
-
-    def is_blamed(self, row: pd.Series, column: str) -> bool:
-        """Whether that cell of a layout row was already called wrong."""
-        return (row["plate"], row["well"], column) in self.blamed
-
-
-def _usable(well: str, plate_format: int) -> bool:
-    try:
-        return in_format(well, plate_format)
-    except InputError:
-        return False
 
 
 @dataclass(frozen=True)

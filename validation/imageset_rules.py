@@ -88,15 +88,6 @@ def gather_imageset(imageset: ImageSet, table: pd.DataFrame, contents: Contents)
     return ImageSetEvidence(imageset, check_images(table, imageset), contents)
 
 
-def judge_imageset(imageset: ImageSet, table: pd.DataFrame, contents: Contents) -> Verdict:
-    """The verdict on a set. table: images.csv as read, unchecked."""
-    try:
-        evidence = gather_imageset(imageset, table, contents)
-    except InputError as error:
-        return Verdict(screen=imageset.name, findings=error.findings)
-    return imageset_verdict(evidence, {rule.name: tuple(rule.findings(evidence)) for rule in RULES})
-
-
 def imageset_verdict(evidence: ImageSetEvidence, found: Mapping[str, tuple[Finding, ...]]) -> Verdict:
     """The verdict from what each rule found; errors first."""
     images = evidence.images

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -201,5 +201,4 @@ def _moments(grey: np.ndarray) -> tuple[float, float, float]:
 
 def _of_plate(finding: Finding, plate: str, well: str = "") -> Finding:
     """The finding with its plate and well; the readers of single files do not know them."""
-    values = finding.record()
-    return Finding(**(values | {"plate": finding.plate or plate, "well": finding.well or well}))  # type: ignore[arg-type]
+    return replace(finding, plate=finding.plate or plate, well=finding.well or well)

@@ -8,7 +8,7 @@ can be compared as they are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -32,6 +32,7 @@ LEAST_NOISE = 0.03      # share of the variance that counts as unexplained in an
 CUT = 1e-9              # of the largest variance: directions of the signals with less are rounding
 LEVERAGE = 0.8          # of one well on the height of its curve, at most: beyond, the others say too little
 FAR = 2.0               # root mean square over directions, in SDs, beyond which a well is pulled in: a few odd wells are no plate
+ABOUT = 3.0             # nats: mistakes that lie so near the likeliest one explain a plate about as well
 PULLS = 3               # rounds of that, because odd wells also widen the SD
 
 
@@ -191,6 +192,6 @@ def _sigmoids(doses: tuple[float, ...]) -> tuple[Values, Values]:
     return shapes, (shapes**2).sum(axis=1)
 
 
-def likeliest(found: list[Suspicion], *, margin: float = 3.0) -> Iterator[Suspicion]:
-    """The likeliest mistake, and those that explain the plate about as well (within `margin` nats): symmetric layouts have several."""
-    return (one for one in found if one.gain > found[0].gain - margin)
+def likeliest(found: list[Suspicion]) -> list[Suspicion]:
+    """The likeliest mistake, and those that explain the plate about as well (within ABOUT nats): symmetric layouts have several."""
+    return [one for one in found if one.gain > found[0].gain - ABOUT]

@@ -67,7 +67,7 @@ def doses_by_role(evidence: Evidence) -> Iterator[Finding]:
     wrong = layout["dose"].lt(0) | (dosed & ~layout["dose"].gt(0))
     for _, row in layout[wrong].iterrows() if wrong.any() else ():
         dose = row["dose"]
-        if evidence.is_blamed(row, "dose"):
+        if (row["plate"], row["well"], "dose") in evidence.blamed:
             continue
         what = (f"the dose {dose:g} is negative; give it as a number above zero (not as its logarithm)" if dose < 0 else
                 f"a {row['role']} well has {'dose 0' if dose == 0 else 'no dose'}; give its dose, or set its role to negative or untreated")

@@ -13,8 +13,8 @@ from itertools import groupby
 import numpy as np
 import pandas as pd
 
-from models.errors import Finding, InputError
-from models.plates.wells import PLATE_FORMATS, parse_well, row_letters
+from models.errors import Finding
+from models.plates.wells import PLATE_FORMATS, has_well, parse_well, row_letters
 from validation import imageset_rules
 from validation.evidence import Evidence, merged, number, some
 from validation.rules import RULES
@@ -158,18 +158,10 @@ def plate_map(wells: pd.DataFrame, findings: Numbered, *, plate_format: int, col
     labels += [f"<text x='{size * 0.5:g}' y='{(row + 1.65) * size:g}'>{row_letters(row)}</text>" for row in range(rows)]
     named = dict(iter(wells.groupby("well", sort=False)))
     discs = [_disc(well, size, named.get(well, wells[:0]), about.get(well, []), colour)
-             for well in sorted({*wells["well"], *about}) if _inside(well, rows, columns)]
+             for well in sorted({*wells["well"], *about}) if has_well(plate_format, well)]
     return (f"<svg viewBox='0 0 {(columns + 1) * size} {(rows + 1) * size}' "
             f"width='{(columns + 1) * size}' role='img' font-size='{size * 0.42:g}' text-anchor='middle' fill='#5a6675'>"
             f"{''.join(labels)}\n{''.join(discs)}</svg>\n")
-
-
-def _inside(well: str, rows: int, columns: int) -> bool:
-    try:
-        row, column = parse_well(well)
-    except InputError:
-        return False
-    return row < rows and column < columns
 
 
 def _disc(well: str, size: int, rows: pd.DataFrame, findings: Numbered, colour: Callable[[str], str] | None) -> str:

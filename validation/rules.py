@@ -6,7 +6,7 @@ words in both places. Pure pandas: importing this module costs nothing that scor
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from models.errors import Finding
 from models.plates.layout import ParsedLayout
@@ -17,29 +17,16 @@ from validation.inventory import Inventory, take_inventory
 from validation.thresholds import Thresholds
 from validation.verdicts import Verdict
 
-__all__ = ["RULES", "Evidence", "Inventory", "Rule", "Thresholds", "Verdict", "judge_images", "judge_layout",
-           "judge_screen", "take_inventory", "verdict_from"]
+__all__ = ["RULES", "Evidence", "Inventory", "Rule", "Thresholds", "Verdict", "judge_layout", "judge_screen", "take_inventory",
+           "verdict_from"]
 
 RULES: tuple[Rule, ...] = (*layout_rules.RULES, *control_rules.RULES, *dose_rules.RULES, *image_rules.RULES,
                            *behaviour_rules.RULES)
 
 
-def judge(evidence: Evidence, rules: Iterable[Rule] = RULES) -> tuple[Finding, ...]:
-    """The findings of these rules, in their order, errors first; what is said of several wells is said once."""
-    return merged(finding for rule in rules for finding in rule.findings(evidence))
-
-
-def judge_layout(parsed: ParsedLayout, screen: Screen, thresholds: Thresholds | None = None) -> tuple[Finding, ...]:
-    """Findings on the layout, its controls, doses and read-outs. thresholds: None takes the defaults."""
-    evidence = Evidence(parsed=parsed, screen=screen, thresholds=thresholds or Thresholds())
-    return judge(evidence, [rule for rule in RULES if rule.subject != "images"])
-
-
-def judge_images(inventory: Inventory, parsed: ParsedLayout, screen: Screen,
-                 thresholds: Thresholds | None = None) -> tuple[Finding, ...]:
-    """Findings on the images against the layout. inventory: from `take_inventory`."""
-    evidence = Evidence(parsed=parsed, screen=screen, thresholds=thresholds or Thresholds(), inventory=inventory)
-    return judge(evidence, [rule for rule in RULES if rule.subject == "images"])
+def judge_layout(parsed: ParsedLayout, screen: Screen) -> tuple[Finding, ...]:
+    """Findings on the layout, its controls, doses and read-outs by the default limits: errors first, what several wells share said once."""
+    return judge_screen(parsed, screen).findings
 
 
 def judge_screen(parsed: ParsedLayout, screen: Screen, *, inventory: Inventory | None = None,

@@ -34,6 +34,8 @@ from validation.imageset_rules import ImageSetEvidence, ImageSetRule, imageset_v
 from validation.rules import RULES, verdict_from
 from validation.verdicts import Verdict
 
+SHOWN = 5       # findings in the observed value of an expectation
+
 
 @dataclass(frozen=True)
 class _Run:
@@ -69,11 +71,11 @@ class ExpectRuleToHold(BatchExpectation):
             "template": f"{rule.title}. ($subject: $name)", "params": {"subject": rule.subject, "name": rule.name}})]
 
 
-def _observed(findings: tuple[Finding, ...], limit: int = 5) -> str:
+def _observed(findings: tuple[Finding, ...]) -> str:
     if not findings:
         return "holds"
-    more = f" ... and {len(findings) - limit} more" if len(findings) > limit else ""
-    return "; ".join(map(str, findings[:limit])) + more
+    more = f" ... and {len(findings) - SHOWN} more" if len(findings) > SHOWN else ""
+    return "; ".join(map(str, findings[:SHOWN])) + more
 
 
 def expectation_class(rule: Rule | ImageSetRule) -> type[ExpectRuleToHold]:
@@ -102,7 +104,7 @@ def validate_screen(evidence: Evidence) -> tuple[Verdict, str]:
 
 
 def validate_imageset(evidence: ImageSetEvidence) -> tuple[Verdict, str]:
-    """The same of an image set: its verdict (as `imageset_rules.judge_imageset` gives it) and its page of Data Docs."""
+    """The same for an image set: its verdict and its page of Data Docs."""
     run, name = _Run(evidence), evidence.imageset.name
     result = _validated(run, IMAGESET_EXPECTATIONS, name=name, table=evidence.images, of="images")
     _require_all(run, result, IMAGESET_EXPECTATIONS, {rule.name for rule in imageset_rules.RULES}, name=name)

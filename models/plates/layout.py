@@ -16,7 +16,7 @@ from models.errors import Finding, InputError, TableError
 from models.plates.layout_cells import Cells, numbers, say_number
 from models.plates.spreadsheets import OTHER_SHEETS, read_table
 from models.plates.vocabulary import KNOWN_UNITS, MOLAR, canonical_column, canonical_role, canonical_unit
-from models.plates.wells import PLATE_FORMATS, canonical_well, in_format, row_letters
+from models.plates.wells import PLATE_FORMATS, canonical_well, has_well, row_letters
 from models.tables import DOSED_ROLES, DOSELESS_ROLES, LAYOUT, ROLES, check_table
 
 __all__ = ["ParsedLayout", "parse_layout", "read_layout", "read_table", "write_layout"]
@@ -137,7 +137,7 @@ def _read_places(cells: Cells, default_plate: str) -> None:
     cells.out["well"] = pd.Series([name or text for name, text in zip(names, raw, strict=True)], dtype="str")
     bad = pd.Series([not name for name in names], raw.index)
     rows, columns = PLATE_FORMATS[cells.plate_format]
-    outside = pd.Series([bool(name) and not in_format(name, cells.plate_format) for name in names], raw.index)
+    outside = pd.Series([bool(name) and not has_well(cells.plate_format, name) for name in names], raw.index)
     cells.each(plates.str.contains(r"[/\\\x00-\x1f]|^\.", regex=True), "plate", rule="plate_name", say=lambda text:
                 f"plate name '{text}' cannot be a file name; use letters, digits, blanks, - and _")
     if any(raw):

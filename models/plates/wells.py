@@ -61,6 +61,14 @@ def in_format(name: str, plate_format: int) -> bool:
     return row < rows and column < columns
 
 
+def has_well(plate_format: int, text: str) -> bool:
+    """Whether the text names a well, and one that a plate of that many wells has."""
+    try:
+        return in_format(text, plate_format)
+    except InputError:
+        return False
+
+
 def wells_of(plate_format: int) -> Iterator[str]:
     """All well names of a plate, row by row."""
     rows, columns = PLATE_FORMATS[plate_format]

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from models.errors import InputError
 from models.plates.images import encode_tiff
 from models.plates.imageset import ImageSet
-from validation.imageset_rules import judge_imageset, take_contents
-from validation.verdicts import Verdict, file_of
+from validation.imageset_rules import RULES, gather_imageset, imageset_verdict, take_contents
+from validation.verdicts import Verdict, file_of, refused
 
 SET = ImageSet(name="s", sample="HepG2", classes=("treated", "untreated"))
 
@@ -28,13 +29,21 @@ def table(count: int = 12) -> pd.DataFrame:
                          "label": ["treated", "untreated"] * (count // 2), "group": [f"g{n}" for n in range(count)]})
 
 
+def verdict_on(rows: pd.DataFrame, archive: Path) -> Verdict:
+    try:
+        evidence = gather_imageset(SET, rows, take_contents(archive))
+    except InputError as error:     # as the stage `validate` does
+        return refused(SET.name, error.findings)
+    return imageset_verdict(evidence, {rule.name: tuple(rule.findings(evidence)) for rule in RULES})
+
+
 @pytest.fixture
 def judge(tmp_path: Path) -> Callable[..., Verdict]:
     def judged(rows: pd.DataFrame, pixels: dict[str, np.ndarray], raw: dict[str, bytes] | None = None) -> Verdict:
         with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
             for name, data in ({name: encode_tiff(image) for name, image in pixels.items()} | (raw or {})).items():
                 archive.writestr(name, data)
-        return judge_imageset(SET, rows, take_contents(tmp_path / "images.zip"))
+        return verdict_on(rows, tmp_path / "images.zip")
     return judged
 
 
@@ -93,7 +102,7 @@ def test_a_rare_class_is_said(judge: Callable[..., Verdict]) -> None:
 
 
 def test_no_archive_is_a_finding_too(tmp_path: Path) -> None:
-    verdict = judge_imageset(SET, table(), take_contents(tmp_path / "images.zip"))
+    verdict = verdict_on(table(), tmp_path / "images.zip")
     assert not verdict.accepted
     assert verdict.errors[0].rule == "archive_unreadable"
 

@@ -12,7 +12,7 @@ import pytest
 
 from models.errors import Finding, ScreenError
 from validation.pages import MAX_PER_RULE, screen_page
-from validation.rules import Thresholds, judge_images, judge_layout
+from validation.rules import Thresholds, judge_layout, judge_screen
 from validation.verdicts import MAX_TOLD, Verdict, file_of, read_verdict, refused, require_accepted, write_verdict
 
 if TYPE_CHECKING:
@@ -109,12 +109,13 @@ def test_a_page_without_a_layout_and_with_many_findings() -> None:
     assert Tags(screen_page(Verdict(screen="fine"))).counts["p"] == 1
 
 
-def test_layout_and_images_can_be_judged_apart(draft: Draft, tmp_path: Path) -> None:
+def test_a_layout_can_be_judged_without_its_images(draft: Draft, tmp_path: Path) -> None:
     draft.images["P1"].popitem()
     evidence = draft.evidence(tmp_path / "screen")
     assert evidence.inventory is not None
     assert judge_layout(evidence.parsed, evidence.screen) == ()
-    assert [finding.rule for finding in judge_images(evidence.inventory, evidence.parsed, evidence.screen)] == ["image_missing"]
+    both = judge_screen(evidence.parsed, evidence.screen, inventory=evidence.inventory)
+    assert [finding.rule for finding in both.findings] == ["image_missing"]
 
 
 @pytest.mark.parametrize(("name", "value"), [

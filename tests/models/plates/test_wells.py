@@ -12,6 +12,7 @@ from models.plates.wells import (
     PLATE_FORMATS,
     add_row_column,
     canonical_well,
+    has_well,
     in_format,
     parse_well,
     parse_wells,
@@ -52,6 +53,9 @@ def test_wells_outside_the_format_are_told() -> None:
     assert not in_format("I01", 96)
     assert not in_format("A13", 96)
     assert in_format("I13", 384)
+    assert has_well(384, "I13")
+    assert not has_well(96, "I13")
+    assert not has_well(96, "B-3")
 
 
 @pytest.mark.parametrize(("text", "wells"), [
