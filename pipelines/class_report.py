@@ -31,16 +31,22 @@ MOST = 48       # pictures on a page
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassEntry:
-    """A classified image set with all that its page shows; `name` becomes the file name."""
+class Entry:
+    """What the page of a screen and that of an image set both show. `name` becomes the file name; links: words -> address."""
 
     name: str
-    imageset: ImageSet
-    tables: ClassTables
     lineage: Mapping[str, str]
     metrics: Mapping[str, Any] = field(default_factory=dict)
     gates: tuple[Any, ...] = ()
     links: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassEntry(Entry):
+    """A classified image set with all that its page shows."""
+
+    imageset: ImageSet
+    tables: ClassTables
 
 
 def read_class_entry(folder: Path, *, data: Path, evaluations: Path, bundles: Path, links: Mapping[str, str]) -> ClassEntry:
@@ -52,17 +58,28 @@ def read_class_entry(folder: Path, *, data: Path, evaluations: Path, bundles: Pa
     flags = pd.Series([flag_list(flags) for flags in raw["flags"]], index=raw.index, dtype=object)    # Parquet gives arrays
     classes = check_table(raw.assign(flags=flags), IMAGE_CLASSES, keys=("image_id",))
     lineage = json.loads((folder / "lineage.json").read_text(encoding="utf-8"))
-    evaluation, card = evaluations / lineage["model"], read_card(bundles / lineage["model"])
-    if not (evaluation / "metrics.json").is_file():
-        raise InputError(f"{evaluation}/metrics.json is missing, so the report cannot say how good the model is; run the stage `evaluate`")
+    metrics, card = read_evaluation(lineage["model"], evaluations=evaluations, bundles=bundles)
+    evaluation = evaluations / lineage["model"]
     held_out = held_out_images(classes, own_predictions(evaluation, card, folder.name), card)
     figures = {title: path.read_bytes() for name, title in FIGURES.items() if (path := evaluation / "figures" / f"{name}.png").is_file()}
     return ClassEntry(
-        name=folder.name, imageset=read_imageset(data / folder.name), lineage=lineage, gates=card.gates,
-        metrics=json.loads((evaluation / "metrics.json").read_text(encoding="utf-8")),
+        name=folder.name, imageset=read_imageset(data / folder.name), lineage=lineage, metrics=metrics, gates=card.gates,
+        links=own_pages(links, folder.name),
         tables=ClassTables(classes=classes, held_out=held_out, figures=figures,
-                           pictures=pictures(data / folder.name, wrong_images(held_out)["image_id"].head(MOST))),
-        links={words: f"{place}/{quote(folder.name)}.html" for words, place in links.items()})
+                           pictures=pictures(data / folder.name, wrong_images(held_out)["image_id"].head(MOST))))
+
+
+def read_evaluation(model: str, *, evaluations: Path, bundles: Path) -> tuple[dict[str, Any], Card]:
+    """(metrics, card) of a model by name. Raises InputError where the stage `evaluate` has not judged it."""
+    path = evaluations / model / "metrics.json"
+    if not model or not path.is_file():
+        raise InputError(f"{path} is missing, so the report cannot say how good the model is; run the stage `evaluate`")
+    return json.loads(path.read_text(encoding="utf-8")), read_card(bundles / model)
+
+
+def own_pages(folders: Mapping[str, str], name: str) -> dict[str, str]:
+    """Words -> address of the page of this name in each of the folders."""
+    return {words: f"{folder}/{quote(name)}.html" for words, folder in folders.items()}
 
 
 def own_predictions(evaluation: Path, card: Card, imageset: str) -> pd.DataFrame | None:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from functools import partial
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
 
 from tqdm import tqdm
 
@@ -34,32 +34,43 @@ def run(folder: Path, spec: InputSpec, out: Path) -> int:
         raise ScreenError(f"{folder / 'images'} holds no plate archive; `python -m pipelines.add_screen` makes them from a folder")
     count = 0
     for path in archives:
-        with PlateArchive(path) as archive, tqdm(total=archive.members["well"].nunique(), unit="well", desc=f"prepare {path.stem}") as bar:
-            images = prepare_plate(archive, spec, channels=[channel.name for channel in screen.channels],
-                                   on_well=partial(_tick, bar))
+        with PlateArchive(path) as archive, progress(archive.members["well"].nunique(), unit="well", name=path.stem) as on_well:
+            images = prepare_plate(archive, spec, channels=[channel.name for channel in screen.channels], on_well=on_well)
         save_prepared(images, out / f"{path.stem}.safetensors")
         count += len(images)
     (out / "source.json").write_text(json.dumps({"data_md5": data_md5(folder)}) + "\n")
     return count
 
 
-def _tick(bar: tqdm[NoReturn], _well: str) -> None:
-    bar.update()
+@contextmanager
+def progress(total: int, *, unit: str, name: str) -> Iterator[Callable[[str], None]]:
+    """A bar, and what to call with each of the wells or images that is done."""
+    with tqdm(total=total, unit=unit, desc=f"prepare {name}") as bar:
+        def tick(_: str) -> None:
+            bar.update()
+
+        yield tick
 
 
-def main() -> None:
-    """Command line of the stage."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("screen", help="name of the screen, as in params.yaml")
+def read_arguments(description: str | None, *, what: str) -> argparse.Namespace:
+    """The command line of a stage that prepares `what`: name, params, data and out. Raises ScreenError for what `validate` refused."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("name", help=f"name of the {what}, as in params.yaml")
     parser.add_argument("--params", default="params.yaml")
-    parser.add_argument("--data", type=Path, required=True, help="the screen's folder")
+    parser.add_argument("--data", type=Path, required=True, help=f"the folder of the {what}")
     parser.add_argument("--verdict", type=Path, required=True, help="what `validate` said of it")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     require_accepted(arguments.verdict)
+    return arguments
+
+
+def main() -> None:
+    """Command line of the stage."""
+    arguments = read_arguments(__doc__, what="screen")
     params = Params.read(arguments.params)
-    count = run(arguments.data, params.inputs[params.screens[arguments.screen].input], arguments.out)
-    print(f"{arguments.screen}: {count} wells and sites ready in {arguments.out}")
+    count = run(arguments.data, params.inputs[params.screens[arguments.name].input], arguments.out)
+    print(f"{arguments.name}: {count} wells and sites ready in {arguments.out}")
 
 
 if __name__ == "__main__":

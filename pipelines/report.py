@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -15,10 +15,8 @@ import pandas as pd
 
 from models.combinations import CombinationTables
 from models.errors import Finding, InputError
-from models.networks.bundle import read_card
 from models.plates.screen import Screen
 from models.report import (
-    ReportOptions,
     ReportTables,
     class_index_entry,
     index_entry,
@@ -29,7 +27,7 @@ from models.report import (
 from models.report.inputs import flag_list
 from models.single_doses import read_single_doses
 from models.tables import CURVES, WELL_SCORES, check_table
-from pipelines.class_report import CLASSES, ClassEntry, read_class_entry
+from pipelines.class_report import CLASSES, ClassEntry, Entry, own_pages, read_class_entry, read_evaluation
 from pipelines.command import run_command
 from pipelines.screens import read_screen, whole_folder
 
@@ -38,28 +36,23 @@ SCORE_FILES = ("wells.parquet", "curves.parquet", "quality.parquet", "findings.j
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoredEntry:
-    """One scored screen with all that its page shows; `name` becomes the file name."""
+class ScoredEntry(Entry):
+    """A scored screen with all that its page shows."""
 
-    name: str
     screen: Screen
     tables: ReportTables
-    lineage: Mapping[str, str]
-    metrics: Mapping[str, Any] = field(default_factory=dict)
-    gates: tuple[Any, ...] = ()
-    links: Mapping[str, str] = field(default_factory=dict)
 
 
-def run(entries: Sequence[ScoredEntry], imagesets: Sequence[ClassEntry] = (), *, options: ReportOptions | None = None) -> dict[str, str]:
+def run(entries: Sequence[ScoredEntry], imagesets: Sequence[ClassEntry] = ()) -> dict[str, str]:
     """File name -> HTML of every page and of the index. The same entries give the same bytes."""
     pages = {f"{entry.name}.html": render_report(
-        entry.tables, screen=entry.screen, lineage=entry.lineage, metrics=entry.metrics, gates=entry.gates, options=options,
+        entry.tables, screen=entry.screen, lineage=entry.lineage, metrics=entry.metrics, gates=entry.gates,
         links={"All reports": INDEX, **entry.links}) for entry in entries}
     pages |= {f"{entry.name}.html": render_classes(
         entry.tables, imageset=entry.imageset, lineage=entry.lineage, metrics=entry.metrics, gates=entry.gates,
         links={"All reports": INDEX, **entry.links}) for entry in imagesets}
-    lines = [index_entry(entry.tables, file=f"{entry.name}.html", screen=entry.screen, lineage=entry.lineage, gates=entry.gates,
-                         options=options) for entry in entries]
+    lines = [index_entry(entry.tables, file=f"{entry.name}.html", screen=entry.screen, lineage=entry.lineage, gates=entry.gates)
+             for entry in entries]
     lines += [class_index_entry(entry.tables, file=f"{entry.name}.html", imageset=entry.imageset, lineage=entry.lineage, gates=entry.gates)
               for entry in imagesets]
     return {**pages, INDEX: render_index(lines)}
@@ -74,10 +67,9 @@ def read_entry(folder: Path, *, data: Path, evaluations: Path, bundles: Path, li
     if missing:
         raise InputError(f"{folder} lacks {', '.join(missing)}; run the stage `score` for this screen")
     lineage = json.loads((folder / "lineage.json").read_text(encoding="utf-8"))
-    metrics, gates = read_evaluation(lineage.get("model", ""), evaluations=evaluations, bundles=bundles)
-    return ScoredEntry(name=folder.name, screen=read_screen(data / folder.name), tables=read_tables(folder),
-                       lineage=lineage, metrics=metrics, gates=gates,
-                       links={words: f"{place}/{quote(folder.name)}.html" for words, place in links.items()})
+    metrics, card = read_evaluation(lineage.get("model", ""), evaluations=evaluations, bundles=bundles)
+    return ScoredEntry(name=folder.name, screen=read_screen(data / folder.name), tables=read_tables(folder), lineage=lineage,
+                       metrics=metrics, gates=card.gates, links=own_pages(links, folder.name))
 
 
 def read_tables(folder: Path) -> ReportTables:
@@ -89,14 +81,6 @@ def read_tables(folder: Path) -> ReportTables:
                         curves=check_table(pd.read_parquet(folder / "curves.parquet"), CURVES),
                         quality=pd.read_parquet(folder / "quality.parquet"), findings=tuple(Finding(**record) for record in findings),
                         combinations=CombinationTables.read(folder), single_doses=read_single_doses(folder))
-
-
-def read_evaluation(model: str, *, evaluations: Path, bundles: Path) -> tuple[dict[str, Any], tuple[Any, ...]]:
-    """(metrics, gate results) of a model by name."""
-    path = evaluations / model / "metrics.json"
-    if not model or not path.is_file():
-        raise InputError(f"{path} is missing, so the report cannot say how good the model is; run the stage `evaluate`")
-    return json.loads(path.read_text(encoding="utf-8")), read_card(bundles / model).gates
 
 
 def write_pages(pages: Mapping[str, str], out: Path) -> None:

@@ -134,7 +134,7 @@ class Client:
     def download(self, job: str, form: str, *, to: Path) -> Path:
         """The result as json, csv, parquet (a zip of tables), xlsx or html, in the folder `to` under the service's name for it."""
         self.wait(job)
-        response = self._ask("GET", f"/jobs/{job}/result", params={"format": form})
+        response = self._fetch(f"/jobs/{job}/result", params={"format": form})
         to.mkdir(parents=True, exist_ok=True)
         name = Path(response.headers["content-disposition"].partition('filename="')[2].rstrip('"')).name
         (to / name).write_bytes(response.content)
@@ -156,7 +156,7 @@ class Client:
         """All jobs, or those of a state, newest first; asked for as they are taken. They may be deleted meanwhile."""
         place = None
         while place != "":
-            answer = self._json(self._ask("GET", "/jobs", params={"state": state, "before": place or ""}))
+            answer = self._json(self._fetch("/jobs", params={"state": state, "before": place or ""}))
             yield from answer["jobs"]
             place = answer["next"]
 
@@ -189,7 +189,7 @@ class Client:
     # -- how it is asked -----------------------------------------------------------------------------------------------
 
     def _get(self, path: str) -> dict[str, Any]:
-        return self._json(self._ask("GET", path))
+        return self._json(self._fetch(path))
 
     def _send(self, path: str, texts: Mapping[str, str], files: Sequence[tuple[str, Path]]) -> dict[str, Any]:
         """POST a form, from the disk and with progress; again if the connection is lost, which the service bears."""
@@ -208,8 +208,8 @@ class Client:
                 return self._once("POST", path, data=dict(texts), files=parts)
         return self._json(self._again(attempt))
 
-    def _ask(self, method: str, path: str, **content: Any) -> httpx.Response:
-        return self._again(lambda: self._once(method, path, **content))
+    def _fetch(self, path: str, **content: Any) -> httpx.Response:
+        return self._again(lambda: self._once("GET", path, **content))
 
     def _again(self, attempt: Callable[[], httpx.Response]) -> httpx.Response:
         """The answer of an attempt; one that is lost on the way, or meets a service that starts again, is repeated while patience lasts."""

@@ -173,16 +173,16 @@ def read_layout_file(file: StoredFile, *, plate_format: int, default_plate: str)
     return parse_layout(read_layout_table(table_path(file)), plate_format=plate_format, default_plate=default_plate)
 
 
-def table_path(file: StoredFile, *, field: str = "layout") -> Path:
+def table_path(file: StoredFile) -> Path:
     """The uploaded table under a name of our own beside where it came: layout.csv or so. Raises InputError when its name is not that of
     a table.
     """
-    name = base_name(file.filename, field)
+    name = base_name(file.filename, "layout")
     suffix = Path(name).suffix.lower()
     if suffix not in LAYOUT_SUFFIXES:
         raise InputError("the layout cannot be read", [field_finding(
             "layout", f"a layout is a {' or '.join(LAYOUT_SUFFIXES)} file, got '{name}'", name)])
-    path = file.path.with_name(f"{field}{suffix}")
+    path = file.path.with_name(f"layout{suffix}")
     return path if path.exists() else file.path.rename(path)
 
 
