@@ -26,11 +26,12 @@ import pandas as pd
 from tqdm import tqdm
 
 from models.errors import Finding, InputError, ScreenError, TableError
-from models.plates.images import IMAGE_SUFFIXES, decode_image, encode_tiff
+from models.plates.images import encode_tiff, write_archive
 from models.plates.imageset import ImageSet, check_images
-from models.plates.layout import read_table
+from models.plates.pixels import IMAGE_SUFFIXES, decode_image
+from models.plates.spreadsheets import read_table
 from pipelines.command import run_command
-from pipelines.imagesets import IMAGES_ARCHIVE, is_imageset, read_imageset, write_archive, write_imageset
+from pipelines.imagesets import IMAGES_ARCHIVE, is_imageset, read_imageset, write_imageset
 from pipelines.screens import folder_of, whole_folder
 
 BOX = ("xmin", "ymin", "xmax", "ymax")

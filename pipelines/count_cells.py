@@ -24,7 +24,7 @@ from tqdm import tqdm
 from models.counting import AttachedOptions, CellCount, CellOptions, count_cells, reactivity_grade
 from models.counting.segment import grey
 from models.errors import InputError
-from models.plates.images import IMAGE_SUFFIXES, decode_image
+from models.plates.pixels import IMAGE_SUFFIXES, decode_image
 from pipelines.command import run_command
 
 COUNT_COLUMNS = ("image", "living", "dead", "dead_share", "share_low", "share_high", "grade", "word", "grade_low", "grade_high", "verdict",

@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
-from models.plates.images import encode_tiff
+from models.plates.images import encode_tiff, write_archive
 from models.plates.simulate.imagesets import Drawn, ExampleSet
-from pipelines.imagesets import FILES, IMAGES_ARCHIVE, read_imageset, write_archive, write_imageset
+from pipelines.imagesets import FILES, IMAGES_ARCHIVE, read_imageset, write_imageset
 from pipelines.screens import whole_folder
 
 TRUTH = "truth"

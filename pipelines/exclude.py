@@ -20,9 +20,11 @@ from pathlib import Path
 import pandas as pd
 
 from models.errors import Finding, InputError, ScreenError
-from models.plates.layout import read_layout, read_table
+from models.plates.layout import read_layout
+from models.plates.spreadsheets import read_table
 from models.plates.vocabulary import canonical_column
 from models.plates.wells import canonical_well
+from models.whole_file import whole_file
 from pipelines.command import run_command
 from pipelines.screens import read_screen
 
@@ -104,13 +106,9 @@ def _with_columns(raw: pd.DataFrame) -> pd.DataFrame:
 
 def _replace(path: Path, raw: pd.DataFrame, *, plate_format: int) -> None:
     """Write the table beside its place, read it back, and put it there."""
-    partial = path.with_name("layout.partial.csv")
-    try:
-        raw.to_csv(partial, index=False, lineterminator="\n", encoding="utf-8")
-        read_layout(partial, plate_format=plate_format)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(path) as making:
+        raw.to_csv(making, index=False, lineterminator="\n", encoding="utf-8")
+        read_layout(making, plate_format=plate_format)
 
 
 def _said(well: pd.Series, choice: Choice, *, new: bool) -> str:

@@ -17,6 +17,7 @@ from models.errors import Finding, ImageError
 from models.plates.images import member_name, write_plate
 from models.plates.planes import open_planes
 from models.plates.wells import add_row_column
+from models.whole_file import whole_file
 
 NOTES = ".copied"   # folder of what is known about the plates that are done; gone when the screen is
 _BLOCK = 2**20
@@ -184,6 +185,5 @@ def _contents(path: Path) -> list[Path]:
 
 
 def _write_note(path: Path, plate: PlateCopy) -> None:
-    making = path.with_suffix(".partial")
-    making.write_text(plate.to_json(), encoding="utf-8")
-    making.replace(path)
+    with whole_file(path) as making:
+        making.write_text(plate.to_json(), encoding="utf-8")

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
 
 from models.errors import Finding, TableError
 from models.plates.imageset import ImageSet, check_images
-from models.plates.layout import read_table
+from models.plates.spreadsheets import read_table
 from pipelines.screens import read_description, write_description
 
 IMAGESET_FILE, IMAGES_TABLE, IMAGES_ARCHIVE = "imageset.yaml", "images.csv", "images.zip"
 FILES = (IMAGESET_FILE, IMAGES_TABLE, IMAGES_ARCHIVE)
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # members carry no clock, so that the same images give the same archive
 
 
 def is_imageset(folder: Path) -> bool:
@@ -41,15 +38,3 @@ def write_imageset(folder: Path, imageset: ImageSet, table: pd.DataFrame) -> Non
     """Write imageset.yaml and images.csv; `read_imageset` and `read_images` give them back."""
     write_description(folder / IMAGESET_FILE, imageset.to_dict())
     table.to_csv(folder / IMAGES_TABLE, index=False, lineterminator="\n")
-
-
-def write_archive(path: Path, members: Iterable[tuple[str, bytes]]) -> None:
-    """(name, bytes) pairs as an archive, stored, without a clock; the file appears whole or not at all."""
-    partial = path.with_suffix(".partial")
-    try:
-        with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
-            for name, data in members:
-                archive.writestr(zipfile.ZipInfo(name, _EPOCH), data)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from models.networks.recipe import Recipe
 from models.plates.prepare import InputSpec
 from models.plates.quality import QualityLimits
 from models.records import from_record, to_record
+from models.whole_file import whole_file
 from pipelines.gate_names import recipe_problem
 from pipelines.screens import name_problem
 from pipelines.yaml_text import read_yaml
@@ -261,7 +261,8 @@ def add_entries(path: str | Path, entries: Mapping[str, Mapping[str, Any]]) -> l
         added.append(f"{section}.{name}")
     Params.parse(wanted)
     if added:
-        _replace(Path(path), text)
+        with whole_file(Path(path)) as making:
+            making.write_text(text, encoding="utf-8", newline="\n")
     return added
 
 
@@ -291,10 +292,3 @@ def _with_line(text: str, section: str, line: str) -> str:
         last = last.value[-1][1] if isinstance(last, yaml.MappingNode) else last.value[-1]
     at, indent = last.end_mark.line + 1, found.value[0][0].start_mark.column
     return "\n".join([*lines[:at], " " * indent + line, *lines[at:], ""])
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write whole or not at all."""
-    making = path.with_name(f".{path.name}.making-{os.getpid()}")
-    making.write_text(text, encoding="utf-8", newline="\n")
-    making.replace(path)

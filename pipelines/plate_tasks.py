@@ -21,8 +21,9 @@ from models.networks.bundle import bundle_sha256, trunk_finder
 from models.networks.inversion import inversion_findings
 from models.networks.predict import Predictor, load_predictor
 from models.plates.data_hash import data_md5, file_md5
-from models.plates.layout import ParsedLayout, parse_layout, read_table
+from models.plates.layout import ParsedLayout, parse_layout
 from models.plates.screen import Screen
+from models.plates.spreadsheets import read_table
 from models.records import from_record, to_record
 from models.report import render_report
 from models.scoring import ScoringOptions, score_predicted

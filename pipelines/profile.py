@@ -41,8 +41,8 @@ from models.networks.bundle import CARD, trunk_finder
 from models.networks.embed import complementary_hits, penultimate_features, principal_components, t_sne, top_dose_wells
 from models.networks.predict import Predictor, load_predictor
 from models.plates.images import PlateArchive
-from models.plates.layout import read_table
 from models.plates.projections import parse_plane
+from models.plates.spreadsheets import read_table
 from pipelines.command import run_command
 from pipelines.figures import colour_pictures, save_figure
 from pipelines.params import Params

@@ -33,6 +33,7 @@ from models.plates.projections import PROJECTIONS, Projection, StackProjector
 from models.plates.readers import Found, Source, read_source
 from models.plates.readers.archive import SCREEN_JSON
 from models.plates.wells import parse_well
+from models.whole_file import whole_file
 from pipelines.command import run_command
 from pipelines.image_copy import source_state
 from pipelines.sources import add_fact_options, add_source_options, facts_of, source_of
@@ -220,9 +221,8 @@ def _write_small(stack: _Stack, size: int) -> None:
         workspace.projector.run((plane for image in images for plane in image), count=sum(map(len, images)))
     for projection, path in stack.members.items():
         small = np.rint(workspace.projector.small(projection, size)).astype(workspace.projector.dtype)
-        making = path.with_suffix(".partial")
-        making.write_bytes(encode_tiff(small))
-        making.replace(path)
+        with whole_file(path) as making:
+            making.write_bytes(encode_tiff(small))
 
 
 def _sizes(files: pd.DataFrame) -> list[int]:
@@ -260,9 +260,8 @@ def _said(request: Projecting, found: Found, channels: Sequence[str], notes: dic
 
 
 def _write_json(path: Path, values: dict[str, Any]) -> None:
-    making = path.with_suffix(".partial")
-    making.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    making.replace(path)
+    with whole_file(path) as making:
+        making.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def main(argv: list[str] | None = None) -> None:

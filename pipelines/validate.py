@@ -13,7 +13,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from models.errors import Finding, InputError
-from models.plates.layout import parse_layout, read_table
+from models.plates.layout import parse_layout
+from models.plates.spreadsheets import read_table
 from pipelines.command import run_command
 from pipelines.imagesets import IMAGES_ARCHIVE, IMAGES_TABLE, is_imageset, read_imageset
 from pipelines.params import Params

@@ -17,8 +17,9 @@ import numpy as np
 import pandas as pd
 
 from models.errors import Finding, ImageError
-from models.plates.images import PlateArchive, decode_image
+from models.plates.images import PlateArchive
 from models.plates.measures import grey_counts, mean_step
+from models.plates.pixels import decode_image
 
 DTYPES: dict[str, Any] = {
     "plate": "str", "member": "str", "well": "str", "site": "int64", "channel": "int64", "plane": "int64",

@@ -15,6 +15,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from models.whole_file import whole_file
+
 
 @dataclass
 class Progress:
@@ -34,7 +36,6 @@ def save_checkpoint(folder: Path, *, key: str, module: nn.Module, optimizer: tor
 
     Of a finished training only the module's state is kept: a quarter of the disk.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     tensors = {f"module/{name}": value for name, value in module.state_dict().items()}
     if not progress.finished:
         tensors |= {f"best/{name}": value for name, value in progress.best.items()}
@@ -42,10 +43,9 @@ def save_checkpoint(folder: Path, *, key: str, module: nn.Module, optimizer: tor
                     for name, value in values.items() if isinstance(value, Tensor)}
     facts = {"key": key, "epochs": progress.epochs, "best_loss": progress.best_loss, "best_epoch": progress.best_epoch,
              "finished": progress.finished}
-    partial = folder / "checkpoint.partial"
-    save_file({name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}, partial,
-              metadata={"facts": json.dumps(facts)})
-    partial.replace(folder / "checkpoint.safetensors")
+    with whole_file(folder / "checkpoint.safetensors") as making:
+        save_file({name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}, making,
+                  metadata={"facts": json.dumps(facts)})
 
 
 def load_checkpoint(folder: Path, *, key: str, module: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:

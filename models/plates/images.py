@@ -20,14 +20,12 @@ import pandas as pd
 import tifffile
 
 from models.errors import Finding, ImageError, InputError
-from models.plates.image_limits import MAX_PIXELS, image_error
+from models.plates.image_limits import image_error
 from models.plates.member_names import Place, judge_name, places_of
-from models.plates.pixels import IMAGE_SUFFIXES, TIFF_SUFFIXES, decode_image
+from models.plates.pixels import decode_image
 from models.plates.zips import UNPACKING_ERRORS, leads_outside, members_of, open_zip, read_member
 from models.tables import IMAGE_QUALITY
-
-__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "TIFF_SUFFIXES", "PlateArchive", "WellImages", "decode_image", "encode_tiff", "member_name",
-           "planes_of", "stack_of", "write_plate"]
+from models.whole_file import whole_file
 
 COLOURS = 3
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # members carry no clock, so that the same images give the same archive
@@ -76,15 +74,14 @@ def encode_tiff(pixels: np.ndarray) -> bytes:
 
 def write_plate(path: Path, images: Iterable[tuple[str, np.ndarray]]) -> None:
     """Write (member name, pixels) pairs as a plate archive; the file appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    try:
-        with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
-            for name, pixels in images:
-                archive.writestr(zipfile.ZipInfo(name, _EPOCH), encode_tiff(pixels))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_archive(path, ((name, encode_tiff(pixels)) for name, pixels in images))
+
+
+def write_archive(path: Path, members: Iterable[tuple[str, bytes]]) -> None:
+    """Write (name, bytes) pairs as a zip, stored, without a clock; the file appears whole or not at all."""
+    with whole_file(path) as making, zipfile.ZipFile(making, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in members:
+            archive.writestr(zipfile.ZipInfo(name, _EPOCH), data)
 
 
 def planes_of(pixels: np.ndarray) -> Sequence[np.ndarray]:

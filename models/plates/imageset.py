@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 
 from models.errors import Finding, ImageError, ScreenError, TableError
-from models.plates.images import IMAGE_SUFFIXES, WellImages, decode_image, stack_of
+from models.plates.images import WellImages, stack_of
+from models.plates.pixels import IMAGE_SUFFIXES, decode_image
 from models.plates.prepare import InputSpec, one_colour, scaled
 from models.plates.projections import parse_plane, project, resize_area
 from models.plates.screen import Channel, SampleKind, refuse_names, refuse_values

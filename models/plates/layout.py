@@ -18,8 +18,7 @@ from models.plates.spreadsheets import OTHER_SHEETS, read_table
 from models.plates.vocabulary import KNOWN_UNITS, MOLAR, canonical_column, canonical_role, canonical_unit
 from models.plates.wells import PLATE_FORMATS, canonical_well, has_well, row_letters
 from models.tables import DOSED_ROLES, DOSELESS_ROLES, LAYOUT, ROLES, check_table
-
-__all__ = ["ParsedLayout", "parse_layout", "read_layout", "read_table", "write_layout"]
+from models.whole_file import whole_file
 
 _BOOLS = {"true": True, "yes": True, "1": True, "x": True, "false": False, "no": False, "0": False, "": False}
 
@@ -79,13 +78,8 @@ def write_layout(layout: pd.DataFrame, path: Path) -> None:
     ordered = layout[known + [name for name in layout.columns if name not in known]].copy()
     for name in ordered.select_dtypes("bool").columns:
         ordered[name] = ordered[name].map({True: "true", False: "false"})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        ordered.to_csv(partial, index=False, lineterminator="\n", encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(path) as making:
+        ordered.to_csv(making, index=False, lineterminator="\n", encoding="utf-8")
 
 
 def _canonical_columns(raw: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str], list[Finding]]:

@@ -18,8 +18,9 @@ import tifffile
 from PIL import Image
 
 from models.errors import InputError, ScreenError
-from models.plates.images import PlateArchive, decode_image, encode_tiff
+from models.plates.images import PlateArchive, encode_tiff
 from models.plates.layout import read_layout
+from models.plates.pixels import decode_image
 from models.plates.prepare import missing_channels
 from models.plates.readers import Source
 from models.plates.screen import Screen

@@ -13,7 +13,8 @@ import yaml
 
 from models.errors import ScreenError
 from models.plates.images import member_name, write_plate
-from models.plates.layout import parse_layout, read_table
+from models.plates.layout import parse_layout
+from models.plates.spreadsheets import read_table
 from pipelines import validate
 from pipelines.screens import read_screen
 from validation.rules import Thresholds, judge_screen, take_inventory

@@ -17,9 +17,10 @@ from models.networks.bundle import Card, GateResult, Parent, TrunkReference, bun
 from models.networks.heads import build_network
 from models.networks.recipe import Gate, HeadSpec, OptimizerSpec, Recipe, SplitSpec, TrunkSpec
 from models.plates.images import write_plate
-from models.plates.layout import parse_layout, read_table
+from models.plates.layout import parse_layout
 from models.plates.prepare import InputSpec
 from models.plates.screen import Screen
+from models.plates.spreadsheets import read_table
 from models.registry import CHALLENGER, CHAMPION, Registry
 from models.scoring import ScoringOptions
 from serving.adaptation import phase_two

@@ -13,8 +13,9 @@ import pytest
 from models.errors import ParamsError, ScreenError
 from models.networks.bundle import read_card, trunk_finder, write_card
 from models.networks.predict import load_predictor
-from models.plates.layout import parse_layout, read_table
+from models.plates.layout import parse_layout
 from models.plates.screen import Screen
+from models.plates.spreadsheets import read_table
 from models.registered import RegisteredVersion
 from models.scoring import ScoringOptions
 from serving.scoring import score_upload
@@ -27,8 +28,9 @@ JUDGE = """
 import sys
 from pathlib import Path
 import serving.app, serving.answers, serving.scoring, serving.uploads
-from models.plates.layout import parse_layout, read_table
+from models.plates.layout import parse_layout
 from models.plates.screen import Screen
+from models.plates.spreadsheets import read_table
 from validation.rules import judge_screen, take_inventory
 verdict = judge_screen(parse_layout(read_table(Path("layout.csv")), plate_format=96), Screen(name="s", sample="x"),
                        inventory=take_inventory([Path("P1.zip")]))

@@ -20,9 +20,11 @@ from hypothesis import strategies as st
 from benchmarks.attacks import with_image
 from benchmarks.tiny_service import PeakMemory, family
 from models.errors import ImageError, InputError, TableError
-from models.plates.images import PlateArchive, decode_image, encode_tiff
+from models.plates.images import PlateArchive, encode_tiff
 from models.plates.imageset import ImageArchive
-from models.plates.layout import parse_layout, read_table
+from models.plates.layout import parse_layout
+from models.plates.pixels import decode_image
+from models.plates.spreadsheets import read_table
 from tests.serving.conftest import Post
 from tests.serving.hostile import ARCHIVES, IMAGES, MEMBER, TABLES, packed_tiff, png, shared_strip
 from tests.serving.tiny import Server, TinyPlate

@@ -13,8 +13,9 @@ import pandas as pd
 import pytest
 
 from models.networks.bundle import trunk_finder
-from models.plates.layout import parse_layout, read_table
+from models.plates.layout import parse_layout
 from models.plates.screen import Screen
+from models.plates.spreadsheets import read_table
 from models.registry import CHAMPION, Registry
 from models.scoring import ScoringOptions
 from serving.agreement import Agreement, AgreementLog, Comparison, compare_scores

@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.stats import skew
 
-from models.plates.images import MAX_PIXELS, encode_tiff, member_name, write_plate
+from models.plates.image_limits import MAX_PIXELS
+from models.plates.images import encode_tiff, member_name, write_plate
 from models.plates.layout import parse_layout
 from models.plates.screen import Screen
 from models.plates.wells import wells_of

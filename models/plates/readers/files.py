@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from models.errors import Finding, InputError
-from models.plates.images import IMAGE_SUFFIXES
+from models.plates.pixels import IMAGE_SUFFIXES
 from models.plates.readers.base import FILE_COLUMNS, Found, Source
 from models.plates.readers.parts import split_parts
 from models.plates.readers.platemaps import find_platemap, read_platemap

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from models.errors import Finding, InputError, TableError
-from models.plates.images import IMAGE_SUFFIXES
+from models.plates.pixels import IMAGE_SUFFIXES
 from models.plates.readers.base import FILE_COLUMNS, Found, Source
 from models.plates.readers.parts import split_parts
 from models.plates.readers.platemaps import TABLE_SUFFIXES, with_contract_names

@@ -14,7 +14,9 @@ import tifffile
 from PIL import Image
 
 from models.errors import ImageError
-from models.plates.images import MAX_PIXELS, PlateArchive, WellImages, decode_image, encode_tiff, member_name, write_plate
+from models.plates.image_limits import MAX_PIXELS
+from models.plates.images import PlateArchive, WellImages, encode_tiff, member_name, write_plate
+from models.plates.pixels import decode_image
 from models.plates.planes import open_planes
 
 RNG = np.random.default_rng(0)

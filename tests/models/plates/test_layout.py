@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.errors import Finding, TableError
-from models.plates.layout import ParsedLayout, parse_layout, read_layout, read_table, write_layout
+from models.plates.layout import ParsedLayout, parse_layout, read_layout, write_layout
 from models.plates.layout_cells import MOST_TOLD
+from models.plates.spreadsheets import read_table
 from models.plates.vocabulary import canonical_column, canonical_role, canonical_unit
 
 GOOD = """plate,well,role,treatment,dose,dose_unit,replicate

@@ -1,0 +1,20 @@
+"""Files that are there whole or not at all: nobody reads half of one, and a process that is killed leaves what was there before."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Where to write what shall be `path`: it takes that place when the block ends well, and vanishes when it raises."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    making = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        yield making
+        making.replace(path)
+    finally:
+        making.unlink(missing_ok=True)
