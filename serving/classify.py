@@ -6,8 +6,6 @@ The same functions as the stage `score` calls for an image set, in pieces of a f
 from __future__ import annotations
 
 import base64
-import shutil
-import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,12 +27,11 @@ from serving.plain import plain, records, to_json
 from serving.scored import lineage_of
 from serving.snapshot import Served
 from serving.thumbnails import small_png
-from serving.uploads import base_name, read_mapping
+from serving.uploads import base_name, pack, read_mapping
 
 CLASSIFY_FIELDS = Fields(files=("images",), texts=("model", "imageset", "options"), required=("images", "model", "imageset"))
 PIECE = 256         # images that are in memory at a time: whole batches, so that a set of any size gives the same numbers
 MAX_IMAGES = 20_000
-_COPY = 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,13 +111,7 @@ def _archive_of(files: Sequence[StoredFile], folder: Path) -> Path:
                for name in names if not name.lower().endswith(IMAGE_SUFFIXES)]
     if repeated or foreign:
         raise InputError("the images cannot be used", [*repeated, *foreign][:50])
-    path = folder / "images.zip"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        for file, name in zip(files, names, strict=True):
-            with file.path.open("rb") as source, archive.open(zipfile.ZipInfo(name), "w", force_zip64=True) as member:
-                shutil.copyfileobj(source, member, _COPY)
-            file.path.unlink()
-    return path
+    return pack(files, names, folder / "images.zip")
 
 
 def _table_of(archive: ImageArchive) -> tuple[pd.DataFrame, list[Finding]]:

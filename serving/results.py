@@ -187,7 +187,7 @@ def _archive(result: Result, kind: str) -> bytes:
 
 def _flags(result: Result) -> pd.DataFrame:
     return pd.DataFrame([finding.record() for finding in result.scored.tables.findings],
-                        columns=["rule", "severity", "message", "plate", "well", "column", "value"])
+                        columns=list(Finding.__dataclass_fields__))
 
 
 def _workbook(result: Result) -> bytes:

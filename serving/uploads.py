@@ -159,13 +159,17 @@ def store_images(files: Sequence[StoredFile], folder: Path) -> tuple[Path, ...]:
                                                        for name in repeated])
     if zips:
         return tuple(file.path.rename(folder / name) for file, name in zip(files, names, strict=True))
-    path = folder / "loose.zip"
+    return (pack(files, names, folder / "loose.zip"),)
+
+
+def pack(files: Sequence[StoredFile], names: Sequence[str], path: Path) -> Path:
+    """Single files as one archive under these names, stored; each is taken away as it goes in, so that the disk holds it once."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for file, name in zip(files, names, strict=True):
             with file.path.open("rb") as source, archive.open(zipfile.ZipInfo(name), "w", force_zip64=True) as member:
                 shutil.copyfileobj(source, member, _COPY)
             file.path.unlink()
-    return (path,)
+    return path
 
 
 def read_layout_file(file: StoredFile, *, plate_format: int, default_plate: str) -> ParsedLayout:

@@ -85,9 +85,9 @@ def _combinations(scored: ScoredTables, failed_gates: Sequence[str]) -> dict[str
 
 
 def own_rows(scored: ScoredTables, *, controls: Controls) -> ReportTables:
-    """The same tables with rows counted from 0, whatever they were cut out of; curves of plates whose controls overlap have the
-    report's own status "bad_controls", whether their numbers were withheld (`models.scoring`) or stand there (older releases); without
-    the curves of treatments that have too few doses for one, which `single_doses` tells of.
+    """The same tables with rows counted from 0, whatever they were cut out of. Curves of plates whose controls overlap, whose numbers
+    `models.scoring` withholds, have the report's own status "bad_controls"; those of treatments with too few doses for a curve, which
+    `single_doses` tells of, are left out.
     """
     wells, curves = scored.wells.reset_index(drop=True), scored.curves
     if len(scored.single_doses):
