@@ -110,7 +110,7 @@ def _treated(wells: pd.DataFrame, value: str) -> pd.DataFrame:
 
 
 def _named_alike(table: pd.DataFrame) -> pd.DataFrame:
-    """The same wells; those that name a pair the other way round than its first well does are turned."""
+    """The wells, with the two treatments of a pair in the order in which its first well names them."""
     named: dict[frozenset[str], str] = {}
     turned = np.zeros(len(table), dtype=bool)
     for row, (first, second, both) in enumerate(zip(table["treatment"], table["treatment_2"], table["both"], strict=True)):
@@ -224,7 +224,7 @@ class _Pair:
         return bliss_covariance(effects, *at)
 
     def _median_variance(self, role: str, noise: Noise) -> np.ndarray:
-        """Of each plate, in units of viability^2; a single control scatters as the other wells do."""
+        """Variance (plates,) of the median of each plate's controls of a role, in viability^2; a single control scatters as wells do."""
         if role == "positive" and self.controls != "both":
             return np.zeros(len(self.plates))
         groups = self.floor[self.floor["role"] == role].groupby("plate")["y"]

@@ -172,7 +172,7 @@ def _layout(request: Request, found: Found) -> tuple[pd.DataFrame, list[Finding]
 
 
 def _plate_format(request: Request, found: Found) -> int:
-    """As asked for, else as the instrument says, else the smallest usual format that holds all wells of images and layout."""
+    """The plate format that was asked for, else the instrument's, else the smallest usual one that holds all wells."""
     if request.plate_format or found.facts.get("plate_format"):
         return int(request.plate_format or found.facts["plate_format"])
     columns = {canonical_column(str(name))[0]: str(name) for name in reversed(found.raw_layout.columns)}

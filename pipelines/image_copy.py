@@ -39,7 +39,7 @@ class PlateCopy:
         return cls(tuple(map(tuple, values["shapes"])), tuple(values["depths"]), values["planes"], values["digest"])
 
     def to_json(self) -> str:
-        """As text."""
+        """The record as JSON."""
         return json.dumps(asdict(self))
 
 

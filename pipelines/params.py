@@ -109,7 +109,7 @@ class Params:
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Params:
-        """The same from the mapping that params.yaml holds."""
+        """Parameters from the mapping that params.yaml holds. Raises ParamsError."""
         if not isinstance(values, Mapping):
             raise ParamsError(f"params.yaml: expected a mapping of sections, got {values!r}")
         sections = _sections(values, known=[item.name for item in fields(cls)])

@@ -31,7 +31,7 @@ class PreparedScreen:
 
 @dataclass(frozen=True)
 class PreparedImageSet:
-    """The same of an image set, with its labels in the place of the layout (`models.plates.imageset.as_layout`)."""
+    """A prepared image set, with its labels in the place of the layout (`models.plates.imageset.as_layout`)."""
 
     screen: ImageSet
     layout: pd.DataFrame

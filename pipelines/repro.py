@@ -47,7 +47,7 @@ def reproduce(*, jobs: int = 1) -> dict[str, float]:
 
 
 def compared_with_commit() -> str:
-    """In a line, whether the stages' outputs are those that dvc.lock had when it was committed, by their hashes."""
+    """Whether the stages' outputs are those of the committed dvc.lock, by their hashes, in a line."""
     committed = subprocess.run(["git", "show", f"HEAD:./{LOCK}"], check=False, capture_output=True, text=True)
     if committed.returncode:
         return f"{LOCK} is not committed yet; commit it with the code, so that others can tell whether they get the same results"

@@ -29,7 +29,7 @@ logger = logging.getLogger("dosewell.service")
 
 
 def _version() -> str:
-    """As installed; a bento is not installed, and has pyproject.toml beside its code."""
+    """The installed version; a bento is not installed, and has pyproject.toml beside its code."""
     try:
         return installed_version("dosewell")
     except PackageNotFoundError:

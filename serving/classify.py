@@ -89,7 +89,7 @@ def read_imageset(fields: Mapping[str, Any], card: Card, archive: ImageArchive, 
 
 
 def _bit_depth(archive: ImageArchive, table: pd.DataFrame) -> int:
-    """Of the first image. Raises ImageError with all images that cannot be read if it cannot."""
+    """Bits per pixel of the first image. Raises ImageError with all images that cannot be read if it cannot."""
     try:
         return 8 * archive.read(table["path"].iloc[0]).itemsize
     except ImageError:

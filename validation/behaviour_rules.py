@@ -88,7 +88,7 @@ def _names(found: list[Suspicion]) -> str:
 
 
 def _read_the_wrong_way(plate: MeasuredPlate, evidence: Evidence) -> str:
-    """That the read-out of the screen's assay rises or falls with living cells, if the controls say the contrary; else ""."""
+    """Words for controls that read the wrong way round for the screen's assay, whose read-out rises or falls with living cells; else ""."""
     rises = _rises_with_life(evidence)
     if rises is None or not plate.apart >= CLEARLY_APART:
         return ""

@@ -145,7 +145,7 @@ def readouts_complete(evidence: Evidence) -> Iterator[Finding]:
 
 
 def controls_have_readouts(evidence: Evidence) -> Iterator[Finding]:
-    """As many controls of each declared kind as a plate needs have a read-out, on plates that have any: viability is measured from them."""
+    """On plates with read-outs, enough controls of each declared kind have one: viability is measured from them."""
     for plate, wells in _read(evidence):
         for kind in KINDS[evidence.screen.controls]:
             controls = wells[wells["role"] == kind]

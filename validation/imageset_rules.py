@@ -157,7 +157,7 @@ def _contradictions(evidence: ImageSetEvidence) -> Iterator[Finding]:
 
 
 def _duplicates(evidence: ImageSetEvidence) -> Iterator[Finding]:
-    """The same pixels in different groups would leak; where their labels differ, that is told first."""
+    """No two groups hold the same pixels, which would leak; copies whose labels differ are told by `_contradictions`."""
     for same in _copies(evidence):
         if same["group"].nunique() > 1 and not _contradict(same):
             yield _finding("duplicate", f"images {_names(same['image_id'])} have the same pixels in different groups, so that a model "

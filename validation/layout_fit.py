@@ -107,7 +107,7 @@ def _plan(wells: pd.DataFrame) -> _Plan:
 
 
 def _suspicion(mistake: str, plan: _Plan, own_plan: _Plan, signals: Values, *, named: Rows, meant: Rows) -> Suspicion | None:
-    """The same wells under the layout with the mistake undone, and under the layout as it is.
+    """What speaks for a mistake: what the layout with it undone explains of the wells, against what the layout as it is does.
 
     named: the row of the signals (wells, K) that each layout row names; meant: the one that it means if the mistake was made; -1: none.
     """
@@ -127,7 +127,7 @@ def _suspicion(mistake: str, plan: _Plan, own_plan: _Plan, signals: Values, *, n
 
 
 def _whitened(values: Values) -> Values:
-    """The same wells in directions that are uncorrelated and of variance 1, after far ones were pulled in. (n, K) -> (n, <= K)"""
+    """Signals (n, K) in directions (n, <= K) that are uncorrelated and of variance 1, after far wells were pulled in."""
     for _ in range(PULLS):
         values = _white(values)
         values = values / np.maximum(1, np.sqrt((values**2).mean(axis=1, keepdims=True)) / FAR)

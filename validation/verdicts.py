@@ -48,7 +48,7 @@ class Verdict:
 
     @property
     def refusal(self) -> str:
-        """In one line, for how many reasons the screen is refused, and which files they are in."""
+        """For how many reasons the screen is refused and which files they are in, in one line."""
         files = ", ".join(dict.fromkeys(file_of(finding) for finding in self.errors))
         return f"screen '{self.screen}' is refused for {len(self.errors)} reason(s), in {files}"
 

@@ -195,8 +195,8 @@ def well_values(curves: pd.DataFrame, row: npt.NDArray[np.intp], dose: Array) ->
 
 
 def sensitivities(curves: pd.DataFrame, row: npt.NDArray[np.intp], dose: Array) -> Array:
-    """By how much the fitted response of wells (wells,) changes when the curve's midpoint moves up by one in log10 dose; 0 where nothing
-    was fitted, and without what hormesis adds.
+    """Derivative of the fitted response of wells (wells,) by the midpoint of their curve, per log10 dose; 0 where nothing was fitted, and
+    without what hormesis adds.
     """
     x = log10_or_none(dose)[None]
     p, sign = curve_parameters(curves)

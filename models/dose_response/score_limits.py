@@ -95,7 +95,7 @@ class _Area:
 
     @classmethod
     def of(cls, curves: pd.DataFrame, kind: str) -> _Area:
-        """Of Curves."""
+        """The areas of curves with a score of this kind."""
         doses = curves["n_doses"].clip(upper=_MOST).to_numpy(dtype=np.intp)
         row = np.repeat(np.arange(len(curves)), doses)
         place = (np.arange(len(row)) - np.repeat(np.cumsum(doses) - doses, doses)) / (doses - 1)[row]      # 0 lowest dose, 1 highest
@@ -116,7 +116,7 @@ class _Area:
                    slope=factor * part, span=span, doses=doses, decades=high - low)
 
     def standard_error(self) -> Array:
-        """Of the score (N,), each response counted by how likely it lies above the floor."""
+        """Standard error of the score (N,); each response counts by how likely it lies above the floor."""
         variance = np.bincount(self.row, weights=(self.weight * self.active * self.error[self.row]) ** 2)
         variance += np.bincount(self.row[1:], weights=_between(self.effect, self.row, self.span, self.doses), minlength=len(self.floor))
         return np.asarray(self.factor * np.sqrt(variance))

@@ -110,7 +110,7 @@ class _Area:
         return _Area(self.shape[rows], self.p[:, rows], self.sign[rows], self.low[rows], self.high[rows])
 
     def _above_numeric(self, floor: Array) -> tuple[Array, Array]:
-        """The same between the sign changes of y - floor, found by scan and bisection."""
+        """`above` of shapes without a closed form: between the sign changes of y - floor, found by scan and bisection."""
         grid = self.low + np.linspace(0.0, 1.0, 129)[:, None] * (self.high - self.low)
         sides = self.values(grid) > floor
         area, length = np.zeros(len(floor)), np.zeros(len(floor))

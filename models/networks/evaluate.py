@@ -49,8 +49,8 @@ def control_metrics(living: np.ndarray, probability: np.ndarray, logit: np.ndarr
 
 
 def class_metrics(first: np.ndarray, probability: np.ndarray, logit: np.ndarray) -> dict[str, float]:
-    """Of a two-class model of labelled images (system S3, section 2.2.8), the first class being the positive one: accuracy, sensitivity,
-    specificity, precision, f_score, mcc (Matthews' correlation; the paper's Eq. 13 is misprinted), kappa (Cohen), auroc, loss.
+    """Metrics of a two-class model of labelled images (system S3, section 2.2.8), its first class being the positive one: accuracy,
+    sensitivity, specificity, precision, f_score, mcc (Matthews' correlation; the paper's Eq. 13 is misprinted), kappa (Cohen), auroc, loss.
 
     first: 1 for images of the first class. NaN where a denominator is 0.
     """

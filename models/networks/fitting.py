@@ -198,7 +198,7 @@ def _may_stack(study: _Study) -> bool:
 
 
 def _together(network: Network, study: _Study, folds: Sequence[np.ndarray]) -> Iterator[tuple[Network, Source]]:
-    """As `_apart`, in seconds, so without a checkpoint."""
+    """What `_apart` gives, from one batched training; it takes seconds, so there is no checkpoint."""
     recipe, source = study.recipe, study.source
     assert isinstance(source, FeatureSource)
     twins = [Network(recipe, trunk=network.trunk) for _ in folds]

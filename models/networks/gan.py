@@ -220,7 +220,7 @@ def _sheet(network: Generator, spec: GanSpec, *, seed: int) -> Tensor:
 
 
 def _real_sheet(pixels: Tensor, classes: Tensor) -> np.ndarray:
-    """The same of training images, the rest black where a class has fewer."""
+    """A sheet of training images, black where a class has too few."""
     chosen = torch.zeros(2 * SHOWN, *pixels.shape[1:])
     for kind in range(2):
         found = pixels[classes == kind][:SHOWN].float()

@@ -20,8 +20,8 @@ Pixels = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Heat:
-    """Of N images: seen (N, H, W) on 0-1, the mean of the planes as the network reads them; raises and lowers (N, H, W) on 0-1, what
-    pushes its answer (viability, or read-out) up and down, each image by itself.
+    """Heat maps of N images. seen (N, H, W) on 0-1: the mean of the planes as the network reads them; raises, lowers (N, H, W) on 0-1:
+    what pushes its answer (viability, or read-out) up and down, each image by itself.
     """
 
     method: str

@@ -26,20 +26,20 @@ class _Uncompiled(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]  # torch has overloads
-        """As torch's."""
+        """One step of the optimizer, as torch defines it."""
         return cast("float | None", inspect.unwrap(super().step)(self, closure))
 
 
 class Adam(_Uncompiled, torch.optim.Adam):
-    """torch's"""
+    """Adam (Kingma and Ba 2015)."""
 
 
 class AdamW(_Uncompiled, torch.optim.AdamW):
-    """torch's"""
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
 
 
 class SGD(_Uncompiled, torch.optim.SGD):
-    """torch's"""
+    """Stochastic gradient descent."""
 
 
 def build_optimizer(parameters: Iterable[nn.Parameter], spec: OptimizerSpec, *, fused: bool | None = None) -> torch.optim.Optimizer:

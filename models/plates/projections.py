@@ -122,12 +122,12 @@ class StackProjector:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the planes that were taken in."""
+        """Shape of the planes that were taken in."""
         return self._highest.shape
 
     @property
     def dtype(self) -> np.dtype:
-        """Of the planes that were taken in."""
+        """Depth of the planes that were taken in."""
         return self._highest.dtype
 
     def small(self, projection: Projection, size: int) -> np.ndarray:

@@ -147,7 +147,7 @@ def judge(row: Any, *, score: str, plates: Sequence[PlateQuality], failed_gates:
 
 
 def _by_noise(row: Any, score: str, status: str, options: ReportOptions) -> str:
-    """That the limits of the score lie on both sides of the threshold, that its plates disagree, or that the wells follow no such curve, so
+    """Words for limits of the score on both sides of the threshold, plates that disagree, or wells that follow no such curve, so
     that it has no IC50; "" where not.
     """
     if status == "weakly_identified" and (APART in text(row, "reason") or not text(row, "ic50_relation")):

@@ -85,7 +85,7 @@ class Estimate:
         return f"{half}: {self.text.replace(': ', ', ')}" if self.text[0].isalpha() else f"{half} {self.text}"
 
     def sentence(self, half: str) -> str:
-        """The same with its interval: "IC50 0.35 µM (0.2 to 0.6 µM)"."""
+        """The value with its interval: "IC50 0.35 µM (0.2 to 0.6 µM)"."""
         return self.named(half) + (f" ({self.interval})" if self.interval else "")
 
 

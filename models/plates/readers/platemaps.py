@@ -47,7 +47,7 @@ def read_platemap(path: Path, *, columns: Mapping[str, str] | None = None) -> Pl
 
 
 def read_layout_table(path: Path) -> pd.DataFrame:
-    """The same for strangers' files: a table of text with a row per well, ready for parse_layout; `attrs["notes"]` says how it was read.
+    """The layout in an uploaded file: a table of text with a row per well, ready for parse_layout; `attrs["notes"]` says how it was read.
 
     A table that names wells is taken as it stands; grids are looked for in others only, and in none that is longer than people draw plates.
     Raises TableError for a file that is no table.

@@ -66,7 +66,7 @@ def xml_records(path: Path, *names: str) -> Iterator[tuple[str, Record]]:
 
 
 def xml_text_records(text: str, path: Path, *names: str) -> list[tuple[str, Record]]:
-    """The same of a text that stood inside the file `path`."""
+    """The records of an XML text that stood inside the file `path`."""
     return list(_parsed(path, names, iter((text.encode(),))))
 
 
