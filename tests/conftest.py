@@ -21,6 +21,7 @@ from models.plates.wells import wells_of
 
 settings.register_profile("dosewell", deadline=None, derandomize=os.environ.get("DOSEWELL_EXPLORE") is None)  # a busy machine is no failure
 settings.load_profile("dosewell")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")   # MLflow reads it when imported, by tests before models.registry may
 
 TINY_INPUT = InputSpec(size=16)
 READOUT = Recipe(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mlflow import MlflowClient
 
 from models.errors import BundleError, RefusedError, RegistryError
 from models.networks.bundle import bundle_sha256, file_sha256, trunk_finder
@@ -59,7 +60,7 @@ def test_a_version_says_where_it_comes_from(registry: Registry, folder: Path) ->
 
 
 def test_the_run_holds_recipe_metrics_epochs_and_figures(registry: Registry) -> None:
-    client = registry._client
+    client = MlflowClient(registry.tracking_uri)
     run = client.get_run(registry.resolve(MODEL).run_id)
     assert run.data.params["input.size"] == "32"
     assert run.data.metrics["r2_cv"] == 0.9
@@ -77,7 +78,7 @@ def test_challenger_is_a_version_whose_gates_passed(registry: Registry, folder: 
 
 
 def test_the_trunk_is_stored_once(registry: Registry) -> None:
-    names = [model.name for model in registry._client.search_registered_models()]
+    names = [model.name for model in MlflowClient(registry.tracking_uri).search_registered_models()]
     assert len([name for name in names if name.startswith("trunk-")]) == 1
     assert [model.name for model in registry.list_models()] == [MODEL]
 
@@ -126,7 +127,7 @@ def test_no_pickle_and_no_code_in_an_entry(registry: Registry, folder: Path) -> 
 
 
 def artifact(registry: Registry, folder: Path, version: int) -> Path:
-    source = registry._client.get_model_version_download_uri(MODEL, str(version))
+    source = MlflowClient(registry.tracking_uri).get_model_version_download_uri(MODEL, str(version))
     return Path(source.removeprefix("file://"))
 
 
@@ -181,12 +182,12 @@ def test_downloads_that_a_kill_left_behind_are_cleared_away(registry: Registry, 
 
 
 def test_a_version_registered_by_hand_is_refused(registry: Registry) -> None:
-    entry = registry._client.create_model_version(MODEL, source=f"models:/{MODEL}/1", tags={"gates": "pass"})
+    entry = MlflowClient(registry.tracking_uri).create_model_version(MODEL, source=f"models:/{MODEL}/1", tags={"gates": "pass"})
     try:
         with pytest.raises(RefusedError, match="bundle_sha256"):
             registry.fetch(registry.resolve(f"{MODEL}/{entry.version}"))
     finally:
-        registry._client.delete_model_version(MODEL, str(entry.version))
+        MlflowClient(registry.tracking_uri).delete_model_version(MODEL, str(entry.version))
 
 
 def test_a_wrong_trunk_is_not_registered(registry: Registry, tmp_path: Path) -> None:

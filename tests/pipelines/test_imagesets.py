@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow import MlflowClient
 from PIL import Image
 
 from models.networks.bundle import read_card
@@ -100,7 +101,7 @@ def test_runs_show_figures_and_the_curves_of_the_gan(done: Path) -> None:
     registry = Registry(f"sqlite:///{done}/mlflow.db", done / "cache")
     version = registry.resolve("toxicity-L929@challenger")
     assert version.tags["system"] == "toxicity"
-    client = registry._client
+    client = MlflowClient(registry.tracking_uri)
     assert {item.path for item in client.list_artifacts(version.run_id, "figures")} >= {"figures/gan_sheets.png", "figures/gan_losses.png"}
     assert len(client.get_metric_history(version.run_id, "gan/generator_loss")) == 4
     assert len(client.get_metric_history(version.run_id, "epoch/accuracy")) == 8

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from mlflow import MlflowClient
 from prometheus_client import REGISTRY
 
 from models.errors import RefusedError, RegistryError
@@ -28,7 +29,7 @@ from tests.serving.tiny import CLASSIFIER, MODEL, Server, tiny_bundle, tiny_regi
 
 def stored(registry: Registry, version: RegisteredVersion) -> Path:
     """The bundle of a version where the registry keeps it."""
-    uri = registry._client.get_model_version_download_uri(version.name, str(version.version))
+    uri = MlflowClient(registry.tracking_uri).get_model_version_download_uri(version.name, str(version.version))
     return next((Path(uri.removeprefix("file://")) / "data").iterdir())
 
 
@@ -117,7 +118,7 @@ def test_a_damaged_version_is_refused_until_it_is_repaired(promote: Callable[[in
 
 def test_an_alias_that_is_taken_away_ends_the_service_of_its_model(promote: Callable[[int], None], registry: Registry, post: Post,
                                                                   client: Client) -> None:
-    registry._client.delete_registered_model_alias(MODEL, CHAMPION)
+    MlflowClient(registry.tracking_uri).delete_registered_model_alias(MODEL, CHAMPION)
     assert post().status_code == 200  # for a while, because the alias may be on its way to another version
     until(lambda: served(client) is None)
     assert post().status_code == 404
