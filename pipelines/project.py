@@ -27,7 +27,8 @@ from tqdm import tqdm
 
 from models.errors import Finding, ImageError, InputError, ScreenError
 from models.plates.images import encode_tiff, member_name, write_plate
-from models.plates.pixels import Scratch, decode_image
+from models.plates.lazy_planes import Scratch
+from models.plates.pixels import decode_image
 from models.plates.planes import open_planes
 from models.plates.projections import PROJECTIONS, Projection, StackProjector
 from models.plates.readers import Found, Source, read_source

@@ -8,15 +8,16 @@ Specification: https://ngff.openmicroscopy.org/0.4/ and /0.5/ (sections "plate",
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 
 from models.errors import Finding, InputError
-from models.plates.image_limits import image_error, refuse_large, unreadable
+from models.plates.image_limits import image_error, refuse_large
+from models.plates.lazy_planes import Planes
 from models.plates.pixels import check_depth, parse_part
 
 MAX_JSON = 50 * 2**20       # consolidated metadata of a 1536-well plate have 10 MB
@@ -116,7 +117,7 @@ def _pixel_size(scales: Mapping[str, Any], dataset: Mapping[str, Any]) -> float 
     return None if unit is None or scale is None else float(f"{float(scale) * unit:.6g}")
 
 
-class ZarrStack(Sequence[np.ndarray]):
+class ZarrStack(Planes):
     """The planes (H, W) of one channel and time of an OME-Zarr image, unpacked as they are asked for.
 
     Raises ImageError for pixels that are no 8- or 16-bit numbers, too large, missing, or packed by a codec that is not let through.
@@ -138,21 +139,9 @@ class ZarrStack(Sequence[np.ndarray]):
     def __len__(self) -> int:
         return self._image.length("z")
 
-    @overload
-    def __getitem__(self, index: int) -> np.ndarray: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[np.ndarray]: ...
-    def __getitem__(self, index: int | slice) -> np.ndarray | list[np.ndarray]:
-        if isinstance(index, slice):
-            return [self[place].copy() for place in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(index)
-        index %= len(self)
+    def _plane(self, index: int) -> np.ndarray:
         if not self._first <= index < self._first + len(self._planes):
-            try:
-                self._first, self._planes = self._block(index)
-            except Exception as error:  # zarr and its codecs raise errors of their own; all of them mean: not readable
-                raise unreadable(self._name, error) from None
+            self._first, self._planes = self._block(index)
         return self._planes[index - self._first]
 
     def _block(self, index: int) -> tuple[int, np.ndarray]:

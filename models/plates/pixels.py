@@ -8,9 +8,7 @@ from __future__ import annotations
 import io
 import re
 import struct
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import overload
 
 import numpy as np
 import tifffile
@@ -27,6 +25,7 @@ from models.plates.image_limits import (
     refuse_scans,
     unreadable,
 )
+from models.plates.lazy_planes import Planes, Scratch
 
 TIFF_SUFFIXES = (".tif", ".tiff")
 PHOTO_SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -102,20 +101,7 @@ class TiffSizes:
     times: int
 
 
-class Scratch:
-    """Memory that is used again and again: fresh memory for every plane costs more time than reading it."""
-
-    def __init__(self) -> None:
-        self._bytes = np.empty(0, np.uint8)
-
-    def take(self, size: int) -> np.ndarray:
-        """`size` bytes; what was taken before is no longer yours."""
-        if self._bytes.size < size:
-            self._bytes = np.empty(size, np.uint8)
-        return self._bytes[:size]
-
-
-class TiffStack(Sequence[np.ndarray]):
+class TiffStack(Planes):
     """The planes of one channel and time of an open TIFF: (H, W), or (H, W, 3) for colour.
 
     A plane is read when it is asked for, into `scratch`, which the next one uses again: copy it to keep it. data: the whole file, where
@@ -143,23 +129,9 @@ class TiffStack(Sequence[np.ndarray]):
     def __len__(self) -> int:
         return len(self._whole) if self._inside else len(self._offsets) or len(self._pages)
 
-    @overload
-    def __getitem__(self, index: int) -> np.ndarray: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[np.ndarray]: ...
-    def __getitem__(self, index: int | slice) -> np.ndarray | list[np.ndarray]:
-        if isinstance(index, slice):
-            return [self[place].copy() for place in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(index)
-        try:
-            return self._whole[index] if self._inside else self._read(index)
-        except InputError:
-            raise
-        except Exception as error:  # see decode_image
-            raise unreadable(self._name, error) from None
-
-    def _read(self, index: int) -> np.ndarray:
+    def _plane(self, index: int) -> np.ndarray:
+        if self._inside:
+            return self._whole[index]
         if self._offsets:
             return _brightness(self._at(self._offsets[index]), self._page)
         page = self._pages[index]

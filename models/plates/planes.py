@@ -13,8 +13,9 @@ import tifffile
 from models.errors import ImageError, InputError
 from models.plates.image_limits import image_error, unreadable
 from models.plates.images import PlateArchive, planes_of
+from models.plates.lazy_planes import Scratch
 from models.plates.ome_zarr import ZarrStack
-from models.plates.pixels import TIFF_STARTS, Scratch, TiffStack, decode_image
+from models.plates.pixels import TIFF_STARTS, TiffStack, decode_image
 
 
 @contextmanager

@@ -13,7 +13,8 @@ from PIL import Image
 
 from models.errors import ImageError
 from models.plates.images import member_name, write_plate
-from models.plates.pixels import Scratch, TiffStack, decode_image, part_name
+from models.plates.lazy_planes import Scratch
+from models.plates.pixels import TiffStack, decode_image, part_name
 from models.plates.planes import open_planes
 
 RNG = np.random.default_rng(0)
