@@ -15,7 +15,7 @@ import pandas as pd
 from PIL import Image
 
 from models.errors import InputError
-from models.networks.bundle import Card, read_card
+from models.networks.bundle import Card, GateResult, read_card
 from models.plates.imageset import ImageArchive, ImageSet
 from models.report import ClassTables, wrong_images
 from models.report.inputs import flag_list
@@ -37,7 +37,7 @@ class Entry:
     name: str
     lineage: Mapping[str, str]
     metrics: Mapping[str, Any] = field(default_factory=dict)
-    gates: tuple[Any, ...] = ()
+    gates: tuple[GateResult, ...] = ()
     links: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 from models.columns import Contract
 from models.combinations import CombinationTables
 from models.errors import Finding
+from models.networks.bundle import GateResult
 from models.plates.safe_csv import to_csv
 from models.plates.screen import Screen
 from models.report import render_report, render_text
@@ -66,7 +67,8 @@ class Scores:
             (folder / f"{name}.csv").write_text(to_csv(table), encoding="utf-8", newline="\n")
         (folder / "answer.json").write_text(json.dumps(self.answer, indent=1) + "\n", encoding="utf-8")
         metrics = (self.answer.get("adapted") or {}).get("metrics") or {}
-        page = render_report(self, screen=self.screen, lineage=self.lineage, gates=self.answer["gates"], metrics=metrics)
+        gates = [GateResult(**gate) for gate in self.answer["gates"]]
+        page = render_report(self, screen=self.screen, lineage=self.lineage, gates=gates, metrics=metrics)
         (folder / "report.html").write_text(page, encoding="utf-8")
         return [folder / name for name in ("report.html", *(f"{name}.csv" for name in tables), "answer.json")]
 

@@ -18,6 +18,7 @@ import pandas as pd
 from models.combinations import NAMES, CombinationTables
 from models.dose_response import FitOptions
 from models.errors import Finding, InputError
+from models.networks.bundle import GateResult
 from models.networks.drift import COLUMNS as DRIFT
 from models.plates.safe_csv import to_csv
 from models.plates.screen import Screen
@@ -82,7 +83,8 @@ def read_result(folder: Path) -> Result:
     tables = ScoredScreen(check_table(wells, WELL_SCORES, keys=("plate", "well")), curves, quality,
                           tuple(Finding(**record) for record in rest["flags"]), pd.DataFrame(rest.get("drift", []), columns=list(DRIFT)),
                           CombinationTables.read(folder), read_single_doses(folder))
-    scored = Scored(tables=tables, screen=Screen.from_dict(rest["screen"]), gates=tuple(rest["gates"]), lineage=rest["lineage"])
+    scored = Scored(tables=tables, screen=Screen.from_dict(rest["screen"]), gates=tuple(GateResult(**gate) for gate in rest["gates"]),
+                    lineage=rest["lineage"])
     return Result(scored=scored, adapted=rest["adapted"])
 
 

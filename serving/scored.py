@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from models.networks.bundle import Card
+from models.networks.bundle import Card, GateResult
 from models.plates.images import WellImages
 from models.plates.screen import Screen
 from models.records import to_record
@@ -25,7 +25,7 @@ class Scored:
 
     tables: ScoredScreen
     screen: Screen
-    gates: tuple[Any, ...]
+    gates: tuple[GateResult, ...]
     lineage: Mapping[str, str]
 
     def record(self) -> dict[str, Any]:
@@ -41,7 +41,7 @@ class Scored:
         return {name: records(table) for name, table in tables_of(self.tables).items() if name not in ALWAYS}
 
     def record_of_gates(self) -> list[dict[str, Any]]:
-        """The gates as plain records, whether they came from a card or from a file."""
+        """The gates as plain records."""
         return list(plain(to_record(self.gates)))
 
 

@@ -5,7 +5,7 @@ wrong, and what it says of every image. One self-contained HTML text, the same t
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from models.networks.bundle import GateResult
 from models.networks.evaluate import class_metrics, confusion
 from models.plates.imageset import ImageSet
 from models.report.inputs import flag_list
 from models.report.page import IndexEntry, lineage_rows, model_name, page_assets, page_template, safe_links
 from models.report.sections import metric_rows
-from models.report.verdicts import gate_results
 from models.report.words import count, fixed, flag_words
 
 MAX_ROWS, MAX_WRONG = 1000, 48
@@ -48,24 +48,23 @@ def wrong_images(held_out: pd.DataFrame) -> pd.DataFrame:
 
 
 def render_classes(tables: ClassTables, *, imageset: ImageSet, lineage: Mapping[str, str], metrics: Mapping[str, Any] | None = None,
-                   gates: Iterable[Any] = (), links: Mapping[str, str] | None = None) -> str:
+                   gates: Sequence[GateResult] = (), links: Mapping[str, str] | None = None) -> str:
     """One HTML page. Arguments as in `render_report`."""
     wrong = wrong_images(tables.held_out)
-    results = gate_results(gates)
     return page_template("classes.html").render(
         imageset=imageset, model=model_name(lineage), headline=headline(tables), called=called_words(tables, imageset),
-        failed_gates=[gate.reason for gate in results if not gate.passed], scores=_scores(tables.held_out, imageset.classes),
+        failed_gates=[gate.reason for gate in gates if not gate.passed], scores=_scores(tables.held_out, imageset.classes),
         counts=_counts(tables.held_out, imageset.classes), wrong=_wrong(wrong.head(MAX_WRONG), tables.pictures), wrong_count=len(wrong),
         judged=len(tables.held_out), rows=_rows(tables.classes.head(MAX_ROWS)),
-        total=len(tables.classes), figures=[(title, _data(png)) for title, png in tables.figures.items()], gates=results,
+        total=len(tables.classes), figures=[(title, _data(png)) for title, png in tables.figures.items()], gates=gates,
         metrics=metric_rows(metrics or {}), lineage=lineage_rows(lineage), links=safe_links(links or {}), **page_assets())
 
 
 def class_index_entry(tables: ClassTables, *, file: str, imageset: ImageSet, lineage: Mapping[str, str],
-                      gates: Iterable[Any] = ()) -> IndexEntry:
+                      gates: Sequence[GateResult] = ()) -> IndexEntry:
     """The index line of a classified image set whose page is `file`."""
     return IndexEntry(file=file, name=imageset.name, sample=imageset.sample, model=model_name(lineage), headline=headline(tables),
-                      failed_gates=any(not gate.passed for gate in gate_results(gates)), details=called_words(tables, imageset),
+                      failed_gates=any(not gate.passed for gate in gates), details=called_words(tables, imageset),
                       kind="image set")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from models.dose_response.curves import curve_values
+from models.networks.bundle import GateResult
 from models.plates.screen import Controls, Screen
 from models.report.combinations import TABLE_HEADINGS, colour_scale, legend_steps, pair_views
 from models.report.explanations import help_rows, hit_rule, training_words
@@ -24,7 +25,7 @@ from models.report.plate_figures import colour_bar, control_strips, heat_values,
 from models.report.sections import doubts, finding_groups, metric_rows, plate_views
 from models.report.single_doses import call_chips, ranking, single_dose_key, single_dose_rows
 from models.report.treatments import panels, score_waterfall, summarise, treatments, verdicts
-from models.report.verdicts import GRADE_WORDS, KIND_WORDS, gate_results, plate_qualities
+from models.report.verdicts import GRADE_WORDS, KIND_WORDS, plate_qualities
 from models.report.words import BAD_CONTROLS
 
 _LINEAGE_WORDS = {"model": "model", "version": "version", "run_id": "run", "git_commit": "git commit", "data_md5": "data md5",
@@ -46,17 +47,17 @@ class IndexEntry:
 
 
 def render_report(scored: ScoredTables, *, screen: Screen, lineage: Mapping[str, str], metrics: Mapping[str, Any] | None = None,
-                  gates: Iterable[Any] = (), links: Mapping[str, str] | None = None, options: ReportOptions | None = None) -> str:
+                  gates: Sequence[GateResult] = (), links: Mapping[str, str] | None = None, options: ReportOptions | None = None) -> str:
     """One HTML page of a scored screen that works offline; equal inputs give equal bytes.
 
     lineage  model, version, run_id, git_commit, data_md5, bundle_sha256 ... as text; all are shown, missing ones as "not recorded"
     metrics  the model's evaluation, nested as it likes
-    gates    records or objects with metric, passed, reason; a failed one turns every hit into "cannot say"
+    gates    of the model's card; a failed one turns every hit into "cannot say"
     links    words -> address (http, https or relative; others are left out)
     """
-    scored, options, results = own_rows(scored, controls=screen.controls), options or ReportOptions(), gate_results(gates)
-    found, plates = verdicts(scored, controls=screen.controls, gates=results, options=options)
-    summary = summarise(scored, controls=screen.controls, gates=results, options=options)
+    scored, options = own_rows(scored, controls=screen.controls), options or ReportOptions()
+    found, plates = verdicts(scored, controls=screen.controls, gates=gates, options=options)
+    summary = summarise(scored, controls=screen.controls, gates=gates, options=options)
     rows = treatments(scored, found=found, options=options)
     return page_template("page.html").render(
         screen=screen, summary=summary, rows=rows, panels=panels(scored, rows, values=curve_values), options=options,
@@ -64,10 +65,10 @@ def render_report(scored: ScoredTables, *, screen: Screen, lineage: Mapping[str,
         waterfall=score_waterfall(rows, score=summary.score, threshold=options.hit_threshold),
         plates=plate_views(scored, plates, plate_format=screen.plate_format), strips=control_strips(scored.wells, plates),
         doubts=doubts(scored.wells), training=training_words(scored.wells), findings=finding_groups(scored.findings),
-        lineage=lineage_rows(lineage), metrics=metric_rows(metrics or {}), gates=results, links=safe_links(links or {}),
+        lineage=lineage_rows(lineage), metrics=metric_rows(metrics or {}), gates=gates, links=safe_links(links or {}),
         model=model_name(lineage), wells=len(scored.wells), limited=has_limits(scored.wells),
         help=help_rows(summary, controls=screen.controls, limited=has_limits(scored.wells)),
-        hit_rule=hit_rule(summary, controls=screen.controls, threshold=options.hit_threshold, judged=bool(results)),
+        hit_rule=hit_rule(summary, controls=screen.controls, threshold=options.hit_threshold, judged=bool(gates)),
         letters=letter_key(scored.wells), **_colour_legend(scored.wells), **_single_doses(scored, summary.failed_gates),
         **_combinations(scored, summary.failed_gates), **page_assets())
 
@@ -107,10 +108,10 @@ def _colour_legend(wells: pd.DataFrame) -> dict[str, Any]:
     return {"heat_called": called, "colour_bar": colour_bar(called, limits) if values.notna().any() else ""}
 
 
-def index_entry(scored: ScoredTables, *, file: str, screen: Screen, lineage: Mapping[str, str], gates: Iterable[Any] = (),
+def index_entry(scored: ScoredTables, *, file: str, screen: Screen, lineage: Mapping[str, str], gates: Sequence[GateResult] = (),
                 options: ReportOptions | None = None) -> IndexEntry:
     """The index line of a scored screen whose page is `file`."""
-    summary = summarise(own_rows(scored, controls=screen.controls), controls=screen.controls, gates=gate_results(gates),
+    summary = summarise(own_rows(scored, controls=screen.controls), controls=screen.controls, gates=gates,
                         options=options or ReportOptions())
     return IndexEntry(file=file, name=screen.name, sample=screen.sample, model=model_name(lineage), headline=summary.headline,
                       failed_gates=bool(summary.failed_gates), details=summary.plate_words)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Sequence
 
 import pandas as pd
 
+from models.networks.bundle import GateResult
 from models.plates.screen import Screen
 from models.report.combinations import pair_line, pair_views
 from models.report.inputs import ReportOptions, ScoredTables, is_raw, score_column
 from models.report.page import own_rows
 from models.report.single_doses import single_dose_line, single_dose_rows, single_dose_words
 from models.report.treatments import half_name, treatments, verdicts
-from models.report.verdicts import KIND_WORDS, gate_results, plate_qualities
+from models.report.verdicts import KIND_WORDS, plate_qualities
 from models.report.words import half_dose, status_words, trusted
 
 _HEADINGS = ("treatment", "", "95 % interval or why not", "DSS_asym", "AUC", "status")
@@ -49,12 +49,12 @@ def _row(row: pd.Series, options: ReportOptions) -> tuple[str, ...]:
             trusted(row, "auc", decimals=2), status_words(row))
 
 
-def treatment_table(scored: ScoredTables, *, screen: Screen, gates: Iterable[Any] = ()) -> pd.DataFrame:
+def treatment_table(scored: ScoredTables, *, screen: Screen, gates: Sequence[GateResult] = ()) -> pd.DataFrame:
     """A row per treatment as people read it, in the page's order: verdict and why, IC50 with its unit and ">" where it is beyond the tested
     doses, interval or why there is none, hit score and AUC as numbers, how far the curve can be trusted, and what was tested.
     """
     scored, options = own_rows(scored, controls=screen.controls), ReportOptions()
-    found, _ = verdicts(scored, controls=screen.controls, gates=gate_results(gates), options=options)
+    found, _ = verdicts(scored, controls=screen.controls, gates=gates, options=options)
     half = "EC50" if is_raw(scored.curves) else "IC50"
     rows = [(row.name, KIND_WORDS[row.verdict.kind], row.verdict.reason, row.half.text, row.half.interval, round(row.score_value, 1),
              round(row.auc_sort, 2), row.status_words, row.reason, row.doses)

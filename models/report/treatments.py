@@ -11,6 +11,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from models.dose_response.score_limits import score_limits
+from models.networks.bundle import GateResult
 from models.plates.screen import Controls
 from models.report.combinations import pair_words
 from models.report.figures import Bar, CurveValues, curve_panel, dose_span, waterfall
@@ -27,7 +28,7 @@ from models.report.inputs import (
     wells_by_curve,
 )
 from models.report.single_doses import single_dose_words
-from models.report.verdicts import GateResult, PlateQuality, Verdict, judge, plate_qualities, plate_words
+from models.report.verdicts import PlateQuality, Verdict, judge, plate_qualities, plate_words
 from models.report.words import NO_VALUE, Estimate, count, half_dose, slope_text, status_words, trusted
 
 _ORDER = {"hit": 0, "unsure": 1, "none": 2, "unscored": 3}

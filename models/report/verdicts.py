@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -41,15 +41,6 @@ class Verdict:
     """Whether a treatment is a hit, and why."""
 
     kind: Kind
-    reason: str
-
-
-@dataclass(frozen=True)
-class GateResult:
-    """One bound that the model's own evaluation had to keep."""
-
-    metric: str
-    passed: bool
     reason: str
 
 
@@ -107,15 +98,6 @@ def _because(row: Mapping[str, Any]) -> str:
     if few:
         return f"the plate has {' and '.join(few)} (at least 2 wells are needed)"
     return text(row, "reason").rstrip(".") or "its controls give no usable values"
-
-
-def gate_results(gates: Iterable[Any]) -> list[GateResult]:
-    """Gate results from records or objects with metric, passed and reason."""
-    results = []
-    for gate in gates:
-        fields = gate if isinstance(gate, Mapping) else {name: getattr(gate, name, None) for name in ("metric", "passed", "reason")}
-        results.append(GateResult(metric=text(fields, "metric"), passed=bool(fields.get("passed")), reason=text(fields, "reason")))
-    return results
 
 
 def judge(row: Any, *, score: str, plates: Sequence[PlateQuality], failed_gates: Sequence[str], options: ReportOptions) -> Verdict:

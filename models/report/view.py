@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from models.dose_response.curves import curve_values
+from models.networks.bundle import GateResult
 from models.plates.screen import Screen
 from models.plates.wells import PLATE_FORMATS, parse_well
 from models.report.combinations import TABLE_HEADINGS, colour_scale, legend_steps, pair_views
@@ -35,35 +36,36 @@ from models.report.plate_figures import colour, content_words, flag_letters, hea
 from models.report.sections import doubts, finding_groups, metric_rows, quality_numbers
 from models.report.single_doses import call_chips, single_dose_key, single_dose_rows
 from models.report.treatments import Treatment, half_name, summarise, treatments, verdicts
-from models.report.verdicts import GRADE_WORDS, KIND_WORDS, PlateQuality, gate_results
+from models.report.verdicts import GRADE_WORDS, KIND_WORDS, PlateQuality
 from models.report.words import fixed, flag_words, limit_words, plain, reason_words
 
 LEGEND_STEPS = 20
 
 
 def report_view(scored: ScoredTables, *, screen: Screen, lineage: Mapping[str, str], metrics: Mapping[str, Any] | None = None,
-                gates: Iterable[Any] = ()) -> dict[str, Any]:
+                gates: Sequence[GateResult] = ()) -> dict[str, Any]:
     """What a page needs, as JSON has it: no NaN, no tuples with meaning by place but points and ticks.
 
     summary, screen, plates (assay quality), wells (in order of `scored.wells`), colours, treatments (in the report's order; their
     points name wells by place in `wells`), findings, lineage, metrics, gates, help; single_doses, where a treatment has too few
     doses for a curve; combinations, where a well holds two. Arguments as in `render_report`.
     """
-    scored, options, results = own_rows(scored, controls=screen.controls), ReportOptions(), gate_results(gates)
-    found, plates = verdicts(scored, controls=screen.controls, gates=results, options=options)
-    summary = summarise(scored, controls=screen.controls, gates=results, options=options)
+    scored, options = own_rows(scored, controls=screen.controls), ReportOptions()
+    found, plates = verdicts(scored, controls=screen.controls, gates=gates, options=options)
+    summary = summarise(scored, controls=screen.controls, gates=gates, options=options)
     return {
         "summary": {"headline": summary.headline, "plate_words": summary.plate_words, "score": summary.score, "raw": summary.raw,
                     "half": "EC50" if summary.raw else "IC50", "failed_gates": summary.failed_gates,
                     "hit_threshold": options.hit_threshold, "model": model_name(lineage), "training": training_words(scored.wells),
-                    "hit_rule": hit_rule(summary, controls=screen.controls, threshold=options.hit_threshold, judged=bool(results))},
+                    "hit_rule": hit_rule(summary, controls=screen.controls, threshold=options.hit_threshold, judged=bool(gates))},
         "screen": {**screen.to_dict(), "rows": PLATE_FORMATS[screen.plate_format][0], "columns": PLATE_FORMATS[screen.plate_format][1]},
         "plates": [_plate(plate) for plate in plates], **_wells(scored.wells),
         "treatments": _treatments(scored, treatments(scored, found=found, options=options)),
         "kinds": KIND_WORDS, "help": help_rows(summary, controls=screen.controls, limited=has_limits(scored.wells)),
         "doubts": [vars(doubt) for doubt in doubts(scored.wells)],
         "findings": [vars(group) for group in finding_groups(scored.findings)],
-        "lineage": lineage_rows(lineage), "metrics": metric_rows(metrics or {}), "gates": [vars(gate) for gate in results],
+        "lineage": lineage_rows(lineage), "metrics": metric_rows(metrics or {}),
+        "gates": [{"metric": gate.metric, "passed": gate.passed, "reason": gate.reason} for gate in gates],
         **_single_doses(scored, summary.failed_gates), **_combinations(scored, summary.failed_gates)}
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+from models.networks.bundle import GateResult
 from models.plates.imageset import ImageSet
 from models.report import ClassTables, class_index_entry, render_classes, render_index, wrong_images
 
@@ -50,7 +51,8 @@ def test_the_page_tells_how_right_with_an_interval_and_what_is_wrong() -> None:
 
 
 def test_failed_gates_stand_at_the_top() -> None:
-    gates = [{"metric": "accuracy_cv", "passed": False, "reason": "accuracy_cv is 0.6, asked at least 0.9"}]
+    gates = [GateResult(metric="accuracy_cv", value=0.6, minimum=0.9, maximum=None, passed=False,
+                        reason="accuracy_cv is 0.6, asked at least 0.9")]
     page = render(tables(), gates=gates)
     assert "did not pass its own checks" in page
     entry = class_index_entry(tables(), file="hepg2.html", imageset=SET, lineage=LINEAGE, gates=gates)

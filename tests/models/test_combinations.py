@@ -12,6 +12,7 @@ from models.combinations import combination_tables
 from models.dose_response import FitOptions
 from models.dose_response.excess import Effects, bliss_covariance, joint_half_widths, noise_of, pooled
 from models.effects import with_viability
+from models.networks.bundle import GateResult
 from models.plates.screen import Controls, Screen
 from models.plates.simulate.examples import COMBINED, Example
 from models.plates.simulate.truth import together
@@ -313,7 +314,7 @@ def test_report_view_and_text_say_the_same(scored: ScoredScreen, paired: Example
 
 
 def test_a_model_that_failed_its_checks_calls_nothing(scored: ScoredScreen, paired: Example) -> None:
-    gates = [{"metric": "r2_cv", "passed": False, "reason": "r2_cv is 0.1"}]
+    gates = [GateResult(metric="r2_cv", value=0.1, minimum=0.3, maximum=None, passed=False, reason="r2_cv is 0.1")]
     view = report_view(scored, screen=paired.screen(), lineage={}, gates=gates)
     pairs = view["combinations"]["pairs"]
     assert {pair["call"] for pair in pairs} == {"cannot say"}

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from models.errors import Finding
+from models.networks.bundle import GateResult
 from models.plates.screen import Screen
 from models.plates.wells import well_name
 from models.report import ReportOptions, ReportTables, index_entry, render_index, render_report, render_text, report_view, treatment_table
@@ -26,7 +27,8 @@ DOSES = (1.0, 10.0, 100.0, 1000.0, 10000.0)
 SCREEN = Screen(name="patient-7", sample="PAT_7", kind="patient", plate_format=384)
 LINEAGE = {"model": "profile-PAT_7", "version": "3",
            "run_id": "run-1", "git_commit": "c0ffee", "data_md5": "abc.dir", "bundle_sha256": "feed"}
-PASSED = [{"metric": "z_prime_cv", "passed": True, "reason": "z_prime_cv is 0.7, asked at least 0.3"}]
+GATE = GateResult(metric="z_prime_cv", value=0.7, minimum=0.3, maximum=None, passed=True, reason="z_prime_cv is 0.7, asked at least 0.3")
+PASSED = (GATE,)
 QUALITY = {"plate": "P1", "z_prime": 0.7, "z_prime_robust": 0.75, "z_prime_mad_mean": 0.72, "ssmd": -12.0,
            "n_negative": 4, "n_positive": 4, "reason": ""}
 CURVE = {"treatment": "drug", "dose_unit": "nM", "scale": "percent_inhibition", "model": "4pl", "direction": "rising", "bottom": 0.0,
@@ -60,8 +62,8 @@ def make_tables(*curves: dict[str, object], quality: dict[str, object] | None = 
     return ReportTables(wells=wells, curves=check_table(rows, CURVES), quality=pd.DataFrame([QUALITY | (quality or {})]))
 
 
-def render(tables: ReportTables, *, screen: Screen = SCREEN, gates: list[dict[str, object]] | None = None, **more: object) -> str:
-    return render_report(tables, screen=screen, lineage=LINEAGE, gates=PASSED if gates is None else gates, **more)  # type: ignore[arg-type]
+def render(tables: ReportTables, *, screen: Screen = SCREEN, gates: tuple[GateResult, ...] = PASSED, **more: object) -> str:
+    return render_report(tables, screen=screen, lineage=LINEAGE, gates=gates, **more)  # type: ignore[arg-type]
 
 
 @dataclass
@@ -170,9 +172,9 @@ def test_a_number_is_never_shown_as_certain_when_it_is_not(curve: dict[str, obje
     ({}, {"z_prime": -0.2}, PASSED, "drug cannot say controls overlap (Z′ below 0)"),
     ({"dss_asym": 1.0}, {"z_prime": -0.2}, PASSED, "drug cannot say controls overlap (Z′ below 0)"),
     ({}, {"z_prime": NAN, "n_positive": 1}, PASSED, "would be a hit, but the quality of plate P1 cannot be computed"),
-    ({}, {}, [{"metric": "z_prime_cv", "passed": False, "reason": "too low"}], "the model did not pass its own checks (z_prime_cv)"),
+    ({}, {}, (replace(GATE, passed=False, reason="too low"),), "the model did not pass its own checks (z_prime_cv)"),
 ])
-def test_a_failed_check_makes_a_hit_a_cannot_say(curve: dict[str, object], quality: dict[str, object], gates: list[dict[str, object]],
+def test_a_failed_check_makes_a_hit_a_cannot_say(curve: dict[str, object], quality: dict[str, object], gates: tuple[GateResult, ...],
                                                  reason: str) -> None:
     row = rows_of(render(make_tables(curve, quality=quality), gates=gates))["drug"]
     assert row.startswith("drug cannot say")
@@ -275,7 +277,7 @@ def test_everything_a_user_names_is_escaped() -> None:
                      findings=(Finding(rule="r", severity="warning", message=HOSTILE, plate=HOSTILE, well=HOSTILE),))
     screen = replace(SCREEN, name=HOSTILE, sample=HOSTILE, assay=HOSTILE, source=HOSTILE)
     source = render_report(tables, screen=screen, lineage={**LINEAGE, HOSTILE: HOSTILE}, metrics={HOSTILE: HOSTILE},
-                           gates=[{"metric": HOSTILE, "passed": True, "reason": HOSTILE}], links={HOSTILE: "a.html"})
+                           gates=(replace(GATE, metric=HOSTILE, reason=HOSTILE),), links={HOSTILE: "a.html"})
     index = render_index([index_entry(tables, file="a.html", screen=screen, lineage={"model": HOSTILE})])
     for text in (source, index):
         page = Page(text)

@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 
 from models.dose_response import FitOptions
+from models.networks.bundle import GateResult
 from models.plates.screen import Controls, Screen
 from models.report import render_report, render_text, report_view
 from models.scoring import Exclusion, ScoredScreen, ScoringOptions, score_measured
@@ -200,7 +201,8 @@ def test_a_page_has_room_for_all_calls_and_counts_the_others(screen: pd.DataFram
 
 
 def test_a_model_that_failed_its_gates_calls_nothing(screen: pd.DataFrame) -> None:
-    view = report_view(score(screen), screen=SCREEN, lineage={}, gates=[{"metric": "r2_cv", "passed": False, "reason": "r2_cv 0.2 < 0.8"}])
+    failed = GateResult(metric="r2_cv", value=0.2, minimum=0.8, maximum=None, passed=False, reason="r2_cv 0.2 < 0.8")
+    view = report_view(score(screen), screen=SCREEN, lineage={}, gates=[failed])
     assert "None of the 64 treatments at single doses can be judged." in view["summary"]["headline"]
     assert {row["call"] for row in view["single_doses"]["rows"]} == {"cannot say"}
 
