@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 def whole_file(path: Path) -> Iterator[Path]:
     """Where to write what shall be `path`: it takes that place when the block ends well, and vanishes when it raises."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    making = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    making = path.with_name(f"{path.name}.partial")     # the next run writes over what a killed one left
     try:
         yield making
         making.replace(path)
