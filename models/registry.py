@@ -78,7 +78,6 @@ _DISPLAY_LIMIT = 500  # characters of a parameter that the run shows; the card h
 logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)  # warns that a uv environment has no pip
 
 
-
 @contextmanager
 def _reaching(uri: str) -> Iterator[None]:
     """MLflow's exceptions as ours: no such thing, or not reachable."""
