@@ -24,7 +24,17 @@ from models.dose_response.curves import (
     log10_dose_at_half,
     mirror_signs,
 )
-from models.dose_response.doubts import ALONE_WORDS, BEYOND_WORDS, DEADER_WORDS, MISFIT_WORDS, beyond_controls, misfits, rests_on_one
+from models.dose_response.doubts import (
+    ALONE_WORDS,
+    BEYOND_DOSES_WORDS,
+    BEYOND_WORDS,
+    DEADER_WORDS,
+    MISFIT_WORDS,
+    OPEN_DOSE_WORDS,
+    beyond_controls,
+    misfits,
+    rests_on_one,
+)
 from models.dose_response.engine import BatchFit, fit_batch
 from models.dose_response.flat_test import flat_p
 from models.dose_response.intervals import Limits, allowed_rise, profile_limits, wald_limits
@@ -261,8 +271,7 @@ def _set_status(columns: Columns, doubts: list[Note], *, flat: Bools, failed: Bo
         (~failed & flat, "no dependence on dose beyond noise"),
         (~failed & flat & weak, "the drawn curve is weakly identified"),
         *[(mask & ~failed, text) for mask, text in doubts],
-        (~failed & (ic50 == ">"), "the effect stays below the IC level up to the top dose"),
-        (~failed & (ic50 == "<"), "the effect is above the IC level from the lowest dose on")]
+        *((~failed & (ic50 == relation), words) for relation, words in zip((">", "<"), BEYOND_DOSES_WORDS, strict=True))]
     columns["reason"] = np.array(["; ".join(text for mask, text in notes if mask[row]) for row in range(len(flat))], dtype=object)
     for name, values in columns.items():
         if name in ("direction", "ec50_relation", "ic50_relation"):
@@ -278,12 +287,6 @@ def _doubts(columns: Columns, batch: Batch, fit: BatchFit, flat: Bools, options:
     half = log10_dose_at_half(fit.problem.shape, p, fit.problem.sign)
     open_side = np.isnan(columns["ec50_low"]) | np.isnan(columns["ec50_high"])
     asked = (fit.rss > 0) & ~flat & has_interval(fit.model, options)
-    return [
-        ((half > 0) | (half < batch.lowest), "EC50 outside the tested doses"),
-        (at_bound[LOG_SLOPE], "slope at its bound"),
-        (at_bound[MIDPOINT], "midpoint at its bound"),
-        (at_bound[LEFT] | at_bound[RIGHT], "a plateau at its bound"),
-        (at_bound[LOG_ASYMMETRY], "asymmetry at its bound"),
-        (asked & open_side, "the interval of EC50 is open"),
-        (batch.n <= free_parameters(fit), "no more responses than parameters"),
-    ]
+    of_dose = ((half > 0) | (half < batch.lowest), at_bound[LOG_SLOPE], at_bound[MIDPOINT], at_bound[LEFT] | at_bound[RIGHT],
+               at_bound[LOG_ASYMMETRY], asked & open_side)
+    return [*zip(of_dose, OPEN_DOSE_WORDS, strict=True), (batch.n <= free_parameters(fit), "no more responses than parameters")]

@@ -28,7 +28,20 @@ MISFIT_WORDS = ("the curve does not go through the wells: replicates agree with 
 DEADER_WORDS = "wells read far below the positive controls: these do not stand for dead cells, and the IC50 is too low"
 BEYOND_WORDS = ("wells read 150 % of the negative controls or more: they grow, the compound disturbs the read-out, or the controls are not "
                 "what untreated wells are")
-ALONE_WORDS = "all of the effect, or all that lacks of it, is in a single well; repeat that dose"
+LEFT_OUT_WORDS = "wells left out: excluded, or without a usable response or dose"
+OPEN_DOSE_WORDS = ("EC50 outside the tested doses", "slope at its bound", "midpoint at its bound", "a plateau at its bound",
+                   "asymmetry at its bound", "the interval of EC50 is open")
+BEYOND_DOSES_WORDS = ("the effect stays below the IC level up to the top dose", "the effect is above the IC level from the lowest dose on")
+ALONE_WORDS = "all of the effect, or all that lacks of it, is in a single well: repeat that dose"
+
+
+def only_the_dose_is_open(reason: str) -> bool:
+    """Whether a weakly identified curve, by its `reason`, leaves open the place of its midpoint and nothing that its score rests on.
+
+    A drug that kills from the lowest doses on has a plateau or a midpoint that no well determines, or that one does, and an area above its
+    curve that all of them do. (What a single well alone does makes no score that is surely high.)
+    """
+    return all(part in (*OPEN_DOSE_WORDS, *BEYOND_DOSES_WORDS, ALONE_WORDS) or part.endswith(LEFT_OUT_WORDS) for part in reason.split("; "))
 
 
 def misfits(batch: Batch, rss: Array, p_lack_of_fit: Array, *, scale: str) -> Bools:

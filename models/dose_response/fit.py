@@ -24,6 +24,7 @@ from models.dose_response.curves import (
     log10_dose_at_half,
 )
 from models.dose_response.describe import COLUMNS, COUNTS, TEXT, choose_models, describe, empty_columns
+from models.dose_response.doubts import LEFT_OUT_WORDS
 from models.dose_response.engine import fit_batch
 from models.dose_response.options import DEFAULT_OPTIONS, FitOptions, check_scale
 from models.errors import InputError
@@ -170,7 +171,7 @@ def _note_missing(columns: dict[str, npt.NDArray[Any]], summary: Summary) -> Non
     """Says in the reason how many wells were left out."""
     left_out = summary.given - summary.n
     for row in np.flatnonzero(left_out):
-        _note(columns, int(row), f"{left_out[row]} of {summary.given[row]} wells left out: excluded, or without a usable response or dose")
+        _note(columns, int(row), f"{left_out[row]} of {summary.given[row]} {LEFT_OUT_WORDS}")
 
 
 def _note(columns: dict[str, npt.NDArray[Any]], row: int, note: str) -> None:

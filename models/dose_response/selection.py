@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from models.dose_response.checks import require_columns
-from models.dose_response.plate_agreement import APART
+from models.dose_response.doubts import only_the_dose_is_open
 from models.dose_response.score_limits import score_limits
 
 MAD_TO_SD = 1.4826
@@ -36,16 +36,16 @@ def call_hits(scored: pd.DataFrame, *, kind: str = "dss_asym", threshold: float 
 
     A hit has a score whose lower limit (score_limits: above it 9 times in 10) is at least `threshold`, of a curve that is fitted and not
     flat, or flat because the effect is beyond the IC level from the lowest dose on (ic50_relation "<"): a drug that kills at every dose
-    tested is a hit without a slope. A weakly identified curve can be a hit: what it leaves open is the dose, not the area above it. Where
-    noise alone may decide on which side of the threshold a score lies, or plates disagree, the reason begins with "undecided". Raises
-    TableError when a column is missing.
+    tested is a hit without a slope. A weakly identified curve is a hit where it leaves open the dose, not the area above it
+    (`only_the_dose_is_open`). Where noise alone may decide on which side of the threshold a score lies, or wells or plates are in doubt,
+    the reason begins with "undecided". Raises TableError when a column is missing.
     """
     require_columns(scored, [kind, "status", "reason", "ic50_relation"], what="hits cannot be called")
     scored = score_limits(scored, kind=kind)
     score, low, high = (scored[name] for name in (kind, f"{kind}_low", f"{kind}_high"))
     fitted = scored["status"].isin(["ok", "weakly_identified"]) | ((scored["status"] == "flat") & (scored["ic50_relation"] == "<"))
-    apart = (scored["status"] == "weakly_identified") & scored["reason"].str.contains(APART, regex=False)
-    hit = fitted & (low >= threshold) & ~apart
+    doubtful = (scored["status"] == "weakly_identified") & ~scored["reason"].map(only_the_dose_is_open).astype(bool)
+    hit = fitted & (low >= threshold) & ~doubtful
     sides = np.where(score >= threshold, f"{kind} {threshold:g} or more", f"{kind} below {threshold:g}").astype(object)
     wanting = (score >= threshold) & ~hit
     noise = ((low < threshold) & (high >= threshold)).to_numpy() & fitted.to_numpy()

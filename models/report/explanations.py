@@ -17,8 +17,8 @@ def hit_rule(summary: Summary, *, controls: Controls, threshold: float, judged: 
     if summary.raw:
         return "Hits are not called: without a positive control there is no viability, so neither IC50 nor DSS."
     quality = "controls that separate" if controls == "both" else "no check of plate quality (the screen has no positive control)"
-    return (f"A hit has {summary.score} ≥ {threshold:g} by more than noise and the model’s error, a curve that is ok, {quality} and a "
-            f"model that passed its checks{'' if judged else ' (none is on record here)'}.")
+    return (f"A hit has {summary.score} ≥ {threshold:g} by more than noise and the model’s error, a curve whose wells agree with it, "
+            f"{quality} and a model that passed its checks{'' if judged else ' (none is on record here)'}.")
 
 
 def help_rows(summary: Summary, *, controls: Controls, limited: bool = False) -> list[tuple[str, str]]:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from models.dose_response.doubts import only_the_dose_is_open
 from models.dose_response.plate_agreement import APART
 from models.plates.screen import Controls
 from models.report.inputs import SCORE_NAMES, ReportOptions, number, text
@@ -103,9 +104,10 @@ def _because(row: Mapping[str, Any]) -> str:
 def judge(row: Any, *, score: str, plates: Sequence[PlateQuality], failed_gates: Sequence[str], options: ReportOptions) -> Verdict:
     """The verdict on one curve.
 
-    A hit has a score above the threshold by more than noise and the model's error, a curve that is ok, plates with Z' >= 0 (curves of
-    others come with a status that says so) and a model that passed its gates. A screen that declares no positive control has no Z'; its
-    hits say so. What fails a check is "cannot say", never a silent no; so is a score that these alone may have put on its side of it.
+    A hit has a score above the threshold by more than noise and the model's error, a curve whose wells are in no doubt (what it leaves
+    open is the dose at most), plates with Z' >= 0 (curves of others come with a status that says so) and a model that passed its gates. A
+    screen that declares no positive control has no Z'; its hits say so. What fails a check is "cannot say", never a silent no; so is a
+    score that these alone may have put on its side of it.
     row: of Curves, with the limits of its score (score_limits) where they are known.
     """
     if text(row, "scale") == "raw":
@@ -119,13 +121,16 @@ def judge(row: Any, *, score: str, plates: Sequence[PlateQuality], failed_gates:
         low = f"{named} is below {options.hit_threshold:g}"
         doubt = doubt or _by_noise(row, score, status, options)
         return Verdict("unsure", f"{low}, but {doubt}") if doubt else Verdict("none", low)
+    curve, reason = "curve ok", text(row, "reason")
     if status == "flat" and text(row, "ic50_relation") == "<":
         doubt = "it acts so at every dose, so that nothing shows that the dose matters; test lower doses"
+    elif status == "weakly_identified" and only_the_dose_is_open(reason) and number(row, f"{score}_low") >= options.hit_threshold:
+        curve = f"surely so, though the dose is weakly determined ({reason})"
     elif status != "ok":
-        doubt = f"the curve is {status_words(row)}" + (f" ({reason})" if (reason := text(row, "reason")) else "")
+        doubt = f"the curve is {status_words(row)}" + (f" ({reason})" if reason else "")
     if doubt or (doubt := _unknown(plates) or _by_noise(row, score, status, options)):
         return Verdict("unsure", f"{named} would be a hit, but {doubt}")
-    return Verdict("hit", f"{named} ≥ {options.hit_threshold:g}, curve ok, {_control_words(plates)}")
+    return Verdict("hit", f"{named} ≥ {options.hit_threshold:g}, {curve}, {_control_words(plates)}")
 
 
 def _by_noise(row: Any, score: str, status: str, options: ReportOptions) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from models.dose_response.doubts import LEFT_OUT_WORDS
 from models.errors import Finding
 from models.networks.bundle import GateResult
 from models.plates.screen import Screen
@@ -168,7 +169,10 @@ def test_a_number_is_never_shown_as_certain_when_it_is_not(curve: dict[str, obje
 
 
 @pytest.mark.parametrize(("curve", "quality", "gates", "reason"), [
-    ({"status": "weakly_identified", "reason": "slope at its bound"}, {}, PASSED, "a hit, but the curve is weakly determined (slope"),
+    ({"status": "weakly_identified", "reason": "no more responses than parameters"}, {}, PASSED,
+     "a hit, but the curve is weakly determined (no more"),
+    ({"status": "weakly_identified", "reason": "slope at its bound; well B03 drags it"}, {}, PASSED, "but the curve is weakly determined"),
+    ({"status": "weakly_identified", "reason": "slope at its bound", "dss_asym": 10.5}, {}, PASSED, "determined (slope at its bound)"),
     ({}, {"z_prime": -0.2}, PASSED, "drug cannot say controls overlap (Z′ below 0)"),
     ({"dss_asym": 1.0}, {"z_prime": -0.2}, PASSED, "drug cannot say controls overlap (Z′ below 0)"),
     ({}, {"z_prime": NAN, "n_positive": 1}, PASSED, "would be a hit, but the quality of plate P1 cannot be computed"),
@@ -179,6 +183,14 @@ def test_a_failed_check_makes_a_hit_a_cannot_say(curve: dict[str, object], quali
     row = rows_of(render(make_tables(curve, quality=quality), gates=gates))["drug"]
     assert row.startswith("drug cannot say")
     assert reason in row
+
+
+def test_a_sure_score_of_an_unsure_dose_is_a_hit() -> None:
+    """A drug that kills from the second dose on: whatever its IC50, it kills."""
+    weak = {"status": "weakly_identified", "reason": "a plateau at its bound; 1 of 12 " + LEFT_OUT_WORDS}
+    row = rows_of(render(make_tables(weak)))["drug"]
+    assert row.startswith("drug hit DSS_asym 24.0 ≥ 10, surely so, though the dose is weakly determined (a plateau at its bound")
+    assert "≈ 100 nM" in row
 
 
 def test_a_treatment_that_kills_at_every_dose_is_not_said_to_do_nothing() -> None:

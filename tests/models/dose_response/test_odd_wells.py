@@ -92,7 +92,7 @@ def test_one_dead_well_at_the_top_dose_is_no_ic50() -> None:
     table.loc[table["treatment"].eq("dust") & table["dose"].gt(900), "readout"] = 1000.0
     scored = told(score(table))
     assert scored.loc["dust", "status"] == "weakly_identified"
-    assert "is in a single well; repeat that dose" in scored.loc["dust", "reason"]
+    assert "is in a single well: repeat that dose" in scored.loc["dust", "reason"]
     assert scored.loc["dust", "IC50"].startswith("≈")
     assert scored.loc["real", "status"] == "ok"
 
