@@ -26,7 +26,7 @@ def scope_findings(card: Card) -> list[Finding]:
     limits = ("; the limits \"with the model's error\" hold what that error was on its training screen, not what another batch of cells "
               "or another microscope adds" if card.uncertainty is not None else "")
     return [Finding(rule="interval_scope", severity="warning", column="ic50", value=card.name,
-                    message=f"confidence intervals hold the scatter between replicates, not the model's own error{known}{limits}"),
+                    message=f"confidence intervals hold the scatter of replicates and controls, not the model's own error{known}{limits}"),
             *_gap_findings(card)]
 
 
