@@ -173,7 +173,7 @@ def _read_dose(cells: Cells, suffix: str, default_unit: str | None) -> pd.Series
     if suffix:
         cells.out[f"treatment{suffix}"] = cells.text(f"treatment{suffix}")
     doses, beside = numbers(cells, dose)
-    units = _read_unit(cells, dose, doses, beside, default_unit)
+    units = _read_unit(cells, dose, unit, doses, beside, default_unit)
     scaled = (doses * units.map(MOLAR).fillna(1.0).astype("float64")).map(lambda value: float(f"{value:.12g}"))
     cells.each(np.isinf(scaled), dose, rule="number", say=lambda value: say_number(value, dose))
     scaled = scaled.mask(np.isinf(scaled), np.nan)
@@ -187,10 +187,9 @@ def _read_dose(cells: Cells, suffix: str, default_unit: str | None) -> pd.Series
     return zero
 
 
-def _read_unit(cells: Cells, dose: str, doses: pd.Series, beside: pd.Series, default_unit: str | None) -> pd.Series:
+def _read_unit(cells: Cells, dose: str, unit: str, doses: pd.Series, beside: pd.Series, default_unit: str | None) -> pd.Series:
     """The unit of each dose, canonical or "": of its column, beside the dose in its cell, or of the header, where no two of them differ."""
-    unit, header = dose.replace("dose", "dose_unit"), cells.header_units.get(dose, "")
-    column = cells.text(unit)
+    header, column = cells.header_units.get(dose, ""), cells.text(unit)
     stated = column.where(column != "", beside)
     stated = stated.where(stated != "", canonical_unit(header)).astype("str")
     if unit not in cells.raw.columns and not stated.any():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import overload
 
@@ -32,9 +33,9 @@ class Planes(Sequence[np.ndarray]):
 
     _name: str
 
+    @abstractmethod
     def _plane(self, index: int) -> np.ndarray:
         """The plane of that number, from 0; it may raise anything."""
-        raise NotImplementedError
 
     @overload
     def __getitem__(self, index: int) -> np.ndarray: ...
