@@ -3,19 +3,22 @@
     python -m benchmarks.dose_response_statistics [--curves 4000] [--screens 250]
 
 Prints tables for docs/dose_response.md: false positives and power of the flat test, coverage of the profile interval of
-EC50, the error of EC50 with and without an outlier by loss, what is said of single wells off their curve, of plates that agree, and of
-plates that do not, and what limits of scores hold.
+EC50, and of that of IC50 where the truth has another shape or wells of a dose are off together, the error of EC50 with and
+without an outlier by loss, what is said of single wells off their curve, of plates that agree, and of plates that do not, and
+what limits of scores hold.
 """
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 import pandas as pd
+from scipy.optimize import brentq
 
 from models.dose_response import FitOptions, fit_arrays, fit_curves, score_curves
 from models.dose_response.between_plates import with_between_plates
@@ -69,6 +72,38 @@ def coverage(curves: int) -> pd.DataFrame:
                          "misses above": (low > ec50).mean(), "misses below": (high < ec50).mean(),
                          "open side": (found["ec50_low"].isna() | found["ec50_high"].isna()).mean(),
                          "flat": (found["status"] == "flat").mean()})
+    return pd.DataFrame(rows)
+
+
+def two_phases(x: np.ndarray) -> np.ndarray:
+    """60 % of the cells die half a decade below 1 nM, the others at 16 nM: the effect stands still at 60 %."""
+    return 60.0 / (1.0 + 10.0 ** (-2.0 * (x + 0.7))) + 40.0 / (1.0 + 10.0 ** (-2.0 * (x - 1.2)))
+
+
+# percent inhibition by log10 dose, and the SD of what all wells of a dose are off by together
+SHAPES: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float]] = {
+    "4PL": (lambda x: inhibition(10.0**x, 1.0), 0.0),
+    "4PL, wells of a dose off together by 4 %": (lambda x: inhibition(10.0**x, 1.0), 4.0),
+    "Gompertz, steep": (lambda x: 100.0 * np.exp(-np.exp(-2.5 * x)), 0.0),
+    "5PL, exponent 4": (lambda x: 100.0 * (1.0 + 10.0**-x) ** -4.0, 0.0),
+    "5PL, exponent 0.3": (lambda x: 100.0 * (1.0 + 10.0 ** (-2.5 * x)) ** -0.3, 0.0),
+    "two phases": (two_phases, 0.0)}
+
+
+def shapes(curves: int) -> pd.DataFrame:
+    """What 95 % limits of an IC50 hold where the truth is no 4PL, or wells of a dose are off together: 9 doses of 4 decades, noise 4 %."""
+    rows = []
+    x = np.linspace(-2.0, 2.0, 9)
+    for (name, (effect, together)), replicates in product(SHAPES.items(), (1, 2, 3)):
+        rng = np.random.default_rng(SEED)
+        true = 10.0 ** brentq(lambda at, effect=effect: float(effect(np.array([at]))[0]) - 50.0, -2.0, 2.0)
+        doses = effect(x) + together * rng.standard_normal((curves, len(x)))
+        y = np.repeat(doses, replicates, axis=1) + 4.0 * rng.standard_normal((curves, replicates * len(x)))
+        found = fit_curves(long_table(np.repeat(10.0**x, replicates), y), by="curve", response="y")
+        held = (found["ic50_low"].fillna(0.0) <= true) & (found["ic50_high"].fillna(np.inf) >= true)
+        ok = found["status"] == "ok"
+        rows.append({"truth": name, "replicates": replicates, "ok": ok.mean(), "held, of the ok": held[ok].mean(),
+                     "ok and missed": (ok & ~held).mean(), "upper over lower": (found["ic50_high"] / found["ic50_low"])[ok].median()})
     return pd.DataFrame(rows)
 
 
@@ -241,6 +276,7 @@ def main() -> None:
     curves, screens = number("--curves", 4000), number("--screens", 250)
     for title, run, count, unit in (
             ("Flat test", flat_test, curves, "curves"), ("Coverage of the 95 % profile interval of EC50", coverage, curves, "curves"),
+            ("Limits of an IC50 of other shapes", shapes, curves // 4, "curves"),
             ("Error of log10 EC50 by loss", robustness, curves, "curves"),
             ("Single wells off their curve", single_wells, curves, "curves"),
             ("Plates that agree and that do not", plate_disagreement, screens, "screens of 4 curves"),

@@ -139,6 +139,7 @@ CURVES = Contract("Curves", "group of wells (a treatment)", (
     number("aicc", "corrected Akaike criterion, variance counted as a parameter"),
     number("p_flat", "p of no effect at all, calibrated for the design"),
     number("p_lack_of_fit", "p of the replicates' own scatter explaining the misfit; NaN without replicates"),
+    number("rmse_doses", "rmse of the doses' means about the curve, per well; limits go by it where p_lack_of_fit < 0.1", "scale"),
     Column("n", "int", "responses used", nullable=False),
     Column("n_doses", "int", "distinct doses used", nullable=False),
     Column("n_outliers", "int", "responses flagged as outliers", nullable=False),

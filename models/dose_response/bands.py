@@ -23,6 +23,7 @@ from models.dose_response.curves import (
     scaled_distance,
     shape_terms,
 )
+from models.dose_response.doubts import scatter
 
 _RIDGE = 1e-9
 _PLATEAUS = np.array([0.0, 1e300])        # doses at which every curve has reached its plateaus
@@ -38,8 +39,8 @@ def confidence_band(curve: pd.Series, tested: npt.ArrayLike, dose: npt.ArrayLike
     doses = np.atleast_1d(np.asarray(dose, dtype=float))
     free = MODELS[curve["model"]].free if curve["model"] in MODELS else ()
     free = () if HORMESIS in free else free                # no band for Brain-Cousens
-    spare = float(curve["n"]) - len(free)
-    if not free or spare <= 0 or not np.isfinite(curve["slope"]):
+    (sd,), (spare,) = scatter(curve.to_frame().T) if free else ([np.nan], [0.0])
+    if spare <= 0 or not np.isfinite(curve["slope"]):
         return np.full(len(doses), np.nan), np.full(len(doses), np.nan)
     p, sign = curve_parameters(curve.to_frame().T.reset_index(drop=True))
     design = _jacobian(np.asarray(tested, dtype=float), curve, p, sign)[:, list(free)]
@@ -47,7 +48,7 @@ def confidence_band(curve: pd.Series, tested: npt.ArrayLike, dose: npt.ArrayLike
     normal = design.T @ design
     covariance = np.linalg.pinv(normal + _RIDGE * np.diag(np.diag(normal)), hermitian=True)
     se = np.sqrt(np.maximum(np.einsum("di,ij,dj->d", here, covariance, here), 0.0))
-    width = stats.t.ppf(0.5 + level / 2.0, spare) * float(curve["rmse"]) * se
+    width = stats.t.ppf(0.5 + level / 2.0, spare) * sd * se
     half, end_half = width[:-2], width[-2:]
     y = curve_values(curve.to_frame().T, doses)[0]
     ends = curve_values(curve.to_frame().T, _PLATEAUS)[0]

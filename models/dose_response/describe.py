@@ -26,12 +26,16 @@ from models.dose_response.curves import (
 )
 from models.dose_response.doubts import (
     ALONE_WORDS,
+    BENT_LEVEL,
     BEYOND_DOSES_WORDS,
     BEYOND_WORDS,
     DEADER_WORDS,
+    ELSEWHERE,
+    ELSEWHERE_WORDS,
     MISFIT_WORDS,
     OPEN_DOSE_WORDS,
     beyond_controls,
+    means_cross,
     misfits,
     rests_on_one,
 )
@@ -49,7 +53,7 @@ COUNTS = ("n", "n_doses", "n_outliers")
 COLUMNS = (
     "scale", "model", "direction", "bottom", "top", "log10_midpoint", "slope", "asymmetry", "hormesis",
     "ec50", "ec50_low", "ec50_high", "ec50_relation", "ic50", "ic50_low", "ic50_high", "ic50_relation", "ic_level",
-    "rss", "rmse", "r2", "log_likelihood", "aicc", "p_flat", "p_lack_of_fit", "n", "n_doses", "n_outliers",
+    "rss", "rmse", "r2", "log_likelihood", "aicc", "p_flat", "p_lack_of_fit", "rmse_doses", "n", "n_doses", "n_outliers",
     "dose_min", "dose_max", "status", "reason")
 AUTO: tuple[Model, ...] = ("2pl", "3pl", "4pl", "5pl")
 AUTO_RAW: tuple[Model, ...] = ("4pl", "5pl")
@@ -121,8 +125,10 @@ def describe(batch: Batch, fit: BatchFit, *, scale: str, options: FitOptions) ->
     failed = ~np.isfinite(fit.rss)
     beyond, deader = (~failed & (scale != "raw") & side for side in beyond_controls(_effect(batch.y, scale), batch.count))
     misfit = ~failed & ~beyond & ~deader & misfits(batch, fit.rss, columns["p_lack_of_fit"], scale=scale)
+    bent = columns["p_lack_of_fit"] < BENT_LEVEL
     flat = ~failed & ~(columns["p_flat"] <= options.flat_level) & ~misfit & ~beyond
-    columns |= _potency_columns(batch, fit, flat, scale=scale, options=options)
+    potency, elsewhere = _potency_columns(batch, fit, flat, bent, scale=scale, options=options)
+    columns |= potency
     falls = ~flat & _effect_falls(batch, scale=scale, level=options.ic_level)
     unclear = flat & _mean_at_level(batch, scale=scale, options=options)
     crossed = misfit & (columns["ic50_relation"] != "=") & _on_both_sides(batch, scale=scale, level=options.ic_level)
@@ -130,7 +136,7 @@ def describe(batch: Batch, fit: BatchFit, *, scale: str, options: FitOptions) ->
     _withhold(columns, "ec50", (falls & (columns["ec50_relation"] != "=")) | unclear | (flat & (scale == "raw")))
     doubts = [(falls, "the effect falls with dose, from above the IC level to below it: is the dilution series the wrong way round?"),
               (unclear, "the mean effect is at the IC level, so that nothing says on which side of the tested doses it is crossed"),
-              (misfit, MISFIT_WORDS), (beyond, BEYOND_WORDS), (deader, DEADER_WORDS),
+              (misfit, MISFIT_WORDS), (elsewhere & ~misfit, ELSEWHERE_WORDS), (beyond, BEYOND_WORDS), (deader, DEADER_WORDS),
               (~flat & ~misfit & ~beyond & rests_on_one(batch, fit), ALONE_WORDS), *_doubts(columns, batch, fit, flat, options)]
     _set_status(columns, doubts, flat=flat, failed=failed)
     return columns
@@ -163,27 +169,29 @@ def _quality_columns(batch: Batch, fit: BatchFit) -> Columns:
     with np.errstate(divide="ignore", invalid="ignore"):
         rmse = np.sqrt(rss / np.where(spare > 0, spare, np.nan))
         r2 = np.where(batch.total > 0, 1.0 - rss / batch.total, np.nan)
-        ratio = (rss - batch.within) / misfit_df / (batch.within / pure_df)
-    p_misfit = np.full(len(rss), np.nan)
+        of_doses = np.maximum(rss - batch.within, 0.0) / misfit_df
+        ratio = of_doses / (batch.within / pure_df)
+    p_misfit, rmse_doses = np.full((2, len(rss)), np.nan)
     known = np.flatnonzero((misfit_df > 0) & (pure_df > 0) & (batch.within > 0))
-    p_misfit[known] = special.fdtrc(misfit_df[known], pure_df[known], np.maximum(ratio[known], 0.0))
+    p_misfit[known], rmse_doses[known] = special.fdtrc(misfit_df[known], pure_df[known], ratio[known]), np.sqrt(of_doses[known])
     return {"rss": rss, "rmse": rmse, "r2": r2, "log_likelihood": log_likelihood(rss, batch.n),
-            "aicc": aicc(batch, rss, free), "p_lack_of_fit": p_misfit,
+            "aicc": aicc(batch, rss, free), "p_lack_of_fit": p_misfit, "rmse_doses": rmse_doses,
             "p_flat": flat_p(batch.x, batch.count, explained=np.where(batch.total > 0, fit.explained, 0.0))}
 
 
-def _potency_columns(batch: Batch, fit: BatchFit, flat: Bools, *, scale: str,
-                     options: FitOptions) -> Columns:
-    """EC50 and IC with relations and limits, in dose units."""
+def _potency_columns(batch: Batch, fit: BatchFit, flat: Bools, bent: Bools, *, scale: str,
+                     options: FitOptions) -> tuple[Columns, Bools]:
+    """EC50 and IC with relations and limits, in dose units; and of which curves the doses' means cross the IC level far from the IC."""
     shape, sign = fit.problem.shape, fit.problem.sign
     half = log10_dose_at_half(shape, fit.p, sign)
     nothing, strong = np.full(len(half), np.nan), _effect(batch.mean(), scale) >= options.ic_level
     relation = np.where(flat, np.where(strong, "<", ">"), np.where(half > 0, ">", np.where(half < batch.lowest, "<", "=")))
     columns = _dose_columns("ec50", half, relation, batch)
     if scale == "raw":
-        of_ec50, = _limits(batch, fit, [half], [nothing], flat, options)
+        of_ec50, = _limits(batch, fit, [half], [nothing], flat, bent, options)
         return columns | _limit_columns("ec50", of_ec50, batch) | {
-            "ic50": nothing, "ic50_low": nothing, "ic50_high": nothing, "ic50_relation": np.full(len(half), "", dtype=object)}
+            "ic50": nothing, "ic50_low": nothing, "ic50_high": nothing,
+            "ic50_relation": np.full(len(half), "", dtype=object)}, np.zeros(len(half), dtype=bool)
     level = np.full(len(half), options.ic_level if scale == "percent_inhibition" else 1.0 - options.ic_level / 100.0)
     crossing = log10_dose_at(shape, level, fit.p, sign)
     at_low, at_top = (_effect(evaluate(shape, x[None], fit.p, sign)[0], scale) for x in (batch.lowest, 0.0 * batch.lowest))
@@ -192,9 +200,11 @@ def _potency_columns(batch: Batch, fit: BatchFit, flat: Bools, *, scale: str,
     reaches = fit.rising == (scale == "percent_inhibition")              # the effect grows with dose
     unreached = np.where(at_top < options.ic_level, np.inf, -np.inf)
     estimate = np.where(reaches & np.isnan(crossing), unreached, crossing)
-    of_ec50, of_ic50 = _limits(batch, fit, [half, estimate], [nothing, level], flat, options)
+    of_ec50, of_ic50 = _limits(batch, fit, [half, estimate], [nothing, level], flat, bent, options)
+    of_means = np.where(bent & (relation == "="), means_cross(batch, level, near=crossing), np.nan)
+    of_ic50 = Limits(np.where(of_means < of_ic50.low, of_means, of_ic50.low), np.where(of_means > of_ic50.high, of_means, of_ic50.high))
     return (columns | _limit_columns("ec50", of_ec50, batch) | _dose_columns("ic50", crossing, relation, batch)
-            | _limit_columns("ic50", of_ic50, batch))
+            | _limit_columns("ic50", of_ic50, batch)), np.asarray(np.abs(of_means - crossing) >= np.log10(ELSEWHERE))
 
 
 def _effect(y: Array, scale: str) -> Array:
@@ -233,14 +243,16 @@ def _withhold(columns: Columns, dose: str, rows: Bools) -> None:
 
 
 def _limits(batch: Batch, fit: BatchFit, estimates: Sequence[Array], levels: Sequence[Array], flat: Bools,
-            options: FitOptions) -> list[Limits]:
+            bent: Bools, options: FitOptions) -> list[Limits]:
     """Limits of several doses of each curve, where it crosses its level (EC50: where that is NaN). They are traced together, because that
-    takes hardly longer than one of them.
+    takes hardly longer than one of them. Of bent curves each dose counts as one well: its replicates are off together.
     """
     size, nothing = len(flat), np.full(len(flat), np.nan)
     if not has_interval(fit.model, options):
         return [Limits(nothing, nothing) for _ in estimates]
-    rise = allowed_rise(rss=fit.rss if fit.scatter is None else fit.scatter, n=batch.n, free=free_parameters(fit), level=options.level)
+    free = free_parameters(fit)
+    rise = allowed_rise(rss=fit.rss if fit.scatter is None else fit.scatter, n=batch.n, free=free, level=options.level)
+    rise = np.where(bent, np.fmax(rise, allowed_rise(rss=fit.rss - batch.within, n=batch.levels, free=free, level=options.level)), rise)
     estimates = [np.where(flat, np.nan, estimate) for estimate in estimates]
     if options.interval == "wald":
         return [wald_limits(fit.problem, fit.p, estimate=estimate, rise=rise) for estimate in estimates]

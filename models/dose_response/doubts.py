@@ -12,13 +12,15 @@ import numpy.typing as npt
 import pandas as pd
 
 from models.dose_response.batches import Batch
-from models.dose_response.curves import LEFT, RIGHT, Array
+from models.dose_response.curves import LEFT, MODELS, NO_DOSE, RIGHT, Array
 from models.dose_response.engine import BatchFit
 
 Bools = npt.NDArray[np.bool_]
 Row = dict[Any, Any]
 MISFIT_LEVEL = 0.001    # of the lack of fit test, up to which a curve may be called no curve of these wells
 MISFIT = 10.0           # root mean square of what the means of doses lie off, in percent inhibition, from which on it is
+BENT_LEVEL = 0.1        # of the lack of fit test, up to which the curve is off the means of doses by more than wells scatter
+ELSEWHERE = 1.5         # times the IC50, or one over it, from which on such means cross its level elsewhere
 ALONE = 0.25            # share of the way between the plateaus within which all wells but one lie
 BEYOND = -50.0          # percent inhibition of the mean of a dose, at most, that is no scatter: viability of 150 % and more
 DEADER = 150.0          # percent inhibition of the mean of a dose, from which on the wells are deader than the positive controls
@@ -32,6 +34,7 @@ LEFT_OUT_WORDS = "wells left out: excluded, or without a usable response or dose
 OPEN_DOSE_WORDS = ("EC50 outside the tested doses", "slope at its bound", "midpoint at its bound", "a plateau at its bound",
                    "asymmetry at its bound", "the interval of EC50 is open")
 BEYOND_DOSES_WORDS = ("the effect stays below the IC level up to the top dose", "the effect is above the IC level from the lowest dose on")
+ELSEWHERE_WORDS = "the means of the doses cross the IC level elsewhere than the curve (see the plot), and the limits reach to there"
 ALONE_WORDS = "all of the effect, or all that lacks of it, is in a single well: repeat that dose"
 
 
@@ -41,7 +44,8 @@ def only_the_dose_is_open(reason: str) -> bool:
     A drug that kills from the lowest doses on has a plateau or a midpoint that no well determines, or that one does, and an area above its
     curve that all of them do. (What a single well alone does makes no score that is surely high.)
     """
-    return all(part in (*OPEN_DOSE_WORDS, *BEYOND_DOSES_WORDS, ALONE_WORDS) or part.endswith(LEFT_OUT_WORDS) for part in reason.split("; "))
+    of_dose = (*OPEN_DOSE_WORDS, *BEYOND_DOSES_WORDS, ELSEWHERE_WORDS, ALONE_WORDS)
+    return all(part in of_dose or part.endswith(LEFT_OUT_WORDS) for part in reason.split("; "))
 
 
 def misfits(batch: Batch, rss: Array, p_lack_of_fit: Array, *, scale: str) -> Bools:
@@ -52,6 +56,29 @@ def misfits(batch: Batch, rss: Array, p_lack_of_fit: Array, *, scale: str) -> Bo
     unit = batch.response_range() / 100.0 if scale == "raw" else np.full(len(rss), 1.0 if scale == "percent_inhibition" else 0.01)
     off = np.sqrt(np.maximum(rss - batch.within, 0.0) / batch.n)
     return np.asarray((p_lack_of_fit < MISFIT_LEVEL) & (off >= MISFIT * unit))
+
+
+def scatter(curves: pd.DataFrame) -> tuple[Array, Array]:
+    """What limits go by, of Curves: the SD of a well about its curve, on its scale, and its degrees of freedom, (N,) each.
+
+    Of bent curves each dose counts as one well, because its replicates are off together: by the shape of the curve, or the dispensing.
+    """
+    rmse, count = curves["rmse"].to_numpy(dtype=float), curves["n"].to_numpy(dtype=float)
+    if "p_lack_of_fit" in curves:
+        bent = curves["p_lack_of_fit"].to_numpy(dtype=float) < BENT_LEVEL
+        rmse = np.where(bent, np.fmax(curves["rmse_doses"].to_numpy(dtype=float), rmse), rmse)
+        count = np.where(bent, curves["n_doses"].to_numpy(dtype=float), count)
+    return rmse, np.asarray(count - [len(MODELS[model].free) for model in curves["model"]])
+
+
+def means_cross(batch: Batch, level: Array, *, near: Array) -> Array:
+    """Where the means of doses, joined by straight lines, cross the level (N,) nearest to `near` (N,), both as x of the batch; else NaN."""
+    x, y = batch.x, batch.y - level
+    here = (y[:-1] * y[1:] <= 0) & (x[:-1] > NO_DOSE) & (y[:-1] != y[1:])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        at = np.where(here, x[:-1] - y[:-1] * (x[1:] - x[:-1]) / (y[1:] - y[:-1]), np.nan)
+        nearest = np.argmin(np.where(np.isfinite(at), np.abs(at - near), np.inf), axis=0)
+    return np.asarray(np.take_along_axis(at, nearest[None], axis=0)[0])
 
 
 def beyond_controls(effect: Array, count: Array) -> tuple[Bools, Bools]:

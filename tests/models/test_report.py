@@ -36,8 +36,8 @@ CURVE = {"treatment": "drug", "dose_unit": "nM", "scale": "percent_inhibition", 
          "top": 100.0, "log10_midpoint": 2.0, "slope": 1.0, "asymmetry": 1.0, "hormesis": 0.0, "ec50": 100.0, "ec50_low": 60.0,
          "ec50_high": 170.0, "ec50_relation": "=", "ic50": 100.0, "ic50_low": 60.0, "ic50_high": 170.0, "ic50_relation": "=",
          "ic_level": 50.0, "rss": 1.0, "rmse": 1.0, "r2": 0.98, "log_likelihood": 1.0, "aicc": 1.0, "p_flat": 0.0, "p_lack_of_fit": 0.5,
-         "n": 10, "n_doses": 5, "n_outliers": 0, "dose_min": 1.0, "dose_max": 10000.0, "auc": 0.5, "dss1": 20.0, "dss2": 20.0,
-         "dss3": 20.0, "dss_asym": 24.0, "status": "ok", "reason": ""}
+         "rmse_doses": 1.0, "n": 10, "n_doses": 5, "n_outliers": 0, "dose_min": 1.0, "dose_max": 10000.0, "auc": 0.5, "dss1": 20.0,
+         "dss2": 20.0, "dss3": 20.0, "dss_asym": 24.0, "status": "ok", "reason": ""}
 CENSORED = {"ic50": 10000.0, "ic50_low": NAN, "ic50_high": NAN, "ic50_relation": ">", "dss_asym": 2.0}
 NO_FIT = dict.fromkeys(
     ("bottom", "top", "log10_midpoint", "slope", "ec50", "ic50", "ic50_low", "ic50_high", "auc", "dss_asym", "r2"), NAN)

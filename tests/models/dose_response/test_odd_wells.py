@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from models.dose_response import FitOptions, fit_curves, score_curves
+from models.dose_response.score_limits import score_limits
 from models.dose_response.stray_wells import stray_wells
 from models.dose_response.words import dose_words
 from models.plates.screen import Screen
@@ -76,6 +77,30 @@ def test_noise_and_duplicates_that_share_a_dispensing_error_are_no_misfit() -> N
     curves = fit_curves(table, by="curve", response="y", options=FitOptions(interval="none"))
     assert (curves["p_lack_of_fit"] < 1e-3).mean() > 0.3                     # proven, and too small to matter
     assert curves["reason"].str.contains("does not go through").mean() < 0.02
+
+
+def test_replicates_that_are_off_together_count_as_one_in_every_limit() -> None:
+    rng = np.random.default_rng(1)
+    effect = 100 - killing(10.0)(DOSE)
+    shared = effect + 4 * rng.standard_normal((300, 8))
+    y = np.repeat(shared, 3, axis=1) + 2 * rng.standard_normal((300, 24))
+    table = pd.DataFrame({"curve": np.repeat(np.arange(300), 24), "dose": np.tile(np.repeat(DOSE, 3), 300), "y": y.ravel()})
+    curves = score_limits(score_curves(fit_curves(table, by="curve", response="y")))
+    held = (curves["ic50_low"].fillna(0) <= 10) & (curves["ic50_high"].fillna(np.inf) >= 10)
+    true = float(score_curves(fit_curves(table[:24].assign(y=np.repeat(effect, 3)), by="curve", response="y"))["dss_asym"].iloc[0])
+    assert held.mean() > 0.9                                                 # 0.7 if each well were one by itself
+    assert ((curves["dss_asym_low"] <= true) & (true <= curves["dss_asym_high"])).mean() > 0.8       # 0.6
+
+
+def test_an_effect_that_stands_still_at_60_percent_has_no_sure_ic50() -> None:
+    def two_phases(dose: np.ndarray) -> np.ndarray:
+        return 100 - 60 / (1 + (2.0 / dose) ** 2) - 40 / (1 + (160 / dose) ** 2)    # 50 % at 4.5 nM
+
+    scored = told(score(plate({"two": two_phases, "right": killing(10.0)})))
+    assert scored.loc["two", "status"] == "weakly_identified"
+    assert "means of the doses cross the IC level elsewhere" in scored.loc["two", "reason"]
+    assert scored.loc["two", "ic50_low"] < 4.5 < scored.loc["two", "ic50_high"]
+    assert (scored.loc["two", "verdict"], scored.loc["right", "status"]) == ("hit", "ok")       # the area is not in doubt
 
 
 @pytest.mark.parametrize("scale", ["fraction_viability", "raw"])
