@@ -112,6 +112,7 @@ RULES = (
     Rule("treatment_spelling", "layout", "Each treatment has one spelling", treatments_spelled_alike),
     reading_rule("number", "Doses, replicates and read-outs are numbers", "flag", "replicate", "decimal_comma", "readout_overflow"),
     Rule("dose_by_role", "layout", "Treated and reference wells have a dose above zero", doses_by_role),
+    reading_rule("dose_logarithm", "Doses are doses, not their logarithms"),
     reading_rule("dose_of_control", "Negative, untreated and empty wells have no dose"),
     reading_rule("unit", "Each dose has one known unit", "unit_unknown", "unit_missing", "unit_contradicted", "unit_default"),
     Rule("one_unit", "layout", "Each treatment has one dose unit", one_unit_per_treatment),

@@ -20,6 +20,7 @@ from models.plates.wells import PLATE_FORMATS, canonical_well, has_well, row_let
 from models.tables import DOSED_ROLES, DOSELESS_ROLES, LAYOUT, ROLES, check_table
 from models.whole_file import whole_file
 
+LOG_DOSES, LARGEST_LOG = 5, 12.0     # doses of a treatment that may be logarithms, at least, and the largest: -log10 M of a picomolar dose
 _BOOLS = {"true": True, "yes": True, "1": True, "x": True, "false": False, "no": False, "0": False, "": False}
 
 
@@ -174,6 +175,7 @@ def _read_dose(cells: Cells, suffix: str, default_unit: str | None) -> pd.Series
         cells.out[f"treatment{suffix}"] = cells.text(f"treatment{suffix}")
     doses, beside = numbers(cells, dose)
     units = _read_unit(cells, dose, unit, doses, beside, default_unit)
+    _refuse_logarithms(cells, dose, doses, units)
     scaled = (doses * units.map(MOLAR).fillna(1.0).astype("float64")).map(lambda value: float(f"{value:.12g}"))
     cells.each(np.isinf(scaled), dose, rule="number", say=lambda value: say_number(value, dose))
     scaled = scaled.mask(np.isinf(scaled), np.nan)
@@ -206,6 +208,24 @@ def _read_unit(cells: Cells, dose: str, unit: str, doses: pd.Series, beside: pd.
     cells.each(needed & (column != "") & (units != "") & (other != "") & (units != other), unit, rule="unit_contradicted", say=lambda text:
                 f"column {unit} says '{text}', and the dose's own cell or its header another unit; correct the wrong one")
     return units
+
+
+def _refuse_logarithms(cells: Cells, dose: str, doses: pd.Series, units: pd.Series) -> None:
+    """An error where the doses of every treatment rise by equal steps, of one at most: those are logarithms, and IC50s of them nonsense."""
+    dosed = cells.out["role"].isin(DOSED_ROLES) & doses.gt(0) & (units.isin(tuple(MOLAR)) | units.str.endswith("g/mL"))
+    series = [np.unique(own) for _, own in doses[dosed].groupby(cells.text(dose.replace("dose", "treatment"))[dosed], sort=False)]
+    series = [own for own in series if len(own) >= LOG_DOSES]
+    if series and all(_is_even(own) for own in series):
+        first, unit = series[0], units[dosed].iloc[0]
+        cells.at(doses[dosed].index[0], rule="dose_logarithm", column=dose, value=f"{first[0]:g}", message=(
+            f"the doses of every treatment rise by equal steps ({first[0]:.3g}, {first[1]:.3g}, {first[2]:.3g} ... {first[-1]:.3g} {unit}), "
+            "as their logarithms do; give the doses themselves. If these are the doses, write them in a smaller unit (1 uM as 1000 nM)"))
+
+
+def _is_even(doses: np.ndarray) -> bool:
+    """Whether rising doses lie as far apart as log10 of a dilution series does: equal steps of one at most."""
+    steps = np.diff(doses)
+    return bool(steps.max() <= min(1.1 * steps.min(), 1.001) and doses[-1] <= LARGEST_LOG)
 
 
 def _no_unit(unit: str, header: str, doses: pd.Series) -> Finding:

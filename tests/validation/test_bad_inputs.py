@@ -187,6 +187,9 @@ BAD: dict[str, tuple[Spoil, str, str]] = {  # what is bad -> how it comes about,
                         "number", "without a comma"),
     "negative dose": (set_cell("dose", "-1"), "dose_by_role", "is negative"),
     "zero dose on a treated well": (set_cell("dose", "0"), "dose_by_role", "has dose 0"),
+    "logarithms of doses": (lambda draft: draft.layout.__setitem__("dose", draft.layout["dose"].replace(
+        {"1": "0.7", "10": "1.4", "100": "2.1", "1000": "2.8", "10000": "3.5", "100000": "4.2"})), "dose_logarithm",
+        "give the doses themselves"),
     "NaN dose": (set_cell("dose", "NaN"), "dose_by_role", "has no dose"),
     "mixed units": (set_cell("dose_unit", "ug/mL"), "one_unit", "given in ug/mL here and in nM elsewhere"),
     "unknown unit": (set_cell("dose_unit", "apples"), "unit_unknown", "'apples' is not a unit"),
@@ -261,7 +264,7 @@ MARKED: dict[str, tuple[Spoil, str, str]] = {
     "one dose only": (keep(lambda draft: (draft.layout["treatment"] != "cisplatin") | (draft.layout["dose"] == "1000")),
                       "dose_count", "has 1 dose (1000 nM)"),
     "narrow doses": (lambda draft: draft.layout.__setitem__("dose", draft.layout["dose"].replace(
-        {"1": "1", "10": "2", "100": "3", "1000": "4", "10000": "5", "100000": "6"})), "dose_range", "test a wider range"),
+        {"1": "10", "10": "20", "100": "30", "1000": "40", "10000": "50", "100000": "60"})), "dose_range", "test a wider range"),
     "mistyped dose": (lambda draft: draft.layout.__setitem__("dose", draft.layout["dose"].replace({"1000": "700"})),
                       "dose_ratio", "is a dose missing or mistyped?"),
     "PNG named .tif": (set_image(as_png), "image_kind", "PNG named .tif"),

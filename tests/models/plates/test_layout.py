@@ -133,6 +133,19 @@ def test_a_header_with_an_unknown_unit_is_not_read_as_nM() -> None:
     assert not parse_layout(raw.assign(unit="nM"), plate_format=96).findings
 
 
+@pytest.mark.parametrize(("doses", "unit", "refused"), [
+    ([0.79, 1.39, 1.99, 2.59, 3.19, 3.8, 4.4, 5.0], "nM", True), ([5, 5.5, 6, 6.5, 7, 7.5], "M", True),
+    ([1, 2, 3, 4, 5], "ug/mL", True), ([1000, 2000, 3000, 4000, 5000], "nM", False), ([1, 2, 3, 4], "uM", False),
+    ([1, 2, 4, 6, 8], "uM", False), ([1, 2, 3, 4, 5], "Gy", False), ([1, 3, 10, 30, 100], "nM", False)])
+def test_logarithms_of_doses_are_refused(doses: list[float], unit: str, refused: bool) -> None:
+    raw = pd.DataFrame({"plate": "P", "well": [f"A{n:02d}" for n in range(1, len(doses) + 1)], "role": "treated", "treatment": "x",
+                        "dose": list(map(str, doses)), "dose_unit": unit})
+    assert [one.rule for one in parse_layout(raw, plate_format=96).errors] == ["dose_logarithm"] * refused
+    tenfold = raw.assign(treatment="y", well=raw["well"].str.replace("A", "B"), dose=[str(10.0 ** n) for n in range(len(doses))])
+    other = pd.concat([raw, tenfold], ignore_index=True)
+    assert parse_layout(other, plate_format=96).errors == ()    # one odd series among others is `dose_ratio`
+
+
 def test_other_units_are_kept() -> None:
     layout = parsed(GOOD.replace("0.5,nM", "0.5,µg/ml")).layout
     assert (layout["dose"][2], layout["dose_unit"][2]) == (0.5, "ug/mL")
