@@ -32,7 +32,7 @@ BEYOND_WORDS = ("wells read 150 % of the negative controls or more: they grow, t
                 "what untreated wells are")
 LEFT_OUT_WORDS = "wells left out: excluded, or without a usable response or dose"
 OPEN_DOSE_WORDS = ("EC50 outside the tested doses", "slope at its bound", "midpoint at its bound", "a plateau at its bound",
-                   "asymmetry at its bound", "the interval of EC50 is open")
+                   "asymmetry at its bound", "the interval of EC50 is open", "the interval of IC50 is open")
 BEYOND_DOSES_WORDS = ("the effect stays below the IC level up to the top dose", "the effect is above the IC level from the lowest dose on")
 ELSEWHERE_WORDS = "the means of the doses cross the IC level elsewhere than the curve (see the plot), and the limits reach to there"
 ALONE_WORDS = "all of the effect, or all that lacks of it, is in a single well: repeat that dose"

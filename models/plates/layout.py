@@ -218,8 +218,8 @@ def _refuse_logarithms(cells: Cells, dose: str, doses: pd.Series, units: pd.Seri
     if series and all(_is_even(own) for own in series):
         first, unit = series[0], units[dosed].iloc[0]
         cells.at(doses[dosed].index[0], rule="dose_logarithm", column=dose, value=f"{first[0]:g}", message=(
-            f"the doses of every treatment rise by equal steps ({first[0]:.3g}, {first[1]:.3g}, {first[2]:.3g} ... {first[-1]:.3g} {unit}), "
-            "as their logarithms do; give the doses themselves. If these are the doses, write them in a smaller unit (1 uM as 1000 nM)"))
+            f"the doses of every treatment rise by equal steps ({', '.join(f'{one:.3g}' for one in first[:3])} ... {first[-1]:.3g} {unit}),"
+            " as their logarithms do; give the doses themselves. If these are the doses, write them in a smaller unit (1 uM as 1000 nM)"))
 
 
 def _is_even(doses: np.ndarray) -> bool:

@@ -11,7 +11,7 @@ from models.report.inputs import number, text
 
 NONE = "–"
 STEEP = 9.5  # fits bound the slope at 10
-LOOSE = 10.0  # fold; an IC50 whose limits lie further apart is shown as about
+LOOSE = 10.0  # fold; an IC50 whose limits, any of them, lie further apart is shown as about
 _MOLAR = (("pM", 1e-3), ("nM", 1.0), ("µM", 1e3), ("mM", 1e6))  # in nM
 
 BAD_CONTROLS = "bad_controls"   # a status of the report alone: of curves on plates whose controls overlap
@@ -120,11 +120,9 @@ def half_dose(row: Any, name: str) -> Estimate:
 
 
 def _is_narrow(row: Any, name: str) -> bool:
-    """Whether the interval is closed, and the one with the model's error too and not above the tenfold, where the row has that."""
-    low, high = number(row, f"{name}_low"), number(row, f"{name}_high")
-    if math.isnan(low) or math.isnan(high):
-        return False
-    return f"{name}_model_low" not in row or number(row, f"{name}_model_high") <= LOOSE * number(row, f"{name}_model_low")
+    """Whether the interval is closed and not above the tenfold, and the one with the model's error too, where the row has that."""
+    kinds = [name, *([f"{name}_model"] if f"{name}_model_low" in row else [])]
+    return all(number(row, f"{kind}_high") <= LOOSE * number(row, f"{kind}_low") for kind in kinds)
 
 
 def _interval(row: Any, name: str, value: float) -> str:
@@ -146,9 +144,9 @@ def _range_words(row: Any, low: float, high: float, value: float) -> str:
 
 
 def _one_limit(row: Any, name: str, relation: str) -> str:
-    limit = number(row, f"{name}_low" if relation == ">" else f"{name}_high")
-    if math.isnan(limit):
-        return "beyond the tested doses"
+    value, limit = number(row, name), number(row, f"{name}_low" if relation == ">" else f"{name}_high")
+    if math.isnan(limit) or (limit > value if relation == ">" else limit < value):
+        return "beyond the tested doses"    # how far is the model's guess: no well was there
     return f"confidence limit {'from' if relation == '>' else 'to'} {dose_text(limit, text(row, 'dose_unit'))}"
 
 

@@ -122,6 +122,18 @@ def test_one_dead_well_at_the_top_dose_is_no_ic50() -> None:
     assert scored.loc["real", "status"] == "ok"
 
 
+def test_a_plateau_at_the_level_makes_no_sure_ic50() -> None:
+    """A cytostatic drug that stops at half: its EC50 is well determined, where it crosses 50 % is not."""
+    partial = {f"stops at {stop}": (lambda dose, stop=stop: stop + (100 - stop) / (1 + dose / 1.0)) for stop in (47.0, 49.0, 50.0, 51.0)}
+    curves = told(score(plate(partial)))
+    crossing = curves[curves["ic50_relation"] == "="]
+    unbounded = crossing[crossing["ic50_high"].isna()]
+    assert len(unbounded)
+    assert unbounded["status"].eq("weakly_identified").all()
+    assert unbounded["reason"].str.contains("the interval of IC50 is open").all()
+    assert unbounded["IC50"].str.startswith("≈").all()
+
+
 def test_wells_that_read_far_above_the_controls_have_no_ic50_beyond_the_doses() -> None:
     scored = told(score(plate({"glows": constant(170.0), "grows": lambda dose: 100 + 70 * dose / (10 + dose), "right": killing(10.0)})))
     for name in ("glows", "grows"):
