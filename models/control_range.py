@@ -1,34 +1,38 @@
 """Do a plate's controls stand for what they should: untreated wells for 100 %, dead ones for 0 %?
 
 Z' tells how far apart they are, not whether they are where they should be. The treated wells tell: they cannot all live better than
-untreated ones, or be deader than dead.
+untreated ones, or be deader than dead, nor lose the same share of their cells to doses of which twice as much or more does no more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
+from scipy import stats
 
 from models.errors import Finding
 from models.plates.screen import Controls
 from models.tables import DOSED_ROLES, combined
 
 HIGH, FEWEST = 1.2, 3       # median viability at the lowest doses, and treatments that it takes, for a doubt about negative controls
+SUNKEN, STEADY = (0.2, 0.85), 0.1   # viability of steady starts that is neither alive nor dead; what two doses of one differ by at most
+STARTS, DOSES, LEVEL = 5, 4, 0.001  # treatments that it takes, doses of each, and p up to which they surely differ from the controls
 LOW, FEW_WELLS = 0.25, 3    # viability below zero, and wells of it, for a doubt about positive controls
 SCATTER = 5.0               # SDs of the positive controls that such a well must lie below them as well
-ABOVE, BELOW = "above_controls", "below_controls"       # rules of the findings
+ABOVE, BELOW, ALL_SUNKEN = "above_controls", "below_controls", "starts_sunken"      # rules of the findings
 
 
 def range_findings(wells: pd.DataFrame, *, controls: Controls) -> list[Finding]:
-    """A warning for each plate whose treated wells lie well above its negative controls, or below its positive ones.
+    """A warning for each plate whose treated wells lie well above its negative controls, or below its positive ones, or whose treatments
+    start alike below its negative controls.
 
     wells: WellScores. controls: what the screen declares.
     """
     read = ~wells["excluded"] & wells["viability"].notna() & (wells["dose"] > 0)
     dosed = wells[wells["role"].isin(DOSED_ROLES) & read & ~combined(wells)]
     viability = dosed["viability"].to_numpy(dtype=float)    # looked at first: on most plates nothing lies so far out
-    return [*(_above(dosed) if (viability > HIGH).any() else ()),
+    return [*(_above(dosed) if (viability > HIGH).any() else ()), *_sunken(dosed, wells),
             *(_below(dosed, wells) if controls == "both" and (viability < -LOW).sum() >= FEW_WELLS else ())]
 
 
@@ -40,6 +44,42 @@ def _above(dosed: pd.DataFrame) -> list[Finding]:
         f"at their lowest doses the {count} treatments of plate {plate} read {100 * middle:.0f} % of its negative controls in the middle: "
         "these do not stand for untreated wells (edge, solvent, drift over the plate?), so that all viabilities are too high, effects too "
         "small; put untreated controls among the treated wells")) for plate, (count, middle) in high.items()]
+
+
+def _sunken(dosed: pd.DataFrame, wells: pd.DataFrame) -> list[Finding]:
+    """Where half of the treatments or more read the same at their two lowest doses, and as each other, and that is neither 0 nor 100 %."""
+    living = wells[wells["role"].eq("negative") & ~wells["excluded"] & wells["viability"].notna()]
+    found = []
+    for plate, own in dosed.groupby("plate", sort=False):
+        starts = _starts(own)
+        means = starts.pivot_table(index="treatment", columns="rank", values="viability")
+        steady = means[(means.max(axis=1) - means.min(axis=1)) <= STEADY].mean(axis=1)
+        middle = float(steady.median())
+        alike = steady.index[(steady - middle).abs() <= STEADY]
+        if len(means) < STARTS or 2 * len(alike) < len(means) or not SUNKEN[0] < middle < SUNKEN[1]:
+            continue
+        low, controls = starts.loc[starts["treatment"].isin(alike), "viability"], living.loc[living["plate"] == plate, "viability"]
+        if stats.ttest_ind(low, controls).pvalue < LEVEL:
+            found.append(Finding(rule=ALL_SUNKEN, severity="warning", plate=str(plate), column="viability", value=f"{middle:.2f}", message=(
+                f"at their two lowest doses {len(alike)} of {len(means)} treatments of plate {plate} read alike, {100 * middle:.0f} % of "
+                "its negative controls: either all act so at doses far below the others, or these controls read more than untreated wells "
+                "do (without the solvent, another volume, another place?), so that effects are too large and IC50s too low; put controls "
+                "with the solvent of the treated wells among them")))
+    return found
+
+
+def _starts(dosed: pd.DataFrame) -> pd.DataFrame:
+    """One plate's wells of the two lowest doses of treatments that have DOSES or more, with `rank` of the dose from 1."""
+    rank = dosed.groupby("treatment")["dose"].rank(method="dense")
+    return dosed.assign(rank=rank)[(rank <= 2) & (rank.groupby(dosed["treatment"]).transform("max") >= DOSES)]
+
+
+def start_words(findings: Iterable[Finding]) -> dict[str, str]:
+    """plate -> why its curves are in doubt, of plates whose treatments start above or below the negative controls."""
+    return {one.plate: (
+        f"at their lowest doses treatments of plate {one.plate} read {100 * float(one.value):.0f} % of its negative controls: what 100 % "
+        f"is is not known, and an IC50 comes out too {'high' if one.rule == ABOVE else 'low'}")
+            for one in findings if one.rule in (ABOVE, ALL_SUNKEN)}
 
 
 def _below(dosed: pd.DataFrame, wells: pd.DataFrame) -> list[Finding]:
@@ -68,8 +108,8 @@ def at_ceiling(wells: pd.DataFrame, *, value: str) -> dict[str, str]:
     return words
 
 
-def say_ceiling(curves: pd.DataFrame, wells: pd.DataFrame, words: Mapping[str, str]) -> pd.DataFrame:
-    """The curves; those with wells on such plates have the reason, and are weakly_identified where they were ok. words: of `at_ceiling`."""
+def say_plates(curves: pd.DataFrame, wells: pd.DataFrame, words: Mapping[str, str]) -> pd.DataFrame:
+    """The curves; those with wells on the plates of `words` have its reason, and are weakly_identified where they were ok."""
     if not words or curves.empty:
         return curves
     used = wells[wells["role"].isin(DOSED_ROLES) & ~wells["excluded"] & ~combined(wells) & wells["plate"].isin(list(words))]

@@ -16,7 +16,7 @@ import pandas as pd
 from models.combinations import CombinationTables, combination_tables
 from models.control_places import RULE as PLACE
 from models.control_places import place_findings
-from models.control_range import ABOVE, BELOW, at_ceiling, range_findings, say_ceiling
+from models.control_range import ABOVE, ALL_SUNKEN, BELOW, at_ceiling, range_findings, say_plates, start_words
 from models.dose_response import FitOptions, assay_quality
 from models.dose_response.between_plates import with_between_plates
 from models.dose_response.plate_agreement import with_disagreements
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
 MEASURED = "read-out"   # stands for the model where wells were measured, not predicted
 MODEL_COLUMNS = ("logit", "probability", "od", "od_low", "od_high", "od_shared")
-REFITTED = (OVERLAP, ABOVE, BELOW, DISAGREE, PLACE, SCATTER, STRAY)      # rules of findings that depend on which wells are left out
+REFITTED = (OVERLAP, ABOVE, ALL_SUNKEN, BELOW, DISAGREE, PLACE, SCATTER, STRAY)  # rules of findings that depend on what is left out
 RAW_OUTPUTS = ("od", "probability", "readout")  # what viability is made from: the first that a table holds
 
 
@@ -180,11 +180,13 @@ def _scored(wells: pd.DataFrame, *, value: str, screen: Screen, options: Scoring
     bad = overlapping(quality, controls=screen.controls)
     curves = with_between_plates(with_stray_wells(curves, stray), between, level=options.fit.level)
     curves = with_disagreements(curves, apart)
+    ranges = range_findings(wells, controls=screen.controls)
+    curves = say_plates(curves, wells, start_words(ranges))
     if value == "readout" and screen.controls != "none":
-        curves = say_ceiling(curves, wells, at_ceiling(wells, value=value))
+        curves = say_plates(curves, wells, at_ceiling(wells, value=value))
     curves = withhold(curves, wells, bad)
     return ScoredScreen(check_table(wells, WELL_SCORES, keys=("plate", "well")), curves, quality,
-                        (*findings, *overlap_findings(bad), *range_findings(wells, controls=screen.controls),
+                        (*findings, *overlap_findings(bad), *ranges,
                          *place_findings(wells, value=value, controls=screen.controls, plate_format=screen.plate_format),
                          *disagreement_findings(apart, curves), *scatter_findings(between), *stray_findings(stray),
                          *combination_findings(wells), *_well_findings(wells)),

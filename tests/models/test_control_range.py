@@ -12,7 +12,7 @@ DRUGS = {f"drug {number}": killing(30.0 * (number + 1)) for number in range(4)}
 
 
 def rules(scored: ScoredScreen) -> list[str]:
-    return [finding.rule for finding in scored.findings if finding.rule.endswith("_controls")]
+    return [finding.rule for finding in scored.findings if finding.rule.endswith(("_controls", "_sunken"))]
 
 
 def test_treated_wells_above_the_negative_controls_are_told() -> None:
@@ -21,8 +21,28 @@ def test_treated_wells_above_the_negative_controls_are_told() -> None:
     assert (finding.plate, finding.severity) == ("P1", "warning")
     assert "the 4 treatments of plate P1 read 1" in finding.message
     assert "put untreated controls among the treated wells" in finding.message
+    curves = told(scored)
+    assert not curves["status"].eq("ok").any()
+    assert curves["reason"].str.contains("and an IC50 comes out too high").all()
     assert rules(score(plate(DRUGS))) == []
     assert rules(score(plate({"glows": constant(170.0), "right": killing(10.0)}))) == []     # two treatments may both grow
+
+
+def test_controls_that_live_better_than_untreated_wells_give_no_sure_ic50() -> None:
+    """Negative controls without the solvent of the treated wells: all IC50s too low, and Z' excellent."""
+    drugs = {f"drug {number}": killing(30.0 * (number + 1)) for number in range(4)} | {"inert": constant(100.0), "too": constant(100.0)}
+    scored = score(plate(drugs, negative=130.0))
+    (finding,) = [one for one in scored.findings if one.rule == "starts_sunken"]
+    assert finding.plate == "P1"
+    assert "of plate P1 read alike, 7" in finding.message
+    assert "put controls with the solvent of the treated wells among them" in finding.message
+    curves = told(scored)
+    assert not curves["status"].eq("ok").any()
+    assert curves["reason"].str.contains("what 100 % is is not known, and an IC50 comes out too low").all()
+    assert not curves["verdict"].eq("hit").any()
+    assert rules(score(plate(drugs))) == []
+    potent = {f"drug {number}": killing(0.1 * 2 ** number) for number in range(8)}      # that act at the lowest dose, each as it does
+    assert rules(score(plate(potent))) == rules(score(plate({name: constant(2.0) for name in potent}))) == []
 
 
 def test_treated_wells_deader_than_the_positive_controls_are_told() -> None:
