@@ -1,8 +1,8 @@
-"""Do a plate's negative controls read the same wherever they lie? They should, so where they do not, other wells do not either: a drift
-from one side to the other (dispensing, reading, seeding), or a border that dried or warmed.
+"""Do a plate's wells read the same wherever they lie? A drift from one side to the other (dispensing, reading, seeding, another cell line
+in half of the wells), or a border that dried or warmed, shows in the negative controls as far as they reach, and in living treated wells
+beside the curves of their treatments, as far as the replicates and doses of these lie apart.
 
-Only as far as the controls reach: where all of them stand in one column, nothing is known of the others, which the rule `controls_spread`
-of the layout says.
+Where all controls stand in one column, and each treatment in one place, nothing is known: the rule `controls_spread` of the layout says so.
 """
 
 from __future__ import annotations
@@ -14,52 +14,81 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from models.dose_response.curves import Array
+from models.dose_response.curves import Array, well_values
 from models.errors import Finding
 from models.plates.screen import Controls
 from models.plates.wells import PLATE_FORMATS, parse_well, row_letters
+from models.tables import DOSED_ROLES, combined
 
 RULE = "position_effect"
-LEVEL = 0.001       # p up to which controls surely differ by their place; three looks at each plate
-WORTH = 0.15        # of the assay's window, from which on that matters to an IC50
+LEVEL = 0.001       # p up to which wells surely differ by their place; three looks at each plate by controls, three by treated wells
+WORTH, WORTH_BESIDE = 0.15, 0.1     # of the assay's window, from which on that matters to an IC50; beside curves, which follow some of it
 FEWEST, FEWEST_THERE = 6, 3     # negative controls that it takes, and at the border and inside
+FEWEST_TREATED = 24
 
 
-def place_findings(wells: pd.DataFrame, *, value: str, controls: Controls, plate_format: int) -> list[Finding]:
-    """A warning for each plate whose negative controls surely read otherwise at one side, or at the border, than elsewhere.
+def place_findings(wells: pd.DataFrame, curves: pd.DataFrame, *, value: str, controls: Controls, plate_format: int) -> list[Finding]:
+    """A warning for each plate whose wells surely read otherwise at one side, or at the border, than elsewhere.
 
-    wells: WellScores, with `value`, the column of raw outputs. controls: what the screen declares; without positive ones the window reaches
-    from the negative controls to 0.
+    wells: WellScores, with `value`, the column of raw outputs. curves: of their treatments. controls: what the screen declares; without
+    positive ones the window reaches from the negative controls to 0.
     """
-    read = wells[~wells["excluded"] & wells[value].notna() & wells["role"].isin(["negative", "positive"])]
+    wells = wells[~wells["excluded"] & wells[value].notna()]
+    beside = _beside_curves(wells, curves)
     found = []
-    for plate, own in read.groupby("plate", sort=False):
-        negative = own[own["role"] == "negative"]
-        if len(negative) < FEWEST:
-            continue
-        dead = own.loc[own["role"] == "positive", value] if controls == "both" else pd.Series([0.0])
-        values = negative[value].to_numpy(dtype=float)
-        window = abs(float(np.median(values)) - float(dead.median())) if len(dead) else 0.0
-        if window > 0:
-            found += [_finding(str(plate), words, by) for words, by in _differences(values / window, negative["well"], plate_format)]
+    for plate, own in wells.groupby("plate", sort=False):
+        told: set[str] = set()
+        treated = beside[beside["plate"] == plate]
+        for who, values, names, worth in (
+                (f"negative controls of plate {plate}", *_living_controls(own, value=value, controls=controls), WORTH),
+                (f"living treated wells of plate {plate}, beside their treatments' curves,", treated["off"].to_numpy(),
+                 treated["well"], WORTH_BESIDE)):
+            for axis, words, by in _differences(values, names, plate_format, worth=worth):
+                if axis not in told:
+                    found.append(_finding(str(plate), who, words, by))
+                told.add(axis)
     return found
 
 
-def _differences(values: Array, wells: pd.Series, plate_format: int) -> Iterator[tuple[str, float]]:
-    """(where to where, change in windows) of the axes along which, and of the border across which, the values (N,) surely differ."""
+def _living_controls(own: pd.DataFrame, *, value: str, controls: Controls) -> tuple[Array, pd.Series]:
+    """(raw outputs in windows of the assay, well names) of a plate's negative controls, none where they are few."""
+    negative = own[own["role"] == "negative"]
+    dead = own.loc[own["role"] == "positive", value] if controls == "both" else pd.Series([0.0])
+    window = abs(float(negative[value].median()) - float(dead.median())) if len(negative) >= FEWEST and len(dead) else 0.0
+    kept = negative if window > 0 else negative[:0]
+    return kept[value].to_numpy(dtype=float) / (window or 1.0), kept["well"]
+
+
+def _beside_curves(wells: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
+    """plate, well and `off`, viability above their curve, of wells of one treatment that live by it; of plates with enough of them."""
+    own = wells[wells["role"].isin(DOSED_ROLES) & wells["viability"].notna() & (wells["dose"] > 0) & ~combined(wells)]
+    fitted = curves[curves["slope"].notna() & curves["scale"].eq("percent_inhibition")].reset_index(drop=True) if len(curves) else curves
+    if not len(fitted):
+        return own[:0].assign(off=0.0)
+    own = own[own["treatment"].isin(fitted["treatment"])]
+    row = own["treatment"].map(dict(zip(fitted["treatment"], range(len(fitted)), strict=True))).to_numpy(dtype=np.intp)
+    expected = 1 - well_values(fitted, row, own["dose"].to_numpy(dtype=float)) / 100
+    living = own.assign(off=own["viability"] - expected)[expected > 0.5]
+    return living[living.groupby("plate")["well"].transform("size") >= FEWEST_TREATED]
+
+
+def _differences(values: Array, wells: pd.Series, plate_format: int, *, worth: float) -> Iterator[tuple[str, str, float]]:
+    """(axis, where to where, change in windows) of the axes along which, and of the border across which, the values (N,) surely differ."""
+    if not len(values):
+        return
     row, column = np.array([parse_well(name) for name in wells], dtype=np.intp).T
     by, p = _line(column, values)
-    if abs(by) >= WORTH and p < LEVEL:
-        yield f"from column {column.min() + 1} to column {column.max() + 1}", by
+    if abs(by) >= worth and p < LEVEL:
+        yield "column", f"from column {column.min() + 1} to column {column.max() + 1}", by
     by, p = _line(row, values)
-    if abs(by) >= WORTH and p < LEVEL:
-        yield f"from row {row_letters(int(row.min()))} to row {row_letters(int(row.max()))}", by
+    if abs(by) >= worth and p < LEVEL:
+        yield "row", f"from row {row_letters(int(row.min()))} to row {row_letters(int(row.max()))}", by
     rows, columns = PLATE_FORMATS[plate_format]
     border = (row == 0) | (row == rows - 1) | (column == 0) | (column == columns - 1)
     if min(border.sum(), (~border).sum()) >= FEWEST_THERE:
         by = float(values[border].mean() - values[~border].mean())
-        if abs(by) >= WORTH and stats.ttest_ind(values[border], values[~border], equal_var=False).pvalue < LEVEL:
-            yield "from the inner wells to the border", by
+        if abs(by) >= worth and stats.ttest_ind(values[border], values[~border], equal_var=False).pvalue < LEVEL:
+            yield "border", "from the inner wells to the border", by
 
 
 def _line(at: npt.NDArray[np.intp], values: Array) -> tuple[float, float]:
@@ -71,8 +100,8 @@ def _line(at: npt.NDArray[np.intp], values: Array) -> tuple[float, float]:
     return float(line.slope) * span, float(line.pvalue)
 
 
-def _finding(plate: str, words: str, by: float) -> Finding:
+def _finding(plate: str, who: str, words: str, by: float) -> Finding:
     return Finding(rule=RULE, severity="warning", plate=plate, column="viability", value=f"{by:+.2f}", message=(
-        f"the negative controls of plate {plate} {'rise' if by > 0 else 'fall'} by {100 * abs(by):.0f} % of the assay's window {words}: "
-        "what a well reads depends on where it lies, so that effects are too small in one place and too large in another; look at seeding, "
-        "dispensing and reading, and compare treatments that lie alike only"))
+        f"the {who} {'rise' if by > 0 else 'fall'} by {100 * abs(by):.0f} % of the assay's window {words}: what a well reads depends on "
+        "where it lies, so that effects are too small in one place and too large in another; look at seeding, dispensing and reading, and "
+        "compare treatments that lie alike only"))

@@ -187,7 +187,7 @@ def _scored(wells: pd.DataFrame, *, value: str, screen: Screen, options: Scoring
     curves = withhold(curves, wells, bad)
     return ScoredScreen(check_table(wells, WELL_SCORES, keys=("plate", "well")), curves, quality,
                         (*findings, *overlap_findings(bad), *ranges,
-                         *place_findings(wells, value=value, controls=screen.controls, plate_format=screen.plate_format),
+                         *place_findings(wells, curves, value=value, controls=screen.controls, plate_format=screen.plate_format),
                          *disagreement_findings(apart, curves), *scatter_findings(between), *stray_findings(stray),
                          *combination_findings(wells), *_well_findings(wells)),
                         combinations=combination_tables(wells, bad, controls=screen.controls, value=value),

@@ -1,4 +1,4 @@
-"""Negative controls that read otherwise in one place than in another: told, and the others left in peace."""
+"""Wells that read otherwise in one place than in another: told, and the others left in peace."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import pytest
 
 from models.control_places import place_findings
 from models.errors import Finding
+from models.plates.screen import Controls, Screen
 from models.plates.wells import parse_well, wells_of
+from models.scoring import score_measured
 
 FORMAT = 384
 
@@ -27,8 +29,9 @@ def plate(rng: np.random.Generator, *, noise: float = 0.05, columns: float = 0.0
     return table.assign(plate="P1", excluded=False, readout=100 + 1000 * (level + noise * rng.standard_normal(len(table))))
 
 
-def found(table: pd.DataFrame) -> list[Finding]:
-    return place_findings(table, value="readout", controls="both", plate_format=FORMAT)
+def found(table: pd.DataFrame, controls: Controls = "both") -> list[Finding]:
+    return place_findings(table.assign(viability=np.nan, treatment="", dose=np.nan), pd.DataFrame(), value="readout", controls=controls,
+                          plate_format=FORMAT)
 
 
 @pytest.mark.parametrize(("change", "words"), [
@@ -56,5 +59,41 @@ def test_controls_of_one_column_few_or_left_out_tell_nothing() -> None:
     few = table.assign(excluded=~table["well"].isin(["A01", "A17", "B08", "B24", "C01"]) & table["role"].eq("negative"))
     assert found(few) == []
     assert found(table.assign(readout=np.nan)) == []
-    assert len(place_findings(table[table["role"] == "negative"], value="readout", controls="negative", plate_format=FORMAT)) == 1
-    assert found(table[table["role"] == "negative"]) == []      # no positive control left: no window
+    alone = table[table["role"] == "negative"]
+    assert len(found(alone, controls="negative")) == 1
+    assert found(alone) == []      # no positive control left: no window
+
+
+def scattered(rng: np.random.Generator, *, border: float = 1.0, lower: float = 1.0) -> pd.DataFrame:
+    """20 killing treatments of 8 doses in duplicate at random places, controls in the middle column alone; border wells read so much of
+    what they should, and in the lower half of the plate IC50s are so much higher.
+    """
+    names = [str(name) for name in wells_of(FORMAT)]
+    controls = [name for name in names if name.endswith("12")]
+    places = list(rng.permutation([name for name in names if name not in controls]))
+    rows = [(name, ("negative", "positive")[at % 2], "", np.nan, float("nan")) for at, name in enumerate(controls)]
+    rows += [(str(places.pop()), "treated", f"drug {number}", dose, 10.0 ** (number % 5))
+             for number in range(20) for dose in np.logspace(-1, 5, 8) for _ in range(2)]
+    table = pd.DataFrame(rows, columns=["well", "role", "treatment", "dose", "ic50"])
+    row, column = np.array([parse_well(name) for name in table["well"]]).T
+    ic50 = table["ic50"] * np.where(row >= 8, lower, 1.0)
+    living = np.where(table["role"] == "treated", 1 / (1 + table["dose"] / ic50), table["role"] == "negative")
+    outer = np.isin(row, (0, 15)) | np.isin(column, (0, 23))
+    return table.drop(columns="ic50").assign(
+        plate="P1", replicate=1, dose_unit=np.where(table["dose"].notna(), "nM", ""),
+        readout=1000 * (living * np.where(outer, border, 1.0) + 0.05 * rng.standard_normal(len(table))))
+
+
+@pytest.mark.parametrize(("wrong", "words"), [
+    ({"border": 0.75}, "beside their treatments' curves, fall by .. % of the assay's window from the inner wells to the border"),
+    ({"lower": 30.0}, "beside their treatments' curves, rise by .. % of the assay's window from row A to row P")])
+def test_treated_wells_tell_of_places_where_no_control_is(wrong: dict[str, float], words: str) -> None:
+    """A border that dried; another cell line in half of the wells. Controls of one column, and Z', know nothing of it."""
+    screen = Screen.from_dict({"name": "s", "sample": "X", "plate_format": FORMAT})
+
+    def told(table: pd.DataFrame) -> list[str]:
+        return [one.message for one in score_measured(table, screen=screen).findings if one.rule == "position_effect"]
+
+    (message,) = told(scattered(np.random.default_rng(4), **wrong))
+    assert pd.Series([message]).str.contains(words).all(), message
+    assert told(scattered(np.random.default_rng(4))) == []
