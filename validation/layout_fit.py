@@ -69,7 +69,7 @@ def suspicions(wells: pd.DataFrame, signals: pd.DataFrame, plate_format: int) ->
     plan, values = _plan(wells), signals.to_numpy(dtype="float64")
     places = {well: place for place, well in enumerate(signals.index.tolist())}
     named = _places(wells["well"].tolist(), places)
-    both = {"negative", "positive"} <= set(wells["role"].tolist())  # one kind alone has nothing to be exchanged with
+    both = {"negative", "positive"} <= set(wells.loc[wells["well"].isin(places), "role"])  # one kind alone has nothing to be exchanged with
     found = [_suspicion(mistake, plan if mistake != SWAPPED else _plan(_exchanged(wells)), plan, values, named=named,
                         meant=named if mistake == SWAPPED else _places(turned_names(wells, mistake, plate_format), places))
              for mistake in MISTAKES if both or mistake != SWAPPED]
@@ -113,15 +113,15 @@ def _suspicion(mistake: str, plan: _Plan, own_plan: _Plan, signals: Values, *, n
     """
     named = np.where(np.isin(named, meant), named, -1)
     meant = np.where(np.isin(meant, named), meant, -1)
-    count = int((meant >= 0).sum())
-    if count < max(MIN_WELLS, 2 * signals.shape[1]):
+    seen = signals[meant[meant >= 0]]
+    if len(seen) < max(MIN_WELLS, 2 * signals.shape[1]) or (seen == seen[0]).all():
         return None
-    values = _whitened(signals[meant[meant >= 0]])
+    values = _whitened(seen)
     table = np.full((len(signals), values.shape[1]), np.nan)
     table[meant[meant >= 0]] = values
     left, as_is = (_unexplained(np.where(places[:, None] >= 0, table[places], np.nan), rule)
                    for places, rule in ((meant, plan), (named, own_plan)))
-    gain = count / 2 * sum(np.log(np.linalg.eigvalsh(share) + LEAST_NOISE).sum() * sign for share, sign in ((as_is, 1), (left, -1)))
+    gain = len(seen) / 2 * sum(np.log(np.linalg.eigvalsh(share) + LEAST_NOISE).sum() * sign for share, sign in ((as_is, 1), (left, -1)))
     share, direction = np.linalg.eigh(left)
     return Suspicion(mistake, float(gain), 1 - float(share[0]), 1 - float(direction[:, 0] @ as_is @ direction[:, 0]))
 

@@ -250,6 +250,9 @@ def test_too_few_wells_say_nothing() -> None:
     layout, shown = plate_of_curves(3)
     assert suspicions(layout.head(12), shown, 96) == []
     assert suspicions(layout, shown.head(12), 96) == []
+    assert suspicions(layout, shown * 0.0, 96) == []        # one image in every well
+    positive = layout.loc[layout["role"] == "positive", "well"]
+    assert SWAPPED not in [one.mistake for one in suspicions(layout, shown.drop(positive), 96)]     # their images are missing
 
 
 @pytest.mark.parametrize(("assay", "refused"), [("CCK-8", True), ("LDH release", False), ("", False), ("CCK-8 and LDH", False)])
