@@ -58,6 +58,7 @@ if TYPE_CHECKING:
 MEASURED = "read-out"   # stands for the model where wells were measured, not predicted
 MODEL_COLUMNS = ("logit", "probability", "od", "od_low", "od_high", "od_shared")
 REFITTED = (OVERLAP, ABOVE, ALL_SUNKEN, BELOW, DISAGREE, PLACE, SCATTER, STRAY)  # rules of findings that depend on what is left out
+STRANGE = 0.5           # share of a plate's wells out of distribution from which on its curves are no sure ones
 RAW_OUTPUTS = ("od", "probability", "readout")  # what viability is made from: the first that a table holds
 
 
@@ -181,7 +182,7 @@ def _scored(wells: pd.DataFrame, *, value: str, screen: Screen, options: Scoring
     curves = with_between_plates(with_stray_wells(curves, stray), between, level=options.fit.level)
     curves = with_disagreements(curves, apart)
     ranges = range_findings(wells, controls=screen.controls)
-    curves = say_plates(curves, wells, start_words(ranges))
+    curves = say_plates(curves, wells, start_words(ranges) | _strange_plates(wells))
     if value == "readout" and screen.controls != "none":
         curves = say_plates(curves, wells, at_ceiling(wells, value=value))
     curves = withhold(curves, wells, bad)
@@ -192,6 +193,14 @@ def _scored(wells: pd.DataFrame, *, value: str, screen: Screen, options: Scoring
                          *combination_findings(wells), *_well_findings(wells)),
                         combinations=combination_tables(wells, bad, controls=screen.controls, value=value),
                         single_doses=single_doses(wells, bad, controls=screen.controls, value=value, level=options.fit.ic_level))
+
+
+def _strange_plates(wells: pd.DataFrame) -> dict[str, str]:
+    """plate -> why its curves are in doubt, of plates half of whose wells or more the model knows nothing like."""
+    odd = wells["flags"].map(lambda flags: "out_of_distribution" in flags).astype(bool)
+    share = odd[wells["role"] != "empty"].groupby(wells["plate"]).mean()
+    return {str(plate): f"{100 * part:.0f} % of the wells of plate {plate} read beyond all that the model learned from"
+            for plate, part in share[share >= STRANGE].items()}
 
 
 def same_sample(one: str, other: str) -> bool:

@@ -276,6 +276,10 @@ def test_outputs_beyond_the_training_range_are_flagged() -> None:
     expected = (probability["probability"] < 0.05) | (probability["probability"] > 0.97)
     assert probability["flags"].map(lambda flags: "out_of_distribution" in flags).equals(expected)
     assert expected.any()
+    assert scored.curves["status"].eq("ok").any()
+    strange = score(layout, predictor=reader(thresholds={"raw_low": 0.05, "raw_high": 0.06})).curves
+    assert not strange["status"].eq("ok").any()
+    assert strange["reason"].str.contains("of the wells of plate P1 read beyond all that the model learned from").all()
 
 
 def test_wells_that_the_model_learned_from_are_flagged() -> None:
