@@ -128,15 +128,15 @@ def score_predicted(raw: pd.DataFrame, quality: pd.DataFrame, layout: pd.DataFra
     """`score_images` from what the network said on. raw: of `Predictor.predict`, all plates; quality: ImageQuality of the same images."""
     options = options or ScoringOptions()
     layout = check_table(layout, LAYOUT, keys=("plate", "well"))
-    findings = [*sample_findings(screen.sample, card, force=options.force), *_acquisition_findings(screen, card, quality),
-                *scope_findings(card)]
+    findings = [*sample_findings(screen.sample, card, force=options.force), *_acquisition_findings(screen, card, quality)]
     judged = judge_wells(quality, layout, card.image_quality)
     wells = _with_raw(layout, raw, card, judged.flags).assign(model=model, version=version)
     wells = leave_out(with_persons(wells, options), card.image_quality)
     drift = _drift(wells, raw, card)
     value = "od" if card.recipe.is_regression else "probability"
     findings += [*judged.findings, *drift_findings(drift, model=model), *saturation_findings(wells, value=value, model=model)]
-    return replace(_scored(wells, value=value, screen=screen, options=options, findings=findings), drift=drift)
+    scored = _scored(wells, value=value, screen=screen, options=options, findings=findings)
+    return replace(scored, drift=drift, findings=(*scored.findings, *scope_findings(card)))     # of every plate: what is of this one first
 
 
 def score_measured(layout: pd.DataFrame, *, screen: Screen, options: ScoringOptions | None = None) -> ScoredScreen:

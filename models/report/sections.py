@@ -94,7 +94,7 @@ def finding_groups(findings: Sequence[Finding]) -> list[FindingGroup]:
     """Findings that differ only in their well, together, in order of first appearance."""
     groups: dict[tuple[str, str, str], list[Finding]] = {}
     for finding in findings:
-        message = finding.message.replace(f"well {finding.well} ", "", 1) if finding.well else finding.message
+        message = finding.message.replace(f"well {finding.well} ", "each of the wells ", 1) if finding.well else finding.message
         groups.setdefault((finding.severity, finding.rule, message), []).append(finding)
     return [FindingGroup(severity, message if len(alike) > 1 else alike[0].message, _places(alike))
             for (severity, _, message), alike in groups.items()]

@@ -395,7 +395,7 @@ def test_flagged_wells_stand_on_the_plate_map_with_their_reason_whoever_left_the
 def test_findings_that_differ_only_in_the_well_are_one() -> None:
     findings = tuple(Finding(rule="no_image", severity="warning", plate="P1", well=well, message=f"well {well} has no image")
                      for well in ("A01", "A02"))
-    assert "warning has no image (P1 A01, P1 A02)" in Page(render(replace(make_tables({}), findings=findings))).text
+    assert "warning each of the wells has no image (P1 A01, P1 A02)" in Page(render(replace(make_tables({}), findings=findings))).text
     assert "warning well A01 has no image (P1)" in Page(render(replace(make_tables({}), findings=findings[:1]))).text   # a whole sentence
 
 

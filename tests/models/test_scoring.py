@@ -272,6 +272,7 @@ def test_outputs_beyond_the_training_range_are_flagged() -> None:
     scored = score(layout, predictor=reader(thresholds={"raw_low": 0.05, "raw_high": 1.8}))
     assert scored.wells.index[scored.wells["flags"].map(lambda flags: "out_of_distribution" in flags)].tolist() == [0, 30]
     assert rules(scored) == ["out_of_distribution"] * 2
+    assert scored.findings[-1].rule == "interval_scope"     # what holds of every plate comes after what is wrong with this one
     probability = score(layout, predictor=reader(CONTROLS, thresholds={"raw_low": 0.05, "raw_high": 0.97})).wells
     expected = (probability["probability"] < 0.05) | (probability["probability"] > 0.97)
     assert probability["flags"].map(lambda flags: "out_of_distribution" in flags).equals(expected)
