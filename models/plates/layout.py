@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from models.tables import DOSED_ROLES, DOSELESS_ROLES, LAYOUT, ROLES, check_tabl
 from models.whole_file import whole_file
 
 LOG_DOSES, LARGEST_LOG = 5, 12.0     # doses of a treatment that may be logarithms, at least, and the largest: -log10 M of a picomolar dose
+_APART = re.compile(r"^([A-Za-z]{1,2})\s*[-_:]\s*(\d+)$")
 _BOOLS = {"true": True, "yes": True, "1": True, "x": True, "false": False, "no": False, "0": False, "": False}
 
 
@@ -147,8 +149,9 @@ def _read_places(cells: Cells, default_plate: str) -> None:
 
 
 def _place(text: str) -> str:
+    """The well that a cell names, also as some microscopes write it: "A - 1", "A-01", "A:1"."""
     try:
-        return canonical_well(text)
+        return canonical_well(_APART.sub(r"\1\2", text))
     except InputError:
         return ""
 

@@ -51,7 +51,7 @@ def test_a_clean_layout_says_nothing() -> None:
 
 
 def test_synonyms_of_columns_roles_and_units() -> None:
-    result = parsed("Plate ID;Well Type;Well;Drug;Conc. [µM];Comment\nP1;DMSO;a1;DMSO;0;\nP1;therapy;B2;x;1,5;hm\n"
+    result = parsed("Plate ID;Well Type;Well;Drug;Conc. [µM];Comment\nP1;DMSO;a1;DMSO;0;\nP1;therapy;B - 2;x;1,5;hm\n"
                     .replace(";", "\t").replace("\t", ",").replace("1,5", "1.5"))
     layout = result.layout
     assert layout["role"].tolist() == ["negative", "treated"]
