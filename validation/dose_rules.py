@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,6 +13,8 @@ from validation.control_rules import KINDS
 from validation.evidence import Evidence, Rule, are, have, listed, number, some
 
 PRIMARY_SCREEN = 8      # treatments with too few doses for a curve, from which on that is how the screen was made
+FEWEST_ALIKE, SHARED = 3, 0.75      # treatments, and share of all, with the same doses, beside which another's tell of a slipped unit
+THOUSANDS = (-6.0, -3.0, 3.0, 6.0)  # log10 of what units differ by
 OD_SCALE = 10   # plate readers give optical densities below this; luminescence and fluorescence count in hundreds and more
 
 
@@ -63,6 +66,21 @@ def _customary(doses: np.ndarray) -> bool:
     """Whether the doses are a customary series of round numbers, 1-2-5-10, 1-3-10 or 1-5-10, whose steps alternate."""
     digits = {f"{dose:.2e}".partition("e")[0] for dose in doses}
     return digits <= {"1.00", "2.00", "2.50", "3.00", "5.00"} and bool((doses[1:] / doses[:-1] <= 10.001).all())
+
+
+def doses_like_others(evidence: Evidence) -> Iterator[Finding]:
+    """No treatment has the doses that the others share, times or over a thousand: a unit that slipped, and with it an IC50."""
+    series = {treatment: tuple(np.unique(wells["dose"])) for treatment, wells in evidence.series.items()}
+    usual, many = Counter(series.values()).most_common(1)[0] if series else ((), 0)
+    if many < max(FEWEST_ALIKE, SHARED * len(series)):
+        return
+    for treatment, doses in series.items():
+        factors = {round(float(np.log10(dose / other)), 2) for dose, other in zip(doses, usual, strict=False)}
+        if len(doses) == len(usual) and len(factors) == 1 and (factor := factors.pop()) in THOUSANDS:
+            wells = evidence.series[treatment]
+            yield _about(treatment, wells, rule="dose_unit_slip", value=f"{doses[0]:g}-{doses[-1]:g}", message=(
+                f"has doses of {doses[0]:g} to {doses[-1]:g} {_unit(wells)}, those of {many} others ({usual[0]:g} to {usual[-1]:g}) "
+                f"{'times' if factor > 0 else 'over'} {10 ** abs(factor):g}: is its unit right? If not, its IC50 is off as much"))
 
 
 def wide_doses(evidence: Evidence) -> Iterator[Finding]:
@@ -191,6 +209,7 @@ def _read(evidence: Evidence) -> Iterator[tuple[str, pd.DataFrame]]:
 RULES = (
     Rule("dose_count", "doses", "Each treatment has enough doses for a curve", enough_doses),
     Rule("dose_ratio", "doses", "Doses are diluted by a constant factor", constant_dilution),
+    Rule("dose_unit_slip", "doses", "No treatment's doses are a thousand times those of all others", doses_like_others),
     Rule("dose_range", "doses", "Doses span a useful range", wide_doses),
     Rule("replicates", "doses", "Each dose is replicated", enough_replicates),
     Rule("combination", "doses", "Combinations name and dose both treatments", combinations_complete),

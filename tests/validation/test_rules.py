@@ -95,6 +95,16 @@ def test_a_customary_series_of_round_doses_is_no_mistake() -> None:
     assert "dose_ratio" in rules([1, 3, 9, 72, 81])
 
 
+@pytest.mark.parametrize(("factor", "told"), [(1, False), (1e-3, True), (1e3, True), (1e-6, True), (0.1, False), (100, False)])
+def test_doses_of_one_treatment_a_thousand_times_those_of_the_others_ask_for_its_unit(factor: float, told: bool) -> None:
+    rows = [(name, dose * (factor if name == "slip" else 1)) for name in ("a", "b", "c", "slip") for dose in (1, 5, 25, 125)]
+    raw = pd.DataFrame(rows, columns=["treatment", "dose"]).assign(
+        plate="P1", well=[str(well) for well in wells_of(96)][:len(rows)], role="treated", dose_unit="nM").astype("str")
+    found = [one for one in judge_layout(parse_layout(raw, plate_format=96), SCREEN) if one.rule == "dose_unit_slip"]
+    assert len(found) == told
+    assert all("treatment slip has doses of" in one.message and "is its unit right?" in one.message for one in found)
+
+
 def test_a_list_of_names_is_cut() -> None:
     assert some("abc") == "a, b, c"
     assert some("aabc", limit=1) == "a and 2 more"
