@@ -50,12 +50,11 @@ from models.plates.quality import judge_wells, leave_out
 from models.plates.screen import Screen
 from models.plates.wells import well_keys
 from models.single_doses import no_single_doses, single_doses
-from models.tables import LAYOUT, WELL_SCORES, check_table
+from models.tables import LAYOUT, MEASURED, WELL_SCORES, check_table
 
 if TYPE_CHECKING:
     from models.networks.predict import Predictor
 
-MEASURED = "read-out"   # stands for the model where wells were measured, not predicted
 MODEL_COLUMNS = ("logit", "probability", "od", "od_low", "od_high", "od_shared")
 REFITTED = (OVERLAP, ABOVE, ALL_SUNKEN, BELOW, DISAGREE, PLACE, SCATTER, STRAY)  # rules of findings that depend on what is left out
 STRANGE = 0.5           # share of a plate's wells out of distribution from which on its curves are no sure ones

@@ -13,6 +13,7 @@ from models.columns import Column, Contract, key, number, option
 from models.columns import check_table as check_table  # who needs a contract finds its check beside it
 
 ROLES = ("negative", "positive", "reference", "treated", "untreated", "empty")
+MEASURED = "read-out"   # stands for the model where wells were measured, not predicted
 DOSED_ROLES = ("treated", "reference")          # these must have a dose > 0
 DOSELESS_ROLES = ("negative", "untreated", "empty")  # these have none; positive may have one
 RELATIONS = ("=", ">", "<", "")

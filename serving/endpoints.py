@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import anyio
 import anyio.to_thread
@@ -92,13 +92,17 @@ async def score(request: Request) -> Response:
 
 @router.post("/curves", response_model=schemas.ScoreAnswer, responses=schemas.ERRORS, openapi_extra=form_documents.CURVES_FORM,
              summary="A plate reader's table alone: viability, a curve per treatment, scores, plate quality")
-async def curves(request: Request) -> Response:
-    """POST /curves: no images, no model."""
+async def curves(request: Request, format: Literal["json", "html"] = "json") -> Response:  # noqa: A002  # the query's name
+    """POST /curves: no images, no model; as a report with format=html."""
     from serving.scoring import score_readout_form
     from serving.uploads import CURVE_FIELDS
 
     async with received(request, CURVE_FIELDS) as (form, folder):
-        body = await in_thread(request.app, lambda: score_readout_form(form, folder, service_version=request.app.state.version))
+        body = await in_thread(request.app, lambda: score_readout_form(
+            form, folder, kind=format, service_version=request.app.state.version))
+    if format == "html":
+        return Response(body, media_type="text/html; charset=utf-8", headers={
+            "content-disposition": 'attachment; filename="report.html"', "content-security-policy": "sandbox"})
     return Response(body, media_type="application/json")
 
 

@@ -33,7 +33,8 @@ def layout_answer(form: Form) -> dict[str, Any]:
     """What the layout holds. Raises InputError when it is no table, or the screen cannot be read.
 
     screen: the screen as given, or as far as the layout tells it (`sample` may be empty). wells: place, role and content of each
-    row that has a place. findings: everything that a scoring would say of the layout.
+    row that has a place. readouts: wells with a measured value, of which POST /curves makes curves without images. findings:
+    everything that a scoring would say of the layout.
     """
     raw = read_layout_table(table_path(form.files["layout"][0]))
     given = read_screen(text) if (text := form.texts.get("screen", "").strip()) else None
@@ -47,6 +48,7 @@ def layout_answer(form: Form) -> dict[str, Any]:
     return {"screen": told, "given": given is not None, "rows": rows, "columns": columns, "plates": list(dict.fromkeys(layout["plate"])),
             "wells": [_well(well) for _, well in layout.iterrows() if _placed(well["well"])],
             "roles": {role: int(counts[role]) for role in ROLES if role in counts},
+            "readouts": int(layout["readout"].notna().sum()) if "readout" in layout else 0,
             "treatments": list(dict.fromkeys(layout.loc[layout["role"] == "treated", "treatment"])),
             "findings": [finding.record() for finding in judge_layout(parsed, screen)]}
 

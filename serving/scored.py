@@ -12,7 +12,8 @@ from models.plates.screen import Screen
 from models.records import to_record
 from models.registered import RegisteredVersion
 from models.report.inputs import ALWAYS, tables_of
-from models.scoring import MEASURED, ScoredScreen
+from models.scoring import ScoredScreen
+from models.tables import MEASURED
 from serving.plain import plain, records
 from serving.uploads import Upload
 

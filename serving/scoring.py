@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from models.networks.bundle import Card
 from models.networks.predict import Predictor
@@ -85,10 +86,13 @@ def score_prepared(images: WellImages, upload: Upload, predictor: Predictor, ver
                       version, precision=predictor.trunk.precision, service_version=service_version))
 
 
-def score_readout_form(form: Form, folder: Path, *, service_version: str) -> bytes:
-    """The answer of POST /curves. Raises InputError with findings for unusable tables."""
+def score_readout_form(form: Form, folder: Path, *, service_version: str, kind: Literal["json", "html"] = "json") -> bytes:
+    """The answer of POST /curves: its tables, or the report. Raises InputError with findings for unusable tables."""
+    from models.report import render_report
     from serving.readouts import score_table
 
     table, options = read_readout_form(form, folder)
-    lineage = measured_lineage(service_version=service_version)
-    return to_json(Scored(tables=score_table(table, options), screen=table.screen, gates=(), lineage=lineage).record())
+    scored, lineage = score_table(table, options), measured_lineage(service_version=service_version)
+    if kind == "html":
+        return render_report(scored, screen=table.screen, lineage=lineage).encode()
+    return to_json(Scored(tables=scored, screen=table.screen, gates=(), lineage=lineage).record())

@@ -281,8 +281,7 @@ def _set_status(columns: Columns, doubts: list[Note], *, flat: Bools, failed: Bo
     notes: list[Note] = [
         (failed, "responses too large or too small to fit"),
         (~failed & flat, "no dependence on dose beyond noise"),
-        (~failed & flat & weak, "the drawn curve is weakly identified"),
-        *[(mask & ~failed, text) for mask, text in doubts],
+        *[(mask & ~failed & ~(flat & (text in OPEN_DOSE_WORDS)), text) for mask, text in doubts],     # of a flat curve all that is open
         *((~failed & (ic50 == relation), words) for relation, words in zip((">", "<"), BEYOND_DOSES_WORDS, strict=True))]
     columns["reason"] = np.array(["; ".join(text for mask, text in notes if mask[row]) for row in range(len(flat))], dtype=object)
     for name, values in columns.items():

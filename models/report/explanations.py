@@ -10,13 +10,15 @@ from models.report.treatments import Summary
 from models.report.words import count
 
 
-def hit_rule(summary: Summary, *, controls: Controls, threshold: float, judged: bool) -> str:
-    """What makes a hit on this page, of treatments that have curves. judged: the model has gate results on record."""
+def hit_rule(summary: Summary, *, controls: Controls, threshold: float, judged: bool | None) -> str:
+    """What makes a hit on this page, of treatments that have curves. judged: the model has gate results on record; None: no model."""
     if not summary.treatments:
         return ""
     if summary.raw:
         return "Hits are not called: without a positive control there is no viability, so neither IC50 nor DSS."
     quality = "controls that separate" if controls == "both" else "no check of plate quality (the screen has no positive control)"
+    if judged is None:
+        return f"A hit has {summary.score} ≥ {threshold:g} by more than noise, a curve whose wells agree with it, and {quality}."
     return (f"A hit has {summary.score} ≥ {threshold:g} by more than noise and the model’s error, a curve whose wells agree with it, "
             f"{quality} and a model that passed its checks{'' if judged else ' (none is on record here)'}.")
 

@@ -27,6 +27,7 @@ from models.report.single_doses import call_chips, ranking, single_dose_key, sin
 from models.report.treatments import panels, score_waterfall, summarise, treatments, verdicts
 from models.report.verdicts import GRADE_WORDS, KIND_WORDS, plate_qualities
 from models.report.words import BAD_CONTROLS
+from models.tables import MEASURED
 
 _LINEAGE_WORDS = {"model": "model", "version": "version", "run_id": "run", "git_commit": "git commit", "data_md5": "data md5",
                   "bundle_sha256": "bundle sha256", "service_version": "service"}
@@ -68,7 +69,7 @@ def render_report(scored: ScoredTables, *, screen: Screen, lineage: Mapping[str,
         lineage=lineage_rows(lineage), metrics=metric_rows(metrics or {}), gates=gates, links=safe_links(links or {}),
         model=model_name(lineage), wells=len(scored.wells), limited=has_limits(scored.wells),
         help=help_rows(summary, controls=screen.controls, limited=has_limits(scored.wells)),
-        hit_rule=hit_rule(summary, controls=screen.controls, threshold=options.hit_threshold, judged=bool(gates)),
+        hit_rule=hit_rule(summary, controls=screen.controls, threshold=options.hit_threshold, judged=is_judged(lineage, gates)),
         letters=letter_key(scored.wells), **_colour_legend(scored.wells), **_single_doses(scored, summary.failed_gates),
         **_combinations(scored, summary.failed_gates), **page_assets())
 
@@ -126,7 +127,14 @@ def render_index(entries: Sequence[IndexEntry]) -> str:
 def model_name(lineage: Mapping[str, str]) -> str:
     """ "viability-A549 version 3", as far as it is known."""
     name, version = str(lineage.get("model", "")), str(lineage.get("version", ""))
+    if name == MEASURED:
+        return "measured read-outs"
     return f"{name or 'model not recorded'}{f' version {version}' if version else ''}"
+
+
+def is_judged(lineage: Mapping[str, str], gates: Sequence[GateResult]) -> bool | None:
+    """Whether gate results of the model are on record; None of measured read-outs, which no model made."""
+    return None if lineage.get("model") == MEASURED else bool(gates)
 
 
 def lineage_rows(lineage: Mapping[str, str]) -> list[tuple[str, str]]:

@@ -31,7 +31,7 @@ from models.report.inputs import (
     text,
     wells_by_curve,
 )
-from models.report.page import lineage_rows, model_name, own_rows
+from models.report.page import is_judged, lineage_rows, model_name, own_rows
 from models.report.plate_figures import colour, content_words, flag_letters, heat_values, letter_key, raw_words
 from models.report.sections import doubts, finding_groups, metric_rows, quality_numbers
 from models.report.single_doses import call_chips, single_dose_key, single_dose_rows
@@ -57,7 +57,8 @@ def report_view(scored: ScoredTables, *, screen: Screen, lineage: Mapping[str, s
         "summary": {"headline": summary.headline, "plate_words": summary.plate_words, "score": summary.score, "raw": summary.raw,
                     "half": "EC50" if summary.raw else "IC50", "failed_gates": summary.failed_gates,
                     "hit_threshold": options.hit_threshold, "model": model_name(lineage), "training": training_words(scored.wells),
-                    "hit_rule": hit_rule(summary, controls=screen.controls, threshold=options.hit_threshold, judged=bool(gates))},
+                    "hit_rule": hit_rule(summary, controls=screen.controls, threshold=options.hit_threshold,
+                                         judged=is_judged(lineage, gates))},
         "screen": {**screen.to_dict(), "rows": PLATE_FORMATS[screen.plate_format][0], "columns": PLATE_FORMATS[screen.plate_format][1]},
         "plates": [_plate(plate) for plate in plates], **_wells(scored.wells),
         "treatments": _treatments(scored, treatments(scored, found=found, options=options)),

@@ -59,6 +59,18 @@ def test_the_numbers_are_those_of_the_functions(http: httpx.Client, table: pd.Da
     assert (answer["lineage"]["model"], answer["screen"]["name"], answer["screen"]["plate_format"]) == ("read-out", "my plate", 96)
 
 
+def test_the_same_as_a_report(http: httpx.Client, table: pd.DataFrame) -> None:
+    page = http.post("/curves?format=html", files={"layout": ("my plate.csv", table.to_csv(index=False))})
+    assert page.status_code == 200, page.text
+    assert page.headers["content-disposition"].startswith("attachment")
+    assert page.headers["content-security-policy"] == "sandbox"
+    assert "measured read-outs" in page.text
+    assert "model’s error" not in page.text.partition("Treatments</h2>")[0]     # no model made them
+    assert "flagged or left out (" not in page.text
+    assert http.post("/curves?format=html", files={"layout": ("empty.csv", "well,role\n")}).json()["findings"]
+    assert http.post("/curves?format=docx", files={"layout": ("my plate.csv", table.to_csv(index=False))}).status_code == 400
+
+
 def test_the_plate_readers_own_file_gives_the_same(http: httpx.Client, table: pd.DataFrame, grid: str) -> None:
     bare = table.drop(columns="readout")
     assert post(http, bare, readout=("CTG_1.txt", grid)).json()["curves"] == post(http, table).json()["curves"]

@@ -66,6 +66,13 @@ def test_a_table_without_wells_is_told_so_and_nothing_else_of_its_images(http: h
     assert {finding["rule"] for finding in errors(answer)} == {"column_missing"}
 
 
+def test_a_table_with_read_outs_says_of_how_many_wells(http: httpx.Client, plate: TinyPlate) -> None:
+    table = plate.table.assign(readout="")
+    table.loc[:4, "readout"] = "1.5"
+    assert ask(http, plate.csv(table)).json()["readouts"] == 5
+    assert ask(http, plate.csv(table.drop(columns="readout"))).json()["readouts"] == 0
+
+
 def test_a_column_of_samples_and_the_only_kill_compound_are_told(http: httpx.Client, plate: TinyPlate) -> None:
     table = plate.table.assign(cell_line="A549")
     table.loc[table["role"] == "positive", "treatment"] = "staurosporine"

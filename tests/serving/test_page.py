@@ -24,6 +24,7 @@ from PIL import Image
 
 from models.plates.images import encode_tiff
 from models.registry import CHAMPION, Registry
+from tests.conftest import tiny_layout
 from tests.serving.test_promotion import until
 from tests.serving.tiny import CLASSIFIER, MODEL, SAMPLE, Server, TinyPlate
 
@@ -118,6 +119,17 @@ def test_from_upload_to_download(open_page: Open, plate: TinyPlate, http: httpx.
     assert wells["viability"].tolist() == pytest.approx([row["viability"] for row in http.get(f"/jobs/{job}/result").json()["wells"]])
     name, data = saved(page, "[data-format=html]")
     assert "alpha" in data.decode()
+
+
+def test_a_table_of_read_outs_alone_gives_a_report(open_page: Open, tmp_path: Path) -> None:
+    layout = tmp_path / "reader.csv"
+    tiny_layout().to_csv(layout, index=False)
+    page = open_page()
+    page.set_input_files("#files", [layout])
+    name, data = saved(page, "#readouts")
+    assert name == "reader.html"
+    assert "measured read-outs" in data.decode()
+    page.get_by_text("the report is among your downloads").wait_for()
 
 
 def test_a_folder_of_one_image_a_well_is_a_plate_of_its_name(open_page: Open, plate: TinyPlate, tmp_path: Path,

@@ -1,6 +1,7 @@
 // The classes of images: how many of each, every image with its class and probability, and what to distrust.
 import { csv } from "../shared/csv.js";
 import { button, chip, el, fold, pairs, select, sentence, show } from "../shared/dom.js";
+import { save } from "../shared/save.js";
 import { count } from "../shared/words.js";
 
 const FLAGS = { training_image: "training image", out_of_distribution: "unlike the training images", flat_image: "one grey value" };
@@ -84,7 +85,5 @@ class Gallery {
 function saveTable({ images, lineage }) {
   const columns = ["image_id", "class", "probability", "logit", "flags", "model", "version"];
   const table = csv([columns, ...images.map((image) => columns.map((name) => image[name]))]);
-  const address = URL.createObjectURL(new Blob([table], { type: "text/csv" }));
-  el("a", { href: address, download: `classes-${lineage.model}.csv` }).click();
-  setTimeout(() => URL.revokeObjectURL(address), 60_000);
+  save(new Blob([table], { type: "text/csv" }), `classes-${lineage.model}.csv`);
 }

@@ -2,27 +2,25 @@
 import { file, isAbort } from "../shared/api.js";
 import { button, el, show } from "../shared/dom.js";
 import { refusalView } from "../shared/findings.js";
+import { fileStem, save } from "../shared/save.js";
 
 const FORMATS = [["xlsx", "Excel"], ["csv", "CSV"], ["html", "Report"], ["json", "JSON"], ["parquet", "Parquet"]];
-const KEPT = 60_000; // milliseconds that a browser may need to write the file
 
 export function downloadButtons(job, signal) {
   const told = el("div");
   return el("div.downloads",
     el("div.actions", { role: "group", "aria-label": "Download" }, el("span.dim", "Download"), FORMATS.map(([format, words]) =>
-      button(words, ({ currentTarget }) => save(job, format, { button: currentTarget, told, signal }), { data: { format } }))),
+      button(words, ({ currentTarget }) => fetchAndSave(job, format, { button: currentTarget, told, signal }), { data: { format } }))),
     told);
 }
 
 /** Fetched rather than linked to, because a link cannot carry the access token. */
-async function save(job, format, { button: pressed, told, signal }) {
+async function fetchAndSave(job, format, { button: pressed, told, signal }) {
   pressed.disabled = true;
   show(told);
   try {
     const blob = await file(`jobs/${encodeURIComponent(job.id)}/result?format=${format}`, { signal });
-    const address = URL.createObjectURL(blob);
-    el("a", { href: address, download: fileName(job, format, blob) }).click();
-    setTimeout(() => URL.revokeObjectURL(address), KEPT);
+    save(blob, fileName(job, format, blob));
   } catch (error) {
     if (!isAbort(error)) show(told, refusalView(error));
   }
@@ -31,6 +29,6 @@ async function save(job, format, { button: pressed, told, signal }) {
 
 /** Several tables come as one zip. */
 function fileName({ name }, format, { type }) {
-  const title = name.replace(/[^\w.-]+/g, "_");
+  const title = fileStem(name);
   return type === "application/zip" ? `${title}-${format}.zip` : `${title}.${format}`;
 }

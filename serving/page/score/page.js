@@ -8,6 +8,7 @@ import { addFiles, onlyPlate, sortFiles, strayPlates } from "./files.js";
 import { foundView } from "./found.js";
 import { isUsable, layoutView, readLayout } from "./layout.js";
 import { ModelChooser, sampleIn, samplesOf } from "./model.js";
+import { readoutsView } from "./readouts.js";
 import { ScreenForm } from "./screen.js";
 import { progressView, sendJob } from "./send.js";
 
@@ -37,7 +38,7 @@ class ScorePage {
     this.send = button("Score", () => this.submit(), { class: "primary", id: "send" });
     this.missing = el("p.dim", { id: "missing" });
     const drop = dropZone({ title: "Drop the plate here",
-      hint: "A folder with its images, or a zip per plate, together with the layout (CSV or XLSX).",
+      hint: "A folder with its images, or a zip per plate, together with the layout (CSV or XLSX). Of a plate reader, the table alone.",
       onFiles: (files) => this.take(files), onTrouble: (error) => this.tell(error, this.found) });
     this.later = [step(2, "What was screened", this.screen.element), step(3, "Model", this.chooser.element),
       step(4, "Score", fold("Curve options", field("Curve", this.curve)), el("div.actions", this.send, this.missing))];
@@ -110,7 +111,8 @@ class ScorePage {
       onAnswer(answer);
       const stray = strayPlates(this.sorted, answer.plates);
       show(this.read, stray && el("p.alert", { role: "alert" }, el("strong", `Images and layout do not belong together: ${stray}.`),
-        " Name each zip or folder like its plate, or correct the plate in the layout, and drop it again."), layoutView(answer));
+        " Name each zip or folder like its plate, or correct the plate in the layout, and drop it again."), layoutView(answer),
+        answer.readouts > 0 && isUsable(answer) && readoutsView(layout, answer, { model: () => this.curve.value }));
     } catch (error) {
       if (!isAbort(error)) this.tell(error, this.read, { again: "Read the layout again", retry: () => this.readFirst(layout) });
     }

@@ -69,9 +69,9 @@ export async function remove(path) {
   await answer(path, { method: "DELETE" });
 }
 
-/** GET a file. */
-export async function file(path, { signal } = {}) {
-  const response = await answer(path, { signal });
+/** GET a file, or the one that a posted form is answered by. */
+export async function file(path, { form, signal } = {}) {
+  const response = await answer(path, { signal, ...(form && { method: "POST", body: form }) });
   try {
     return await response.blob();
   } catch (error) {
