@@ -134,6 +134,14 @@ def test_a_plateau_at_the_level_makes_no_sure_ic50() -> None:
     assert unbounded["IC50"].str.startswith("≈").all()
 
 
+def test_a_flat_curve_is_told_without_parameters_that_mean_nothing_in_it() -> None:
+    curves = told(score(plate({f"{level:.0f}": constant(level) for level in (2.0, 4.0, 97.0, 99.0, 101.0)})))
+    flat = curves[curves["status"] == "flat"]
+    assert len(flat) >= 4
+    assert not flat["reason"].str.contains("bound|EC50|weakly").any()
+    assert flat["reason"].str.startswith("no dependence on dose beyond noise; the effect").all()
+
+
 def test_wells_that_read_far_above_the_controls_have_no_ic50_beyond_the_doses() -> None:
     scored = told(score(plate({"glows": constant(170.0), "grows": lambda dose: 100 + 70 * dose / (10 + dose), "right": killing(10.0)})))
     for name in ("glows", "grows"):
