@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 import pandas as pd
 from scipy import stats
 
+from models.dose_response.doubts import TOO_HIGH_WORDS
 from models.errors import Finding
 from models.plates.screen import Controls
 from models.tables import DOSED_ROLES, combined
@@ -78,7 +79,7 @@ def start_words(findings: Iterable[Finding]) -> dict[str, str]:
     """plate -> why its curves are in doubt, of plates whose treatments start above or below the negative controls."""
     return {one.plate: (
         f"at their lowest doses treatments of plate {one.plate} read {100 * float(one.value):.0f} % of its negative controls: what 100 % "
-        f"is is not known, and an IC50 comes out too {'high' if one.rule == ABOVE else 'low'}")
+        f"is is not known, and {TOO_HIGH_WORDS if one.rule == ABOVE else 'an IC50 comes out too low'}")
             for one in findings if one.rule in (ABOVE, ALL_SUNKEN)}
 
 
@@ -104,7 +105,7 @@ def at_ceiling(wells: pd.DataFrame, *, value: str) -> dict[str, str]:
         controls = int((read["plate"].eq(plate) & read["role"].eq("negative")).sum())
         if min(negative, dosed) >= FEW_WELLS and 2 * negative >= controls:
             words[str(plate)] = (f"{negative} negative controls and {dosed} treated wells of plate {plate} read exactly its highest value, "
-                                 "as at the end of a reader's range: what 100 % is is not known, and an IC50 comes out too high")
+                                 f"as at the end of a reader's range: what 100 % is is not known, and {TOO_HIGH_WORDS}")
     return words
 
 

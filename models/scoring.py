@@ -19,6 +19,7 @@ from models.control_places import place_findings
 from models.control_range import ABOVE, ALL_SUNKEN, BELOW, at_ceiling, range_findings, say_plates, start_words
 from models.dose_response import FitOptions, assay_quality
 from models.dose_response.between_plates import with_between_plates
+from models.dose_response.doubts import STRANGE_WORDS
 from models.dose_response.plate_agreement import with_disagreements
 from models.dose_response.stray_wells import with_stray_wells
 from models.effects import (
@@ -198,7 +199,7 @@ def _strange_plates(wells: pd.DataFrame) -> dict[str, str]:
     """plate -> why its curves are in doubt, of plates half of whose wells or more the model knows nothing like."""
     odd = wells["flags"].map(lambda flags: "out_of_distribution" in flags).astype(bool)
     share = odd[wells["role"] != "empty"].groupby(wells["plate"]).mean()
-    return {str(plate): f"{100 * part:.0f} % of the wells of plate {plate} read beyond all that the model learned from"
+    return {str(plate): f"{100 * part:.0f} % of the wells of plate {plate} {STRANGE_WORDS}"
             for plate, part in share[share >= STRANGE].items()}
 
 

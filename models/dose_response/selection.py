@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from models.dose_response.checks import require_columns
-from models.dose_response.doubts import only_the_dose_is_open
+from models.dose_response.doubts import doubt_of_plate, only_the_dose_is_open
 from models.dose_response.score_limits import score_limits
 
 MAD_TO_SD = 1.4826
@@ -45,9 +45,10 @@ def call_hits(scored: pd.DataFrame, *, kind: str = "dss_asym", threshold: float 
     score, low, high = (scored[name] for name in (kind, f"{kind}_low", f"{kind}_high"))
     fitted = scored["status"].isin(["ok", "weakly_identified"]) | ((scored["status"] == "flat") & (scored["ic50_relation"] == "<"))
     doubtful = (scored["status"] == "weakly_identified") & ~scored["reason"].map(only_the_dose_is_open).astype(bool)
-    hit = fitted & (low >= threshold) & ~doubtful
+    plate = scored["reason"].map(doubt_of_plate).astype(bool)
+    hit = fitted & (low >= threshold) & ~doubtful & ~plate
     sides = np.where(score >= threshold, f"{kind} {threshold:g} or more", f"{kind} below {threshold:g}").astype(object)
-    wanting = (score >= threshold) & ~hit
+    wanting = ((score >= threshold) & ~hit) | plate
     noise = ((low < threshold) & (high >= threshold)).to_numpy() & fitted.to_numpy()
     off = sum((scored[name].astype("float64").fillna(0.0) for name in ("model_error", "uncalibrated") if name in scored),
               start=pd.Series(0.0, scored.index)) > 0

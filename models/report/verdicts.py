@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from models.dose_response.doubts import only_the_dose_is_open
+from models.dose_response.doubts import doubt_of_plate, only_the_dose_is_open
 from models.dose_response.plate_agreement import APART
 from models.plates.screen import Controls
 from models.report.inputs import SCORE_NAMES, ReportOptions, number, text
@@ -119,7 +119,7 @@ def judge(row: Any, *, score: str, plates: Sequence[PlateQuality], failed_gates:
     doubt = f"the model did not pass its own checks ({', '.join(failed_gates)})" if failed_gates else ""
     if value < options.hit_threshold:
         low = f"{named} is below {options.hit_threshold:g}"
-        doubt = doubt or _by_noise(row, score, status, options)
+        doubt = doubt or doubt_of_plate(text(row, "reason")) or _by_noise(row, score, status, options)
         return Verdict("unsure", f"{low}, but {doubt}") if doubt else Verdict("none", low)
     curve, reason = "curve ok", text(row, "reason")
     if status == "flat" and text(row, "ic50_relation") == "<":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from models.dose_response import call_hits
 from models.scoring import ScoredScreen
 from tests.models.dose_response.test_odd_wells import constant, killing, plate, score, told
 
@@ -24,6 +25,10 @@ def test_treated_wells_above_the_negative_controls_are_told() -> None:
     curves = told(scored)
     assert not curves["status"].eq("ok").any()
     assert curves["reason"].str.contains("and an IC50 comes out too high").all()
+    assert curves["verdict"].eq("cannot say").all()     # effects come out too small: nothing there is surely no hit
+    called = call_hits(scored.curves)
+    assert not called["hit"].any()
+    assert called["hit_reason"].str.startswith("undecided").all()
     assert rules(score(plate(DRUGS))) == []
     assert rules(score(plate({"glows": constant(170.0), "right": killing(10.0)}))) == []     # two treatments may both grow
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
-from models.dose_response import FitOptions
+from models.dose_response import FitOptions, call_hits
 from models.errors import InputError, SampleMismatch, TableError
 from models.networks.bundle import Card, TrunkReference
 from models.networks.heads import build_network
@@ -281,6 +281,7 @@ def test_outputs_beyond_the_training_range_are_flagged() -> None:
     strange = score(layout, predictor=reader(thresholds={"raw_low": 0.05, "raw_high": 0.06})).curves
     assert not strange["status"].eq("ok").any()
     assert strange["reason"].str.contains("of the wells of plate P1 read beyond all that the model learned from").all()
+    assert call_hits(strange)["hit_reason"].str.startswith("undecided").all()       # neither hits nor misses
 
 
 def test_wells_that_the_model_learned_from_are_flagged() -> None:
