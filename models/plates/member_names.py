@@ -16,7 +16,9 @@ from typing import NamedTuple
 from models.errors import InputError
 from models.plates.wells import canonical_well, parse_well, row_letters
 
-MEMBER = re.compile(r"^(?:[^/]+/)*(?P<well>[A-Z]{1,2}\d{1,2})_s(?P<site>\d+)_c(?P<channel>\d+)_z(?P<plane>\d+)\.tiff?$", re.IGNORECASE)
+_N = r"\d{1,6}"    # longer numbers count nothing that a plate has
+MEMBER = re.compile(rf"^(?:[^/]+/)*(?P<well>[A-Z]{{1,2}}\d{{1,2}})_s(?P<site>{_N})_c(?P<channel>{_N})_z(?P<plane>{_N})\.tiff?$",
+                    re.IGNORECASE)
 """Name of an image in a plate archive; it may lie in folders, as in a zip of a folder."""
 
 FORM = "<well>_s<site>_c<channel>_z<plane>.tif, like B03_s1_c0_z0.tif"
@@ -25,11 +27,11 @@ _SUFFIX = r"\.(?:tiff?|png|jpe?g)$"
 _WELL = r"(?P<well>(?:[A-Z]|A[A-F])\d{1,2})"
 _GUID = r"[0-9A-F]{8}(?:-[0-9A-F]{4}){3}-[0-9A-F]{12}"
 _FORMS = tuple(re.compile(text + _SUFFIX, re.IGNORECASE) for text in (
-    rf"^(?P<lead>(?:.*_)?){_WELL}_T(?P<time>\d+)F(?P<site>\d+)L\d+A\d+Z(?P<plane>\d+)C(?P<channel>\d+)",
-    r"^(?P<lead>(?:.*/)?)r(?P<row>\d+)c(?P<column>\d+)f(?P<site>\d+)p(?P<plane>\d+)-ch(?P<channel>\d+)sk(?P<time>\d+)fk\d+fl\d+",
-    r"^(?P<lead>(?:.*/)?[A-Z]+)(?P<channel>\d+)-\d+-(?P<row>[A-Z]|A[A-F])-(?P<column>\d\d)",
-    rf"^(?P<lead>(?:.*?[/_ -])??){_WELL}(?:[_-](?:s|f|site|field)(?P<site>\d+))?(?:[_-]z(?P<plane>\d+))?"
-    rf"(?:[_-](?:w|ch?|channel)(?P<channel>\d+?))?(?:[_-]z(?P<z>\d+))?(?:{_GUID})?",
+    rf"^(?P<lead>(?:.*_)?){_WELL}_T(?P<time>\d+)F(?P<site>{_N})L\d+A\d+Z(?P<plane>{_N})C(?P<channel>{_N})",
+    rf"^(?P<lead>(?:.*/)?)r(?P<row>{_N})c(?P<column>\d+)f(?P<site>{_N})p(?P<plane>{_N})-ch(?P<channel>{_N})sk(?P<time>\d+)fk\d+fl\d+",
+    rf"^(?P<lead>(?:.*/)?[A-Z]+)(?P<channel>{_N})-\d+-(?P<row>[A-Z]|A[A-F])-(?P<column>\d\d)",
+    rf"^(?P<lead>(?:.*?[/_ -])??){_WELL}(?:[_-](?:s|f|site|field)(?P<site>{_N}))?(?:[_-]z(?P<plane>{_N}))?"
+    rf"(?:[_-](?:w|ch?|channel)(?P<channel>{_N}?))?(?:[_-]z(?P<z>{_N}))?(?:{_GUID})?",
     rf"^(?P<lead>(?:[^/]*/)*){_WELL}(?P<rest>[_ -].+)",     # the rest says nothing where it is the same for all
 ))
 _BARE = re.compile(r"[_ -]\d+")
@@ -83,7 +85,7 @@ def _well(match: re.Match[str]) -> str:
     parts = match.groupdict()
     row = parts.get("row", "")
     try:
-        return canonical_well(parts.get("well") or f"{row_letters(int(row) - 1) if row.isdigit() else row}{parts['column']}")
+        return canonical_well(parts.get("well") or f"{row_letters(int(row) - 1) if row.isdecimal() else row}{parts['column']}")
     except InputError:
         return ""
 

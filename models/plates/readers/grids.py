@@ -48,11 +48,11 @@ def _grids_of(sheet: str, rows: Rows) -> Iterator[Grid]:
 
 def _column_numbers(row: list[str], left: int) -> list[int]:
     """The numbers right of the corner, [] if they are no header (or if the header begins further left)."""
-    if row[left].isdigit():
+    if row[left].isdecimal():
         return []
     numbers: list[int] = []
     for text in row[left + 1:]:
-        if not text.isdigit() or not 1 <= int(text) <= 48 or (numbers and int(text) != numbers[-1] + 1):
+        if not text.isdecimal() or not 1 <= int(text) <= 48 or (numbers and int(text) != numbers[-1] + 1):
             break
         numbers.append(int(text))
     return numbers if len(numbers) > 1 else []

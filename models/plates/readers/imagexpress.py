@@ -95,7 +95,7 @@ def _header(folder: Path) -> dict[str, str]:
 
 def _plate_facts(header: Mapping[str, str]) -> dict[str, Any]:
     columns, rows = header.get("XWells", ""), header.get("YWells", "")
-    wells = FORMAT_OF_SHAPE.get((int(rows), int(columns))) if rows.isdigit() and columns.isdigit() else None
+    wells = FORMAT_OF_SHAPE.get((int(rows), int(columns))) if rows.isdecimal() and columns.isdecimal() else None
     return {"plate_format": wells} if wells else {}
 
 

@@ -65,7 +65,7 @@ def _indexed(index: Path, facts: dict[str, Any], labels: dict[str, str]) -> Iter
     """A row per image of the index; what it says of plate, channels and camera goes into facts and labels."""
     for tag, record in xml_records(index, "Image", "Entry", "PlateRows", "PlateColumns"):
         if tag in ("PlateRows", "PlateColumns"):
-            facts[tag] = int(record.get("", "0")) if record.get("", "").isdigit() else 0
+            facts[tag] = int(record.get("", "0")) if record.get("", "").isdecimal() else 0
             continue
         if label := record.get("ChannelName", ""):
             labels.setdefault(f"ch{record.get('ChannelID', '')}", label)
@@ -91,7 +91,7 @@ def _place(record: Record, index: Path) -> dict[str, Any]:
 
 def _camera_facts(record: Record, facts: dict[str, Any]) -> None:
     for name, column, scale in (("ObjectiveMagnification", "magnification", 1.0), ("ImageResolutionX", "pixel_size_um", 1e6)):
-        if column not in facts and re.fullmatch(r"[\d.]+(?:[eE][+-]?\d+)?", record.get(name, "")):
+        if column not in facts and re.fullmatch(r"\d+(?:\.\d+)?(?:[eE][+-]?\d+)?", record.get(name, "")):
             facts[column] = float(f"{float(record[name]) * scale:.6g}")
 
 

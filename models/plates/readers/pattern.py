@@ -119,8 +119,8 @@ def _first_rows(match: re.Match[str]) -> bool:
 def _row(path: Path, match: re.Match[str], source: Source) -> dict[str, Any]:
     parts = {name: text for name, text in match.groupdict().items() if text}
     row = parts.get("row", "")
-    well = parts.get("well") or (row_letters(int(row) - 1) if row.isdigit() else row) + parts["column"]
+    well = parts.get("well") or (row_letters(int(row) - 1) if row.isdecimal() else row) + parts["column"]
     channel = parts.get("channel", "brightfield")
     return {"plate": parts.get("plate", source.plate), "well": well_or_text(well),
-            "site": int(parts.get("site") or parts.get("field") or 1), "channel": f"ch{int(channel)}" if channel.isdigit() else channel,
+            "site": int(parts.get("site") or parts.get("field") or 1), "channel": f"ch{int(channel)}" if channel.isdecimal() else channel,
             "timepoint": int(parts.get("time", 1)), "number": int(parts.get("plane") or parts.get("z") or 0), "path": path}

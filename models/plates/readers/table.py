@@ -160,7 +160,7 @@ def _counts(table: pd.DataFrame, columns: Mapping[str, str], words: tuple[str, .
     column = next((columns[word] for word in words if word in columns), None)
     if column is None:
         return [default] * len(table)
-    wrong = [text for text in table[column] if not text.isdigit()]
+    wrong = [text for text in table[column] if not text.isdecimal()]
     if wrong:
         raise TableError(f"column '{column}' must hold whole numbers", [Finding(
             rule="number", severity="error", column=column, value=wrong[0],

@@ -53,7 +53,8 @@ def test_names_that_leave_a_question_are_refused_with_it(names: list[str], quest
 
 
 @pytest.mark.parametrize("name", ["image.tif", "A01.txt", "A01.tif.bak", "AG01.tif", "A00.tif", "A100.tif",
-                                  "r00c01f01p01-ch1sk1fk1fl1.tiff"])
+                                  "r00c01f01p01-ch1sk1fk1fl1.tiff", f"r{'9' * 8}c01f01p01-ch1sk1fk1fl1.tiff",
+                                  f"A01_s{'1' * 5000}_c0_z0.tif"])
 def test_names_that_tell_no_well(name: str) -> None:
     assert "tells its well" in judge_name(name)
     assert not well_in(name)

@@ -71,6 +71,10 @@ def test_inner_wells_side_by_side_and_big_plates_are_grids() -> None:
         ("", {"B02": "1", "B03": "2", "C02": "3", "C03": "4"}), ("x", {"AE01": "5", "AE02": "6", "AF01": "7", "AF02": "8"})]
 
 
+def test_a_mark_of_a_footnote_is_no_column_number() -> None:
+    assert [grid.cells for grid in find_grids([("", [["drug", "²", "dose"], ["", "1", "2"], ["A", "5", "²"]])])] == [{"A01": "5", "A02": "²"}]
+
+
 def test_a_long_table_is_no_grid_and_columns_can_be_named(tmp_path: Path) -> None:
     path = written(tmp_path / "map.csv", "spot,role,drug,dose", "A1,neg,DMSO,0", "A2,treated,x,5")
     assert read_platemap(path, columns={"well": "spot"}).raw_layout["well"].tolist() == ["A1", "A2"]
