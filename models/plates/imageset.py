@@ -179,4 +179,4 @@ def prepare_image(pixels: np.ndarray, spec: InputSpec) -> np.ndarray:
     stack = stack_of([pixels])
     parts = map(parse_plane, spec.planes)
     planes = np.stack([resize_area(project(one_colour(stack, part.colour), part.projection), spec.size) for part in parts])
-    return next(scaled([planes], spec.intensity, np.iinfo(pixels.dtype).max))
+    return next(scaled([planes], spec.intensity, [np.iinfo(pixels.dtype).max]))

@@ -93,17 +93,17 @@ def prepare_plate(archive: PlateArchive, spec: InputSpec, *, channels: Iterable[
     """
     channels, ready = tuple(channels), ready or {}
     numbers = channel_numbers(spec, channels, archive)
-    rows, images, measured, full_scale = [], [], [], 255.0
+    rows, images, measured, full_scales = [], [], [], []
     for well, site in archive.wells_and_sites():
         place = ready.get((well, site)) or prepare_place(
             {name: archive.read_stack(well, site=site, channel=number) for name, number in numbers.items()}, spec, channels=channels)
-        full_scale = place.full_scale
         images.append(place.planes)
+        full_scales.append(place.full_scale)
         rows.append({"plate": archive.plate, "well": well, "site": site})
         measured += [{**rows[-1], "channel": name, **measures} for name, measures in place.quality.items()]
         on_well(well)
     pixels = np.empty((len(images), len(spec.distinct), spec.size, spec.size), np.float16)
-    for number, image in enumerate(scaled(images, spec.intensity, full_scale)):
+    for number, image in enumerate(scaled(images, spec.intensity, full_scales)):
         pixels[number] = image
     return WellImages(pd.DataFrame(rows, columns=["plate", "well", "site"]), _for_network(pixels, spec), spec.planes,
                       quality=check_table(pd.DataFrame(with_gradients(measured), columns=IMAGE_QUALITY.names()), IMAGE_QUALITY))
@@ -153,13 +153,14 @@ def one_colour(stack: np.ndarray, colour: str = "") -> np.ndarray:
     return np.asarray(stack[..., _COLOURS[colour]] if colour else stack.mean(axis=-1))
 
 
-def scaled(images: Sequence[np.ndarray], intensity: Intensity, full_scale: float) -> Iterator[np.ndarray]:
-    """Images (C, H, W) of grey values up to full_scale, on 0-1 and one at a time; percentiles are taken per channel, over all images
+def scaled(images: Sequence[np.ndarray], intensity: Intensity, full_scales: Sequence[float]) -> Iterator[np.ndarray]:
+    """Images (C, H, W) of grey values up to full_scales, one each, on 0-1 and one at a time; percentiles are taken per channel, over all images
     (intensity "plate") or each ("well").
     """
     if intensity == "depth" or not images:
-        levels = (np.arange(256, dtype=np.float32) / np.float32(full_scale)).astype(np.float16)    # looked up, no pixel need be rounded
-        yield from (levels.take(image) if image.dtype == np.uint8 else image / np.float32(full_scale) for image in images)
+        levels = {scale: (np.arange(256, dtype=np.float32) / np.float32(scale)).astype(np.float16) for scale in set(full_scales)}
+        yield from (levels[scale].take(image) if image.dtype == np.uint8 else image / np.float32(scale)     # looked up: no pixel is rounded
+                    for image, scale in zip(images, full_scales, strict=True))
         return
     axes, share = ((0, 2, 3) if intensity == "plate" else (2, 3)), [0.1, 99.9]
     pixels = np.stack(images).astype(np.float32)

@@ -76,6 +76,13 @@ def test_depth_maps_full_scale_to_one(tmp_path: Path, dtype: type, full: int) ->
     assert (found[0].max(), found[1].min(), found[1].max()) == (0, 1, 1)
 
 
+def test_each_image_is_scaled_by_its_own_depth(tmp_path: Path) -> None:
+    images = {member_name("A01"): np.full((8, 8), 32768, np.uint16), member_name("A02"): np.full((8, 8), 51, np.uint8)}
+    with archive(tmp_path, images) as plate:
+        found = prepare_plate(plate, InputSpec(size=8), channels=["brightfield"]).pixels
+    assert found[:, 0, 0, 0].astype(float) == pytest.approx([0.5, 0.2], abs=1e-3)
+
+
 def test_plate_and_well_intensities(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     dim, bright = rng.integers(0, 100, (32, 32)).astype(np.uint8), rng.integers(100, 250, (32, 32)).astype(np.uint8)
