@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from models.networks.predict import Predictor
 
 TRUNK_PREFIX = "trunk-"
-_REFERENCE = re.compile(r"^(?P<name>[^@/:\s]+)(?:@(?P<alias>[\w.-]+)|/(?P<version>\d{1,9}))?$")
+_REFERENCE = re.compile(r"(?P<name>[^@/:\s]+)(?:@(?P<alias>[\w.-]+)|/(?P<version>\d{1,9}))?")
 T = TypeVar("T")
 
 
@@ -75,7 +75,7 @@ class RunRecord:
 
 def parse_reference(reference: str) -> tuple[str, str, str]:
     """(name, alias, version number) of "name", "name@alias" or "name/3", "" for what it does not state. Raises UnknownModelError."""
-    match = _REFERENCE.match(reference)
+    match = _REFERENCE.fullmatch(reference)
     if match is None or is_trunk(match["name"]):
         raise UnknownModelError(f"'{reference}' names no model; expected name, name@alias or name/version")
     return match["name"], match["alias"] or "", match["version"] or ""

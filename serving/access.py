@@ -33,7 +33,7 @@ OPEN_PATHS = ("/", "/docs", "/openapi.json", "/docs.json", "/livez", "/healthz",
 OPEN_FOLDERS = ("/page/", "/static_content/")
 SCOPE_KEY = "dosewell.token"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_NAME = re.compile(r"^[\w.@-]{1,64}$")
+_NAME = re.compile(r"[\w.@-]{1,64}")
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
@@ -57,7 +57,7 @@ def parse_tokens(text: str) -> tuple[Token, ...]:
         words = line.partition("#")[0].split()
         if not words:
             continue
-        if len(words) != 3 or not _NAME.match(words[0]) or words[1] not in get_args(Role) or not re.fullmatch("[0-9a-f]{64}", words[2]):
+        if len(words) != 3 or not _NAME.fullmatch(words[0]) or words[1] not in get_args(Role) or not re.fullmatch("[0-9a-f]{64}", words[2]):
             raise DosewellError(f"line {number} of the tokens must read: name, {' or '.join(get_args(Role))}, sha256 of the token; "
                                 "`dosewell token NAME` writes such a line")
         if words[0] in {token.name for token in tokens}:
@@ -72,7 +72,7 @@ def add_token(path: Path, *, name: str, role: Role) -> str:
     Raises DosewellError for a name that is taken or has other characters than letters, digits and . _ @ -.
     """
     known = parse_tokens(path.read_text(encoding="utf-8")) if path.is_file() else ()
-    if not _NAME.match(name) or name in {token.name for token in known}:
+    if not _NAME.fullmatch(name) or name in {token.name for token in known}:
         raise DosewellError(f"'{name}' is taken, or cannot be a name; expected up to 64 letters, digits and . _ @ -")
     secret = secrets.token_urlsafe(32)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -33,7 +33,7 @@ MAX_DEPTH = 20
 MAX_YAML = 65_536       # characters: it is read at some 100,000 a second
 MAX_NAME = 255          # of a screen and its sample, as the table of jobs keeps them
 LAYOUT_SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx")
-_FILE_NAME = re.compile(r"^[^\x00-\x1f/\\<>:|?*\"]{1,200}$")
+_FILE_NAME = re.compile(r"[^\x00-\x1f/\\<>:|?*\"]{1,200}")
 _COPY = 2**20
 UNNAMED = "plate1"      # a plate that neither layout, zip nor folder names
 
@@ -80,13 +80,13 @@ def _only_plate(images: Sequence[StoredFile], plates: Sequence[Path]) -> str:
         return plates[0].stem if len(plates) == 1 else UNNAMED
     folders = {re.split(r"[/\\]", file.filename)[-2:][0] if re.search(r"[/\\]", file.filename) else "" for file in images}
     name = folders.pop() if len(folders) == 1 else ""
-    return name if _FILE_NAME.match(name) and not name.startswith(".") else UNNAMED
+    return name if _FILE_NAME.fullmatch(name) and not name.startswith(".") else UNNAMED
 
 
 def _name_plate(loose: Path, layout: ParsedLayout) -> Path:
     """The archive of loose images under the name of the layout's one plate."""
     named = sorted(set(layout.layout["plate"]))
-    if len(named) != 1 or not _FILE_NAME.match(named[0]):
+    if len(named) != 1 or not _FILE_NAME.fullmatch(named[0]):
         raise InputError("the images name no plate", [field_finding(
             "images", f"the layout has plates {', '.join(named)}; send one zip per plate, named <plate>.zip")])
     return loose.rename(loose.with_name(f"{named[0]}.zip"))
@@ -193,7 +193,7 @@ def table_path(file: StoredFile) -> Path:
 def base_name(filename: str, field: str) -> str:
     """The file's name without its folders. Raises InputError for names that no file may have."""
     name = re.split(r"[/\\]", filename)[-1]
-    if not _FILE_NAME.match(name) or name.startswith(".") or not Path(name).stem:
+    if not _FILE_NAME.fullmatch(name) or name.startswith(".") or not Path(name).stem:
         raise InputError("a file cannot be used", [field_finding(field, f"'{filename[:200]}' is no usable file name", filename)])
     return name
 

@@ -123,7 +123,7 @@ def test_a_tokens_file_names_its_line_at_fault(text: str, message: str) -> None:
 
 
 def test_a_name_has_one_token(tokens: Path, anna: str) -> None:
-    for name in ("anna", "", "a b", "x" * 65):
+    for name in ("anna", "", "a b", "bert\n", "x" * 65):
         with pytest.raises(DosewellError, match="cannot be a name"):
             add_token(tokens, name=name, role="score")
 
