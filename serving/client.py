@@ -239,15 +239,17 @@ class Client:
         if response.is_success:
             return response
         answer = self._json(response)
-        if response.is_client_error:
+        if response.is_client_error and {"error", "findings"} <= answer.keys():
             raise RejectedError(answer["error"], [Finding(**item) for item in answer["findings"]], status=response.status_code)
         raise ServiceError(f"{self._http.base_url} answered {response.status_code}: {answer.get('error', '')}", status=response.status_code)
 
     def _json(self, response: httpx.Response) -> dict[str, Any]:
         try:
-            answer: dict[str, Any] = response.json()
+            answer = response.json()
         except ValueError:
-            raise ServiceError(f"{self._http.base_url} answered {response.status_code} without JSON", status=response.status_code) from None
+            answer = None
+        if not isinstance(answer, dict):
+            raise ServiceError(f"{self._http.base_url} answered {response.status_code} without a JSON object", status=response.status_code)
         return answer
 
     def close(self) -> None:

@@ -201,6 +201,15 @@ def test_only_what_may_pass_is_tried_again(status: int, asked: int) -> None:
     assert len(seen) == asked
 
 
+@pytest.mark.parametrize("body", [{"message": "forbidden"}, ["forbidden"]])
+def test_the_answer_of_something_else_on_the_way_is_told_with_its_status(body: object) -> None:
+    with Client("http://gateway", patience=0) as client:
+        client._http = httpx.Client(base_url="http://gateway", transport=httpx.MockTransport(lambda _: httpx.Response(403, json=body)))
+        with pytest.raises(ServiceError, match="answered 403") as caught:
+            client.models()
+    assert caught.value.status == 403
+
+
 # -- jobs --------------------------------------------------------------------------------------------------------------
 
 
