@@ -94,7 +94,7 @@ def null_shares(design: Design) -> Array:
         return simulate_null(design)
     try:
         return np.asarray(np.load(path), dtype=float)
-    except (OSError, ValueError):
+    except (OSError, ValueError, EOFError):     # EOFError: an empty file, as a machine that lost power leaves it
         null = simulate_null(design)
     _keep(path, null)
     return null

@@ -61,11 +61,15 @@ def test_an_effect_that_jumps_between_two_doses_may_lie_anywhere_between_them(sh
         assert ((found[f"{name}_low"] <= truth) & (truth <= found[f"{name}_high"])).mean() > 0.93
 
 
-def test_shipped_nulls_are_what_is_simulated_and_others_are_kept(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shipped_nulls_are_what_is_simulated_and_others_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     design = calibrated.design_of(np.linspace(0, 1, 7), np.full(7, 2.0))
     np.testing.assert_allclose(calibrated.null_shares(design), calibrated.simulate_null(design), rtol=1e-6)
     other = calibrated.design_of(np.array([0.0, 0.1, 0.5, 0.77, 1.0]), np.full(5, 1.0))
     monkeypatch.setenv("DOSEWELL_CACHE", str(tmp_path))
+    kept = calibrated._cache_file(other)
+    assert kept
+    kept.parent.mkdir()
+    kept.touch()        # as a machine that lost power leaves it
     calibrated.null_shares.cache_clear()
     first = calibrated.null_shares(other)
     monkeypatch.setattr(calibrated, "simulate_null", None)
