@@ -23,8 +23,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from models.errors import DosewellError
-from serving.faults import error_record
-from serving.plain import to_json
+from serving.faults import error_response
 
 logger = logging.getLogger("dosewell.access")
 
@@ -161,7 +160,7 @@ class AccessGuard:
         try:
             scope[SCOPE_KEY] = self._admit(scope, {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]})
         except HTTPException as error:
-            await _refuse(send, error)
+            await error_response(error)(scope, receive, send)
             return
         await self.app(scope, receive, send)
 
@@ -197,10 +196,3 @@ def _admit_local(scope: Scope, host: str) -> Token:
     if name not in _LOCAL_NAMES:
         raise HTTPException(403, f"'{name[:100]}' is no name of this service; without tokens it is asked as 127.0.0.1 or localhost")
     return NOBODY
-
-
-async def _refuse(send: Send, error: HTTPException) -> None:
-    headers = [(b"content-type", b"application/json"),
-               *((name.encode(), value.encode()) for name, value in (error.headers or {}).items())]
-    await send({"type": "http.response.start", "status": error.status_code, "headers": headers})
-    await send({"type": "http.response.body", "body": to_json(error_record(error))})

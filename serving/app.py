@@ -20,8 +20,7 @@ from starlette.requests import ClientDisconnect
 
 from models.errors import DosewellError
 from serving import endpoints, job_endpoints, page_endpoints
-from serving.faults import error_record, status_of
-from serving.plain import to_json
+from serving.faults import error_response, status_of
 from serving.settings import Settings
 from serving.site import add_page
 
@@ -60,5 +59,4 @@ async def _answer_error(request: Request, error: Exception) -> Response:
     status = status_of(error)
     if status >= 500:
         logger.error("%s %s: %s: %s", request.method, request.url.path, type(error).__name__, error)
-    return Response(to_json(error_record(error)), status_code=status, media_type="application/json",
-                    headers=getattr(error, "headers", None))
+    return error_response(error)

@@ -1,18 +1,21 @@
-"""Exceptions as HTTP statuses and as the records that every error answer has."""
+"""Exceptions as HTTP statuses, and as the record that every error answer is."""
 
 from __future__ import annotations
 
 import errno
 import re
+from http import HTTPStatus
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 
 from models.errors import Finding, InputError, RefusedError, RegistryError, SampleMismatch
 from models.registered import UnknownModelError
 from serving.job_records import JobConflictError, JobStoreError, UnknownJobError
+from serving.plain import to_json
 
 OWN_MISTAKE = "the service made a mistake; its log says more"
 _STATUSES: tuple[tuple[type[Exception], int], ...] = (
@@ -37,6 +40,12 @@ def error_record(error: Exception) -> dict[str, Any]:
     return {"error": summary, "findings": [finding.record() for finding in findings]}
 
 
+def error_response(error: Exception) -> Response:
+    """The HTTP answer to an exception."""
+    return Response(to_json(error_record(error)), status_code=status_of(error), media_type="application/json",
+                    headers=getattr(error, "headers", None))
+
+
 def _summary(error: Exception) -> str:
     if isinstance(error, RequestValidationError):
         return "the request cannot be used: " + "; ".join(
@@ -47,5 +56,8 @@ def _summary(error: Exception) -> str:
 
 
 def _rule_of(error: Exception) -> str:
-    """UnknownModelError -> "unknown_model"."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", type(error).__name__.removesuffix("Error")).lower()
+    """UnknownModelError -> "unknown_model"; an HTTPException of 404 -> "not_found"."""
+    name = type(error).__name__.removesuffix("Error")
+    if isinstance(error, HTTPException) and name == "HTTPException":
+        return HTTPStatus(error.status_code).name.lower()
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()

@@ -17,6 +17,7 @@ import psutil
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
+from models.errors import Finding
 from serving.job_database import database_address, open_database, spoken
 from serving.job_records import (
     STATES,
@@ -277,5 +278,4 @@ def _of(row: sa.RowMapping) -> Job:
 def _worn_out(job: Job) -> dict[str, Any]:
     message = (f"{MAX_ATTEMPTS} workers died while they were at it (the last at: {job.stage or 'start'}); most often memory runs out: send "
                "fewer plates at a time, or give the service more memory. Send it again to try once more")
-    return {"status": 500, "error": message, "findings": [
-        {"rule": "workers_died", "severity": "error", "message": message, "plate": "", "well": "", "column": "", "value": ""}]}
+    return {"status": 500, "error": message, "findings": [Finding(rule="workers_died", severity="error", message=message).record()]}

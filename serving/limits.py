@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import json
-from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving.faults import error_response
 
 
 class BodyLimit:
@@ -23,7 +23,7 @@ class BodyLimit:
             return
         declared = dict(scope["headers"]).get(b"content-length", b"0")
         if not declared.isdigit() or int(declared) > self.max_bytes:
-            await self._refuse(send)
+            await error_response(RequestTooLarge(self.max_bytes))(scope, receive, send)
             return
         await self._counted(scope, receive, send)
 
@@ -36,7 +36,7 @@ class BodyLimit:
             seen += len(message.get("body", b""))
             if seen > self.max_bytes:
                 over = True
-                raise _TooLarge(413)
+                raise RequestTooLarge(self.max_bytes)
             return message
 
         async def note(message: Message) -> None:
@@ -46,19 +46,15 @@ class BodyLimit:
             answered = answered or message["type"] == "http.response.start"
             await send(message)
 
-        with contextlib.suppress(_TooLarge):
+        with contextlib.suppress(RequestTooLarge):
             await self.app(scope, count, note)
         if over and not answered:
-            await self._refuse(send)
-
-    async def _refuse(self, send: Send) -> None:
-        text = f"the request is larger than {self.max_bytes / 2**20:g} MiB; send fewer plates at a time"
-        finding = {"rule": "request_too_large", "severity": "error", "message": text, "plate": "", "well": "", "column": "", "value": ""}
-        body: dict[str, Any] = {"error": text, "findings": [finding]}
-        await send({"type": "http.response.start", "status": 413,
-                    "headers": [(b"content-type", b"application/json"), (b"connection", b"close")]})
-        await send({"type": "http.response.body", "body": json.dumps(body).encode()})
+            await error_response(RequestTooLarge(self.max_bytes))(scope, receive, send)
 
 
-class _TooLarge(HTTPException):
+class RequestTooLarge(HTTPException):
     """The body went beyond the limit; an HTTPException, so that handlers of the app count it as 413."""
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(413, f"the request is larger than {max_bytes / 2**20:g} MiB; send fewer plates at a time",
+                         headers={"connection": "close"})

@@ -147,13 +147,14 @@ def test_other_content_types_methods_and_broken_bodies(http: httpx.Client) -> No
     check(http.post("/score", content=b"x", headers={"content-type": "application/vnd.bentoml+pickle"}), 400, "missing")
     check(http.post("/score", content=b"--b\r\nbroken", headers={"content-type": "multipart/form-data; boundary=b"}), 400, "")
     check(http.post("/score", content=b"x", headers={"content-type": "multipart/form-data"}), 400, "boundary")
-    check(http.get("/score"), 405, "Method Not Allowed")
+    check(http.get("/score"), 405, '"rule": "method_not_allowed"')
 
 
 def test_too_large_by_its_own_word(http: httpx.Client, plate: TinyPlate) -> None:
     started = time.monotonic()
     response = http.post("/score", files={"images": ("P1.zip", bytes(9 * 2**20))})
     check(response, 413, "larger than 8 MiB")
+    assert response.json()["findings"][0]["rule"] == "request_too_large"
     assert time.monotonic() - started < 5
 
 
@@ -256,3 +257,7 @@ def test_mappings() -> None:
     assert read_mapping("a: [1]", field="options") == {"a": [1]}
     with pytest.raises(InputError, match="cannot be read"):
         read_mapping("1: 2", field="options")
+    for half in ('{"a": "\\ud800"}', '{"\\ud800": 1}', 'a: "\\ud800"'):    # of a character beyond 16 bits
+        with pytest.raises(InputError, match="surrogates"):
+            read_mapping(half, field="options")
+    assert read_mapping('{"a": "\\ud83d\\ude00"}', field="options") == {"a": "\U0001f600"}
