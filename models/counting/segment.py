@@ -74,6 +74,8 @@ def grey(pixels: np.ndarray) -> Image:
     colour = pixels.ndim == 3 and pixels.shape[2] == 3
     require((pixels.ndim == 2 or colour) and pixels.size > 0, f"expected an image (H, W) or (H, W, 3), got shape {pixels.shape}")
     require(pixels.dtype.kind in "uf", f"expected unsigned integers, or floats on 0-1, got {pixels.dtype}")
+    require(pixels.dtype.kind == "u" or 0 <= pixels.min() <= pixels.max() <= 1,
+            f"expected floats on 0-1, got {pixels.min():g} to {pixels.max():g}; divide grey values by the largest that the camera has")
     scale = 1.0 if pixels.dtype.kind == "f" else float(np.iinfo(pixels.dtype).max)
     return np.asarray((pixels.mean(axis=2) if colour else pixels) / scale, dtype=np.float32)
 

@@ -150,7 +150,7 @@ def test_a_stretched_box_is_no_match() -> None:
 
 
 @pytest.mark.parametrize("wrong", [np.zeros((4, 4, 2), np.uint8), np.zeros((2, 3, 4, 3), np.uint8), np.zeros((0, 5), np.uint8),
-                                   np.zeros((4, 4), complex)])
+                                   np.zeros((4, 4), complex), np.full((4, 4), 200.0), np.full((4, 4), np.nan)])
 def test_what_is_no_image_is_refused(wrong: np.ndarray) -> None:
     with pytest.raises(InputError, match="expected"):
         grey(wrong)
