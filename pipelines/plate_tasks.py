@@ -21,7 +21,7 @@ from models.networks.bundle import bundle_sha256, trunk_finder
 from models.networks.inversion import inversion_findings
 from models.networks.predict import Predictor, load_predictor
 from models.plates.data_hash import data_md5, file_md5
-from models.plates.layout import ParsedLayout, parse_layout
+from models.plates.layout import ParsedLayout, only_plate, parse_layout
 from models.plates.screen import Screen
 from models.plates.spreadsheets import read_table
 from models.records import from_record, to_record
@@ -167,9 +167,7 @@ def _score_screen(task: ScreenTask) -> None:
 
 
 def _layout(folder: Path, screen: Screen, *, plates: Sequence[str]) -> ParsedLayout:
-    """The screen's layout; one without plates means the only one there is."""
-    only = plates[0] if len(plates) == 1 else "plate1"
-    return parse_layout(read_table(folder / "layout.csv"), plate_format=screen.plate_format, default_plate=only)
+    return parse_layout(read_table(folder / "layout.csv"), plate_format=screen.plate_format, default_plate=only_plate(plates))
 
 
 def _inventory(plates: Sequence[PlateTask], records: Sequence[Mapping[str, Any]]) -> Inventory:

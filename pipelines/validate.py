@@ -13,7 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from models.errors import Finding, InputError
-from models.plates.layout import parse_layout
+from models.plates.layout import only_plate, parse_layout
 from models.plates.spreadsheets import read_table
 from pipelines.command import run_command
 from pipelines.imagesets import IMAGES_ARCHIVE, IMAGES_TABLE, is_imageset, read_imageset
@@ -51,8 +51,7 @@ def gather(folder: Path, thresholds: Thresholds) -> Evidence:
     screen = read_screen(folder)
     raw = read_table(folder / "layout.csv")
     inventory = take_inventory((folder / "images").glob("*.zip"))
-    only = inventory.plates[0] if len(inventory.plates) == 1 else "plate1"  # a layout without plates means the only one there is
-    parsed = parse_layout(raw, plate_format=screen.plate_format, default_plate=only)
+    parsed = parse_layout(raw, plate_format=screen.plate_format, default_plate=only_plate(inventory.plates))
     return Evidence(parsed=parsed, screen=screen, thresholds=thresholds, inventory=inventory)
 
 

@@ -34,7 +34,7 @@ from models.registered import RegisteredVersion, RunRecord
 from models.registry import CHALLENGER, Registry
 from models.scoring import with_persons
 from serving.plain import plain, records
-from serving.scoring import OnProgress
+from serving.progress import OnProgress
 from serving.uploads import Upload
 
 GATES = (Gate(metric="z_prime_cv", minimum=0.3), Gate(metric="accuracy_cv", minimum=0.95))

@@ -116,7 +116,7 @@ def _archive_of(files: Sequence[StoredFile], folder: Path) -> Path:
 
 def _table_of(archive: ImageArchive) -> tuple[pd.DataFrame, list[Finding]]:
     """(image_id, path of every image by name; what lies in the archive and is no image). Raises ImageError where there is none."""
-    images = [name for name in archive.images() if not _is_clutter(name)]
+    images = archive.images()
     aside = sorted(set(archive.names) - set(images))
     if not images or len(images) > MAX_IMAGES:
         message = (f"it holds {len(images):,} images; at most {MAX_IMAGES:,} are classified at once" if images else
@@ -129,11 +129,6 @@ def _table_of(archive: ImageArchive) -> tuple[pd.DataFrame, list[Finding]]:
     left = [Finding(rule="left_aside", severity="warning", column="images",
                     message=f"left aside, for they are no images: {', '.join(aside[:5])}{more}")] if aside else []
     return table, left
-
-
-def _is_clutter(name: str) -> bool:
-    """What a Mac adds to a zip."""
-    return any(part.startswith(("._", "__MACOSX")) for part in PurePosixPath(name).parts)
 
 
 def _classified(archive: ImageArchive, table: pd.DataFrame, imageset: ImageSet, served: Served,

@@ -22,13 +22,14 @@ from typing import Any
 import httpx
 
 from models.errors import DosewellError, Finding, InputError
-from models.plates.layout import parse_layout
+from models.plates.layout import UNNAMED, parse_layout
 from models.plates.readers.platemaps import read_layout_table
 from models.plates.screen import Screen
-from serving.client_files import OnProgress, Package, Reported, pack, quietly, read_images, read_plates
+from serving.client_files import Package, Reported, pack, read_images, read_plates
 from serving.client_tables import Classes, Scores
+from serving.progress import OnProgress, quietly
 from serving.readouts import controls_of, smallest_format
-from serving.uploads import UNNAMED, read_screen
+from serving.uploads import read_screen
 
 __all__ = ["Classes", "Client", "RejectedError", "Scores", "ServiceError", "read_images", "read_plates"]
 

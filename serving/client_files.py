@@ -16,15 +16,9 @@ from models.plates.images import PlateArchive, member_name, write_plate
 from models.plates.pixels import IMAGE_SUFFIXES, PHOTO_SUFFIXES, TIFF_SUFFIXES
 from models.plates.projections import Projection, parse_plane, project
 from models.plates.screen import Channel, Screen
+from serving.progress import OnProgress, quietly
 
 _COPY = 2**20
-
-OnProgress = Callable[[str, int, int], object]
-"""Called with what is being done, how much of it is done, and how much there is (0: not known)."""
-
-
-def quietly(stage: str, done: int, total: int) -> None:
-    """Nobody watches."""
 
 
 def read_plates(path: Path) -> list[Path]:

@@ -12,9 +12,10 @@ from models.registered import RegisteredVersion
 from models.registry import Registry
 from serving.job_files import Sent
 from serving.job_records import Job
+from serving.progress import OnProgress
 from serving.results import Result, write_result
 from serving.scored import Answered
-from serving.scoring import OnProgress, read_images, score_prepared
+from serving.scoring import read_images, score_prepared
 
 Load = Callable[[str, int], tuple[RegisteredVersion, Predictor]]
 

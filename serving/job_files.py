@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.plates.layout import parse_layout, write_layout
+from models.plates.layout import only_plate, parse_layout, write_layout
 from models.plates.readers.platemaps import read_layout_table
 from models.records import to_record
 from serving.forms import Form
@@ -102,7 +102,7 @@ def read_sent(folder: Path) -> Sent:
     screen, plates = read_screen(form["screen"]), tuple(sorted((folder / "images").glob("*.zip")))
     (layout,) = (folder / "sent").glob("layout.*")
     parsed = parse_layout(read_layout_table(layout), plate_format=screen.plate_format,
-                          default_plate=plates[0].stem if len(plates) == 1 else "plate1")
+                          default_plate=only_plate([path.stem for path in plates]))
     return Sent(upload=Upload(plates=plates, layout=parsed, screen=screen, options=read_options(form.get("options", ""))),
                 model=form["model"], adapt=form["adapt"])
 

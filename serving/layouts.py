@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from models.errors import InputError
-from models.plates.layout import parse_layout
+from models.plates.layout import UNNAMED, parse_layout
 from models.plates.readers.platemaps import read_layout_table
 from models.plates.screen import Screen
 from models.plates.wells import PLATE_FORMATS, parse_well
@@ -21,7 +21,7 @@ from models.tables import ROLES
 from serving.forms import Fields, Form
 from serving.plain import plain
 from serving.readouts import controls_of, smallest_format
-from serving.uploads import UNNAMED, read_screen, table_path
+from serving.uploads import read_screen, table_path
 from validation.rules import judge_layout
 
 LAYOUT_FIELDS = Fields(files=("layout",), texts=("screen", "plate"), required=("layout",))

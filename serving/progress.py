@@ -1,9 +1,17 @@
-"""What the command line shows while it works: a bar per stage, and lines that stay."""
+"""How far long work is: what is told while it runs, and how the command line shows it, a bar per stage, and lines that stay."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
+
+OnProgress = Callable[[str, int, int], object]
+"""Called with what is being done, how much of it is done, and how much there is (0: not known)."""
+
+
+def quietly(stage: str, done: int, total: int) -> None:
+    """Nobody watches."""
 
 
 class Progress:

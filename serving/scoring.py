@@ -15,22 +15,14 @@ from models.registered import RegisteredVersion
 from models.scoring import require_plates, score_images
 from serving import metrics
 from serving.forms import Form
-from serving.plain import plain, to_json
+from serving.plain import to_json
+from serving.progress import OnProgress, quietly
 from serving.scored import Answered, Scored, lineage_of, measured_lineage
 from serving.snapshot import Served
 from serving.uploads import Upload, read_readout_form
 from validation.reading import PlateReader
 from validation.rules import Verdict, judge_screen
 from validation.thresholds import thresholds_of
-
-__all__ = ["OnProgress", "plain", "read_images", "score_prepared", "score_readout_form", "score_upload"]
-
-OnProgress = Callable[[str, int, int], object]
-"""Called with what is being done, how much of it is done, and how much there is."""
-
-
-def _quietly(stage: str, done: int, total: int) -> None:
-    """Nobody watches."""
 
 
 def score_upload(upload: Upload, served: Served, *, service_version: str,
@@ -49,7 +41,7 @@ def score_upload(upload: Upload, served: Served, *, service_version: str,
     return answer
 
 
-def read_images(upload: Upload, card: Card, *, on_progress: OnProgress = _quietly) -> tuple[Verdict, WellImages]:
+def read_images(upload: Upload, card: Card, *, on_progress: OnProgress = quietly) -> tuple[Verdict, WellImages]:
     """The verdict of the rules, by the limits of the model's card, and the images as the stage `prepare` makes them; each image is read
     once, for both.
 
@@ -69,7 +61,7 @@ def read_images(upload: Upload, card: Card, *, on_progress: OnProgress = _quietl
 
 
 def score_prepared(images: WellImages, upload: Upload, predictor: Predictor, version: RegisteredVersion, *, verdict: Verdict,
-                   service_version: str, on_progress: OnProgress = _quietly) -> Scored:
+                   service_version: str, on_progress: OnProgress = quietly) -> Scored:
     """Scores of prepared images. Raises SampleMismatch for another sample than the model's, unless forced."""
     done = 0
 

@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from models.errors import InputError
-from models.plates.layout import ParsedLayout, parse_layout
+from models.plates.layout import UNNAMED, ParsedLayout, only_plate, parse_layout
 from models.plates.readers.platemaps import read_layout_table
 from models.plates.screen import Screen
 from models.records import from_record
@@ -35,7 +35,6 @@ MAX_NAME = 255          # of a screen and its sample, as the table of jobs keeps
 LAYOUT_SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx")
 _FILE_NAME = re.compile(r"[^\x00-\x1f/\\<>:|?*\"]{1,200}")
 _COPY = 2**20
-UNNAMED = "plate1"      # a plate that neither layout, zip nor folder names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +76,7 @@ def read_readout_form(form: Form, folder: Path) -> tuple[ReadoutTable, ReadoutOp
 def _only_plate(images: Sequence[StoredFile], plates: Sequence[Path]) -> str:
     """What a layout without a plate column is the layout of: the one zip, or the folder that the loose images were sent with."""
     if _zips(images):
-        return plates[0].stem if len(plates) == 1 else UNNAMED
+        return only_plate([path.stem for path in plates])
     folders = {re.split(r"[/\\]", file.filename)[-2:][0] if re.search(r"[/\\]", file.filename) else "" for file in images}
     name = folders.pop() if len(folders) == 1 else ""
     return name if _FILE_NAME.fullmatch(name) and not name.startswith(".") else UNNAMED

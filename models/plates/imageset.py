@@ -113,6 +113,7 @@ class ImageArchive:
         self.path = path
         self._zip = open_zip(path, plate="", judge_name=_judge_name)
         self.names = tuple(info.filename for info in members_of(self._zip))
+        self._known = frozenset(self.names)
 
     def images(self) -> tuple[str, ...]:
         """Names of the members that are images, by their suffix."""
@@ -120,7 +121,7 @@ class ImageArchive:
 
     def read(self, name: str) -> np.ndarray:
         """Pixels of a member: (H, W), (H, W, 3), or (Z, H, W) of a stack; uint8 or uint16. Raises ImageError."""
-        if name not in self.names:
+        if name not in self._known:
             raise ImageError(f"{self.path.name} has no {name}", [Finding(
                 rule="imageset_path", severity="error", column="path", value=name,
                 message=f"images.csv names {name}, which is not in {self.path.name}; correct the path or add the image")])

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from models.whole_file import whole_file
 
 LOG_DOSES, LARGEST_LOG = 5, 12.0     # doses of a treatment that may be logarithms, at least, and the largest: -log10 M of a picomolar dose
 _APART = re.compile(r"^([A-Za-z]{1,2})\s*[-_:]\s*(\d+)$")
+UNNAMED = "plate1"      # a plate that nothing names
 _BOOLS = {"true": True, "yes": True, "1": True, "x": True, "false": False, "no": False, "0": False, "": False}
 
 
@@ -43,7 +45,12 @@ class ParsedLayout:
         return tuple(finding for finding in self.findings if finding.severity == "error")
 
 
-def parse_layout(raw: pd.DataFrame, *, plate_format: int, default_plate: str = "plate1",
+def only_plate(plates: Sequence[str]) -> str:
+    """What a layout without plates is a layout of: the one plate that there is, else UNNAMED."""
+    return plates[0] if len(plates) == 1 else UNNAMED
+
+
+def parse_layout(raw: pd.DataFrame, *, plate_format: int, default_plate: str = UNNAMED,
                  dose_unit: str | None = None) -> ParsedLayout:
     """A raw table of text (one row per well) as a Layout: columns, well names, roles, numbers and units made canonical.
 

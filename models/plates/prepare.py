@@ -154,8 +154,8 @@ def one_colour(stack: np.ndarray, colour: str = "") -> np.ndarray:
 
 
 def scaled(images: Sequence[np.ndarray], intensity: Intensity, full_scales: Sequence[float]) -> Iterator[np.ndarray]:
-    """Images (C, H, W) of grey values up to full_scales, one each, on 0-1 and one at a time; percentiles are taken per channel, over all images
-    (intensity "plate") or each ("well").
+    """Images (C, H, W) of grey values up to full_scales, one each, on 0-1 and one at a time; percentiles are taken per channel, over all
+    images (intensity "plate") or each ("well").
     """
     if intensity == "depth" or not images:
         levels = {scale: (np.arange(256, dtype=np.float32) / np.float32(scale)).astype(np.float16) for scale in set(full_scales)}

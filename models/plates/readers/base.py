@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import pandas as pd
 
 from models.errors import Finding
+from models.plates.layout import UNNAMED
 
 FILE_COLUMNS = ("plate", "well", "site", "channel", "plane", "path", "part")
 """A row per image: names as text, site from 1, channel by name, path absolute; plane of its first plane, from 0; part of the file
@@ -31,7 +32,7 @@ class Source:
     platemap: Path | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     channels: Mapping[str, str] = field(default_factory=dict)
-    plate: str = "plate1"
+    plate: str = UNNAMED
     pattern: str = ""
     timepoint: int | None = None
     layout: bool = True
