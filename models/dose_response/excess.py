@@ -22,6 +22,7 @@ Ints = npt.NDArray[np.intp]
 Source = Literal["replicates", "negative controls", ""]
 
 LEVEL = 0.95    # with which all limits of a pair of drugs hold together
+EXACT = 1e-9    # percent inhibition: wells that agree to that were copied, and tell no scatter
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def noise_of(replicates: tuple[float, float], controls: tuple[float, float]) -> 
     """
     sources: tuple[Source, Source] = ("replicates", "negative controls")
     known = [(sd, df, source) for (sd, df), source in zip((replicates, controls), sources, strict=True) if sd == sd]
-    if not known:
+    if not any(sd > EXACT for sd, _, _ in known):
         return Noise(float("nan"), 0.0, "")
     sd, _, source = max(known)
     return Noise(sd, max(df for _, df, _ in known), source)

@@ -206,6 +206,15 @@ def test_without_replicates_and_controls_nothing_tells_the_noise(layout: pd.Data
     assert doses["excess_low"].isna().all()
 
 
+def test_replicates_that_read_exactly_the_same_tell_no_noise(layout: pd.DataFrame, paired: Example) -> None:
+    """As in a published matrix whose means stand in every replicate: limits without width would call every rounding error."""
+    plate = few(layout)
+    alike = plate.groupby(["role", "treatment", "dose", "treatment_2", "dose_2"], dropna=False)["readout"].transform("mean")
+    row, doses = of(score(plate.assign(readout=alike.round(6)), paired), SYNERGISTIC)
+    assert (row["call"], row["status"]) == ("", "no_scatter")
+    assert doses["excess_low"].isna().all()
+
+
 def test_a_drug_with_itself_is_told_by_loewe() -> None:
     """Steep curves of one drug under two names: far above Bliss, and nothing but the sum of two doses."""
     rng = np.random.default_rng(3)
