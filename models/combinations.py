@@ -29,7 +29,7 @@ from models.dose_response.excess import (
 from models.dose_response.synergy import Kind
 from models.dose_response.viability import NORMAL_95, shared_error
 from models.plates.screen import Controls
-from models.tables import COMBINATION_PAIRS, COMBINATIONS, DOSED_ROLES, check_table, combined
+from models.tables import COMBINATION_PAIRS, COMBINATIONS, DOSED_ROLES, INFORMATIVE_FLAGS, check_table, combined
 
 NAMES = ("combinations", "combination_pairs")   # of the tables as files and in answers
 KIND: Kind = "bliss"
@@ -101,7 +101,7 @@ def _treated(wells: pd.DataFrame, value: str) -> pd.DataFrame:
     """
     own = wells[wells["role"].isin(DOSED_ROLES) & (wells["treatment"] != "")]
     both = combined(own)
-    doubtful = [any(flag != "training_well" for flag in flags) for flags in own["flags"]]
+    doubtful = [not INFORMATIVE_FLAGS.issuperset(flags) for flags in own["flags"]]
     table = own[["plate", "treatment", "dose", "dose_unit"]].assign(
         **{name: own.get(name, empty) for name, empty in (("treatment_2", ""), ("dose_2", np.nan), ("dose_unit_2", ""))},
         y=(100 * (1 - own["viability"])).mask(own["excluded"].astype(bool)), shift=100 * shared_error(own), flagged=doubtful, both=both,

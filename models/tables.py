@@ -16,6 +16,7 @@ ROLES = ("negative", "positive", "reference", "treated", "untreated", "empty")
 MEASURED = "read-out"   # stands for the model where wells were measured, not predicted
 DOSED_ROLES = ("treated", "reference")          # these must have a dose > 0
 DOSELESS_ROLES = ("negative", "untreated", "empty")  # these have none; positive may have one
+INFORMATIVE_FLAGS = frozenset({"training_well"})     # of a well: worth knowing, but no reason to distrust it
 RELATIONS = ("=", ">", "<", "")
 STATUSES = ("ok", "flat", "too_few_doses", "weakly_identified", "failed")
 SCALES = ("percent_inhibition", "fraction_viability", "raw")

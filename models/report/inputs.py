@@ -13,7 +13,7 @@ from models.combinations import CombinationTables
 from models.errors import Finding
 from models.single_doses import NAME as SINGLE
 from models.single_doses import no_single_doses
-from models.tables import CURVES, DOSED_ROLES, combined
+from models.tables import CURVES, DOSED_ROLES, INFORMATIVE_FLAGS, combined
 
 SCORE_NAMES = {"dss_asym": "DSS_asym", "dss1": "DSS1", "dss2": "DSS2", "dss3": "DSS3"}
 
@@ -83,9 +83,6 @@ class ReportOptions:
             raise ValueError(f"hit_score must be one of {', '.join(SCORE_NAMES)}, got {self.hit_score!r}")
         if not 0 <= self.hit_threshold <= 100:
             raise ValueError(f"hit_threshold must lie in 0-100, got {self.hit_threshold!r}")
-
-
-INFORMATIVE_FLAGS = frozenset({"training_well"})  # worth knowing, but no reason to distrust the well itself
 
 
 def doubtful_flags(value: Any) -> list[str]:
