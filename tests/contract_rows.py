@@ -1,10 +1,8 @@
-"""An example row of each table for each of the systems S1-S5: what the documentation shows and the contract tests check."""
+"""An example row of each table for each of the systems S1-S5 that has it."""
 
 from __future__ import annotations
 
 from typing import Any
-
-SYSTEMS = ("viability", "profile", "treatment", "toxicity", "tumour")
 
 LAYOUT_ROWS: dict[str, dict[str, Any]] = {
     "viability": {"plate": "A549-1", "well": "B03", "role": "treated", "treatment": "doxorubicin", "dose": 500.0, "dose_unit": "nM",
