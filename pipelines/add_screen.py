@@ -13,7 +13,6 @@ import argparse
 import hashlib
 import json
 import shutil
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import Any
 
 import pandas as pd
 
-from models.errors import DosewellError, Finding, InputError, ScreenError
+from models.errors import Finding, InputError, ScreenError
 from models.plates.layout import parse_layout, write_layout
 from models.plates.readers import Found, Source, read_source
 from models.plates.readers.platemaps import TREATMENTS_FILE, find_treatments, read_treatments
@@ -30,6 +29,7 @@ from models.plates.screen import Screen
 from models.plates.vocabulary import canonical_column
 from models.plates.wells import add_row_column, in_format, parse_well
 from models.tables import LAYOUT, check_table
+from pipelines.command import run_command
 from pipelines.image_copy import NOTES, copy_images, file_digest, source_digests, source_state
 from pipelines.screen_words import next_steps, plate_maps, summary, without_partner
 from pipelines.screens import bring_back, folder_of, read_screen, whole_folder, write_screen
@@ -232,19 +232,11 @@ def _request(arguments: argparse.Namespace) -> Request:
                    force=arguments.force, readout=arguments.readout, readout_name=arguments.readout_name, jpeg_size=arguments.jpeg_size)
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None) -> None:
     """Parse the command line, bring the screen in, say what was found and what comes next."""
     arguments = _arguments(argv)
-    try:
-        print(*add_screen(_request(arguments), params=arguments.params), sep="\n")
-    except DosewellError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on where it stopped", file=sys.stderr)
-        return 130
-    return 0
+    print(*add_screen(_request(arguments), params=arguments.params), sep="\n")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -13,17 +13,17 @@ same command gives the same bytes.
 from __future__ import annotations
 
 import argparse
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
 
-from models.errors import DosewellError, InputError
+from models.errors import InputError
 from models.plates.images import write_plate
 from models.plates.layout import read_layout, write_layout
 from models.plates.simulate.examples import Example, example_screens, further_examples, random_curves
 from models.plates.simulate.imagesets import ExampleSet, example_imagesets
+from pipelines.command import run_command
 from pipelines.example_imagesets import make_imageset
 from pipelines.screens import name_problem, read_screen, whole_folder, write_screen
 
@@ -115,19 +115,14 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None) -> None:
     """Parse the command line, make the screens, say what was done."""
     arguments = _arguments(argv)
-    try:
-        if arguments.imageset:
-            print(*[make_imageset(arguments.out, example, force=arguments.force) for example in _chosen_imagesets(arguments)], sep="\n")
-            return 0
+    if arguments.imageset:
+        print(*[make_imageset(arguments.out, example, force=arguments.force) for example in _chosen_imagesets(arguments)], sep="\n")
+    else:
         print(*make_example(arguments.out, _chosen(arguments), force=arguments.force), sep="\n")
-    except DosewellError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

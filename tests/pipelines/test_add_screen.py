@@ -210,16 +210,16 @@ def test_a_screen_that_no_model_can_learn_from_says_so() -> None:
     assert any("--recipe viability --planes gfp:mid" in line for line in with_readout)
 
 
-def test_the_command_says_what_it_did_and_returns_1_on_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_says_what_it_did_and_refuses_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = lab_folder(tmp_path / "plate7")
     options = [str(folder), "--name", "mine", "--out", str(tmp_path / "data"), "--channels", "nuclei=file_dna,green=file_gfp",
                "--columns", "treatment=compound", "--rows", "A", "--sample", "U2OS"]
-    assert main(options) == 0
+    main(options)
     out = capsys.readouterr().out
     assert "python -m pipelines.add_model profile-mine" in out
     assert [channel.name for channel in read_screen(tmp_path / "data" / "mine").channels] == ["nuclei", "green"]
-    assert main([*options, "--rows", "A-B"]) == 1
-    assert "already there with other content" in capsys.readouterr().err
+    with pytest.raises(ScreenError, match="already there with other content"):
+        main([*options, "--rows", "A-B"])
 
 
 def test_screen_yaml_comes_back_equal_and_its_faults_are_named(tmp_path: Path) -> None:
@@ -284,7 +284,7 @@ def test_jpegs_may_come_in_smaller_where_a_small_image_will_do(tmp_path: Path) -
     folder.mkdir()
     Image.fromarray(np.full((480, 640), 90, np.uint8)).save(folder / "A01.jpg")
     (folder / "map.csv").write_text("well,role,treatment,dose\nA1,negative,,0\n", encoding="utf-8")
-    assert main([str(folder), "--name", "mine", "--out", str(tmp_path / "data"), "--pattern", "{well}.jpg", "--jpeg-size", "100"]) == 0
+    main([str(folder), "--name", "mine", "--out", str(tmp_path / "data"), "--pattern", "{well}.jpg", "--jpeg-size", "100"])
     with PlateArchive(tmp_path / "data" / "mine" / "images" / "photos.zip") as plate:
         assert plate.read("A01_s1_c0_z0.tif").shape == (120, 160)
 

@@ -78,6 +78,14 @@ def test_what_is_missing_is_said(chain: Path, tmp_path: Path) -> None:
         prepare.run(chain / "data" / "a549", InputSpec(planes=("gfp:mid",), size=16), tmp_path / "out")
 
 
+def test_every_command_ends_in_the_same_way() -> None:
+    """So that none fails at a terminal that lacks a character, or answers a mistake in words of its own."""
+    texts = {path.name: path.read_text(encoding="utf-8") for path in Path(prepare.__file__).parent.glob("*.py")}
+    commands_ = {name: text for name, text in texts.items() if 'if __name__ == "__main__"' in text}
+    assert len(commands_) > 20
+    assert [name for name, text in commands_.items() if not text.endswith("    run_command(main)\n")] == []
+
+
 def test_an_interrupt_and_a_bug_are_told_apart() -> None:
     def stop() -> None:
         raise KeyboardInterrupt

@@ -72,7 +72,8 @@ def test_inner_wells_side_by_side_and_big_plates_are_grids() -> None:
 
 
 def test_a_mark_of_a_footnote_is_no_column_number() -> None:
-    assert [grid.cells for grid in find_grids([("", [["drug", "²", "dose"], ["", "1", "2"], ["A", "5", "²"]])])] == [{"A01": "5", "A02": "²"}]
+    rows = [["drug", "²", "dose"], ["", "1", "2"], ["A", "5", "²"]]
+    assert [grid.cells for grid in find_grids([("", rows)])] == [{"A01": "5", "A02": "²"}]
 
 
 def test_a_long_table_is_no_grid_and_columns_can_be_named(tmp_path: Path) -> None:
