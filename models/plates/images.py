@@ -137,7 +137,12 @@ class PlateArchive:
         chosen = self._stacks.get((well, site, channel))
         if chosen is None:
             raise ImageError(f"{self.path.name} has no image of well {well}, site {site}, channel {channel}")
-        return stack_of([self.read(member) for member in chosen])
+        images = [self.read(member) for member in chosen]
+        try:
+            return stack_of(images)
+        except ValueError:
+            raise image_error("image_sizes", chosen[0], "and the other planes of its well, site and channel differ in size; a stack needs "
+                              "planes of one size") from None
 
     @cached_property
     def _stacks(self) -> dict[tuple[str, int, int], list[str]]:

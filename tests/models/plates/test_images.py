@@ -118,6 +118,13 @@ def test_a_plate_gives_back_stacks_sites_and_wells_in_order(tmp_path: Path) -> N
             plate.read_stack("C03", site=1, channel=0)
 
 
+def test_planes_of_two_sizes_are_no_stack(tmp_path: Path) -> None:
+    write_plate(tmp_path / "P1.zip", [(member_name("A01"), GREY8), (member_name("A01", plane=1), GREY8[:-1])])
+    with PlateArchive(tmp_path / "P1.zip") as plate, pytest.raises(ImageError, match="differ in size") as caught:
+        plate.read_stack("A01", site=1, channel=0)
+    assert [(finding.rule, finding.well) for finding in caught.value.findings] == [("image_sizes", "A01")]
+
+
 def test_plate_archives_repeat_byte_for_byte_and_never_half_appear(tmp_path: Path) -> None:
     images = [(member_name("A01"), GREY8), (member_name("A02"), COLOUR)]
     for name in ("one.zip", "two.zip"):
