@@ -10,13 +10,13 @@ changes nothing. A name that leads nowhere, or stands there with other values, i
 from __future__ import annotations
 
 import argparse
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from models.errors import ParamsError, ScreenError
 from models.networks.backbones import weights_file
+from models.networks.bundle import file_sha256
 from models.plates.prepare import InputSpec
 from pipelines.command import run_command
 from pipelines.imagesets import is_imageset
@@ -67,7 +67,7 @@ def trunk_entry(trunk: str, weights: str) -> dict[str, Any]:
     """Starting weights as params.yaml lists them; a file carries its sha256. Raises WeightsError when the file is not found."""
     if not weights.endswith(".safetensors"):
         return {"name": trunk, "weights": weights}
-    return {"name": trunk, "weights": weights, "sha256": hashlib.sha256(weights_file(weights).read_bytes()).hexdigest()}
+    return {"name": trunk, "weights": weights, "sha256": file_sha256(weights_file(weights))}
 
 
 def add_model(model: NewModel, *, params_file: Path, data: Path) -> list[str]:

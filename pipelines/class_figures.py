@@ -13,7 +13,7 @@ from PIL import Image
 
 from models.dose_response.plots import BLUE, GREY, ORANGE, PALETTE
 from models.networks.calibration import held_out_logits
-from models.networks.evaluate import auroc, confusion, roc_curve
+from models.networks.evaluate import auroc, confusion
 
 _SMOOTH = 50    # points that a GAN's curves are averaged to: a batch is noisy
 
@@ -57,12 +57,15 @@ def plot_learning(epochs: pd.DataFrame) -> Figure:
 
 def plot_roc(tables: Mapping[str, pd.DataFrame], classes: Sequence[str]) -> Figure:
     """ROC curves, one per table of held-out predictions (target 1 or 0, logit)."""
+    from sklearn.metrics import roc_curve
+
     figure = Figure(figsize=(4.6, 4.4), layout="constrained")
     axes: Axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle="--")
     for (name, table), colour in zip(tables.items(), PALETTE * (1 + len(tables) // len(PALETTE)), strict=False):
         first, score = table["target"].to_numpy() > 0.5, table["logit"].to_numpy(float)
-        axes.plot(*roc_curve(first, score), color=colour, label=f"{name}: AUC {auroc(first, score):.3f} (n = {len(table)})")
+        wrong, right, _ = roc_curve(first, score, drop_intermediate=False)
+        axes.plot(wrong, right, color=colour, label=f"{name}: AUC {auroc(first, score):.3f} (n = {len(table)})")
     axes.set(xlabel=f"share of {classes[1]} called {classes[0]}", ylabel=f"share of {classes[0]} found", xlim=(-0.02, 1.02),
              ylim=(-0.02, 1.02), aspect="equal")
     axes.legend(frameon=False, fontsize=8, loc="lower right")

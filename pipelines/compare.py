@@ -27,7 +27,7 @@ from pipelines.command import run_command
 from pipelines.compare_figures import plot_midpoints, plot_pairs_of_wells, plot_predicted_on_measured
 from pipelines.compare_networks import NetworkRun, write_networks
 from pipelines.cross_validation import write_folds
-from pipelines.figures import heat_map
+from pipelines.figures import heat_map, save_figure
 from pipelines.params import Params
 from pipelines.prepared import PreparedScreen, read_prepared, sound_wells
 
@@ -165,7 +165,7 @@ def _write_readout_figures(found: Comparison, out: Path) -> None:
         shown = ["screen", "model", "treatment", "ec50_measured", "ec50_predicted", "dose_unit", "p_unpaired", "p_paired", "n", "n_without"]
         print("\nmidpoints of replicate sets\n" + found.midpoint_tests[shown].to_string(index=False, float_format="{:.4g}".format))
     for name, figure in drawn.items():
-        figure.savefig(out / f"{name}.png", dpi=120, metadata={"Software": None})
+        save_figure(figure, out / f"{name}.png")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from models.networks.evaluate import class_metrics
 from models.networks.recipe import Recipe
 from models.records import to_record
 from pipelines.class_figures import class_names, plot_roc
+from pipelines.figures import save_figure
 
 METRICS = ("accuracy", "sensitivity", "specificity", "precision", "f_score", "mcc", "kappa", "auroc", "loss")
 NETWORK_COLUMNS = ("system", "imageset", "model", "network", "trunk", "trained", "seed", "n", *METRICS)
@@ -90,7 +91,7 @@ def write_networks(runs: Sequence[NetworkRun], out: Path) -> dict[str, dict[str,
         tables = {run.model: held_out_logits(run.predictions) for run in of_set}
         tables = {model: table for model, table in tables.items() if table["target"].nunique() == 2}
         if tables:
-            plot_roc(tables, class_names(of_set[0].predictions)).savefig(out / f"roc-{imageset}.png", dpi=120, metadata={"Software": None})
+            save_figure(plot_roc(tables, class_names(of_set[0].predictions)), out / f"roc-{imageset}.png")
     if len(networks):
         shown = networks.drop(columns=["system", "trunk", "trained"]).round(3)
         print("\nnetworks on image sets, held out\n" + shown.to_string(index=False))

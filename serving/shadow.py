@@ -50,7 +50,7 @@ class Shadow:
 
     def __init__(self, promoter: Promoter, log: AgreementLog, *, busy: Callable[[], bool]) -> None:
         self.promoter, self.log, self._busy = promoter, log, busy
-        self._waiting: queue.Queue[Answered | None] = queue.Queue(ROOM)
+        self._waiting: queue.Queue[Answered] = queue.Queue(ROOM)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="shadow", daemon=True)
 
@@ -82,8 +82,7 @@ class Shadow:
                 answered = self._waiting.get(timeout=1)
             except queue.Empty:
                 continue
-            if answered is not None:
-                self._compare(answered)
+            self._compare(answered)
 
     def _compare(self, answered: Answered) -> None:
         name, outcome = answered.version.name, "not_comparable"

@@ -73,18 +73,6 @@ def confusion(first: np.ndarray, probability: np.ndarray) -> np.ndarray:
     return np.array([[np.sum(a & b) for b in (called, ~called)] for a in (true, ~true)])
 
 
-def roc_curve(first: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(false positive rate, true positive rate) of every threshold, from (0, 0) to (1, 1); equal scores are one step.
-
-    Both classes must be there.
-    """
-    order = np.argsort(-score, kind="stable")
-    positive, sorted_scores = (first > 0.5)[order], score[order]
-    steps = np.append(np.flatnonzero(np.diff(sorted_scores)), len(score) - 1)   # the last row of each run of equal scores
-    hits, misses = np.cumsum(positive)[steps], np.cumsum(~positive)[steps]
-    return np.append(0, misses) / misses[-1], np.append(0, hits) / hits[-1]
-
-
 def _ratio(above: float, below: float) -> float:
     return above / below if below else math.nan
 

@@ -20,7 +20,6 @@ from models.networks.evaluate import (
     level_gap,
     model_metrics,
     regression_metrics,
-    roc_curve,
     separation,
 )
 from models.networks.recipe import Gate
@@ -146,17 +145,6 @@ def test_gates_say_why_in_words() -> None:
     assert [result.reason for result in results] == ["r2_cv is 0.9123, asked at least 0.95 and at most 1",
                                                      "r2_tset cannot be computed for this model; asked at least 0.5"]
     assert judge_gates({}, []) == ()
-
-
-def test_the_roc_curve_is_that_of_scikit_learn() -> None:
-    from sklearn.metrics import roc_curve as reference
-    rng = np.random.default_rng(2)
-    first, score = rng.random(60) > 0.4, np.round(rng.normal(0, 1, 60), 1)    # with equal scores
-    wrong, right, _ = reference(first, score, drop_intermediate=False)
-    found = roc_curve(first, score)
-    assert np.allclose(found[0], wrong)
-    assert np.allclose(found[1], right)
-    assert np.trapezoid(found[1], found[0]) == pytest.approx(auroc(first, score))
 
 
 def test_the_confusion_matrix_counts_rows_with_a_prediction() -> None:
