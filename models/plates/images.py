@@ -23,7 +23,7 @@ from models.errors import Finding, ImageError, InputError
 from models.plates.image_limits import image_error
 from models.plates.member_names import Place, judge_name, places_of
 from models.plates.pixels import decode_image
-from models.plates.zips import UNPACKING_ERRORS, leads_outside, members_of, open_zip, read_member
+from models.plates.zips import UNPACKING_ERRORS, members_of, open_zip, read_member
 from models.tables import IMAGE_QUALITY
 from models.whole_file import whole_file
 
@@ -103,7 +103,7 @@ class PlateArchive:
 
     def __init__(self, path: Path) -> None:
         self.path, self.plate = path, path.stem
-        self._zip = open_zip(path, plate=path.stem, judge_name=_judge_name)
+        self._zip = open_zip(path, plate=path.stem, judge_name=judge_name)
         try:
             self.places = places_of([info.filename for info in members_of(self._zip)])
         except InputError as error:
@@ -165,7 +165,3 @@ class PlateArchive:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _judge_name(name: str) -> str:
-    return "leads out of the archive; zip the images again" if leads_outside(name) else judge_name(name)

@@ -20,7 +20,7 @@ from models.plates.pixels import IMAGE_SUFFIXES, decode_image
 from models.plates.prepare import InputSpec, one_colour, scaled
 from models.plates.projections import parse_plane, project, resize_area
 from models.plates.screen import Channel, SampleKind, refuse_names, refuse_values
-from models.plates.zips import UNPACKING_ERRORS, leads_outside, members_of, open_zip, read_member
+from models.plates.zips import UNPACKING_ERRORS, members_of, open_zip, read_member
 from models.tables import IMAGE_SET, check_table
 
 CHANNEL = "image"   # the only channel of an image set: recipes name it as image:mid, or image.red:mid of a colour image
@@ -111,7 +111,7 @@ class ImageArchive:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._zip = open_zip(path, plate="", judge_name=_judge_name)
+        self._zip = open_zip(path, plate="")
         self.names = tuple(info.filename for info in members_of(self._zip))
         self._known = frozenset(self.names)
 
@@ -142,10 +142,6 @@ class ImageArchive:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _judge_name(name: str) -> str:
-    return "leads outside the archive; zip it again" if leads_outside(name) else ""
 
 
 def prepare_images(archive: ImageArchive, table: pd.DataFrame, spec: InputSpec, *, name: str,

@@ -60,7 +60,8 @@ def table_of(data: bytes, name: str, *, max_rows: int = MAX_ROWS) -> pd.DataFram
     titles = _title_rows(rows)
     if titles:
         notes.append(f"{name}: skipped {titles} title row(s) above the header")
-    header, body = _named(rows[titles], name), rows[titles + 1:]
+    header, body = rows[titles], rows[titles + 1:]
+    _require_unlike(header, name)
     if not body:
         raise _refusal("table_header_only", name, f"has a header ({', '.join(filter(None, header))}) but no rows; "
                        "add one row per well")
@@ -261,12 +262,12 @@ def _title_rows(rows: Rows) -> int:
     return next(of_wells, several[0] if several else 0)
 
 
-def _named(header: list[str], name: str) -> list[str]:
+def _require_unlike(header: list[str], name: str) -> None:
+    """Raise TableError for columns of one name."""
     repeated = [text for text, count in Counter(filter(None, header)).items() if count > 1]
     if repeated:
         raise _refusal("column_repeated", name,
                        f"has the column {', '.join(map(repr, repeated))} more than once; rename or remove one")
-    return header
 
 
 def _framed(header: list[str], body: Rows, name: str) -> pd.DataFrame:

@@ -35,7 +35,7 @@ Judge = Callable[[str], str]
 """What is wrong with a member's name, "" for nothing."""
 
 
-def open_zip(path: Path, *, plate: str, judge_name: Judge) -> zipfile.ZipFile:
+def open_zip(path: Path, *, plate: str, judge_name: Judge = lambda name: "") -> zipfile.ZipFile:
     """The archive. Raises ImageError for a file that is no zip, and with a finding per kind of fault of its members: links, names that will
     not do, unbelievable sizes, places where another member lies. plate: stands in the findings.
     """
@@ -70,7 +70,7 @@ def members_of(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     return [info for info in archive.infolist() if not info.is_dir() and not _CLUTTER.search(info.filename)]
 
 
-def leads_outside(name: str) -> bool:
+def _leads_outside(name: str) -> bool:
     """Whether a member's name is an absolute path, or one that leaves the archive, on any system."""
     place = PurePosixPath(name)
     return place.is_absolute() or ".." in place.parts or "\\" in name or name[1:2] == ":"
@@ -115,7 +115,8 @@ def _named(names: Sequence[str]) -> str:
 def _wrongs(info: zipfile.ZipInfo, judge_name: Judge) -> list[tuple[str, str]]:
     """(rule, message) for what is wrong with a member."""
     found = [("archive_link", "is a symbolic link; put the image itself in")] if stat.S_ISLNK(info.external_attr >> 16) else []
-    found += [("archive_name", message)] if (message := judge_name(info.filename)) else []
+    unnamed = "leads outside the archive; zip the images again" if _leads_outside(info.filename) else judge_name(info.filename)
+    found += [("archive_name", unnamed)] if unnamed else []
     if info.file_size > MAX_MEMBER_BYTES or info.file_size > MAX_RATIO * max(info.compress_size, 5_000):
         found.append(("archive_size", f"declares {info.file_size:,} bytes from {info.compress_size:,}; refused as a zip bomb"))
     return found
