@@ -9,10 +9,10 @@ starts by 0.1 %. Also the whole output (profile intervals of EC50 and IC50, flat
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 import warnings
@@ -92,11 +92,12 @@ print(time.process_time() - start)
 
 
 def main() -> None:
-    def number(flag: str, default: int) -> int:
-        return int(sys.argv[sys.argv.index(flag) + 1]) if flag in sys.argv else default
-
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--curves", type=int, default=2000)
+    parser.add_argument("--sample", type=int, default=200)
+    arguments = parser.parse_args()
     warnings.simplefilter("ignore", OptimizeWarning)
-    curves, sample = number("--curves", 2000), number("--sample", 200)
+    curves, sample = arguments.curves, arguments.sample
     y = simulated(curves)
     table = pd.DataFrame({"curve": np.repeat(np.arange(curves), len(DOSE)), "dose": np.tile(DOSE, curves), "y": y.ravel()})
     fit_curves(table, by="curve", response="y")                       # makes the null of this design once

@@ -10,7 +10,7 @@ what limits of scores hold.
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -270,10 +270,11 @@ def score_coverage(screens: int) -> pd.DataFrame:
 
 
 def main() -> None:
-    def number(flag: str, default: int) -> int:
-        return int(sys.argv[sys.argv.index(flag) + 1]) if flag in sys.argv else default
-
-    curves, screens = number("--curves", 4000), number("--screens", 250)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--curves", type=int, default=4000)
+    parser.add_argument("--screens", type=int, default=250)
+    arguments = parser.parse_args()
+    curves, screens = arguments.curves, arguments.screens
     for title, run, count, unit in (
             ("Flat test", flat_test, curves, "curves"), ("Coverage of the 95 % profile interval of EC50", coverage, curves, "curves"),
             ("Limits of an IC50 of other shapes", shapes, curves // 4, "curves"),

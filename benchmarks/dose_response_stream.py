@@ -8,8 +8,8 @@ intervals). Prints curves per second and the highest memory of the process.
 
 from __future__ import annotations
 
+import argparse
 import resource
-import sys
 import time
 from collections.abc import Iterator
 
@@ -33,8 +33,11 @@ def pieces(curves: int) -> Iterator[pd.DataFrame]:
 
 
 def main() -> None:
-    curves = int(sys.argv[sys.argv.index("--curves") + 1]) if "--curves" in sys.argv else 1_000_000
-    options = FitOptions() if "--intervals" in sys.argv else FitOptions(interval="none")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--curves", type=int, default=1_000_000)
+    parser.add_argument("--intervals", action="store_true")
+    arguments = parser.parse_args()
+    curves, options = arguments.curves, FitOptions() if arguments.intervals else FitOptions(interval="none")
     start, done, statuses = time.perf_counter(), 0, pd.Series(dtype=int)
     for part in stream_curves(pieces(curves), by="curve", response="y", options=options, on_curves=progress_bar(curves)):
         done += len(part)

@@ -13,6 +13,7 @@ from models.plates.projections import PROJECTIONS
 from models.plates.screen import Screen
 from models.plates.wells import PLATE_FORMATS, add_row_column, in_format, row_letters
 from pipelines.params import Params
+from validation.evidence import number
 
 MARKS = {"negative": "-", "positive": "+", "reference": "r", "treated": "o", "untreated": "u", "empty": "."}
 NO_IMAGE = "?"
@@ -22,11 +23,11 @@ DRAWN = 3       # different plates that are drawn
 def summary(layout: pd.DataFrame, screen: Screen, *, shapes: Sequence[tuple[int, ...]], planes: int) -> list[str]:
     """The screen in words: plates, roles, doses of each treatment, images."""
     roles = ", ".join(f"{count} {role}" for role, count in layout["role"].value_counts(sort=False).items())
-    lines = [f"{_count(layout['plate'].nunique(), 'plate')} of {screen.plate_format} wells; {_count(len(layout), 'well')}: {roles}",
+    lines = [f"{number(layout['plate'].nunique(), 'plate')} of {screen.plate_format} wells; {number(len(layout), 'well')}: {roles}",
              *_smaller_format(layout, screen.plate_format)]
     lines += _treatments(layout[layout["role"].isin(("treated", "reference"))])
     sizes = ", ".join("x".join(map(str, shape)) for shape in shapes)
-    lines.append(f"images: {sizes} pixels, {screen.bit_depth} bit, {_count(planes, 'plane')}, channels "
+    lines.append(f"images: {sizes} pixels, {screen.bit_depth} bit, {number(planes, 'plane')}, channels "
                  f"{', '.join(channel.name for channel in screen.channels)}")
     if screen.sample == screen.name:
         lines.append(f"warning: the sample is taken to be '{screen.sample}'; name the cell line or patient with --sample")
@@ -37,9 +38,9 @@ def _treatments(wells: pd.DataFrame) -> Iterator[str]:
     """A line per treatment, then one per combination."""
     second = wells["treatment_2"] if "treatment_2" in wells else pd.Series("", index=wells.index, dtype="str")
     for name, own in wells[second == ""].groupby("treatment"):
-        yield f"{name}: {_doses(own, '')}, {_count(int(own['replicate'].max()), 'replicate')}"
+        yield f"{name}: {_doses(own, '')}, {number(int(own['replicate'].max()), 'replicate')}"
     for (first, other), own in wells[second != ""].groupby([wells["treatment"], second]):
-        yield f"{first} + {other}: {_doses(own, '')} with {_doses(own, '_2')}, {_count(len(own), 'well')}"
+        yield f"{first} + {other}: {_doses(own, '')} with {_doses(own, '_2')}, {number(len(own), 'well')}"
 
 
 def _smaller_format(layout: pd.DataFrame, plate_format: int) -> list[str]:
@@ -57,17 +58,13 @@ def _doses(wells: pd.DataFrame, suffix: str) -> str:
     return f"{doses.nunique()} doses {low:g}-{high:g} {unit}" if low < high else f"1 dose, {low:g} {unit}"
 
 
-def _count(count: int, noun: str) -> str:
-    return f"{count} {noun}" + ("" if count == 1 else "s")
-
-
 def without_partner(layout: pd.DataFrame, files: pd.DataFrame) -> list[str]:
     """Warnings: wells with cells but no image, and images of wells that the layout has not."""
     imaged = set(zip(files["plate"], files["well"], strict=True))
     stated = list(zip(layout["plate"], layout["well"], strict=True))
     blind = [place for place, role in zip(stated, layout["role"], strict=True) if place not in imaged and role != "empty"]
     extra = sorted(imaged - set(stated))
-    return [f"warning: {_count(len(places), 'well')} {words} ({_some(places)}); {way_out}" for places, words, way_out in (
+    return [f"warning: {number(len(places), 'well')} {words} ({_some(places)}); {way_out}" for places, words, way_out in (
         (blind, "of the layout without an image", "copy the images, or take the wells out of the layout: validation refuses them"),
         (extra, "with images, but not in the layout", "add them to the layout, with role 'empty' if unused: validation refuses them"),
     ) if places]
@@ -91,7 +88,7 @@ def plate_maps(layout: pd.DataFrame, files: pd.DataFrame, plate_format: int) -> 
     for rows, plates in islice(patterns.items(), DRAWN):
         lines += [f"plate{'s' if len(plates) > 1 else ''} {', '.join(plates[:6])}{' ...' if len(plates) > 6 else ''}   ({legend})", *rows]
     rest = len(patterns) - DRAWN
-    return [*lines, f"... and {_count(rest, 'other pattern')} on other plates"] if rest > 0 else lines
+    return [*lines, f"... and {number(rest, 'other pattern')} on other plates"] if rest > 0 else lines
 
 
 def _drawn(wells: pd.DataFrame, imaged: set[str], plate_format: int) -> list[str]:

@@ -161,7 +161,7 @@ def test_antagonism_is_not_called_without_a_positive_control(layout: pd.DataFram
     assert (doses["status"] == "no_positive").any()
 
 
-def test_controls_that_overlap_and_uncalibrated_models_give_no_call(scored: ScoredScreen, layout: pd.DataFrame, paired: Example) -> None:
+def test_controls_that_overlap_and_uncalibrated_models_give_no_call(scored: ScoredScreen) -> None:
     wells = scored.wells
     words = {plate: f"controls of plate {plate} overlap" for plate in wells["plate"].unique()[:1]}
     tables = combination_tables(wells, words, controls="both", value="readout")

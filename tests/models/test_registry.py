@@ -69,7 +69,7 @@ def test_the_run_holds_recipe_metrics_epochs_and_figures(registry: Registry) -> 
     assert [item.path for item in client.list_artifacts(run.info.run_id, "figures")] == ["figures/fit.png"]
 
 
-def test_challenger_is_a_version_whose_gates_passed(registry: Registry, folder: Path) -> None:
+def test_challenger_is_a_version_whose_gates_passed(registry: Registry) -> None:
     assert registry.aliases() == {MODEL: {CHALLENGER: 3, CHAMPION: 1}}
     failed = registry.resolve(f"{MODEL}/2")
     assert failed.tags["gates"] == "fail: r2_cv is 0.1"

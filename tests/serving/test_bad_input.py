@@ -150,7 +150,7 @@ def test_other_content_types_methods_and_broken_bodies(http: httpx.Client) -> No
     check(http.get("/score"), 405, '"rule": "method_not_allowed"')
 
 
-def test_too_large_by_its_own_word(http: httpx.Client, plate: TinyPlate) -> None:
+def test_too_large_by_its_own_word(http: httpx.Client) -> None:
     started = time.monotonic()
     response = http.post("/score", files={"images": ("P1.zip", bytes(9 * 2**20))})
     check(response, 413, "larger than 8 MiB")

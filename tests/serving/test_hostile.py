@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-import httpx
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -74,7 +73,7 @@ def test_tables(name: str, tmp_path: Path) -> None:
         read_table(tmp_path / file)
 
 
-def test_a_plate_with_such_an_image_costs_the_service_little(http: httpx.Client, post: Post, plate: TinyPlate, server: Server) -> None:
+def test_a_plate_with_such_an_image_costs_the_service_little(post: Post, plate: TinyPlate, server: Server) -> None:
     assert post().status_code == 200
     for data in (png(8_000, 8_000, mode="RGBA"), shared_strip(), packed_tiff(7_900), packed_tiff(16_000, said=8)):
         with PeakMemory(family(server)) as memory:

@@ -98,7 +98,7 @@ def test_profile_intervals_cover(ec50: float) -> None:
     assert ((low <= ec50) & (ec50 <= high)).mean() >= 0.935
 
 
-def test_profile_ends_are_where_the_profile_says(reference: object) -> None:
+def test_profile_ends_are_where_the_profile_says() -> None:
     """The limit's own constrained RSS equals the threshold (the definition)."""
     from scipy import optimize, stats
 

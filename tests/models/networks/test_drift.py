@@ -18,7 +18,7 @@ from models.networks.precision import effect_of_bf16
 from models.networks.predict import Predictor
 from models.networks.trunks import Trunk
 from models.plates.images import WellImages
-from tests.conftest import CONTROLS, Tiny, tiny_images, tiny_layout
+from tests.conftest import CONTROLS, tiny_images, tiny_layout
 
 RECIPE = replace(CONTROLS, optimizer=replace(CONTROLS.optimizer, epochs=20))
 
@@ -112,7 +112,7 @@ def test_simulated_drift_is_told(trained: tuple[Predictor, Fitted], change: Call
                for finding in findings)
 
 
-def test_observing_again_gives_the_same_card(trained: tuple[Predictor, Fitted], tiny: Tiny) -> None:
+def test_observing_again_gives_the_same_card(trained: tuple[Predictor, Fitted]) -> None:
     predictor, fitted = trained
     layout = tiny_layout(controls=16)
     again = observe(replace(predictor.card, reference=None), fitted, tiny_images(layout, size=16, noise=0.05), layout)

@@ -55,7 +55,7 @@ def test_what_is_drawn_lies_in_the_range_of_the_training_images() -> None:
     assert drawn.max() <= pixels.max() + 1e-3
 
 
-def test_the_seed_decides(tmp_path: Path) -> None:
+def test_the_seed_decides() -> None:
     assert (run().drawn == run().drawn).all()
     assert (run().drawn != run(seed=2).drawn).any()
 

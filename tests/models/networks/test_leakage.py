@@ -178,7 +178,7 @@ def test_a_duplicate_set_never_stands_on_both_sides(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("name", ["viability_small", "brightfield_pretrain", "profile_phase1_small"])
-def test_pixels_of_held_out_wells_do_not_change_the_model(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pixels_of_held_out_wells_do_not_change_the_model(name: str) -> None:
     """The strongest form: other images in the test part, and every weight comes out the same to the bit."""
     recipe = small(RECIPES[name], folds=0)
     images, layout = plates()
