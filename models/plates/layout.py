@@ -24,6 +24,7 @@ from models.whole_file import whole_file
 
 LOG_DOSES, LARGEST_LOG = 5, 12.0     # doses of a treatment that may be logarithms, at least, and the largest: -log10 M of a picomolar dose
 _APART = re.compile(r"^([A-Za-z]{1,2})\s*[-_:]\s*(\d+)$")
+MOST_REPLICATES = 1_000_000
 UNNAMED = "plate1"      # a plate that nothing names
 _BOOLS = {"true": True, "yes": True, "1": True, "x": True, "false": False, "no": False, "0": False, "": False}
 
@@ -278,11 +279,12 @@ def _read_options(cells: Cells) -> None:
 def _number_replicates(cells: Cells) -> None:
     """replicate: as stated, else counted within plate, role, treatment and dose."""
     given, _ = numbers(cells, "replicate")
-    cells.each(given.notna() & ((given < 1) | (given % 1 != 0)), "replicate", rule="replicate", say=lambda text:
-                f"replicate must be a whole number from 1, got '{text}'")
+    whole = (given >= 1) & (given <= MOST_REPLICATES) & (given % 1 == 0)
+    cells.each(given.notna() & ~whole, "replicate", rule="replicate", say=lambda text:
+                f"replicate must be a whole number from 1 to {MOST_REPLICATES:,}, got '{text}'")
     keys = ("plate", "role", "treatment", "dose", "treatment_2", "dose_2")
     same = [name for name in keys if name in cells.out.columns]
-    usable = given.where((given >= 1) & (given % 1 == 0))
+    usable = given.where(whole)
     if usable.isna().any():
         usable = usable.fillna(cells.out.groupby(same, dropna=False, sort=False).cumcount() + 1)
     cells.out["replicate"] = usable.astype("int64")

@@ -151,6 +151,13 @@ def test_other_units_are_kept() -> None:
     assert (layout["dose"][2], layout["dose_unit"][2]) == (0.5, "ug/mL")
 
 
+@pytest.mark.parametrize("replicate", ["0", "-1", "2.5", "1e30"])
+def test_a_replicate_that_none_can_be_is_named(replicate: str) -> None:
+    result = parsed(GOOD.replace(",nM,2", f",nM,{replicate}"))
+    assert only(result, "replicate").well == "A04"
+    assert result.layout["replicate"].tolist() == [1, 1, 1, 2]
+
+
 def test_missing_optional_columns_are_filled_and_said() -> None:
     result = parsed("well,role,treatment,dose\nA01,neg,,0\nA02,treated,x,5\nA03,treated,x,5\nA04,treated,x,6\n")
     assert result.layout["replicate"].tolist() == [1, 1, 2, 1]
