@@ -166,7 +166,7 @@ def _if_dead_wells_read(rows: pd.DataFrame, own: pd.DataFrame, dosed: pd.DataFra
     """
     levels = dead_level(dosed[~dosed["excluded"].astype(bool) & dosed["viability"].notna()])
     used = own[own["y"].notna()]
-    q = used["plate"].map(levels).groupby([used[name] for name in KEYS]).mean().reindex(pd.MultiIndex.from_frame(rows[KEYS]))
+    q = used["plate"].map(levels).astype(float).groupby([used[name] for name in KEYS]).mean().reindex(pd.MultiIndex.from_frame(rows[KEYS]))
     high = rows["inhibition_high"]
     return high.where(~(high > 0), high / (1 - q.fillna(0.0).to_numpy(dtype=float)))
 

@@ -127,6 +127,16 @@ def test_one_control_and_no_replicates_tell_no_scatter() -> None:
     assert found["reason"].str.contains("cannot be told from noise").all()
 
 
+@pytest.mark.parametrize("controls", ["both", "negative"])
+def test_a_screen_all_of_whose_doses_are_left_out_says_so(controls: Controls) -> None:
+    layout = primary_screen({"drug": 90.0}, inert=3, plates=1)
+    dosed = layout[layout["role"] == "treated"]
+    found = rows(layout, controls=controls, exclusions=tuple(
+        Exclusion(plate=plate, well=well, reason="dry") for plate, well in zip(dosed["plate"], dosed["well"], strict=True)))
+    assert set(found["status"]) == {"no_value"}
+    assert (found["n_left_out"] > 0).all()
+
+
 def test_only_treatments_with_few_doses_are_told_of() -> None:
     curved = tiny_layout()
     assert score(curved).single_doses.empty
