@@ -193,6 +193,8 @@ def _updated(hessian: Array, s: Array, y: Array, *, first: bool, noise: Array) -
 def _line_search(f: Function, x: Array, value: float, g: Array, p: Array, longest: float) -> tuple[Array, float] | None:
     """Backtracking: first quadratic, then cubic interpolation; None when no step lowers f enough."""
     length = float(np.linalg.norm(p))
+    if length == 0.0:   # the loss is level here: responses that are all alike
+        return None
     if length > longest:
         p = p * (longest / length)
     slope = float(g @ p)

@@ -46,6 +46,15 @@ def test_exactly_flat() -> None:
         assert scored["dss_asym"] == pytest.approx(max(0.0, 50 * (level - 10) / 90))
 
 
+def test_no_effect_to_the_last_digit_is_a_curve_of_none_in_the_imitating_mode_too() -> None:
+    """Its optimizer finds no direction that leads down."""
+    dose = np.repeat(np.logspace(0, 1, 5), 2)
+    row = fit_curves(pd.DataFrame({"treatment": "a", "dose": dose, "y": 0.0}), by="treatment", response="y",
+                     options=FitOptions(mode="itrex")).iloc[0]
+    assert (row["bottom"], row["top"]) == (0.0, 0.0)
+    assert row["ic50_relation"] != "="
+
+
 @pytest.mark.parametrize("level", [1.5, 20_000.0])     # an optical density, and a luminescence
 def test_a_flat_read_out_lies_on_no_side_of_the_doses(level: float) -> None:
     row = fit_one(DOSES, level * (1 + NOISE / 100), scale="raw")
