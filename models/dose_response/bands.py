@@ -39,8 +39,8 @@ def confidence_band(curve: pd.Series, tested: npt.ArrayLike, dose: npt.ArrayLike
     doses = np.atleast_1d(np.asarray(dose, dtype=float))
     free = MODELS[curve["model"]].free if curve["model"] in MODELS else ()
     free = () if HORMESIS in free else free                # no band for Brain-Cousens
-    (sd,), (spare,) = scatter(curve.to_frame().T) if free else ([np.nan], [0.0])
-    if spare <= 0 or not np.isfinite(curve["slope"]):
+    spare = float(curve["n"]) - len(free)
+    if not free or spare <= 0 or not np.isfinite(curve["slope"]):
         return np.full(len(doses), np.nan), np.full(len(doses), np.nan)
     p, sign = curve_parameters(curve.to_frame().T.reset_index(drop=True))
     design = _jacobian(np.asarray(tested, dtype=float), curve, p, sign)[:, list(free)]
@@ -48,7 +48,7 @@ def confidence_band(curve: pd.Series, tested: npt.ArrayLike, dose: npt.ArrayLike
     normal = design.T @ design
     covariance = np.linalg.pinv(normal + _RIDGE * np.diag(np.diag(normal)), hermitian=True)
     se = np.sqrt(np.maximum(np.einsum("di,ij,dj->d", here, covariance, here), 0.0))
-    width = stats.t.ppf(0.5 + level / 2.0, spare) * sd * se
+    width = stats.t.ppf(0.5 + level / 2.0, spare) * float(scatter(curve.to_frame().T)[0]) * se
     half, end_half = width[:-2], width[-2:]
     y = curve_values(curve.to_frame().T, doses)[0]
     ends = curve_values(curve.to_frame().T, _PLATEAUS)[0]

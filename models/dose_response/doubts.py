@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from models.dose_response.batches import Batch
-from models.dose_response.curves import LEFT, MODELS, NO_DOSE, RIGHT, Array
+from models.dose_response.curves import LEFT, NO_DOSE, RIGHT, Array
 from models.dose_response.engine import BatchFit
 
 Bools = npt.NDArray[np.bool_]
@@ -65,17 +65,16 @@ def misfits(batch: Batch, rss: Array, p_lack_of_fit: Array, *, scale: str) -> Bo
     return np.asarray((p_lack_of_fit < MISFIT_LEVEL) & (off >= MISFIT * unit))
 
 
-def scatter(curves: pd.DataFrame) -> tuple[Array, Array]:
-    """What limits go by, of Curves: the SD of a well about its curve, on its scale, and its degrees of freedom, (N,) each.
+def scatter(curves: pd.DataFrame) -> Array:
+    """The SD of a well about its curve that limits go by (N,), on the curves' scale, of Curves.
 
-    Of bent curves each dose counts as one well, because its replicates are off together: by the shape of the curve, or the dispensing.
+    Of bent curves that of the doses' means: the wells of a dose are off together, by the shape of the curve, or the dispensing.
     """
-    rmse, count = curves["rmse"].to_numpy(dtype=float), curves["n"].to_numpy(dtype=float)
-    if "p_lack_of_fit" in curves:
-        bent = curves["p_lack_of_fit"].to_numpy(dtype=float) < BENT_LEVEL
-        rmse = np.where(bent, np.fmax(curves["rmse_doses"].to_numpy(dtype=float), rmse), rmse)
-        count = np.where(bent, curves["n_doses"].to_numpy(dtype=float), count)
-    return rmse, np.asarray(count - [len(MODELS[model].free) for model in curves["model"]])
+    rmse = curves["rmse"].to_numpy(dtype=float)
+    if "p_lack_of_fit" not in curves:
+        return rmse
+    bent = curves["p_lack_of_fit"].to_numpy(dtype=float) < BENT_LEVEL
+    return np.where(bent, np.fmax(curves["rmse_doses"].to_numpy(dtype=float), rmse), rmse)
 
 
 def means_cross(batch: Batch, level: Array, *, near: Array) -> Array:

@@ -22,6 +22,7 @@ from models.dose_response.effect_scale import least_effect, most_effect
 from models.dose_response.sensitivity import THRESHOLD
 
 SURE = 0.9      # of each limit by itself; half-widths of errors (`model_error` and the like) are those of it, 80 % on both sides
+_FREE = 4       # parameters of a curve
 _MOST = 64      # doses of a curve that are laid out; more are no better
 
 
@@ -42,7 +43,7 @@ def score_limits(scored: pd.DataFrame, *, kind: str = "dss_asym") -> pd.DataFram
         curves = scored.iloc[known].reset_index(drop=True)
         area = _Area.of(curves, kind)
         score = curves[kind].to_numpy(dtype=float)
-        half = special.stdtrit(np.maximum(scatter(curves)[1], 1), SURE) * area.standard_error()
+        half = special.stdtrit((curves["n"] - _FREE).clip(lower=1).to_numpy(dtype=float), SURE) * area.standard_error()
         for name, slope in (("model_error", area.slope), ("control_error", area.slope), ("plates_error", area.per_decade())):
             half = np.hypot(half, slope * _column(curves, name))
         q = _column(curves, "zero_at")      # then an effect y is truly y / (1 - q)
@@ -105,7 +106,7 @@ class _Area:
         effect = np.where(fraction[row], 100.0 * (1.0 - effect), effect)
         top = np.where(fraction, 100.0 * (1.0 - curves["bottom"]), curves["top"]).astype(float)
         floor = 0.1 * np.clip(top, 100.0, 110.0) if kind == "dss_asym" else np.full(len(top), THRESHOLD)
-        error = scatter(curves)[0] * np.where(fraction, 100.0, 1.0) / np.sqrt(curves["n"] / doses)
+        error = scatter(curves) * np.where(fraction, 100.0, 1.0) / np.sqrt(curves["n"] / doses)
         weight = np.where((place == 0) | (place == 1), 0.5, 1.0) / (doses - 1)[row]
         with np.errstate(divide="ignore", invalid="ignore"):
             active = np.where(error[row] > 0, special.ndtr((effect - floor[row]) / error[row]), effect > floor[row]).astype(float)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -322,3 +325,12 @@ def test_only_the_head_moves_on_features() -> None:
     train(network, source, targets, PARTS, recipe)
     assert state_bytes(network.trunk.state_dict()) == state_bytes(before.trunk.state_dict())
     assert state_bytes(network.head.state_dict()) != state_bytes(before.head.state_dict())
+
+
+@pytest.mark.parametrize(("own", "found"), [({}, "10000"), ({"GOMP_SPINCOUNT": "5"}, "5"), ({"OMP_WAIT_POLICY": "active"}, "None")])
+def test_threads_do_not_spin_for_long_unless_asked_to(own: dict[str, str], found: str) -> None:
+    names = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+    environment = {name: value for name, value in os.environ.items() if name not in names} | own
+    program = "import os, models.networks; print(os.environ.get('GOMP_SPINCOUNT'))"
+    said = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True).stdout
+    assert said.strip() == found
