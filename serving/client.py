@@ -33,7 +33,7 @@ from serving.uploads import read_screen
 
 __all__ = ["Classes", "Client", "RejectedError", "Scores", "ServiceError", "read_images", "read_plates"]
 
-_PASSING = (502, 503, 504)  # a service that starts again, a registry that is away
+_PASSING = (408, 502, 503, 504)     # a network that was silent for a while, a service that starts again, a registry that is away
 _FIRST, _LONGEST = 0.2, 3.0     # seconds between two looks at a job
 
 

@@ -16,8 +16,8 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import Response
 
 from serving import form_documents, schemas
-from serving.faults import status_of
 from serving.forms import Fields, Form, receive_form
+from serving.limits import allow_upload
 
 if TYPE_CHECKING:
     from serving.promotion import Promoter
@@ -30,6 +30,7 @@ router = APIRouter()
 async def received(request: Request, fields: Fields) -> AsyncIterator[tuple[Form, Path]]:
     """The request's form and the folder that its files lie in, for as long as the block lasts."""
     state = request.app.state
+    allow_upload(request.scope, state.settings.max_upload_bytes)
     state.uploads.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=state.uploads))
     try:
@@ -67,11 +68,19 @@ def promotions(request: Request) -> Any:
     return promotions_answer(promoter_of(request).log)
 
 
+@router.get("/metrics", response_class=Response, summary="For Prometheus")
+def prometheus() -> Response:
+    """GET /metrics."""
+    from serving import metrics
+
+    text, media_type = metrics.exposition()
+    return Response(text, media_type=media_type)
+
+
 @router.post("/score", response_model=schemas.ScoreAnswer, responses=schemas.ERRORS, openapi_extra=form_documents.SCORE_FORM,
              summary="Score plates: viability per well, a curve per treatment")
 async def score(request: Request) -> Response:
     """POST /score: one snapshot of the promoter answers the whole request."""
-    from serving import metrics
     from serving.scoring import score_upload
     from serving.uploads import SCORE_FIELDS, read_upload
 
@@ -80,13 +89,8 @@ async def score(request: Request) -> Response:
         return score_upload(read_upload(form, folder), served, service_version=request.app.state.version,
                             **({"on_answered": shadow.offer} if shadow is not None else {}))
 
-    try:
-        async with received(request, SCORE_FIELDS) as (form, folder):
-            body = await in_thread(request.app, lambda: work(form, folder))
-    except Exception as error:
-        metrics.note_answer(status_of(error))
-        raise
-    metrics.note_answer(200)
+    async with received(request, SCORE_FIELDS) as (form, folder):
+        body = await in_thread(request.app, lambda: work(form, folder))
     return Response(body, media_type="application/json")
 
 

@@ -109,7 +109,9 @@ class _Parts:
         if name not in self.fields.names:
             self._note(name, f"unknown field '{name}'; known: {', '.join(self.fields.names)}")
         elif name in self.fields.texts:
-            return _TextPart(self, name)
+            if not self.texts[name]:
+                return _TextPart(self, name)
+            self.texts[name].append("")     # counted, not kept: thousands of them would fill the memory
         elif filename is None:
             self._note(name, f"'{name}' must be uploaded as a file; addresses and texts are not fetched or read")
         else:

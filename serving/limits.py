@@ -1,17 +1,36 @@
-"""A cap on what a request may send, by its own word (Content-Length) and by count."""
+"""What a request may send: how much, by its own word (Content-Length) and by count, and how long it may be silent while it sends."""
 
 from __future__ import annotations
 
 import contextlib
+from dataclasses import dataclass
 
+import anyio
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.faults import error_response
 
+SMALL_BYTES = 8 * 2**20     # of a body that is read into memory: 20,000 wells with reasons fit
+IDLE_SECONDS = 60.0         # a laptop that was closed in the middle of an upload says no goodbye, and would be waited for for ever
+_KEY = "dosewell.allowance"
+
+
+@dataclass
+class _Allowance:
+    """Bytes that this request may send; a form, which goes straight to disk, may send more."""
+
+    max_bytes: int
+
+
+def allow_upload(scope: Scope, max_bytes: int) -> None:
+    """The body of this request goes to disk, so it may be large."""
+    if _KEY in scope:
+        scope[_KEY].max_bytes = max_bytes
+
 
 class BodyLimit:
-    """ASGI middleware: 413 for bodies above `max_bytes`, whether declared or streamed."""
+    """ASGI middleware: 413 for bodies above `max_bytes`, or above SMALL_BYTES where they are no upload; 408 where nothing comes any more."""
 
     def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
         self.app, self.max_bytes = app, max_bytes
@@ -25,18 +44,21 @@ class BodyLimit:
         if not declared.isdigit() or int(declared) > self.max_bytes:
             await error_response(RequestTooLarge(self.max_bytes))(scope, receive, send)
             return
+        scope[_KEY] = _Allowance(min(SMALL_BYTES, self.max_bytes))
         await self._counted(scope, receive, send)
 
     async def _counted(self, scope: Scope, receive: Receive, send: Send) -> None:
-        seen, answered, over = 0, False, False
+        allowance: _Allowance = scope[_KEY]
+        seen, complete, answered, over = 0, False, False, False
 
         async def count() -> Message:
-            nonlocal seen, over
-            message = await receive()
+            nonlocal seen, complete, over
+            message = await receive() if complete else await _soon(receive)
+            complete = not message.get("more_body", False)
             seen += len(message.get("body", b""))
-            if seen > self.max_bytes:
+            if seen > allowance.max_bytes:
                 over = True
-                raise RequestTooLarge(self.max_bytes)
+                raise RequestTooLarge(allowance.max_bytes)
             return message
 
         async def note(message: Message) -> None:
@@ -49,12 +71,23 @@ class BodyLimit:
         with contextlib.suppress(RequestTooLarge):
             await self.app(scope, count, note)
         if over and not answered:
-            await error_response(RequestTooLarge(self.max_bytes))(scope, receive, send)
+            await error_response(RequestTooLarge(allowance.max_bytes))(scope, receive, send)
+
+
+
+async def _soon(receive: Receive) -> Message:
+    """The next piece of a body. Raises HTTPException where none comes."""
+    try:
+        with anyio.fail_after(IDLE_SECONDS):
+            return await receive()
+    except TimeoutError:
+        raise HTTPException(408, f"nothing came for {IDLE_SECONDS:g} s in the middle of the request; send it again",
+                            headers={"connection": "close"}) from None
 
 
 class RequestTooLarge(HTTPException):
     """The body went beyond the limit; an HTTPException, so that handlers of the app count it as 413."""
 
     def __init__(self, max_bytes: int) -> None:
-        super().__init__(413, f"the request is larger than {max_bytes / 2**20:g} MiB; send fewer plates at a time",
+        super().__init__(413, f"the request is larger than {max_bytes / 2**20:g} MiB; send less at a time",
                          headers={"connection": "close"})

@@ -272,6 +272,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {status: {"model": ErrorAnswer, "descr
     403: "The token's role, the address or the site that sent the request is not allowed to do this.",
     404: "No such model, version or alias.",
     409: "The images are of another sample than the model's (force scores them flagged), or the version must not serve.",
+    408: "Nothing came for a minute in the middle of the request; send it again.",
     413: "The request is too large.",
     503: "The registry cannot be reached and the model is not loaded, or the database of jobs cannot be used now.",
     507: "The service's disk is full; nothing was accepted."}.items()}

@@ -18,7 +18,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from models.errors import InputError
-from serving.forms import Fields, Form, _Receiver, receive_form
+from serving.forms import Fields, Form, _Parts, _Receiver, receive_form
 
 FIELDS = Fields(files=("images", "layout"), texts=("model", "options"), required=("images", "model"), hashed=True)
 BOUNDARY = b"xyz"
@@ -134,3 +134,13 @@ def test_what_is_no_usable_form_is_refused(client: TestClient, body: bytes, mess
 def test_a_text_may_come_as_a_file(client: TestClient) -> None:
     status, answer = send(client, part("model", b"m", "model.txt") + part("images", b"x", "a") + b"--xyz--\r\n")
     assert (status, answer["texts"]) == (200, {"model": "m"})  # type: ignore[index]
+
+
+def test_a_text_that_is_given_again_is_counted_and_not_kept(client: TestClient, tmp_path: Path) -> None:
+    """Each may have megabytes, and a form thousands of them."""
+    again = part("model", b"m") + part("options", b"x" * 999) * 50 + part("images", b"", "P1.zip") + b"--xyz--\r\n"
+    status, messages = send(client, again)
+    assert (status, messages) == (400, ["'options' is given 50 times; give it once"])
+    with _Receiver(parts := _Parts(tmp_path, FIELDS, 1000), BOUNDARY) as receiver:
+        receiver.write([again])
+    assert sum(map(len, parts.texts["options"])) == 999

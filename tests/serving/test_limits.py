@@ -1,0 +1,81 @@
+"""What a request may send: forms go to disk and may be large, all else is read into memory and may not; silence ends a request."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.testclient import TestClient
+from starlette.types import Message
+
+from serving import limits
+from serving.endpoints import received
+from serving.forms import Fields
+from serving.limits import BodyLimit
+from serving.settings import Settings
+
+
+@pytest.fixture
+def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BodyLimit:
+    """/form takes an upload as the service's addresses do; /memory reads its body whole, as FastAPI does with JSON."""
+    monkeypatch.setattr(limits, "SMALL_BYTES", 1000)
+    monkeypatch.setattr(limits, "IDLE_SECONDS", 0.05)
+
+    async def form(request: Request) -> Response:
+        async with received(request, Fields(files=("images",), texts=(), required=("images",))) as (found, _):
+            return PlainTextResponse(str(found.files["images"][0].path.stat().st_size))
+
+    async def memory(request: Request) -> Response:
+        return PlainTextResponse(str(len(await request.body())))
+    starlette = Starlette(routes=[Route("/form", form, methods=["POST"]), Route("/memory", memory, methods=["POST"])])
+    starlette.state.settings, starlette.state.uploads = Settings(state=tmp_path), tmp_path / "uploads"
+    return BodyLimit(starlette, max_bytes=100_000)
+
+
+def test_an_upload_may_be_large_and_a_body_in_memory_may_not(app: BodyLimit) -> None:
+    """Gigabytes of JSON to one address took the service's memory threefold."""
+    client = TestClient(app)
+    assert client.post("/form", files={"images": ("P1.zip", bytes(50_000))}).text == "50000"
+    assert client.post("/memory", content=bytes(900)).text == "900"
+    refused = client.post("/memory", content=bytes(50_000))
+    assert (refused.status_code, refused.json()["findings"][0]["rule"]) == (413, "request_too_large")
+    assert client.post("/form", files={"images": ("P1.zip", bytes(200_000))}).status_code == 413
+
+
+@pytest.mark.parametrize("path", ["/form", "/memory"])
+def test_a_sender_that_falls_silent_is_not_waited_for_and_leaves_nothing(app: BodyLimit, tmp_path: Path, path: str) -> None:
+    """A laptop that is closed in the middle of an upload: its connection, its file and the service's orderly end hung on it."""
+    answers: list[Message] = []
+    pieces = iter([{"type": "http.request", "more_body": True,
+                    "body": b'--b\r\nContent-Disposition: form-data; name="images"; filename="P1.zip"\r\n\r\nxxx'}])
+
+    async def receive() -> Message:
+        return next(pieces, None) or await asyncio.Event().wait()  # type: ignore[return-value]  # never
+
+    async def send(message: Message) -> None:
+        answers.append(message)
+    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "root_path": "", "headers": [
+        (b"content-type", b"multipart/form-data; boundary=b")]}
+    asyncio.run(asyncio.wait_for(app(scope, receive, send), 5))
+    assert answers[0]["status"] == 408
+    assert (b"connection", b"close") in answers[0]["headers"]
+    assert not list(tmp_path.glob("uploads/*"))
+
+
+def test_a_long_answer_is_no_silence(app: BodyLimit) -> None:
+    """Who has sent everything may wait: for the answer of a plate, for minutes."""
+    async def slow(scope: object, receive: object, send: object) -> None:
+        assert (await receive())["more_body"] is False  # type: ignore[operator]
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(receive(), 0.2)  # type: ignore[operator]
+    app.app = slow
+    messages = iter([{"type": "http.request", "body": b"x", "more_body": False}])
+
+    async def receive() -> Message:
+        return next(messages, None) or await asyncio.Event().wait()  # type: ignore[return-value]
+    asyncio.run(app({"type": "http", "headers": []}, receive, lambda _: asyncio.sleep(0)))  # type: ignore[arg-type]
