@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from serving.client import Client
 
 DEFAULT_PORT = 3000
+DRAIN_SECONDS = 40      # for requests in hand when the service is told to end; then it ends in order all the same, before systemd kills it
 DEFAULT_URL = f"http://127.0.0.1:{DEFAULT_PORT}"
 
 
@@ -36,7 +37,7 @@ def serve(arguments: argparse.Namespace) -> None:
     listen = arguments.port or port(os.environ, "SERVICE_PORT", DEFAULT_PORT)
     require_port(arguments.host, listen)
     command = [sys.executable, "-m", "bentoml", "serve", arguments.bento or "serving.service:Dosewell", "--host", arguments.host, "--port",
-               str(listen)]
+               str(listen), "--timeout-graceful-shutdown", str(DRAIN_SECONDS)]
     if not arguments.bento:
         command += ["--working-dir", str(Path(__file__).resolve().parent.parent)]
         os.environ.setdefault("BENTOML_HOME", str(settings.state / "bentoml"))

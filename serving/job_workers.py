@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import socket
@@ -79,8 +78,16 @@ class JobWorkers:
         if time.monotonic() - self._tidied >= TIDY_SECONDS:
             self._tidy()
         metrics.forget_dead_processes()
-        with contextlib.suppress(JobStoreError):
-            metrics.note_queue(self.store.counts())
+        try:
+            metrics.note_queue(self.store.counts(), oldest_seconds=self.store.oldest_queued_seconds())
+        except JobStoreError:       # who asks for jobs, or does them, is told why
+            metrics.note_database(reachable=False)
+        else:
+            metrics.note_database(reachable=True)
+
+    def drain(self) -> None:
+        """Start no worker any more: the service was told to end, and ends after the requests in hand."""
+        self._stop.set()
 
     def stop(self) -> None:
         """End the workers; the jobs in hand go back into the queue."""

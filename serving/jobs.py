@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import psutil
@@ -175,6 +176,12 @@ class JobStore:
         with self._transaction() as connection:
             rows = connection.execute(sa.select(JOBS.c.state, sa.func.count()).group_by(JOBS.c.state)).all()
         return {state: sum(int(count) for name, count in rows if name == state) for state in STATES}
+
+    def oldest_queued_seconds(self) -> float:
+        """How long the oldest job that waits has waited; 0 when none does."""
+        with self._transaction() as connection:
+            oldest = connection.execute(sa.select(sa.func.min(JOBS.c.created_at)).where(JOBS.c.state == "queued")).scalar()
+        return (datetime.now(UTC) - datetime.fromisoformat(oldest)).total_seconds() if oldest else 0.0
 
     def is_anything_queued(self) -> bool:
         """Whether a job waits for a worker."""

@@ -1,7 +1,8 @@
-"""Prometheus metrics of the service; BentoML serves them, with its own, at /metrics.
+"""Prometheus metrics of the service, over all its processes.
 
 BentoML tells prometheus_client by an environment variable to share metrics between processes, before this module is
-imported: so it must be imported late (by the worker, not by the command line).
+imported: so it must be imported late (by the worker, not by the command line). BentoML's own metrics are switched off: they have a label
+for each address that was ever asked, with the id of every job and whatever a stranger makes up.
 """
 
 from __future__ import annotations
@@ -12,20 +13,25 @@ from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
 
 import psutil
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 _CHAMPION = Gauge("dosewell_champion_version", "Version that serves; 0 = none", ["model"], multiprocess_mode="mostrecent")
 _REFUSED = Gauge("dosewell_champion_refused", "1 while the champion in the registry is refused", ["model"], multiprocess_mode="mostrecent")
 _REACHABLE = Gauge("dosewell_registry_reachable", "1 while the registry answers", multiprocess_mode="mostrecent")
 _CHANGES = Counter("dosewell_promotion_changes", "Alias changes seen", ["model", "event"])
-_ANSWERS = Counter("dosewell_answers", "Answers of POST /score by status", ["status"])
+_REQUESTS = Counter("dosewell_requests", "Answers by the route that was asked, as in the OpenAPI document", ["method", "route", "status"])
+_REQUEST_SECONDS = Histogram("dosewell_request_seconds", "Seconds from the first byte of a request to the last of its answer", ["route"],
+                             buckets=(0.01, 0.1, 1, 3, 10, 30, 100, 300, 1000))
 _WELLS = Counter("dosewell_scored_wells", "Wells scored", ["model"])
 _SECONDS = Histogram("dosewell_score_seconds", "Seconds from a complete upload to the answer", ["model"],
                      buckets=(0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000))
-_JOBS = Counter("dosewell_jobs", "Jobs that ended", ["kind", "state"])
+_JOBS = Counter("dosewell_jobs", "Jobs that ended: done, refused (the upload's fault) or failed (the service's)", ["kind", "state"])
 _JOB_SECONDS = Histogram("dosewell_job_seconds", "Seconds that a job took once it was begun", ["kind"],
                          buckets=(1, 3, 10, 30, 100, 300, 1000, 3000, 10000))
 _QUEUE = Gauge("dosewell_jobs_in_state", "Jobs by state: queued, running, done, failed", ["state"], multiprocess_mode="mostrecent")
+_OLDEST = Gauge("dosewell_oldest_queued_job_seconds", "How long the oldest job has waited; 0 = none waits", multiprocess_mode="mostrecent")
+_DATABASE = Gauge("dosewell_job_database_reachable", "1 while the table of jobs answers", multiprocess_mode="mostrecent")
 
 _SHADOW = Counter("dosewell_shadow_uploads", "Uploads that a challenger scored too (compared), or why it did not", ["model", "outcome"])
 _LOADED = Gauge("dosewell_models_loaded", "Models in memory", multiprocess_mode="livesum")
@@ -38,7 +44,15 @@ _SHIFT = Gauge("dosewell_drift_control_shift", "Shift of the last plate's contro
                ["model", "control"], multiprocess_mode="mostrecent")
 _DRIFTED = Counter("dosewell_drifted_plates", "Plates whose controls differ from what the model learned from", ["model"])
 
+_METHODS = ("GET", "HEAD", "POST", "DELETE", "PUT", "PATCH", "OPTIONS")
 _seen: set[str] = set()
+
+
+def exposition() -> tuple[bytes, str]:
+    """All metrics as Prometheus reads them, and their media type."""
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)
+    return generate_latest(registry), CONTENT_TYPE_LATEST
 
 
 def keep_room() -> None:
@@ -86,9 +100,10 @@ def note_change(model: str, event: str) -> None:
     _CHANGES.labels(model, event).inc()
 
 
-def note_answer(status: int) -> None:
-    """An answer of POST /score."""
-    _ANSWERS.labels(str(status)).inc()
+def note_request(method: str, route: str, status: int, seconds: float) -> None:
+    """An answer. route: a template such as /jobs/{job}, never the address itself: labels stay few whatever is asked."""
+    _REQUESTS.labels(method if method in _METHODS else "other", route, str(status)).inc()
+    _REQUEST_SECONDS.labels(route).observe(seconds)
 
 
 def note_score(model: str, *, wells: int, seconds: float) -> None:
@@ -120,7 +135,13 @@ def note_job(model: str, *, adapt: bool, state: str, wells: int, seconds: float)
         _WELLS.labels(model).inc(wells)
 
 
-def note_queue(counts: Mapping[str, int]) -> None:
-    """How many jobs are in each state."""
+def note_queue(counts: Mapping[str, int], *, oldest_seconds: float) -> None:
+    """How many jobs are in each state, and how long the oldest of the queue has waited."""
     for state, count in counts.items():
         _QUEUE.labels(state).set(count)
+    _OLDEST.set(oldest_seconds)
+
+
+def note_database(*, reachable: bool) -> None:
+    """Whether the table of jobs answers."""
+    _DATABASE.set(reachable)

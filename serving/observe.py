@@ -62,11 +62,19 @@ class Observer:
             await self.app(scope, receive, note)
         finally:
             if scope["path"] not in _QUIET_PATHS:
-                token = scope.get(SCOPE_KEY)
-                path = "".join(letter if letter.isprintable() else "?" for letter in scope["path"])     # one request, one line
-                logger.info("%s %s %d", scope["method"], path, status, extra={"fields": {
-                    "method": scope["method"], "path": path, "status": status, "by": token.name if token else "",
-                    "seconds": round(time.monotonic() - started, 4)}})
+                _keep(scope, status, time.monotonic() - started)
+
+
+def _keep(scope: Scope, status: int, seconds: float) -> None:
+    """A line of the log, and the metrics. status: 0 where nothing was answered."""
+    from serving import metrics     # not in the parent process, see there
+
+    metrics.note_request(scope["method"], getattr(scope.get("route"), "path", "") or "other", status, seconds)
+    token = scope.get(SCOPE_KEY)
+    path = "".join(letter if letter.isprintable() else "?" for letter in scope["path"])     # one request, one line
+    logger.info("%s %s %d", scope["method"], path, status, extra={"fields": {
+        "method": scope["method"], "path": path, "status": status, "by": token.name if token else "",
+        "client": (scope.get("client") or ("",))[0], "seconds": round(seconds, 4)}})
 
 
 class JsonFormatter(logging.Formatter):

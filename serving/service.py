@@ -9,11 +9,13 @@ import gc
 import os
 import resource
 import signal
+from collections.abc import Callable
 from typing import Any
 
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 
 import bentoml
+from bentoml._internal.utils import circus
 
 from models.tracking import absolute_uri, default_tracking_uri
 from serving.access import AccessGuard, TokenFile
@@ -43,7 +45,30 @@ def spare_collector() -> None:
     gc.freeze()
 
 
-@bentoml.service(name="dosewell", workers=settings.workers, traffic={"timeout": 24 * 3600}, metrics={"enabled": True},
+class _PrivateArbiter(circus.Arbiter):
+    """BentoML's parent process, which keeps its workers alive, without the two ports of 127.0.0.1 at which it takes commands from anybody:
+    whoever has an account on the machine could have it run any program as the service's user.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{**kwargs, "endpoint": "inproc://commands", "pubsub_endpoint": "inproc://events"})
+
+
+circus.Arbiter = _PrivateArbiter
+
+
+def _on_sigterm(act: Callable[[], None]) -> None:
+    """Do this too when the service is told to end."""
+    before = signal.getsignal(signal.SIGTERM)
+
+    def both(number: int, frame: Any) -> None:
+        act()
+        if callable(before):
+            before(number, frame)
+    signal.signal(signal.SIGTERM, both)
+
+
+@bentoml.service(name="dosewell", workers=settings.workers, traffic={"timeout": 24 * 3600}, metrics={"enabled": False},  # serving/metrics.py
                  logging={"access": {"enabled": False}},  # serving/observe.py writes it, with ids
                  tracing={"excluded_urls": [".*"]})  # nothing samples them, yet each piece of an upload would begin and end a span
 @bentoml.asgi_app(app, path="/")
@@ -79,6 +104,7 @@ class Dosewell:
         self.workers = JobWorkers(settings.job_workers, store=store, files=files, environment={
             "DOSEWELL_STATE": str(settings.state), "MLFLOW_TRACKING_URI": absolute_uri(uri)})
         self.workers.start()
+        _on_sigterm(self.workers.drain)
         app.state.promoter, app.state.desk = self.promoter, JobDesk(store, files)
         app.state.agreement = AgreementLog(settings.state / "agreement.jsonl")
         self.shadow = Shadow(self.promoter, app.state.agreement, busy=lambda: bool(app.state.limiter and app.state.limiter.borrowed_tokens))
@@ -99,7 +125,7 @@ class Dosewell:
         return self.promoter.ready
 
 
-# around all that BentoML answers, its own /metrics included; the first is the outermost
+# around all that BentoML answers; the first is the outermost
 _service: Any = Dosewell    # what the decorator made of the class
 _service.add_asgi_middleware(Observer)
 _service.add_asgi_middleware(AccessGuard, tokens=TokenFile(settings.tokens, named=settings.tokens_needed))

@@ -156,7 +156,8 @@ class Worker:
         status = status_of(error)
         if status == 500:
             logger.exception("job fails")
-        return self.store.fail(job.id, self.name, {"status": status, **error_record(error)}), "failed"
+        kept = self.store.fail(job.id, self.name, {"status": status, **error_record(error)})
+        return kept, "refused" if status < 500 else "failed"    # nobody need get up at night for a plate of no use
 
     def _let_go(self, job: Job) -> None:
         """The worker stops (the job goes back), or the job was deleted (its files go) or taken over (it is left alone)."""

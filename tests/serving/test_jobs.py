@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import time
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ import openpyxl
 import pandas as pd
 import psutil
 import pytest
+from prometheus_client import REGISTRY
 
 from models.tables import CURVES, WELL_SCORES, check_table
 from serving.job_files import JobFiles
@@ -160,6 +162,8 @@ def test_a_job_whose_images_are_no_use_is_refused_with_findings(http: httpx.Clie
     job = wait(http, submit(images=("P1.zip", buffer.getvalue())).json()["id"])
     assert job["state"] == "refused"
     assert "B03" in job["findings"][0]["message"]
+    until(lambda: 'dosewell_jobs_total{kind="score",state="refused"} 1.0' in http.get("/metrics").text)    # and nobody is called at night
+    assert 'state="failed"} 0.0' in http.get("/metrics").text
     response = http.get(f"/jobs/{job['id']}/result")
     assert (response.status_code, "failed" in response.text) == (409, True)
     change = {"exclusions": [{"plate": "P1", "well": "A01", "reason": "x"}]}
@@ -280,6 +284,40 @@ def test_whoever_looks_after_the_workers_goes_on_whatever_happens(tmp_path: Path
     until(lambda: len(asked) > 3)
     workers.stop()
     assert "could not be looked after" in caplog.text
+
+
+def test_a_table_that_is_away_and_a_queue_that_stands_are_metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = JobStore(f"sqlite:///{tmp_path / 'jobs.db'}")
+    store.accept(NewJob(fingerprint="f", owner="", model="m", version=1, adapt=False, screen="s", sample="S", plates=1, wells=1))
+    workers = JobWorkers(0, store=store, files=JobFiles(tmp_path), environment={})
+    time.sleep(0.05)
+    workers._look()
+    assert REGISTRY.get_sample_value("dosewell_job_database_reachable") == 1
+    assert 0.05 <= (REGISTRY.get_sample_value("dosewell_oldest_queued_job_seconds") or 0) < 60
+    store.claim(worker_name())
+    workers._look()
+    assert REGISTRY.get_sample_value("dosewell_oldest_queued_job_seconds") == 0
+    store.close()
+    (tmp_path / "jobs.db").write_bytes(b"rubbish" * 1000)
+    workers._look()
+    assert REGISTRY.get_sample_value("dosewell_job_database_reachable") == 0
+
+
+def test_a_service_that_was_told_to_end_starts_no_worker_any_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends after the requests in hand, which may take a while; the workers are told to end at once."""
+    monkeypatch.setattr("serving.job_workers.LOOK_SECONDS", 0.01)
+    started: list[object] = []
+    monkeypatch.setattr(JobWorkers, "_fill", lambda _self, seat: started.append(seat))
+    workers = JobWorkers(1, store=JobStore(f"sqlite:///{tmp_path / 'jobs.db'}"), files=JobFiles(tmp_path), environment={})
+    workers.start()
+    until(lambda: len(started) > 2)
+    workers.drain()
+    assert workers._thread is not None
+    workers._thread.join(timeout=5)
+    before = len(started)
+    time.sleep(0.05)
+    assert len(started) == before
+    workers.stop()
 
 
 def test_a_worker_goes_on_with_a_job_that_it_could_not_give_back(tmp_path: Path) -> None:
