@@ -33,6 +33,7 @@ OPEN_FOLDERS = ("/page/", "/static_content/")
 SCOPE_KEY = "dosewell.token"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NAME = re.compile(r"[\w.@-]{1,64}")
+_FORWARDED = frozenset({"forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"})
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
@@ -70,14 +71,20 @@ def add_token(path: Path, *, name: str, role: Role) -> str:
 
     Raises DosewellError for a name that is taken or has other characters than letters, digits and . _ @ -.
     """
-    known = parse_tokens(path.read_text(encoding="utf-8")) if path.is_file() else ()
+    text = _text(path) if path.is_file() else ""
+    known = parse_tokens(text)
     if not _NAME.fullmatch(name) or name in {token.name for token in known}:
         raise DosewellError(f"'{name}' is taken, or cannot be a name; expected up to 64 letters, digits and . _ @ -")
     secret = secrets.token_urlsafe(32)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "w", encoding="utf-8") as file:
+        file.write("" if text.endswith("\n") or not text else "\n")      # an editor may leave the last line without its end
         file.write(f"{name} {role} {hashlib.sha256(secret.encode()).hexdigest()}\n")
     return secret
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace")   # of another encoding, so that a line is at fault and not the service
 
 
 class TokenFile:
@@ -93,7 +100,7 @@ class TokenFile:
         self._stamp: tuple[int, int] = (-1, -1)
         self._tokens: tuple[Token, ...] = ()
         if path.is_file():
-            self._tokens, self._stamp = parse_tokens(path.read_text(encoding="utf-8")), self._look()
+            self._tokens, self._stamp = parse_tokens(_text(path)), self._look()
             if path.stat().st_mode & 0o077:
                 logger.warning("%s may be read by others than its owner; chmod 600 it", path)
 
@@ -117,7 +124,7 @@ class TokenFile:
             if stamp == self._stamp:
                 return
             self._stamp = stamp
-            self._tokens = parse_tokens(self.path.read_text(encoding="utf-8"))
+            self._tokens = parse_tokens(_text(self.path))
             logger.info("the tokens were read again: %d", len(self._tokens))
         except OSError as error:
             self._tokens, self._stamp = (), (-1, -1)
@@ -174,7 +181,7 @@ class AccessGuard:
         if _CONTROL.search(path):   # BentoML's routes know no line breaks and would answer with a text
             raise HTTPException(404, "there is nothing at an address with control characters")
         if not self.tokens.needed:
-            return _admit_local(scope, host)
+            return _admit_local(scope, host, through={*headers} & _FORWARDED)
         if scope["method"] in ("GET", "HEAD") and (path in OPEN_PATHS or path.startswith(OPEN_FOLDERS)):
             return Token(name="", role="score", sha256="")
         scheme, _, secret = headers.get("authorization", "").partition(" ")
@@ -185,10 +192,13 @@ class AccessGuard:
         return token
 
 
-def _admit_local(scope: Scope, host: str) -> Token:
-    """Without tokens: only over loopback (a server that was told to listen elsewhere refuses here), and only under a local name, which
-    the page of a site that points its own name at 127.0.0.1 has not.
+def _admit_local(scope: Scope, host: str, *, through: set[str]) -> Token:
+    """Without tokens: only over loopback (a server that was told to listen elsewhere refuses here), only under a local name, which
+    the page of a site that points its own name at 127.0.0.1 has not, and not `through` a gateway, which asks for others.
     """
+    if through:
+        raise HTTPException(403, f"this service has no tokens, and a gateway asks it for somebody else ({', '.join(sorted(through))}); "
+                                 "`dosewell token NAME` makes one")
     address = (scope.get("server") or ("",))[0]
     if address and not address.startswith("/") and not is_loopback(address):     # a socket file is local, too
         raise HTTPException(403, "this service has no tokens, so it answers on its own machine only; `dosewell token NAME` makes one")

@@ -112,9 +112,11 @@ def require_place() -> None:
 
 
 def require_state(settings: Settings) -> None:
-    """Raises DosewellError where the folder of state cannot be made or written to."""
+    """Make the folder of state, which nobody else may read: plates of patients lie there. Raises DosewellError where it cannot be made or
+    written to.
+    """
     try:
-        settings.state.mkdir(parents=True, exist_ok=True)
+        settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=settings.state):
             pass
     except OSError as error:

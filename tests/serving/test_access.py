@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -26,7 +27,7 @@ from serving.access import SCOPE_KEY, AccessGuard, TokenFile, add_token, is_loop
 from serving.limits import BodyLimit
 from serving.observe import JsonFormatter, Observer
 from serving.settings import Settings, require_port, require_state
-from tests.serving.tiny import ROOT, free_port
+from tests.serving.tiny import ROOT, Server, free_port
 
 LOCAL = "http://127.0.0.1:3000"
 
@@ -122,6 +123,22 @@ def test_a_tokens_file_names_its_line_at_fault(text: str, message: str) -> None:
     assert "0" * 64 not in str(caught.value)
 
 
+def test_a_token_is_added_to_a_file_whose_last_line_has_no_end(tokens: Path, anna: str) -> None:
+    """As some editors leave it: both tokens were spoilt, and the service did not start any more."""
+    tokens.write_text(tokens.read_text().rstrip("\n"))
+    bert = add_token(tokens, name="bert", role="score")
+    for secret in (anna, bert):
+        assert client(tokens).get("/jobs", headers={"authorization": f"Bearer {secret}"}).status_code == 200
+
+
+def test_a_file_of_another_encoding_is_a_damaged_one(tokens: Path, anna: str) -> None:
+    asking, headers = client(tokens), {"authorization": f"Bearer {anna}"}
+    tokens.write_text(tokens.read_text(), encoding="utf-16")
+    assert asking.get("/jobs", headers=headers).status_code == 200
+    with pytest.raises(DosewellError, match="line 1"):
+        TokenFile(tokens)
+
+
 def test_a_name_has_one_token(tokens: Path, anna: str) -> None:
     for name in ("anna", "", "a b", "bert\n", "x" * 65):
         with pytest.raises(DosewellError, match="cannot be a name"):
@@ -139,6 +156,15 @@ def test_without_tokens_this_machine_is_let_in(tokens: Path, host: str) -> None:
 def test_without_tokens_nobody_else_is(tokens: Path, host: str, server: str) -> None:
     """A name that a site points at 127.0.0.1 (rebinding), and a service that was told to listen elsewhere."""
     assert client(tokens, server=server).get("/jobs", headers={"host": host}).status_code == 403
+
+
+@pytest.mark.parametrize("name", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"])
+def test_without_tokens_nobody_comes_in_through_a_gateway(tokens: Path, name: str) -> None:
+    """One that asks as 127.0.0.1, as nginx does by itself, made everybody an admin."""
+    answer = client(tokens).get("/jobs", headers={"host": "127.0.0.1:3000", name: "10.0.0.7"})
+    assert (answer.status_code, "no tokens" in answer.json()["error"]) == (403, True)
+    secret = add_token(tokens, name="anna", role="score")
+    assert client(tokens).get("/jobs", headers={name: "10.0.0.7", "authorization": f"Bearer {secret}"}).status_code == 200
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:3001", "http://localhost:3000", ""])
@@ -171,7 +197,7 @@ def test_a_request_leaves_one_structured_line_and_no_secret(tokens: Path, anna: 
     client(tokens).get("/livez")
     first, second = [json.loads(line) for line in log.getvalue().splitlines()]
     assert (first["method"], first["path"], first["status"], first["by"], first["request_id"]) == ("GET", "/jobs", 200, "anna", "request-1")
-    assert (second["status"], second["by"]) == (401, "")
+    assert (second["status"], second["by"], second["client"]) == (401, "", "testclient")
     assert not [secret for secret in (anna, "wrong-secret", "secret-in-query") if secret in log.getvalue()]
 
 
@@ -219,6 +245,7 @@ def test_a_port_that_is_taken_and_a_folder_that_cannot_be_are_said(tmp_path: Pat
     with pytest.raises(DosewellError, match=r"folder .* \(DOSEWELL_STATE\) cannot be used: Not a directory"):
         require_state(Settings(state=tmp_path / "file" / "state"))
     require_state(Settings(state=tmp_path / "new" / "state"))
+    assert (tmp_path / "new" / "state").stat().st_mode & 0o077 == 0      # plates of patients
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(DosewellError, match=rf"port {port}: Address already in use; choose another by --port or SERVICE_PORT"):
@@ -238,3 +265,21 @@ def test_the_guards_stand_before_all_that_the_server_answers(http: httpx.Client)
     for path in ("/metrics", "/livez", "/schema.json", "/models", "/nowhere"):
         assert http.get(path, headers={"host": "evil.example"}).status_code == 403, path
         assert http.get(path).headers["x-content-type-options"] == "nosniff"
+
+
+def test_only_the_services_own_port_is_open(server: Server) -> None:
+    """BentoML's parent process took commands at two further ports of this machine, to run any program, from anybody with an account on it."""
+    parent = psutil.Process(server.process.pid)
+    found = [connection for process in (parent, *parent.children(recursive=True)) for connection in process.net_connections()
+             if connection.status == psutil.CONN_LISTEN or connection.type != socket.SOCK_STREAM]
+    assert {connection.laddr.port for connection in found} == {server.port}
+
+
+def test_labels_of_metrics_stay_few_whatever_is_asked(http: httpx.Client) -> None:
+    """BentoML's own had one for each address: the id of every job, and whatever a stranger without a token makes up."""
+    for path in ("/jobs/0f0f0f", "/jobs/0f0f0f/result", "/page/made-up", "/made-up"):
+        assert http.get(path).status_code == 404
+    text = http.get("/metrics").text
+    assert 'dosewell_requests_total{method="GET",route="/jobs/{job}",status="404"}' in text
+    assert 'dosewell_requests_total{method="GET",route="other",status="404"}' in text
+    assert not [word for word in ("0f0f0f", "made-up", "bentoml_") if word in text]
