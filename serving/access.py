@@ -174,7 +174,8 @@ class AccessGuard:
     def _admit(self, scope: Scope, headers: Mapping[str, str]) -> Token:
         host, origin = headers.get("host", ""), headers.get("origin")
         if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
-            raise HTTPException(403, "a page of another site may not use this service")
+            raise HTTPException(403, f"a page of another site may not use this service: the page is of {origin[:100]}, the service was "
+                                     f"asked as {host[:100]}; if these are one, the gateway before it must pass the header Host on")
         if scope["type"] != "http":
             raise HTTPException(403, "only HTTP is answered")
         path = scope["path"]

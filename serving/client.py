@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -62,8 +63,10 @@ class Client:
 
     def __init__(self, url: str, *, token: str = "", timeout: float = 3600.0, patience: float = 120.0,
                  on_progress: OnProgress = quietly) -> None:
-        self._http = httpx.Client(base_url=url, timeout=httpx.Timeout(timeout, connect=10.0), trust_env=False,
-                                  headers={"authorization": f"Bearer {token}"} if token else {})
+        if not url.startswith(("http://", "https://")):
+            raise InputError(f"'{url}' is no address of a service; expected e.g. http://127.0.0.1:3000")
+        self._http = httpx.Client(base_url=url, timeout=httpx.Timeout(timeout, connect=10.0), trust_env=False, verify=_authorities(),
+                                  headers={"authorization": f"Bearer {token.strip()}"} if token else {})
         self._patience, self._progress = patience, on_progress
 
     # -- plates --------------------------------------------------------------------------------------------------------
@@ -233,12 +236,18 @@ class Client:
         try:
             return self._http.request(method, path, **content)
         except httpx.HTTPError as error:
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):   # waiting does not help
+                raise InputError(f"the certificate of {self._http.base_url} is not trusted ({error}); name the file of your site's "
+                                 "authority in the environment variable SSL_CERT_FILE, or have it installed on this machine") from error
             raise ServiceError(f"no answer from {self._http.base_url} ({type(error).__name__}: {error}); is the service up?") from error
 
     def _answer(self, response: httpx.Response) -> httpx.Response:
         """The response, if it is a good one."""
         if response.is_success:
             return response
+        if response.has_redirect_location:
+            raise ServiceError(f"{self._http.base_url} answered that it is elsewhere, at {response.headers['location']}; name the address "
+                               "of the service as it is there", status=response.status_code)
         answer = self._json(response)
         if response.is_client_error and {"error", "findings"} <= answer.keys():
             raise RejectedError(answer["error"], [Finding(**item) for item in answer["findings"]], status=response.status_code)
@@ -250,7 +259,9 @@ class Client:
         except ValueError:
             answer = None
         if not isinstance(answer, dict):
-            raise ServiceError(f"{self._http.base_url} answered {response.status_code} without a JSON object", status=response.status_code)
+            said = " ".join(re.sub("<[^>]*>", " ", response.text[:2000]).split())[:100]
+            raise ServiceError(f"{self._http.base_url} answered {response.status_code} and not as Dosewell does, so something before "
+                               f"it, or in its place, did: {said}", status=response.status_code)
         return answer
 
     def close(self) -> None:
@@ -262,6 +273,13 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _authorities() -> ssl.SSLContext:
+    """Whose certificates are trusted: the usual ones, this machine's own, and those of SSL_CERT_FILE, for a site's own authority."""
+    context = httpx.create_ssl_context()
+    context.load_default_certs()
+    return context
 
 
 def _only_plate(layout: Path, screen: Screen, plates: Sequence[Path]) -> str:

@@ -30,7 +30,7 @@ def allow_upload(scope: Scope, max_bytes: int) -> None:
 
 
 class BodyLimit:
-    """ASGI middleware: 413 for bodies above `max_bytes`, or above SMALL_BYTES where they are no upload; 408 where nothing comes any more."""
+    """ASGI middleware: 413 for bodies above `max_bytes`, or above SMALL_BYTES where they are no upload; 408 where nothing more comes."""
 
     def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
         self.app, self.max_bytes = app, max_bytes

@@ -67,7 +67,7 @@ class Observer:
 
 def _keep(scope: Scope, status: int, seconds: float) -> None:
     """A line of the log, and the metrics. status: 0 where nothing was answered."""
-    from serving import metrics     # not in the parent process, see there
+    from serving import metrics  # not in the parent process, see there
 
     metrics.note_request(scope["method"], getattr(scope.get("route"), "path", "") or "other", status, seconds)
     token = scope.get(SCOPE_KEY)

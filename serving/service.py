@@ -46,8 +46,9 @@ def spare_collector() -> None:
 
 
 class _PrivateArbiter(circus.Arbiter):
-    """BentoML's parent process, which keeps its workers alive, without the two ports of 127.0.0.1 at which it takes commands from anybody:
-    whoever has an account on the machine could have it run any program as the service's user.
+    """BentoML's parent process, which keeps its workers alive, without two ports that
+    take commands from anybody:
+    whoever has an account on the machine could have it run any program as its user.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -68,7 +69,8 @@ def _on_sigterm(act: Callable[[], None]) -> None:
     signal.signal(signal.SIGTERM, both)
 
 
-@bentoml.service(name="dosewell", workers=settings.workers, traffic={"timeout": 24 * 3600}, metrics={"enabled": False},  # serving/metrics.py
+@bentoml.service(name="dosewell", workers=settings.workers, traffic={"timeout": 24 * 3600},
+                 metrics={"enabled": False},  # serving/metrics.py has them
                  logging={"access": {"enabled": False}},  # serving/observe.py writes it, with ids
                  tracing={"excluded_urls": [".*"]})  # nothing samples them, yet each piece of an upload would begin and end a span
 @bentoml.asgi_app(app, path="/")

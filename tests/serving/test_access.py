@@ -268,7 +268,7 @@ def test_the_guards_stand_before_all_that_the_server_answers(http: httpx.Client)
 
 
 def test_only_the_services_own_port_is_open(server: Server) -> None:
-    """BentoML's parent process took commands at two further ports of this machine, to run any program, from anybody with an account on it."""
+    """BentoML's parent process took commands at two further ports, to run any program, from anybody with an account on the machine."""
     parent = psutil.Process(server.process.pid)
     found = [connection for process in (parent, *parent.children(recursive=True)) for connection in process.net_connections()
              if connection.status == psutil.CONN_LISTEN or connection.type != socket.SOCK_STREAM]

@@ -7,11 +7,13 @@ import json
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,10 @@ import httpx
 import numpy as np
 import pandas as pd
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from models.errors import InputError
 from models.plates.images import PlateArchive, write_plate
@@ -183,7 +189,45 @@ def test_patience_ends() -> None:
         client.models()
 
 
-@pytest.mark.parametrize(("status", "asked"), [(500, 1), (404, 1), (503, 2)])
+@pytest.fixture
+def behind_tls(through: Callable[[dict[str, int]], Flaky], tmp_path: Path) -> tuple[str, Path]:
+    """The service behind TLS with a certificate of the site's own authority: its address, and the authority's file."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "lab")])
+    now = datetime.now(UTC)
+    made = (x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
+            .not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True).sign(key, hashes.SHA256()))
+    (tmp_path / "lab.pem").write_bytes(made.public_bytes(Encoding.PEM))
+    (tmp_path / "lab.key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    gateway, context = through({}), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "lab.pem", tmp_path / "lab.key")
+    gateway.server.socket = context.wrap_socket(gateway.server.socket, server_side=True)
+    return f"https://localhost:{gateway.server.server_port}", tmp_path / "lab.pem"
+
+
+def test_a_site_has_its_own_authority(behind_tls: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hospital's gateway has a certificate that no browser's list knows: it could not be used, which was said after two minutes."""
+    url, authority = behind_tls
+    with Client(url, patience=600) as client, pytest.raises(InputError, match=r"is not trusted .* SSL_CERT_FILE"):
+        client.models()
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+    with Client(url) as client:
+        assert client.models()["models"]
+
+
+def test_an_address_that_is_none_and_an_answer_that_is_not_dosewells_are_told_at_once() -> None:
+    with pytest.raises(InputError, match="'localhost:3000' is no address"):
+        Client("localhost:3000")
+    for answer, message in ((httpx.Response(301, headers={"location": "https://lab/"}), "elsewhere, at https://lab/"),
+                            (httpx.Response(413, text="<h1>Too\nlarge</h1><hr>nginx"), "413 and not as Dosewell .*: Too large nginx")):
+        with Client("http://service", patience=600) as client:
+            client._http = httpx.Client(base_url="http://service", transport=httpx.MockTransport(lambda _, answer=answer: answer))
+            with pytest.raises(ServiceError, match=message):
+                client.models()
+
+
+@pytest.mark.parametrize(("status", "asked"), [(500, 1), (404, 1), (503, 2), (408, 2)])
 def test_only_what_may_pass_is_tried_again(status: int, asked: int) -> None:
     """A service that starts again answers 503; one that made a mistake makes it again."""
     seen: list[str] = []
@@ -193,7 +237,7 @@ def test_only_what_may_pass_is_tried_again(status: int, asked: int) -> None:
         return httpx.Response(status if len(seen) == 1 else 200, json={"error": "no", "findings": [], "models": []})
     with Client("http://service", patience=5) as client:
         client._http = httpx.Client(base_url="http://service", transport=httpx.MockTransport(answer))
-        if status == 503:
+        if asked == 2:
             assert client.models()["models"] == []
         else:
             with pytest.raises((ServiceError, RejectedError)):
