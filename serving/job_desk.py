@@ -42,7 +42,7 @@ class JobDesk:
         upload, adapt = read_upload(form, folder), _flag(form.texts.get("adapt", ""), "adapt")
         version, card = promoter.version_of(form.texts["model"].strip())
         _check(upload, version, card, adapt=adapt)
-        mark = fingerprint(form, upload, owner=owner, model=f"{version.name}/{version.version}", adapt=adapt)
+        mark = fingerprint(form, upload, owner=owner, adapt=adapt, model=f"{version.name}/{version.version} {version.bundle_sha256}")
         layout = upload.layout.layout
         new = NewJob(fingerprint=mark, owner=owner, model=version.name, version=version.version, adapt=adapt, screen=upload.screen.name,
                      sample=upload.screen.sample, plates=len(upload.plates), wells=len(layout))

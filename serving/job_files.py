@@ -110,7 +110,7 @@ def read_sent(folder: Path) -> Sent:
 def fingerprint(form: Form, upload: Upload, *, owner: str, model: str, adapt: bool) -> str:
     """sha256 over who asks what of which version, and the bytes of every file: the same again has the same.
 
-    model: name/version, so that the same plate after a promotion is another job.
+    model: name/version and hash, so that the same plate after a promotion, or of a registry that was made anew, is another job.
     """
     files = sorted((base_name(file.filename, "images"), file.sha256) for file in form.files["images"])
     said: Mapping[str, object] = {

@@ -139,6 +139,8 @@ class Promoter:
             return
         if self.snapshot.unreachable_since:
             logger.warning("the registry answers again; it was away since %s", self.snapshot.unreachable_since)
+            # it may be another one, restored or made anew, whose versions have the same numbers: as if each alias had been taken away
+            self._missing_since |= dict.fromkeys(self.snapshot.served, time.monotonic())
         self._put(aliases=aliases, registry_error="", unreachable_since="")
         self._writes = self._writes or self.log.take_over(self._last_noted)
         self._note_broken()
@@ -222,7 +224,10 @@ class Promoter:
             same = old is not None and (old.version.version, old.version.bundle_sha256) == (wanted, version.bundle_sha256)
             old_or_new = old if old is not None and same else brought or self._serve(version, loaded=loaded)
         except Exception as error:  # nothing that a version holds may stop the others from serving
-            self._refuse(name, wanted, error)
+            if old is not None and old.version.version == wanted and isinstance(error, RegistryError) and not _is_judged(error):
+                self._missing_since[name] = time.monotonic()    # it goes on, and is compared when the registry answers
+            else:
+                self._refuse(name, wanted, error)
             return
         self._put(served={**self.snapshot.served, name: old_or_new}, refused=_without(self.snapshot.refused, name))
         if old_or_new is not old:
@@ -252,7 +257,7 @@ class Promoter:
         if not isinstance(error, DosewellError):
             logger.exception("%s version %d cannot be loaded", name, wanted)
         reason = str(error) if isinstance(error, DosewellError) else f"{name} version {wanted} cannot be loaded ({error})"
-        judged = isinstance(error, RefusedError | UnknownModelError)
+        judged = _is_judged(error)
         if isinstance(error, RegistryError) and not judged:
             reason = f"{name} version {wanted} cannot be fetched now: {reason}"
         refusal = Refusal(version=wanted, reason=reason, at=time.monotonic(), judged=judged)
@@ -291,6 +296,11 @@ class Promoter:
 
     def _put(self, **changes: object) -> None:
         self.snapshot = replace(self.snapshot, **changes)  # type: ignore[arg-type]  # fields of Snapshot
+
+
+def _is_judged(error: Exception) -> bool:
+    """Whether the reason lies in the version, and not in a registry, store or disk that is away."""
+    return isinstance(error, RefusedError | UnknownModelError)
 
 
 def _without(items: Mapping[str, V], name: str) -> dict[str, V]:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
+from models.registered import RegisteredVersion
 from serving import job_database
+from serving.forms import Form, StoredFile
 from serving.job_desk import JobDesk
 from serving.job_files import ABANDONED_SECONDS, JobFiles
 from serving.job_records import Job, JobStoreError, NewJob, UnknownJobError
 from serving.job_tables import JOBS
 from serving.jobs import CANDIDATES, JobStore, place_of
+from tests.serving.tiny import MODEL, SCREEN, tiny_plate
 
 
 def new_job(number: int = 0, *, owner: str = "anna") -> NewJob:
@@ -158,6 +164,24 @@ def test_an_upload_that_the_table_does_not_take_leaves_no_files(store: JobStore,
     with pytest.raises(JobStoreError):
         desk._enter(new)
     assert not files.folder(new.id).exists()
+
+
+def test_a_plate_that_came_before_is_a_new_job_for_another_model_of_its_number(store: JobStore, files: JobFiles, tmp_path: Path) -> None:
+    """After a registry was made anew, the same plate got the old model's numbers as those of "version 1"."""
+    plate, desk = tiny_plate(tmp_path), JobDesk(store, files)
+
+    def send(folder: str, sha256: str) -> tuple[Job, bool]:
+        (tmp_path / folder).mkdir()
+        sent = {name: StoredFile(filename=path.name, sha256=name, path=Path(shutil.copy(path, tmp_path / folder / f"part-{name}")))
+                for name, path in (("images", plate.archive), ("layout", plate.layout))}
+        form = Form(files={name: [file] for name, file in sent.items()}, texts={"model": MODEL, "screen": json.dumps(SCREEN)})
+        version = RegisteredVersion(name=MODEL, version=1, run_id="", tags={"bundle_sha256": sha256, "gates": "pass"})
+        promoter = SimpleNamespace(version_of=lambda _reference: (version, None))
+        return desk.accept(form, tmp_path / folder, promoter=promoter, owner="")  # type: ignore[arg-type]
+    first, new = send("first", "a" * 64)
+    assert new
+    assert send("again", "a" * 64) == (store.get(first.id), False)
+    assert send("other", "b" * 64)[1]
 
 
 def test_a_job_that_came_before_is_tried_again_only_if_it_failed_or_its_files_were_lost(store: JobStore) -> None:

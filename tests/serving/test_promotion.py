@@ -167,7 +167,11 @@ def test_who_waits_for_the_first_look_is_told_once(promoter: Promoter) -> None:
     assert ready == [True]
 
 
-def test_an_absent_registry_changes_nothing_but_what_is_said(promoter: Promoter, away: Away) -> None:
+def registry_error() -> None:
+    raise RegistryError("cut")
+
+
+def test_an_absent_registry_changes_nothing_but_what_is_said(promoter: Promoter, away: Away, monkeypatch: pytest.MonkeyPatch) -> None:
     promoter.look()
     assert promoter.pick(MODEL).version.version == 1
     away.cut = True
@@ -181,6 +185,11 @@ def test_an_absent_registry_changes_nothing_but_what_is_said(promoter: Promoter,
     with pytest.raises(RegistryError):
         promoter.pick(f"{MODEL}/2")
     away.cut = False
+    with monkeypatch.context() as patch:    # it answers, and is away again
+        patch.setattr(away.registry, "version", lambda *_: registry_error())
+        promoter.look()
+    assert promoter.pick(MODEL).version.version == 1
+    assert not promoter.snapshot.refused
     promoter.look()
     assert promoter.snapshot.unreachable_since == ""
     assert promoter.pick(f"{MODEL}/2").version.version == 2
@@ -195,6 +204,30 @@ def test_a_registry_that_is_absent_from_the_start(promoter: Promoter, away: Away
     away.cut = False
     promoter.look()
     assert promoter.pick(MODEL).version.version == 1
+
+
+def test_a_registry_that_comes_back_with_another_model_under_the_same_number_is_noticed(
+        promoter: Promoter, away: Away, registry: Registry, tmp_path: Path) -> None:
+    """Restored from an older copy, or made anew: the old model answered on as "version 1", which in the registry was another one."""
+    promoter.look()
+    old = promoter.pick(MODEL).version.bundle_sha256
+    away.cut = True
+    promoter.look()
+    (tmp_path / "anew").mkdir()
+    anew = tiny_registry(tmp_path / "anew")
+    anew.register(tiny_bundle(tmp_path / "anew" / "m1", seed=7), find_trunk=trunk_finder([tmp_path / "anew"]))
+    anew.set_alias(anew.resolve(f"{MODEL}/1"), CHAMPION)
+    away.registry, away.cut = Registry(anew.tracking_uri, tmp_path / "cache"), False
+    promoter.look()
+    version = promoter.pick(MODEL).version
+    assert (version.version, version.bundle_sha256 == old) == (1, False)
+    assert [change.bundle_sha256 for change in promoter.log.read() if change.model == MODEL] == [old, version.bundle_sha256]
+    before = len(promoter.log.read())
+    away.cut = True
+    promoter.look()
+    away.cut = False
+    promoter.look()     # the same one again is no change
+    assert [change for change in promoter.log.read()[before:] if change.model == MODEL] == []
 
 
 def test_any_exception_of_a_version_only_refuses_it(promoter: Promoter, away: Away, monkeypatch: pytest.MonkeyPatch) -> None:
