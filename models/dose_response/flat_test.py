@@ -80,7 +80,7 @@ def _with_bar(designs: Sequence[Design]) -> Iterable[Design]:
 
 def _is_known(design: Design) -> bool:
     path = _cache_file(design)
-    return _name(design) in _shipped() or (path is not None and path.exists())
+    return _name(design) in _shipped() or (path is not None and os.access(path, os.R_OK))     # never raises
 
 
 @lru_cache(maxsize=20_000)

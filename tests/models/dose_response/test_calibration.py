@@ -90,6 +90,13 @@ def test_a_user_without_a_home_has_no_cache_and_the_same_null(monkeypatch: pytes
     calibrated.null_shares.cache_clear()
 
 
+def test_a_home_that_may_not_be_looked_at_is_no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As systemd makes it (ProtectHome): plates with 20 designs failed. A name that is too long fails likewise, for every user."""
+    monkeypatch.setenv("DOSEWELL_CACHE", f"/tmp/{'x' * 300}")
+    other = calibrated.design_of(np.array([0.0, 0.1, 0.5, 0.79, 1.0]), np.full(5, 1.0))
+    assert not calibrated._is_known(other)
+
+
 @pytest.mark.parametrize("ec50", [0.1, 5.0, 30.0], ids=["complete", "half the top dose", "beyond the top dose"])
 def test_profile_intervals_cover(ec50: float) -> None:
     y = hill(ec50) + np.random.default_rng(2).normal(0, 5, (1500, 10))
