@@ -51,7 +51,7 @@ _seen: set[str] = set()
 def exposition() -> tuple[bytes, str]:
     """All metrics as Prometheus reads them, and their media type."""
     registry = CollectorRegistry()
-    MultiProcessCollector(registry)
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return generate_latest(registry), CONTENT_TYPE_LATEST
 
 
