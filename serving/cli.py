@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -36,12 +37,26 @@ def serve(arguments: argparse.Namespace) -> None:
     settings.share()
     listen = arguments.port or port(os.environ, "SERVICE_PORT", DEFAULT_PORT)
     require_port(arguments.host, listen)
-    command = [sys.executable, "-m", "bentoml", "serve", arguments.bento or "serving.service:Dosewell", "--host", arguments.host, "--port",
-               str(listen), "--timeout-graceful-shutdown", str(DRAIN_SECONDS)]
+    what = str(_bento_folder(arguments.bento)) if arguments.bento else "serving.service:Dosewell"
+    command = [sys.executable, "-m", "bentoml", "serve", what, "--host", arguments.host, "--port", str(listen),
+               "--timeout-graceful-shutdown", str(DRAIN_SECONDS)]
     if not arguments.bento:
         command += ["--working-dir", str(Path(__file__).resolve().parent.parent)]
-        os.environ.setdefault("BENTOML_HOME", str(settings.state / "bentoml"))
+    # the metrics lie there, and BentoML clears them away at a start: each of several services over one state folder needs its own
+    os.environ["BENTOML_HOME"] = str(settings.state / "bentoml" / f"{socket.gethostname()}-{listen}")
     os.execv(sys.executable, command)  # noqa: S606  # the same interpreter with a fixed list
+
+
+def _bento_folder(bento: str) -> Path:
+    """Of a tag of BentoML's store, or of a folder. Raises InputError where there is none."""
+    name, _, version = bento.partition(":")
+    versions = Path(os.environ.get("BENTOML_HOME") or Path.home() / "bentoml") / "bentos" / name
+    if version in ("", "latest") and (versions / "latest").is_file():
+        version = (versions / "latest").read_text(encoding="utf-8").strip()
+    for folder in (Path(bento).absolute(), versions / version):
+        if (folder / "bento.yaml").is_file():
+            return folder
+    raise InputError(f"there is no bento {bento}, neither as a folder nor in {versions.parent}; `make bento` packs one")
 
 
 def score(arguments: argparse.Namespace) -> None:

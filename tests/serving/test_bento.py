@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import os
 import subprocess
 import tomllib
 from pathlib import Path
@@ -9,9 +11,10 @@ from pathlib import Path
 import pathspec
 import pytest
 
-from models.errors import DosewellError
+from models.errors import DosewellError, InputError
 from serving import settings
-from tests.serving.tiny import ROOT
+from serving.cli import _bento_folder, serve
+from tests.serving.tiny import ROOT, free_port
 
 
 def test_every_module_and_page_is_packed_and_nothing_else() -> None:
@@ -41,3 +44,31 @@ def test_a_bento_asks_where_its_state_is(tmp_path: Path, monkeypatch: pytest.Mon
         settings.require_place()
     monkeypatch.setenv("DOSEWELL_STATE", str(tmp_path))
     settings.require_place()
+
+
+def test_a_bento_is_found_by_its_tag_or_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENTOML_HOME", str(tmp_path))
+    made = tmp_path / "bentos" / "dosewell" / "abc"
+    made.mkdir(parents=True)
+    (made / "bento.yaml").touch()
+    (made.parent / "latest").write_text("abc\n")
+    for bento in ("dosewell", "dosewell:latest", "dosewell:abc", str(made)):
+        assert _bento_folder(bento) == made
+    for bento in ("dosewell:def", "other", str(tmp_path)):
+        with pytest.raises(InputError, match="there is no bento"):
+            _bento_folder(bento)
+
+
+def test_services_over_one_state_folder_keep_their_own_metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The start of another one, on another machine or port, deleted the files of the first, which then told the other's figures."""
+    homes: list[str] = []
+    monkeypatch.setattr(os, "execv", lambda *_: homes.append(os.environ["BENTOML_HOME"]))
+    for name, text in (settings.QUIET | {"DOSEWELL_STATE": str(tmp_path), "BENTOML_HOME": "as it was",
+                                         "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"}).items():
+        monkeypatch.setenv(name, text)
+    for machine in ("one", "two"):
+        monkeypatch.setattr("socket.gethostname", lambda machine=machine: machine)
+        for _ in range(2):
+            serve(argparse.Namespace(host="127.0.0.1", port=free_port(), bento=""))
+    assert len(set(homes)) == 4
+    assert all(home.startswith(str(tmp_path)) for home in homes)
