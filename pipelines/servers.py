@@ -53,7 +53,7 @@ def mlflow_command(port: int, *, backend: str = "sqlite:///mlflow.db", artifacts
     names = [f"{name}:{port}" for name in (HOST, "localhost")]
     return [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port),
             *(["--backend-store-uri", backend] if backend else []), "--artifacts-destination", artifacts, "--serve-artifacts",
-            "--workers", "1", "--allowed-hosts", ",".join(names)]
+            "--workers", "1", "--allowed-hosts", ",".join(names), "--app-name", "dosewell"]
 
 
 def service_command(port: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""The MLflow server as `make up` starts it, and with accounts (`--app-name basic-auth`) as docs/operations.md describes them."""
+"""The MLflow server as `make up` starts it, and with accounts (`--app-name dosewell-accounts`) as docs/operations.md describes them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -29,7 +30,7 @@ def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
                                      "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n")
     accounts = {"MLFLOW_AUTH_CONFIG_PATH": str(folder / "auth.ini"), "MLFLOW_AUTH_ADMIN_PASSWORD": ADMIN[1],
                 "MLFLOW_FLASK_SERVER_SECRET_KEY": "x" * 32}
-    command = [*servers.mlflow_command(port), "--app-name", "basic-auth"]
+    command = [*servers.mlflow_command(port), "--app-name", "dosewell-accounts"]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         server = servers.start("mlflow", command, port=port, health="/health", environment=accounts)
@@ -132,6 +133,18 @@ def _score(http: httpx.Client, folder: Path) -> int:
     return int(answer.json()["lineage"]["version"])
 
 
+def assert_no_assistant(http: httpx.Client, **asked: Any) -> None:
+    """MLflow's assistant runs commands on its server's machine for whoever asks from there, with a language model of the asker's choice."""
+    providers = {"ollama": {"model": "x", "base_url": "http://127.0.0.1:9", "selected": True, "permissions": {"full_access": True}}}
+    for path in ("config", "//config"):
+        assert http.put(f"/ajax-api/3.0/mlflow/assistant/{path}", json={"providers": providers}, **asked).status_code == 404
+    assert http.post("/ajax-api/3.0/mlflow/assistant/message", json={"message": "x"}, **asked).status_code == 404
+
+
+def test_with_accounts_there_is_no_assistant_either(mlflow: httpx.Client) -> None:
+    assert_no_assistant(mlflow, auth=READER)
+
+
 def test_make_up_runs_no_jobs_for_others(in_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch,
                                          capsys: pytest.CaptureFixture[str]) -> None:
     """Both servers as `make up` starts them, even where the environment asks for jobs; MLflow itself says that it runs none."""
@@ -152,6 +165,7 @@ def test_make_up_runs_no_jobs_for_others(in_folder: Callable[[str], Path], monke
                 answer = http.post("/ajax-api/3.0/jobs/", json={"job_name": job, "params": {}})
                 assert (answer.status_code, "job execution feature is not enabled" in answer.text) == (500, True)
             assert http.post("/ajax-api/3.0/jobs/search", json={}).json() == {"jobs": []}
+            assert_no_assistant(http)
             assert http.get(f"{MODELS}/get", params={"name": MODEL}).json()["registered_model"]["aliases"] == [
                 {"alias": CHALLENGER, "version": "1"}]
         commands = [" ".join(process.cmdline()) for process in psutil.Process(mlflow.pid).children(recursive=True)]
