@@ -2,7 +2,7 @@
 
     python -m benchmarks.combinations [--plates 200]
 
-Prints the table for docs/dose_response.md: how often independent pairs are called (promised: at most 1 in 20), how often synergy and
+Prints the table for docs/combinations.md: how often independent pairs are called (promised: at most 1 in 20), how often synergy and
 antagonism are found, and how often all limits of a pair hold the truth at once (promised: 19 in 20).
 """
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.dose_response_statistics [--curves 4000] [--screens 250]
 
-Prints tables for docs/dose_response.md: false positives and power of the flat test, coverage of the profile interval of
+Prints tables for docs/curve_accuracy.md: false positives and power of the flat test, coverage of the profile interval of
 EC50, and of that of IC50 where the truth has another shape or wells of a dose are off together, the error of EC50 with and
 without an outlier by loss, what is said of single wells off their curve, of plates that agree, and of plates that do not, and
 what limits of scores hold.

@@ -3,7 +3,7 @@
     python -m benchmarks.single_doses [--screens 200]
     python -m benchmarks.single_doses --models artifacts/models [--screens 5]       after `make demo`
 
-Prints the table for docs/dose_response.md: how often a screen in which nothing acts has any call (promised: at most 1 in 20), which share
+Prints the table for docs/primary_screens.md: how often a screen in which nothing acts has any call (promised: at most 1 in 20), which share
 of all calls is false (promised: at most 1 in 20), how often the limits of a row hold its truth (19 in 20), and how often treatments of
 known effect are called a hit, or at least an effect. Each screen has 300 treatments at one dose; in the mixed one a tenth of them act.
 With --models the example's primary screen of each simulated cell line instead, read from its images by the line's model.
