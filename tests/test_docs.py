@@ -1,16 +1,22 @@
-"""The documentation says what the code does: tables and units, links, commands, modules named in pages."""
+"""The documentation says what the code does: tables and units, words that warn, links, commands, modules named in pages."""
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from models.columns import Contract
+from models.plates.quality import LEAVING_FLAGS
+from models.report.words import FLAG_LETTERS, FLAG_WORDS, STATUS_WORDS
 from models.tables import CONTRACTS
+from validation.imageset_rules import RULES as IMAGESET_RULES
+from validation.rules import RULES
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -43,8 +49,38 @@ def test_tables_page_is_that_of_the_contracts() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    targets = re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text(encoding="utf-8"))
-    assert not [target for target in targets if not (page.parent / target).exists()]
+    """Files that are there, and headings of theirs."""
+    links = re.findall(r"\]\((?!https?://)([^)#]*)(?:#([^)]+))?\)", page.read_text(encoding="utf-8"))
+    targets = [(page.parent / file if file else page, anchor) for file, anchor in links]
+    assert not [str(file) for file, _ in targets if not file.exists()]
+    assert not [f"{file.name}#{anchor}" for file, anchor in targets if anchor and anchor not in anchors(file)]
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub makes of a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S), flags=re.M)
+    plain = [re.sub(r"\[([^]]*)\]\([^)]*\)|`", r"\1", heading) for heading in headings]
+    return {re.sub(r"[^\w\- ]", "", heading.casefold()).replace(" ", "-") for heading in plain}
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != TABLES], ids=lambda page: page.name)
+def test_pages_read_well(page: Path) -> None:
+    """Prose in lines of 140; every table has a blank line before it and as many cells in each row as in its head; a long page says what
+    is on it."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    lines = text.splitlines()
+    assert not [line for line in lines if len(line) > 140 and not line.lstrip().startswith(("|", "!["))]
+    assert not [line for before, line in zip(lines, lines[1:], strict=False) if line.startswith("|") and before.strip() and before[0] != "|"]
+    for table in re.findall(r"(?:^\|.*\n?)+", text, flags=re.M):
+        assert len({len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()}) == 1, table[:200]
+    sections = re.findall(r"^## ", text, flags=re.M)
+    if len(lines) > 130 and len(sections) > 3:
+        assert "**On this page**" in text, "a page of more than three screens has a list of its sections"
+
+
+def test_every_page_can_be_found_from_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [page.name for page in PAGES[1:] if f"(docs/{page.name}" not in readme] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -88,3 +124,60 @@ def test_every_metric_is_in_the_table_of_metrics() -> None:
     assert told == names
     anywhere = {name for page in PAGES for name in re.findall(r"`(dosewell_\w+)", page.read_text(encoding="utf-8"))}
     assert anywhere == names
+
+
+def rules_in_code() -> set[str]:
+    """Every word that a finding may have as its rule, read from the source: literals and constants that are given as `rule`, also by a
+    helper whose first argument is one, and those of the tables of rules."""
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for folder in ("models", "validation", "pipelines", "serving")
+             for path in (ROOT / folder).rglob("*.py")]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    helpers = {node.name for node in nodes if isinstance(node, ast.FunctionDef) and node.args.args and node.args.args[0].arg == "rule"}
+    given = [word.value for node in nodes if isinstance(node, ast.Call) for word in node.keywords if word.arg == "rule"]
+    given += [node.args[0] for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+              and node.func.id in helpers and node.args]
+    words = {word.value for value in given if not isinstance(value, ast.JoinedStr) for word in ast.walk(value)
+             if isinstance(word, ast.Constant) and isinstance(word.value, str)}
+    constants = {value.id for value in given if isinstance(value, ast.Name) and value.id.isupper()}
+    words |= {text for tree in trees for name, text in _constants(tree) if name in constants and text.isidentifier()}
+    pairs = [pair for node in nodes if isinstance(node, ast.Dict) for pair in zip(node.keys, node.values, strict=True)]
+    words |= {value.value for key, value in pairs if isinstance(key, ast.Constant) and key.value == "rule" and isinstance(value, ast.Constant)}
+    words |= set(re.findall(r"\(\"(archive_\w+)\", ", (ROOT / "models" / "plates" / "zips.py").read_text(encoding="utf-8")))
+    words |= {f"{file}_{what}" for file in ("screen", "imageset") for what in ("field", "file")}
+    return {word for word in words - _OF_IMAGESETS if word} | {name for rule in RULES for name in (rule.name, *rule.says)} | {
+        rule.name for rule in IMAGESET_RULES}
+
+
+_OF_IMAGESETS = {"path", "class", "balance", "groups", "contradiction", "duplicate", "flat", "mixed", "unlisted"}  # there as imageset_<word>
+
+
+def _constants(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """(name, text) of a module's constants, also of those that are assigned in pairs."""
+    for node in tree.body:
+        if isinstance(node, ast.Assign):
+            names, values = (side.elts if isinstance(side, ast.Tuple) else [side] for side in (node.targets[0], node.value))
+            yield from ((name.id, value.value) for name, value in zip(names, values, strict=False)
+                        if isinstance(name, ast.Name) and isinstance(value, ast.Constant) and isinstance(value.value, str))
+
+
+def table_words(*pages: str) -> set[str]:
+    """What stands in backticks in rows of tables of these pages."""
+    rows = [line for page in pages for line in (ROOT / "docs" / page).read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+    return {word for row in rows for word in re.findall(r"`(\w+)`", row)}
+
+
+def test_every_word_that_warns_is_explained() -> None:
+    """docs/flags.md and the table of rules in docs/validation.md together have every rule, flag, status and call."""
+    rules = rules_in_code()
+    assert {"stray_well", "above_controls", "archive_link", "imageset_flat", "image_bomb", "gates_failed", "table_ragged"} <= rules
+    told = table_words("flags.md", "validation.md")
+    assert sorted(rules - told) == []
+    flags = {*FLAG_WORDS, *FLAG_LETTERS, *LEAVING_FLAGS, "unsure"}
+    states = {word for contract in CONTRACTS for column in contract.columns if column.name in ("status", "call", "evidence")
+              for word in column.allowed if word}
+    own = table_words("flags.md")
+    assert sorted((flags | states | set(STATUS_WORDS)) - own) == []
+    page = (ROOT / "docs" / "flags.md").read_text(encoding="utf-8")
+    assert [flag for flag, letter in FLAG_LETTERS.items() if f"| `{flag}` | {letter} |" not in page] == []
+    first_cells = {word for line in page.splitlines() if line.startswith("| `") for word in re.findall(r"`(\w+)`", line.split("|")[1])}
+    assert sorted(first_cells - rules - flags - states) == []      # nothing that no code says any more
