@@ -7,14 +7,19 @@ import importlib.util
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import fields
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from models.columns import Contract
+from models.counting import AttachedOptions, CellOptions
 from models.plates.quality import LEAVING_FLAGS
 from models.report.words import FLAG_LETTERS, FLAG_WORDS, STATUS_WORDS
 from models.tables import CONTRACTS
+from serving.job_records import STATES
+from serving.schemas import ERRORS
 from validation.imageset_rules import RULES as IMAGESET_RULES
 from validation.rules import RULES
 
@@ -70,7 +75,7 @@ def test_pages_read_well(page: Path) -> None:
     text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
     lines = text.splitlines()
     assert not [line for line in lines if len(line) > 140 and not line.lstrip().startswith(("|", "!["))]
-    assert not [line for before, line in zip(lines, lines[1:], strict=False) if line.startswith("|") and before.strip() and before[0] != "|"]
+    assert not [line for before, line in pairwise(lines) if line[:1] == "|" and before.strip() and before[0] != "|"]
     for table in re.findall(r"(?:^\|.*\n?)+", text, flags=re.M):
         assert len({len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()}) == 1, table[:200]
     sections = re.findall(r"^## ", text, flags=re.M)
@@ -141,14 +146,15 @@ def rules_in_code() -> set[str]:
     constants = {value.id for value in given if isinstance(value, ast.Name) and value.id.isupper()}
     words |= {text for tree in trees for name, text in _constants(tree) if name in constants and text.isidentifier()}
     pairs = [pair for node in nodes if isinstance(node, ast.Dict) for pair in zip(node.keys, node.values, strict=True)]
-    words |= {value.value for key, value in pairs if isinstance(key, ast.Constant) and key.value == "rule" and isinstance(value, ast.Constant)}
+    words |= {str(value.value) for key, value in pairs
+              if isinstance(key, ast.Constant) and key.value == "rule" and isinstance(value, ast.Constant)}
     words |= set(re.findall(r"\(\"(archive_\w+)\", ", (ROOT / "models" / "plates" / "zips.py").read_text(encoding="utf-8")))
     words |= {f"{file}_{what}" for file in ("screen", "imageset") for what in ("field", "file")}
     return {word for word in words - _OF_IMAGESETS if word} | {name for rule in RULES for name in (rule.name, *rule.says)} | {
         rule.name for rule in IMAGESET_RULES}
 
 
-_OF_IMAGESETS = {"path", "class", "balance", "groups", "contradiction", "duplicate", "flat", "mixed", "unlisted"}  # there as imageset_<word>
+_OF_IMAGESETS = {rule.name.removeprefix("imageset_") for rule in IMAGESET_RULES}
 
 
 def _constants(tree: ast.Module) -> Iterator[tuple[str, str]]:
@@ -160,24 +166,57 @@ def _constants(tree: ast.Module) -> Iterator[tuple[str, str]]:
                         if isinstance(name, ast.Name) and isinstance(value, ast.Constant) and isinstance(value.value, str))
 
 
-def table_words(*pages: str) -> set[str]:
-    """What stands in backticks in rows of tables of these pages."""
-    rows = [line for page in pages for line in (ROOT / "docs" / page).read_text(encoding="utf-8").splitlines() if line.startswith("|")]
-    return {word for row in rows for word in re.findall(r"`(\w+)`", row)}
+def table_words(page: str, *, cells: int) -> set[str]:
+    """What stands in backticks in the first cells of the rows of a page's tables."""
+    rows = [line.split(" | ") for line in (ROOT / "docs" / page).read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+    return {word for row in rows for cell in row[:cells] for word in re.findall(r"`(\w+)`", cell)}
 
 
 def test_every_word_that_warns_is_explained() -> None:
     """docs/flags.md and the table of rules in docs/validation.md together have every rule, flag, status and call."""
     rules = rules_in_code()
     assert {"stray_well", "above_controls", "archive_link", "imageset_flat", "image_bomb", "gates_failed", "table_ragged"} <= rules
-    told = table_words("flags.md", "validation.md")
-    assert sorted(rules - told) == []
+    first = table_words("flags.md", cells=1)
+    assert sorted(rules - first - table_words("validation.md", cells=1)) == []
     flags = {*FLAG_WORDS, *FLAG_LETTERS, *LEAVING_FLAGS, "unsure"}
     states = {word for contract in CONTRACTS for column in contract.columns if column.name in ("status", "call", "evidence")
               for word in column.allowed if word}
-    own = table_words("flags.md")
-    assert sorted((flags | states | set(STATUS_WORDS)) - own) == []
+    assert sorted((flags | states | set(STATUS_WORDS)) - table_words("flags.md", cells=3)) == []
     page = (ROOT / "docs" / "flags.md").read_text(encoding="utf-8")
     assert [flag for flag, letter in FLAG_LETTERS.items() if f"| `{flag}` | {letter} |" not in page] == []
-    first_cells = {word for line in page.splitlines() if line.startswith("| `") for word in re.findall(r"`(\w+)`", line.split("|")[1])}
-    assert sorted(first_cells - rules - flags - states) == []      # nothing that no code says any more
+    assert sorted(first - rules - flags - states) == []      # nothing that no code says any more
+
+
+def without_names(path: str) -> str:
+    return re.sub(r"{[^}]*}", "{}", path)
+
+
+def test_the_page_of_the_service_has_every_address_status_and_state() -> None:
+    text = (ROOT / "docs" / "service.md").read_text(encoding="utf-8")
+    told = {without_names(path) for path in re.findall(r"/[\w/{}.]+", text)}
+    routes = set[str]()
+    for path in (ROOT / "serving").glob("*endpoints.py"):
+        source = path.read_text(encoding="utf-8")
+        prefix = "".join(re.findall(r"APIRouter\(prefix=\"([^\"]+)\"", source))
+        routes |= {without_names(prefix + route) for route in re.findall(r"@router\.\w+\(\"([^\"]*)\"", source)}
+    assert {"/score", "/jobs/{}/result", "/layouts"} <= routes
+    assert sorted(routes - told) == []
+    assert [status for status in ERRORS if f"| {status} |" not in text] == []
+    assert [state for state in (*STATES, "refused") if state != "deleting" and f"| `{state}` |" not in text] == []
+
+
+COMMANDS = "serve|score|classify|exclude|curves|token|promote"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_options_and_python_are_such(page: Path) -> None:
+    """Options of our commands exist, and blocks of Python parse."""
+    text = page.read_text(encoding="utf-8")
+    sources = [path for folder in ("pipelines", "serving", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
+    known = {option for path in sources for option in re.findall(r"\"(--[a-z][\w-]*)\"", path.read_text(encoding="utf-8"))}
+    known |= {f"--{field.name.replace('_', '-')}" for field in (*fields(CellOptions), *fields(AttachedOptions))}    # of count_cells
+    commands = re.findall(rf"(?:python -m (?:pipelines|serving|benchmarks)[\w.]*|dosewell (?:{COMMANDS})) ([^\n`#]*)",
+                          text.replace("\\\n", " "))
+    assert [option for command in commands for option in re.findall(r"(?<![\w-])--[a-z][\w-]*", command) if option not in known] == []
+    for block in re.findall(r"```python\n(.*?)```", text, flags=re.S):
+        ast.parse(block)
