@@ -1,4 +1,4 @@
-"""Figures of the model x screen matrix of system S1: predicted on measured, pair by pair, and midpoints (seeds/001, figures 2, 3 and 6)."""
+"""Figures of the matrix of system S1: predicted on measured, pair by pair, and midpoints (Cho et al. 2022, figures 2, 3, 6)."""
 
 from __future__ import annotations
 

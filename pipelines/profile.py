@@ -83,7 +83,7 @@ def _with_values(layout: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
 
 
 def mean_of_stack(folder: Path, data: PreparedScreen) -> pd.DataFrame:
-    """plate, well, value: mean grey value over all planes of the first channel that the models read, and over sites (seeds/004, MoS)."""
+    """plate, well, value: mean grey value over planes and sites of the first channel that the models read (Berker et al. 2022, MoS)."""
     names = [channel.name for channel in data.screen.channels]
     channel = names.index(parse_plane(data.images.channels[0]).channel)
 

@@ -1,6 +1,6 @@
 """Attached cells of a bright-field image -> labelled objects: cells lie flat while they live and round up when they die.
 
-One threshold for both loses the flat ones, whose rims are several times fainter, so there are two rounds of the steps of seeds/002: the
+One threshold for both loses the flat ones, whose rims are several times fainter, so there are two rounds of the steps of Saini et al.: the
 Sobel gradient, steep rims, holes filled, and watershed give the rounded cells; what they cover is left out, and local contrast, Otsu,
 holes filled, and watershed give the flat ones. What touches is cut at its waists, the deepest first, until every piece is about convex and
 no larger than a cell can be.

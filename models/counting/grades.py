@@ -38,7 +38,7 @@ class Grade:
 def reactivity_grade(dead: int, living: int) -> Grade:
     """Grade 0 without dead cells, 1 up to 20 % of them, 2 up to 50 %, 3 up to 70 %, 4 above; toxic above 2.
 
-    The standard grades what a person sees (rounding, lysis, growth); counting dead cells stands in for that, as in seeds/002.
+    The standard grades what a person sees (rounding, lysis, growth); counting dead cells stands in for that, as in Saini et al. 2020.
     The interval is Wilson's for a binomial share: it knows of chance alone, not of cells that the count missed or made up.
     Raises InputError when there is no cell to judge by.
     """

@@ -1,4 +1,4 @@
-"""Counted cells against boxes that people drew: precision and recall, as seeds/002 (Table 1) reports them."""
+"""Counted cells against boxes that people drew: precision and recall, as Saini et al. 2020 (Table 1) reports them."""
 
 from __future__ import annotations
 

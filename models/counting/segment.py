@@ -1,6 +1,6 @@
 """Images -> labelled objects: 0 is background, 1 .. n are cells or nuclei.
 
-Suspended cells in bright field (system S4) are found by their edges, in the steps of seeds/002: Sobel gradient, dilation, hole filling,
+Suspended cells in bright field (system S4) are found by their edges, in the steps of Saini et al.: Sobel gradient, dilation, hole filling,
 top-hat, Otsu, watershed on the distance transform. Nuclei, which are darker or brighter than everything else, are found by their intensity.
 Attached cells: models/counting/attached.py.
 """

@@ -26,7 +26,7 @@ class PlateQuality:
 
     z_prime           1 - 3 (s_p + s_n) / window, means and standard deviations (Zhang et al. 1999)
     z_prime_robust    the same with medians and 1.4826 x median absolute deviations
-    z_prime_mad_mean  the same with medians and mean absolute deviations about the median (seeds/004)
+    z_prime_mad_mean  the same with medians and mean absolute deviations about the median (Berker et al. 2022)
     ssmd, ssmd_robust (m_p - m_n) / sqrt(s_p^2 + s_n^2) (Zhang 2007)
     signal_background higher over lower control mean;  signal_window (window - 3 (s_p + s_n)) / s of the higher control
     cv_negative, cv_positive   standard deviation / mean, a fraction

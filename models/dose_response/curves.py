@@ -8,7 +8,7 @@ L is the plateau towards dose 0, H the one towards infinite dose, g a shape that
 Brain and Cousens (0 elsewhere). Shapes: logistic 1/(1+e^-z) (2-4PL, Brain-Cousens); its power s (5PL); exp(-e^-z)
 (Weibull, Gompertz). A mirrored shape is 1 - g(-z).
 
-Which side is mirrored: SCIENCE.md writes 5PL as B + (T-B)/(1+10^(b(m-x)))^s with b < 0 when inhibition or a raw response
+Which side is mirrored: 5PL is often written as B + (T-B)/(1+10^(b(m-x)))^s with b < 0 when inhibition or a raw response
 falls (drc's LL.5): those are mirrored. Viability is 1 - inhibition/100, so its falling curve is not (drda's logistic5);
 the same wells give the same EC50 on both scales. Weibull 1 follows the same rule and Weibull 2 its opposite (drc's W1.4,
 W2.4); Gompertz is never mirrored (drda's gompertz on log dose).

@@ -1,4 +1,4 @@
-"""Midpoints of measured and predicted read-outs, replicate set by replicate set (Cho et al. 2022, seeds/001, Table 2 and Figure 6)."""
+"""Midpoints of measured and predicted read-outs, replicate set by replicate set (Cho et al. 2022, Table 2 and Figure 6)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures of several read-outs side by side (seeds/004, figures 6-12), from the tables of `models.dose_response.readouts`.
+"""Figures of several read-outs side by side (Berker et al. 2022, figures 6-12), from the tables of `models.dose_response.readouts`.
 
 Each returns a matplotlib Figure, made without pyplot; `figure.savefig(path)` writes it.
 """
@@ -163,7 +163,7 @@ def plot_score_map(scored: pd.DataFrame, *, kind: str = "dss_asym", names: dict[
 
 
 def plot_expected_hits(scored: pd.DataFrame, expected: list[str], *, kind: str = "dss_asym", threshold: float = HIT_THRESHOLD) -> Figure:
-    """Scores of the treatments that the sample's genetics lets expect to work, a marker per read-out (seeds/004, figure 10)."""
+    """Scores of the treatments that the sample's genetics lets expect to work, a marker per read-out (Berker et al. 2022, figure 10)."""
     require_columns(scored, ["readout", "treatment", "screen", kind], what="expected hits cannot be drawn")
     chosen = scored[scored["treatment"].isin(expected)]
     rows = list(chosen[["screen", "treatment"]].drop_duplicates().itertuples(index=False, name=None))

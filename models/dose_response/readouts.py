@@ -1,4 +1,4 @@
-"""Several read-outs of the same wells side by side: metabolic, image-based by each model, a baseline (seeds/004, figures 6-12).
+"""Several read-outs of the same wells side by side: metabolic, image-based by each model, a baseline (Berker et al. 2022, figures 6-12).
 
 Everything here takes and gives one long table, `readouts`: row = well and read-out, with the columns screen, readout (its name), plate,
 well, role, treatment, dose, dose_unit, replicate, value (raw), viability, excluded.
@@ -76,7 +76,7 @@ def duplicate_wells(readouts: pd.DataFrame) -> pd.DataFrame:
 
 
 def duplicate_scores(readouts: pd.DataFrame) -> pd.DataFrame:
-    """The same for asymmetric DSS: each replicate's dilution series gets a curve of its own (seeds/004, figure 9)."""
+    """The same for asymmetric DSS: each replicate's dilution series gets a curve of its own (Berker et al. 2022, figure 9)."""
     scored = score_readouts(readouts, by=[*CURVE_KEYS, "replicate"])
     return _pairs(scored[np.isfinite(scored["dss_asym"])], keys=CURVE_KEYS, value="dss_asym")
 
@@ -98,7 +98,7 @@ def reproducibility(pairs: pd.DataFrame, *, by: Sequence[str] = ("readout",)) ->
 
 
 def compare_scores(scored: pd.DataFrame, *, reference: str, kind: str = "dss_asym", threshold: float = HIT_THRESHOLD) -> pd.DataFrame:
-    """Each read-out's scores against those of the read-out `reference`, treatment by treatment (seeds/004, figure 11).
+    """Each read-out's scores against those of the read-out `reference`, treatment by treatment (Berker et al. 2022, figure 11).
 
     scored: as `score_readouts` gives it. Columns: screen, readout, treatment, score, reference_score, mismatch: "" where both or
     neither reach the threshold, else "only <read-out>". Treatments that lack one of the two scores are left out.
@@ -120,7 +120,7 @@ def score_agreement(compared: pd.DataFrame, *, by: Sequence[str] = ("readout",))
 
 
 def uniformity(readouts: pd.DataFrame, *, by: Sequence[str] = ("readout",)) -> pd.DataFrame:
-    """Whether treated wells fill the range between the controls (seeds/004, figure 7) or fall into two classes.
+    """Whether treated wells fill the range between the controls (Berker et al. 2022, figure 7) or fall into two classes.
 
     A row per group: middle_share, the share of treated wells with a viability of 0.25-0.75 among those of 0-1 (0.5 when uniform, 0 for a
     read-out that only says living or dead), outside_share (below -0.2 or above 1.2), and n.

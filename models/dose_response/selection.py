@@ -10,7 +10,7 @@ from models.dose_response.doubts import doubt_of_plate, only_the_dose_is_open
 from models.dose_response.score_limits import score_limits
 
 MAD_TO_SD = 1.4826
-HIT_THRESHOLD = 10.0          # DSS (seeds/004)
+HIT_THRESHOLD = 10.0          # DSS (Berker et al. 2022)
 
 
 def selective_scores(scored: pd.DataFrame, controls: pd.DataFrame, *, by: str = "treatment", kind: str = "dss_asym") -> pd.DataFrame:

@@ -192,7 +192,7 @@ def _variant(dss1: Array, kind: str, *, top: Array, part: Array) -> Array:
 
 
 def _dss_fimm(area: _Area, kind: str) -> Array:
-    """The original function, rule by rule (SCIENCE.md section 4)."""
+    """The original function, rule by rule (Yadav et al. 2014)."""
     top = np.minimum(np.maximum(area.p[LEFT], area.p[RIGHT]), 100.0)
     slope, c = np.exp(area.p[LOG_SLOPE]), area.p[MIDPOINT]
     x0, x2 = area.low, area.high

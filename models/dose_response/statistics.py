@@ -44,7 +44,7 @@ class Correlation:
 
 
 def paired_t(first: npt.ArrayLike, second: npt.ArrayLike) -> Significance:
-    """Paired t test of measured and predicted IC50 (seeds/001, Table 2); pairs with a missing value are left out."""
+    """Paired t test of measured and predicted IC50 (Cho et al. 2022, Table 2); pairs with a missing value are left out."""
     a, b = _pairs(first, second)
     if len(a) < 2:
         return Significance(np.nan, np.nan, np.nan, len(a))
@@ -53,7 +53,7 @@ def paired_t(first: npt.ArrayLike, second: npt.ArrayLike) -> Significance:
 
 
 def unpaired_t(first: npt.ArrayLike, second: npt.ArrayLike) -> Significance:
-    """Student's unpaired t test, equal variances (seeds/001, Table 2); missing values are left out."""
+    """Student's unpaired t test, equal variances (Cho et al. 2022, Table 2); missing values are left out."""
     a, b = _finite(first), _finite(second)
     if min(len(a), len(b)) < 1 or len(a) + len(b) < 3:
         return Significance(np.nan, np.nan, np.nan, len(a) + len(b))
@@ -62,7 +62,7 @@ def unpaired_t(first: npt.ArrayLike, second: npt.ArrayLike) -> Significance:
 
 
 def one_way_anova(groups: Sequence[npt.ArrayLike]) -> Significance:
-    """One-way analysis of variance across groups (seeds/000, across networks); df is that of the error.
+    """One-way analysis of variance across groups (Hassan et al. 2022, across networks); df is that of the error.
 
     Raises InputError for fewer than two groups.
     """
@@ -77,7 +77,7 @@ def one_way_anova(groups: Sequence[npt.ArrayLike]) -> Significance:
 
 
 def agreement(measured: npt.ArrayLike, predicted: npt.ArrayLike) -> Agreement:
-    """Line, r2 and mean difference of predicted on measured OD (seeds/001, Table 1 and Bland-Altman)."""
+    """Line, r2 and mean difference of predicted on measured OD (Cho et al. 2022, Table 1 and Bland-Altman)."""
     x, y = _pairs(measured, predicted)
     if len(x) < 2:
         return Agreement(np.nan, np.nan, np.nan, np.nan, np.nan, len(x))
@@ -90,7 +90,7 @@ def agreement(measured: npt.ArrayLike, predicted: npt.ArrayLike) -> Agreement:
 
 
 def correlation(first: npt.ArrayLike, second: npt.ArrayLike) -> Correlation:
-    """Pearson and Spearman correlation of duplicates, or of two read-outs (seeds/004, viability and DSS)."""
+    """Pearson and Spearman correlation of duplicates, or of two read-outs (Berker et al. 2022, viability and DSS)."""
     a, b = _pairs(first, second)
     if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return Correlation(np.nan, np.nan, len(a))

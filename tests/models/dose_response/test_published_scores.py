@@ -10,7 +10,7 @@ import pytest
 
 from models.dose_response import FitOptions, call_hits, fit_curves, normalise_to_controls, score_curves, selective_scores
 
-EXPECTED_HITS = ["Trametinib", "Cobimetinib", "Dabrafenib", "Selumetinib", "Vemurafenib"]    # seeds/004, Table II
+EXPECTED_HITS = ["Trametinib", "Cobimetinib", "Dabrafenib", "Selumetinib", "Vemurafenib"]    # Berker et al. 2022, Table II
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Fits against the published results of R's drc, drda and dr4pl (certified values: SCIENCE.md section 3)."""
+"""Fits against the published results of R's drc, drda and dr4pl (values that those packages give)."""
 
 from __future__ import annotations
 
