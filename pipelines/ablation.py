@@ -3,7 +3,7 @@
     python -m pipelines.ablation profile-PAT_1 [--lengths 0 5 15 50] [--out artifacts/ablation]
 
 MODEL is a phase-II model of system profile whose parent is a phase-I model. Writes epochs.csv (validation loss of phase II by epoch), the
-table ablation.csv (the lowest of it, and the cross-fitted metrics) and ablation.png (Berker et al. 2022, figure 5). Losses are means over the
+table ablation.csv (the lowest of it, and the cross-fitted metrics) and ablation.png (Berker et al., figure 5). Losses are means over the
 final training and the folds of phase II, each with its own validation wells, because the few of one alone say little. A recipe without
 validation wells gives an eighth of its controls for this.
 """
