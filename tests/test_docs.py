@@ -15,6 +15,7 @@ import pytest
 
 from models.columns import Contract
 from models.counting import AttachedOptions, CellOptions
+from models.dose_response import doubts
 from models.plates.quality import LEAVING_FLAGS
 from models.report.words import FLAG_LETTERS, FLAG_WORDS, STATUS_WORDS
 from models.tables import CONTRACTS
@@ -183,6 +184,10 @@ def test_every_word_that_warns_is_explained() -> None:
               for word in column.allowed if word}
     assert sorted((flags | states | set(STATUS_WORDS)) - table_words("flags.md", cells=3)) == []
     page = (ROOT / "docs" / "flags.md").read_text(encoding="utf-8")
+    reasons = [words for name, value in vars(doubts).items() if name.endswith("_WORDS")
+               for words in ((value,) if isinstance(value, str) else value)]
+    assert len(reasons) > 10
+    assert [words for words in reasons if words[:35] not in page and words.partition(":")[0] not in page] == []
     assert [flag for flag, letter in FLAG_LETTERS.items() if f"| `{flag}` | {letter} |" not in page] == []
     assert sorted(first - rules - flags - states) == []      # nothing that no code says any more
 
