@@ -25,7 +25,7 @@ from validation.imageset_rules import RULES as IMAGESET_RULES
 from validation.rules import RULES
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 TABLES = ROOT / "docs" / "tables.md"
 HEADER = """# Tables and units
 
@@ -86,7 +86,7 @@ def test_pages_read_well(page: Path) -> None:
 
 def test_every_page_can_be_found_from_the_readme() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert [page.name for page in PAGES[1:] if f"(docs/{page.name}" not in readme] == []
+    assert [page.name for page in PAGES[1:] if f"({page.relative_to(ROOT).as_posix()}" not in readme] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
