@@ -16,7 +16,10 @@ import pytest
 from models.columns import Contract
 from models.counting import AttachedOptions, CellOptions
 from models.dose_response import doubts
+from models.dose_response.assay_quality import PlateQuality
+from models.plates.imageset import ImageSet
 from models.plates.quality import LEAVING_FLAGS
+from models.plates.screen import Screen
 from models.report.words import FLAG_LETTERS, FLAG_WORDS, STATUS_WORDS
 from models.tables import CONTRACTS
 from serving.job_records import STATES
@@ -30,12 +33,18 @@ TABLES = ROOT / "docs" / "tables.md"
 HEADER = """# Tables and units
 
 What flows through Dosewell. A row is never dropped silently: rows in are rows out, with a status or a flag. Columns in *italics* are
-optional; further columns are kept as they are. This page is made from `models/tables.py` (`DOSEWELL_ACCEPT=1 pytest tests/test_docs.py`).
+optional; further columns are kept as they are. What a flag, a status or a call means and what to do: [flags](flags.md). Terms:
+[glossary](glossary.md). The tables are made from `models/tables.py` (`DOSEWELL_ACCEPT=1 pytest tests/test_docs.py`).
+
 """
+FILES = "\n## Plate quality\n"     # from here on the page is written by hand
 
 
 def tables_page() -> str:
-    return HEADER + "".join(f"\n## {contract.name}\n\nOne row per {contract.row}.\n\n{table(contract)}" for contract in CONTRACTS)
+    names = [*(contract.name for contract in CONTRACTS), "Plate quality", "screen.yaml", "imageset.yaml"]
+    links = " ·\n".join(f"[{name}](#{name.casefold().replace('.', '').replace(' ', '-')})" for name in names)
+    tables = "".join(f"\n## {contract.name}\n\nOne row per {contract.row}.\n\n{table(contract)}" for contract in CONTRACTS)
+    return f"{HEADER}**On this page**: {links}\n{tables}{FILES}{TABLES.read_text(encoding='utf-8').partition(FILES)[2]}"
 
 
 def table(contract: Contract) -> str:
@@ -51,6 +60,14 @@ def test_tables_page_is_that_of_the_contracts() -> None:
     if os.environ.get("DOSEWELL_ACCEPT"):
         TABLES.write_text(tables_page(), encoding="utf-8")
     assert TABLES.read_text(encoding="utf-8") == tables_page(), "docs/tables.md is old: DOSEWELL_ACCEPT=1 pytest tests/test_docs.py"
+
+
+def test_every_field_that_is_no_column_of_a_contract_is_explained() -> None:
+    page = TABLES.read_text(encoding="utf-8")
+    for heading, kind in (("Plate quality", PlateQuality), ("screen.yaml", Screen), ("imageset.yaml", ImageSet)):
+        section = page.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+        told = {name for line in section.splitlines() if line.startswith("| `") for name in re.findall(r"`(\w+)`", line.split(" | ")[0])}
+        assert {field.name for field in fields(kind)} == told - {"plate"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
