@@ -166,6 +166,8 @@ def rules_in_code() -> set[str]:
     pairs = [pair for node in nodes if isinstance(node, ast.Dict) for pair in zip(node.keys, node.values, strict=True)]
     words |= {str(value.value) for key, value in pairs
               if isinstance(key, ast.Constant) and key.value == "rule" and isinstance(value, ast.Constant)}
+    words |= {re.sub(r"(?<!^)(?=[A-Z])", "_", node.name).lower() for node in nodes if isinstance(node, ast.ClassDef)
+              and any(isinstance(base, ast.Name) and base.id == "HTTPException" for base in node.bases)}     # serving/faults.py
     words |= set(re.findall(r"\(\"(archive_\w+)\", ", (ROOT / "models" / "plates" / "zips.py").read_text(encoding="utf-8")))
     words |= {f"{file}_{what}" for file in ("screen", "imageset") for what in ("field", "file")}
     return {word for word in words - _OF_IMAGESETS if word} | {name for rule in RULES for name in (rule.name, *rule.says)} | {
