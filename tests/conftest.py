@@ -1,4 +1,4 @@
-"""Shared by all tests: property tests are repeatable, and tiny recipes, images and screens."""
+"""Shared by all tests: they compute on the CPU and are repeatable, property tests too; and tiny recipes, images and screens."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from models.plates.wells import wells_of
 
 settings.register_profile("dosewell", deadline=None, derandomize=os.environ.get("DOSEWELL_EXPLORE") is None)  # a busy machine is no failure
 settings.load_profile("dosewell")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")   # figures are a CPU's, to the bit; but tests/models/networks/test_gpu.py
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")   # MLflow reads it when imported, by tests before models.registry may
 
 TINY_INPUT = InputSpec(size=16)

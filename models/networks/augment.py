@@ -49,7 +49,7 @@ def _turned(images: Tensor, spec: Augmentation, generator: torch.Generator) -> T
     count = len(images)
     if spec.flip:
         for dim in (2, 3):
-            chosen = (torch.rand(count, generator=generator) < 0.5).to(images.device)
+            chosen = (torch.rand(count, generator=generator) < 0.5).to(images.device, non_blocking=True)
             images = torch.where(chosen[:, None, None, None], images.flip(dim), images)
     if spec.quarter_turns and images.shape[2] == images.shape[3]:
         turns = torch.randint(4, (count,), generator=generator)
@@ -66,13 +66,13 @@ def _resampled(images: Tensor, spec: Augmentation, generator: torch.Generator) -
     theta[:, 0, 0], theta[:, 0, 1] = zoom * angle.cos(), -zoom * angle.sin()
     theta[:, 1, 0], theta[:, 1, 1] = zoom * angle.sin(), zoom * angle.cos()
     theta[:, :, 2] = _uniform(2 * count, -slack, slack, generator).reshape(count, 2)
-    grid = functional.affine_grid(theta.to(images.device), list(images.shape), align_corners=False)
+    grid = functional.affine_grid(theta.to(images.device, non_blocking=True), list(images.shape), align_corners=False)
     return functional.grid_sample(images, grid.to(images.dtype), padding_mode="reflection", align_corners=False)
 
 
 def _recoloured(images: Tensor, spec: Augmentation, generator: torch.Generator) -> Tensor:
     def factor(low: float, high: float) -> Tensor:
-        return _uniform(len(images), low, high, generator).to(images)[:, None, None, None]
+        return _uniform(len(images), low, high, generator).to(images, non_blocking=True)[:, None, None, None]
 
     if spec.intensity != (1.0, 1.0):
         images = images * factor(*spec.intensity)

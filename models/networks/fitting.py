@@ -32,6 +32,7 @@ from models.networks.train import Lesson, predict_rows, smoothed, train
 from models.plates.images import WellImages
 
 OnEpoch = Callable[[str, dict[str, float]], None]
+_SHARE_OF_CARD = 0.25   # of a GPU's free memory that images may take; else each step brings its own over
 
 
 @dataclass(frozen=True)
@@ -95,10 +96,10 @@ def fit_model(network: Network, images: WellImages, layout: pd.DataFrame, recipe
     checkpoint: folder from which a killed fit goes on, finished folds included; cleared when all is done.
     """
     target_device = pick_device(device)
-    network = network.to(target_device).to(memory_format=torch.channels_last)
     labelled = label_wells(images, layout, recipe, unlabelled=True)
     pixels = torch.from_numpy(images.pixels[labelled.rows])
     source = _source(network, pixels, recipe, target_device)
+    _place(network, recipe, target_device)
     study = _Study(recipe, labelled, pixels, source, target_device, before, on_epoch, checkpoint)
     with _threads(1 if isinstance(source, FeatureSource) else torch.get_num_threads()):
         fitted = _fit(network, study)
@@ -126,9 +127,21 @@ def _threads(count: int) -> Iterator[None]:
 
 
 def _source(network: Network, pixels: Tensor, recipe: Recipe, device: torch.device) -> Source:
+    network.to(memory_format=torch.channels_last)
     if recipe.trunk.trained == "head":
         return FeatureSource(cache_features(network, pixels, recipe, device=device))
-    return PixelSource(pixels, recipe.augmentation, device)
+    room = torch.cuda.mem_get_info(device)[0] * _SHARE_OF_CARD if device.type == "cuda" else 0
+    return PixelSource(pixels.to(device) if pixels.nbytes < room else pixels, recipe.augmentation, device)
+
+
+def _place(network: Network, recipe: Recipe, device: torch.device) -> Network:
+    """The network where it trains: on the device, but for the head on a frozen trunk. That is so small that a GPU takes longer to be told
+    of a step than the CPU to do it.
+    """
+    network.to(device).to(memory_format=torch.channels_last)
+    if recipe.trunk.trained == "head":
+        network.head.cpu()
+    return network
 
 
 def _fit(network: Network, study: _Study) -> Fitted:
@@ -142,7 +155,7 @@ def _fit(network: Network, study: _Study) -> Fitted:
         part=parts[known], prediction=final["prediction"], logit=final["logit"], **{name: values[known] for name, values in cross.items()})
     taught = np.flatnonzero(~known & (learnt.lesson.parts[:len(labelled)] == "train"))
     labels = labelled.wells.iloc[taught].assign(target=learnt.lesson.targets[taught]).reset_index(drop=True)
-    return Fitted(network.eval(), predictions, pd.DataFrame(learnt.epochs), learnt_labels=None if known.all() else labels,
+    return Fitted(network.to(study.device).eval(), predictions, pd.DataFrame(learnt.epochs), learnt_labels=None if known.all() else labels,
                   rounds=pd.DataFrame(learnt.rounds) if study.recipe.augmentation.cotraining else None, gan=learnt.gan)
 
 
@@ -192,7 +205,7 @@ def _may_stack(study: _Study) -> bool:
     in less time, and end at the same weights.
     """
     recipe = study.recipe
-    return (isinstance(study.source, FeatureSource) and study.device.type == "cpu" and recipe.target != "controls_and_duplicates"
+    return (isinstance(study.source, FeatureSource) and recipe.target != "controls_and_duplicates"
             and not recipe.split.validation and not recipe.split.validation_wells and not recipe.head.dropout
             and recipe.optimizer.precision == "fp32")
 
@@ -228,13 +241,15 @@ def _twin(network: Network, study: _Study, inside: np.ndarray, name: str) -> tup
     if study.before is None:
         raise ParamsError("split.folds: cross-fitting phase III trains phase II anew in each fold, so its parent must be a phase-II model "
                           "whose own start is known; or name 0 folds")
-    twin, recipe = copy.deepcopy(study.before.network).to(study.device).to(memory_format=torch.channels_last), study.before.recipe
+    twin, recipe = _place(copy.deepcopy(study.before.network), study.before.recipe, study.device), study.before.recipe
     both_frozen = recipe.trunk.trained == study.recipe.trunk.trained == "head"
     source = study.source if both_frozen else _source(twin, study.pixels, recipe, study.device)
     parts = _parts(study, inside & study.labelled.known, replace(recipe, split=replace(recipe.split, test=0.0)))
     train(twin, source, _own_targets(study.labelled, recipe), parts, recipe, on_epoch=partial(study.on_epoch, f"{name}, phase II"),
           checkpoint=_folder(study, f"{name} phase II"))
-    return twin, source if both_frozen else _source(twin, study.pixels, study.recipe, study.device)
+    if not both_frozen:
+        source = _source(twin, study.pixels, study.recipe, study.device)
+    return _place(twin, study.recipe, study.device), source
 
 
 def _learn(network: Network, study: _Study, parts: np.ndarray, name: str) -> _Learnt:

@@ -119,7 +119,7 @@ def with_generated(lesson: Lesson, recipe: Recipe, *, on_epoch: OnEpoch = lambda
     classes = torch.from_numpy((lesson.targets[rows] <= 0.5).astype(np.int64))     # 0 the first class, 1 the second
     run = train_gan(source.pixels[torch.from_numpy(rows)], classes, spec, seed=recipe.seed, device=source.device, on_epoch=on_epoch,
                     checkpoint=checkpoint)
-    more = replace(source, pixels=torch.cat([source.pixels, torch.from_numpy(run.drawn).to(source.pixels.dtype)]))
+    more = replace(source, pixels=torch.cat([source.pixels, torch.from_numpy(run.drawn).to(source.pixels)]))
     targets = smoothed(run.targets, recipe.label_smoothing).astype(lesson.targets.dtype)
     parts = np.concatenate([lesson.parts, np.full(len(targets), "train", dtype=object)])
     return Lesson(more, np.concatenate([lesson.targets, targets]), parts), run
@@ -152,7 +152,7 @@ def train_gan(pixels: Tensor, classes: Tensor, spec: GanSpec, *, seed: int, devi
         progress.finished = True
         save_checkpoint(checkpoint, key=key, module=gan, optimizer=optimizer, progress=progress)
     wanted = torch.arange(spec.images) % 2
-    drawn = (low + span * _draw(gan.generator, wanted, spec, seed=seed + 1).cpu()).numpy().astype(np.float16)
+    drawn = (low + span * _draw(gan.generator, wanted, spec, seed=seed + 1)).cpu().numpy().astype(np.float16)
     sheets = gan.sheets.cpu().numpy()
     return GanRun(pd.DataFrame(progress.epochs), {epoch: sheets[number] for epoch, number in due.items()}, _real_sheet(pixels, classes),
                   drawn, 1.0 - wanted.numpy())

@@ -43,8 +43,13 @@ class SGD(_Uncompiled, torch.optim.SGD):
 
 
 def build_optimizer(parameters: Iterable[nn.Parameter], spec: OptimizerSpec, *, fused: bool | None = None) -> torch.optim.Optimizer:
-    """The recipe's optimizer. fused: in one pass over memory, which is what moving millions of weights costs; else as torch has it."""
+    """The recipe's optimizer. fused: in one pass over memory, which is what moving millions of weights costs; by default on a CUDA GPU
+    alone. There Adam keeps its learning rate on the card too, so that its steps can be recorded (models/networks/step.py).
+    """
     parameters = list(parameters)
+    rate, on_gpu = spec.learning_rate, parameters[0].is_cuda
+    fused = True if fused is None and on_gpu else fused
     if spec.name == "adam":
-        return AdamW(parameters, lr=spec.learning_rate, weight_decay=spec.weight_decay, fused=fused)
-    return SGD(parameters, lr=spec.learning_rate, momentum=MOMENTUM, weight_decay=spec.weight_decay, fused=fused)
+        return AdamW(parameters, lr=torch.tensor(rate, device=parameters[0].device) if on_gpu else rate, weight_decay=spec.weight_decay,
+                     fused=fused, capturable=on_gpu)
+    return SGD(parameters, lr=rate, momentum=MOMENTUM, weight_decay=spec.weight_decay, fused=fused)

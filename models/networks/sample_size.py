@@ -42,7 +42,7 @@ def sample_sizes(network: Network, images: WellImages, layout: pd.DataFrame, rec
     strata = labelled.strata(regression=recipe.is_regression)
     plan = nested_draws(labelled.wells["unit"].to_numpy(), strata, draws=draws, sizes=sizes, seed=recipe.seed)
     pixels = torch.from_numpy(images.pixels[labelled.rows])
-    views = cache_features(network.to(target_device), pixels, recipe, device=target_device).cpu()      # (V + 1, N, F)
+    views = cache_features(network.to(target_device), pixels, recipe, device=target_device)    # (V + 1, N, F)
     targets = labelled.targets if recipe.is_regression else smoothed(labelled.targets, recipe.label_smoothing)
     wanted = torch.from_numpy(targets.astype(np.float32))
     heads = [copy.deepcopy(network.head).cpu() for _ in plan]

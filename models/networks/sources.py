@@ -25,7 +25,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class PixelSource:
-    """Pixels (N, C, H, W) on 0-1, augmented anew at every step."""
+    """Pixels (N, C, H, W) on 0-1, augmented anew at every step on `device`; they may lie there already."""
 
     pixels: Tensor
     spec: Augmentation
@@ -38,12 +38,13 @@ class PixelSource:
 
     def plain(self, rows: Tensor) -> Tensor:
         """(B,) -> (B, C, H, W), channels last: convolutions on CPUs are several times faster so"""
-        return self.pixels[rows].to(self.device, torch.float32).contiguous(memory_format=torch.channels_last)
+        chosen = self.pixels[rows.to(self.pixels.device, non_blocking=True)].to(self.device, torch.float32)
+        return chosen.contiguous(memory_format=torch.channels_last)
 
 
 @dataclass(frozen=True)
 class FeatureSource:
-    """Cached features (V + 1, N, F) of a frozen trunk; view 0 is plain, the others are augmented. dtype: of what is drawn."""
+    """Cached features (V + 1, N, F) of a frozen trunk, on the CPU; view 0 is plain, the others are augmented. dtype: of what is drawn."""
 
     views: Tensor
     dtype: torch.dtype = torch.float32
@@ -51,17 +52,19 @@ class FeatureSource:
     def training(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         """(B,) -> (B, F), a random view of each"""
         view = torch.randint(len(self.views), rows.shape, generator=generator)
-        return self.views[view.to(self.views.device), rows.to(self.views.device)].to(self.dtype)
+        return self.views[view, rows].to(self.dtype)
 
     def plain(self, rows: Tensor) -> Tensor:
         """(B,) -> (B, F)"""
-        return self.views[0][rows.to(self.views.device)].to(self.dtype)
+        return self.views[0][rows].to(self.dtype)
 
 
 @torch.no_grad()
 def cache_features(network: Network, pixels: Tensor, recipe: Recipe, *, device: torch.device) -> Tensor:
-    """Features of all images, plain and in `augmentation.views` augmented views: (V + 1, N, F). Seeded by the recipe."""
-    network.eval().to(device)
+    """Features of all images, plain and in `augmentation.views` augmented views: (V + 1, N, F) on the CPU. Seeded by the recipe."""
+    network.eval()
+    for part in (network.normalise, network.trunk):     # the head stays where it is
+        part.to(device)
     source = PixelSource(pixels, recipe.augmentation, device)
     views = []
     size = 8 if device.type == "cpu" else 32    # images at a time: more of them than a CPU's cache holds take longer
@@ -70,4 +73,4 @@ def cache_features(network: Network, pixels: Tensor, recipe: Recipe, *, device: 
         batches = torch.arange(len(pixels)).split(size)
         views.append(torch.cat([network.features(source.training(rows, generator) if view else source.plain(rows))
                                 for rows in batches]))
-    return torch.stack(views)
+    return torch.stack(views).cpu()

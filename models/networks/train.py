@@ -15,16 +15,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from models.errors import ParamsError
 from models.networks.augment import mosaic
 from models.networks.backbones import state_sha256
 from models.networks.checkpoint import Progress, load_checkpoint, save_checkpoint
-from models.networks.heads import Network, frozen_parts, living_logit
+from models.networks.heads import Network, frozen_parts
 from models.networks.optimizers import build_optimizer
 from models.networks.recipe import Augmentation, OptimizerSpec, Recipe
 from models.networks.sources import FeatureSource, Source
+from models.networks.step import Step, loss_of, share_right, training_step
 from models.records import to_record
 
 OnEpoch = Callable[[dict[str, float]], None]
@@ -51,13 +51,6 @@ def smoothed_floor(label_smoothing: float) -> float:
     """The lowest mean cross-entropy that smoothed labels allow: 0.5004 with 0.4, 0 without smoothing."""
     high = 1 - label_smoothing / 2
     return float(-sum(p * math.log(p) for p in (high, 1 - high) if p > 0))
-
-
-def loss_of(outputs: Tensor, targets: Tensor, *, regression: bool) -> Tensor:
-    """Mean loss of outputs (B, O) for targets (B,): squared error, or cross-entropy with soft labels of the living class."""
-    if regression:
-        return functional.mse_loss(outputs[:, 0], targets)
-    return functional.binary_cross_entropy_with_logits(living_logit(outputs), targets)
 
 
 def train(network: Network, source: Source, targets: np.ndarray, parts: np.ndarray, recipe: Recipe, *,
@@ -90,11 +83,12 @@ def _train(network: Network, module: nn.Module, source: Source, targets: np.ndar
     first = next(module.parameters())
     labels = torch.from_numpy(targets.astype(np.float32)).to(first.device, first.dtype)
     rows = {part: torch.from_numpy(np.flatnonzero(parts == part)) for part in ("train", "validation", "test")}
+    step = training_step(module, optimizer, recipe, first.device)
     for epoch in range(len(progress.epochs), 0 if progress.finished else recipe.optimizer.epochs):
         if recipe.optimizer.patience and epoch - progress.best_epoch > recipe.optimizer.patience and progress.best:
             break
         set_rate(optimizer, recipe.optimizer, epoch)
-        record = {"epoch": float(epoch), **_epoch(module, source, labels, rows["train"], recipe, optimizer, epoch, frozen)}
+        record = {"epoch": float(epoch), **_epoch(module, source, labels, rows["train"], recipe, step, epoch, frozen)}
         record |= _held_out(module, source, labels, rows, recipe)
         refuse_divergence(record["loss"], epoch, recipe.optimizer)
         _keep_best(progress, record, module)
@@ -114,8 +108,8 @@ def _precisely(module: nn.Module, source: Source, recipe: Recipe) -> Iterator[So
     """The head of a frozen trunk in double precision while it trains, and the source that suits it. It takes a head no longer, and Adam
     no longer makes whole steps out of a rounding where a gradient is nearly zero: heads stacked and alone end alike.
     """
-    if not isinstance(source, FeatureSource) or recipe.optimizer.precision != "fp32" or source.views.device.type == "mps":
-        yield source    # MPS knows no double precision
+    if not isinstance(source, FeatureSource) or recipe.optimizer.precision != "fp32":
+        yield source
         return
     module.double()
     try:
@@ -143,11 +137,14 @@ def set_rate(optimizer: torch.optim.Optimizer, spec: OptimizerSpec, epoch: int) 
     """The learning rate of an epoch, counted from 0, by the schedule."""
     share = 0.5 * (1 + math.cos(math.pi * epoch / spec.epochs)) if spec.schedule == "cosine" else 1.0
     for group in optimizer.param_groups:
-        group["lr"] = spec.learning_rate * share
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(spec.learning_rate * share)   # in place: a recorded step reads it there
+        else:
+            group["lr"] = spec.learning_rate * share
 
 
 def _epoch(module: nn.Module, source: Source, labels: Tensor, rows: Tensor, recipe: Recipe,
-           optimizer: torch.optim.Optimizer, epoch: int, frozen: list[nn.Module]) -> dict[str, float]:
+           step: Step, epoch: int, frozen: list[nn.Module]) -> dict[str, float]:
     """One pass over the training rows in a seeded order; mean loss, and accuracy of classes, as the rows were seen (augmented)."""
     module.train()
     for part in frozen:
@@ -161,13 +158,7 @@ def _epoch(module: nn.Module, source: Source, labels: Tensor, rows: Tensor, reci
                 isinstance(layer, nn.BatchNorm2d) for layer in module.modules()):
             continue  # batch norm has poor statistics of one left-over image; the seeded order gives it another place next epoch
         inputs, wanted = _drawn(source, labels, batch, rows, recipe.augmentation, generator)
-        with torch.autocast(labels.device.type, torch.bfloat16, enabled=recipe.optimizer.precision == "bf16"):
-            outputs = module(inputs)
-        loss = loss_of(outputs.to(wanted.dtype), wanted, regression=recipe.is_regression)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        told.append(torch.stack([loss.detach(), _right(outputs.detach(), wanted)]))
+        told.append(step(inputs, wanted))
         sizes.append(len(batch))
     means = np.average(torch.stack(told).double().cpu().numpy(), axis=0, weights=sizes) if told else np.zeros(2)
     return _named_metrics("", *means, recipe=recipe)
@@ -176,18 +167,13 @@ def _epoch(module: nn.Module, source: Source, labels: Tensor, rows: Tensor, reci
 def _drawn(source: Source, labels: Tensor, batch: Tensor, rows: Tensor, spec: Augmentation,
            generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Inputs and labels (B,) of a training step; of mosaics of two training rows where the recipe asks for them."""
-    inputs, wanted = source.training(batch, generator), labels[batch.to(labels.device)]
+    inputs, wanted = source.training(batch, generator), labels[batch.to(labels.device, non_blocking=True)]
     if not spec.mosaic:
         return inputs, wanted
     others = rows[torch.randint(len(rows), batch.shape, generator=generator)]
     inputs, share = mosaic(inputs, source.training(others, generator), patches=spec.mosaic, generator=generator)
     share = share.to(labels.device)
     return inputs.contiguous(memory_format=torch.channels_last), share * wanted + (1 - share) * labels[others.to(labels.device)]
-
-
-def _right(outputs: Tensor, wanted: Tensor) -> Tensor:
-    """Share of outputs (B, O) on the same side of 1/2 as the targets (B,)."""
-    return ((living_logit(outputs) > 0) == (wanted > 0.5)).float().mean()
 
 
 def _named_metrics(prefix: str, loss: float, accuracy: float, *, recipe: Recipe) -> dict[str, float]:
@@ -208,7 +194,7 @@ def _held_out(module: nn.Module, source: Source, labels: Tensor, rows: dict[str,
         values = math.nan, math.nan
         if len(rows[part]) and (part == "validation" or not len(rows["validation"])):
             outputs, wanted = predict_rows(module, source, rows[part]), labels[rows[part].to(labels.device)]
-            values = loss_of(outputs, wanted, regression=recipe.is_regression).item(), _right(outputs, wanted).item()
+            values = loss_of(outputs, wanted, regression=recipe.is_regression).item(), share_right(outputs, wanted).item()
         if part == "validation" or not math.isnan(values[0]):
             found |= _named_metrics(f"{part}_", *values, recipe=recipe)
     return found

@@ -21,7 +21,8 @@ from models.networks.device import pick_device
 from models.networks.heads import Network, build_network
 from models.networks.recipe import HeadSpec, OptimizerSpec, Recipe, TrunkSpec
 from models.networks.sources import FeatureSource, PixelSource, Source, cache_features
-from models.networks.train import loss_of, predict_rows, smoothed, smoothed_floor, train
+from models.networks.step import loss_of
+from models.networks.train import predict_rows, smoothed, smoothed_floor, train
 from tests.conftest import CONTROLS, READOUT
 
 CPU = torch.device("cpu")
