@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from models.networks.device import send
 from models.networks.recipe import Augmentation
 
 _LUMA = (0.299, 0.587, 0.114)
@@ -38,7 +39,7 @@ def mosaic(images: Tensor, others: Tensor, *, patches: int, generator: torch.Gen
     ranks = 1 + ((1 - share) * (height * width - 1)).long()
     cut = torch.stack([own.kthvalue(rank).values for own, rank in zip(noise.flatten(1), ranks.tolist(), strict=True)])
     first = noise > cut[:, None, None, None]                                # (B, 1, H, W)
-    return torch.where(first.to(images.device), images, others), first.float().mean(dim=(1, 2, 3))
+    return torch.where(send(first, images.device), images, others), first.float().mean(dim=(1, 2, 3))
 
 
 def _uniform(count: int, low: float, high: float, generator: torch.Generator) -> Tensor:
@@ -49,7 +50,7 @@ def _turned(images: Tensor, spec: Augmentation, generator: torch.Generator) -> T
     count = len(images)
     if spec.flip:
         for dim in (2, 3):
-            chosen = (torch.rand(count, generator=generator) < 0.5).to(images.device, non_blocking=True)
+            chosen = send(torch.rand(count, generator=generator) < 0.5, images.device)
             images = torch.where(chosen[:, None, None, None], images.flip(dim), images)
     if spec.quarter_turns and images.shape[2] == images.shape[3]:
         turns = torch.randint(4, (count,), generator=generator)
@@ -66,13 +67,13 @@ def _resampled(images: Tensor, spec: Augmentation, generator: torch.Generator) -
     theta[:, 0, 0], theta[:, 0, 1] = zoom * angle.cos(), -zoom * angle.sin()
     theta[:, 1, 0], theta[:, 1, 1] = zoom * angle.sin(), zoom * angle.cos()
     theta[:, :, 2] = _uniform(2 * count, -slack, slack, generator).reshape(count, 2)
-    grid = functional.affine_grid(theta.to(images.device, non_blocking=True), list(images.shape), align_corners=False)
+    grid = functional.affine_grid(send(theta, images.device), list(images.shape), align_corners=False)
     return functional.grid_sample(images, grid.to(images.dtype), padding_mode="reflection", align_corners=False)
 
 
 def _recoloured(images: Tensor, spec: Augmentation, generator: torch.Generator) -> Tensor:
     def factor(low: float, high: float) -> Tensor:
-        return _uniform(len(images), low, high, generator).to(images, non_blocking=True)[:, None, None, None]
+        return send(_uniform(len(images), low, high, generator), images.device).to(images.dtype)[:, None, None, None]
 
     if spec.intensity != (1.0, 1.0):
         images = images * factor(*spec.intensity)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from models.networks.augment import augment
+from models.networks.device import send
 from models.networks.heads import Network
 from models.networks.recipe import Augmentation, Recipe
 
@@ -38,7 +39,7 @@ class PixelSource:
 
     def plain(self, rows: Tensor) -> Tensor:
         """(B,) -> (B, C, H, W), channels last: convolutions on CPUs are several times faster so"""
-        chosen = self.pixels[rows.to(self.pixels.device, non_blocking=True)].to(self.device, torch.float32)
+        chosen = self.pixels[send(rows, self.pixels.device)].to(self.device, torch.float32)
         return chosen.contiguous(memory_format=torch.channels_last)
 
 

@@ -20,6 +20,7 @@ from models.errors import ParamsError
 from models.networks.augment import mosaic
 from models.networks.backbones import state_sha256
 from models.networks.checkpoint import Progress, load_checkpoint, save_checkpoint
+from models.networks.device import send
 from models.networks.heads import Network, frozen_parts
 from models.networks.optimizers import build_optimizer
 from models.networks.recipe import Augmentation, OptimizerSpec, Recipe
@@ -167,13 +168,13 @@ def _epoch(module: nn.Module, source: Source, labels: Tensor, rows: Tensor, reci
 def _drawn(source: Source, labels: Tensor, batch: Tensor, rows: Tensor, spec: Augmentation,
            generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Inputs and labels (B,) of a training step; of mosaics of two training rows where the recipe asks for them."""
-    inputs, wanted = source.training(batch, generator), labels[batch.to(labels.device, non_blocking=True)]
+    inputs, wanted = source.training(batch, generator), labels[send(batch, labels.device)]
     if not spec.mosaic:
         return inputs, wanted
     others = rows[torch.randint(len(rows), batch.shape, generator=generator)]
     inputs, share = mosaic(inputs, source.training(others, generator), patches=spec.mosaic, generator=generator)
-    share = share.to(labels.device)
-    return inputs.contiguous(memory_format=torch.channels_last), share * wanted + (1 - share) * labels[others.to(labels.device)]
+    share = send(share, labels.device)
+    return inputs.contiguous(memory_format=torch.channels_last), share * wanted + (1 - share) * labels[send(others, labels.device)]
 
 
 def _named_metrics(prefix: str, loss: float, accuracy: float, *, recipe: Recipe) -> dict[str, float]:
