@@ -25,7 +25,7 @@ from models.networks.fitting import fit_model
 from models.networks.heads import Network, build_network
 from models.networks.recipe import Recipe
 from models.plates.images import WellImages
-from models.plates.wells import wells_of
+from models.wells import wells_of
 from pipelines.params import Params
 
 PAPER_MINUTES = {"phase I": "45", "phase II": "15", "phase III": "150-180"}

@@ -20,7 +20,7 @@ from benchmarks.image_quality import FLAG_OF, flags_of, with_faults
 from models.plates.quality import QualityLimits
 from models.plates.simulate.examples import Example, example_screens
 from models.plates.simulate.faults import FAULT_KINDS, RANGES, Fault, FaultKind
-from models.plates.wells import PLATE_FORMATS, parse_well, row_letters
+from models.wells import PLATE_FORMATS, parse_well, row_letters
 
 SIDE, GAP, HEAD = 128, 6, 20
 LETTERS = {"out_of_focus": "F", "saturated": "S", "empty_well": "E", "debris": "D", "duplicate_image": "C", "background": "B",

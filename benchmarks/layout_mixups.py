@@ -28,7 +28,7 @@ from models.plates.layout import ParsedLayout, parse_layout
 from models.plates.screen import Screen
 from models.plates.simulate import CELL_LINES, sample_look, simulate_brightfield, simulate_readout, simulate_spheroids, true_viability
 from models.plates.simulate.examples import random_curves
-from models.plates.wells import add_row_column, well_name, wells_of
+from models.wells import add_row_column, well_name, wells_of
 from validation import behaviour_rules
 from validation.behaviour import TURNS
 from validation.evidence import Evidence

@@ -51,8 +51,8 @@ from models.plates.images import PlateArchive, encode_tiff, write_plate
 from models.plates.layout import read_layout, write_layout
 from models.plates.prepare import prepare_plate
 from models.plates.projections import resize_area
-from models.plates.wells import wells_of
 from models.registry import Registry
+from models.wells import wells_of
 from tests.serving.tiny import SCREEN, Server, free_port
 
 import torch  # isort: skip  # the registry's variables are set first

@@ -28,7 +28,7 @@ from models.plates.images import member_name, write_plate
 from models.plates.layout import parse_layout, write_layout
 from models.plates.screen import Screen
 from models.plates.spreadsheets import read_table
-from models.plates.wells import wells_of
+from models.wells import wells_of
 from validation.evidence import Evidence
 from validation.rules import judge_screen, take_inventory
 from validation.thresholds import Thresholds

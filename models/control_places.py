@@ -17,8 +17,8 @@ from scipy import stats
 from models.dose_response.curves import Array, well_values
 from models.errors import Finding
 from models.plates.screen import Controls
-from models.plates.wells import PLATE_FORMATS, parse_well, row_letters
 from models.tables import DOSED_ROLES, combined
+from models.wells import PLATE_FORMATS, parse_well, row_letters
 
 RULE = "position_effect"
 LEVEL = 0.001       # p up to which wells surely differ by their place; three looks at each plate by controls, three by treated wells

@@ -49,9 +49,9 @@ from models.plates.images import WellImages
 from models.plates.projections import parse_plane
 from models.plates.quality import judge_wells, leave_out
 from models.plates.screen import Screen
-from models.plates.wells import well_keys
 from models.single_doses import no_single_doses, single_doses
 from models.tables import LAYOUT, MEASURED, WELL_SCORES, check_table
+from models.wells import well_keys
 
 if TYPE_CHECKING:
     from models.networks.predict import Predictor

@@ -27,8 +27,8 @@ from models.plates.readers.platemaps import TREATMENTS_FILE, find_treatments, re
 from models.plates.readers.readouts import attach_readout, read_readouts
 from models.plates.screen import Screen
 from models.plates.vocabulary import canonical_column
-from models.plates.wells import add_row_column, in_format, parse_well
 from models.tables import LAYOUT, check_table
+from models.wells import add_row_column, in_format, parse_well
 from pipelines.command import run_command
 from pipelines.image_copy import NOTES, copy_images, file_digest, source_digests, source_state
 from pipelines.screen_words import next_steps, plate_maps, summary, without_partner

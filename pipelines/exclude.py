@@ -23,7 +23,7 @@ from models.errors import Finding, InputError, ScreenError
 from models.plates.layout import read_layout
 from models.plates.spreadsheets import read_table
 from models.plates.vocabulary import canonical_column
-from models.plates.wells import canonical_well
+from models.wells import canonical_well
 from models.whole_file import whole_file
 from pipelines.command import run_command
 from pipelines.screens import read_screen

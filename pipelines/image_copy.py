@@ -16,7 +16,7 @@ from tqdm import tqdm
 from models.errors import Finding, ImageError
 from models.plates.images import member_name, write_plate
 from models.plates.planes import open_planes
-from models.plates.wells import add_row_column
+from models.wells import add_row_column
 from models.whole_file import whole_file
 
 NOTES = ".copied"   # folder of what is known about the plates that are done; gone when the screen is

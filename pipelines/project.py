@@ -33,7 +33,7 @@ from models.plates.planes import open_planes
 from models.plates.projections import PROJECTIONS, Projection, StackProjector
 from models.plates.readers import Found, Source, read_source
 from models.plates.readers.archive import SCREEN_JSON
-from models.plates.wells import parse_well
+from models.wells import parse_well
 from models.whole_file import whole_file
 from pipelines.command import run_command
 from pipelines.image_copy import source_state

@@ -11,7 +11,7 @@ import pandas as pd
 from models.plates.prepare import missing_channels
 from models.plates.projections import PROJECTIONS
 from models.plates.screen import Screen
-from models.plates.wells import PLATE_FORMATS, add_row_column, in_format, row_letters
+from models.wells import PLATE_FORMATS, add_row_column, in_format, row_letters
 from pipelines.params import Params
 from validation.evidence import number
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from models.plates.readers import CONVENTIONS, Source
-from models.plates.wells import PLATE_FORMATS
+from models.wells import PLATE_FORMATS
 
 FACTS = ("sample", "kind", "assay", "organism", "magnification", "pixel_size_um", "camera")
 

@@ -15,7 +15,7 @@ from models.networks.heat import Heat, heat_of
 from models.networks.predict import Predictor
 from models.plates.images import PlateArchive, WellImages
 from models.plates.prepare import prepare_plate
-from models.plates.wells import canonical_well
+from models.wells import canonical_well
 from serving.results import Result
 from serving.snapshot import Served
 

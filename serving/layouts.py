@@ -15,9 +15,9 @@ from models.errors import InputError
 from models.plates.layout import UNNAMED, parse_layout
 from models.plates.readers.platemaps import read_layout_table
 from models.plates.screen import Screen
-from models.plates.wells import PLATE_FORMATS, parse_well
 from models.report.plate_figures import content_words
 from models.tables import ROLES
+from models.wells import PLATE_FORMATS, parse_well
 from serving.forms import Fields, Form
 from serving.plain import plain
 from serving.readouts import controls_of, smallest_format

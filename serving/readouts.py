@@ -20,9 +20,9 @@ from models.plates.readers.platemaps import read_layout_table
 from models.plates.readers.readouts import attach_readout, read_readouts
 from models.plates.safe_csv import to_csv
 from models.plates.screen import Controls, Screen
-from models.plates.wells import PLATE_FORMATS, in_format
 from models.report.inputs import tables_of
 from models.scoring import Exclusion, ScoredScreen, ScoringOptions, score_measured
+from models.wells import PLATE_FORMATS, in_format
 from validation.rules import judge_screen
 
 if TYPE_CHECKING:

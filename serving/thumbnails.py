@@ -15,7 +15,7 @@ from PIL import Image
 
 from models.errors import InputError
 from models.plates.images import PlateArchive, planes_of
-from models.plates.wells import canonical_well
+from models.wells import canonical_well
 
 SIZE = 256              # pixels of the longer side
 SAMPLED = 12            # wells that the grey scale is taken from

@@ -17,7 +17,7 @@ from models.networks.recipe import Augmentation, HeadSpec, OptimizerSpec, Recipe
 from models.plates.images import WellImages
 from models.plates.prepare import InputSpec
 from models.plates.simulate.examples import Example, further_examples
-from models.plates.wells import wells_of
+from models.wells import wells_of
 
 settings.register_profile("dosewell", deadline=None, derandomize=os.environ.get("DOSEWELL_EXPLORE") is None)  # a busy machine is no failure
 settings.load_profile("dosewell")

@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from models.plates.wells import PLATE_FORMATS, well_name
+from models.wells import PLATE_FORMATS, well_name
 
 GREY_FEATURES = ("mean", "sd", "texture")
 MIN_SHARE = 0.8     # of a plate's wells with cells that must have a signal

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from models.errors import Finding
-from models.plates.wells import PLATE_FORMATS, parse_wells
+from models.wells import PLATE_FORMATS, parse_wells
 from validation.behaviour import TURNS, turned
 from validation.evidence import Evidence, Rule, are, have, listed, number, some
 

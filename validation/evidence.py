@@ -13,8 +13,8 @@ import pandas as pd
 from models.errors import Finding, InputError, Severity
 from models.plates.layout import ParsedLayout
 from models.plates.screen import Screen
-from models.plates.wells import add_row_column, has_well, parse_well, well_keys
 from models.tables import DOSED_ROLES
+from models.wells import add_row_column, has_well, parse_well, well_keys
 from validation.behaviour import MeasuredPlate, plate_signals
 from validation.inventory import Inventory
 from validation.layout_fit import Suspicion, suspicions

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from models.errors import Finding, Severity
-from models.plates.wells import well_keys
+from models.wells import well_keys
 from validation.evidence import Evidence, Rule, are, have, listed, number, some
 from validation.inventory import Inventory
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from models.errors import Finding
-from models.plates.wells import PLATE_FORMATS, has_well, parse_well, row_letters
+from models.wells import PLATE_FORMATS, has_well, parse_well, row_letters
 from validation import imageset_rules
 from validation.evidence import Evidence, merged, number, some
 from validation.rules import RULES

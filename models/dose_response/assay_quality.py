@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
@@ -12,11 +11,11 @@ import pandas as pd
 
 from models.dose_response.checks import require_columns
 from models.dose_response.curves import Array
+from models.errors import InputError
+from models.wells import PLATE_FORMATS, parse_well
 
 Measure = Callable[[Array], float]
 MAD_TO_SD = 1.4826
-FORMATS = ((2, 3), (3, 4), (4, 6), (6, 8), (8, 12), (16, 24), (32, 48))      # rows, columns of 6 to 1536 wells
-_WELL = re.compile(r"^([A-Z]+)0*(\d+)$")
 _UNIFORM_ROLES = ("negative", "positive", "untreated")       # wells of one role that should all read the same
 
 
@@ -140,16 +139,21 @@ def _reason(n: Array, p: Array, left_out: Mapping[str, int]) -> str:
 
 def well_positions(wells: pd.Series) -> tuple[Array, Array]:
     """Row and column numbers (N,) from 0 of well names; NaN where a name is no well."""
-    parts = [_WELL.match(str(name)) for name in wells]
-    rows = [_row_number(part[1]) if part else np.nan for part in parts]
-    return np.array(rows, dtype=float), np.array([int(part[2]) - 1 if part else np.nan for part in parts], dtype=float)
+    row, column = np.array([_position(name) for name in wells], dtype=float).reshape(-1, 2).T
+    return row, column
 
 
-def _row_number(letters: str) -> int:
-    number = 0
-    for letter in letters:
-        number = number * 26 + ord(letter) - ord("A") + 1
-    return number - 1
+def _position(name: str) -> tuple[float, float]:
+    try:
+        return parse_well(name)
+    except InputError:
+        return np.nan, np.nan
+
+
+def plate_shape(row: Array, column: Array) -> tuple[int, int]:
+    """Rows and columns of the smallest plate that has these places (N,), or, where no plate is so large, of a grid that has them."""
+    least = int(row.max(initial=0)) + 1, int(column.max(initial=0)) + 1
+    return next((shape for shape in PLATE_FORMATS.values() if shape[0] >= least[0] and shape[1] >= least[1]), least)
 
 
 def _layout_effects(values: Array, roles: npt.NDArray[np.object_], place: tuple[Array, Array] | None,
@@ -161,8 +165,7 @@ def _layout_effects(values: Array, roles: npt.NDArray[np.object_], place: tuple[
     known = np.isfinite(row) & np.isfinite(column)
     if not known.any():
         return np.nan, np.nan, np.nan
-    high = row[known].max(), column[known].max()
-    rows, columns = next((size for size in FORMATS if size[0] > high[0] and size[1] > high[1]), (high[0] + 1, high[1] + 1))
+    rows, columns = plate_shape(row[known], column[known])
     outer = (row == 0) | (row == rows - 1) | (column == 0) | (column == columns - 1)
     usable = known & np.isfinite(values)
     trends = (_trend(values, roles, axis, usable) for axis in (row, column))

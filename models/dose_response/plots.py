@@ -16,10 +16,11 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from models.dose_response.assay_quality import FORMATS, well_positions
+from models.dose_response.assay_quality import plate_shape, well_positions
 from models.dose_response.bands import confidence_band
 from models.dose_response.checks import require_columns
 from models.dose_response.curves import curve_values
+from models.wells import row_letters
 
 BLUE, ORANGE, GREEN, VERMILION, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#6F6F6F"
 PALETTE = (BLUE, ORANGE, GREEN, VERMILION, "#CC79A7", "#56B4E9", "#F0E442", "#000000")
@@ -170,7 +171,7 @@ def plot_plate(wells: pd.DataFrame, *, value: str, title: str = "", label: str =
     row, column = well_positions(wells["well"])
     inside = np.isfinite(row) & np.isfinite(column)
     at = np.where(inside, [row, column], -1).T.astype(int)
-    rows, columns = next((size for size in FORMATS if size[0] > at[:, 0].max(initial=0) and size[1] > at[:, 1].max(initial=0)), FORMATS[-1])
+    rows, columns = plate_shape(row[inside], column[inside])
     grid = np.full((rows, columns), np.nan)
     grid[at[inside, 0], at[inside, 1]] = wells[value].to_numpy(dtype=float)[inside]
     figure = Figure(figsize=(0.33 * columns + 1.6, 0.33 * rows + 0.9), layout="constrained")
@@ -181,7 +182,7 @@ def plot_plate(wells: pd.DataFrame, *, value: str, title: str = "", label: str =
     image = axes.imshow(grid, cmap="viridis", norm=norm, aspect="equal")
     _mark_wells(axes, wells[inside], at[inside])
     axes.set_xticks(range(columns), [str(i + 1) for i in range(columns)], fontsize=6)
-    axes.set_yticks(range(rows), [_letters(i) for i in range(rows)], fontsize=6)
+    axes.set_yticks(range(rows), [row_letters(i) for i in range(rows)], fontsize=6)
     axes.tick_params(length=0, top=True, bottom=False, labeltop=True, labelbottom=False)
     axes.set_title(title, fontsize=9, loc="left")
     figure.colorbar(image, ax=axes, label=label or value, shrink=0.9)
@@ -198,7 +199,3 @@ def _mark_wells(axes: Axes, wells: pd.DataFrame, at: np.ndarray) -> None:
     if "excluded" in wells.columns:
         gone = wells["excluded"].fillna(False).astype(bool).to_numpy()
         axes.plot(at[gone, 1], at[gone, 0], "x", color="black", markersize=6)
-
-
-def _letters(row: int) -> str:
-    return chr(ord("A") + row) if row < 26 else chr(ord("A") + row // 26 - 1) + chr(ord("A") + row % 26)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from models.errors import InputError
 from models.networks.recipe import SplitSpec, SplitUnit
-from models.plates.wells import parse_well, row_letters
+from models.wells import parse_well, row_letters
 
 PARTS = ("train", "validation", "test")
 

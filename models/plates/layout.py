@@ -18,8 +18,8 @@ from models.errors import Finding, InputError, TableError
 from models.plates.layout_cells import Cells, numbers, say_number
 from models.plates.spreadsheets import OTHER_SHEETS, read_table
 from models.plates.vocabulary import KNOWN_UNITS, MOLAR, canonical_column, canonical_role, canonical_unit
-from models.plates.wells import PLATE_FORMATS, canonical_well, has_well, row_letters
 from models.tables import DOSED_ROLES, DOSELESS_ROLES, LAYOUT, ROLES, check_table
+from models.wells import PLATE_FORMATS, canonical_well, has_well, row_letters
 from models.whole_file import whole_file
 
 LOG_DOSES, LARGEST_LOG = 5, 12.0     # doses of a treatment that may be logarithms, at least, and the largest: -log10 M of a picomolar dose

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from models.errors import InputError
-from models.plates.wells import canonical_well, parse_well, row_letters
+from models.wells import canonical_well, parse_well, row_letters
 
 _N = r"\d{1,6}"    # longer numbers count nothing that a plate has
 MEMBER = re.compile(rf"^(?:[^/]+/)*(?P<well>[A-Z]{{1,2}}\d{{1,2}})_s(?P<site>{_N})_c(?P<channel>{_N})_z(?P<plane>{_N})\.tiff?$",

@@ -23,7 +23,7 @@ from models.errors import Finding
 from models.plates.measures import CONTRAST_FLOOR, DETAIL_SCALES
 from models.plates.peers import References, find_references
 from models.plates.ranks import median
-from models.plates.wells import well_keys
+from models.wells import well_keys
 
 QualityFlag = Literal["out_of_focus", "empty_well", "saturated", "background", "debris", "uneven_light", "wrong_size", "wrong_depth",
                       "duplicate_image"]

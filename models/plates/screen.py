@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from models.errors import Finding, InputError, ScreenError
-from models.plates.wells import PLATE_FORMATS, in_format, parse_wells
+from models.wells import PLATE_FORMATS, in_format, parse_wells
 
 Controls = Literal["both", "negative", "none"]
 SampleKind = Literal["cell_line", "patient"]

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from models.plates.wells import PLATE_FORMATS, parse_well, row_letters
 from models.report.colours import hex_of, mixed
 from models.report.inputs import doubtful_flags, flag_list, number, raw_measure, text
 from models.report.svg import Frame, drawing, join, label, line, nice_ticks, short, tag
 from models.report.verdicts import GRADE_WORDS, PlateQuality
 from models.report.words import FLAG_LETTERS, dose_text, fixed, flag_words, limit_words, plain, reason_words
+from models.wells import PLATE_FORMATS, parse_well, row_letters
 
 # cividis, dark to light: readable with every kind of colour blindness and in grey print
 _COLOURS = np.array([(0, 34, 78), (53, 69, 108), (102, 105, 112), (148, 142, 119), (199, 182, 106), (254, 232, 56)], dtype=float)

@@ -16,7 +16,6 @@ import pandas as pd
 from models.dose_response.curves import curve_values
 from models.networks.bundle import GateResult
 from models.plates.screen import Screen
-from models.plates.wells import PLATE_FORMATS, parse_well
 from models.report.combinations import TABLE_HEADINGS, colour_scale, legend_steps, pair_views
 from models.report.explanations import help_rows, hit_rule, training_words
 from models.report.figures import Panel, dose_ticks, drawn_half, panel_of, panel_words, response_ticks, response_title
@@ -38,6 +37,7 @@ from models.report.single_doses import call_chips, single_dose_key, single_dose_
 from models.report.treatments import Treatment, half_name, summarise, treatments, verdicts
 from models.report.verdicts import GRADE_WORDS, KIND_WORDS, PlateQuality
 from models.report.words import fixed, flag_words, limit_words, plain, reason_words
+from models.wells import PLATE_FORMATS, parse_well
 
 LEGEND_STEPS = 20
 

@@ -9,8 +9,8 @@ import pytest
 from models.control_places import place_findings
 from models.errors import Finding
 from models.plates.screen import Controls, Screen
-from models.plates.wells import parse_well, wells_of
 from models.scoring import score_measured
+from models.wells import parse_well, wells_of
 
 FORMAT = 384
 

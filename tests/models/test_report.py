@@ -17,11 +17,11 @@ from models.dose_response.doubts import LEFT_OUT_WORDS
 from models.errors import Finding
 from models.networks.bundle import GateResult
 from models.plates.screen import Screen
-from models.plates.wells import well_name
 from models.report import ReportOptions, ReportTables, index_entry, render_index, render_report, render_text, report_view, treatment_table
 from models.report.inputs import curve_names, wells_by_curve
 from models.report.plate_figures import plate_map
 from models.tables import CURVES, WELL_SCORES, check_table
+from models.wells import well_name
 
 NAN = float("nan")
 DOSES = (1.0, 10.0, 100.0, 1000.0, 10000.0)

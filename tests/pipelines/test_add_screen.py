@@ -24,7 +24,7 @@ from models.plates.pixels import decode_image
 from models.plates.prepare import missing_channels
 from models.plates.readers import Source
 from models.plates.screen import Screen
-from models.plates.wells import PLATE_FORMATS, wells_of
+from models.wells import PLATE_FORMATS, wells_of
 from pipelines.add_model import main as list_model
 from pipelines.add_screen import Request, add_screen, main, number_replicates, parse_rows
 from pipelines.params import Params

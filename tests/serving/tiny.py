@@ -27,8 +27,8 @@ from models.networks.recipe import Gate, Recipe, TrunkSpec
 from models.plates.images import encode_tiff, write_plate
 from models.plates.layout import write_layout
 from models.plates.prepare import InputSpec
-from models.plates.wells import wells_of
 from models.registry import Registry
+from models.wells import wells_of
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL, CLASSIFIER, SAMPLE = "viability-TINY", "toxicity-TINY", "TINY"

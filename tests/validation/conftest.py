@@ -16,7 +16,7 @@ from models.plates.images import encode_tiff, member_name
 from models.plates.layout import parse_layout
 from models.plates.screen import Screen
 from models.plates.spreadsheets import read_table
-from models.plates.wells import wells_of
+from models.wells import wells_of
 from validation.evidence import Evidence
 from validation.inventory import take_inventory
 from validation.rules import judge_screen

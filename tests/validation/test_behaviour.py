@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from models.plates.images import encode_tiff
-from models.plates.wells import PLATE_FORMATS, parse_well, well_name
+from models.wells import PLATE_FORMATS, parse_well, well_name
 from validation.behaviour import TURNS, effect, rank_correlation, separation
 from validation.behaviour_rules import RULES, disagreeing
 from validation.layout_fit import MISTAKES, SWAPPED, suspicions

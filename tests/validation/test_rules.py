@@ -20,8 +20,8 @@ from models.plates.image_limits import MAX_PIXELS
 from models.plates.images import encode_tiff, member_name, write_plate
 from models.plates.layout import parse_layout
 from models.plates.screen import Screen
-from models.plates.wells import wells_of
 from models.tables import ROLES
+from models.wells import wells_of
 from validation.evidence import SUBJECTS, some
 from validation.inventory import DTYPES, Inventory, take_inventory
 from validation.rules import RULES, Thresholds, judge_layout, judge_screen

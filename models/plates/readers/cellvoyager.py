@@ -12,7 +12,7 @@ from models.errors import Finding, InputError
 from models.plates.readers.base import Found, Source, channel_words
 from models.plates.readers.files import found_with_layout, last_timepoint, plate_names
 from models.plates.readers.xml_records import Record, xml_records
-from models.plates.wells import FORMAT_OF_SHAPE, well_name
+from models.wells import FORMAT_OF_SHAPE, well_name
 
 INDEX_FILE, DETAIL_FILE = "MeasurementData.mlf", "MeasurementDetail.mrf"
 

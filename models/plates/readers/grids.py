@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from models.plates.spreadsheets import Rows
-from models.plates.wells import row_letters, well_name
+from models.wells import row_letters, well_name
 
 _LETTERS = {row_letters(row): row for row in range(32)}
 _CORNERS = ("", "<>", "row", "well", "wells", "\\")   # what stands in the corner without meaning (Tecan writes <>)

@@ -19,7 +19,7 @@ from models.errors import InputError
 from models.plates.readers.base import Found, Source, channel_words
 from models.plates.readers.files import found_with_layout, images_in, last_timepoint, plate_names, some_image
 from models.plates.readers.xml_records import xml_text_records
-from models.plates.wells import FORMAT_OF_SHAPE, canonical_well
+from models.wells import FORMAT_OF_SHAPE, canonical_well
 
 _GUID = r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
 _NAME = re.compile(rf"_(?P<well>[A-Z]{{1,2}}\d{{2}})(?:_s(?P<site>\d+?))?(?:_w(?P<wave>\d+?))?(?P<thumb>_thumb)?(?:{_GUID})?\.tiff?$",

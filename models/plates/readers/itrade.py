@@ -15,7 +15,7 @@ from models.errors import Finding, InputError
 from models.plates.readers.base import Found, Source
 from models.plates.readers.files import found_with_layout, images_in, some_image
 from models.plates.readers.readouts import attach_readout, read_readouts
-from models.plates.wells import canonical_well
+from models.wells import canonical_well
 
 _NAME = re.compile(r"^(?P<plate>.+_P\d+)_(?P<well>[A-Z]{1,2}\d{2})(?:_s(?P<site>\d+))?_(?P<kind>proj|midz)_\d+x\d+\.tiff?$", re.IGNORECASE)
 KINDS = {"proj": "hoechst_mip", "midz": "hoechst_mid"}     # so that recipes find them as hoechst:mip and hoechst:mid

@@ -13,7 +13,7 @@ from models.errors import Finding, InputError
 from models.plates.readers.base import Found, Source, channel_words
 from models.plates.readers.files import found_with_layout, images_in, last_timepoint, plate_names, some_image
 from models.plates.readers.xml_records import Record, xml_records
-from models.plates.wells import FORMAT_OF_SHAPE, well_name
+from models.wells import FORMAT_OF_SHAPE, well_name
 
 _NAME = re.compile(r"^r(?P<row>\d+)c(?P<column>\d+)f(?P<site>\d+)p(?P<plane>\d+)-ch(?P<channel>\d+)sk(?P<time>\d+)fk\d+fl\d+\.tiff?$",
                    re.IGNORECASE)

@@ -18,7 +18,7 @@ import pandas as pd
 from models.errors import Finding, InputError
 from models.plates.readers.base import Found, Source, channel_word
 from models.plates.readers.files import LOOK_AT, found_with_layout, images_in, last_timepoint
-from models.plates.wells import row_letters, well_or_text
+from models.wells import row_letters, well_or_text
 
 PARTS = {"plate": r"[^/]+?", "well": r"[A-Za-z]{1,2}\d{1,2}", "row": r"(?:[A-Za-z]{1,2}|\d{1,2})", "column": r"\d{1,2}", "site": r"\d+",
          "field": r"\d+", "channel": r"[^/_]+?", "plane": r"\d+", "z": r"\d+", "time": r"\d+"}

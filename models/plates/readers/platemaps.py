@@ -14,8 +14,8 @@ from models.plates.readers.base import Source
 from models.plates.readers.grids import Grid, find_grids
 from models.plates.spreadsheets import read_sheets, read_table
 from models.plates.vocabulary import canonical_column, canonical_role, plain
-from models.plates.wells import parse_well
 from models.tables import TREATMENTS, check_table
+from models.wells import parse_well
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx")
 TREATMENTS_FILE = "treatments.csv"

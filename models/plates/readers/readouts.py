@@ -19,7 +19,7 @@ from models.plates.readers.grids import Grid, find_grids
 from models.plates.readers.platemaps import TABLE_SUFFIXES
 from models.plates.spreadsheets import sheets_of, table_of
 from models.plates.vocabulary import canonical_column, plain
-from models.plates.wells import well_or_text
+from models.wells import well_or_text
 
 COLUMNS = ("name", "plate", "well", "value")
 MAX_MEMBERS, MAX_UNPACKED = 1_000, 200 * 2**20

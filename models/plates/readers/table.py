@@ -14,7 +14,7 @@ from models.plates.readers.parts import split_parts
 from models.plates.readers.platemaps import TABLE_SUFFIXES, with_contract_names
 from models.plates.spreadsheets import read_table
 from models.plates.vocabulary import canonical_column, plain
-from models.plates.wells import well_or_text
+from models.wells import well_or_text
 
 _FILE_WORDS = ("filename", "file", "image", "img", "path", "url")
 _SITE_WORDS, _PLANE_WORDS = ("site", "field", "fov"), ("plane", "z", "slice", "zplane")

@@ -17,7 +17,7 @@ from models.plates.simulate.brightfield import CELL_LINES, MIXED_LINES, CellLine
 from models.plates.simulate.faults import Fault
 from models.plates.simulate.spheroids import sample_look, simulate_spheroids, spheroid_masks
 from models.plates.simulate.truth import Boosts, TrueCurve, curve_table, true_viability
-from models.plates.wells import wells_of
+from models.wells import wells_of
 
 VERSION = 1     # raise when the simulation changes, so that older example data is told apart
 SIMULATED = "simulated"     # the camera of example screens, by which a model that learned from them is known

@@ -15,8 +15,8 @@ from models.dose_response.curves import sensitivities, well_values
 from models.dose_response.options import Model
 from models.effects import plate_differences, scatter_findings, treatment_curves, with_viability
 from models.plates.screen import Screen
-from models.plates.wells import wells_of
 from models.scoring import ScoredScreen, score_measured
+from models.wells import wells_of
 
 WANDERING = Plates(wander=0.3, drugs=20, noise=3.0)     # IC50s of plates 2-fold (SD) apart
 

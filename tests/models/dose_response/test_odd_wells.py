@@ -13,9 +13,9 @@ from models.dose_response.score_limits import score_limits
 from models.dose_response.stray_wells import stray_wells
 from models.dose_response.words import dose_words
 from models.plates.screen import Screen
-from models.plates.wells import wells_of
 from models.report import treatment_table
 from models.scoring import Exclusion, ScoredScreen, ScoringOptions, refit_wells, score_measured
+from models.wells import wells_of
 
 SCREEN = Screen.from_dict({"name": "s", "sample": "X"})
 DOSE = np.logspace(-1, 3, 8)

@@ -15,10 +15,10 @@ from models.dose_response.plate_agreement import disagreements, in_words, welch_
 from models.dose_response.plate_residuals import plate_residuals
 from models.effects import disagreement_findings, plate_differences, treatment_curves, with_viability
 from models.plates.screen import Screen
-from models.plates.wells import wells_of
 from models.report import render_report, render_text, treatment_table
 from models.report.view import report_view
 from models.scoring import Exclusion, ScoredScreen, ScoringOptions, refit_wells, score_measured
+from models.wells import wells_of
 
 SCREEN = Screen.from_dict({"name": "s", "sample": "X"})
 

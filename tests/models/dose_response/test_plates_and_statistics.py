@@ -91,7 +91,9 @@ def test_trends_and_edges_are_found_and_scaled_to_the_window() -> None:
     assert quality["row_trend"] == pytest.approx(0.1, abs=0.03)
     inner = wells["well"].isin(["D05", "E06", "D07", "E08"])
     ring = wells.assign(role=wells["role"].mask(inner, "negative"), signal=wells["signal"].mask(inner, 800.0))
-    assert assay_quality(ring, value="signal").iloc[0]["edge_effect"] == pytest.approx(200 / 860, abs=0.04)
+    found = assay_quality(ring, value="signal")
+    assert found.iloc[0]["edge_effect"] == pytest.approx(200 / 860, abs=0.04)
+    pd.testing.assert_frame_equal(assay_quality(ring.assign(well=ring["well"].str.lower()), value="signal"), found)
 
 
 @pytest.mark.parametrize(("negative", "positive"), [(8, 1), (1, 8), (8, 0), (0, 0)])

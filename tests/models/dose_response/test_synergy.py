@@ -12,8 +12,8 @@ from models.dose_response import synergy
 from models.dose_response.synergy import fit_single, zip_surfaces
 from models.errors import InputError
 from models.plates.screen import Screen
-from models.plates.wells import wells_of
 from models.scoring import score_measured
+from models.wells import wells_of
 
 UNITS = {True: "nM", False: ""}
 NAMES = {"dose_1": "conc1", "dose_2": "conc2", "response": "response"}

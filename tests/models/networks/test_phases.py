@@ -22,7 +22,7 @@ from models.networks.phases import duplicate_sets, exchange_labels
 from models.networks.recipe import Augmentation, OptimizerSpec, Recipe, SplitSpec
 from models.plates.images import WellImages
 from models.plates.layout import read_layout
-from models.plates.wells import wells_of
+from models.wells import wells_of
 from tests.conftest import CONTROLS, Tiny
 
 SHARED = Path(os.environ.get("DOSEWELL_SHARED", Path(__file__).parents[4] / "shared"))

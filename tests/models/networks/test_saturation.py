@@ -9,7 +9,7 @@ import torch
 from models.networks.heads import build_head
 from models.networks.recipe import HeadSpec
 from models.networks.saturation import saturation_findings
-from models.plates.wells import wells_of
+from models.wells import wells_of
 
 
 def table(values: np.ndarray, *, plate: str = "P1") -> pd.DataFrame:

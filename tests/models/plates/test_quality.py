@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from models.plates.quality import LEAVING_FLAGS, QUALITY_FLAGS, RULE, QualityLimits, judge_wells, leave_out
-from models.plates.wells import wells_of
 from models.tables import IMAGE_QUALITY, LAYOUT, check_table
+from models.wells import wells_of
 
 LIMITS = QualityLimits()
 LIVING = {"detail_1": 6.0, "detail_2": 9.0, "detail_4": 11.0, "detail_8": 12.0, "background": 100.0, "contrast": 80.0, "debris": 5.0,

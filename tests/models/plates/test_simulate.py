@@ -25,8 +25,8 @@ from models.plates.simulate import (
 )
 from models.plates.simulate.examples import Example, example_screens, random_curves
 from models.plates.simulate.stamps import CHUNK, Ellipses, draw
-from models.plates.wells import wells_of
 from models.tables import LAYOUT, check_table
+from models.wells import wells_of
 
 DOSES = (0.1, 1.0, 5.0, 10.0, 50.0, 100.0, 500.0, 1e3, 5e3, 1e4, 1e5)
 CURVES = {"drug": TrueCurve(midpoint=100, slope=1.2)}

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import InputError
-from models.plates.wells import (
+from models.wells import (
     PLATE_FORMATS,
     add_row_column,
     canonical_well,
