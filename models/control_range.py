@@ -51,13 +51,14 @@ def _sunken(dosed: pd.DataFrame, wells: pd.DataFrame) -> list[Finding]:
     """Where half of the treatments or more read the same at their two lowest doses, and as each other, and that is neither 0 nor 100 %."""
     living = wells[wells["role"].eq("negative") & ~wells["excluded"] & wells["viability"].notna()]
     found = []
-    for plate, own in dosed.groupby("plate", sort=False):
-        starts = _starts(own)
-        means = starts.pivot_table(index="treatment", columns="rank", values="viability")
+    for plate, starts in _starts(dosed).groupby("plate", sort=False):
+        means = starts.groupby(["treatment", "rank"])["viability"].mean().unstack()
+        if len(means) < STARTS:
+            continue
         steady = means[(means.max(axis=1) - means.min(axis=1)) <= STEADY].mean(axis=1)
         middle = float(steady.median())
         alike = steady.index[(steady - middle).abs() <= STEADY]
-        if len(means) < STARTS or 2 * len(alike) < len(means) or not SUNKEN[0] < middle < SUNKEN[1]:
+        if 2 * len(alike) < len(means) or not SUNKEN[0] < middle < SUNKEN[1]:
             continue
         low, controls = starts.loc[starts["treatment"].isin(alike), "viability"], living.loc[living["plate"] == plate, "viability"]
         if stats.ttest_ind(low, controls).pvalue < LEVEL:
@@ -70,9 +71,9 @@ def _sunken(dosed: pd.DataFrame, wells: pd.DataFrame) -> list[Finding]:
 
 
 def _starts(dosed: pd.DataFrame) -> pd.DataFrame:
-    """One plate's wells of the two lowest doses of treatments that have DOSES or more, with `rank` of the dose from 1."""
-    rank = dosed.groupby("treatment")["dose"].rank(method="dense")
-    return dosed.assign(rank=rank)[(rank <= 2) & (rank.groupby(dosed["treatment"]).transform("max") >= DOSES)]
+    """Wells of the two lowest doses of treatments that have DOSES or more on their plate, with `rank` of the dose from 1."""
+    rank = dosed.groupby(["plate", "treatment"])["dose"].rank(method="dense")
+    return dosed.assign(rank=rank)[(rank <= 2) & (rank.groupby([dosed["plate"], dosed["treatment"]]).transform("max") >= DOSES)]
 
 
 def start_words(findings: Iterable[Finding]) -> dict[str, str]:
