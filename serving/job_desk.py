@@ -11,7 +11,6 @@ from typing import Any
 from models.errors import InputError
 from models.networks.bundle import Card
 from models.plates.images import PlateArchive
-from models.registered import RegisteredVersion
 from models.scoring import require_plates
 from serving.forms import Form, field_finding
 from serving.job_files import JobFiles, fingerprint, read_sent, write_sent
@@ -41,7 +40,7 @@ class JobDesk:
         """
         upload, adapt = read_upload(form, folder), _flag(form.texts.get("adapt", ""), "adapt")
         version, card = promoter.version_of(form.texts["model"].strip())
-        _check(upload, version, card, adapt=adapt)
+        _check(upload, card)
         mark = fingerprint(form, upload, owner=owner, adapt=adapt, model=f"{version.name}/{version.version} {version.bundle_sha256}")
         layout = upload.layout.layout
         new = NewJob(fingerprint=mark, owner=owner, model=version.name, version=version.version, adapt=adapt, screen=upload.screen.name,
@@ -103,7 +102,7 @@ def job_record(job: Job) -> dict[str, Any]:
             "revision": job.revision, "error": error.get("error", ""), "findings": error.get("findings", [])}
 
 
-def _check(upload: Upload, version: RegisteredVersion, card: Card | None, *, adapt: bool) -> None:
+def _check(upload: Upload, card: Card | None) -> None:
     """What is known to go wrong before an image is read. card: None where the model is not loaded, so that its job judges."""
     for path in upload.plates:
         PlateArchive(path).close()

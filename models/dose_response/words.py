@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 
-def dose_words(value: float, unit: str, *, digits: int = 3) -> str:
-    """ "1000 nM", "0.373 nM": significant digits, no exponent between 0.0001 and a million."""
+def dose_words(value: float, unit: str) -> str:
+    """ "1000 nM", "0.373 nM": three significant digits, no exponent between 0.0001 and a million."""
     plain = 1e-4 <= abs(value) < 1e6
-    shown = np.format_float_positional(value, precision=digits, fractional=False, trim="-") if plain else f"{value:.{digits}g}"
+    shown = np.format_float_positional(value, precision=3, fractional=False, trim="-") if plain else f"{value:.3g}"
     return f"{shown} {unit}".strip()

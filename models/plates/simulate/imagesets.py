@@ -92,9 +92,9 @@ def toxicity_set(*, labelled: int = 35, unlabelled: int = 150, seed: int = 1, si
                       wanted=wanted, draw=draw, unlabelled=frozenset(names[labelled:]), size=size)
 
 
-def tumour_set(*, benign: int = 68, malignant: int = 68, fields: int = 2, seed: int = 1, size: int = 128) -> ExampleSet:
-    """System S5: 136 images, `fields` of each patient."""
-    wanted = _grouped({"malignant": malignant, "benign": benign}, name="liver", group="case", of_each=fields)
+def tumour_set(*, seed: int = 1, size: int = 128) -> ExampleSet:
+    """System S5: 136 images, two of each patient."""
+    wanted = _grouped({"malignant": 68, "benign": 68}, name="liver", group="case", of_each=2)
     groups = dict(zip(wanted["image_id"], wanted["group"], strict=True))
 
     def draw(image_id: str, label: str, size: int) -> Drawn:
