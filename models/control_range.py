@@ -12,6 +12,7 @@ import pandas as pd
 from scipy import stats
 
 from models.dose_response.doubts import TOO_HIGH_WORDS
+from models.effects import on_curves, words_of_plates
 from models.errors import Finding
 from models.plates.screen import Controls
 from models.tables import DOSED_ROLES, combined
@@ -114,10 +115,7 @@ def say_plates(curves: pd.DataFrame, wells: pd.DataFrame, words: Mapping[str, st
     """The curves; those with wells on the plates of `words` have its reason, and are weakly_identified where they were ok."""
     if not words or curves.empty:
         return curves
-    used = wells[wells["role"].isin(DOSED_ROLES) & ~wells["excluded"] & ~combined(wells) & wells["plate"].isin(list(words))]
-    reasons = {treatment: "; ".join(words[plate] for plate in dict.fromkeys(plates))
-               for treatment, plates in used.groupby("treatment")["plate"]}
-    said = curves["treatment"].map(lambda treatment: reasons.get(treatment, "")).astype(str)
+    said = words_of_plates(curves, wells[on_curves(wells)], words)
     touched = said.ne("") & (curves["n"] > 0)
     reason = (said + "; " + curves["reason"]).str.removesuffix("; ")
     return curves.assign(reason=curves["reason"].mask(touched, reason),

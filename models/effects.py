@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -21,9 +21,8 @@ from models.dose_response.unknown_zero import with_unknown_zero
 from models.dose_response.viability import shared_error
 from models.errors import Finding
 from models.plates.screen import Controls
-from models.tables import CURVES, combined
+from models.tables import CURVES, DOSED_ROLES, combined
 
-CURVE_ROLES = ("treated", "reference")
 DISAGREE = "plates_disagree"    # the rule of its findings
 SCATTER = "plates_scatter"
 STRAY = "stray_well"
@@ -82,7 +81,7 @@ def treatment_curves(wells: pd.DataFrame, options: FitOptions, *, controls: Cont
 
 def curve_wells(wells: pd.DataFrame, *, controls: Controls, value: str) -> tuple[pd.DataFrame, pd.Series]:
     """The wells of the curves with `response` on their scale, NaN where a well takes no part; and which of them hold a second treatment."""
-    treated = wells[wells["role"].isin(CURVE_ROLES) & (wells["treatment"] != "")]
+    treated = wells[wells["role"].isin(DOSED_ROLES) & (wells["treatment"] != "")]
     paired = combined(treated)
     if paired.any():
         treated = treated[~paired | ~treated["treatment"].isin(treated.loc[~paired, "treatment"])]
@@ -196,10 +195,20 @@ def _say_bare_plates(curves: pd.DataFrame, usable: pd.DataFrame, wells: pd.DataF
             words[plate] = f"negative and positive controls of plate {plate} read the same"
     if not words:
         return curves
-    said = {treatment: "; ".join(words[plate] for plate in dict.fromkeys(plates) if plate in words)
-            for treatment, plates in usable[usable[value].notna() & ~usable["excluded"]].groupby("treatment")["plate"]}
-    reasons = curves["treatment"].map(said).fillna("").where(curves["n"] == 0, "")
+    reasons = words_of_plates(curves, usable[usable[value].notna() & ~usable["excluded"]], words).where(curves["n"] == 0, "")
     return curves.assign(reason=curves["reason"].mask(reasons != "", reasons))
+
+
+def words_of_plates(curves: pd.DataFrame, wells: pd.DataFrame, words: Mapping[str, str]) -> pd.Series:
+    """Of each curve what is said of the plates that its wells lie on, each once, "" for nothing. words: plate -> what is said of it."""
+    told = wells[wells["plate"].isin(list(words))].groupby("treatment")["plate"]
+    said = {str(treatment): "; ".join(words[plate] for plate in dict.fromkeys(plates)) for treatment, plates in told}
+    return curves["treatment"].map(lambda treatment: said.get(treatment, "")).astype(str)
+
+
+def on_curves(wells: pd.DataFrame) -> pd.Series:
+    """Which wells are used by the curve of their treatment: (N,) bool."""
+    return wells["role"].isin(DOSED_ROLES) & ~wells["excluded"] & ~combined(wells)
 
 
 def _with_model_limits(curves: pd.DataFrame, usable: pd.DataFrame, options: FitOptions, *, value: str, weight: str) -> pd.DataFrame:

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from models.effects import on_curves, words_of_plates
 from models.errors import Finding
 from models.plates.screen import Controls
-from models.tables import CURVES, DOSED_ROLES, combined
+from models.tables import CURVES
 
 RULE = "controls_overlap"
 _WITHHELD = tuple(name for name in CURVES.names()
@@ -36,11 +37,8 @@ def withhold(curves: pd.DataFrame, wells: pd.DataFrame, words: Mapping[str, str]
     """
     if not words or curves.empty or (curves["scale"] == "raw").all():
         return curves
-    used = wells[wells["role"].isin(DOSED_ROLES) & ~wells["excluded"] & ~combined(wells) & wells["plate"].isin(list(words))]
-    reasons = {treatment: "; ".join(words[plate] for plate in dict.fromkeys(plates))
-               for treatment, plates in used.groupby("treatment")["plate"]}
-    said = curves["treatment"].map(reasons)
-    spoiled = said.notna() & (curves["n"] > 0)
+    said = words_of_plates(curves, wells[on_curves(wells)], words)
+    spoiled = said.ne("") & (curves["n"] > 0)
     numbers = {name: curves[name].mask(spoiled) for name in _WITHHELD if name in curves}
     relations = {name: curves[name].mask(spoiled, "") for name in ("ec50_relation", "ic50_relation")}
     return curves.assign(**numbers, **relations, status=curves["status"].mask(spoiled, "failed"),

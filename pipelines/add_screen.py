@@ -27,7 +27,7 @@ from models.plates.readers.platemaps import TREATMENTS_FILE, find_treatments, re
 from models.plates.readers.readouts import attach_readout, read_readouts
 from models.plates.screen import Screen
 from models.plates.vocabulary import canonical_column
-from models.tables import LAYOUT, check_table
+from models.tables import DOSED_ROLES, LAYOUT, check_table
 from models.wells import add_row_column, in_format, parse_well
 from pipelines.command import run_command
 from pipelines.image_copy import NOTES, copy_images, file_digest, source_digests, source_state
@@ -123,7 +123,7 @@ def number_replicates(layout: pd.DataFrame) -> pd.DataFrame:
     """
     places = add_row_column(layout)
     ordered = layout.loc[places.sort_values(["plate", "row", "column"], kind="stable").index].reset_index(drop=True)
-    dosed = ordered["role"].isin(("treated", "reference"))
+    dosed = ordered["role"].isin(DOSED_ROLES)
     same = ["role", "treatment", "dose", *(name for name in ("treatment_2", "dose_2") if name in ordered)]
     keys = [ordered["plate"].mask(dosed, "")] + [ordered[name] for name in same]
     return ordered.assign(replicate=ordered.groupby(keys, dropna=False, sort=False).cumcount() + 1)

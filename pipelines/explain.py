@@ -23,6 +23,7 @@ from models.errors import InputError
 from models.networks.bundle import trunk_finder
 from models.networks.explain import METHODS, Explanation, Method, explain_wells
 from models.networks.predict import Predictor, load_predictor
+from models.tables import DOSED_ROLES
 from pipelines.command import run_command
 from pipelines.figures import colour_pictures, save_figure
 from pipelines.params import Params
@@ -57,7 +58,7 @@ def telling_rows(wells: pd.DataFrame, limits: dict[str, float]) -> list[int]:
     """Rows that are shown where none is asked for (see the module's docstring). limits: raw_low and raw_high of the model's card."""
     role = wells["role"] if "role" in wells else pd.Series("treated", index=wells.index)
     first = [int(np.flatnonzero(role == name)[0]) for name in ("negative", "positive") if (role == name).any()]
-    order = wells.loc[role.isin(["treated", "reference"]), "answer"].sort_values().index.to_numpy()
+    order = wells.loc[role.isin(DOSED_ROLES), "answer"].sort_values().index.to_numpy()
     between = [int(order[round(place)]) for place in np.linspace(0, len(order) - 1, min(SPREAD, len(order)))]
     outside = wells.index[(wells["answer"] < limits.get("raw_low", -np.inf)) | (wells["answer"] > limits.get("raw_high", np.inf))]
     return list(dict.fromkeys([*first, *between, *outside[:1].tolist()]))

@@ -11,6 +11,7 @@ import pandas as pd
 from models.plates.prepare import missing_channels
 from models.plates.projections import PROJECTIONS
 from models.plates.screen import Screen
+from models.tables import DOSED_ROLES
 from models.wells import PLATE_FORMATS, add_row_column, in_format, row_letters
 from pipelines.params import Params
 from validation.evidence import number
@@ -25,7 +26,7 @@ def summary(layout: pd.DataFrame, screen: Screen, *, shapes: Sequence[tuple[int,
     roles = ", ".join(f"{count} {role}" for role, count in layout["role"].value_counts(sort=False).items())
     lines = [f"{number(layout['plate'].nunique(), 'plate')} of {screen.plate_format} wells; {number(len(layout), 'well')}: {roles}",
              *_smaller_format(layout, screen.plate_format)]
-    lines += _treatments(layout[layout["role"].isin(("treated", "reference"))])
+    lines += _treatments(layout[layout["role"].isin(DOSED_ROLES)])
     sizes = ", ".join("x".join(map(str, shape)) for shape in shapes)
     lines.append(f"images: {sizes} pixels, {screen.bit_depth} bit, {number(planes, 'plane')}, channels "
                  f"{', '.join(channel.name for channel in screen.channels)}")

@@ -19,9 +19,9 @@ from models.dose_response.selection import HIT_THRESHOLD, call_hits
 from models.dose_response.sensitivity import score_curves
 from models.dose_response.statistics import correlation, correlation_interval
 from models.dose_response.viability import normalise_to_controls
+from models.tables import DOSED_ROLES
 
 COLUMNS = ("screen", "readout", "plate", "well", "role", "treatment", "dose", "dose_unit", "replicate", "value", "viability", "excluded")
-DOSED = ("treated", "reference")
 WELL_KEYS = ("screen", "readout", "treatment", "dose")
 CURVE_KEYS = ("screen", "readout", "treatment")
 QUICK = FitOptions(interval="none")     # scores need no confidence limits
@@ -48,7 +48,7 @@ def _roles(wells: pd.DataFrame, positive: str) -> pd.Series:
     if not positive or not same.any():
         return wells["role"]
     stated = same & (wells["role"] == "positive")
-    series = same & wells["role"].isin(DOSED)
+    series = same & wells["role"].isin(DOSED_ROLES)
     kills = stated if stated.any() else series & (wells["dose"] == wells.loc[series, "dose"].max())
     return wells["role"].mask(wells["role"] == "positive", "reference").mask(kills, "positive")
 

@@ -17,6 +17,7 @@ from models.plates.simulate.brightfield import CELL_LINES, MIXED_LINES, CellLine
 from models.plates.simulate.faults import Fault
 from models.plates.simulate.spheroids import sample_look, simulate_spheroids, spheroid_masks
 from models.plates.simulate.truth import Boosts, TrueCurve, curve_table, true_viability
+from models.tables import DOSED_ROLES
 from models.wells import wells_of
 
 VERSION = 1     # raise when the simulation changes, so that older example data is told apart
@@ -170,7 +171,7 @@ def random_curves(layout: pd.DataFrame, *, seed: int) -> dict[str, TrueCurve]:
     Staurosporine is always active. Midpoints lie within the doses of the treatment.
     """
     curves = {}
-    dosed = layout[layout["role"].isin(("treated", "reference"))]
+    dosed = layout[layout["role"].isin(DOSED_ROLES)]
     for name, doses in sorted(dosed.groupby("treatment")["dose"]):
         rng = np.random.default_rng([seed, *str(name).encode()])
         low, high = np.log10(doses.min()), np.log10(doses.max())

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from models.errors import Finding, TableError
-from models.tables import combined
+from models.tables import DOSED_ROLES, combined
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ def true_viability(layout: pd.DataFrame, curves: Mapping[str, TrueCurve], boosts
     negative and untreated: 1; positive: 0 (that is what the control defines); empty: NaN (no cells); treated and reference: the curve of
     its treatment at its dose, with a second treatment what survives both. Raises TableError for a treatment without a curve.
     """
-    dosed, both = layout["role"].isin(("treated", "reference")), combined(layout)
+    dosed, both = layout["role"].isin(DOSED_ROLES), combined(layout)
     needed = {*layout.loc[dosed, "treatment"], *(layout.loc[dosed & both, "treatment_2"] if both.any() else ())}
     missing = sorted(needed - set(curves))
     if missing:
@@ -80,7 +80,7 @@ def curve_table(layout: pd.DataFrame, curves: Mapping[str, TrueCurve]) -> pd.Dat
     Columns: treatment, dose_unit, midpoint, slope, top (1), bottom, ic50, ic50_relation (">" with the top dose where
     viability does not reach 0.5 within the tested doses, "<" with the lowest), dose_min, dose_max. Doses in dose_unit.
     """
-    dosed = layout[layout["role"].isin(("treated", "reference")) & ~combined(layout)]
+    dosed = layout[layout["role"].isin(DOSED_ROLES) & ~combined(layout)]
     return pd.DataFrame([_curve_row(str(name), wells, curves[str(name)])
                          for name, wells in dosed.groupby("treatment", sort=False)])
 
