@@ -6,7 +6,6 @@ The same functions as the stage `score` calls for an image set, in pieces of a f
 from __future__ import annotations
 
 import base64
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -27,7 +26,7 @@ from serving.plain import plain, records, to_json
 from serving.scored import lineage_of
 from serving.snapshot import Served
 from serving.thumbnails import small_png
-from serving.uploads import base_name, pack, read_mapping
+from serving.uploads import base_name, pack, read_mapping, repeated_names
 
 CLASSIFY_FIELDS = Fields(files=("images",), texts=("model", "imageset", "options"), required=("images", "model", "imageset"))
 PIECE = 256         # images that are in memory at a time: whole batches, so that a set of any size gives the same numbers
@@ -105,8 +104,7 @@ def _archive_of(files: Sequence[StoredFile], folder: Path) -> Path:
         raise InputError("the images cannot be used", [field_finding("images", "send one zip, or single images")])
     if zips:
         return files[0].path
-    repeated = [field_finding("images", f"file {name} is sent more than once", name)
-                for name, count in Counter(names).items() if count > 1]
+    repeated = repeated_names(names, field="images")
     foreign = [field_finding("images", f"'{name}' is no image; send {', '.join(IMAGE_SUFFIXES)}, or one zip of them", name)
                for name in names if not name.lower().endswith(IMAGE_SUFFIXES)]
     if repeated or foreign:

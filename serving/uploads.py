@@ -10,6 +10,7 @@ import json
 import re
 import shutil
 import zipfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from models.errors import InputError
+from models.errors import Finding, InputError
 from models.plates.layout import UNNAMED, ParsedLayout, only_plate, parse_layout
 from models.plates.readers.platemaps import read_layout_table
 from models.plates.screen import Screen
@@ -62,9 +63,8 @@ def read_readout_form(form: Form, folder: Path) -> tuple[ReadoutTable, ReadoutOp
     options = from_record(ReadoutOptions, _options_mapping(form.texts.get("options", "")), path="options")
     files = form.files["readout"]
     names = [base_name(file.filename, "readout") for file in files]     # they say read-out and plate
-    if repeated := {name for name in names if names.count(name) > 1}:
-        raise InputError("the read-outs cannot be used", [field_finding("readout", f"file {name} is sent more than once", name)
-                                                          for name in sorted(repeated)])
+    if repeated := repeated_names(names, field="readout"):
+        raise InputError("the read-outs cannot be used", repeated)
     (folder / "readouts").mkdir()
     for file, name in zip(files, names, strict=True):
         file.path.rename(folder / "readouts" / name)
@@ -150,13 +150,11 @@ def store_images(files: Sequence[StoredFile], folder: Path) -> tuple[Path, ...]:
     """The uploaded images as plate archives in `folder`. Loose images go into one archive, whose plate the layout names."""
     folder.mkdir(parents=True, exist_ok=True)
     names = [re.sub(r"\.zip$", ".zip", base_name(file.filename, "images"), flags=re.IGNORECASE) for file in files]
-    repeated = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
     zips = _zips(files)
     if zips and len(zips) < len(files):
         raise InputError("the images cannot be used", [field_finding("images", "send either one zip per plate or single images, not both")])
-    if repeated:
-        raise InputError("the images cannot be used", [field_finding("images", f"file {name} is sent more than once", name)
-                                                       for name in repeated])
+    if repeated := repeated_names(names, field="images"):
+        raise InputError("the images cannot be used", repeated)
     if zips:
         return tuple(file.path.rename(folder / name) for file, name in zip(files, names, strict=True))
     return (pack(files, names, folder / "loose.zip"),)
@@ -196,6 +194,12 @@ def base_name(filename: str, field: str) -> str:
     if not _FILE_NAME.fullmatch(name) or name.startswith(".") or not Path(name).stem:
         raise InputError("a file cannot be used", [field_finding(field, f"'{filename[:200]}' is no usable file name", filename)])
     return name
+
+
+def repeated_names(names: Sequence[str], *, field: str) -> list[Finding]:
+    """A finding for each name that several files of a field have."""
+    repeated = sorted(name for name, count in Counter(names).items() if count > 1)
+    return [field_finding(field, f"file {name} is sent more than once", name) for name in repeated]
 
 
 def _zips(files: Sequence[StoredFile]) -> list[StoredFile]:
