@@ -23,7 +23,7 @@ from models.errors import Finding, InputError, ScreenError
 from models.plates.layout import read_layout
 from models.plates.spreadsheets import read_table
 from models.plates.vocabulary import canonical_column
-from models.wells import canonical_well
+from models.wells import well_or_text
 from models.whole_file import whole_file
 from pipelines.command import run_command
 from pipelines.screens import read_screen
@@ -88,17 +88,6 @@ def _unknown(what: str, name: str, known: Sequence[str]) -> InputError:
         rule="exclusion_unknown", severity="error", column=what, value=name, message=f"no {what} '{name}' in the layout; {shown}")])
 
 
-def _names(wells: Sequence[str]) -> tuple[str, ...]:
-    """"b3" -> "B03", each once; what is no well name stays as it is, so that the refusal names it."""
-    names: dict[str, None] = {}
-    for well in wells:
-        try:
-            names[canonical_well(well)] = None
-        except InputError:
-            names[well] = None
-    return tuple(names)
-
-
 def _with_columns(raw: pd.DataFrame) -> pd.DataFrame:
     known = {canonical_column(str(name))[0] for name in raw.columns}
     return raw.assign(**{name: "" for name in COLUMNS if name not in known})
@@ -136,7 +125,8 @@ def main(argv: list[str] | None = None) -> None:
     excluded, reason = ("", "") if arguments.forget else ("true", arguments.reason)
     if arguments.restore:
         excluded, reason = "false", arguments.reason if arguments.reason.strip() else KEPT
-    said = apply_choice(folder, Choice(wells=_names(arguments.wells), plate=arguments.plate, excluded=excluded, reason=reason))
+    wells = tuple(dict.fromkeys(map(well_or_text, arguments.wells)))
+    said = apply_choice(folder, Choice(wells=wells, plate=arguments.plate, excluded=excluded, reason=reason))
     print(*said, sep="\n")
     if not all(" already " in line for line in said):
         print("next: `dvc add data`, then `dvc repro` trains and scores again where it matters")
