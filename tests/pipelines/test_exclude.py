@@ -1,0 +1,71 @@
+"""The command `exclude`: what a person decides of a well stands in the layout, and nothing else changes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from models.errors import InputError, ScreenError
+from models.plates.layout import read_layout, write_layout
+from models.plates.screen import Screen
+from pipelines.exclude import main
+from pipelines.screens import write_screen
+from tests.serving.tiny import SCREEN, tiny_layout
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Path:
+    """The layout of a screen "one" of plate P1, and one of a screen "two" of plates P1 and P2."""
+    for name, plates in (("one", ["P1"]), ("two", ["P1", "P2"])):
+        (tmp_path / name).mkdir()
+        write_screen(tmp_path / name, Screen.from_dict(SCREEN))
+        write_layout(pd.concat([tiny_layout(plate) for plate in plates], ignore_index=True), tmp_path / name / "layout.csv")
+    return tmp_path / "one" / "layout.csv"
+
+
+def exclude(layout: Path, *words: str, screen: str = "one") -> pd.DataFrame:
+    """The layout after the command, a row per well."""
+    main([screen, *words, "--data", str(layout.parents[1])])
+    return read_layout(layout.parents[1] / screen / "layout.csv", plate_format=96).set_index(["plate", "well"])
+
+
+def test_a_well_is_left_out_kept_and_forgotten(layout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = layout.read_bytes()
+    found = exclude(layout, "b3", "B03", "C05", "--reason", "a  bubble")
+    gone = found[found["excluded"]]
+    assert set(gone.index) == {("P1", "B03"), ("P1", "C05")}
+    assert gone["exclusion_reason"].tolist() == ["a bubble"] * 2
+    assert "P1 B03: left out (a bubble)\nP1 C05: left out (a bubble)\nnext: " in capsys.readouterr().out
+    once = layout.read_bytes()
+    exclude(layout, "B03", "--reason", "a bubble")
+    assert capsys.readouterr().out == "P1 B03: already left out (a bubble)\n"
+    assert layout.read_bytes() == once
+    kept = exclude(layout, "C05", "--restore")
+    assert kept.loc[("P1", "C05"), ["excluded", "exclusion_reason"]].tolist() == [False, "a person looked at it"]
+    exclude(layout, "B03", "C05", "--forget")
+    assert layout.read_bytes() == before
+
+
+def test_of_several_plates_one_is_named(layout: Path) -> None:
+    with pytest.raises(InputError, match="the screen has 2 plates; say which with --plate: P1, P2"):
+        exclude(layout, "B03", "--reason", "a bubble", screen="two")
+    found = exclude(layout, "B03", "--plate", "P2", "--reason", "a bubble", screen="two")
+    assert found.index[found["excluded"]].tolist() == [("P2", "B03")]
+
+
+@pytest.mark.parametrize(("words", "told"), [
+    (("B03",), "not left out without a reason"), (("B03", "--reason", " "), "not left out without a reason"),
+    (("B33", "--reason", "x"), "the layout has no well 'B33'"), (("bubble", "--reason", "x"), "the layout has no well 'bubble'"),
+    (("B03", "--plate", "P9", "--reason", "x"), "the layout has no plate 'P9'")])
+def test_what_cannot_be_done_changes_nothing(words: tuple[str, ...], told: str, layout: Path) -> None:
+    before = layout.read_bytes()
+    with pytest.raises(InputError, match=told):
+        exclude(layout, *words)
+    assert layout.read_bytes() == before
+
+
+def test_an_unknown_screen_is_told_with_those_that_there_are(layout: Path) -> None:
+    with pytest.raises(ScreenError, match=r"there is no screen 'three' in .*; it has one, two"):
+        exclude(layout, "B03", "--forget", screen="three")
