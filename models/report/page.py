@@ -58,7 +58,7 @@ def render_report(scored: ScoredTables, *, screen: Screen, lineage: Mapping[str,
     """
     scored, options = own_rows(scored, controls=screen.controls), options or ReportOptions()
     found, plates = verdicts(scored, controls=screen.controls, gates=gates, options=options)
-    summary = summarise(scored, controls=screen.controls, gates=gates, options=options)
+    summary = summarise(scored, found=found, plates=plates, gates=gates, options=options)
     rows = treatments(scored, found=found, options=options)
     return page_template("page.html").render(
         screen=screen, summary=summary, rows=rows, panels=panels(scored, rows, values=curve_values), options=options,
@@ -112,8 +112,9 @@ def _colour_legend(wells: pd.DataFrame) -> dict[str, Any]:
 def index_entry(scored: ScoredTables, *, file: str, screen: Screen, lineage: Mapping[str, str], gates: Sequence[GateResult] = (),
                 options: ReportOptions | None = None) -> IndexEntry:
     """The index line of a scored screen whose page is `file`."""
-    summary = summarise(own_rows(scored, controls=screen.controls), controls=screen.controls, gates=gates,
-                        options=options or ReportOptions())
+    scored, options = own_rows(scored, controls=screen.controls), options or ReportOptions()
+    found, plates = verdicts(scored, controls=screen.controls, gates=gates, options=options)
+    summary = summarise(scored, found=found, plates=plates, gates=gates, options=options)
     return IndexEntry(file=file, name=screen.name, sample=screen.sample, model=model_name(lineage), headline=summary.headline,
                       failed_gates=bool(summary.failed_gates), details=summary.plate_words)
 

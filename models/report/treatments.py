@@ -90,9 +90,9 @@ def verdicts(scored: ScoredTables, *, controls: Controls, gates: Sequence[GateRe
     return found, plates
 
 
-def summarise(scored: ScoredTables, *, controls: Controls, gates: Sequence[GateResult], options: ReportOptions) -> Summary:
-    """Counts and plain words of a scored screen."""
-    found, plates = verdicts(scored, controls=controls, gates=gates, options=options)
+def summarise(scored: ScoredTables, *, found: Sequence[Verdict], plates: list[PlateQuality], gates: Sequence[GateResult],
+              options: ReportOptions) -> Summary:
+    """Counts and plain words of a scored screen. found, plates: of `verdicts`."""
     hits, unsure = (sum(verdict.kind == kind for verdict in found) for kind in ("hit", "unsure"))
     raw = is_raw(scored.curves)
     score = score_column(scored.curves, options.hit_score)

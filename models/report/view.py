@@ -52,7 +52,7 @@ def report_view(scored: ScoredTables, *, screen: Screen, lineage: Mapping[str, s
     """
     scored, options = own_rows(scored, controls=screen.controls), ReportOptions()
     found, plates = verdicts(scored, controls=screen.controls, gates=gates, options=options)
-    summary = summarise(scored, controls=screen.controls, gates=gates, options=options)
+    summary = summarise(scored, found=found, plates=plates, gates=gates, options=options)
     return {
         "summary": {"headline": summary.headline, "plate_words": summary.plate_words, "score": summary.score, "raw": summary.raw,
                     "half": "EC50" if summary.raw else "IC50", "failed_gates": summary.failed_gates,
