@@ -39,8 +39,8 @@ class BundleCache:
 
         Raises RefusedError for failed gates, a hash other than the registered one, and foreign or missing content; what `download` raises.
         """
-        if check_gates and not version.gates_passed:
-            raise RefusedError(f"{version} is refused: gates {version.tags.get('gates', 'were never judged')}")
+        if check_gates:
+            version.require_gates()
         if not re.fullmatch(r"[0-9a-f]{64}", version.bundle_sha256):
             raise RefusedError(f"{version} is refused: it has no tag bundle_sha256; `python -m pipelines.register` sets it")
         kept = self._folder / "bundles" / version.bundle_sha256 / version.name

@@ -48,6 +48,11 @@ class RegisteredVersion:
         """Whether the model kept all bounds of its recipe."""
         return self.tags.get("gates") == "pass"
 
+    def require_gates(self) -> None:
+        """Raises RefusedError unless the model kept them."""
+        if not self.gates_passed:
+            raise RefusedError(f"{self} is refused: gates {self.tags.get('gates', 'were never judged')}")
+
     def __str__(self) -> str:
         return f"{self.name} version {self.version}"
 

@@ -84,11 +84,8 @@ class Promoter:
         Raises UnknownModelError, RefusedError (with the reason), RegistryError (not reachable).
         """
         snapshot = self.snapshot
-        name = reference.removesuffix(f"@{CHAMPION}")
-        if name in snapshot.served:
-            return snapshot.served[name]
-        if name in snapshot.refused:
-            raise RefusedError(snapshot.refused[name].reason)
+        if (served := _champion(snapshot, reference)) is not None:
+            return served
         version = self._resolve(reference)
         champion = snapshot.served.get(version.name)
         if champion is not None and champion.version.version == version.version:
@@ -109,14 +106,10 @@ class Promoter:
     def version_of(self, reference: str) -> tuple[RegisteredVersion, Card | None]:
         """The version that a job means, without loading it, and its card if it is loaded anyway. Raises as `pick` does."""
         snapshot = self.snapshot
-        served = snapshot.served.get(reference.removesuffix(f"@{CHAMPION}"))
-        if served is not None:
+        if (served := _champion(snapshot, reference)) is not None:
             return served.version, served.card
-        if reference.removesuffix(f"@{CHAMPION}") in snapshot.refused:
-            raise RefusedError(snapshot.refused[reference.removesuffix(f"@{CHAMPION}")].reason)
         version = self._resolve(reference)
-        if not version.gates_passed:
-            raise RefusedError(f"{version} is refused: gates {version.tags.get('gates', 'were never judged')}")
+        version.require_gates()
         champion = snapshot.served.get(version.name)
         same = champion is not None and champion.version.bundle_sha256 == version.bundle_sha256
         return version, champion.card if champion is not None and same else None
@@ -154,8 +147,7 @@ class Promoter:
                 "champions": len(self.snapshot.served), "refused": len(self.snapshot.refused), "loaded": len(self._models),
                 "seconds": round(time.monotonic() - started, 2)}})
         self._put(looked_at=now())
-        metrics.note_snapshot({name: served.version.version for name, served in self.snapshot.served.items()},
-                              list(self.snapshot.refused), reachable=True)
+        self._measure()
 
     def _note_unreachable(self, error: Exception) -> None:
         reason = without_password(str(error))
@@ -163,8 +155,11 @@ class Promoter:
             logger.error("the registry cannot be reached; serving goes on with what is loaded: %s", reason)
         self._put(registry_error=reason, unreachable_since=self.snapshot.unreachable_since or now(),
                   looked_at=self.snapshot.looked_at or now())
+        self._measure()
+
+    def _measure(self) -> None:
         metrics.note_snapshot({name: served.version.version for name, served in self.snapshot.served.items()},
-                              list(self.snapshot.refused), reachable=False)
+                              list(self.snapshot.refused), reachable=not self.snapshot.unreachable_since)
 
     def _bring(self, champions: Mapping[str, int]) -> dict[str, Served]:
         """Bring many bundles into the cache and check them, several at a time, and load one of each trunk meanwhile: compiling it is what
@@ -296,6 +291,14 @@ class Promoter:
 
     def _put(self, **changes: object) -> None:
         self.snapshot = replace(self.snapshot, **changes)  # type: ignore[arg-type]  # fields of Snapshot
+
+
+def _champion(snapshot: Snapshot, reference: str) -> Served | None:
+    """The champion that a reference means, None where it means another version. Raises RefusedError where the champion is refused."""
+    name = reference.removesuffix(f"@{CHAMPION}")
+    if name not in snapshot.served and name in snapshot.refused:
+        raise RefusedError(snapshot.refused[name].reason)
+    return snapshot.served.get(name)
 
 
 def _is_judged(error: Exception) -> bool:
