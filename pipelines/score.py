@@ -15,7 +15,7 @@ from models.classifying import classify_images
 from models.errors import Finding
 from models.networks.bundle import trunk_finder
 from models.networks.predict import Predictor, load_predictor
-from models.plates.safe_csv import to_csv
+from models.plates.safe_csv import write_csv
 from models.report.inputs import tables_of
 from models.scoring import ScoredScreen, ScoringOptions, score_images
 from pipelines.command import run_command
@@ -45,7 +45,7 @@ def write_classes(classes: pd.DataFrame, out: Path, *, lineage: dict[str, str]) 
     """Write classes.parquet, the same as classes.csv, and lineage.json into `out`."""
     out.mkdir(parents=True, exist_ok=True)
     classes.to_parquet(out / CLASSES, index=False)
-    (out / "classes.csv").write_text(to_csv(classes), encoding="utf-8", newline="\n")
+    write_csv(classes, out / "classes.csv")
     (out / "lineage.json").write_text(json.dumps(lineage, indent=1, sort_keys=True) + "\n")
 
 

@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from models.errors import DosewellError, InputError, SampleMismatch
 from models.networks.bundle import CARD, TRUNK, Card, TrunkReference, bundle_sha256, read_card, trunk_finder
-from models.plates.safe_csv import to_csv
+from models.plates.safe_csv import write_csv
 from models.plates.screen import Screen
 from models.registry import Registry
 from models.report import IndexEntry, index_entry, render_index
@@ -193,22 +193,18 @@ def _plate_rows(item: Planned, outcome: Outcome) -> Iterator[dict[str, object]]:
 def write_summary(planned: Sequence[Planned], outcomes: Sequence[Outcome], out: Path) -> pd.DataFrame:
     """Write plates.csv, curves.csv, index.html, and those of FURTHER that a screen has; returns the first."""
     plates = plate_table(planned, outcomes)
-    _write(out / "plates.csv", plates.astype(dict.fromkeys(PLATE_COLUMNS[4:], "Int64")))
+    write_csv(plates.astype(dict.fromkeys(PLATE_COLUMNS[4:], "Int64")), out / "plates.csv")
     scored = [item.task for item, outcome in zip(planned, outcomes, strict=True) if item.task and not outcome.error]
     for name in ("curves", *FURTHER):
         found = [pd.read_parquet(path).assign(screen=task.screen.name) for task in scored
                  if (path := task.out / f"{name}.parquet").is_file()]
         if found or name not in FURTHER:
             table = pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=["screen"])
-            _write(out / f"{name}.csv", table[["screen", *table.columns.drop("screen")]])
+            write_csv(table[["screen", *table.columns.drop("screen")]], out / f"{name}.csv")
         else:
             (out / f"{name}.csv").unlink(missing_ok=True)   # of a run before a layout was mended
     (out / INDEX).write_text(render_index([_entry(task) for task in scored]), encoding="utf-8", newline="\n")
     return plates
-
-
-def _write(path: Path, table: pd.DataFrame) -> None:
-    path.write_text(to_csv(table), encoding="utf-8", newline="\n")
 
 
 def _entry(task: ScreenTask) -> IndexEntry:

@@ -7,7 +7,7 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from serving.progress import Progress
 
 if TYPE_CHECKING:
     from serving.client import Client
+    from serving.client_tables import Classes, Scores
 
 DEFAULT_PORT = 3000
 DRAIN_SECONDS = 40      # for requests in hand when the service is told to end; then it ends in order all the same, before systemd kills it
@@ -76,9 +77,8 @@ def score(arguments: argparse.Namespace) -> None:
         progress.say(job["sent_as"] or "sent as it is")
         progress.say(f"job {job['id']}" + (f", sent {job['sent']} times: it is not scored again" if job["sent"] > 1 else " is accepted"))
         scores = client.result(job["id"])
-        written = scores.write(arguments.out) if arguments.out is not None else []
-        written += [client.download(job["id"], form, to=arguments.out) for form in arguments.also] if arguments.out is not None else []
-    _tell(written, scores.summary())
+        also = [client.download(job["id"], form, to=arguments.out) for form in arguments.also] if arguments.out is not None else []
+    _tell(scores, arguments.out, also)
 
 
 def _screen(client: Client, arguments: argparse.Namespace, progress: Progress) -> str | dict[str, Any]:
@@ -105,7 +105,7 @@ def classify(arguments: argparse.Namespace) -> None:
     imageset = arguments.imageset.read_text(encoding="utf-8") if arguments.imageset else json.dumps({"sample": arguments.sample})
     with Progress() as progress, Client(arguments.url, token=arguments.token, on_progress=progress) as client:
         found = client.classify(read_images(arguments.images), model=arguments.model, imageset=imageset, options={"force": arguments.force})
-    _tell(found.write(arguments.out) if arguments.out is not None else [], found.summary())
+    _tell(found, arguments.out)
 
 
 def exclude(arguments: argparse.Namespace) -> None:
@@ -116,7 +116,7 @@ def exclude(arguments: argparse.Namespace) -> None:
     changes = [{**change, "excluded": not arguments.restore} for change in arguments.wells]
     with Client(arguments.url, token=arguments.token) as client:
         scores = client.change_wells(arguments.job, changes)
-    _tell(scores.write(arguments.out) if arguments.out is not None else [], scores.summary())
+    _tell(scores, arguments.out)
 
 
 def _require_folder(out: Path | None) -> None:
@@ -128,10 +128,11 @@ def _require_folder(out: Path | None) -> None:
         raise InputError(f"--out {out} is no folder that can be written to ({error.strerror}); name another") from None
 
 
-def _tell(written: list[Path], summary: str) -> None:
-    if written:
-        print(f"wrote {', '.join(path.name for path in written)} in {written[0].parent}")
-    print(summary)
+def _tell(found: Scores | Classes, out: Path | None, also: Sequence[Path] = ()) -> None:
+    """Write what was found, where a folder for it is named, and sum it up. also: what was written before."""
+    if out is not None:
+        print(f"wrote {', '.join(path.name for path in [*found.write(out), *also])} in {out}")
+    print(found.summary())
 
 
 def curves(arguments: argparse.Namespace) -> None:
@@ -147,15 +148,11 @@ def curves(arguments: argparse.Namespace) -> None:
     scored, report = score_table(table, options), ReportOptions(hit_score=arguments.score, hit_threshold=arguments.threshold)
     print(*table.said, *scored.findings, render_text(scored, screen=table.screen, options=report), sep="\n")
     page = render_report(scored, screen=table.screen, lineage={"model": "read-out", "version": "measured"}, options=report)
-    written = [*write_tables(scored, arguments.out), _write_text(arguments.out / "report.html", page)]
+    written = [*write_tables(scored, arguments.out), arguments.out / "report.html"]
+    written[-1].write_text(page, encoding="utf-8", newline="\n")
     if arguments.figures:
         written += write_figures(scored, arguments.out, score=arguments.score, threshold=arguments.threshold)
     print(f"\nwrote {', '.join(path.name for path in written)} in {arguments.out}")
-
-
-def _write_text(path: Path, text: str) -> Path:
-    path.write_text(text, encoding="utf-8", newline="\n")
-    return path
 
 
 def token(arguments: argparse.Namespace) -> None:

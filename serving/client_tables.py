@@ -14,7 +14,7 @@ from models.columns import Contract
 from models.combinations import CombinationTables
 from models.errors import Finding
 from models.networks.bundle import GateResult
-from models.plates.safe_csv import to_csv
+from models.plates.safe_csv import write_csv
 from models.plates.screen import Screen
 from models.report import render_report, render_text
 from models.report.inputs import tables_of
@@ -62,15 +62,13 @@ class Scores:
         one page that works offline. Returns their paths.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        tables = tables_of(self)
-        for name, table in tables.items():
-            (folder / f"{name}.csv").write_text(to_csv(table), encoding="utf-8", newline="\n")
+        tables = [write_csv(table, folder / f"{name}.csv") for name, table in tables_of(self).items()]
         (folder / "answer.json").write_text(json.dumps(self.answer, indent=1) + "\n", encoding="utf-8")
         metrics = (self.answer.get("adapted") or {}).get("metrics") or {}
         gates = [GateResult(**gate) for gate in self.answer["gates"]]
         page = render_report(self, screen=self.screen, lineage=self.lineage, gates=gates, metrics=metrics)
         (folder / "report.html").write_text(page, encoding="utf-8")
-        return [folder / name for name in ("report.html", *(f"{name}.csv" for name in tables), "answer.json")]
+        return [folder / "report.html", *tables, folder / "answer.json"]
 
     def summary(self) -> str:
         """Plate quality and curves in words, and the first warnings."""
@@ -96,7 +94,7 @@ class Classes:
     def write(self, folder: Path) -> list[Path]:
         """classes.csv and answer.json. Returns their paths."""
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "classes.csv").write_text(to_csv(self.images), encoding="utf-8", newline="\n")
+        write_csv(self.images, folder / "classes.csv")
         (folder / "answer.json").write_text(json.dumps(self.answer, indent=1) + "\n", encoding="utf-8")
         return [folder / "classes.csv", folder / "answer.json"]
 

@@ -18,10 +18,11 @@ from models.plates.layout import ParsedLayout, parse_layout
 from models.plates.readers.base import FILE_COLUMNS, Found
 from models.plates.readers.platemaps import read_layout_table
 from models.plates.readers.readouts import attach_readout, read_readouts
-from models.plates.safe_csv import to_csv
+from models.plates.safe_csv import write_csv
 from models.plates.screen import Controls, Screen
 from models.report.inputs import tables_of
 from models.scoring import Exclusion, ScoredScreen, ScoringOptions, score_measured
+from models.tables import DOSED_ROLES
 from models.wells import PLATE_FORMATS, in_format
 from validation.rules import judge_screen
 
@@ -131,10 +132,7 @@ def score_table(table: ReadoutTable, options: ReadoutOptions | None = None) -> S
 def write_tables(scored: ScoredScreen, out: Path) -> list[Path]:
     """wells.csv, curves.csv, quality.csv, and those of single doses and combinations where there are some; returns their paths."""
     out.mkdir(parents=True, exist_ok=True)
-    tables = tables_of(scored)
-    for name, table in tables.items():
-        (out / f"{name}.csv").write_text(to_csv(table), encoding="utf-8", newline="\n")
-    return [out / f"{name}.csv" for name in tables]
+    return [write_csv(table, out / f"{name}.csv") for name, table in tables_of(scored).items()]
 
 
 def write_figures(scored: ScoredScreen, out: Path, *, score: str = "dss_asym", threshold: float = 10.0) -> list[Path]:
@@ -147,7 +145,7 @@ def write_figures(scored: ScoredScreen, out: Path, *, score: str = "dss_asym", t
     raw = bool(len(curves)) and bool((curves["scale"] == "raw").all())
     value, label = ("readout", "read-out") if wells["viability"].isna().all() else ("viability", "viability")
     response = wells["readout"] if raw else 100 * (1 - wells["viability"])
-    drawn = wells.assign(response=response)[wells["role"].isin(("treated", "reference")) & ~wells["excluded"]]
+    drawn = wells.assign(response=response)[wells["role"].isin(DOSED_ROLES) & ~wells["excluded"]]
     figures: dict[str, Callable[[], list[Figure]]] = {
         "panel.pdf": lambda: [plot_panel(curves.iloc[first:first + PANELS], drawn, by="treatment", dose="dose", response="response")
                               for first in range(0, len(curves), PANELS)],

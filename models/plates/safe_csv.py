@@ -7,6 +7,8 @@ Parquet need none of it.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
@@ -19,6 +21,12 @@ def to_csv(table: pd.DataFrame) -> str:
     texts = {name: column.map(_cell) for name, column in table.items() if not pd.api.types.is_numeric_dtype(column)}
     return str(table.assign(**{str(name): column for name, column in texts.items()}).rename(columns=_cell)
                .to_csv(index=False, lineterminator="\n"))
+
+
+def write_csv(table: pd.DataFrame, path: Path) -> Path:
+    """Write the table as `to_csv` gives it, in UTF-8; returns the path."""
+    path.write_text(to_csv(table), encoding="utf-8", newline="\n")
+    return path
 
 
 def as_meant(cell: str) -> str:
