@@ -60,16 +60,6 @@ from models.tracking import absolute_uri, without_password
 if TYPE_CHECKING:
     from models.networks.predict import Predictor
 
-__all__ = [
-    "CHALLENGER",
-    "CHAMPION",
-    "RegisteredModel",
-    "RegisteredVersion",
-    "Registry",
-    "RunRecord",
-    "UnknownModelError",
-]
-
 EXPERIMENT = "dosewell"
 CHAMPION, CHALLENGER = "champion", "challenger"
 _PACKAGES = ("numpy", "pandas", "pillow", "safetensors", "scipy", "tifffile", "torch")

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from models.errors import DosewellError
-from models.registry import CHALLENGER, CHAMPION, Registry, UnknownModelError
+from models.registered import UnknownModelError
+from models.registry import CHALLENGER, CHAMPION, Registry
 from models.tracking import default_tracking_uri
 from pipelines import servers
 from pipelines.command import run_command

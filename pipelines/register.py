@@ -11,7 +11,8 @@ from typing import Any
 from tqdm import tqdm
 
 from models.networks.bundle import bundle_sha256, read_card, trunk_finder
-from models.registry import RegisteredVersion, Registry, RunRecord
+from models.registered import RegisteredVersion, RunRecord
+from models.registry import Registry
 from models.tracking import default_tracking_uri
 from pipelines.command import run_command
 from pipelines.lineage import git_commit

@@ -19,7 +19,8 @@ from typing import TypeVar
 from models.errors import DosewellError, RefusedError, RegistryError
 from models.networks.bundle import Card
 from models.networks.predict import Predictor
-from models.registry import CHAMPION, RegisteredVersion, Registry, UnknownModelError
+from models.registered import RegisteredVersion, UnknownModelError
+from models.registry import CHAMPION, Registry
 from models.tracking import without_password
 from serving import metrics
 from serving.loaded import LoadedModels, warm

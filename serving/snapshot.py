@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from models.networks.bundle import Card
 from models.networks.predict import Predictor
-from models.registry import RegisteredVersion
+from models.registered import RegisteredVersion
 
 
 @dataclass(frozen=True, kw_only=True)

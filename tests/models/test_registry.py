@@ -14,8 +14,8 @@ from mlflow import MlflowClient
 from models.errors import BundleError, RefusedError, RegistryError
 from models.networks.bundle import bundle_sha256, file_sha256, trunk_finder
 from models.networks.predict import load_predictor
-from models.registered import finite_numbers, flatten, read_epochs
-from models.registry import CHALLENGER, CHAMPION, Registry, RunRecord, UnknownModelError
+from models.registered import RunRecord, UnknownModelError, finite_numbers, flatten, read_epochs
+from models.registry import CHALLENGER, CHAMPION, Registry
 from tests.serving.tiny import MODEL, tiny_bundle, tiny_registry
 
 

@@ -18,7 +18,8 @@ from prometheus_client import REGISTRY
 
 from models.errors import RefusedError, RegistryError
 from models.networks.bundle import bundle_sha256, read_card, trunk_finder, write_card
-from models.registry import CHAMPION, RegisteredVersion, Registry, UnknownModelError
+from models.registered import RegisteredVersion, UnknownModelError
+from models.registry import CHAMPION, Registry
 from serving.answers import models_answer
 from serving.client import Client
 from serving.promotion import Promoter
