@@ -21,6 +21,7 @@ from models.wells import wells_of
 
 settings.register_profile("dosewell", deadline=None, derandomize=os.environ.get("DOSEWELL_EXPLORE") is None)  # a busy machine is no failure
 settings.load_profile("dosewell")
+os.environ.setdefault("OMP_NUM_THREADS", "1")   # torch reads it when imported: tiny networks take longer on two threads
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")   # figures are a CPU's, to the bit; but tests/models/networks/test_gpu.py
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")   # MLflow reads it when imported, by tests before models.registry may
 

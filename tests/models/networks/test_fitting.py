@@ -160,9 +160,13 @@ def test_checkpoints_are_cleared_and_nothing_else(tiny: Tiny, tmp_path: Path) ->
 
 def test_torch_has_its_threads_back(tiny: Tiny) -> None:
     before = torch.get_num_threads()
+    torch.set_num_threads(before + 1)
     recipe = replace(CONTROLS, split=replace(CONTROLS.split, folds=0), optimizer=replace(CONTROLS.optimizer, epochs=1))
-    fit_model(build_network(recipe), tiny.images, tiny.layout, recipe, device="cpu")
-    assert torch.get_num_threads() == before
+    try:
+        fit_model(build_network(recipe), tiny.images, tiny.layout, recipe, device="cpu")
+        assert torch.get_num_threads() == before + 1
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("base", [READOUT, CONTROLS], ids=["read-outs", "classes"])

@@ -36,28 +36,33 @@ def run(spec: GanSpec = SPEC, *, seed: int = 1, checkpoint: Path | None = None) 
     return train_gan(*blobs(20), spec, seed=seed, device=CPU, checkpoint=checkpoint)
 
 
-def test_a_run_tells_losses_keeps_sheets_and_draws_half_of_each_class() -> None:
-    found = run()
-    assert found.epochs.columns.tolist() == ["epoch", "loss", "accuracy", "generator_loss"]
-    assert len(found.epochs) == SPEC.epochs
-    assert np.isfinite(found.epochs.to_numpy()).all()
-    assert found.epochs["accuracy"].between(0, 1).all()
-    assert list(found.sheets) == [4, 8, 12]
-    assert {sheet.shape for sheet in (*found.sheets.values(), found.real)} == {(16, 8 * SHOWN, 1)}
-    assert found.drawn.shape == (6, 1, 8, 8)
-    assert found.targets.tolist() == [1, 0, 1, 0, 1, 0]
+@pytest.fixture(scope="module")
+def whole() -> GanRun:
+    """A run that nothing interrupted."""
+    return run()
 
 
-def test_what_is_drawn_lies_in_the_range_of_the_training_images() -> None:
+def test_a_run_tells_losses_keeps_sheets_and_draws_half_of_each_class(whole: GanRun) -> None:
+    assert whole.epochs.columns.tolist() == ["epoch", "loss", "accuracy", "generator_loss"]
+    assert len(whole.epochs) == SPEC.epochs
+    assert np.isfinite(whole.epochs.to_numpy()).all()
+    assert whole.epochs["accuracy"].between(0, 1).all()
+    assert list(whole.sheets) == [4, 8, 12]
+    assert {sheet.shape for sheet in (*whole.sheets.values(), whole.real)} == {(16, 8 * SHOWN, 1)}
+    assert whole.drawn.shape == (6, 1, 8, 8)
+    assert whole.targets.tolist() == [1, 0, 1, 0, 1, 0]
+
+
+def test_what_is_drawn_lies_in_the_range_of_the_training_images(whole: GanRun) -> None:
     pixels, _ = blobs(20)
-    drawn = run().drawn.astype(float)
+    drawn = whole.drawn.astype(float)
     assert pixels.min() - 1e-3 <= drawn.min()
     assert drawn.max() <= pixels.max() + 1e-3
 
 
-def test_the_seed_decides() -> None:
-    assert (run().drawn == run().drawn).all()
-    assert (run().drawn != run(seed=2).drawn).any()
+def test_the_seed_decides(whole: GanRun) -> None:
+    assert (run().drawn == whole.drawn).all()
+    assert (run(seed=2).drawn != whole.drawn).any()
 
 
 @pytest.mark.parametrize("count", [35, 200])
@@ -74,9 +79,8 @@ def test_the_networks_stay_in_balance(count: int) -> None:
     assert middle[found.targets == 1].mean() > middle[found.targets == 0].mean() + 0.1
 
 
-def test_a_killed_training_goes_on_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_training_goes_on_exactly(whole: GanRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gan, "_CHECKPOINT_EVERY", 5)
-    whole = run()
 
     def killed(record: dict[str, float]) -> None:
         if record["epoch"] == 7:
