@@ -85,7 +85,7 @@ class Promoter:
         Raises UnknownModelError, RefusedError (with the reason), RegistryError (not reachable).
         """
         snapshot = self.snapshot
-        if (served := _champion(snapshot, reference)) is not None:
+        if (served := snapshot.champion(reference)) is not None:
             return served
         version = self._resolve(reference)
         champion = snapshot.served.get(version.name)
@@ -107,7 +107,7 @@ class Promoter:
     def version_of(self, reference: str) -> tuple[RegisteredVersion, Card | None]:
         """The version that a job means, without loading it, and its card if it is loaded anyway. Raises as `pick` does."""
         snapshot = self.snapshot
-        if (served := _champion(snapshot, reference)) is not None:
+        if (served := snapshot.champion(reference)) is not None:
             return served.version, served.card
         version = self._resolve(reference)
         version.require_gates()
@@ -292,14 +292,6 @@ class Promoter:
 
     def _put(self, **changes: object) -> None:
         self.snapshot = replace(self.snapshot, **changes)  # type: ignore[arg-type]  # fields of Snapshot
-
-
-def _champion(snapshot: Snapshot, reference: str) -> Served | None:
-    """The champion that a reference means, None where it means another version. Raises RefusedError where the champion is refused."""
-    name = reference.removesuffix(f"@{CHAMPION}")
-    if name not in snapshot.served and name in snapshot.refused:
-        raise RefusedError(snapshot.refused[name].reason)
-    return snapshot.served.get(name)
 
 
 def _is_judged(error: Exception) -> bool:

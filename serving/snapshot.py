@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from models.errors import RefusedError
 from models.networks.bundle import Card
 from models.networks.predict import Predictor
 from models.registered import RegisteredVersion
+from models.registry import CHAMPION
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,3 +49,12 @@ class Snapshot:
     registry_error: str = ""
     unreachable_since: str = ""
     looked_at: str = ""
+
+    def champion(self, reference: str) -> Served | None:
+        """The champion that a reference means; None where it means another version, or a model without one. Raises RefusedError where it is
+        refused and none serves in its place.
+        """
+        name = reference.removesuffix(f"@{CHAMPION}")
+        if name not in self.served and name in self.refused:
+            raise RefusedError(self.refused[name].reason)
+        return self.served.get(name)
