@@ -28,11 +28,11 @@ import httpx
 import psutil
 
 from benchmarks.crowd import Asked, Crowd, ask
-from benchmarks.tiny_service import MODEL, Server, TinyPlate, family, form, two_versions
+from benchmarks.tiny_service import MODEL, Server, TinyPlate, family, form
 from models.networks.bundle import trunk_finder
 from models.registry import CHAMPION, Registry
 from pipelines import servers
-from tests.serving.tiny import tiny_bundle, tiny_plate
+from tests.serving.tiny import tiny_bundle, tiny_plate, tiny_registry, two_versions
 
 HEADER = "| fault | lost | who scored meanwhile got | who sent a job during it got | normal after s |\n|---|---|---|---|---|"
 LOCKED_SECONDS = 25.0   # longer than the service waits for a lock
@@ -278,7 +278,7 @@ def running(folder: Path) -> Iterator[Place]:
     """A service that has scored a plate with each version."""
     with contextlib.chdir(folder), contextlib.ExitStack() as stack:
         stack.callback(servers.stop, "mlflow")
-        registry, state = two_versions(folder), stack.enter_context(small_disk(folder / "state"))
+        registry, state = two_versions(tiny_registry(folder), folder), stack.enter_context(small_disk(folder / "state"))
         mlflow = start_mlflow(servers.free_port())
         server = Server(state, mlflow.url)
         stack.callback(server.stop)

@@ -26,8 +26,9 @@ import httpx
 import psutil
 
 from benchmarks.crowd import Crowd, counted
-from benchmarks.tiny_service import MODEL, Server, TinyPlate, client, family, form, tiny_service, two_versions
+from benchmarks.tiny_service import MODEL, Server, TinyPlate, client, family, form, tiny_service
 from models.registry import CHAMPION
+from tests.serving.tiny import tiny_registry, two_versions
 
 WARM_UP, TENTH = 0.2, 0.1
 EVERY_SECONDS = 1.0
@@ -139,7 +140,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=8)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="dosewell-soak-") as name:
-        registry = two_versions(Path(name))
+        registry = two_versions(tiny_registry(Path(name)), Path(name))
         with tiny_service(Path(name), registry) as (server, plate):
             print("| | |\n|---|---|")
             print(soak(server, plate, seconds=60 * arguments.minutes, clients=arguments.clients,

@@ -11,26 +11,16 @@ from pathlib import Path
 import httpx
 import psutil
 
-from models.networks.bundle import trunk_finder
-from models.registry import CHAMPION, Registry
-from tests.serving.tiny import MODEL, SCREEN, Server, TinyPlate, tiny_bundle, tiny_plate, tiny_registry
+from models.registry import Registry
+from tests.serving.tiny import MODEL, SCREEN, Server, TinyPlate, tiny_plate, tiny_registry, two_versions
 
-__all__ = ["MODEL", "SCREEN", "PeakMemory", "Server", "TinyPlate", "family", "form", "tiny_service", "two_versions"]
-
-
-def two_versions(folder: Path) -> Registry:
-    """A registry of two versions that passed their gates; version 1 is champion."""
-    registry = tiny_registry(folder)
-    for number in (1, 2):
-        registry.register(tiny_bundle(folder / "models" / f"m{number}", seed=number), find_trunk=trunk_finder([folder / "models"]))
-    registry.set_alias(registry.resolve(f"{MODEL}/1"), CHAMPION)
-    return registry
+__all__ = ["MODEL", "SCREEN", "PeakMemory", "Server", "TinyPlate", "family", "form", "tiny_service"]
 
 
 @contextmanager
 def tiny_service(folder: Path, registry: Registry | None = None, **settings: str) -> Iterator[tuple[Server, TinyPlate]]:
-    """The service and a plate of it. settings: DOSEWELL_... variables."""
-    registry = registry or two_versions(folder)
+    """The service, of the registry or of one with two versions, and a plate of it. settings: DOSEWELL_... variables."""
+    registry = registry or two_versions(tiny_registry(folder), folder)
     server = Server(folder / "state", registry.tracking_uri, **settings)
     try:
         server.wait()

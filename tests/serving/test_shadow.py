@@ -12,11 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models.networks.bundle import trunk_finder
 from models.plates.layout import parse_layout
 from models.plates.screen import Screen
 from models.plates.spreadsheets import read_table
-from models.registry import CHAMPION, Registry
+from models.registry import Registry
 from models.scoring import ScoringOptions
 from serving.agreement import Agreement, AgreementLog, Comparison, compare_scores
 from serving.answers import models_answer
@@ -31,7 +30,7 @@ from serving.settings import Settings
 from serving.shadow import Shadow
 from serving.uploads import Upload
 from serving.worker import Worker
-from tests.serving.tiny import MODEL, SCREEN, TinyPlate, tiny_bundle, tiny_registry
+from tests.serving.tiny import MODEL, SCREEN, TinyPlate, tiny_registry, two_versions
 
 
 def tables(viability: np.ndarray, ic50: list[float], relation: list[str], *, excluded: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -99,11 +98,7 @@ def test_the_log_is_shared_between_processes_and_survives_a_cut_line(tmp_path: P
 @pytest.fixture
 def own(tmp_path: Path) -> Registry:
     """Version 1 is champion, version 2 challenger."""
-    registry = tiny_registry(tmp_path)
-    for seed in (1, 2):
-        registry.register(tiny_bundle(tmp_path / "models" / f"m{seed}", seed=seed), find_trunk=trunk_finder([tmp_path / "models"]))
-    registry.set_alias(registry.resolve(f"{MODEL}/1"), CHAMPION)
-    return registry
+    return two_versions(tiny_registry(tmp_path), tmp_path)
 
 
 @pytest.fixture

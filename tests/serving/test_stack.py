@@ -16,14 +16,13 @@ import httpx
 import psutil
 import pytest
 
-from models.networks.bundle import trunk_finder
 from models.registry import CHAMPION, Registry
 from pipelines import servers
 from serving.job_records import JobStoreError, NewJob, UnknownJobError
 from serving.jobs import JobStore
 from tests.serving.postgres import new_database, postgres_server
 from tests.serving.test_promotion import until
-from tests.serving.tiny import MODEL, SCREEN, Server, TinyPlate, free_port, tiny_bundle
+from tests.serving.tiny import MODEL, SCREEN, Server, TinyPlate, free_port, two_versions
 
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
 BUCKET = "dosewell"
@@ -76,11 +75,7 @@ def _answers(url: str) -> bool:
 def lab_registry(mlflow: str, tmp_path_factory: pytest.TempPathFactory) -> Registry:
     """Two versions of the tiny model, the first one champion."""
     folder = tmp_path_factory.mktemp("registry")
-    found = Registry(mlflow, folder / "cache")
-    for number in (1, 2):
-        found.register(tiny_bundle(folder / "models" / f"m{number}", seed=number), find_trunk=trunk_finder([folder / "models"]))
-    found.set_alias(found.resolve(f"{MODEL}/1"), CHAMPION)
-    return found
+    return two_versions(Registry(mlflow, folder / "cache"), folder)
 
 
 @pytest.fixture(scope="module")

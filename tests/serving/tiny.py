@@ -20,14 +20,14 @@ import numpy as np
 import pandas as pd
 
 from models.networks.backbones import state_bytes
-from models.networks.bundle import Card, GateResult, TrunkReference, write_bundle
+from models.networks.bundle import Card, GateResult, TrunkReference, trunk_finder, write_bundle
 from models.networks.calibration import Calibration
 from models.networks.heads import build_network
 from models.networks.recipe import Gate, Recipe, TrunkSpec
 from models.plates.images import encode_tiff, write_plate
 from models.plates.layout import write_layout
 from models.plates.prepare import InputSpec
-from models.registry import Registry
+from models.registry import CHAMPION, Registry
 from models.wells import wells_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -125,6 +125,14 @@ def tiny_registry(folder: Path) -> Registry:
     """An empty registry: folder/mlflow.db, folder/mlartifacts, folder/cache."""
     (folder / "mlflow.db").write_bytes(_empty_database())
     return Registry(f"sqlite:///{folder}/mlflow.db", folder / "cache")
+
+
+def two_versions(registry: Registry, folder: Path) -> Registry:
+    """The registry with versions 1 and 2, which passed their gates; 1 is champion, 2 challenger. folder: of their bundles."""
+    for number in (1, 2):
+        registry.register(tiny_bundle(folder / "models" / f"m{number}", seed=number), find_trunk=trunk_finder([folder / "models"]))
+    registry.set_alias(registry.resolve(f"{MODEL}/1"), CHAMPION)
+    return registry
 
 
 def free_port() -> int:
