@@ -46,9 +46,8 @@ def spare_collector() -> None:
 
 
 class _PrivateArbiter(circus.Arbiter):
-    """BentoML's parent process, which keeps its workers alive, without two ports that
-    take commands from anybody:
-    whoever has an account on the machine could have it run any program as its user.
+    """BentoML's parent process, which keeps its workers alive, without two ports that take commands from anybody: whoever has an account
+    on the machine could have it run any program as its user.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -241,7 +241,7 @@ def _merged_ranges(data: bytes, sheet_path: str) -> list[tuple[int, int, int, in
 
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         xml = archive.read(sheet_path.lstrip("/"))
-    return [tuple(range_boundaries(match.decode())) for match in _MERGED.findall(xml)]  # type: ignore[misc]
+    return [tuple(range_boundaries(match.decode())) for match in _MERGED.findall(xml)]  # type: ignore[misc]  # four numbers each
 
 
 def _fill_merged(rows: Rows, merged: list[tuple[int, int, int, int]]) -> None:
