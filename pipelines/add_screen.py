@@ -30,9 +30,10 @@ from models.plates.vocabulary import canonical_column
 from models.tables import DOSED_ROLES, LAYOUT, check_table
 from models.wells import add_row_column, in_format, parse_well
 from pipelines.command import run_command
+from pipelines.exclude import decisions_kept
 from pipelines.image_copy import NOTES, copy_images, file_digest, source_digests, source_state
 from pipelines.screen_words import next_steps, plate_maps, summary, without_partner
-from pipelines.screens import bring_back, folder_of, read_screen, whole_folder, write_screen
+from pipelines.screens import SCREEN_FILE, bring_back, folder_of, read_screen, whole_folder, write_screen
 from pipelines.sources import add_fact_options, add_source_options, facts_of, source_of
 from validation.evidence import some
 
@@ -75,17 +76,19 @@ def add_screen(request: Request, *, params: Path = Path("params.yaml"), progress
             raise ScreenError(f"{target} is already there with other content; choose another --name, or --force to replace it")
         return [f"{target}: already there, made from the same files and options",
                 *next_steps(read_screen(target), layout, params, planes=int(files["plane"].max()) + 1)]
+    layout, kept = decisions_kept(layout, target)
     with whole_folder(target, key=_mark(request, found, {"": source_state(files)})[-16:]) as folder:
         copied = copy_images(folder, files, found.channels, root=root, jpeg_size=request.jpeg_size, progress=progress)
         if copied.findings:
             raise ScreenError(f"{len(copied.findings)} image(s) cannot be used", copied.findings)
         screen = _describe(request, found, layout, depth=copied.depth, source=_mark(request, found, copied.digests))
+        kept += _said_before(target, screen)
         write_layout(layout, folder / "layout.csv")
         write_screen(folder, screen)
         if (treatments := find_treatments(request.source)) is not None:
             read_treatments(treatments).to_csv(folder / TREATMENTS_FILE, index=False, lineterminator="\n")
         shutil.rmtree(folder / NOTES)
-    return [*(f"convention {found.convention}: {line}" for line in found.said), *map(str, warnings), *without_partner(layout, files),
+    return [*(f"convention {found.convention}: {line}" for line in found.said), *map(str, warnings), *kept, *without_partner(layout, files),
             *([f"{len(copied.resumed)} plate(s) had been copied by a run that was cut off"] if copied.resumed else []),
             *summary(layout, screen, shapes=copied.shapes, planes=copied.planes), *plate_maps(layout, files, screen.plate_format),
             f"{target}: made", *next_steps(screen, layout, params, planes=copied.planes)]
@@ -208,6 +211,18 @@ def _describe(request: Request, found: Found, layout: pd.DataFrame, *, depth: in
               "controls": "both" if {"negative", "positive"} <= roles else "negative" if "negative" in roles else "none",
               "positive_control": {"image": kills.pop()} if len(kills) == 1 else {}}
     return Screen.from_dict({**values, **found.facts, "plate_format": values["plate_format"]})
+
+
+def _said_before(target: Path, screen: Screen) -> list[str]:
+    """Warnings: fields of the screen.yaml that is to be replaced which say something that the new one does not."""
+    if not (target / SCREEN_FILE).is_file():
+        return []
+    try:
+        before, now = read_screen(target).to_dict(), screen.to_dict()
+    except ScreenError:
+        return [f"warning: {target / SCREEN_FILE} could not be read; what a person wrote into it is gone"]
+    return [f"warning: {SCREEN_FILE} said {name}: {value} before, and now {now[name] or 'nothing'}; write it there again if it still holds"
+            for name, value in before.items() if value and value != now[name] and name != "source"]
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:

@@ -27,6 +27,7 @@ from models.wells import well_or_text
 from models.whole_file import whole_file
 from pipelines.command import run_command
 from pipelines.screens import read_screen
+from validation.evidence import some
 
 KEPT = "a person looked at it"
 COLUMNS = ("excluded", "exclusion_reason")
@@ -64,6 +65,36 @@ def apply_choice(folder: Path, choice: Choice) -> list[str]:
         columns = [names[name] for name in COLUMNS]
         _replace(path, raw.drop(columns=columns if (raw[columns] == "").all(axis=None) else []), plate_format=screen.plate_format)
     return said
+
+
+def decisions_kept(layout: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, list[str]]:
+    """The layout with what people had decided of its wells in the screen that it is to replace in `folder`, and lines that say so.
+
+    What the layout itself says of a well wins.
+    """
+    if not (folder / "layout.csv").is_file():
+        return layout, []
+    try:
+        before = _decisions(read_layout(folder / "layout.csv", plate_format=read_screen(folder).plate_format))
+    except InputError:
+        return layout, [f"warning: {folder / 'layout.csv'} cannot be read; wells that were left out in it are so no longer"]
+    now = _decisions(layout)
+    kept = [place for place, said in before.items() if any(said) and not any(now.get(place, (True, "")))]
+    gone = [place for place, said in before.items() if any(said) and place not in now]
+    lines = [f"{text}: {some(map(' '.join, places))}" for text, places in (
+        ("a person's decisions are kept, on the wells", kept), ("warning: decisions are gone with their wells", gone)) if places]
+    if kept:
+        now |= {place: before[place] for place in kept}
+        layout = layout.assign(excluded=[said[0] for said in now.values()], exclusion_reason=[said[1] for said in now.values()])
+    return layout, lines
+
+
+def _decisions(layout: pd.DataFrame) -> dict[tuple[str, str], tuple[bool, str]]:
+    """(plate, well) -> whether it is left out, and the reason, of every row."""
+    excluded, reason = (layout.get(name, pd.Series(nothing, index=layout.index)).tolist()
+                        for name, nothing in zip(COLUMNS, (False, ""), strict=True))
+    places = zip(layout["plate"].tolist(), layout["well"].tolist(), strict=True)
+    return dict(zip(places, zip(excluded, reason, strict=True), strict=True))
 
 
 def _rows_of(layout: pd.DataFrame, choice: Choice) -> list[int]:

@@ -27,6 +27,7 @@ from models.plates.screen import Screen
 from models.wells import PLATE_FORMATS, wells_of
 from pipelines.add_model import main as list_model
 from pipelines.add_screen import Request, add_screen, main, number_replicates, parse_rows
+from pipelines.exclude import Choice, apply_choice
 from pipelines.params import Params
 from pipelines.screen_words import next_steps, plate_maps, summary
 from pipelines.screens import read_screen, whole_folder, write_screen
@@ -109,6 +110,24 @@ def test_another_content_under_the_same_name_is_refused_unless_forced(tmp_path: 
     add_screen(request(folder, out, force=True), progress=False)
     with PlateArchive(out / "mine" / "images" / "plate7.zip") as plate:
         assert plate.read("A01_s1_c0_z0.tif").max() == 200
+
+
+def test_what_a_person_decided_or_wrote_is_not_lost_when_a_screen_is_replaced(tmp_path: Path) -> None:
+    """More plates, or a corrected platemap, come in with --force: wells that were left out must not creep back into training."""
+    folder, out = lab_folder(tmp_path / "plate7"), tmp_path / "data"
+    add_screen(request(folder, out, facts={"assay": "ATP"}), progress=False)
+    apply_choice(out / "mine", Choice(wells=("A02",), reason="pipetted twice"))
+    apply_choice(out / "mine", Choice(wells=("B04",), excluded="false", reason="looked at it"))
+    (folder / "A1_g.tif").write_bytes(encode_tiff(pixels(200)))
+    said = add_screen(request(folder, out, force=True), progress=False)
+    layout = read_layout(out / "mine" / "layout.csv", plate_format=96).set_index("well")
+    assert layout.index[layout["excluded"]].tolist() == ["A02"]
+    assert layout["exclusion_reason"][["A02", "B04"]].tolist() == ["pipetted twice", "looked at it"]
+    assert [line for line in said if "decisions" in line] == ["a person's decisions are kept, on the wells: plate7 A02, plate7 B04"]
+    assert [line for line in said if "screen.yaml" in line] == [
+        "warning: screen.yaml said assay: ATP before, and now nothing; write it there again if it still holds"]
+    said = add_screen(request(folder, out, force=True, rows="B"), progress=False)
+    assert "warning: decisions are gone with their wells: plate7 A02" in said
 
 
 def test_rows_keep_those_rows_only_and_faults_elsewhere_do_not_matter(tmp_path: Path) -> None:
