@@ -76,9 +76,10 @@ def run(clock: Clock) -> dict[str, float]:
         stages = reproduce()
     with clock.step("registry"):
         registry = Registry(default_tracking_uri(), CACHE)
+        params = Params.read("params.yaml")
         register_missing(Path("artifacts/models"), evaluations=Path("artifacts/evaluate"), trunks=Path("artifacts/trunks"),
-                         registry=registry)
-        promote(registry, served_models(Params.read("params.yaml")))
+                         registry=registry, names=params.models)
+        promote(registry, served_models(params))
     try:
         with clock.step("start the service"):
             port = servers.free_port()

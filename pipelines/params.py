@@ -101,11 +101,7 @@ class Params:
     @classmethod
     def read(cls, path: str | Path) -> Params:
         """Read and check params.yaml. Raises ParamsError, naming the YAML path, for anything wrong or dangling."""
-        try:
-            values = read_yaml(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ParamsError(f"{path} cannot be read: {error}") from None
-        return cls.parse(values)
+        return cls.parse(_values(path))
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Params:
@@ -228,6 +224,20 @@ def _named(known: Mapping[str, Any], name: object, path: str, section: str) -> A
     if not isinstance(name, str) or name not in known:
         raise ParamsError(f"{path}: '{name}' is not in {section}; known: {', '.join(known) or 'none'}")
     return known[name]
+
+
+def _values(path: str | Path) -> Any:
+    """What the file holds. Raises ParamsError."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        return read_yaml(text)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ParamsError(f"{path} cannot be read: {error}") from None
+
+
+def listed(path: str | Path, section: str) -> tuple[str, ...]:
+    """The names of a section of params.yaml: what of a folder of artifacts still counts. Raises ParamsError."""
+    return tuple(_values(path).get(section) or ())
 
 
 def entry_of(path: str | Path, section: str, name: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,32 +16,35 @@ from models.registry import Registry
 from models.tracking import default_tracking_uri
 from pipelines.command import run_command
 from pipelines.lineage import git_commit
+from pipelines.params import listed
 
 CACHE = Path("var/registry-cache")
 
 
-def run(models: Path, *, evaluations: Path, trunks: Path, registry: Registry, tags: Mapping[str, str]) -> list[RegisteredVersion]:
-    """Register each bundle in the subfolders of `models`, in the order of their names; known ones stay as they are.
+def run(models: Path, *, evaluations: Path, trunks: Path, registry: Registry, tags: Mapping[str, str],
+        names: Collection[str]) -> list[RegisteredVersion]:
+    """Register the bundle of each of the names in the subfolders of `models`, in their order; known ones stay as they are.
 
     evaluations: <name>/metrics.json, epochs.csv and figures/ of each model. trunks: <name>/trunk.safetensors of published
     trunks. tags: noted on new versions, e.g. git_commit. Raises BundleError, RegistryError.
     """
     find_trunk = trunk_finder([models, trunks])
-    bundles = bundles_in(models)
+    bundles = bundles_in(models, names)
     return [registry.register(bundle, find_trunk=find_trunk, record=run_record(evaluations / bundle.name, tags))
             for bundle in tqdm(bundles, desc="register", unit="model", disable=not bundles)]
 
 
-def register_missing(models: Path, *, evaluations: Path, trunks: Path, registry: Registry) -> list[RegisteredVersion]:
+def register_missing(models: Path, *, evaluations: Path, trunks: Path, registry: Registry,
+                     names: Collection[str]) -> list[RegisteredVersion]:
     """Register the bundles that the registry lacks by hash and return those, so that a clone with a full cache has a full registry."""
     find_trunk, tags = trunk_finder([models, trunks]), commit_tags()
     return [registry.register(bundle, find_trunk=find_trunk, record=run_record(evaluations / bundle.name, tags))
-            for bundle in bundles_in(models) if registry.find(read_card(bundle).name, bundle_sha256(bundle)) is None]
+            for bundle in bundles_in(models, names) if registry.find(read_card(bundle).name, bundle_sha256(bundle)) is None]
 
 
-def bundles_in(models: Path) -> list[Path]:
-    """The bundle folders of a folder of models, by name."""
-    return sorted(path.parent for path in models.glob("*/card.json"))
+def bundles_in(models: Path, names: Collection[str]) -> list[Path]:
+    """The bundle folders of these models, by name; others that lie there are of models that params.yaml lists no longer."""
+    return sorted(path.parent for path in models.glob("*/card.json") if path.parent.name in names)
 
 
 def run_record(evaluation: Path, tags: Mapping[str, str]) -> RunRecord:
@@ -67,13 +70,15 @@ def receipt(version: RegisteredVersion) -> dict[str, Any]:
 def main() -> None:
     """Command line: python -m pipelines.register."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--params", default="params.yaml")
     parser.add_argument("--models", type=Path, default=Path("artifacts/models"))
     parser.add_argument("--evaluations", type=Path, default=Path("artifacts/evaluate"))
     parser.add_argument("--trunks", type=Path, default=Path("artifacts/trunks"))
     parser.add_argument("--output", type=Path, default=Path("artifacts/registered"))
     arguments = parser.parse_args()
     registry = Registry(default_tracking_uri(), CACHE)
-    versions = run(arguments.models, evaluations=arguments.evaluations, trunks=arguments.trunks, registry=registry, tags=commit_tags())
+    versions = run(arguments.models, evaluations=arguments.evaluations, trunks=arguments.trunks, registry=registry, tags=commit_tags(),
+                   names=listed(arguments.params, "models"))
     arguments.output.mkdir(parents=True, exist_ok=True)
     for version in versions:
         text = json.dumps(receipt(version), indent=1, sort_keys=True) + "\n"

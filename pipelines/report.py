@@ -29,6 +29,7 @@ from models.single_doses import read_single_doses
 from models.tables import CURVES, WELL_SCORES, check_table
 from pipelines.class_report import CLASSES, ClassEntry, Entry, own_pages, read_class_entry, read_evaluation
 from pipelines.command import run_command
+from pipelines.params import listed
 from pipelines.screens import read_screen, whole_folder
 
 INDEX = "index.html"
@@ -98,6 +99,7 @@ def relative(folder: Path, out: Path) -> str:
 def main() -> None:
     """Command line of the stage."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--params", default="params.yaml")
     parser.add_argument("--scores", type=Path, required=True, help="one folder per scored screen")
     parser.add_argument("--data", type=Path, required=True, help="one folder per screen, with screen.yaml")
     parser.add_argument("--evaluate", type=Path, required=True, help="metrics.json per model")
@@ -106,7 +108,9 @@ def main() -> None:
     parser.add_argument("--docs", type=Path, required=True, help="Data Docs to link to, one page per screen")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
-    folders, imagesets = (sorted(path.parent for path in arguments.scores.glob(f"*/{name}")) for name in (SCORE_FILES[0], CLASSES))
+    scored = listed(arguments.params, "scores")      # what else lies there was scored when params.yaml still listed it
+    folders, imagesets = (sorted(path.parent for path in arguments.scores.glob(f"*/{name}") if path.parent.name in scored)
+                          for name in (SCORE_FILES[0], CLASSES))
     links = {"Checks of the data": relative(arguments.validate, arguments.out), "Data Docs": relative(arguments.docs, arguments.out)}
     places: dict[str, Any] = {"data": arguments.data, "evaluations": arguments.evaluate, "bundles": arguments.models, "links": links}
     write_pages(run([read_entry(folder, **places) for folder in folders], [read_class_entry(folder, **places) for folder in imagesets]),

@@ -20,9 +20,10 @@ from pathlib import Path
 from models.errors import DosewellError
 from pipelines.command import run_command
 from pipelines.params import Params
-from pipelines.yaml_text import read_yaml
+from pipelines.yaml_text import read_yaml, unfinished_merge
 
 GROUPED = ("compare", "register", "report")
+MERGED = (Path("params.yaml"), Path("data.dvc"), Path("dvc.lock"))     # what two people change on two branches
 VERDICTS, LOCK = Path("artifacts/validate"), Path("dvc.lock")
 
 
@@ -34,6 +35,7 @@ def reproduce(*, jobs: int = 1) -> dict[str, float]:
     """
     if not Path("data").exists():
         _run([sys.executable, "-m", "pipelines.make_example"])
+    _require_merged()
     if jobs > 1:
         _run_side_by_side(Params.read("params.yaml"), jobs)
     code, seconds = _timed_repro()
@@ -44,6 +46,13 @@ def reproduce(*, jobs: int = 1) -> dict[str, float]:
             refused_screens() or ["see the failed stage above; `dvc repro <stage>` runs it alone"]))
     print(compared_with_commit(), flush=True)
     return seconds
+
+
+def _require_merged() -> None:
+    """Raises DosewellError for a file of the pipeline that holds an unfinished merge, of which DVC says only that it is no YAML."""
+    for path in filter(Path.is_file, MERGED):
+        if problem := unfinished_merge(path.read_text(encoding="utf-8")):
+            raise DosewellError(f"{path}: {problem}")
 
 
 def compared_with_commit() -> str:

@@ -11,6 +11,7 @@ from models.registry import Registry
 from models.tracking import absolute_uri, default_tracking_uri, without_password
 from pipelines import servers
 from pipelines.command import run_command
+from pipelines.params import listed
 from pipelines.register import CACHE, register_missing
 
 ARTIFACTS = Path("artifacts")
@@ -24,7 +25,7 @@ def start() -> None:
     uri = absolute_uri(default_tracking_uri())
     if (ARTIFACTS / "models").is_dir():
         added = register_missing(ARTIFACTS / "models", evaluations=ARTIFACTS / "evaluate", trunks=ARTIFACTS / "trunks",
-                                 registry=Registry(uri, CACHE))
+                                 registry=Registry(uri, CACHE), names=listed("params.yaml", "models"))
         print(f"registered {len(added)} model(s) that the registry lacked" if added else "the registry has every trained model")
     registry = uri if uri.startswith("http") else _mlflow(uri, mlflow_port)
     service = servers.running("service") or servers.start(

@@ -9,9 +9,18 @@ import yaml
 
 def read_yaml(text: str) -> Any:
     """The values of a YAML text. Raises yaml.YAMLError, with the line, for what is no YAML and for a key that stands twice in a mapping,
-    of which YAML would take the last and forget the others without a word.
+    of which YAML would take the last and forget the others without a word, and where a merge of two branches is unfinished.
     """
+    if problem := unfinished_merge(text):
+        raise yaml.YAMLError(problem)
     return yaml.load(text, Loader=_OnceLoader)  # noqa: S506  # a SafeLoader
+
+
+def unfinished_merge(text: str) -> str:
+    """Where a merge of two branches left a file unfinished, in words; "" if nowhere."""
+    before, mark, _ = f"\n{text}".partition("\n<<<<<<< ")
+    return (f"two branches changed the same lines, and their merge is unfinished (line {before.count(chr(10)) + 1}, <<<<<<<); "
+            "docs/train_and_promote.md, two people, says what to do") if mark else ""
 
 
 class _OnceLoader(yaml.SafeLoader):

@@ -94,6 +94,7 @@ def url(mlflow: httpx.Client, in_folder: Callable[[str], Path], monkeypatch: pyt
 def test_pipeline_and_service_log_in_by_their_environment(url: str, log_in: Callable[[tuple[str, str]], None]) -> None:
     """The pipeline writes as one account, the service reads as another, and nobody else gets in."""
     tiny_bundle(Path("artifacts/models/m1"))
+    Path("params.yaml").write_text("models: {m1: {}, m2: {}}\n")
     registry = Registry(url, Path("cache"))
     log_in((ADMIN[0], "not the password"))
     with pytest.raises(RegistryError, match="401") as refused:
@@ -151,6 +152,7 @@ def test_make_up_runs_no_jobs_for_others(in_folder: Callable[[str], Path], monke
     folder = in_folder("work")
     tiny_registry(folder)
     tiny_bundle(folder / "artifacts" / "models" / "m1")
+    (folder / "params.yaml").write_text("models: {m1: {}}\n")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setenv("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "true")
     for name in ("MLFLOW_PORT", "SERVICE_PORT"):

@@ -142,7 +142,8 @@ def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("text", "message"), [
-    ("a: [", "cannot be read"), ("- 1", "expected a mapping of sections"), ("", "expected a mapping"), (None, "cannot be read")])
+    ("a: [", "cannot be read"), ("- 1", "expected a mapping of sections"), ("", "expected a mapping"), (None, "cannot be read"),
+    ("models:\n<<<<<<< HEAD\n  a: {}\n=======\n  b: {}\n>>>>>>> anna\n", r"merge is unfinished \(line 2")])
 def test_a_file_that_is_no_params_file(tmp_path: Path, text: str | None, message: str) -> None:
     if text is not None:
         (tmp_path / "params.yaml").write_text(text)

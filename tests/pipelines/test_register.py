@@ -23,6 +23,7 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
         folder = Path("artifacts/evaluate") / name
         folder.mkdir(parents=True)
         (folder / "metrics.json").write_text('{"r2_cv": 0.9, "nested": {"z_prime_cv": null}}')
+    Path("params.yaml").write_text("models: {viability-A: {}, viability-B: {}}\n")
     return tiny_registry(tmp_path)
 
 
@@ -42,7 +43,7 @@ def test_the_stage_registers_all_models_and_says_the_same_again(registry: Regist
 
 
 def test_missing_bundles_are_registered_and_known_ones_left_alone(registry: Registry) -> None:
-    folders = {"evaluations": Path("artifacts/evaluate"), "trunks": Path("artifacts/trunks")}
+    folders = {"evaluations": Path("artifacts/evaluate"), "trunks": Path("artifacts/trunks"), "names": ("viability-A", "viability-B")}
     added = register.register_missing(Path("artifacts/models"), registry=registry, **folders)
     assert [version.name for version in added] == ["viability-A", "viability-B"]
     registry.set_alias(added[0], CHAMPION)
@@ -54,4 +55,11 @@ def test_missing_bundles_are_registered_and_known_ones_left_alone(registry: Regi
 
 
 def test_an_empty_folder_is_no_mistake(tmp_path: Path) -> None:
-    assert register.bundles_in(tmp_path / "nothing") == []
+    assert register.bundles_in(tmp_path / "nothing", ["viability-A"]) == []
+
+
+def test_a_model_that_params_yaml_lists_no_longer_is_not_registered(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its bundle stays in artifacts/ when its lines go, or when a colleague's branch is left."""
+    Path("params.yaml").write_text("models: {viability-A: {}}\n")
+    command(monkeypatch)
+    assert list(registry.aliases()) == ["viability-A"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -68,6 +69,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     evaluation.mkdir(parents=True)
     (evaluation / "metrics.json").write_text(json.dumps({"z_prime_cv": 0.7}))
     write_bundle(tmp_path / "artifacts" / "models" / MODEL, make_card(passed=True), head=b"weights", trunk=None)
+    (tmp_path / "params.yaml").write_text(f"scores: {{patient-7: {MODEL}}}\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", [
         "report", "--scores", "artifacts/scores", "--data", "data", "--evaluate", "artifacts/evaluate", "--models", "artifacts/models",
@@ -97,6 +99,13 @@ def test_a_second_run_gives_the_same_bytes_and_removes_pages_of_screens_that_are
     (project / "artifacts" / "report" / "gone.html").write_text("old")
     main()
     assert pages(project) == first
+
+
+def test_scores_of_a_screen_that_is_listed_no_longer_are_not_reported(project: Path) -> None:
+    """Its folder of data/ may be gone too: that must not keep the others from their pages."""
+    shutil.copytree(project / "artifacts" / "scores" / "patient-7", project / "artifacts" / "scores" / "gone")
+    main()
+    assert sorted(pages(project)) == ["index.html", "patient-7.html"]
 
 
 def test_failed_gates_of_the_bundle_reach_the_page(project: Path) -> None:

@@ -80,6 +80,21 @@ def test_a_failure_without_a_refusal_says_where_to_look(folder: Path, monkeypatc
         repro.reproduce()
 
 
+def test_an_unfinished_merge_is_called_so_before_anything_runs(folder: Path) -> None:
+    """DVC says of it that it could not find an expected ':'."""
+    (folder / "dvc.lock").write_text("stages:\n<<<<<<< HEAD\n  a: {}\n=======\n  b: {}\n>>>>>>> anna\n")
+    with pytest.raises(DosewellError, match=r"dvc.lock: two branches .* \(line 2"):
+        repro.reproduce()
+    assert not (folder / "calls").exists()
+
+
+def test_metrics_of_another_commit_can_be_had_and_what_is_listed_decides() -> None:
+    """`dvc metrics diff` finds an older metrics.json in the cache only: artifacts/ is not in git."""
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    assert all(isinstance(path, str) for name in ("evaluate", "compare") for path in stages[name].get("do", stages[name])["metrics"])
+    assert [stages[name]["params"] for name in repro.GROUPED] == [["screens", "models"], ["models"], ["scores"]]
+
+
 def test_stages_over_all_screens_are_those_of_dvc_yaml() -> None:
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
     assert [name for name, stage in stages.items() if "foreach" not in stage] == ["validate", *repro.GROUPED]
