@@ -20,7 +20,7 @@ pages, reports and HTTP answers can show many at once.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 Severity = Literal["error", "warning"]
@@ -56,6 +56,21 @@ class Finding:
         return f"{self.severity}: {self.message}" + (f" ({place})" if place else "")
 
 
+def told_once(findings: Iterable[Finding]) -> list[str]:
+    """The findings in words; what is said alike of several wells is said once, where it stands first, with all of them."""
+    alike: dict[tuple[str, ...], list[Finding]] = {}
+    for finding in findings:
+        alike.setdefault((finding.severity, finding.message, finding.column), []).append(finding)
+    return [str(same[0] if len(same) == 1 else _of_all_wells(same)) for same in alike.values()]
+
+
+def _of_all_wells(same: list[Finding]) -> Finding:
+    """One finding in place of several that differ in plate and well only."""
+    plates = list(dict.fromkeys(finding.plate for finding in same))
+    names = [well if len(plates) == 1 else f"{finding.plate} {well}".strip() for finding in same for well in finding.wells or ("",)]
+    return replace(same[0], plate=plates[0] if len(plates) == 1 else "", well=", ".join(filter(None, dict.fromkeys(names))))
+
+
 class DosewellError(Exception):
     """Base of everything that Dosewell raises on purpose."""
 
@@ -65,8 +80,8 @@ class InputError(DosewellError):
 
     def __init__(self, message: str, findings: Iterable[Finding] = ()) -> None:
         self.findings = tuple(findings)
-        said = self.findings if [*map(str, self.findings)] != [f"error: {message}"] else ()   # not the same twice
-        super().__init__("\n  ".join([message, *map(str, said)]))
+        said = told_once(self.findings)
+        super().__init__("\n  ".join([message, *(said if said != [f"error: {message}"] else ())]))   # not the same twice
         self.summary = message
 
 
