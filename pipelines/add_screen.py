@@ -138,11 +138,17 @@ def _repeated(files: pd.DataFrame) -> list[Finding]:
     folders = dict.fromkeys(path.parent.name for path in files.loc[files.duplicated(place, keep=False), "path"])
     if len(folders) > 1:
         return [Finding(rule="image_repeated", severity="error", value=", ".join(folders), message=(
-            f"images of the same wells lie in {len(folders)} folders ({some(folders)}): say what a folder is by --pattern, such as "
-            "'{plate}/*{well}*.tif' for plates, which the layout calls so or not at all (or {time}, {site}, {channel})"))]
+            f"images of the same wells lie in {len(folders)} folders ({some(folders)}), read as {_as_read(files.iloc[0])}. "
+            "Say what a folder is by --pattern, such as '{plate}/*{well}*.tif' for plates, which the layout calls so or not at all "
+            "(or {time}, {site}, {channel})"))]
     return [Finding(rule="image_repeated", severity="error", plate=file["plate"], well=file["well"], value=file["path"].name,
                     message=f"a second image of channel {file['channel']}, site {file['site']}, plane {file['plane']}")
             for file in files[files.duplicated(place)].to_dict("records")]
+
+
+def _as_read(file: pd.Series) -> str:
+    """How the name of an image was understood."""
+    return f"plate {file['plate']}, well {file['well']} ({file['path'].name})"
 
 
 def _chosen(request: Request, found: Found) -> tuple[pd.DataFrame, pd.DataFrame, list[Finding]]:

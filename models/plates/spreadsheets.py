@@ -273,11 +273,11 @@ def _require_unlike(header: list[str], name: str) -> None:
 def _framed(header: list[str], body: Rows, name: str) -> pd.DataFrame:
     """Rows padded to the header's width; filled cells beyond it are an error, wholly empty unnamed columns go."""
     width = len(header)
-    long = [place for place, row in enumerate(body) if any(row[width:])]
-    if long:
-        raise _refusal("table_ragged", name,
-                       f"row {long[0] + 2} has more cells ({len(body[long[0]])}) than the header ({width}); "
-                       "a text with the delimiter in it needs quotes, a decimal comma needs ';' between the columns")
+    if long := next((row for row in body if any(row[width:])), None):
+        raise _refusal("table_ragged", name, (
+            f"has more cells ({len(long)}) in the row '{' | '.join(long)[:80]}' than in its header ({width}: {' | '.join(header)[:80]}). "
+            "One row of names has to stand above the wells, with one for each column: where it has two, or one name over several columns, "
+            "join them. In a CSV a text with the delimiter in it needs quotes, and a decimal comma ';' between the columns"))
     padded = [row[:width] + [""] * (width - len(row)) for row in body]
     columns = {header[place] or f"column_{place + 1}": [as_meant(row[place]) for row in padded]
                for place in range(width) if header[place] or any(row[place] for row in padded)}

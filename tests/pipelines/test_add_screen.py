@@ -391,6 +391,7 @@ def test_folders_of_the_same_images_are_asked_about_once(tmp_path: Path) -> None
     (finding,) = caught.value.findings
     assert (finding.rule, finding.value) == ("image_repeated", "P1, P2")
     assert "--pattern, such as '{plate}/*{well}*.tif'" in finding.message
+    assert "read as plate run, well A01 (" in finding.message
     source = Source(folder=folder, pattern="{plate}/*{well}*.tif")
     add_screen(Request(source=source, name="mine", out=tmp_path / "data"), progress=False)
     assert sorted(path.name for path in (tmp_path / "data" / "mine" / "images").iterdir()) == ["P1.zip", "P2.zip"]

@@ -94,11 +94,11 @@ def compile_pattern(text: str) -> re.Pattern[str]:
 
 
 def _from_template(text: str) -> str:
-    """The parts as groups, the rest as it stands; * stands for anything within a name."""
+    """The parts as groups, the rest as it stands; * is anything within a name; no well behind it begins within a word (run7_A01)."""
     pieces = _TEMPLATE.split(text)
     body = "".join(re.escape(piece).replace(r"\*", "[^/]*?") if place % 2 == 0 else f"(?P<{piece}>{PARTS[piece]})"
                    for place, piece in enumerate(pieces))
-    return rf"(?:^|/){body}$"
+    return rf"(?:^|/){body}$".replace("[^/]*?(?P<well>", "[^/]*?(?<![A-Za-z0-9])(?P<well>")
 
 
 def _usual(folder: Path) -> re.Pattern[str] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -72,10 +72,20 @@ def find_platemap(folder: Path) -> Path:
     if len(usable) == 1:
         return usable[0]
     problem = f"{len(usable)} tables look like layouts ({', '.join(path.name for path in usable)})" if usable else \
-        "no table in it has wells with a role, treatment or dose"
+        "no table in it has wells with a role, treatment or dose" + "".join(f"; {why}" for why in _unreadable(folder))
     raise InputError(f"{folder.name}/ has no single layout", [Finding(
         rule="platemap", severity="error", value=folder.name,
         message=f"{folder.name}/: {problem}; name the layout with --platemap FILE (CSV or XLSX, docs/bring_your_plate.md)")])
+
+
+def _unreadable(folder: Path) -> Iterator[str]:
+    """Why tables of the folder could not be read."""
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in TABLE_SUFFIXES:
+            try:
+                read_platemap(path)
+            except TableError as error:
+                yield error.findings[0].message
 
 
 def find_treatments(source: Source) -> Path | None:

@@ -193,6 +193,13 @@ def test_usual_names_need_no_pattern(tmp_path: Path, names: tuple[str, ...], exp
     assert (found.convention, [place[1:5] for place in places(found)]) == ("pattern", expected)
 
 
+def test_a_well_behind_anything_does_not_begin_within_a_word(tmp_path: Path) -> None:
+    """"un7" of run7 was the well of every image."""
+    folder = files_in(tmp_path, "run7_A1_w1.tif", "run7-B12_w1.tif", "C03.tif")
+    found = read_source(Source(folder=folder, pattern="*{well}*.tif", layout=False))
+    assert sorted(found.files["well"]) == ["A01", "B12", "C03"]
+
+
 def test_a_regular_expression_works_and_bad_patterns_say_why(tmp_path: Path) -> None:
     folder = files_in(tmp_path, "r2c3.tif", "r4c8.tif")
     found = read_source(Source(folder=folder, pattern=r"r(?P<row>\d+)c(?P<column>\d+)"))

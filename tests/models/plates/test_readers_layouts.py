@@ -99,8 +99,10 @@ def test_a_layout_of_either_form_is_read_and_what_is_neither_is_left_to_the_rule
 def test_the_layout_in_a_folder_is_the_only_table_that_is_one(tmp_path: Path) -> None:
     written(tmp_path / "notes.csv", "when,who", "monday,me")
     written(tmp_path / "treatments.csv", "treatment,class", "drug,kinase inhibitor")
-    with pytest.raises(InputError, match="--platemap FILE"):
+    double = written(tmp_path / "double.csv", "well,role,conc", ",,value,unit", "A1,neg,,")
+    with pytest.raises(InputError, match=r"double.csv has more cells \(4\) in the row ' \| {2}\| value \| unit' .* join them.*--platemap FILE"):
         find_platemap(tmp_path)
+    double.unlink()
     path = written(tmp_path / "map.csv", *TREATMENT, *DOSE)
     assert find_platemap(tmp_path) == path
     written(tmp_path / "other.csv", "well,role", "A1,neg")
