@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Callable
 
 from models.environment import tolerate_any_terminal
 from models.errors import DosewellError
+
+NO_ROOM = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EROFS: "the disk can only be read",
+           errno.EACCES: "this may not be read or written by you", errno.EPERM: "this may not be read or written by you"}
 
 
 def run_command(main: Callable[[], None]) -> None:
@@ -18,5 +22,10 @@ def run_command(main: Callable[[], None]) -> None:
         main()
     except DosewellError as error:
         sys.exit(f"{type(error).__name__}: {error}")
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        sys.exit(f"{NO_ROOM[error.errno]}{f' ({error.filename})' if error.filename else ''}; put that right, and run the same "
+                 "command again")
     except KeyboardInterrupt:
         sys.exit("interrupted; run the same command again to go on")

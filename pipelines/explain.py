@@ -24,6 +24,7 @@ from models.networks.bundle import trunk_finder
 from models.networks.explain import METHODS, Explanation, Method, explain_wells
 from models.networks.predict import Predictor, load_predictor
 from models.tables import DOSED_ROLES
+from models.wells import well_or_text
 from pipelines.command import run_command
 from pipelines.figures import colour_pictures, save_figure
 from pipelines.params import Params
@@ -43,10 +44,11 @@ def answers(predictor: Predictor, data: PreparedScreen | PreparedImageSet) -> pd
 
 
 def named_rows(wells: pd.DataFrame, names: list[str]) -> list[int]:
-    """Rows of wells named "C07" or "plate:C07", all their sites. Raises InputError for one that is not there."""
+    """Rows of wells named "C07", "c7" or "plate:C07", all their sites. Raises InputError for one that is not there."""
     rows: list[int] = []
     for name in names:
         plate, _, well = name.rpartition(":")
+        well = well_or_text(well)
         chosen = (wells["well"] == well) & ((wells["plate"] == plate) | (not plate))
         if not chosen.any():
             raise InputError(f"no image of well '{name}'; plates: {', '.join(dict.fromkeys(wells['plate']))}; name one as plate:well")

@@ -1,6 +1,6 @@
 """Drug profiles of screened samples (system S2): all read-outs of all screens side by side, and what images say beyond viability.
 
-    python -m pipelines.profile --data data --artifacts artifacts --out artifacts/profile [SCREEN ...]
+    python -m pipelines.profile [SCREEN ...] [--out artifacts/profile]
 
 Read-outs of a screen: each model of system `profile` that was trained on it (phase II, phase III), the mean of the image stack, and,
 where its layout has a column `readout`, the metabolic assay. Writes tables (CSV) and figures (PNG): Z' of all plates, uniformity,
@@ -236,9 +236,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("screens", nargs="*", help="screens of params.yaml; default: all that have a model of system profile")
     parser.add_argument("--params", default="params.yaml")
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--artifacts", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--data", type=Path, default=Path("data"))
+    parser.add_argument("--artifacts", type=Path, default=Path("artifacts"))
+    parser.add_argument("--out", type=Path, default=Path("artifacts/profile"))
     arguments = parser.parse_args()
     params = Params.read(arguments.params)
     if unknown := sorted(set(arguments.screens) - set(params.screens)):

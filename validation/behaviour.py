@@ -112,6 +112,12 @@ def effect(signals: pd.DataFrame, negative: list[str], positive: list[str]) -> p
     return pd.Series(found, index=signals.index, dtype=float)
 
 
+def distance(high: pd.Series, low: pd.Series) -> float:
+    """SSMD of two groups by medians and MADs, which up to a third of strange wells hardly move; NaN if neither group varies."""
+    square = sum(1.4826**2 * float((group - group.median()).abs().median()) ** 2 for group in (high, low))
+    return (high.median() - low.median()) / square**0.5 if square else float("nan")
+
+
 def separation(signals: pd.DataFrame, negative: list[str], positive: list[str]) -> float:
     """Balanced share of control wells that stand nearer to their own kind's median when left out themselves; 0-1, NaN if < 3."""
     if min(len(negative), len(positive)) < 3:

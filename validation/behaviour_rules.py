@@ -8,7 +8,7 @@ import numpy as np
 
 from models.errors import Finding
 from models.tables import DOSED_ROLES
-from validation.behaviour import MeasuredPlate, control_way, effect, rank_correlation, separation, turned
+from validation.behaviour import MeasuredPlate, control_way, distance, effect, rank_correlation, separation, turned
 from validation.evidence import Evidence, Rule, listed, number
 from validation.layout_fit import SWAPPED, Suspicion, likeliest
 
@@ -18,6 +18,7 @@ CLEARLY_APART = 0.85    # share of controls that act as their kind, from which o
 ALL_AFFECTED = 0.95     # share of dosed wells that act like positive controls, from which on nothing tells the controls apart
 OPPOSITE = 0.7          # cosine between a plate's way from negative to positive and that of the others, below minus which they disagree
 AGREEING = 0.5          # length of the mean of the others' unit vectors, below which they do not agree, and nobody disagrees with them
+FAR_APART = 3.0         # robust SSMD of the two kinds, which strays hardly move, from which on many strays are strange too
 FEW_CONTROLS = 6        # wells of each kind that it takes to call one strange
 LIVING_ASSAYS = ("cck", "wst", "mtt", "mts", "xtt", "resazurin", "alamar", "prestoblue", "celltiter", "atp", "sulforhodamine",
                  "crystal violet", "neutral red")     # read-outs that rise with living cells
@@ -163,9 +164,11 @@ def controls_act_as_their_kind(evidence: Evidence) -> Iterator[Finding]:
     """No single control well acts like the other kind, where the kinds are clearly apart."""
     for plate in _with_controls(evidence):
         negative, positive = plate.controls()
-        if not CLEARLY_APART <= plate.apart < 1 or min(len(negative), len(positive)) < FEW_CONTROLS:
+        if not plate.apart < 1 or min(len(negative), len(positive)) < FEW_CONTROLS:
             continue
         effects = effect(plate.signals, negative, positive)
+        if plate.apart < CLEARLY_APART and distance(effects[positive], effects[negative]) < FAR_APART:
+            continue    # the kinds overlap; else a whole column of them may be mislabelled
         for kind, wells, wrong in (("negative", negative, effects > 0.5), ("positive", positive, effects < 0.5)):
             strays = [well for well in wells if wrong[well]]
             if 0 < len(strays) <= len(wells) / 3:

@@ -56,7 +56,7 @@ def test_the_command_writes_the_sheet_and_its_table(chain: Path, tmp_path: Path,
 
 def test_a_well_that_is_not_there_is_said() -> None:
     wells = pd.DataFrame({"plate": ["P1", "P1", "P2"], "well": ["A01", "A01", "A01"]})
-    assert explain.named_rows(wells, ["P2:A01", "A01"]) == [2, 0, 1, 2]
+    assert explain.named_rows(wells, ["P2:a1", "A01"]) == [2, 0, 1, 2]
     with pytest.raises(InputError, match="no image of well 'P3:A01'; plates: P1, P2"):
         explain.named_rows(wells, ["P3:A01"])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import shutil
@@ -97,3 +98,13 @@ def test_an_interrupt_and_a_bug_are_told_apart() -> None:
 
     with pytest.raises(ZeroDivisionError):
         run_command(break_down)
+
+
+def test_a_full_disk_is_no_bug(tmp_path: Path) -> None:
+    def fill() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "artifacts/x.csv")
+
+    with pytest.raises(SystemExit, match=r"the disk is full \(artifacts/x.csv\); put that right"):
+        run_command(fill)
+    with pytest.raises(FileNotFoundError):
+        run_command((tmp_path / "nothing").read_text)

@@ -115,6 +115,18 @@ def test_a_stray_control_is_named(full_plates: Draft, tmp_path: Path) -> None:
     assert [(finding.plate, finding.well) for finding in warnings] == [("P1", full_plates.layout.at[rows[0], "well"])]
 
 
+def test_a_mislabelled_column_of_controls_is_named(full_plates: Draft, tmp_path: Path) -> None:
+    """Two of nine controls of each kind with the other's role: too many for their share to look clear, but the kinds lie far apart."""
+    layout = full_plates.layout
+    here = layout["plate"] == "P1"
+    strays = [layout.index[here & (layout["role"] == kind)][:2] for kind in ("negative", "positive")]
+    for rows, kind in zip(strays, ("positive", "negative"), strict=True):
+        layout.loc[rows, "role"] = kind
+    found = [finding for finding in full_plates.judge(tmp_path / "screen").warnings if finding.rule == "control_stray"]
+    assert {well for finding in found for well in finding.wells} == {well for rows in strays for well in layout.loc[rows, "well"]}
+    assert {finding.plate for finding in found} == {"P1"}
+
+
 def test_a_control_series_that_does_not_fall(full_plates: Draft, tmp_path: Path) -> None:
     series = (full_plates.layout["role"] == "reference") & (full_plates.layout["plate"] == "P2")
     doses = sorted(full_plates.layout.loc[series, "dose"], key=float)

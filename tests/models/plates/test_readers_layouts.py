@@ -100,7 +100,7 @@ def test_the_layout_in_a_folder_is_the_only_table_that_is_one(tmp_path: Path) ->
     written(tmp_path / "notes.csv", "when,who", "monday,me")
     written(tmp_path / "treatments.csv", "treatment,class", "drug,kinase inhibitor")
     double = written(tmp_path / "double.csv", "well,role,conc", ",,value,unit", "A1,neg,,")
-    with pytest.raises(InputError, match=r"double.csv has more cells \(4\) in the row ' \| {2}\| value \| unit' .* join them.*--platemap FILE"):
+    with pytest.raises(InputError, match=r"double.csv has more cells \(4\) .* value \| unit' .* join them.*--platemap FILE"):
         find_platemap(tmp_path)
     double.unlink()
     path = written(tmp_path / "map.csv", *TREATMENT, *DOSE)
