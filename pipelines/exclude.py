@@ -1,6 +1,6 @@
 """Leave a well out of training and curves, or keep it whatever the rules say of its image; kept in the screen's layout.csv.
 
-    python -m pipelines.exclude SCREEN WELL [WELL ...] [--plate P] --reason "pipetted twice"
+    python -m pipelines.exclude SCREEN WELL [WELL ...] [--plate P] --reason "pipetted twice"       # or PLATE:WELL, without --plate
     python -m pipelines.exclude SCREEN WELL [--plate P] --restore [--reason "looked at it: the crystals are the drug"]
     python -m pipelines.exclude SCREEN WELL [--plate P] --forget
 
@@ -35,7 +35,7 @@ COLUMNS = ("excluded", "exclusion_reason")
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """What a person decides of some wells of a plate. excluded: "true", "false", or "" for no opinion; reason: empty for none."""
+    """What a person decides of some wells, "B03" or "P1:B03". excluded: "true", "false", or "" for no opinion; reason: empty for none."""
 
     wells: tuple[str, ...]
     plate: str = ""
@@ -100,16 +100,19 @@ def _decisions(layout: pd.DataFrame) -> dict[tuple[str, str], tuple[bool, str]]:
 def _rows_of(layout: pd.DataFrame, choice: Choice) -> list[int]:
     """Rows of the wells, in the order given. Layout rows are the file's rows, one for one."""
     plates = list(dict.fromkeys(layout["plate"]))
-    if choice.plate and choice.plate not in plates:
-        raise _unknown("plate", choice.plate, plates)
-    if not choice.plate and len(plates) > 1:
-        raise InputError(f"the screen has {len(plates)} plates; say which with --plate: {', '.join(plates)}")
-    own = layout[layout["plate"] == (choice.plate or plates[0])]
-    places = dict(zip(own["well"], own.index.tolist(), strict=True))
-    for well in choice.wells:
-        if well not in places:
-            raise _unknown("well", well, list(places))
-    return [places[well] for well in choice.wells]
+    places = dict(zip(zip(layout["plate"], layout["well"], strict=True), layout.index.tolist(), strict=True))
+    rows = []
+    for name in choice.wells:
+        plate, _, well = name.rpartition(":")
+        plate = plate or choice.plate or (plates[0] if len(plates) == 1 else "")
+        if not plate:
+            raise InputError(f"the screen has {len(plates)} plates; say which with --plate, or PLATE:WELL: {', '.join(plates)}")
+        if plate not in plates:
+            raise _unknown("plate", plate, plates)
+        if (plate, well) not in places:
+            raise _unknown("well", well, [own for of, own in places if of == plate])
+        rows.append(places[plate, well])
+    return rows
 
 
 def _unknown(what: str, name: str, known: Sequence[str]) -> InputError:
@@ -117,6 +120,12 @@ def _unknown(what: str, name: str, known: Sequence[str]) -> InputError:
     shown = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(known[:8])}{' ...' if len(known) > 8 else ''}"
     return InputError(f"the layout has no {what} '{name}'", [Finding(
         rule="exclusion_unknown", severity="error", column=what, value=name, message=f"no {what} '{name}' in the layout; {shown}")])
+
+
+def _names(wells: Sequence[str]) -> tuple[str, ...]:
+    """"b3" -> "B03", "P1:b3" -> "P1:B03", each once; what is no well name stays as it is, so that the refusal names it."""
+    parts = (name.rpartition(":") for name in wells)
+    return tuple(dict.fromkeys(f"{plate}{mark}{well_or_text(well)}" for plate, mark, well in parts))
 
 
 def _with_columns(raw: pd.DataFrame) -> pd.DataFrame:
@@ -141,7 +150,7 @@ def main(argv: list[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.exclude", description="Leave a well out, keep it, or let the rules decide.")
     parser.add_argument("screen", help="name of the screen, data/<screen>")
-    parser.add_argument("wells", nargs="+", metavar="WELL", help="such as B03")
+    parser.add_argument("wells", nargs="+", metavar="WELL", help="such as B03, or PLATE:B03")
     parser.add_argument("--plate", default="", help="name of the plate; needed where the screen has several")
     parser.add_argument("--reason", default="", help="why; needed to leave a well out")
     state = parser.add_mutually_exclusive_group()
@@ -156,8 +165,7 @@ def main(argv: list[str] | None = None) -> None:
     excluded, reason = ("", "") if arguments.forget else ("true", arguments.reason)
     if arguments.restore:
         excluded, reason = "false", arguments.reason if arguments.reason.strip() else KEPT
-    wells = tuple(dict.fromkeys(map(well_or_text, arguments.wells)))
-    said = apply_choice(folder, Choice(wells=wells, plate=arguments.plate, excluded=excluded, reason=reason))
+    said = apply_choice(folder, Choice(wells=_names(arguments.wells), plate=arguments.plate, excluded=excluded, reason=reason))
     print(*said, sep="\n")
     if not all(" already " in line for line in said):
         print("next: `dvc add data`, then `dvc repro` trains and scores again where it matters")

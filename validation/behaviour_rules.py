@@ -174,8 +174,8 @@ def controls_act_as_their_kind(evidence: Evidence) -> Iterator[Finding]:
             if 0 < len(strays) <= len(wells) / 3:
                 yield Finding(rule="control_stray", severity="warning", plate=plate.name, well=listed(strays), column="role", value=kind,
                               message=f"by the {plate.source}, {number(len(strays), f'{kind} control well')} of plate {plate.name} "
-                                      f"{'acts' if len(strays) == 1 else 'act'} like the other kind; check what was pipetted there, "
-                                      "exclude them with a reason if it was wrong")
+                                      f"{'acts' if len(strays) == 1 else 'act'} like the other kind; check their roles and what was "
+                                      "pipetted there, exclude them with a reason if that went wrong")
 
 
 def control_series_fall(evidence: Evidence) -> Iterator[Finding]:

@@ -19,6 +19,7 @@ OVERFLOW = ("ovrflw", "overflow", "over", "sat", "saturated", "*****")  # what p
 _NUMBER = re.compile(r"^([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)\s*([A-Za-zµμ%].*)?$")
 _COMMA = re.compile(r"^[+-]?\d+,\d+(?:[eE][+-]?\d+)?$")
 _THOUSANDS = re.compile(r"^[+-]?[1-9]\d{0,2}(,\d{3})+$")
+_POINT_THOUSANDS = re.compile(r"^[1-9]\d{0,2}\.\d{3}$")     # 1.000, as German and Spanish spreadsheets write a thousand
 _DATE = re.compile(r"^\d{4}-\d{2}-\d{2}( \d{2}:\d{2}:\d{2})?$|^\d{1,2}[.\- ]+[A-Za-zä]{3,9}\.?([.\- ]\d{2,4})?$")
 
 
@@ -80,6 +81,8 @@ def numbers(cells: Cells, column: str) -> tuple[pd.Series, pd.Series]:
     if any("," in value for value in text.tolist()):
         text = _with_points(cells, text, column)
     matches = [_NUMBER.match(value) for value in text.tolist()]
+    if column.startswith("dose"):
+        text = _without_points_of_thousands(cells, text, column)
     matches = [match if match and _unit_fits(match[2], column) else None for match in matches]
     values = pd.Series([float(match[1]) if match else np.nan for match in matches], index=text.index, dtype="float64")
     units = pd.Series([(match[2] or "") if match else "" for match in matches], index=text.index, dtype="str")
@@ -107,6 +110,21 @@ def _with_points(cells: Cells, text: pd.Series, column: str) -> pd.Series:
     cells.once(commas, column, rule="decimal_comma", say=lambda count, value:
                 f"{count} value(s) of {column} have a decimal comma; {value} is read as {value.replace(',', '.')}")
     return text.where(~commas, text.str.replace(",", ".", regex=False)).astype("str")
+
+
+def _without_points_of_thousands(cells: Cells, text: pd.Series, column: str) -> pd.Series:
+    """The column without those of its numbers that are 1.000 or 1, two readings of which neither is taken: an error each.
+
+    They are, where no number has another kind of point, and some have none though a program that writes 1 as 1.000 gives all of them one.
+    """
+    pointed, whole = text.str.contains(".", regex=False), text.str.fullmatch(r"[1-9]\d*")
+    unclear = text.str.match(_POINT_THOUSANDS)
+    if not whole.any() or (pointed & ~unclear).any() or not (unclear & text.str.endswith("0")).any():
+        return text
+    cells.each(unclear, column, rule="number", say=lambda value: (
+        f"'{value}' in column {column} may be {value.replace('.', '')} or {float(value):g}, because other numbers there have no point; "
+        "write it without a point, or all with the same digits behind it"))
+    return text.mask(unclear, "").astype("str")
 
 
 def say_number(value: str, column: str) -> str:

@@ -49,7 +49,7 @@ def test_a_well_is_left_out_kept_and_forgotten(layout: Path, capsys: pytest.Capt
 
 
 def test_of_several_plates_one_is_named(layout: Path) -> None:
-    with pytest.raises(InputError, match="the screen has 2 plates; say which with --plate: P1, P2"):
+    with pytest.raises(InputError, match="the screen has 2 plates; say which with --plate, or PLATE:WELL: P1, P2"):
         exclude(layout, "B03", "--reason", "a bubble", screen="two")
     found = exclude(layout, "B03", "--plate", "P2", "--reason", "a bubble", screen="two")
     assert found.index[found["excluded"]].tolist() == [("P2", "B03")]
@@ -69,3 +69,19 @@ def test_what_cannot_be_done_changes_nothing(words: tuple[str, ...], told: str, 
 def test_an_unknown_screen_is_told_with_those_that_there_are(layout: Path) -> None:
     with pytest.raises(ScreenError, match=r"there is no screen 'three' in .*; it has one, two"):
         exclude(layout, "B03", "--forget", screen="three")
+
+
+def test_wells_of_several_plates_go_in_one_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder := tmp_path / "mine").mkdir()
+    write_screen(folder, Screen.from_dict({"name": "mine", "sample": "X"}))
+    rows = "".join(f"{plate},A0{column},treated,a,1,nM,{column}\n" for plate in ("P 1", "P 2") for column in (1, 2))
+    (folder / "layout.csv").write_text(f"plate,well,role,treatment,dose,dose_unit,replicate\n{rows}")
+    main(["mine", "P 1:a1", "P 2:A02", "--reason", "bubble", "--data", str(tmp_path)])
+    layout = read_layout(folder / "layout.csv", plate_format=96)
+    assert layout.loc[layout["excluded"], ["plate", "well"]].to_numpy().tolist() == [["P 1", "A01"], ["P 2", "A02"]]
+    assert "P 2 A02: left out (bubble)" in capsys.readouterr().out
+    before = (folder / "layout.csv").read_bytes()
+    for name, words in (("A01", "PLATE:WELL: P 1, P 2"), ("P 3:A01", "no plate 'P 3'"), ("P 1:C01", "no well 'C01'")):
+        with pytest.raises(InputError, match=words):
+            main(["mine", "P 1:A02", name, "--reason", "bubble", "--data", str(tmp_path)])
+    assert (folder / "layout.csv").read_bytes() == before

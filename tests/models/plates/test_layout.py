@@ -243,6 +243,15 @@ def test_decimal_commas_between_semicolons(tmp_path: Path) -> None:
     assert "0,5 is read as 0.5" in only(result, "decimal_comma").message
 
 
+@pytest.mark.parametrize(("doses", "unclear"), [
+    (("10", "100", "1.000", "10.000"), ["1.000", "10.000"]),    # 10, 100, 1, 10 would make replicates of the lowest and the highest dose
+    (("0", "1.000", "10.000"), []), (("1.125", "2.25", "9"), []), (("1.125", "3.375", "9"), [])])
+def test_a_point_that_may_part_thousands_is_asked_about(tmp_path: Path, doses: tuple[str, ...], unclear: list[str]) -> None:
+    rows = "".join(f"A{place + 1:02d};treated;a;{dose};nM\n" for place, dose in enumerate(doses) if dose != "0")
+    result = parse_layout(table(tmp_path / "layout.csv", f"well;role;treatment;dose;unit\nB01;negative;;0;\n{rows}"), plate_format=96)
+    assert [finding.value for finding in result.errors if finding.rule == "number"] == unclear
+
+
 @pytest.mark.parametrize(("content", "rule"), [
     (b"", "table_empty"), (b" \n \n", "table_empty"), (b",,,\n,,,\n", "table_empty"), (b"well,role,dose\n", "table_header_only"),
     (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "table_unreadable"), (b"PK\x03\x04rubbish", "table_unreadable"),
