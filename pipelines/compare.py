@@ -67,13 +67,15 @@ def compare_pair(wells: pd.DataFrame, *, regression: bool) -> dict[str, float]:
 def run(predictors: Mapping[str, Predictor], screens: Mapping[str, PreparedScreen], own: Mapping[str, pd.DataFrame]) -> Comparison:
     """Every model on every screen of the same system and input: system, model, screen, relation, and the metrics.
 
-    relation: "autologous" on the screen that the model was trained on, else "allogenic".
+    relation: "autologous" on the screen that the model was trained on, "same_sample" on another one of its cell line or patient, else
+    "allogenic".
     """
     rows, wells = [], []
     pairs = [(name, screen) for name in predictors for screen in screens]
     for name, screen in tqdm(pairs, unit="pair", desc="compare"):
         predictor, data = predictors[name], screens[screen]
         autologous = predictor.card.lineage["screen"] == data.screen.name
+        relation = "autologous" if autologous else "same_sample" if predictor.card.sample == data.screen.sample else "allogenic"
         if predictor.card.recipe.input.planes != data.images.channels:
             continue
         try:
@@ -81,7 +83,7 @@ def run(predictors: Mapping[str, Predictor], screens: Mapping[str, PreparedScree
         except InputError:  # the screen has no well that this kind of model could be judged on (no read-out, no controls)
             continue
         regression = predictor.card.recipe.is_regression
-        key = {"system": predictor.card.system, "model": name, "screen": screen, "relation": "autologous" if autologous else "allogenic"}
+        key = {"system": predictor.card.system, "model": name, "screen": screen, "relation": relation}
         rows.append({**key, **compare_pair(found, regression=regression)})
         wells += [_well_medians(found).assign(**key)] if regression else []
     matrix = pd.DataFrame(rows, columns=None if rows else list(KEY))

@@ -44,6 +44,14 @@ def test_every_pair_that_can_be_read_is_there(matrix: pd.DataFrame) -> None:
                      ("profile-PAT_1", "patient-1"): "autologous"}
 
 
+def test_another_screen_of_the_same_sample_is_neither_its_own_nor_anothers(chain: Path) -> None:
+    """Else a model that holds on next month's plate of its line lifts the allogenic mean."""
+    data = screen(chain, "hek293")
+    later = replace(data, screen=replace(data.screen, name="a549-later", sample=predictor(chain, "viability-A549").card.sample))
+    found = compare.run({"viability-A549": predictor(chain, "viability-A549")}, {"a549-later": later, "hek293": data}, {})
+    assert found.matrix["relation"].tolist() == ["same_sample", "allogenic"]
+
+
 def test_own_screens_are_judged_by_held_out_wells_only(chain: Path, matrix: pd.DataFrame) -> None:
     found = matrix.set_index(["model", "screen"])
     test = predictions(chain, "viability-A549").query("part == 'test'")
