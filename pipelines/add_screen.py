@@ -21,6 +21,7 @@ from typing import Any
 import pandas as pd
 
 from models.errors import Finding, InputError, ScreenError
+from models.plates.images import PlateArchive
 from models.plates.layout import parse_layout, write_layout
 from models.plates.readers import Found, Source, read_source
 from models.plates.readers.platemaps import TREATMENTS_FILE, find_treatments, read_treatments
@@ -75,7 +76,7 @@ def add_screen(request: Request, *, params: Path = Path("params.yaml"), progress
         if read_screen(target).source != _mark(request, found, source_digests(files, root=root, progress=progress)):
             raise ScreenError(f"{target} is already there with other content; choose another --name, or --force to replace it")
         return [f"{target}: already there, made from the same files and options",
-                *next_steps(read_screen(target), layout, params, planes=int(files["plane"].max()) + 1)]
+                *next_steps(read_screen(target), layout, params, planes=_planes(target))]
     layout, kept = decisions_kept(layout, target)
     with whole_folder(target, key=_mark(request, found, {"": source_state(files)})[-16:]) as folder:
         copied = copy_images(folder, files, found.channels, root=root, jpeg_size=request.jpeg_size, progress=progress)
@@ -217,6 +218,15 @@ def _describe(request: Request, found: Found, layout: pd.DataFrame, *, depth: in
               "controls": "both" if {"negative", "positive"} <= roles else "negative" if "negative" in roles else "none",
               "positive_control": {"image": kills.pop()} if len(kills) == 1 else {}}
     return Screen.from_dict({**values, **found.facts, "plate_format": values["plate_format"]})
+
+
+def _planes(folder: Path) -> int:
+    """Of the deepest stack of the screen; pages of a file that came in count, as its name does not tell."""
+    depth = 0
+    for path in (folder / "images").glob("*.zip"):
+        with PlateArchive(path) as archive:
+            depth = max(depth, int(archive.members["plane"].max()))
+    return depth + 1
 
 
 def _said_before(target: Path, screen: Screen) -> list[str]:

@@ -173,6 +173,16 @@ def test_sixteen_bits_and_stacks_become_planes(tmp_path: Path) -> None:
         assert plate.read_stack("A01", site=1, channel=0).max(axis=(1, 2)).tolist() == [5, 6, 7]
 
 
+def test_the_same_projections_of_stacks_are_advised_when_nothing_is_left_to_do(tmp_path: Path) -> None:
+    folder = images_of(tmp_path / "run", ["A01", "A02"])
+    for path in folder.glob("*.tif"):
+        tifffile.imwrite(path, np.zeros((3, 8, 6), np.uint16), photometric="minisblack")
+    (folder / "layout.csv").write_text("well,role,treatment,dose,unit\nA1,negative,DMSO,,\nA2,positive,,,\n", encoding="utf-8")
+    made, again = (add_screen(request(folder, tmp_path / "data"), progress=False) for _ in range(2))
+    assert made[-3:] == again[-3:]
+    assert ":mip," in made[-3]
+
+
 def test_a_big_plate_is_recognised_by_its_wells(tmp_path: Path) -> None:
     folder = lab_folder(tmp_path / "plate7", wells="AP")
     add_screen(request(folder, tmp_path / "data"), progress=False)
