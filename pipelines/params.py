@@ -106,8 +106,6 @@ class Params:
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Params:
         """Parameters from the mapping that params.yaml holds. Raises ParamsError."""
-        if not isinstance(values, Mapping):
-            raise ParamsError(f"params.yaml: expected a mapping of sections, got {values!r}")
         sections = _sections(values, known=[item.name for item in fields(cls)])
         inputs = sections["inputs"]
         recipes = {name: {**recipe, "input": _named(inputs, recipe.get("input"), f"recipes.{name}.input", "inputs")}
@@ -226,13 +224,16 @@ def _named(known: Mapping[str, Any], name: object, path: str, section: str) -> A
     return known[name]
 
 
-def _values(path: str | Path) -> Any:
-    """What the file holds. Raises ParamsError."""
+def _values(path: str | Path) -> Mapping[str, Any]:
+    """The sections that the file holds. Raises ParamsError."""
     try:
         text = Path(path).read_text(encoding="utf-8")
-        return read_yaml(text)
+        values = read_yaml(text)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ParamsError(f"{path} cannot be read: {error}") from None
+    if not isinstance(values, Mapping):
+        raise ParamsError(f"{path}: expected a mapping of sections, got {values!r}")
+    return values
 
 
 def listed(path: str | Path, section: str) -> tuple[str, ...]:
