@@ -1,6 +1,7 @@
 """Another batch of cells, another day at the microscope: how wrong do scores get, and is it said?
 
-    python -m benchmarks.batches [--plates 2] [--models artifacts/models]          after `make demo`
+    python -m benchmarks.batches [--plates 2] [--only magnified] [--models artifacts/models]          after `make demo`
+    python -m benchmarks.batches --plate bbbc013
 
 New plates of each simulated cell line (six compounds, as in benchmarks.uncertainty) and of patient 1 (spheroids, 15 drugs), as the sample's
 model learned to see them and changed in one way each: light and camera, or the cells of a line. Limits are measured on training screens
@@ -11,8 +12,10 @@ and cannot hold what these never showed; so what counts is that such a plate is 
 from __future__ import annotations
 
 import argparse
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -24,13 +27,20 @@ from benchmarks.uncertainty import coverage, curves_with_truth, images_of, named
 from models.dose_response.selection import HIT_THRESHOLD
 from models.networks.bundle import trunk_finder
 from models.networks.predict import load_predictor
+from models.networks.structure import structure_of
+from models.plates.images import PlateArchive
+from models.plates.layout import read_layout
+from models.plates.projections import project, resize_area
+from models.plates.readers import Source
 from models.plates.simulate.brightfield import CELL_LINES, CellLine
 from models.plates.simulate.examples import Example, example_screens, random_curves
 from models.scoring import score_images
+from pipelines.add_screen import Request, add_screen
+from pipelines.screens import read_screen
 
 PATIENT = "PAT_1"
 FIRST_SEED = 3000   # far from the seeds of the example screens, and of the other benchmarks
-OF_IMAGES = {"drift", "out_of_distribution", "saturated_output", "inverted"}    # rules by which a model says that it knows no such images
+OF_IMAGES = {"drift", "structure_size", "out_of_distribution", "saturated_output", "inverted"}    # the model knows no such images
 
 Optics = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
@@ -52,10 +62,10 @@ class Seen(Example):
 def magnified(pixels: np.ndarray, factor: float) -> np.ndarray:
     """The middle of the image larger, or the image smaller with its mirrored surroundings; of the same size."""
     size = pixels.shape[0]
-    found = zoom(pixels, factor, order=1)
     if factor < 1:
-        rest = size - found.shape[0]
-        return np.pad(found, ((rest // 2, rest - rest // 2),) * 2, mode="symmetric")
+        rest = size - round(factor * size)
+        return np.pad(resize_area(pixels, size - rest), ((rest // 2, rest - rest // 2),) * 2, mode="symmetric")
+    found = zoom(pixels, factor, order=1)
     start = (found.shape[0] - size) // 2
     return found[start:start + size, start:start + size]
 
@@ -71,7 +81,8 @@ OPTICS: dict[str, Optics] = {
     **{f"contrast x {factor:g}": (lambda pixels, rng, factor=factor: contrast(pixels, factor)) for factor in (0.6, 0.8, 1.25)},
     **{f"blur, SD {sd:g} px": (lambda pixels, rng, sd=sd: gaussian_filter(pixels, sd)) for sd in (0.6, 1.0, 1.5)},
     **{f"noise, SD {sd:g}": (lambda pixels, rng, sd=sd: pixels + rng.normal(0, sd, pixels.shape)) for sd in (3, 6)},
-    **{f"magnified x {factor:g}": (lambda pixels, rng, factor=factor: magnified(pixels, factor)) for factor in (0.9, 1.1)}}
+    **{f"magnified x {factor:g}": (lambda pixels, rng, factor=factor: magnified(pixels, factor))
+       for factor in (0.5, 0.7, 0.9, 1.1, 1.4, 2)}}
 CELLS: dict[str, Callable[[CellLine], CellLine]] = {
     **{f"cells seeded x {factor:g}": (lambda line, factor=factor: replace(line, cells=round(factor * line.cells)))
        for factor in (0.6, 0.8, 1.25)},
@@ -94,11 +105,13 @@ def plates_of(sample: str, batch: str, count: int) -> Iterator[Seen]:
         yield Seen(**fields, optics=OPTICS.get(batch, OPTICS["as in training"]))
 
 
-def run(models: Path, *, plates: int) -> pd.DataFrame:
-    """A row per curve: batch, sample, plate, what came out, whether the plate is told or its results withheld, and rmse of its wells."""
+def run(models: Path, *, plates: int, only: str = "") -> pd.DataFrame:
+    """A row per curve: batch, sample, plate, what came out, whether the plate is told, by the size of what it shows (resized) or at all, or
+    its results withheld, and rmse of its wells. only: what is in the names of the batches.
+    """
     find = trunk_finder([models, models.parent / "trunks"])
     rows = []
-    for batch in tqdm([*OPTICS, *CELLS], desc="batches", unit="batch"):
+    for batch in tqdm([name for name in (*OPTICS, *CELLS) if only in name], desc="batches", unit="batch"):
         for sample in (*CELL_LINES, *([PATIENT] if batch in OPTICS else [])):
             system = "profile" if sample == PATIENT else "viability"
             predictor = load_predictor(models / f"{system}-{sample}", find_trunk=find, device="cpu")
@@ -107,10 +120,10 @@ def run(models: Path, *, plates: int) -> pd.DataFrame:
                                       predictor=predictor, model=predictor.card.name, version="1")
                 wells = scored.wells.merge(example.truth()[["plate", "well", "viability"]], on=["plate", "well"], suffixes=("", "_true"))
                 error = (wells["viability"] - wells["viability_true"])[wells["role"] == "treated"]
-                told = any(finding.rule in OF_IMAGES for finding in scored.findings)
+                rules = {finding.rule for finding in scored.findings}
                 rows.append(curves_with_truth(scored, example).assign(
-                    batch=batch, sample=sample, plate=f"{batch} {sample} {example.seed}", told=told,
-                    withheld=scored.curves["status"].eq("failed").all(),
+                    batch=batch, sample=sample, plate=f"{batch} {sample} {example.seed}", told=bool(rules & OF_IMAGES),
+                    resized="structure_size" in rules, withheld=scored.curves["status"].eq("failed").all(),
                     rmse=float((error**2).mean() ** 0.5)))
     return pd.concat(rows, ignore_index=True)
 
@@ -123,7 +136,8 @@ def batch_row(curves: pd.DataFrame) -> pd.Series:
     scores = curves[curves["dss_asym_low"].notna()]
     plates = curves.drop_duplicates("plate")
     return pd.Series({
-        "RMSE of wells": plates["rmse"].mean(), "plates told": plates["told"].mean(), "withheld": plates["withheld"].mean(),
+        "RMSE of wells": plates["rmse"].mean(), "plates told": plates["told"].mean(), "of another size": plates["resized"].mean(),
+        "withheld": plates["withheld"].mean(),
         "told or withheld": (plates["told"] | plates["withheld"]).mean(), "IC50s": len(within), "off by (median)": off.median(),
         "by (worst)": off.max(), "outside their limits": outside.sum(), "wrong and unsaid": (outside & ~within["told"]).sum(),
         "limits of scores hold": coverage(scores["dss_asym_low"], scores["dss_asym_true"], scores["dss_asym_high"]),
@@ -131,12 +145,41 @@ def batch_row(curves: pd.DataFrame) -> pd.Series:
         "of these truly below": ((scores["dss_asym_low"] >= HIT_THRESHOLD) & (scores["dss_asym_true"] < HIT_THRESHOLD)).sum()})
 
 
+def real_fields(source: Path, *, size: int = 96) -> pd.DataFrame:
+    """Of the negative controls of a real plate, by channel: a quarter of their fields is learned from; the size is told of what their other
+    corners show, in as many pixels, at several magnifications. Share of 12 pairs of quarters that are told, and the sizes, median.
+    """
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        add_screen(Request(source=Source(folder=source, plate=source.name), name="real", out=Path(folder)), progress=False)
+        screen = read_screen(Path(folder) / "real")
+        layout = read_layout(Path(folder) / "real" / "layout.csv", plate_format=screen.plate_format)
+        with PlateArchive(next((Path(folder) / "real" / "images").glob("*.zip"))) as archive:
+            for number, channel in enumerate(screen.channels):
+                fields = [project(archive.read_stack(well, site=1, channel=number), "mip")
+                          for well in layout.loc[layout["role"] == "negative", "well"]]
+                corners = {(factor, flip): [resize_area(field[::flip[0], ::flip[1]][:side, :side], size) for field in fields]
+                           for factor in (0.5, 0.7, 0.9, 1.0, 1.1, 1.4, 2.0) for side in [round(len(fields[0]) / 2 / factor)]
+                           for flip in product((1, -1), repeat=2)}
+                for (one, own), (factor, other) in product(corners, repeat=2):
+                    if one == 1 and own != other and (known := structure_of(corners[one, own])):
+                        found = float(np.median(known.sizes(corners[factor, other])))
+                        rows.append({"channel": channel.name, "magnified": factor, "size": found,
+                                     "told": abs(np.log(found)) > np.log(known.limit(len(fields)))})
+    return pd.DataFrame(rows).groupby(["channel", "magnified"], sort=False).agg(told=("told", "mean"), size=("size", "median"))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--plates", type=int, default=2, help="new plates per sample and batch")
+    parser.add_argument("--only", default="", help="batches whose names hold this, such as magnified")
     parser.add_argument("--models", type=Path, default=Path("artifacts/models"))
+    parser.add_argument("--plate", type=Path, help="a real plate, as add_screen reads it: how large its structures are told to be, no more")
     arguments = parser.parse_args()
-    curves = run(arguments.models, plates=arguments.plates)
+    if arguments.plate:
+        print(real_fields(arguments.plate).round(2).to_string())
+        return
+    curves = run(arguments.models, plates=arguments.plates, only=arguments.only)
     pd.set_option("display.width", 220, "display.max_columns", 20)
     spheroids = curves["sample"] == PATIENT
     for title, part in (("cell lines", curves[~spheroids]), ("spheroids", curves[spheroids])):

@@ -38,7 +38,7 @@ from models.effects import (
 )
 from models.errors import Finding, InputError, SampleMismatch, TableError
 from models.networks.bundle import Card
-from models.networks.drift import drift_findings, plate_drift
+from models.networks.drift import drift_findings, plate_drift, size_findings, size_words, with_structure_sizes
 from models.networks.inversion import inversion_findings
 from models.networks.saturation import saturation_findings
 from models.networks.scope import scope_findings
@@ -112,7 +112,8 @@ def score_images(images: WellImages, layout: pd.DataFrame, *, screen: Screen, pr
     """
     options = options or ScoringOptions()
     check_model(screen, predictor.card, options)
-    raw = predictor.predict(images, on_images=on_images)
+    layout = check_table(layout, LAYOUT, keys=("plate", "well"))
+    raw = with_structure_sizes(predictor.predict(images, on_images=on_images), images, layout, predictor.card.reference)
     scored = score_predicted(raw, images.quality, layout, screen=screen, card=predictor.card, model=model, version=version, options=options)
     return replace(scored, findings=(*inversion_findings(images, raw, layout, predictor), *scored.findings))
 
@@ -125,7 +126,9 @@ def check_model(screen: Screen, card: Card, options: ScoringOptions) -> None:
 
 def score_predicted(raw: pd.DataFrame, quality: pd.DataFrame, layout: pd.DataFrame, *, screen: Screen, card: Card, model: str, version: str,
                     options: ScoringOptions | None = None) -> ScoredScreen:
-    """`score_images` from what the network said on. raw: of `Predictor.predict`, all plates; quality: ImageQuality of the same images."""
+    """`score_images` from what the network said on. raw: of `Predictor.predict` and `with_structure_sizes`, all plates; quality:
+    ImageQuality of the same images.
+    """
     options = options or ScoringOptions()
     layout = check_table(layout, LAYOUT, keys=("plate", "well"))
     findings = [*sample_findings(screen.sample, card, force=options.force), *_acquisition_findings(screen, card, quality)]
@@ -134,9 +137,10 @@ def score_predicted(raw: pd.DataFrame, quality: pd.DataFrame, layout: pd.DataFra
     wells = leave_out(with_persons(wells, options), card.image_quality)
     drift = _drift(wells, raw, card)
     value = "od" if card.recipe.is_regression else "probability"
-    findings += [*judged.findings, *drift_findings(drift, model=model), *saturation_findings(wells, value=value, model=model)]
-    scored = _scored(wells, value=value, screen=screen, options=options, findings=findings)
-    return replace(scored, drift=drift, findings=(*scored.findings, *scope_findings(card)))     # of every plate: what is of this one first
+    findings += [*judged.findings, *drift_findings(drift, model=model), *size_findings(drift, model=model),
+                 *saturation_findings(wells, value=value, model=model)]
+    scored = _scored(wells, value=value, screen=screen, options=options, findings=findings, drift=drift)
+    return replace(scored, findings=(*scored.findings, *scope_findings(card)))     # of every plate: what is of this one first
 
 
 def score_measured(layout: pd.DataFrame, *, screen: Screen, options: ScoringOptions | None = None) -> ScoredScreen:
@@ -159,21 +163,24 @@ def score_measured(layout: pd.DataFrame, *, screen: Screen, options: ScoringOpti
     return _scored(with_persons(wells, options), value="readout", screen=screen, options=options, findings=())
 
 
-def refit_wells(wells: pd.DataFrame, *, screen: Screen, exclusions: Iterable[Exclusion], fit: FitOptions) -> ScoredScreen:
+def refit_wells(wells: pd.DataFrame, *, screen: Screen, exclusions: Iterable[Exclusion], fit: FitOptions,
+                drift: pd.DataFrame | None = None) -> ScoredScreen:
     """Scored wells again from their raw outputs on, with just these wells left out; nothing is scored anew.
 
-    wells: WellScores as scored, whatever was left out then. The findings of the scoring are not repeated, but for those that depend on
-    what is left out (REFITTED).
+    wells: WellScores as scored, whatever was left out then; drift: as scored, and it stays. The findings of the scoring are not repeated,
+    but for those that depend on what is left out (REFITTED).
     """
     wells = wells.drop(columns=["viability", *LIMITS, "excluded", "exclusion_reason"], errors="ignore")
     value = next((name for name in RAW_OUTPUTS if name in wells and wells[name].notna().any()), "od")
     options = ScoringOptions(fit=fit, exclusions=tuple(exclusions))
-    scored = _scored(with_persons(wells, options), value=value, screen=screen, options=options, findings=())
+    scored = _scored(with_persons(wells, options), value=value, screen=screen, options=options, findings=(), drift=drift)
     return replace(scored, findings=tuple(finding for finding in scored.findings if finding.rule in REFITTED))
 
 
-def _scored(wells: pd.DataFrame, *, value: str, screen: Screen, options: ScoringOptions, findings: Iterable[Finding]) -> ScoredScreen:
-    """value: the column of raw outputs that viability is made from."""
+def _scored(wells: pd.DataFrame, *, value: str, screen: Screen, options: ScoringOptions, findings: Iterable[Finding],
+            drift: pd.DataFrame | None = None) -> ScoredScreen:
+    """value: the column of raw outputs that viability is made from; drift: None of wells that no model saw."""
+    drift = plate_drift(wells, None) if drift is None else drift
     wells = with_viability(wells, controls=screen.controls, value=value)
     curves, quality = treatment_curves(wells, options.fit, controls=screen.controls, value=value), assay_quality(wells, value=value)
     stray = strays(curves, wells, options.fit, controls=screen.controls, value=value)
@@ -182,7 +189,7 @@ def _scored(wells: pd.DataFrame, *, value: str, screen: Screen, options: Scoring
     curves = with_between_plates(with_stray_wells(curves, stray), between, level=options.fit.level)
     curves = with_disagreements(curves, apart)
     ranges = range_findings(wells, controls=screen.controls)
-    curves = say_plates(curves, wells, start_words(ranges) | _strange_plates(wells))
+    curves = say_plates(say_plates(curves, wells, start_words(ranges) | _strange_plates(wells)), wells, size_words(drift))
     if value == "readout" and screen.controls != "none":
         curves = say_plates(curves, wells, at_ceiling(wells, value=value))
     curves = withhold(curves, wells, bad)
@@ -190,7 +197,7 @@ def _scored(wells: pd.DataFrame, *, value: str, screen: Screen, options: Scoring
                         (*findings, *overlap_findings(bad), *ranges,
                          *place_findings(wells, curves, value=value, controls=screen.controls, plate_format=screen.plate_format),
                          *disagreement_findings(apart, curves), *scatter_findings(between), *stray_findings(stray),
-                         *combination_findings(wells), *_well_findings(wells)),
+                         *combination_findings(wells), *_well_findings(wells)), drift,
                         combinations=combination_tables(wells, bad, controls=screen.controls, value=value),
                         single_doses=single_doses(wells, bad, controls=screen.controls, value=value, level=options.fit.ic_level))
 
@@ -260,7 +267,8 @@ def _medians(raw: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
 def _drift(wells: pd.DataFrame, raw: pd.DataFrame, card: Card) -> pd.DataFrame:
     if card.reference is None:
         return plate_drift(wells, None)
-    return plate_drift(wells.merge(_medians(raw, ["feature_distance"]), on=["plate", "well"], how="left"), card.reference)
+    columns = ["feature_distance", *(["structure_size"] if "structure_size" in raw else [])]
+    return plate_drift(wells.merge(_medians(raw, columns), on=["plate", "well"], how="left"), card.reference)
 
 
 def _outside(wells: pd.DataFrame, card: Card) -> np.ndarray:

@@ -18,6 +18,7 @@ import pandas as pd
 
 from models.errors import DosewellError, Finding, InputError
 from models.networks.bundle import bundle_sha256, trunk_finder
+from models.networks.drift import with_structure_sizes
 from models.networks.inversion import inversion_findings
 from models.networks.predict import Predictor, load_predictor
 from models.plates.data_hash import data_md5, file_md5
@@ -133,6 +134,7 @@ def _predict_plate(task: PlateTask) -> None:
             raw = predictor.predict(images)
             layout = _layout(task.screen, screen, plates=inventory.plates).layout
             record["findings"] += [found.record() for found in inversion_findings(images, raw, layout, predictor)]
+            raw = with_structure_sizes(raw, images, layout, predictor.card.reference)
             raw.to_parquet(folder / "raw.parquet", index=False)
             images.quality.to_parquet(folder / "quality.parquet", index=False)
         (folder / STATE).write_text(json.dumps(record | {"state": state, "md5": file_md5(task.archive)}, indent=1) + "\n", encoding="utf-8")

@@ -99,10 +99,9 @@ def result_at(folder: Path, changes: Sequence[KeptChange], *, fit: FitOptions, r
     if not path.is_dir():
         base = read_result(folder / "result")
         tables = refit_wells(base.scored.tables.wells, screen=base.scored.screen, exclusions=left_out(base.scored.tables.wells, changes),
-                             fit=fit)
+                             fit=fit, drift=base.scored.tables.drift)
         findings = (*tables.findings, *(finding for finding in base.scored.tables.findings if finding.rule not in REFITTED))
-        write_result(path, replace(base, scored=replace(base.scored, tables=replace(
-            tables, findings=findings, drift=base.scored.tables.drift))))
+        write_result(path, replace(base, scored=replace(base.scored, tables=replace(tables, findings=findings))))
     return replace(read_result(path), changes=tuple(changes))
 
 

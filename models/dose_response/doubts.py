@@ -37,12 +37,14 @@ BEYOND_DOSES_WORDS = ("the effect stays below the IC level up to the top dose", 
 ELSEWHERE_WORDS = "the means of the doses cross the IC level elsewhere than the curve (see the plot), and the limits reach to there"
 TOO_HIGH_WORDS = "an IC50 comes out too high"
 STRANGE_WORDS = "read beyond all that the model learned from"
+OTHER_SIZE_WORDS = "times as large as in training"
 ALONE_WORDS = "all of the effect, or all that lacks of it, is in a single well: repeat that dose"
 
 
 def doubt_of_plate(reason: str) -> str:
     """The part of a curve's `reason` by which its whole plate hides effects or means nothing, so that no score is surely low; or ""."""
-    return next((part for part in reason.split("; ") if any(words in part for words in (TOO_HIGH_WORDS, STRANGE_WORDS))), "")
+    words = (TOO_HIGH_WORDS, STRANGE_WORDS, OTHER_SIZE_WORDS)
+    return next((part for part in reason.split("; ") if any(said in part for said in words)), "")
 
 
 def only_the_dose_is_open(reason: str) -> bool:

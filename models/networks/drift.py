@@ -7,6 +7,8 @@ negative control wells. Compared per plate (`plate_drift`):
     z_prime, z_prime_training       1 - 3 (s_p + s_n) / |m_p - m_n| of the raw output, here and there
     feature_distance                root mean square Mahalanobis distance of the plate's negative controls from the training's, over that
                                     of the training's own wells, each left out once: 1 = as in training
+    structure_size                  how many times as large the structures in the plate's negative controls are as in the training's
+                                    (structure.py), median of wells; structure_limit: the factor from which a plate is warned of
 
 Features are seen through DIMENSIONS random directions (Gaussian, the same for all models: Johnson-Lindenstrauss), so that a card stays
 small; their covariance is shrunk to a sphere by K / (n + K). Pure numpy and pandas.
@@ -21,8 +23,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from models.dose_response.doubts import OTHER_SIZE_WORDS
 from models.errors import Finding
 from models.networks.separation import separation
+from models.networks.structure import Structure
+from models.plates.images import WellImages
 
 Array = npt.NDArray[np.float64]
 
@@ -30,14 +35,16 @@ DIMENSIONS = 16
 LEAST_WELLS = 8     # negative controls that a reference is made of
 SHIFT = 0.25        # of the gap between the controls, from which a plate is warned of
 DISTANCE = 3.0      # times that of the training's own wells
-COLUMNS = ("plate", "negative_shift", "positive_shift", "z_prime", "z_prime_training", "feature_distance")
+COLUMNS = ("plate", "negative_shift", "positive_shift", "z_prime", "z_prime_training", "feature_distance", "structure_size",
+           "structure_limit")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
     """Controls of the training screen. value: the raw output that is compared, od or logit; negative, positive: its median over their
     wells (positive None where the assay has none); gap between both, or to 0; wells: negative ones; feature_mean (K,) and
-    feature_whitening (K, K), lower triangle by rows: |(f - mean) W'| / sqrt(K) is a well's distance.
+    feature_whitening (K, K), lower triangle by rows: |(f - mean) W'| / sqrt(K) is a well's distance; structure: of the negative ones'
+    images, None where they are too small, or of a model that was trained before this was kept.
     """
 
     value: str
@@ -48,6 +55,7 @@ class Reference:
     wells: int
     feature_mean: tuple[float, ...]
     feature_whitening: tuple[tuple[float, ...], ...]
+    structure: Structure | None = None
 
     def distance(self, features: npt.ArrayLike) -> Array:
         """Distances (N,) of features (N, F) from the training's negative controls; about 1 for wells like those."""
@@ -119,9 +127,22 @@ def _short(value: float) -> float:
     return float(f"{value:.6g}")
 
 
+def with_structure_sizes(raw: pd.DataFrame, images: WellImages, layout: pd.DataFrame, reference: Reference | None) -> pd.DataFrame:
+    """A predictor's answer for images, in their order, with `structure_size` of the negative controls; NaN of others, which no one asks
+    for, and of all where the card knows none.
+    """
+    sizes = np.full(len(raw), np.nan)
+    if reference is not None and reference.structure is not None:
+        keys = pd.MultiIndex.from_frame(layout.loc[layout["role"] == "negative", ["plate", "well"]])
+        rows = np.flatnonzero(pd.MultiIndex.from_frame(images.wells[["plate", "well"]]).isin(keys))
+        if len(rows):
+            sizes[rows] = reference.structure.sizes(images.pixels[row, 0] for row in rows)
+    return raw.assign(structure_size=sizes)
+
+
 def plate_drift(wells: pd.DataFrame, reference: Reference | None) -> pd.DataFrame:
-    """COLUMNS, one row per plate with negative controls. wells: plate, role, the raw output, feature_distance and `excluded`, whose wells
-    do not count. NaN where a control is missing; no rows where the card has no reference.
+    """COLUMNS, one row per plate with negative controls. wells: plate, role, the raw output, feature_distance, structure_size where there
+    is one, and `excluded`, whose wells do not count. NaN where a control is missing; no rows where the card has no reference.
     """
     if reference is None:
         return pd.DataFrame(columns=list(COLUMNS))
@@ -134,9 +155,19 @@ def _of_plate(plate: str, wells: pd.DataFrame, reference: Reference) -> tuple[ob
     raw = {role: wells.loc[wells["role"] == role, reference.value].to_numpy(float) for role in ("negative", "positive")}
     shifts = [(np.median(raw[role]) - level) / reference.gap if level is not None and len(raw[role]) else np.nan
               for role, level in (("negative", reference.negative), ("positive", reference.positive))]
-    distance = wells.loc[wells["role"] == "negative", "feature_distance"].to_numpy(float)
+    negative = wells[wells["role"] == "negative"]
+    distance = negative["feature_distance"].to_numpy(float)
     known = np.nan if reference.z_prime is None else reference.z_prime
-    return plate, *map(float, shifts), separation(raw["negative"], raw["positive"])[0], known, float(np.sqrt(np.mean(distance**2)))
+    return (plate, *map(float, shifts), separation(raw["negative"], raw["positive"])[0], known, float(np.sqrt(np.mean(distance**2))),
+            *_size(negative, reference.structure))
+
+
+def _size(negative: pd.DataFrame, known: Structure | None) -> tuple[float, float]:
+    """structure_size and structure_limit of a plate's negative controls."""
+    sizes = negative["structure_size"].dropna().to_numpy(float) if known is not None else np.empty(0)
+    if known is None or not len(sizes):
+        return np.nan, np.nan
+    return float(np.median(sizes)), known.limit(len(sizes))
 
 
 def drift_findings(drift: pd.DataFrame, *, model: str) -> list[Finding]:
@@ -152,6 +183,23 @@ def drift_findings(drift: pd.DataFrame, *, model: str) -> list[Finding]:
                 f"plate {row['plate']} differs from what {model} learned from: {' and '.join(reasons)}. Check stain, exposure, focus and "
                 "cell density, and look at Z′; if plates stay so, train the model again with some of them")))
     return found
+
+
+def size_words(drift: pd.DataFrame) -> dict[str, str]:
+    """plate -> what is wrong with the size of what its negative controls show."""
+    known = drift[drift["structure_size"].notna()].astype({"structure_size": float, "structure_limit": float})
+    off = known[np.abs(np.log(known["structure_size"])) > np.log(known["structure_limit"])]
+    return {str(plate): f"structures in the negative controls of plate {plate} look {size:.2g} {OTHER_SIZE_WORDS} (alike: {1 / limit:.2f} "
+                        f"to {limit:.2f})"
+            for plate, size, limit in zip(off["plate"], off["structure_size"], off["structure_limit"], strict=True)}
+
+
+def size_findings(drift: pd.DataFrame, *, model: str) -> list[Finding]:
+    """A warning for each plate whose negative controls show smaller or larger structures than the model learned from."""
+    said = ("was another objective, binning or field used than for the model's plates, or is the plate out of focus? Its numbers may be "
+            "wrong by far: image it as those plates were, or train a model on plates like it")
+    return [Finding(rule="structure_size", severity="warning", plate=plate, column="drift", value=model, message=f"{words}: {said}")
+            for plate, words in size_words(drift).items()]
 
 
 def _shift_words(role: str, shift: float) -> str:

@@ -1,4 +1,6 @@
-"""What the card keeps of the images that a model was trained on: what bfloat16 does to them, and how the controls look."""
+"""What the card keeps of the images that a model was trained on: what bfloat16 does to them, how the controls look, how large they show
+cells.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +18,7 @@ from models.networks.fitting import Fitted
 from models.networks.forward import has_bf16, path_of
 from models.networks.precision import effect_of_bf16
 from models.networks.predict import Predictor, output_columns
+from models.networks.structure import structure_of
 from models.networks.trunks import Trunk
 from models.plates.acquisition import image_size
 from models.plates.images import WellImages
@@ -36,7 +39,10 @@ def observe(card: Card, fitted: Fitted, images: WellImages, layout: pd.DataFrame
         images.wells[["plate", "well"]].merge(layout[["plate", "well", "role"]], on=["plate", "well"], how="left")
     head = Predictor(network, card, "", CPU)
     features = Trunk(network, CPU, size=size, path=path).features(images.pixels)    # (N, F)
-    reference = make_reference(features[(wells["role"] == "negative").to_numpy()], fitted.predictions, regression=regression)
+    negative = np.flatnonzero(wells["role"] == "negative")
+    reference = make_reference(features[negative], fitted.predictions, regression=regression)
+    if reference is not None:
+        reference = replace(reference, structure=structure_of(images.pixels[row, 0] for row in negative))
     if path != "openvino" or not has_bf16():
         return replace(card, reference=reference)
     in_bf16 = Trunk(network, CPU, size=size, path=path, precision="bf16").features(images.pixels)

@@ -9,13 +9,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 
 from models.dose_response import FitOptions, call_hits
 from models.errors import InputError, SampleMismatch, TableError
 from models.networks.bundle import Card, TrunkReference
+from models.networks.drift import Reference
 from models.networks.heads import build_network
 from models.networks.predict import Predictor, output_columns
 from models.networks.recipe import Recipe
+from models.networks.structure import structure_of
 from models.plates.images import WellImages
 from models.plates.screen import Screen
 from models.report import render_text, treatment_table
@@ -33,7 +36,8 @@ class Reader(Predictor):
     def predict(self, images: WellImages, *, on_images: Callable[[int], object] = lambda count: None) -> pd.DataFrame:
         level = 2 * images.pixels.astype(np.float32).mean(axis=(1, 2, 3))
         regression = self.card.recipe.is_regression
-        return images.wells.assign(**output_columns((level if regression else 4 * (level - 0.8))[:, None], regression=regression))
+        return images.wells.assign(**output_columns((level if regression else 4 * (level - 0.8))[:, None], regression=regression),
+                                   feature_distance=1.0)
 
 
 def reader(recipe: Recipe = READOUT, **changes: object) -> Reader:
@@ -353,6 +357,36 @@ def test_where_controls_overlap_no_table_holds_an_ic50_or_a_score() -> None:
     assert scored.findings[0].plate == "P1"
     assert "cannot say: controls overlap" in render_text(scored, screen=SCREEN)
     check_table(scored.curves, CURVES)
+
+
+def textured(layout: pd.DataFrame, *, period: float, seed: int) -> WellImages:
+    """Images (48 px) with structures of so many pixels around their brightness."""
+    found = tiny_images(layout, size=48, noise=0)
+    noise = np.random.default_rng(seed).normal(size=(len(found), 1, 48, 48))
+    smooth = gaussian_filter(noise, (0, 0, period, period)) - gaussian_filter(noise, (0, 0, 2 * period, 2 * period))
+    texture = 0.02 * smooth / smooth.std(axis=(2, 3), keepdims=True)
+    return WellImages(found.wells, (found.pixels + texture - texture.mean(axis=(2, 3), keepdims=True)).astype(np.float32), found.channels)
+
+
+def test_a_plate_at_another_magnification_has_no_sure_curve() -> None:
+    layout = tiny_layout()
+    own = structure_of(pixels[0] for pixels in textured(layout, period=2.0, seed=1).pixels)
+    reference = Reference(value="od", negative=1.5, positive=0.1, gap=1.4, z_prime=0.8, wells=12, feature_mean=(), feature_whitening=(),
+                          structure=own)
+    alike, half = (score(layout, textured(layout, period=period, seed=2), predictor=reader(reference=reference)) for period in (2.0, 1.0))
+    assert rules(alike) == []
+    assert alike.curves["status"].tolist() == ["ok"]
+    (finding,) = (finding for finding in half.findings if finding.rule == "structure_size")
+    assert (finding.severity, finding.plate) == ("warning", "P1")
+    assert f"look {half.drift['structure_size'].iloc[0]:.2g} times as large as in training (alike: 0.80 to 1.25)" in finding.message
+    assert half.drift["structure_size"].iloc[0] == pytest.approx(0.5, rel=0.15)
+    again = refit_wells(half.wells, screen=SCREEN, exclusions=(), fit=FitOptions(interval="none"), drift=half.drift)
+    for curves in (half.curves, again.curves):      # a person who leaves out wells does not make the plate right
+        assert curves["status"].tolist() == ["weakly_identified"]
+        assert curves["reason"].str.startswith("structures in the negative controls of plate P1 look 0.").all()
+        assert call_hits(curves)["hit_reason"].str.startswith("undecided").all()
+    older = score(layout, textured(layout, period=1.0, seed=2), predictor=reader(reference=replace(reference, structure=None)))
+    assert rules(older) == []       # a card that knows no structure compares none
 
 
 def test_leaving_out_the_controls_that_went_wrong_brings_the_numbers_back() -> None:

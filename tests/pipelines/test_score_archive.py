@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ import pandas as pd
 import pytest
 
 from models.errors import DosewellError, ImageError, InputError
-from models.networks.bundle import read_card, trunk_finder
+from models.networks.bundle import read_card, trunk_finder, write_card
+from models.networks.drift import DIMENSIONS, Reference
 from models.networks.predict import load_predictor
+from models.networks.structure import Structure
 from models.plates.images import PlateArchive, write_plate
 from models.plates.layout import write_layout
 from models.plates.screen import Channel, Screen
@@ -95,14 +98,24 @@ def planned_in(tmp_path: Path, bundle: Path, *screens: Path) -> list[Planned]:
     return plan(screens, tmp_path / "out", [ModelPlace(bundle=kept, device="cpu")], options=OPTIONS)
 
 
+def with_reference(bundle: Path) -> None:
+    """A card that knows how its training's controls looked."""
+    own = Reference(value="od", negative=0.0, positive=None, gap=1.0, z_prime=None, wells=8, feature_mean=(0.0,) * DIMENSIONS,
+                    feature_whitening=tuple((0.0,) * row + (1.0,) for row in range(DIMENSIONS)),
+                    structure=Structure(spectrum=tuple(np.linspace(0.1, 0.5, 9)), spread=0.1))
+    write_card(bundle, replace(read_card(bundle), reference=own))
+
+
 def test_the_scores_are_those_of_the_stage(tmp_path: Path, bundle: Path, command: Callable[..., Path]) -> None:
     screen = make_screen(tmp_path / "one", plates=("P1", "P2"))
+    with_reference(bundle)
     out = command(screen) / "scores" / "one"
     predictor = load_predictor(bundle, find_trunk=trunk_finder([bundle.parent]), device="cpu")
     prepare(screen, predictor.card.recipe.input, tmp_path / "prepared")
     data = read_prepared(screen, tmp_path / "prepared")
     expected = score(data, predictor, OPTIONS)
-    for name, table in {"wells": expected.wells, "curves": expected.curves, "quality": expected.quality}.items():
+    assert expected.drift["structure_size"].notna().tolist() == [True, True]
+    for name, table in {"wells": expected.wells, "curves": expected.curves, "quality": expected.quality, "drift": expected.drift}.items():
         found = pd.read_parquet(out / f"{name}.parquet")
         if name == "wells":
             found, table = (item.assign(flags=item["flags"].map(list)) for item in (found, table))

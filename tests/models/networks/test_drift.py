@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from models.networks.bundle import Card, TrunkReference
-from models.networks.drift import LEAST_WELLS, Reference, drift_findings, make_reference, plate_drift
+from models.networks.drift import LEAST_WELLS, Reference, drift_findings, make_reference, plate_drift, with_structure_sizes
 from models.networks.fitting import Fitted, fit_model
 from models.networks.heads import build_network
 from models.networks.observe import observe
@@ -20,7 +20,8 @@ from models.networks.trunks import Trunk
 from models.plates.images import WellImages
 from tests.conftest import CONTROLS, tiny_images, tiny_layout
 
-RECIPE = replace(CONTROLS, optimizer=replace(CONTROLS.optimizer, epochs=20))
+SIZE = 24
+RECIPE = replace(CONTROLS, input=replace(CONTROLS.input, size=SIZE), optimizer=replace(CONTROLS.optimizer, epochs=20))
 
 
 def predictions(layout: pd.DataFrame, *, shift: float = 0.0) -> pd.DataFrame:
@@ -76,7 +77,7 @@ def test_shifts_are_in_control_windows_and_held_out_outputs_come_first() -> None
 @pytest.fixture(scope="module")
 def trained() -> tuple[Predictor, Fitted]:
     layout = tiny_layout(controls=16)
-    images = tiny_images(layout, size=16, noise=0.05)
+    images = tiny_images(layout, size=SIZE, noise=0.05)
     fitted = fit_model(build_network(RECIPE), images, layout, RECIPE, device="cpu")
     card = Card(name="m", system="profile", recipe=RECIPE, output="probability", sample="S", weights_sha256="",
                 trunk=TrunkReference(name="small_cnn", weights="none", sha256=""))
@@ -84,15 +85,15 @@ def trained() -> tuple[Predictor, Fitted]:
     import torch
 
     cpu = torch.device("cpu")
-    return Predictor(fitted.network, card, "", cpu, Trunk(fitted.network, cpu, size=16, path="torch")), fitted
+    return Predictor(fitted.network, card, "", cpu, Trunk(fitted.network, cpu, size=SIZE, path="torch")), fitted
 
 
 def drift_of(predictor: Predictor, change: Callable[[np.ndarray], np.ndarray]) -> pd.DataFrame:
     layout = tiny_layout(plate="P2", controls=16)
-    images = tiny_images(layout, size=16, noise=0.05, seed=9)
+    images = tiny_images(layout, size=SIZE, noise=0.05, seed=9)
     changed = WellImages(images.wells, change(images.pixels.astype(np.float32)).clip(0, 1).astype(np.float16), images.channels)
-    raw = predictor.predict(changed)
-    wells = layout.merge(raw[["plate", "well", "logit", "feature_distance"]], on=["plate", "well"]).assign(excluded=False)
+    raw = with_structure_sizes(predictor.predict(changed), changed, layout, predictor.card.reference)
+    wells = layout.merge(raw[["plate", "well", "logit", "feature_distance", "structure_size"]], on=["plate", "well"]).assign(excluded=False)
     return plate_drift(wells, predictor.card.reference)
 
 
@@ -115,8 +116,10 @@ def test_simulated_drift_is_told(trained: tuple[Predictor, Fitted], change: Call
 def test_observing_again_gives_the_same_card(trained: tuple[Predictor, Fitted]) -> None:
     predictor, fitted = trained
     layout = tiny_layout(controls=16)
-    again = observe(replace(predictor.card, reference=None), fitted, tiny_images(layout, size=16, noise=0.05), layout)
+    again = observe(replace(predictor.card, reference=None), fitted, tiny_images(layout, size=SIZE, noise=0.05), layout)
     assert again == predictor.card
+    assert again.reference is not None
+    assert again.reference.structure is not None
     assert again.bf16 is None       # small trunks of our own score in float32
 
 

@@ -1,0 +1,32 @@
+"""What leaving wells out does to the doubts about a job's plates."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from models.dose_response import FitOptions
+from models.networks.drift import COLUMNS
+from models.plates.screen import Screen
+from models.scoring import ScoringOptions, score_measured
+from serving.job_records import KeptChange
+from serving.results import Result, result_at, write_result
+from serving.scored import Scored, measured_lineage
+from tests.conftest import tiny_layout
+
+FIT = FitOptions(interval="none")
+
+
+def test_a_plate_at_another_magnification_stays_in_doubt(tmp_path: Path) -> None:
+    layout, screen = tiny_layout(), Screen(name="s", sample="X")
+    tables = score_measured(layout, screen=screen, options=ScoringOptions(fit=FIT))
+    drift = pd.DataFrame([{"plate": "P1", "structure_size": 0.5, "structure_limit": 1.25}], columns=list(COLUMNS))
+    write_result(tmp_path / "result", Result(scored=Scored(
+        tables=replace(tables, drift=drift), screen=screen, gates=(), lineage=measured_lineage(service_version="0"))))
+    change = KeptChange(plate="P1", well=layout["well"].iloc[-1], excluded=True, reason="dry", by="me", at="now", revision=1)
+    after = result_at(tmp_path, [change], fit=FIT, revision=1).scored.tables
+    assert after.curves[["status", "n"]].to_numpy().tolist() == [["weakly_identified", 31]]
+    assert after.curves["reason"].str.startswith("structures in the negative controls of plate P1 look 0.5 times as large").all()
+    assert after.drift["structure_size"].tolist() == [0.5]
