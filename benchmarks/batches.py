@@ -183,6 +183,8 @@ def main() -> None:
     pd.set_option("display.width", 220, "display.max_columns", 20)
     spheroids = curves["sample"] == PATIENT
     for title, part in (("cell lines", curves[~spheroids]), ("spheroids", curves[spheroids])):
+        if part.empty:
+            continue
         print(f"\n{title}\n")
         print(pd.concat([part.groupby("batch", sort=False).apply(batch_row), batch_row(part).to_frame("all").T]).round(2).to_string())
 
