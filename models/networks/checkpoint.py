@@ -59,12 +59,18 @@ def load_checkpoint(folder: Path, *, key: str, module: nn.Module, optimizer: tor
     if facts["key"] != key:
         return Progress()
     module.load_state_dict(_part(tensors, "module"))
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in _part(tensors, "optimizer").items():
         index, _, entry = name.partition("/")
-        state.setdefault(int(index), {})[entry] = value
+        state.setdefault(int(index), {})[entry] = _laid_out(value, parameters[int(index)])
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
     return Progress(facts["epochs"], facts["best_loss"], facts["best_epoch"], _part(tensors, "best"), facts.get("finished", False))
+
+
+def _laid_out(value: Tensor, parameter: Tensor) -> Tensor:
+    """The value in memory as the parameter that it is of (channels last, say): a fused step on a GPU takes no other."""
+    return torch.empty_like(parameter, device=value.device).copy_(value) if value.shape == parameter.shape else value
 
 
 def clear_checkpoints(folder: Path) -> None:

@@ -17,8 +17,10 @@ from torch import nn
 
 from models.errors import ParamsError
 from models.networks.backbones import state_bytes
+from models.networks.checkpoint import Progress, load_checkpoint, save_checkpoint
 from models.networks.device import pick_device
 from models.networks.heads import Network, build_network
+from models.networks.optimizers import build_optimizer
 from models.networks.recipe import HeadSpec, OptimizerSpec, Recipe, TrunkSpec
 from models.networks.sources import FeatureSource, PixelSource, Source, cache_features
 from models.networks.step import loss_of
@@ -191,6 +193,20 @@ def test_a_finished_training_answers_without_training_again(tmp_path: Path) -> N
             raise AssertionError("trained again")
 
     assert trained(recipe, Deaf(features()), targets, checkpoint=tmp_path) == (first, records)
+
+
+def test_a_restored_optimizer_lies_in_memory_as_its_weights_do(tmp_path: Path) -> None:
+    """A fused step on a GPU refuses anything else."""
+    spec = OptimizerSpec(learning_rate=0.01)
+    layers = [nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last) for _ in range(2)]
+    first, second = (build_optimizer(layer.parameters(), spec) for layer in layers)
+    layers[0](torch.rand(2, 3, 8, 8)).sum().backward()
+    first.step()
+    save_checkpoint(tmp_path, key="it", module=layers[0], optimizer=first, progress=Progress([{"epoch": 0.0}]))
+    assert load_checkpoint(tmp_path, key="it", module=layers[1], optimizer=second).epochs
+    before, after = (optimizer.state[layer.weight]["exp_avg"] for optimizer, layer in zip((first, second), layers, strict=True))
+    assert torch.equal(before, after)
+    assert after.stride() == layers[1].weight.stride() != torch.empty(after.shape).stride()
 
 
 @pytest.mark.parametrize("change", ["targets", "parts", "features", "recipe", "weights"])
