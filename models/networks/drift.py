@@ -23,7 +23,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from models.dose_response.doubts import OTHER_SIZE_WORDS
 from models.errors import Finding
 from models.networks.separation import separation
 from models.networks.structure import Structure
@@ -187,6 +186,8 @@ def drift_findings(drift: pd.DataFrame, *, model: str) -> list[Finding]:
 
 def size_words(drift: pd.DataFrame) -> dict[str, str]:
     """plate -> what is wrong with the size of what its negative controls show."""
+    from models.dose_response.doubts import OTHER_SIZE_WORDS  # here: the rules read cards, and do without scipy
+
     known = drift[drift["structure_size"].notna()].astype({"structure_size": float, "structure_limit": float})
     off = known[np.abs(np.log(known["structure_size"])) > np.log(known["structure_limit"])]
     return {str(plate): f"structures in the negative controls of plate {plate} look {size:.2g} {OTHER_SIZE_WORDS} (alike: {1 / limit:.2f} "

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
 
 Array = npt.NDArray[np.float64]
 
@@ -57,6 +56,8 @@ def structure_of(images: Iterable[npt.ArrayLike]) -> Structure | None:
 
 def spectrum_of(image: npt.ArrayLike) -> Array:
     """(B,) roots of the shares of energy in the bands of an image (S, S), the noise taken off; NaN where nothing is left."""
+    import scipy.fft  # here: the rules read cards, and do without it
+
     values = np.asarray(image, dtype=np.float32)
     window, place, weight, lower = _grid(len(values))
     if not np.ptp(values):
