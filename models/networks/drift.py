@@ -188,11 +188,10 @@ def size_words(drift: pd.DataFrame) -> dict[str, str]:
     """plate -> what is wrong with the size of what its negative controls show."""
     from models.dose_response.doubts import OTHER_SIZE_WORDS  # here: the rules read cards, and do without scipy
 
-    known = drift[drift["structure_size"].notna()].astype({"structure_size": float, "structure_limit": float})
-    off = known[np.abs(np.log(known["structure_size"])) > np.log(known["structure_limit"])]
-    return {str(plate): f"structures in the negative controls of plate {plate} look {size:.2g} {OTHER_SIZE_WORDS} (alike: {1 / limit:.2f} "
-                        f"to {limit:.2f})"
-            for plate, size, limit in zip(off["plate"], off["structure_size"], off["structure_limit"], strict=True)}
+    return {str(row["plate"]): f"structures in the negative controls of plate {row['plate']} look {row['structure_size']:.2g} "
+                               f"{OTHER_SIZE_WORDS} (alike: {1 / row['structure_limit']:.2f} to {row['structure_limit']:.2f})"
+            for row in drift.to_dict("records")
+            if pd.notna(row["structure_size"]) and abs(np.log(row["structure_size"])) > np.log(row["structure_limit"])}
 
 
 def size_findings(drift: pd.DataFrame, *, model: str) -> list[Finding]:

@@ -20,12 +20,13 @@ def median_of_rows(values: np.ndarray) -> np.ndarray:
 
 
 def lower_decile_of_rows(values: np.ndarray) -> np.ndarray:
-    """np.percentile(values, 10, axis=-1) of values (rows, N), in float64; a stable sort of whole numbers goes by their digits."""
+    """np.percentile(values, 10, axis=-1) of values (rows, N), in float64; processors partition 32 bits by one rank many at a time."""
     place = 0.1 * (values.shape[-1] - 1)
-    ranks = [int(np.floor(place)), int(np.ceil(place))]
-    ordered = np.sort(values, axis=-1, kind="stable") if values.dtype.kind == "u" else np.partition(values, ranks, axis=-1)
-    below, above = ordered[:, ranks].astype(np.float64).T
-    return below + (above - below) * (place % 1)
+    rank = int(np.ceil(place))
+    ordered = np.partition(values.astype(np.int32) if values.dtype.kind == "u" else values, rank, axis=-1)
+    above = ordered[:, rank].astype(np.float64)
+    below = ordered[:, :rank].max(axis=-1).astype(np.float64) if rank > place else above
+    return np.asarray(below + (above - below) * (place % 1))
 
 
 def mean_square_of_smaller_half(values: np.ndarray) -> float:

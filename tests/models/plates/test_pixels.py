@@ -129,6 +129,27 @@ def test_an_image_in_memory_is_read_wherever_its_pixels_lie(byteorder: str, stac
             decode_image(moved[:-1], "x.tif")
 
 
+def test_a_file_is_read_by_its_own_bytes_whatever_came_before_it() -> None:
+    """The images of a plate mostly differ in their pixels alone, which are then looked up where those of the one before lay."""
+    first, second = tiff_of(STACK[:1], "<"), tiff_of(STACK[1:2], "<")
+    white = second.replace(struct.pack("<HHIHH", 262, 3, 1, 1, 0), struct.pack("<HHIHH", 262, 3, 1, 0, 0))     # zero is white
+    wide = tiff_of(STACK[1:2].reshape(1, 24, 64), "<")
+    assert len({len(first), len(second), len(white), len(wide)}) == 1
+    for data, expected in ((first, STACK[0]), (second, STACK[1]), (white, 65535 - STACK[1]), (second, STACK[1]),
+                           (wide, STACK[1].reshape(24, 64)), (tiff_of(STACK[1:2], ">"), STACK[1]), (first, STACK[0])):
+        np.testing.assert_array_equal(decode_image(data, "x.tif"), expected)
+    with pytest.raises(ImageError, match="bytes early"):
+        decode_image(first[:-1], "x.tif")
+    with pytest.raises(ImageError, match=r"bytes early|expected 8- or 16-bit"):
+        decode_image(first.replace(struct.pack("<HHIHH", 258, 3, 1, 16, 0), struct.pack("<HHIHH", 258, 3, 1, 32, 0)), "x.tif")
+
+
+def test_alike_images_are_looked_up_without_asking_tifffile_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    decode_image(tiff_of(STACK[:1], "<"), "x.tif")
+    monkeypatch.setattr(tifffile, "TiffFile", None)
+    np.testing.assert_array_equal(decode_image(tiff_of(STACK[1:2], "<"), "x.tif"), STACK[1])
+
+
 def tiff_of(stack: np.ndarray, byteorder: str) -> bytes:
     buffer = io.BytesIO()
     tifffile.imwrite(buffer, stack, photometric="minisblack", byteorder=byteorder, metadata=None, software=False)
