@@ -143,7 +143,7 @@ def _bars_by_screen(axes: Axes, table: pd.DataFrame, names: list[str], screens: 
 def plot_score_map(scored: pd.DataFrame, *, kind: str = "dss_asym", names: dict[str, str] | None = None) -> Figure:
     """Heat map of scores: rows = treatments (falling mean), columns = screens within read-outs; grey = no score. names: labels of rows."""
     require_columns(scored, ["screen", "readout", "treatment", kind], what="scores cannot be drawn")
-    wide = scored.pivot_table(index="treatment", columns=["readout", "screen"], values=kind, sort=False)
+    wide = scored.set_index(["treatment", "readout", "screen"])[kind].unstack(["readout", "screen"], sort=False)
     wide = wide.loc[wide.mean(axis=1).sort_values(ascending=False, kind="stable").index]
     figure = Figure(figsize=(2.6 + 0.34 * wide.shape[1] + 0.3 * wide.columns.get_level_values(0).nunique(), 1.6 + 0.17 * len(wide)),
                     layout="constrained")

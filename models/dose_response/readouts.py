@@ -19,7 +19,7 @@ from models.dose_response.selection import HIT_THRESHOLD, call_hits
 from models.dose_response.sensitivity import score_curves
 from models.dose_response.statistics import correlation, correlation_interval
 from models.dose_response.viability import normalise_to_controls
-from models.tables import DOSED_ROLES
+from models.tables import DOSED_ROLES, combined
 
 COLUMNS = ("screen", "readout", "plate", "well", "role", "treatment", "dose", "dose_unit", "replicate", "value", "viability", "excluded")
 WELL_KEYS = ("screen", "readout", "treatment", "dose")
@@ -28,7 +28,8 @@ QUICK = FitOptions(interval="none")     # scores need no confidence limits
 
 
 def readout_of(wells: pd.DataFrame, *, value: str, name: str, screen: str, positive: str = "") -> pd.DataFrame:
-    """The wells as one read-out, with viability by the controls of their plate; rows kept, in order.
+    """The wells as one read-out, with viability by the controls of their plate; rows kept, in order. Wells that hold two treatments are
+    excluded: they are neither of one's curve nor duplicates of the wells that hold it alone.
 
     wells     Layout columns and `value`, the raw read-out; `excluded` where present
     positive  compound that kills for this read-out (screen.yaml, positive_control), "" = the role positive as it stands: its wells become
@@ -37,9 +38,9 @@ def readout_of(wells: pd.DataFrame, *, value: str, name: str, screen: str, posit
     Raises TableError when a column is missing.
     """
     require_columns(wells, ["plate", "well", "role", "treatment", "dose", "replicate", value], what=f"read-out {name} cannot be used")
+    left_out = wells["excluded"].fillna(False).astype(bool) if "excluded" in wells else False
     table = wells.assign(role=_roles(wells, positive), value=pd.to_numeric(wells[value], errors="coerce").astype("float64"),
-                         excluded=wells["excluded"].fillna(False).astype(bool) if "excluded" in wells else False,
-                         dose_unit=wells.get("dose_unit", ""), screen=screen, readout=name)
+                         excluded=combined(wells) | left_out, dose_unit=wells.get("dose_unit", ""), screen=screen, readout=name)
     return normalise_to_controls(table, value="value")[list(COLUMNS)].reset_index(drop=True)
 
 
@@ -69,16 +70,29 @@ def duplicate_wells(readouts: pd.DataFrame) -> pd.DataFrame:
     first, second.
 
     n replicates give n (n - 1) / 2 pairs; the lower number stands first. Wells that are excluded or have no viability form no pair.
+    Where numbers begin again on each plate, replicates are numbered through all of them (`_numbered_through`).
     """
-    require_columns(readouts, [*WELL_KEYS, "role", "replicate", "excluded", "viability"], what="duplicates cannot be paired")
-    usable = readouts[(readouts["role"] == "treated") & ~readouts["excluded"] & np.isfinite(readouts["viability"])]
-    return _pairs(usable, keys=WELL_KEYS, value="viability")
+    require_columns(readouts, [*WELL_KEYS, "plate", "role", "replicate", "excluded", "viability"], what="duplicates cannot be paired")
+    wells = _numbered_through(readouts[(readouts["role"] == "treated") & ~readouts["excluded"]])
+    return _pairs(wells[np.isfinite(wells["viability"])], keys=WELL_KEYS, value="viability")
 
 
 def duplicate_scores(readouts: pd.DataFrame) -> pd.DataFrame:
     """The same for asymmetric DSS: each replicate's dilution series gets a curve of its own (Berker et al. 2022, figure 9)."""
-    scored = score_readouts(readouts, by=[*CURVE_KEYS, "replicate"])
+    require_columns(readouts, [*WELL_KEYS, "plate", "role", "replicate", "excluded"], what="duplicates cannot be paired")
+    wells = _numbered_through(readouts[(readouts["role"] == "treated") & ~readouts["excluded"]])
+    scored = score_readouts(wells, by=[*CURVE_KEYS, "replicate"])
     return _pairs(scored[np.isfinite(scored["dss_asym"])], keys=CURVE_KEYS, value="dss_asym")
+
+
+def _numbered_through(wells: pd.DataFrame) -> pd.DataFrame:
+    """The wells with replicates of a treatment numbered from 1 in order of plate and number, where one number stands twice at a dose: two
+    wells under one number are no pair.
+    """
+    of_treatment = [wells[name] for name in CURVE_KEYS]
+    twice = wells.duplicated([*WELL_KEYS, "replicate"]).groupby(of_treatment).transform("any")
+    through = wells.groupby(["plate", "replicate"]).ngroup().groupby(of_treatment).rank(method="dense").astype("int64")
+    return wells.assign(replicate=wells["replicate"].mask(twice, through))
 
 
 def _pairs(table: pd.DataFrame, *, keys: Sequence[str], value: str) -> pd.DataFrame:
@@ -101,22 +115,27 @@ def compare_scores(scored: pd.DataFrame, *, reference: str, kind: str = "dss_asy
     """Each read-out's scores against those of the read-out `reference`, treatment by treatment (Berker et al. 2022, figure 11).
 
     scored: as `score_readouts` gives it. Columns: screen, readout, treatment, score, reference_score, mismatch: "" where both or
-    neither reach the threshold, else "only <read-out>". Treatments that lack one of the two scores are left out.
+    neither reach the threshold, or one of the two has no score (NaN), else "only <read-out>".
     """
     require_columns(scored, [*CURVE_KEYS, kind], what="scores cannot be compared")
     wide = scored[[*CURVE_KEYS, kind]].rename(columns={kind: "score"})
     other = wide[wide["readout"] == reference].rename(columns={"score": "reference_score"}).drop(columns="readout")
-    table = wide[wide["readout"] != reference].merge(other, on=["screen", "treatment"]).dropna().reset_index(drop=True)
+    table = wide[wide["readout"] != reference].merge(other, on=["screen", "treatment"], how="left", validate="many_to_one")
+    known = table[["score", "reference_score"]].notna().all(axis=1)
     here, there = table["score"] >= threshold, table["reference_score"] >= threshold
-    words = np.where(here & ~there, "only " + table["readout"].astype(str), np.where(there & ~here, f"only {reference}", ""))
+    words = np.select([known & here & ~there, known & there & ~here], ["only " + table["readout"].astype(str), f"only {reference}"], "")
     return table.assign(mismatch=pd.Series(words, index=table.index, dtype="str"))
 
 
 def score_agreement(compared: pd.DataFrame, *, by: Sequence[str] = ("readout",)) -> pd.DataFrame:
-    """`compare_scores` in a row per group: pearson with limits, spearman, n, mismatches and mismatch_share."""
+    """`compare_scores` in a row per group: pearson with limits, spearman, n treatments with both scores, n_without, mismatches and
+    mismatch_share (of n).
+    """
     table = _correlated(compared, "reference_score", "score", by=list(by))
-    counted = compared.assign(_one=compared["mismatch"] != "").groupby(list(by), sort=False)["_one"].agg(["sum", "mean"])
-    return table.assign(mismatches=counted["sum"].to_numpy(dtype=int), mismatch_share=counted["mean"].to_numpy())
+    groups = compared.assign(_one=compared["mismatch"] != "").groupby(list(by), sort=False)["_one"]
+    mismatches, n = groups.sum().to_numpy(dtype=int), table["n"].to_numpy(dtype=int)
+    return table.assign(n_without=groups.size().to_numpy(dtype=int) - n, mismatches=mismatches,
+                        mismatch_share=np.divide(mismatches, n, out=np.full(len(n), np.nan), where=n > 0))
 
 
 def uniformity(readouts: pd.DataFrame, *, by: Sequence[str] = ("readout",)) -> pd.DataFrame:

@@ -103,6 +103,26 @@ def test_three_replicates_give_three_pairs_and_excluded_wells_none() -> None:
     assert set(duplicate_wells(gone)["treatment"]) == {"middle", "late", "none"}
 
 
+def test_replicates_whose_numbers_begin_again_on_each_plate_are_still_pairs() -> None:
+    """Each plate a replicate, all of them number 1: their mean under one number would leave no pair at all."""
+    readouts = both()
+    second = (readouts["role"] == "treated") & (readouts["replicate"] == 2)
+    again = readouts.assign(plate=readouts["plate"].mask(second, "P2"), replicate=1)
+    pd.testing.assert_frame_equal(duplicate_wells(again), duplicate_wells(readouts))
+    pd.testing.assert_frame_equal(duplicate_scores(again), duplicate_scores(readouts))
+
+
+def test_wells_of_two_treatments_are_no_duplicates_of_one() -> None:
+    table = wells(noise=0.05)
+    third = table[(table["treatment"] == "none") & (table["replicate"] == 1)].assign(
+        replicate=3, treatment_2="strong", dose_2=1000.0, image=0.0, well=[f"H{column:02d}" for column in range(8, 13)])
+    mixed = pd.concat([table.assign(treatment_2="", dose_2=np.nan), third], ignore_index=True)
+    alone, beside = (readout_of(rows, value="image", name="image", screen="s") for rows in (table, mixed))
+    assert len(beside) == len(mixed)
+    pd.testing.assert_frame_equal(duplicate_wells(beside), duplicate_wells(alone))
+    pd.testing.assert_frame_equal(score_readouts(beside), score_readouts(alone))
+
+
 def test_the_interval_of_a_correlation() -> None:
     assert correlation_interval(0.5, 103) == pytest.approx((0.3395, 0.6324), abs=1e-3)
     assert np.isnan(correlation_interval(0.5, 3)).all()
@@ -138,6 +158,18 @@ def test_mismatches_are_hits_of_one_read_out_only() -> None:
     assert compared["mismatch"].to_dict() == {"strong": "", "middle": "only metabolic", "late": "", "none": ""}
     agreement = score_agreement(compared.reset_index()).iloc[0]
     assert (agreement["mismatches"], agreement["mismatch_share"], agreement["n"]) == (1, 0.25, 4)
+
+
+def test_treatments_without_a_score_keep_their_place() -> None:
+    """In the table, as a number of those that could not be compared, and as a grey row of the map."""
+    readouts = both()
+    readouts["viability"] = readouts["viability"].mask(readouts["treatment"] == "late")
+    scored = score_readouts(readouts)
+    compared = compare_scores(scored, reference="metabolic")
+    assert compared.set_index("treatment")["mismatch"].to_dict() == dict.fromkeys(MIDPOINTS, "")
+    agreement = score_agreement(compared).iloc[0]
+    assert (agreement["n"], agreement["n_without"], agreement["mismatch_share"]) == (3, 1, 0)
+    assert readout_plots.plot_score_map(scored).axes[0].images[0].get_array().shape == (4, 2)
 
 
 def test_uniform_wells_lie_half_in_the_middle_and_classes_do_not() -> None:
