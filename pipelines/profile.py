@@ -41,6 +41,7 @@ from models.networks.bundle import CARD, trunk_finder
 from models.networks.embed import complementary_hits, penultimate_features, principal_components, t_sne, top_dose_wells
 from models.networks.predict import Predictor, load_predictor
 from models.plates.images import PlateArchive
+from models.plates.prepare import find_channel
 from models.plates.projections import parse_plane
 from models.plates.spreadsheets import read_table
 from pipelines.command import run_command
@@ -83,9 +84,13 @@ def _with_values(layout: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
 
 
 def mean_of_stack(folder: Path, data: PreparedScreen) -> pd.DataFrame:
-    """plate, well, value: mean grey value over planes and sites of the first channel that the models read (Berker et al. 2022, MoS)."""
-    names = [channel.name for channel in data.screen.channels]
-    channel = names.index(parse_plane(data.images.channels[0]).channel)
+    """plate, well, value: mean grey value over planes and sites of the first channel that the models read (Berker et al. 2022, MoS); of
+    its mean of the stack where the screen came projected, or what stands for it.
+    """
+    names, first = [channel.name for channel in data.screen.channels], data.images.channels[0]
+    found = find_channel(f"{parse_plane(first).channel}:mos", names) or find_channel(first, names)
+    assert found is not None    # the screen was prepared from it
+    channel = names.index(found[0])
 
     def of_well(archive: PlateArchive, well: str, sites: pd.Series) -> dict[str, object]:
         values = [archive.read_stack(well, site=site, channel=channel).mean() for site in sites]

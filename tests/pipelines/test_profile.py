@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ import pytest
 
 from models.dose_response.statistics import correlation
 from models.errors import InputError
-from models.plates.images import PlateArchive
+from models.plates.images import PlateArchive, member_name, write_plate
+from models.plates.screen import Channel
 from pipelines import profile
 from pipelines.params import Params
 from pipelines.profile_figures import spread_out
@@ -60,6 +62,14 @@ def test_the_mean_of_the_stack_is_that_of_all_planes(profiled: profile.ProfiledS
     row = profiled.stack_means.iloc[7]
     with PlateArchive(folder / "patient-1" / "images" / f"{row['plate']}.zip") as archive:
         assert row["value"] == pytest.approx(archive.read_stack(row["well"], site=1, channel=0).mean())
+
+
+def test_the_mean_of_a_screen_that_came_projected_is_that_of_its_projection(profiled: profile.ProfiledScreen, tmp_path: Path) -> None:
+    planes = [np.full((8, 8), value, np.uint8) for value in (90, 20, 40)]
+    write_plate(tmp_path / "images" / "P1.zip", ((member_name("A01", channel=number), plane) for number, plane in enumerate(planes)))
+    channels = tuple(Channel(name=f"hoechst_{projection}") for projection in ("mip", "mid", "mos"))
+    data = replace(profiled.data, screen=replace(profiled.data.screen, channels=channels))
+    assert profile.mean_of_stack(tmp_path, data).values.tolist() == [["P1", "A01", 40.0]]
 
 
 def test_tables_agree_with_each_other(out: Path, profiled: profile.ProfiledScreen) -> None:
