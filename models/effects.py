@@ -42,16 +42,7 @@ def with_viability(wells: pd.DataFrame, *, controls: Controls, value: str) -> pd
     if controls == "none":
         return wells.assign(viability=np.nan, **dict.fromkeys(LIMITS if limited else (), np.nan))
     positive = "positive" if controls == "both" else None
-    normalised = normalise_to_controls(wells[~wells["excluded"]], value=value, positive=positive)
-    viability = normalised["viability"].reindex(wells.index)
-    if wells["excluded"].any():     # they are shown on the same scale, though they take no part in it
-        anchors = wells[~wells["excluded"]].groupby(["plate", "role"])[value].median().unstack()
-        left_out = wells["excluded"] & wells["plate"].isin(anchors.index)
-        if left_out.any() and "negative" in anchors:
-            full = wells["plate"].map(anchors["negative"])
-            none = wells["plate"].map(anchors["positive"]) if positive and "positive" in anchors else 0.0
-            viability = viability.where(~left_out, (wells[value] - none) / (full - none))
-    wells = wells.assign(viability=viability)
+    wells = normalise_to_controls(wells, value=value, positive=positive)
     return viability_limits(wells, value=value, positive=positive) if limited else wells
 
 

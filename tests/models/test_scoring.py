@@ -194,6 +194,7 @@ def test_curves_without_a_control_left_say_so(roles: tuple[str, ...], said: str,
     scored = score(layout, predictor=reader(recipe), exclusions=gone)
     assert scored.curves["reason"].tolist() == [said] * len(scored.curves)
     assert scored.curves["ic50"].isna().all()
+    assert scored.wells["viability"].isna().all()       # of the wells left out too: there is no scale to show them on
     table = treatment_table(scored, screen=SCREEN, gates=())
     assert table["IC50"].tolist() == [f"cannot say: {said}"] * len(table)
     assert table["curve"].tolist() == ["no curve"] * len(table)
