@@ -22,7 +22,9 @@ from models.errors import InputError
 from models.networks.bundle import CARD, trunk_finder
 from models.networks.evaluate import control_metrics, regression_metrics
 from models.networks.labels import label_wells
+from models.networks.phases import SAME
 from models.networks.predict import Predictor, load_predictor
+from models.tables import combined
 from pipelines.command import run_command
 from pipelines.compare_figures import plot_midpoints, plot_pairs_of_wells, plot_predicted_on_measured
 from pipelines.compare_networks import NetworkRun, write_networks
@@ -92,8 +94,8 @@ def run(predictors: Mapping[str, Predictor], screens: Mapping[str, PreparedScree
 
 def _well_medians(predictions: pd.DataFrame) -> pd.DataFrame:
     """One row per well: the median over its sites."""
-    keys = ["plate", "well", "role", "treatment", "dose", "dose_unit", "replicate"]
-    return predictions.groupby(keys, sort=False, dropna=False)[["target", "predicted"]].median().reset_index()
+    keys = ["plate", "well", "role", "replicate", *SAME]
+    return predictions.groupby([name for name in keys if name in predictions], sort=False, dropna=False)[["target", "predicted"]].median().reset_index()
 
 
 def _midpoints(wells: list[pd.DataFrame]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
@@ -101,7 +103,7 @@ def _midpoints(wells: list[pd.DataFrame]) -> tuple[pd.DataFrame, pd.DataFrame, p
     empty = pd.DataFrame(columns=list(KEY))
     sets = []
     for part in wells:
-        treated = part[(part["role"] == "treated") & part["treatment"].ne("")]
+        treated = part[(part["role"] == "treated") & part["treatment"].ne("") & ~combined(part)]
         if len(treated):
             found = set_midpoints(treated, measured="target", predicted="predicted")
             sets.append(found.assign(**{name: part[name].iloc[0] for name in KEY})[[*KEY, *found.columns]])

@@ -23,6 +23,7 @@ from models.networks.evaluate import judge_gates, level_gap, model_metrics
 from models.networks.recipe import Recipe
 from models.networks.uncertainty import Uncertainty, measure_uncertainty
 from models.records import to_record
+from models.tables import combined
 from pipelines.command import run_command
 from pipelines.figures import draw_figures
 from pipelines.params import Params
@@ -47,13 +48,13 @@ def interval_metrics(uncertainty: Uncertainty | None) -> dict[str, float]:
 
 
 def midpoint_metrics(predictions: pd.DataFrame) -> dict[str, float]:
-    """Midpoint (relative EC50) of the 4PL on measured and on held-out predicted read-outs, one compound at a time.
+    """Midpoint (relative EC50) of the 4PL on measured and on held-out predicted read-outs, one compound alone at a time.
 
     Predicted: cross-fitted values where there are any, else the test part. Names: log10_ec50_measured, log10_ec50_predicted (means
     over compounds, log10 dose unit), log10_ec50_difference (largest absolute one).
     """
     held_out = predictions["prediction_cv"].fillna(predictions["prediction"].where(predictions["part"] == "test"))
-    wells = predictions.assign(held_out=held_out)[(predictions["role"] == "treated") & held_out.notna()]
+    wells = predictions.assign(held_out=held_out)[(predictions["role"] == "treated") & held_out.notna() & ~combined(predictions)]
     if wells.empty or wells["treatment"].eq("").all():
         return {}
     curves = {value: fit_curves(wells, by=["treatment"], response=value, scale="raw", options=FitOptions(bounds="free", interval="none"))

@@ -16,6 +16,7 @@ import torch
 from models.errors import InputError
 from models.networks.predict import BATCH, Predictor
 from models.plates.images import WellImages
+from models.tables import combined
 
 Array = npt.NDArray[np.float64]
 VARIANCE = 0.95         # share that the principal components keep (seeds/004)
@@ -64,8 +65,8 @@ def t_sne(components: Array, *, perplexity: float = 30.0, seed: int = 0) -> Arra
 
 
 def top_dose_wells(wells: pd.DataFrame) -> npt.NDArray[np.intp]:
-    """Rows to map (positions): treated wells at their treatment's highest dose, and all control and untreated wells."""
-    treated = wells["role"] == "treated"
+    """Rows to map (positions): wells of one treatment alone at its highest dose, and all control and untreated wells."""
+    treated = (wells["role"] == "treated") & ~combined(wells)
     top = wells[treated].groupby("treatment")["dose"].transform("max")
     chosen = wells["role"].isin(["negative", "positive", "untreated"]) | (treated & (wells["dose"] == top.reindex(wells.index)))
     return np.flatnonzero(chosen & ~wells["excluded"] if "excluded" in wells else chosen)

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from models.networks.bundle import GateResult
+from models.networks.phases import duplicate_sets
 from models.networks.recipe import Gate
 from models.networks.separation import separation
 
@@ -114,13 +115,13 @@ LEVEL_GAP = ("level_gap", "level_gap_low", "level_gap_high")
 
 def level_gap(predictions: pd.DataFrame) -> dict[str, float]:
     """The widest gap between neighbouring levels of read-outs that the model learned from: level_gap_low and level_gap_high, in their unit,
-    and level_gap, its share of the way from the lowest level to the highest. A level is the mean of a treatment's wells at a dose, or of
-    controls. Nothing of fewer than two levels.
+    and level_gap, its share of the way from the lowest level to the highest. A level is the mean of the wells that hold the same, or of
+    controls of one kind. Nothing of fewer than two levels.
 
-    predictions: role, treatment, dose, part, target. What lies in the gap is interpolated (benchmarks/training_doses.py).
+    predictions: role, treatment, dose and what else wells hold, part, target. What lies in the gap is interpolated (benchmarks/training_doses.py).
     """
     taught = predictions[(predictions["part"] == "train") & predictions["target"].notna()]
-    levels = np.sort(taught.groupby(["role", "treatment", "dose"], dropna=False)["target"].mean().to_numpy(float))
+    levels = np.sort(taught.groupby([taught["role"], duplicate_sets(taught)])["target"].mean().to_numpy(float))
     if len(levels) < 2 or levels[0] == levels[-1]:
         return {}
     widest = int(np.argmax(np.diff(levels)))

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import pandas as pd
 
-_SAME = ("treatment", "dose", "dose_unit", "treatment_2", "dose_2", "dose_unit_2")
+SAME = ("treatment", "dose", "dose_unit", "treatment_2", "dose_2", "dose_unit_2")
 
 
 def duplicate_sets(wells: pd.DataFrame) -> pd.Series:
     """Wells of one set hold the same treatment(s) at the same dose(s), whatever their plate; int per row, index kept."""
-    return wells.groupby([name for name in _SAME if name in wells], dropna=False, sort=False).ngroup()
+    return wells.groupby([name for name in SAME if name in wells], dropna=False, sort=False).ngroup()
 
 
 def exchange_labels(wells: pd.DataFrame, raw: pd.Series) -> pd.Series:

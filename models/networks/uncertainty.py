@@ -20,6 +20,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from models.networks.phases import SAME, duplicate_sets
+
 Array = npt.NDArray[np.float64]
 
 LEVEL = 0.95            # as the intervals of the curves
@@ -68,14 +70,14 @@ class Uncertainty:
 
 
 def held_out_wells(predictions: pd.DataFrame) -> pd.DataFrame:
-    """One row per well that was predicted without having been learnt from: plate, well, unit, treatment, dose, target, predicted.
+    """One row per well that was predicted without having been learnt from: plate, well, unit, role and what it holds, target, predicted.
 
     predictions: table of `models.networks.fitting.Fitted`; cross-fitted predictions where there are any, else those of the test part;
     a well is the median of its sites.
     """
     held_out = predictions["prediction_cv"].fillna(predictions["prediction"].where(predictions["part"] == "test"))
     rows = predictions.assign(predicted=held_out)[held_out.notna() & predictions["target"].notna()]
-    named = {name: (name, "first") for name in ("unit", "treatment", "dose")}
+    named = {name: (name, "first") for name in ("unit", "role", *SAME) if name in rows}
     named |= {"target": ("target", "median"), "predicted": ("predicted", "median")}
     return rows.groupby(["plate", "well"], sort=False).agg(**named).reset_index()
 
@@ -123,7 +125,7 @@ def shared_variance_near(wells: pd.DataFrame, outputs: Array) -> Array:
 def _shared_variance(wells: pd.DataFrame, weights: Array) -> Array:
     """(m,) of weights (m, wells)."""
     error = wells["predicted"] - wells["target"]
-    groups = error.groupby([wells["treatment"], wells["dose"]], dropna=False)
+    groups = error.groupby([wells["role"], duplicate_sets(wells)])
     square, within = weights @ error.to_numpy() ** 2, weights @ (error - groups.transform("mean")).to_numpy() ** 2
     spare = weights @ (1 - 1 / groups.transform("size")).to_numpy()
     known = (spare > 0) & (square > 0)

@@ -99,6 +99,15 @@ def test_midpoints_of_replicate_sets_are_tested_pair_by_pair(chain: Path) -> Non
     assert np.log10(row["ec50_measured"] / 70) == pytest.approx(0, abs=0.25)      # the line's true midpoint, nM
 
 
+def test_wells_of_two_treatments_take_no_part_in_midpoints(chain: Path) -> None:
+    data, name = screen(chain, "hek293"), "viability-A549"
+    plain = data.layout.assign(treatment_2="", dose_2=np.nan)
+    some = (plain["role"] == "treated") & (plain["replicate"] == 1)
+    mixed = plain.assign(treatment_2=plain["treatment_2"].mask(some, "other"), dose_2=plain["dose_2"].mask(some, 5.0))
+    sets = [compare.run({name: predictor(chain, name)}, {"hek293": replace(data, layout=layout)}, {}).midpoints for layout in (plain, mixed)]
+    assert sets[1]["replicate"].tolist() == sets[0].loc[sets[0]["replicate"] != 1, "replicate"].tolist()
+
+
 def test_folds_of_each_model_stand_side_by_side(chain: Path) -> None:
     folds = pd.read_csv(chain / "artifacts" / "compare" / "folds.csv")
     assert folds.groupby("model")["fold"].apply(list).to_dict() == {"viability-HEK293": [1, 2, 3, 4], "profile-PAT_1": [1, 2, 3, 4]}

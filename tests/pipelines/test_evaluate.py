@@ -99,6 +99,13 @@ def test_midpoints_measured_and_predicted(cv: bool) -> None:
     assert found["log10_ec50_difference"] == pytest.approx(math.log10(2), abs=0.01)
 
 
+def test_wells_of_two_treatments_take_no_part_in_the_midpoint_of_one() -> None:
+    alone = predictions(shift=2.0, cv=True)
+    both = alone.assign(treatment_2="other", dose_2=5.0, target=0.1, prediction_cv=0.1)
+    mixed = pd.concat([alone.assign(treatment_2="", dose_2=np.nan), both], ignore_index=True)
+    assert evaluate.midpoint_metrics(mixed) == evaluate.midpoint_metrics(alone)
+
+
 def test_a_midpoint_needs_held_out_wells_of_a_compound() -> None:
     table = predictions(cv=False)
     assert evaluate.midpoint_metrics(table[table["part"] == "train"]) == {}

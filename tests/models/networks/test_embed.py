@@ -81,6 +81,8 @@ def test_the_map_shows_top_doses_and_controls() -> None:
     assert set(chosen.loc[chosen["role"] == "treated", "dose"]) == {10.0}
     excluded = table.assign(excluded=table["treatment"] == "a")
     assert "a" not in set(excluded.iloc[top_dose_wells(excluded)]["treatment"])
+    paired = table.assign(treatment_2=np.where(table.index == table.index[-1], "a", ""), dose_2=10.0)
+    assert len(top_dose_wells(paired)) == len(top_dose_wells(table)) - 1
 
 
 def test_complementary_hits_are_the_distant_ones() -> None:

@@ -190,3 +190,5 @@ def test_the_widest_gap_between_levels_that_were_learned_from() -> None:
     found = level_gap(pd.DataFrame(rows + held_out))
     assert found == pytest.approx({"level_gap": 0.9 / 1.42, "level_gap_low": 0.6, "level_gap_high": 1.5})
     assert level_gap(pd.DataFrame(rows[-1:])) == {}
+    second = [{**rows[4], "treatment_2": "other", "dose_2": 5.0, "target": 0.9}]     # a level of its own, within the gap
+    assert level_gap(pd.DataFrame(rows + second).fillna({"treatment_2": ""}))["level_gap_low"] == pytest.approx(0.9)

@@ -19,7 +19,7 @@ def predictions(count: int = 96, *, seed: int = 0, replicates: int = 8, shared: 
     common = rng.normal(0, shared, dose.max() + 1)[dose] if shared else 0.0
     target = predicted + rng.normal(0, 0.02 + 0.18 * predicted) + common
     return pd.DataFrame({"plate": "P1", "well": [f"w{index}" for index in range(count)], "unit": np.arange(count) % replicates,
-                         "part": "train", "treatment": "drug", "dose": dose + 1.0, "target": target, "prediction": target,
+                         "part": "train", "role": "treated", "treatment": "drug", "dose": dose + 1.0, "target": target, "prediction": target,
                          "prediction_cv": predicted})
 
 
@@ -88,6 +88,15 @@ def test_what_replicates_share_is_told_from_their_scatter() -> None:
     assert shared_variance(both) == pytest.approx(0.09 / (0.09 + own), abs=0.05)
     assert shared_variance(scatter.assign(dose=np.arange(len(scatter), dtype=float))) == 1.0     # nothing repeated: nothing known
     assert shared_variance(scatter.assign(predicted=scatter["target"] + 0.2)) == 1.0
+
+
+@pytest.mark.parametrize("apart", [{"role": ["negative", "positive"]}, {"treatment_2": ["", "other"], "dose_2": [np.nan, 5.0]}])
+def test_only_wells_that_hold_the_same_are_replicates(apart: dict[str, list[object]]) -> None:
+    """The error of one half of the wells of a dose is the other's reversed: no mean over both would show it."""
+    half = np.arange(4000) % 2
+    table = predictions(4000).assign(**{name: np.array(values, dtype=object)[half] for name, values in apart.items()})
+    table["prediction_cv"] = table["target"] + np.where(half, -0.3, 0.3) + np.random.default_rng(0).normal(0, 0.05, 4000)
+    assert shared_variance(held_out_wells(table)) > 0.9
 
 
 def test_what_wells_of_one_level_share_is_told_level_by_level() -> None:
