@@ -19,11 +19,13 @@ from tqdm import tqdm
 
 from models.dose_response.midpoints import midpoint_tests, set_midpoints
 from models.errors import InputError
-from models.networks.bundle import CARD, trunk_finder
+from models.networks.bundle import CARD, Card, trunk_finder
 from models.networks.evaluate import control_metrics, regression_metrics
 from models.networks.labels import label_wells
 from models.networks.phases import SAME
 from models.networks.predict import Predictor, load_predictor
+from models.plates.screen import Screen
+from models.scoring import same_sample
 from models.tables import combined
 from pipelines.command import run_command
 from pipelines.compare_figures import plot_midpoints, plot_pairs_of_wells, plot_predicted_on_measured
@@ -69,19 +71,18 @@ def compare_pair(wells: pd.DataFrame, *, regression: bool) -> dict[str, float]:
 def run(predictors: Mapping[str, Predictor], screens: Mapping[str, PreparedScreen], own: Mapping[str, pd.DataFrame]) -> Comparison:
     """Every model on every screen of the same system and input: system, model, screen, relation, and the metrics.
 
-    relation: "autologous" on the screen that the model was trained on, "same_sample" on another one of its cell line or patient, else
-    "allogenic".
+    relation: "autologous" on the screen that the model was trained on, "parent" on one that a model it descends from was trained on,
+    "same_sample" on another one of its cell line or patient, else "allogenic".
     """
     rows, wells = [], []
     pairs = [(name, screen) for name in predictors for screen in screens]
     for name, screen in tqdm(pairs, unit="pair", desc="compare"):
         predictor, data = predictors[name], screens[screen]
-        autologous = predictor.card.lineage["screen"] == data.screen.name
-        relation = "autologous" if autologous else "same_sample" if predictor.card.sample == data.screen.sample else "allogenic"
+        relation = _relation(predictor.card, data.screen, predictors)
         if predictor.card.recipe.input.planes != data.images.channels:
             continue
         try:
-            found = pair_predictions(predictor, data, own[name] if autologous else None)
+            found = pair_predictions(predictor, data, own[name] if relation == "autologous" else None)
         except InputError:  # the screen has no well that this kind of model could be judged on (no read-out, no controls)
             continue
         regression = predictor.card.recipe.is_regression
@@ -92,10 +93,23 @@ def run(predictors: Mapping[str, Predictor], screens: Mapping[str, PreparedScree
     return Comparison(matrix, *_midpoints(wells))
 
 
+def _relation(card: Card, screen: Screen, predictors: Mapping[str, Predictor]) -> str:
+    """What the screen is to the model: see `run`. A parent that is not among the predictors is not known to have seen it."""
+    if card.lineage["screen"] == screen.name:
+        return "autologous"
+    parent = card.parent
+    while parent and parent.name in predictors:
+        ancestor = predictors[parent.name].card
+        if ancestor.lineage["screen"] == screen.name:
+            return "parent"
+        parent = ancestor.parent
+    return "same_sample" if same_sample(card.sample, screen.sample) else "allogenic"
+
+
 def _well_medians(predictions: pd.DataFrame) -> pd.DataFrame:
     """One row per well: the median over its sites."""
-    keys = ["plate", "well", "role", "replicate", *SAME]
-    return predictions.groupby([name for name in keys if name in predictions], sort=False, dropna=False)[["target", "predicted"]].median().reset_index()
+    keys = [name for name in ("plate", "well", "role", "replicate", *SAME) if name in predictions]
+    return predictions.groupby(keys, sort=False, dropna=False)[["target", "predicted"]].median().reset_index()
 
 
 def _midpoints(wells: list[pd.DataFrame]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:

@@ -83,7 +83,7 @@ def plot_midpoints(midpoints: pd.DataFrame) -> Figure:
 
 
 def _colour(part: pd.DataFrame) -> str:
-    return ORANGE if (part["relation"] == "allogenic").any() else BLUE
+    return BLUE if part["relation"].isin(["autologous", "same_sample"]).all() else ORANGE
 
 
 def _p(value: float) -> str:
@@ -91,7 +91,7 @@ def _p(value: float) -> str:
 
 
 def _grid(wells: pd.DataFrame, draw: Draw, *, x: str, y: str) -> Figure:
-    """A panel per screen (row) and model (column); pairs that were not compared stay empty. Blue = its own sample, orange = allogenic."""
+    """A panel per screen (row) and model (column); pairs that were not compared stay empty. Blue = its own sample, orange = another's."""
     screens, models = (list(dict.fromkeys(wells[name])) for name in ("screen", "model"))
     figure = Figure(figsize=(0.8 + 2.1 * len(models), 0.7 + 2.0 * len(screens)), layout="constrained")
     groups = {(str(screen), str(model)): part for (screen, model), part in wells.groupby(["screen", "model"], sort=False)}

@@ -118,7 +118,8 @@ def level_gap(predictions: pd.DataFrame) -> dict[str, float]:
     and level_gap, its share of the way from the lowest level to the highest. A level is the mean of the wells that hold the same, or of
     controls of one kind. Nothing of fewer than two levels.
 
-    predictions: role, treatment, dose and what else wells hold, part, target. What lies in the gap is interpolated (benchmarks/training_doses.py).
+    predictions: role, treatment, dose and what else wells hold, part, target.
+    What lies in the gap is interpolated (benchmarks/training_doses.py).
     """
     taught = predictions[(predictions["part"] == "train") & predictions["target"].notna()]
     levels = np.sort(taught.groupby([taught["role"], duplicate_sets(taught)])["target"].mean().to_numpy(float))

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from models.networks.bundle import read_card, trunk_finder
+from models.networks.bundle import Parent, read_card, trunk_finder
 from models.networks.evaluate import control_metrics, regression_metrics
 from models.networks.predict import Predictor, load_predictor
 from pipelines import compare
@@ -40,16 +40,26 @@ def predictor(chain: Path, name: str) -> Predictor:
 def test_every_pair_that_can_be_read_is_there(matrix: pd.DataFrame) -> None:
     pairs = {(row.model, row.screen): row.relation for row in matrix.itertuples()}
     assert pairs == {("viability-A549", "a549"): "autologous", ("viability-A549", "hek293"): "allogenic",
-                     ("viability-HEK293", "a549"): "allogenic", ("viability-HEK293", "hek293"): "autologous",
+                     ("viability-HEK293", "a549"): "parent", ("viability-HEK293", "hek293"): "autologous",
                      ("profile-PAT_1", "patient-1"): "autologous"}
 
 
 def test_another_screen_of_the_same_sample_is_neither_its_own_nor_anothers(chain: Path) -> None:
     """Else a model that holds on next month's plate of its line lifts the allogenic mean."""
     data = screen(chain, "hek293")
-    later = replace(data, screen=replace(data.screen, name="a549-later", sample=predictor(chain, "viability-A549").card.sample))
+    later = replace(data, screen=replace(data.screen, name="a549-later", sample="a549"))
     found = compare.run({"viability-A549": predictor(chain, "viability-A549")}, {"a549-later": later, "hek293": data}, {})
     assert found.matrix["relation"].tolist() == ["same_sample", "allogenic"]
+
+
+def test_a_screen_that_a_parent_learnt_from_is_not_counted_as_unknown_to_its_child(chain: Path) -> None:
+    """Else the pre-training screen lifts the allogenic mean of all that descend from it."""
+    one, data = predictor(chain, "viability-A549"), screen(chain, "hek293")
+    line = {"pretrain": ("hek293", None), "middle": ("other", "pretrain"), "child": ("a549", "middle")}
+    models = {name: replace(one, card=replace(one.card, lineage={"screen": own}, parent=parent and Parent(name=parent, sha256="")))
+              for name, (own, parent) in line.items()}
+    found = compare.run(models, {"hek293": data}, {"pretrain": predictions(chain, "viability-HEK293")})
+    assert found.matrix.set_index("model")["relation"].to_dict() == {"pretrain": "autologous", "middle": "parent", "child": "parent"}
 
 
 def test_own_screens_are_judged_by_held_out_wells_only(chain: Path, matrix: pd.DataFrame) -> None:
@@ -104,8 +114,9 @@ def test_wells_of_two_treatments_take_no_part_in_midpoints(chain: Path) -> None:
     plain = data.layout.assign(treatment_2="", dose_2=np.nan)
     some = (plain["role"] == "treated") & (plain["replicate"] == 1)
     mixed = plain.assign(treatment_2=plain["treatment_2"].mask(some, "other"), dose_2=plain["dose_2"].mask(some, 5.0))
-    sets = [compare.run({name: predictor(chain, name)}, {"hek293": replace(data, layout=layout)}, {}).midpoints for layout in (plain, mixed)]
-    assert sets[1]["replicate"].tolist() == sets[0].loc[sets[0]["replicate"] != 1, "replicate"].tolist()
+    all_sets, fewer = (compare.run({name: predictor(chain, name)}, {"hek293": replace(data, layout=layout)}, {}).midpoints
+                       for layout in (plain, mixed))
+    assert fewer["replicate"].tolist() == all_sets.loc[all_sets["replicate"] != 1, "replicate"].tolist()
 
 
 def test_folds_of_each_model_stand_side_by_side(chain: Path) -> None:

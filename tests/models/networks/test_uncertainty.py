@@ -19,8 +19,8 @@ def predictions(count: int = 96, *, seed: int = 0, replicates: int = 8, shared: 
     common = rng.normal(0, shared, dose.max() + 1)[dose] if shared else 0.0
     target = predicted + rng.normal(0, 0.02 + 0.18 * predicted) + common
     return pd.DataFrame({"plate": "P1", "well": [f"w{index}" for index in range(count)], "unit": np.arange(count) % replicates,
-                         "part": "train", "role": "treated", "treatment": "drug", "dose": dose + 1.0, "target": target, "prediction": target,
-                         "prediction_cv": predicted})
+                         "part": "train", "role": "treated", "treatment": "drug", "dose": dose + 1.0, "target": target,
+                         "prediction": target, "prediction_cv": predicted})
 
 
 def coverage(uncertainty: Uncertainty, table: pd.DataFrame) -> float:
