@@ -44,14 +44,14 @@ def attach_readout(found: Found, readouts: pd.DataFrame, inputs: tuple[Path, ...
     """What was found, with the column `readout` in its layout. name: which read-out, where there are several.
 
     Plates are matched by name or number; a single one fits a single one, and unnamed ones are taken in order. Raises TableError where
-    plates do not fit, or several read-outs are there and none was named.
+    plates do not fit, several read-outs are there and none was named, or a well has two values.
     """
     chosen = _one_readout(readouts, name)
     layout = found.raw_layout
     columns = {canonical_column(str(column))[0]: str(column) for column in reversed(layout.columns)}
     plates = layout[columns["plate"]] if "plate" in columns else pd.Series("", index=layout.index, dtype="str")
     same = _plates(list(dict.fromkeys(chosen["plate"])), list(dict.fromkeys(plates)))
-    values = {(same[plate], well): value for plate, well, value in chosen[["plate", "well", "value"]].itertuples(index=False)}
+    values = {(same[plate], well): value for plate, well, value in _one_value(chosen, inputs[0].name).itertuples(index=False)}
     wells = layout[columns["well"]] if "well" in columns else layout[columns["row"]] + layout[columns["column"]]
     places = list(zip(plates, wells.map(well_or_text), strict=True))
     filled = sum(place in values for place in places)
@@ -74,6 +74,18 @@ def _one_readout(readouts: pd.DataFrame, name: str) -> pd.DataFrame:
         raise _refusal("readout_name", names[0], f"is one of {len(names)} read-outs ({', '.join(names)}); choose with --readout-name, or "
                        "name files that are plates of one <read-out>_<plate>.txt")
     return readouts[readouts["name"] == (name or names[0])]
+
+
+def _one_value(readouts: pd.DataFrame, file: str) -> pd.DataFrame:
+    """Rows (plate, well, value), one per well. Raises TableError for a well with two values, as of two times of one plate."""
+    rows = readouts[["plate", "well", "value"]].drop_duplicates()
+    again = rows.duplicated(["plate", "well"])
+    if again.any():
+        plate, well = rows.loc[again, ["plate", "well"]].iloc[0]
+        found = ", ".join(rows.loc[(rows["plate"] == plate) & (rows["well"] == well), "value"])
+        raise _refusal("readout_repeated", file, f"has several values for {int(again.sum())} wells, first {well} of plate '{plate}': "
+                       f"{found}; keep one per well (one time, one wavelength), and name the plate of each")
+    return rows
 
 
 def _plates(here: list[str], stated: list[str]) -> dict[str, str]:

@@ -167,6 +167,15 @@ def test_a_readout_joins_its_layout_by_plate_number(tmp_path: Path) -> None:
         attach_readout(found(layout.assign(Plate=["X", "Y"])), values, (tmp_path,))
 
 
+def test_a_well_with_two_values_is_refused(tmp_path: Path) -> None:
+    """As of a plate read at two times: neither is the read-out."""
+    layout = pd.DataFrame({"plate": ["1", "1"], "well": ["A1", "B2"], "treatment": ["", ""]})
+    times = read_readouts(written(tmp_path / "long.csv", "Well,OD450", "A1,0.5", "B2,0.7", "a01,0.6"))
+    with pytest.raises(TableError, match=r"several values for 1 wells, first A01 of plate '': 0.5, 0.6"):
+        attach_readout(found(layout), times, (tmp_path / "long.csv",))
+    assert attach_readout(found(layout), pd.concat([times[:2]] * 2), (tmp_path,)).raw_layout["readout"].tolist() == ["0.5", "0.7"]
+
+
 @pytest.mark.parametrize(("lines", "words"), [
     (("\t1\t2", "A\t1\tmuch", "B\t1\t2"), "'much' is not a number"), (("a,b", "1,2"), "neither a plate grid")])
 def test_a_readout_that_is_none_says_so(tmp_path: Path, lines: tuple[str, ...], words: str) -> None:
