@@ -116,10 +116,17 @@ def _without_points_of_thousands(cells: Cells, text: pd.Series, column: str) -> 
     """The column without those of its numbers that are 1.000 or 1, two readings of which neither is taken: an error each.
 
     They are, where no number has another kind of point, and some have none though a program that writes 1 as 1.000 gives all of them one.
+    Where all have such a point and end with 0, 1.000 is read as 1, and a warning says so.
     """
     pointed, whole = text.str.contains(".", regex=False), text.str.fullmatch(r"[1-9]\d*")
     unclear = text.str.match(_POINT_THOUSANDS)
-    if not whole.any() or (pointed & ~unclear).any() or not (unclear & text.str.endswith("0")).any():
+    if (pointed & ~unclear).any() or not (unclear & text.str.endswith("0")).any():
+        return text
+    if not whole.any():
+        if text[unclear].str.endswith("0").all():
+            cells.once(unclear, column, rule="decimal_point", say=lambda count, value: (
+                f"{count} value(s) of {column} have three digits behind a point; {value} is read as {float(value):g}. If the point marks "
+                f"thousands, write {value.replace('.', '')}"))
         return text
     cells.each(unclear, column, rule="number", say=lambda value: (
         f"'{value}' in column {column} may be {value.replace('.', '')} or {float(value):g}, because other numbers there have no point; "

@@ -243,6 +243,18 @@ def test_decimal_commas_between_semicolons(tmp_path: Path) -> None:
     assert "0,5 is read as 0.5" in only(result, "decimal_comma").message
 
 
+@pytest.mark.parametrize(("doses", "told"), [(("1.000", "10.000", "100.000"), True), (("0.100", "1.000"), False),
+                                             (("1.250", "1.125"), False), (("1000.000", "100.000"), False)])
+def test_points_that_may_all_part_thousands_are_told(doses: tuple[str, ...], told: bool) -> None:
+    """A German thousand in every dose would move all midpoints by three decades."""
+    rows = "".join(f"A{place + 1:02d},treated,a,{dose},nM\n" for place, dose in enumerate(doses))
+    result = parsed(f"well,role,treatment,dose,unit\nB01,negative,,0,\n{rows}")
+    assert result.layout["dose"].tolist()[1:] == [float(dose) for dose in doses]
+    assert not result.errors
+    assert [finding.message for finding in result.findings if finding.rule == "decimal_point"] == told * [
+        "3 value(s) of dose have three digits behind a point; 1.000 is read as 1. If the point marks thousands, write 1000"]
+
+
 @pytest.mark.parametrize(("doses", "unclear"), [
     (("10", "100", "1.000", "10.000"), ["1.000", "10.000"]),    # 10, 100, 1, 10 would make replicates of the lowest and the highest dose
     (("0", "1.000", "10.000"), []), (("1.125", "2.25", "9"), []), (("1.125", "3.375", "9"), [])])
