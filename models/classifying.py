@@ -21,14 +21,15 @@ if TYPE_CHECKING:
     from models.networks.predict import Predictor
 
 SURE = 0.75     # probability of the likelier class below which a row is flagged: less than three to one
-_WORDS = {"training_image": "{count} image(s) have the names of images that the model learned from ({names}): that it knows these says "
-                            "nothing of how well it does on others",
-          "out_of_distribution": "{count} image(s) give a raw output outside the range seen in training ({names}); look at them (wrong "
-                                 "stain, magnification, empty field) before trusting their class",
-          "wrong_depth": "{count} image(s) have another bit depth than the others ({names}): the same grey value means another brightness "
-                        "there, and 8 bits saved as 16 look black; export all in one way before comparing their classes",
-         "flat_image": "{count} image(s) have one grey value everywhere ({names}); their class means nothing",
-          "unsure": "{count} image(s) are undecided: neither class has a probability of {sure:.0%} ({names})"}
+_WORDS = {
+    "training_image": "{count} image(s) have the names of images that the model learned from ({names}): that it knows these says nothing "
+                      "of how well it does on others",
+    "out_of_distribution": "{count} image(s) give a raw output outside the range seen in training ({names}); look at them (wrong stain, "
+                           "magnification, empty field) before trusting their class",
+    "wrong_depth": "{count} image(s) have another bit depth than the others ({names}): the same grey value means another brightness there, "
+                   "and 8 bits saved as 16 look black; export all in one way before comparing their classes",
+    "flat_image": "{count} image(s) have one grey value everywhere ({names}); their class means nothing",
+    "unsure": "{count} image(s) are undecided: neither class has a probability of {sure:.0%} ({names})"}
 _TOLD = 5
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
+from scipy.special import expit
 
 from models.dose_response.plots import BLUE, GREY, ORANGE, PALETTE
 from models.networks.calibration import held_out_logits
@@ -74,7 +75,7 @@ def plot_roc(tables: Mapping[str, pd.DataFrame], classes: Sequence[str]) -> Figu
 
 def plot_confusion(table: pd.DataFrame, classes: Sequence[str]) -> Figure:
     """Counts of true and called classes of held-out predictions (target 1 or 0, logit)."""
-    counts = confusion(table["target"].to_numpy(float), 1 / (1 + np.exp(-table["logit"].to_numpy(float))))
+    counts = confusion(table["target"].to_numpy(float), expit(table["logit"].to_numpy(float)))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     figure = Figure(figsize=(3.8, 3.4), layout="constrained")
     axes: Axes = figure.subplots()

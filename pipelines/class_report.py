@@ -13,6 +13,7 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 from PIL import Image
+from scipy.special import expit
 
 from models.errors import InputError
 from models.networks.bundle import Card, GateResult, read_card
@@ -86,7 +87,8 @@ def own_predictions(evaluation: Path, card: Card, imageset: str) -> pd.DataFrame
     """The model's predictions of the stage `train`, if this is the image set that it learnt."""
     if card.lineage.get("screen") != imageset:
         return None
-    return pd.read_csv(evaluation / "predictions.csv", dtype={"plate": str, "well": str, "label": str})
+    return pd.read_csv(evaluation / "predictions.csv", keep_default_na=False, na_values=[""],
+                       dtype={"plate": str, "well": str, "label": str})     # a class may be called "None"
 
 
 def held_out_images(classes: pd.DataFrame, own: pd.DataFrame | None, card: Card) -> pd.DataFrame:
@@ -97,7 +99,7 @@ def held_out_images(classes: pd.DataFrame, own: pd.DataFrame | None, card: Card)
     """
     if own is not None and own["logit_cv"].notna().any():
         logit = own["logit_cv"].to_numpy(float)
-        probability = card.calibration.probability(logit) if card.calibration else 1 / (1 + np.exp(-logit))
+        probability = card.calibration.probability(logit) if card.calibration else expit(logit)
         found = pd.DataFrame({"image_id": own["well"], "label": own["label"], "class": np.where(probability > 0.5, *card.classes),
                               "probability": probability, "logit": logit})
     else:

@@ -145,8 +145,8 @@ def is_raw(curves: pd.DataFrame) -> bool:
 
 
 def raw_measure(wells: pd.DataFrame) -> tuple[str, str]:
-    """(column, what it is called) of the model's own output: an optical density, else a probability, else a logit."""
-    for name, called in (("od", "OD"), ("probability", "probability alive"), ("logit", "logit")):
+    """(column, what it is called) of the raw output: a model's optical density, probability or logit, else the measured read-out."""
+    for name, called in (("od", "OD"), ("probability", "probability alive"), ("logit", "logit"), ("readout", "read-out")):
         if name in wells.columns and wells[name].notna().any():
             return name, called
     return "od", "OD"

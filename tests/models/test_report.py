@@ -20,8 +20,10 @@ from models.plates.screen import Screen
 from models.report import ReportOptions, ReportTables, index_entry, render_index, render_report, render_text, report_view, treatment_table
 from models.report.inputs import curve_names, wells_by_curve
 from models.report.plate_figures import plate_map
+from models.scoring import score_measured
 from models.tables import CURVES, WELL_SCORES, check_table
 from models.wells import well_name
+from tests.conftest import tiny_layout
 
 NAN = float("nan")
 DOSES = (1.0, 10.0, 100.0, 1000.0, 10000.0)
@@ -253,6 +255,13 @@ def test_a_raw_screen_shows_ec50_and_says_why_there_is_no_z_prime() -> None:
     assert "EC50 100 nM" in page.text
     assert "IC50" not in source.split('id="treatments"', 1)[1]
     assert 'class="bar' not in source.split("<h2", 1)[1]
+
+
+def test_measured_wells_without_controls_are_drawn() -> None:
+    measured = score_measured(tiny_layout(), screen=replace(SCREEN, controls="none"))
+    source = render(measured, screen=replace(SCREEN, controls="none"))
+    assert "no value to draw" not in source
+    assert "read-out" in source.split('id="treatments"', 1)[1]
 
 
 def test_a_hit_of_a_screen_without_positive_control_says_so() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from models.networks.bundle import read_card
 from models.networks.calibration import held_out_logits
 from models.registry import Registry
 from models.tables import IMAGE_CLASSES, check_table
+from pipelines.class_report import held_out_images, own_predictions
 from tests.pipelines.imageset_chain import run_imageset_chain
 
 MODELS = {"hepg2": ("treatment-HepG2", "treatment-HepG2-wide"), "l929": ("toxicity-L929",)}
@@ -105,6 +107,15 @@ def test_runs_show_figures_and_the_curves_of_the_gan(done: Path) -> None:
     assert {item.path for item in client.list_artifacts(version.run_id, "figures")} >= {"figures/gan_sheets.png", "figures/gan_losses.png"}
     assert len(client.get_metric_history(version.run_id, "gan/generator_loss")) == 4
     assert len(client.get_metric_history(version.run_id, "epoch/accuracy")) == 8
+
+
+def test_a_class_called_none_is_on_the_page(done: Path, tmp_path: Path) -> None:
+    card = replace(read_card(done / "artifacts" / "models" / "toxicity-L929"), classes=("None", "living"))
+    own = predictions(done, "toxicity-L929")
+    own = own.assign(label=np.where(own["target"] > 0.5, *card.classes))
+    own.to_csv(tmp_path / "predictions.csv", index=False)
+    held_out = held_out_images(own, own_predictions(tmp_path, card, "l929"), card)
+    assert held_out["label"].tolist() == own["label"].tolist()
 
 
 def test_the_report_shows_what_is_wrong(done: Path) -> None:
