@@ -166,7 +166,7 @@ def write_comparison(found: Comparison, out: Path) -> dict[str, dict[str, float]
         means = rows.groupby("relation")[shown].mean()
         metrics[str(system)] = {f"{name}_{relation}": round(float(value), 4) for relation, values in means.iterrows()
                                 for name, value in values.items() if math.isfinite(value)}
-        matrix = rows.pivot_table(index="model", columns="screen", values=shown[0], sort=False)
+        matrix = rows.set_index(["model", "screen"])[shown[0]].unstack(sort=False)
         heat_map(matrix, out / f"{system}.png", title=f"{system}: {shown[0]} of every model on every screen", unit=shown[0])
         print(f"\n{system}\n{rows[['model', 'screen', 'relation', *shown]].round(3).to_string(index=False)}")
     _write_readout_figures(found, out)

@@ -36,13 +36,14 @@ def draw_figures(predictions: pd.DataFrame, epochs: pd.DataFrame, recipe: Recipe
 
 
 def heat_map(table: pd.DataFrame, path: Path, *, title: str, unit: str) -> None:
-    """A labelled matrix, rows = models, columns = screens, with the numbers written in."""
+    """A labelled matrix, rows = models, columns = screens, with the numbers written in; "-" where there is none (NaN)."""
     figure, axes = _axes(2.2 + 1.3 * len(table.columns), 1.4 + 0.6 * len(table))
     image = axes.imshow(table.to_numpy(float), cmap="cividis", vmin=0, vmax=1)
     axes.set_xticks(range(len(table.columns)), table.columns)
     axes.set_yticks(range(len(table)), table.index)
     for (row, column), value in np.ndenumerate(table.to_numpy(float)):
-        axes.text(column, row, f"{value:.2f}", ha="center", va="center", color="black" if value > 0.5 else "white")
+        axes.text(column, row, "-" if np.isnan(value) else f"{value:.2f}", ha="center", va="center",
+                  color="white" if value <= 0.5 else "black")
     axes.set(xlabel="screen", ylabel="model", title=title)
     figure.colorbar(image, label=unit)
     save_figure(figure, path)

@@ -146,6 +146,18 @@ def test_a_screen_without_read_outs_is_left_out(chain: Path) -> None:
     assert found.midpoints.empty
 
 
+def test_a_model_without_a_metric_stays_on_the_heat_map(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that gives all wells the same value has no r2."""
+    drawn: list[pd.DataFrame] = []
+    monkeypatch.setattr(compare, "heat_map", lambda table, *place, **words: drawn.append(table))
+    rows = [("viability", model, screen, "allogenic", r2) for screen, model, r2 in
+            (("b", "z", 0.9), ("b", "constant", np.nan), ("a", "z", 0.8), ("a", "y", 0.7))]
+    found = compare.run({}, {}, {})
+    compare.write_comparison(replace(found, matrix=pd.DataFrame(rows, columns=[*compare.KEY, "r2"])), tmp_path)
+    assert drawn[0].index.tolist() == ["z", "constant", "y"]
+    np.testing.assert_array_equal(drawn[0].to_numpy(), [[0.9, 0.8], [np.nan, np.nan], [np.nan, 0.7]])
+
+
 @pytest.mark.parametrize("models", [[], ["profile-PAT_1"]])
 def test_nothing_to_compare_and_classifiers_alone_are_written(chain: Path, tmp_path: Path, models: list[str]) -> None:
     found = compare.run({name: predictor(chain, name) for name in models}, {"patient-1": screen(chain, "patient-1")},
