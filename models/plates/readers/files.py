@@ -35,6 +35,14 @@ def some_image(folder: Path, pattern: re.Pattern[str]) -> bool:
                if path.suffix.lower() in IMAGE_SUFFIXES)
 
 
+def unmatched(paths: Iterable[Path], read: Iterable[Path]) -> tuple[Finding, ...]:
+    """A warning where images of a folder say no place by their names, and are left out. read: those that do."""
+    known = set(read)
+    names = [path.name for path in paths if path not in known]
+    return (Finding(rule="pattern_unmatched", severity="warning", value=names[0], message=(
+        f"{len(names)} image(s) do not fit the pattern of names and are left out, such as '{names[0]}'")),) if names else ()
+
+
 def last_timepoint(files: pd.DataFrame, source: Source) -> tuple[pd.DataFrame, tuple[Finding, ...]]:
     """The rows of one `timepoint`: as asked for, else the last of each plate; with a warning where there were several."""
     times = sorted(files["timepoint"].unique())

@@ -17,14 +17,14 @@ import tifffile
 
 from models.errors import InputError
 from models.plates.readers.base import Found, Source, channel_words
-from models.plates.readers.files import found_with_layout, images_in, last_timepoint, plate_names, some_image
+from models.plates.readers.files import found_with_layout, images_in, last_timepoint, plate_names, some_image, unmatched
 from models.plates.readers.xml_records import xml_text_records
 from models.wells import FORMAT_OF_SHAPE, canonical_well
 
 _GUID = r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
-_NAME = re.compile(rf"_(?P<well>[A-Z]{{1,2}}\d{{2}})(?:_s(?P<site>\d+?))?(?:_w(?P<wave>\d+?))?(?P<thumb>_thumb)?(?:{_GUID})?\.tiff?$",
-                   re.IGNORECASE)
+_NAME = re.compile(rf"_(?P<well>[A-Z]{{1,2}}\d{{2}})(?:_s(?P<site>\d+?))?(?:_w(?P<wave>\d+?))?(?:{_GUID})?\.tiff?$", re.IGNORECASE)
 _GUIDED = re.compile(rf"_[A-Z]{{1,2}}\d{{2}}(?:_s\d+?)?(?:_w\d+?)?(?:_thumb)?{_GUID}\.tiff?$", re.IGNORECASE)
+_THUMB = re.compile(rf"_thumb(?:{_GUID})?\.tiff?$", re.IGNORECASE)
 _TIME, _STEP = re.compile(r"^TimePoint_(\d+)$", re.IGNORECASE), re.compile(r"^ZStep_(\d+)$", re.IGNORECASE)
 HTD_BYTES = 10**6
 
@@ -40,7 +40,8 @@ class ImageXpressConvention:
 
     def read(self, source: Source) -> Found:
         """The last time point's images. Raises InputError without images or layout."""
-        rows = [row for path in images_in(source.folder) if (row := _row(path))]
+        paths = [path for path in images_in(source.folder) if not _THUMB.search(path.name)]
+        rows = [row for path in paths if (row := _row(path))]
         if not rows:
             raise InputError(f"{source.folder.name}/ holds no image named like <name>_B02_s1_w1.TIF")
         names = plate_names((row["root"] for row in rows), source)
@@ -48,15 +49,15 @@ class ImageXpressConvention:
         files, projected = _planes(files)
         header = _header(source.folder)
         waves = {wave: header.get(f"WaveName{wave[1:]}", "") for wave in sorted(files["channel"].unique())}
-        return found_with_layout(self.name, source, files, channels=channel_words(waves), findings=late,
-                                 inputs=_htd_files(source.folder)[:1], said=(projected,) if projected else (),
+        return found_with_layout(self.name, source, files, channels=channel_words(waves), inputs=_htd_files(source.folder)[:1],
+                                 findings=(*unmatched(paths, (row["path"] for row in rows)), *late), said=(projected,) if projected else (),
                                  facts={**_plate_facts(header), **_camera_facts(files["path"].iloc[0])})
 
 
 def _row(path: Path) -> dict[str, Any] | None:
     """Place of an image by its name and folders; step -1 stands for a file above the ZStep folders."""
     match = _NAME.search(path.name)
-    if match is None or match["thumb"]:
+    if match is None:
         return None
     root, time, step = path.parent, 1, -1
     if found := _STEP.match(root.name):

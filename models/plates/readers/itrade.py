@@ -13,7 +13,7 @@ import pandas as pd
 
 from models.errors import Finding, InputError
 from models.plates.readers.base import Found, Source
-from models.plates.readers.files import found_with_layout, images_in, some_image
+from models.plates.readers.files import found_with_layout, images_in, some_image, unmatched
 from models.plates.readers.readouts import attach_readout, read_readouts
 from models.wells import canonical_well
 
@@ -32,9 +32,10 @@ class ITradeConvention:
 
     def read(self, source: Source) -> Found:
         """The images of one screen with its layout and, where there is one, its metabolic read-out."""
+        paths = images_in(source.folder)
         rows = [{"plate": match["plate"], "well": canonical_well(match["well"]), "site": int(match["site"] or 1), "plane": 0,
                  "channel": match["kind"].lower(), "path": path}
-                for path in images_in(source.folder) if (match := _NAME.match(path.name))]
+                for path in paths if (match := _NAME.match(path.name))]
         if not rows:
             raise InputError(f"{source.folder.name}/ holds no image named like <screen>_P1_A01_proj_224x224.tif")
         files = pd.DataFrame(rows)
@@ -45,8 +46,9 @@ class ITradeConvention:
                 message=f"{len(screens)} screens: {', '.join(screens)}; bring one at a time, with SOURCE Images/<screen>")])
         root = _root(source.folder)
         platemap = source.platemap or (_layout(root, screens[0]) if source.layout else None)
-        found = found_with_layout(self.name, source, files, channels=KINDS, platemap=platemap, said=(
-            f"screen {screens[0]}", *(("doses are nM: these layouts name no unit",) if source.layout else ())))
+        units = ("doses are nM: these layouts name no unit",) if source.layout else ()
+        found = found_with_layout(self.name, source, files, channels=KINDS, platemap=platemap, said=(f"screen {screens[0]}", *units),
+                                  findings=unmatched(paths, files["path"]))
         return _with_metabolic(found, root, screens[0]) if source.layout else found
 
 

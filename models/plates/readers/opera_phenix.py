@@ -11,7 +11,7 @@ import pandas as pd
 
 from models.errors import Finding, InputError
 from models.plates.readers.base import Found, Source, channel_words
-from models.plates.readers.files import found_with_layout, images_in, last_timepoint, plate_names, some_image
+from models.plates.readers.files import found_with_layout, images_in, last_timepoint, plate_names, some_image, unmatched
 from models.plates.readers.xml_records import Record, xml_records
 from models.wells import FORMAT_OF_SHAPE, well_name
 
@@ -34,10 +34,13 @@ class OperaPhenixConvention:
         indexes = _indexes(source.folder)
         facts: dict[str, Any] = {}
         labels: dict[str, str] = {}
+        unread: tuple[Finding, ...] = ()
         if indexes:
             rows = [row for index in indexes for row in _indexed(index, facts, labels)]
         else:
-            rows = [row for path in images_in(source.folder) if (row := _named(path))]
+            paths = images_in(source.folder)
+            rows = [row for path in paths if (row := _named(path))]
+            unread = unmatched(paths, (row["path"] for row in rows))
         if not rows:
             raise InputError(f"{source.folder.name}/ holds no image named like r01c01f01p01-ch1sk1fk1fl1.tiff")
         files, findings = _there(pd.DataFrame(rows).assign(
@@ -48,7 +51,7 @@ class OperaPhenixConvention:
         return found_with_layout(
             self.name, source, files.assign(plane=planes), channels=channel_words({key: labels.get(key, "") for key in keys}),
             said=(f"places from {indexes[0].name}" if indexes else "no Index.idx.xml: places from file names",), inputs=tuple(indexes),
-            findings=(*findings, *late), facts=facts)
+            findings=(*unread, *findings, *late), facts=facts)
 
 
 def _indexes(folder: Path) -> list[Path]:

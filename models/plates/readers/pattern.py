@@ -17,7 +17,7 @@ import pandas as pd
 
 from models.errors import Finding, InputError
 from models.plates.readers.base import Found, Source, channel_word
-from models.plates.readers.files import LOOK_AT, found_with_layout, images_in, last_timepoint
+from models.plates.readers.files import LOOK_AT, found_with_layout, images_in, last_timepoint, unmatched
 from models.wells import row_letters, well_or_text
 
 PARTS = {"plate": r"[^/]+?", "well": r"[A-Za-z]{1,2}\d{1,2}", "row": r"(?:[A-Za-z]{1,2}|\d{1,2})", "column": r"\d{1,2}", "site": r"\d+",
@@ -59,13 +59,10 @@ class PatternConvention:
         timed = "time" in pattern.groupindex
         files, late = last_timepoint(pd.DataFrame([_row(path, match, source) for path, match in matches.items()]),
                                      source if timed else replace(source, timepoint=None))
-        unmatched = [path.name for path in paths if path not in matches]
-        findings = (Finding(rule="pattern_unmatched", severity="warning", value=unmatched[0], message=(
-            f"{len(unmatched)} image(s) do not fit the pattern and are left out, such as '{unmatched[0]}'")),) if unmatched else ()
         planes = files.groupby(["plate", "well", "site", "channel"])["number"].rank(method="dense").astype("int64") - 1
         keys = sorted(files["channel"].unique())
         found = found_with_layout(self.name, source, files.assign(plane=planes), channels={key: channel_word(key) or key for key in keys},
-                                  findings=(*findings, *late), said=(_said(source, matches),))
+                                  findings=(*unmatched(paths, matches), *late), said=(_said(source, matches),))
         if source.timepoint is not None and not timed and not any(found.files["part"]):
             raise InputError(f"no time point {source.timepoint}; neither names nor files tell times. Put {{time}} into --pattern")
         return found

@@ -172,6 +172,18 @@ def test_xml_records_are_flat_and_know_no_namespace(tmp_path: Path) -> None:
     assert list(xml_records(path, "Item")) == [("Item", {"id": "1", "Name": "a"}), ("Item", {"id": "2", "": "b"})]
 
 
+@pytest.mark.parametrize(("names", "odd"), [
+    (("P1/TimePoint_1/x_B02_s1_w1.TIF", "P1/TimePoint_1/x_B02_s1_w1_thumb.TIF", "P1/TimePoint_1/x_B02_s1 (2).TIF"), "x_B02_s1 (2).TIF"),
+    (("Images/r02c02f01p01-ch1sk1fk1fl1.tiff", "Images/r02c02f01p01-ch1.tiff"), "r02c02f01p01-ch1.tiff")])
+def test_images_whose_names_say_no_place_are_told(tmp_path: Path, names: tuple[str, ...], odd: str) -> None:
+    folder = files_in(tmp_path / "run", *names)
+    if "P1" in names[0]:
+        (folder / "P1" / "x.HTD").write_text(HTD, encoding="latin-1")
+    found = read_source(Source(folder=folder, plate="P1"))
+    assert len(found.files) == 1
+    assert [(item.rule, item.severity, item.value) for item in found.findings] == [("pattern_unmatched", "warning", odd)]
+
+
 # --- pattern ---------------------------------------------------------------------------------------------------------------
 
 def test_a_template_names_the_parts_and_folders_count(tmp_path: Path) -> None:
@@ -331,6 +343,9 @@ def test_itrade_joins_images_layout_and_metabolic_readout(tmp_path: Path) -> Non
     assert sorted(set(found.files["plate"])) == ["1", "2"]
     assert found.raw_layout["readout"].tolist() == ["100", "NA", "200", "NA"]
     assert any("nM" in line for line in found.said)
+    assert found.findings == ()
+    files_in(tmp_path, "Images/LINE_V1_DS1/LINE_V1_DS1_P1_B02_middle_224x224.tif", layout="")
+    assert [item.value for item in read_source(Source(folder=tmp_path)).findings] == ["LINE_V1_DS1_P1_B02_middle_224x224.tif"]
 
 
 def test_itrade_wants_one_screen_at_a_time(tmp_path: Path) -> None:
