@@ -134,7 +134,7 @@ def score_predicted(raw: pd.DataFrame, quality: pd.DataFrame, layout: pd.DataFra
     findings = [*sample_findings(screen.sample, card, force=options.force), *_acquisition_findings(screen, card, quality)]
     judged = judge_wells(quality, layout, card.image_quality)
     wells = _with_raw(layout, raw, card, judged.flags).assign(model=model, version=version)
-    wells = leave_out(with_persons(wells, options), card.image_quality)
+    wells = leave_out(with_persons(wells, options), card.image_quality, raw="od" if card.recipe.is_regression else "logit")
     drift = _drift(wells, raw, card)
     value = "od" if card.recipe.is_regression else "probability"
     findings += [*judged.findings, *drift_findings(drift, model=model), *size_findings(drift, model=model),

@@ -224,18 +224,19 @@ def _odd_sizes(quality: pd.DataFrame) -> Iterator[Finding]:
                 yield _finding(flag, str(row["plate"]), str(row["well"]), str(channel), " x ".join(str(row[name]) for name in names))
 
 
-def leave_out(wells: pd.DataFrame, limits: QualityLimits) -> pd.DataFrame:
+def leave_out(wells: pd.DataFrame, limits: QualityLimits, *, raw: str = "logit") -> pd.DataFrame:
     """The wells with `excluded` and `exclusion_reason` as persons and rules want them.
 
     wells: Layout or WellScores with a column `flags`. A well that a person left out stays so, with their reason. A well that is not
-    excluded but has a reason was looked at by a person, who keeps it. Of the others, those with a flag of `limits.leave_out` go; for
-    out_of_distribution only where the wells of the same treatment and dose are not out as well, because a drug may act more
-    strongly than any control.
+    excluded but has a reason was looked at by a person, who keeps it. Of the others, those with a flag of `limits.leave_out` go.
+    out_of_distribution counts only where the raw output (column `raw`) stands apart from the wells of the same treatment and dose, by
+    more than `limits.scatter`, and these are not out as well: a drug may act more strongly than any control, and of wells that scatter
+    about a limit only those on one side of it would go.
     """
     excluded = wells["excluded"].astype(bool) if "excluded" in wells else pd.Series(False, index=wells.index)
     reasons = wells["exclusion_reason"].astype("str") if "exclusion_reason" in wells else pd.Series("", index=wells.index, dtype="str")
     odd = np.array([OUTSIDE in flags for flags in wells["flags"]], dtype=bool)
-    shared = ~_alone(wells, odd, usable=~excluded.to_numpy()) if odd.any() else odd
+    shared = ~_alone(wells, odd, wells[raw].to_numpy(dtype=float), usable=~excluded.to_numpy(), limits=limits) if odd.any() else odd
     causes = [[flag for flag in flags if flag in limits.leave_out and not (flag == OUTSIDE and spared)]
               for flags, spared in zip(wells["flags"], shared, strict=True)]
     by_rule = ~excluded & (reasons == "") & np.array([bool(found) for found in causes], dtype=bool)
@@ -243,7 +244,11 @@ def leave_out(wells: pd.DataFrame, limits: QualityLimits) -> pd.DataFrame:
     return wells.assign(excluded=excluded | by_rule, exclusion_reason=reasons.mask(by_rule, said))
 
 
-def _alone(wells: pd.DataFrame, odd: np.ndarray, *, usable: np.ndarray) -> np.ndarray:
-    """Which of the odd wells have at least two like-treated ones of the same dose, most of which are not odd; (N,) bool."""
-    alike = find_references(wells, usable=usable).alike
-    return np.array([odd[row] and len(same) >= MIN_ALIKE and odd[same].mean() < 0.5 for row, same in enumerate(alike)], dtype=bool)
+def _alone(wells: pd.DataFrame, odd: np.ndarray, values: np.ndarray, *, usable: np.ndarray, limits: QualityLimits) -> np.ndarray:
+    """Which of the odd wells have at least two like-treated ones of the same dose, most of which are not odd, and stand apart from their
+    peers by their values; (N,) bool.
+    """
+    references = find_references(wells, usable=usable)
+    apart = np.abs(values - references.peers_median(values)) > limits.scatter * scatter(values, references)
+    few_odd = [len(same) >= MIN_ALIKE and odd[same].mean() < 0.5 for same in references.alike]
+    return odd & apart & np.array(few_odd, dtype=bool)

@@ -233,11 +233,26 @@ def test_only_chosen_flags_leave_a_well_out() -> None:
     assert set(QUALITY_FLAGS) < set(LEAVING_FLAGS) == {*QUALITY_FLAGS, "out_of_distribution"}
 
 
+def with_logits(layout: pd.DataFrame, *, seed: int = 0, **own: float) -> pd.DataFrame:
+    """Logits of +2 and -2 with a scatter of 0.5, by the well's dose; own: well -> logit, flagged where given."""
+    level = np.where((layout["role"] == "positive") | (layout["dose"] >= 1e3), -2.0, 2.0)
+    logits = pd.Series(level + np.random.default_rng(seed).normal(0, 0.5, len(layout)), index=layout.index)
+    return flagged(layout.assign(logit=layout["well"].map(own).fillna(logits)), **{well: ["out_of_distribution"] for well in own})
+
+
 def test_a_strange_raw_output_is_left_out_where_it_stands_alone_not_where_the_drug_is_strong() -> None:
     layout = layout_of(replicates=4)
     top, low = layout.loc[layout["dose"] == 1e5, "well"], layout.loc[layout["dose"] == 1.0, "well"]
-    found = leave_out(flagged(layout, **{key: ["out_of_distribution"] for key in [*top, low.iloc[0]]}), LIMITS)
+    found = leave_out(with_logits(layout, **dict.fromkeys(top, -8.0), **{low.iloc[0]: 8.0}), LIMITS)
     assert found.loc[found["excluded"], "well"].tolist() == [low.iloc[0]]
     single = layout_of(replicates=1)    # nobody to compare it with
-    odd = leave_out(flagged(single, **{single["well"].iloc[-1]: ["out_of_distribution"]}), LIMITS)
-    assert not odd["excluded"].any()
+    assert not leave_out(with_logits(single, **{single["well"].iloc[-1]: 8.0}), LIMITS)["excluded"].any()
+
+
+def test_wells_that_scatter_about_a_limit_stay() -> None:
+    """Of untreated-like wells those beyond the limit would go, and the dose would seem to kill."""
+    layout = layout_of(replicates=8)
+    plain = with_logits(layout)
+    low = plain[plain["dose"] == 1.0]
+    beyond = low.nlargest(2, "logit").set_index("well")["logit"].to_dict()
+    assert not leave_out(with_logits(layout, **beyond), LIMITS)["excluded"].any()
