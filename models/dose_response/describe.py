@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,10 @@ def empty_columns(summary: Summary, *, scale: str, options: FitOptions) -> Colum
 
 
 def choose_models(batch: Batch, *, scale: str, options: FitOptions) -> Iterator[tuple[Batch, BatchFit]]:
-    """The batch with its fit; for model "auto" a part per model, by lowest AICc (fewest parameters on a tie)."""
+    """The batch with its fit; for model "auto" a part per model, by lowest AICc (fewest parameters on a tie).
+
+    Limits of a chosen 2PL or 3PL take its plateaus as known, though the same wells chose it: the 4PL stands beside it.
+    """
     if options.mode == "itrex":
         yield from fit_batch_itrex(batch, scale=scale)
         return
@@ -89,7 +93,8 @@ def choose_models(batch: Batch, *, scale: str, options: FitOptions) -> Iterator[
     best = np.argmin(scores - 1e-9 * np.arange(len(fits))[::-1, None], axis=0)
     for index in np.unique(best):
         rows = np.flatnonzero(best == index)
-        yield batch.take(rows), fits[index].take(rows)
+        beside = fits[names.index("4pl")] if index < names.index("4pl") else None
+        yield batch.take(rows), replace(fits[index], beside=beside).take(rows)
 
 
 def free_parameters(fit: BatchFit) -> npt.NDArray[np.intp]:
@@ -188,7 +193,7 @@ def _potency_columns(batch: Batch, fit: BatchFit, flat: Bools, bent: Bools, *, s
     relation = np.where(flat, np.where(strong, "<", ">"), np.where(half > 0, ">", np.where(half < batch.lowest, "<", "=")))
     columns = _dose_columns("ec50", half, relation, batch)
     if scale == "raw":
-        of_ec50, = _limits(batch, fit, [half], [nothing], flat, bent, options)
+        of_ec50, = _limits(batch, fit, [nothing], flat, bent, scale=scale, options=options)
         return columns | _limit_columns("ec50", of_ec50, batch) | {
             "ic50": nothing, "ic50_low": nothing, "ic50_high": nothing,
             "ic50_relation": np.full(len(half), "", dtype=object)}, np.zeros(len(half), dtype=bool)
@@ -197,10 +202,7 @@ def _potency_columns(batch: Batch, fit: BatchFit, flat: Bools, bent: Bools, *, s
     at_low, at_top = (_effect(evaluate(shape, x[None], fit.p, sign)[0], scale) for x in (batch.lowest, 0.0 * batch.lowest))
     relation = np.where(at_top < options.ic_level, ">", np.where(at_low >= options.ic_level, "<", "="))
     relation = np.where(flat, np.where(strong, "<", ">"), np.where(np.isnan(crossing) & (relation == "="), ">", relation))
-    reaches = fit.rising == (scale == "percent_inhibition")              # the effect grows with dose
-    unreached = np.where(at_top < options.ic_level, np.inf, -np.inf)
-    estimate = np.where(reaches & np.isnan(crossing), unreached, crossing)
-    of_ec50, of_ic50 = _limits(batch, fit, [half, estimate], [nothing, level], flat, bent, options)
+    of_ec50, of_ic50 = _limits(batch, fit, [nothing, level], flat, bent, scale=scale, options=options)
     of_means = np.where(bent & (relation == "="), means_cross(batch, level, near=crossing), np.nan)
     of_ic50 = Limits(np.where(of_means < of_ic50.low, of_means, of_ic50.low), np.where(of_means > of_ic50.high, of_means, of_ic50.high))
     return (columns | _limit_columns("ec50", of_ec50, batch) | _dose_columns("ic50", crossing, relation, batch)
@@ -242,18 +244,37 @@ def _withhold(columns: Columns, dose: str, rows: Bools) -> None:
     columns |= {name: np.where(rows, np.nan, columns[name]) for name in (dose, f"{dose}_low", f"{dose}_high")}
 
 
-def _limits(batch: Batch, fit: BatchFit, estimates: Sequence[Array], levels: Sequence[Array], flat: Bools,
-            bent: Bools, options: FitOptions) -> list[Limits]:
+def _estimate(batch: Batch, fit: BatchFit, level: Array, *, scale: str, options: FitOptions) -> Array:
+    """log10 of the dose (N,) at a level, infinite where the curve does not reach it at any dose; the EC50 where the level is NaN."""
+    shape, sign = fit.problem.shape, fit.problem.sign
+    crossing = log10_dose_at(shape, level, fit.p, sign)
+    at_top = _effect(evaluate(shape, np.zeros((1, len(level))), fit.p, sign)[0], scale)
+    reaches = fit.rising == (scale == "percent_inhibition")              # the effect grows with dose
+    unreached = np.where(at_top < options.ic_level, np.inf, -np.inf)
+    return np.where(np.isnan(level), log10_dose_at_half(shape, fit.p, sign), np.where(reaches & np.isnan(crossing), unreached, crossing))
+
+
+def _limits(batch: Batch, fit: BatchFit, levels: Sequence[Array], flat: Bools, bent: Bools, *, scale: str,
+            options: FitOptions) -> list[Limits]:
     """Limits of several doses of each curve, where it crosses its level (EC50: where that is NaN). They are traced together, because that
     takes hardly longer than one of them. Of bent curves each dose counts as one well: its replicates are off together.
     """
+    own = _limits_of(batch, fit, levels, flat, bent, scale=scale, options=options)
+    if fit.beside is None:
+        return own
+    others = _limits_of(batch, fit.beside, levels, flat, bent, scale=scale, options=options)
+    return [Limits(np.minimum(one.low, other.low), np.maximum(one.high, other.high)) for one, other in zip(own, others, strict=True)]
+
+
+def _limits_of(batch: Batch, fit: BatchFit, levels: Sequence[Array], flat: Bools, bent: Bools, *, scale: str,
+               options: FitOptions) -> list[Limits]:
     size, nothing = len(flat), np.full(len(flat), np.nan)
     if not has_interval(fit.model, options):
-        return [Limits(nothing, nothing) for _ in estimates]
+        return [Limits(nothing, nothing) for _ in levels]
     free = free_parameters(fit)
     rise = allowed_rise(rss=fit.rss if fit.scatter is None else fit.scatter, n=batch.n, free=free, level=options.level)
     rise = np.where(bent, np.fmax(rise, allowed_rise(rss=fit.rss - batch.within, n=batch.levels, free=free, level=options.level)), rise)
-    estimates = [np.where(flat, np.nan, estimate) for estimate in estimates]
+    estimates = [np.where(flat, np.nan, _estimate(batch, fit, level, scale=scale, options=options)) for level in levels]
     if options.interval == "wald":
         return [wald_limits(fit.problem, fit.p, estimate=estimate, rise=rise) for estimate in estimates]
     rows = np.tile(np.arange(size), len(estimates))

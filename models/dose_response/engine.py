@@ -38,7 +38,7 @@ START_COUNT, ROBUST_STARTS = 2, 6
 class BatchFit:
     """A model fitted to a batch: p (6, N) with x relative to the top dose, rss with replicate scatter, the problem that
     was solved (for the profiles), rising (N,), share explained by the best start (flat test), outliers (N,); scatter (N,):
-    what stands for rss in the intervals of robust fits."""
+    what stands for rss in the intervals of robust fits; beside: a larger model's fit, whose limits hold too."""
 
     model: Model
     p: Array
@@ -48,11 +48,13 @@ class BatchFit:
     explained: Array
     outliers: npt.NDArray[np.intp]
     scatter: Array | None = None
+    beside: BatchFit | None = None
 
     def take(self, rows: npt.NDArray[np.intp]) -> BatchFit:
         """The same fit for some of the curves."""
         return BatchFit(self.model, self.p[:, rows], self.rss[rows], self.problem.take(rows), self.rising[rows],
-                        self.explained[rows], self.outliers[rows], None if self.scatter is None else self.scatter[rows])
+                        self.explained[rows], self.outliers[rows], None if self.scatter is None else self.scatter[rows],
+                        None if self.beside is None else self.beside.take(rows))
 
 
 def fit_batch(batch: Batch, *, model: Model, scale: str, options: FitOptions) -> BatchFit:

@@ -121,6 +121,21 @@ def test_auto_prefers_the_simple_model_on_simple_data() -> None:
     assert (models.isin(["2pl", "3pl"])).mean() > 0.7
 
 
+def test_limits_of_a_chosen_model_hold_what_they_promise() -> None:
+    """Of a drug that stops at 60 % a 2PL is often chosen, whose plateaus are not open to doubt; its own limits held 83 %."""
+    rng, dose = np.random.default_rng(0), np.logspace(-2, 2, 8)
+    tables = [pd.DataFrame({"treatment": curve, "dose": dose, "response": 60 / (1 + 1 / dose) + rng.normal(0, 5, 8)})
+              for curve in range(300)]
+    found, larger = (fit(pd.concat(tables), model=model) for model in ("auto", "4pl"))
+    assert found["model"].isin(["2pl", "3pl"]).mean() > 0.9
+    for name in ("ec50", "ic50"):
+        assert not (found[f"{name}_low"] > larger[f"{name}_low"]).any()
+        assert not (found[f"{name}_high"] < larger[f"{name}_high"]).any()
+    of_dose = found[found["ic50_relation"] == "="]
+    holds = (of_dose["ic50_low"].fillna(0) <= 5) & (of_dose["ic50_high"].fillna(np.inf) >= 5)
+    assert holds.mean() > 0.93
+
+
 def test_wald_is_near_profile_on_a_complete_curve() -> None:
     table = table_of((0.0, 1.0, 100.0, 1), noise=2.0)
     profile, wald = fit(table).iloc[0], fit(table, interval="wald").iloc[0]
