@@ -12,6 +12,7 @@ import pandas as pd
 
 from models.dose_response.batches import Batch, Summary, batches, summarise, usable_points
 from models.dose_response.checks import require_columns
+from models.dose_response.choice import choose_models
 from models.dose_response.curves import (
     HORMESIS,
     LEFT,
@@ -23,7 +24,7 @@ from models.dose_response.curves import (
     Array,
     log10_dose_at_half,
 )
-from models.dose_response.describe import COLUMNS, COUNTS, TEXT, choose_models, describe, empty_columns
+from models.dose_response.describe import COLUMNS, COUNTS, TEXT, describe, empty_columns
 from models.dose_response.doubts import LEFT_OUT_WORDS
 from models.dose_response.engine import fit_batch
 from models.dose_response.options import DEFAULT_OPTIONS, FitOptions, check_scale
