@@ -20,7 +20,8 @@ from models.networks.bundle import file_sha256
 from models.plates.prepare import InputSpec
 from pipelines.command import run_command
 from pipelines.imagesets import is_imageset
-from pipelines.params import Params, add_entries, entry_of
+from pipelines.params import Params, entry_of
+from pipelines.params_entries import add_entries
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,7 +27,8 @@ HOMES = {  # library -> files or folders that may import it
     "great_expectations": ("validation/suites.py",),
     "bentoml": ("serving/service.py",),
     "ray": ("pipelines/pools.py",),
-    "yaml": ("pipelines/yaml_text.py", "pipelines/params.py", "pipelines/screens.py", "serving/uploads.py"),  # params; on disk; in a form
+    "yaml": ("pipelines/yaml_text.py", "pipelines/params.py", "pipelines/params_entries.py", "pipelines/screens.py",
+             "serving/uploads.py"),   # params; on disk; in a form
     "argparse": ("pipelines/", "serving/cli.py"),
     "torch": ("models/networks/",),
     "torchvision": ("models/networks/backbones.py",),

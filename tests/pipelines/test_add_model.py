@@ -10,7 +10,8 @@ import pytest
 
 from models.errors import ParamsError, ScreenError, WeightsError
 from pipelines.add_model import NewModel, add_model, main
-from pipelines.params import Params, add_entries
+from pipelines.params import Params
+from pipelines.params_entries import add_entries
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 WANTED = {"name": "profile-mine", "screen": "mine", "recipe": "controls_mobilenet", "parent": "trunks/imagenet"}

@@ -12,7 +12,8 @@ import yaml
 
 from models.errors import ParamsError
 from models.networks.recipe import Recipe
-from pipelines.params import Params, add_entries
+from pipelines.params import Params
+from pipelines.params_entries import add_entries
 from tests.pipelines.chain import tiny_params
 from tests.test_architecture import imported_names, layer_of
 
