@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from models.dose_response.plots import BLUE, GREY, ORANGE
-from models.dose_response.statistics import agreement, paired_t
+from models.dose_response.statistics import paired_t
+from models.networks.evaluate import regression_metrics
 
 Draw = Callable[[Axes, pd.DataFrame], None]
 
@@ -24,11 +25,11 @@ def plot_predicted_on_measured(wells: pd.DataFrame) -> Figure:
     limits = float(np.nanmin(values)) - 0.05, float(np.nanmax(values)) + 0.05
 
     def draw(axes: Axes, part: pd.DataFrame) -> None:
-        found = agreement(part["target"], part["predicted"])
+        found = regression_metrics(part["target"].to_numpy(), part["predicted"].to_numpy())
         axes.plot(limits, limits, color=GREY, linewidth=0.6)
         axes.plot(part["target"], part["predicted"], "o", color=_colour(part), markersize=2.5, alpha=0.6, markeredgewidth=0)
-        axes.plot(limits, [found.intercept + found.slope * value for value in limits], color="black", linewidth=1)
-        said = f"r² = {found.r2:.3f}\ny = {found.slope:.2f} x {found.intercept:+.2f}"
+        axes.plot(limits, [found["intercept"] + found["slope"] * value for value in limits], color="black", linewidth=1)
+        said = "r² = {r2:.3f}\ny = {slope:.2f} x {intercept:+.2f}".format(**found)
         axes.text(0.04, 0.95, said, transform=axes.transAxes, fontsize=6, va="top")
         axes.set(xlim=limits, ylim=limits, aspect="equal")
 

@@ -20,6 +20,7 @@ from models.dose_response.assay_quality import plate_shape, well_positions
 from models.dose_response.bands import confidence_band
 from models.dose_response.checks import require_columns
 from models.dose_response.curves import curve_values
+from models.dose_response.words import dose_words
 from models.wells import row_letters
 
 BLUE, ORANGE, GREEN, VERMILION, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#6F6F6F"
@@ -64,11 +65,6 @@ def _response_range(responses: pd.Series, scale: str) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _number(value: float) -> str:
-    """Three significant digits without an exponent where that stays short."""
-    return f"{value:.3g}" if not 1e-3 <= abs(value) < 1e6 else np.format_float_positional(value, precision=3, fractional=False, trim="-")
-
-
 def _draw_fit(axes: Axes, curve: pd.Series, tested: np.ndarray, colour: str) -> None:
     grid = np.geomspace(curve["dose_min"], curve["dose_max"], _GRID)
     table = curve.to_frame().T.reset_index(drop=True)
@@ -98,9 +94,9 @@ def _draw_ic50(axes: Axes, curve: pd.Series, colour: str) -> None:
 def _note(curve: pd.Series, notes: Literal["long", "short"]) -> str:
     lines = []
     if curve["ic50_relation"]:
-        lines.append(f"IC{curve['ic_level']:g} {curve['ic50_relation']} {_number(curve['ic50'])} {curve['dose_unit']}".strip())
+        lines.append(f"IC{curve['ic_level']:g} {curve['ic50_relation']} {dose_words(curve['ic50'], curve['dose_unit'])}")
     elif np.isfinite(curve["ec50"]):
-        lines.append(f"EC50 {curve['ec50_relation']} {_number(curve['ec50'])} {curve['dose_unit']}".strip())
+        lines.append(f"EC50 {curve['ec50_relation']} {dose_words(curve['ec50'], curve['dose_unit'])}")
     if notes == "long" and curve["status"] != "ok":
         lines.append(curve["status"].replace("_", " "))
     if notes == "long" and curve["reason"]:

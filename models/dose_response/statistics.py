@@ -23,18 +23,6 @@ class Significance:
 
 
 @dataclass(frozen=True)
-class Agreement:
-    """Predicted against measured values: the least-squares line, its r2, and the mean difference with its SD."""
-
-    r2: float
-    slope: float
-    intercept: float
-    mean_difference: float
-    sd_difference: float
-    n: int
-
-
-@dataclass(frozen=True)
 class Correlation:
     """Pearson's r and Spearman's rho of n pairs."""
 
@@ -74,19 +62,6 @@ def one_way_anova(groups: Sequence[npt.ArrayLike]) -> Significance:
         return Significance(np.nan, np.nan, np.nan, n)
     result = stats.f_oneway(*values)
     return Significance(float(result.statistic), float(n - len(values)), float(result.pvalue), n)
-
-
-def agreement(measured: npt.ArrayLike, predicted: npt.ArrayLike) -> Agreement:
-    """Line, r2 and mean difference of predicted on measured OD (Cho et al. 2022, Table 1 and Bland-Altman)."""
-    x, y = _pairs(measured, predicted)
-    if len(x) < 2:
-        return Agreement(np.nan, np.nan, np.nan, np.nan, np.nan, len(x))
-    difference = y - x
-    moments = float(difference.mean()), float(difference.std(ddof=1))
-    if np.ptp(x) == 0:
-        return Agreement(np.nan, np.nan, np.nan, *moments, n=len(x))
-    line = stats.linregress(x, y)
-    return Agreement(float(line.rvalue**2), float(line.slope), float(line.intercept), *moments, n=len(x))
 
 
 def correlation(first: npt.ArrayLike, second: npt.ArrayLike) -> Correlation:

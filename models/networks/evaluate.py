@@ -20,7 +20,7 @@ from models.networks.separation import separation
 
 def regression_metrics(measured: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
     """r2 (squared Pearson, as seeds of S1), r2_score (1 - SSE/SST), slope and intercept of predicted on measured, mean
-    difference and its SD, rmse; NaN below three finite pairs.
+    difference and its SD, rmse; NaN below three finite pairs, and where one of the two is constant.
     """
     kept = np.isfinite(measured) & np.isfinite(predicted)
     measured, predicted = measured[kept].astype(float), predicted[kept].astype(float)
