@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -12,9 +12,9 @@ import pandas as pd
 from models.dose_response.checks import require_columns
 from models.dose_response.curves import Array
 from models.errors import InputError
+from models.separation import sd, separation
 from models.wells import PLATE_FORMATS, parse_well
 
-Measure = Callable[[Array], float]
 MAD_TO_SD = 1.4826
 _UNIFORM_ROLES = ("negative", "positive", "untreated")       # wells of one role that should all read the same
 
@@ -87,19 +87,15 @@ def plate_quality(values: Array, roles: npt.NDArray[np.object_], *, place: tuple
     pair = len(n) > 1 and len(p) > 1
     edge, row, column = _layout_effects(values, roles, place, window)
     mean_n, mean_p = (float(np.mean(v)) if len(v) > 1 else np.nan for v in (n, p))
-    sd_n, sd_p = (_sd(v) if len(v) > 1 else np.nan for v in (n, p))
+    sd_n, sd_p = (sd(v) if len(v) > 1 else np.nan for v in (n, p))
+    plain, robust = separation(p, n), separation(p, n, centre=np.median, spread=_mad)     # SSMD of plates is m_p - m_n
     return PlateQuality(
-        z_prime=_z_prime(n, p, pair, np.mean, _sd), z_prime_robust=_z_prime(n, p, pair, np.median, _mad),
-        z_prime_mad_mean=_z_prime(n, p, pair, np.median, _mean_deviation),
-        ssmd=_ssmd(n, p, pair, np.mean, _sd), ssmd_robust=_ssmd(n, p, pair, np.median, _mad),
+        z_prime=plain[0], z_prime_robust=robust[0], z_prime_mad_mean=separation(p, n, centre=np.median, spread=_mean_deviation)[0],
+        ssmd=plain[1], ssmd_robust=robust[1],
         signal_background=_over(max(mean_n, mean_p), min(mean_n, mean_p)) if pair else np.nan,
         signal_window=_over(window - 3 * (sd_p + sd_n), sd_n if mean_n > mean_p else sd_p) if pair else np.nan,
         cv_negative=_over(sd_n, mean_n), cv_positive=_over(sd_p, mean_p), edge_effect=edge, row_trend=row,
         column_trend=column, n_negative=len(n), n_positive=len(p), reason=_reason(n, p, gone))
-
-
-def _sd(values: Array) -> float:
-    return float(np.std(values, ddof=1))
 
 
 def _mad(values: Array) -> float:
@@ -108,14 +104,6 @@ def _mad(values: Array) -> float:
 
 def _mean_deviation(values: Array) -> float:
     return float(np.mean(np.abs(values - np.median(values))))
-
-
-def _z_prime(n: Array, p: Array, pair: bool, centre: Measure, spread: Measure) -> float:
-    return 1.0 - 3.0 * _over(spread(p) + spread(n), abs(centre(p) - centre(n))) if pair else np.nan
-
-
-def _ssmd(n: Array, p: Array, pair: bool, centre: Measure, spread: Measure) -> float:
-    return _over(centre(p) - centre(n), float(np.hypot(spread(p), spread(n)))) if pair else np.nan
 
 
 def _over(part: float, whole: float) -> float:

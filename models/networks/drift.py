@@ -24,9 +24,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from models.errors import Finding
-from models.networks.separation import separation
 from models.networks.structure import Structure
 from models.plates.images import WellImages
+from models.separation import separation
 
 Array = npt.NDArray[np.float64]
 

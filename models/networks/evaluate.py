@@ -15,7 +15,7 @@ import pandas as pd
 from models.networks.bundle import GateResult
 from models.networks.phases import duplicate_sets
 from models.networks.recipe import Gate
-from models.networks.separation import separation
+from models.separation import separation
 
 
 def regression_metrics(measured: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
@@ -38,7 +38,8 @@ def regression_metrics(measured: np.ndarray, predicted: np.ndarray) -> dict[str,
 def control_metrics(living: np.ndarray, probability: np.ndarray, logit: np.ndarray) -> dict[str, float]:
     """accuracy, auroc, loss, and z_prime and ssmd (means and SDs) on probability and, ending in _logit, on logit scale.
 
-    living: 1 for negative (living) controls, 0 for positive ones. NaN where a class has fewer than two wells.
+    living: 1 for negative (living) controls, 0 for positive ones. ssmd is above 0 where living wells read more (in tables of plates below).
+    NaN where a class has fewer than two wells.
     """
     kept = np.isfinite(probability)
     living, probability, logit = living[kept] > 0.5, probability[kept], logit[kept]

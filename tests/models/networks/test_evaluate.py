@@ -20,9 +20,9 @@ from models.networks.evaluate import (
     level_gap,
     model_metrics,
     regression_metrics,
-    separation,
 )
 from models.networks.recipe import Gate
+from models.separation import separation
 
 
 def pairs(seed: int = 0, count: int = 40) -> tuple[np.ndarray, np.ndarray]:
@@ -88,8 +88,9 @@ def test_z_prime_and_ssmd_by_hand() -> None:
     scaled = separation(np.array([9.0, 10, 11]) * 7 + 3, np.array([1.0, 2, 3]) * 7 + 3)
     assert scaled == pytest.approx((z_prime, ssmd))
     assert separation(np.array([1.0, 1]), np.array([0.0, 0]))[0] == 1
-    for negative, positive in (([1.0], [0.0, 0.1]), ([1.0, 2], [1.0, 2]), ([], [1.0, 2])):
+    for negative, positive in (([1.0], [0.0, 0.1]), ([2.0, 2], [2.0, 2]), ([], [1.0, 2])):
         assert all(math.isnan(value) for value in separation(np.array(negative), np.array(positive)))
+    assert separation(np.array([1.0, 2]), np.array([1.0, 2])) == pytest.approx((math.nan, 0), nan_ok=True)
 
 
 def test_control_metrics() -> None:
