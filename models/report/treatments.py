@@ -23,6 +23,7 @@ from models.report.inputs import (
     is_raw,
     learned_plates,
     number,
+    response,
     score_column,
     text,
     wells_by_curve,
@@ -145,8 +146,7 @@ def half_name(row: Any) -> str:
 def _treatment(row: pd.Series, wells: pd.DataFrame, *, curve: int, name: str, verdict: Verdict, score: str) -> Treatment:
     half = half_name(row)
     estimate, status = half_dose(row, half), text(row, "status")
-    measured = wells["od" if half == "ec50" and wells["od"].notna().any() else "probability" if half == "ec50" else "viability"]
-    lost = int(measured.isna().sum())
+    lost = int(response(wells, text(row, "scale")).isna().sum())
     return Treatment(
         name=name, curve=curve, verdict=verdict, half=estimate, status=status,
         status_words=status_words(row), reason=text(row, "reason"),

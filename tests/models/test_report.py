@@ -261,6 +261,7 @@ def test_measured_wells_without_controls_are_drawn() -> None:
     measured = score_measured(tiny_layout(), screen=replace(SCREEN, controls="none"))
     source = render(measured, screen=replace(SCREEN, controls="none"))
     assert "no value to draw" not in source
+    assert "not drawn" not in source
     assert "read-out" in source.split('id="treatments"', 1)[1]
 
 
