@@ -15,7 +15,7 @@ import pytest
 
 from models.columns import Contract
 from models.counting import AttachedOptions, CellOptions
-from models.dose_response import doubts
+from models.dose_response import FitOptions, doubts
 from models.dose_response.assay_quality import PlateQuality
 from models.plates.imageset import ImageSet
 from models.plates.quality import LEAVING_FLAGS
@@ -232,15 +232,31 @@ def test_the_page_of_the_service_has_every_address_status_and_state() -> None:
 COMMANDS = "serve|score|classify|exclude|curves|token|promote"
 
 
+def options_of(command: str) -> set[str]:
+    """The options that a command's module, or a module of its folder which it imports, names: `benchmarks.service`, `dosewell score`."""
+    module = "serving.cli" if command.startswith("dosewell ") else command
+    folder, _, name = module.partition(".")
+    source = (ROOT / folder / f"{name}.py").read_text(encoding="utf-8")
+    read = [source] + [(ROOT / folder / f"{other}.py").read_text(encoding="utf-8")
+                       for other in re.findall(rf"^ *from {folder}\.(\w+) import", source, flags=re.M)]
+    fields_as_options = (*fields(CellOptions), *fields(AttachedOptions)) if name == "count_cells" else ()
+    return {option for text in read for option in re.findall(r"\"(--[a-z][\w-]*)\"", text)} | {
+        f"--{field.name.replace('_', '-')}" for field in fields_as_options}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_options_and_python_are_such(page: Path) -> None:
-    """Options of our commands exist, and blocks of Python parse."""
+    """Options of our commands are options of that command, and blocks of Python parse."""
     text = page.read_text(encoding="utf-8")
-    sources = [path for folder in ("pipelines", "serving", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
-    known = {option for path in sources for option in re.findall(r"\"(--[a-z][\w-]*)\"", path.read_text(encoding="utf-8"))}
-    known |= {f"--{field.name.replace('_', '-')}" for field in (*fields(CellOptions), *fields(AttachedOptions))}    # of count_cells
-    commands = re.findall(rf"(?:python -m (?:pipelines|serving|benchmarks)[\w.]*|dosewell (?:{COMMANDS})) ([^\n`#]*)",
+    commands = re.findall(rf"(?:python -m ((?:pipelines|serving|benchmarks)\.\w+)|(dosewell (?:{COMMANDS}))) ([^\n`#]*)",
                           text.replace("\\\n", " "))
-    assert [option for command in commands for option in re.findall(r"(?<![\w-])--[a-z][\w-]*", command) if option not in known] == []
+    assert [(module or dosewell, option) for module, dosewell, rest in commands
+            for option in re.findall(r"(?<![\w-])--[a-z][\w-]*", rest) if option not in options_of(module or dosewell)] == []
     for block in re.findall(r"```python\n(.*?)```", text, flags=re.S):
         ast.parse(block)
+
+
+def test_every_choice_of_a_fit_is_in_the_table_of_choices() -> None:
+    section = (ROOT / "docs" / "dose_response.md").read_text(encoding="utf-8").partition("## Choices")[2].partition("\n## ")[0]
+    told = {word for line in section.splitlines() if line.startswith("| `") for word in re.findall(r"`(\w+)`", line.split(" | ")[0])}
+    assert told == {field.name for field in fields(FitOptions)}
