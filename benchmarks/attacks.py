@@ -10,6 +10,7 @@ the service's processes, their usual look at the registry included, so that a bu
 
 from __future__ import annotations
 
+import argparse
 import io
 import tempfile
 import time
@@ -52,6 +53,7 @@ def attacks(plate: TinyPlate) -> Iterator[tuple[str, str, dict[str, object]]]:
 
 def main() -> None:
     """Print the table."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     with tempfile.TemporaryDirectory() as name, tiny_service(Path(name)) as (server, plate), client(server) as http:
         for _ in range(3):
             http.post("/score", **form(plate)).raise_for_status()

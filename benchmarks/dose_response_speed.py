@@ -92,7 +92,7 @@ print(time.process_time() - start)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--curves", type=int, default=2000)
     parser.add_argument("--sample", type=int, default=200)
     arguments = parser.parse_args()

@@ -270,7 +270,7 @@ def score_coverage(screens: int) -> pd.DataFrame:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--curves", type=int, default=4000)
     parser.add_argument("--screens", type=int, default=250)
     arguments = parser.parse_args()

@@ -33,7 +33,7 @@ def pieces(curves: int) -> Iterator[pd.DataFrame]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--curves", type=int, default=1_000_000)
     parser.add_argument("--intervals", action="store_true")
     arguments = parser.parse_args()

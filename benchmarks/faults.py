@@ -293,7 +293,7 @@ def running(folder: Path) -> Iterator[Place]:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="faults whose name has this")
     chosen = [fault for fault in FAULTS if parser.parse_args().only in fault.name]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended before its time"))     # servers are stopped, the disk is taken away

@@ -92,7 +92,7 @@ def compare(trunk: str, *, batch: int, repeats: int) -> pd.DataFrame:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trunk", choices=SIZES, help="only this one")
     parser.add_argument("--batch", type=int)
     parser.add_argument("--repeats", type=int, default=5)

@@ -188,7 +188,7 @@ def cases_of_bbbc013(plate: Plate, seeds: int) -> Iterator[dict[str, Any]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--bbbc013", type=Path)
     arguments = parser.parse_args()

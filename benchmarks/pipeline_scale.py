@@ -72,8 +72,9 @@ def timed(folder: Path, *command: str) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--patients", type=int, nargs="+", default=[10, 30, 60])
+    asked = parser.parse_args().patients
     print("patients  cells  lines of dvc.lock  first repro s  per cell s  status s  one layout changed s")
-    for patients in parser.parse_args().patients:
+    for patients in asked:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             make_project(folder, patients)

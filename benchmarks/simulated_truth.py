@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,7 @@ def censored(relation: pd.Series, value: pd.Series) -> pd.Series:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     there = {screen: folder for screen, folder in SCORES.items() if folder.is_dir()}
     wells = pd.DataFrame([wells_against_truth(screen, read(folder, "wells")) for screen, folder in there.items()])
     print(wells.round(3).to_string(index=False))

@@ -135,7 +135,7 @@ def _memory(sizes: list[tuple[float, dict[str, float]]], seconds: float) -> list
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--clients", type=int, default=8)
     arguments = parser.parse_args()

@@ -1,6 +1,6 @@
 """Training side by side with a plain torch loop (eager, float32, one image at a time, trunk run anew at every step).
 
-    python -m benchmarks.training_speed [--trunk mobilenet_v2] [--size 224] [--images 32] [--epochs 20] [--threads 1]
+    python -m benchmarks.training_speed [--trunk mobilenet_v2] [--size 224] [--images 32] [--epochs 200] [--threads 1]
 
 Two jobs on the same images, targets and number of epochs: a head on a frozen trunk (system S1 and controls of a plate), and extracting the
 features of all images once. The loops' own numbers of epochs may differ (--plain-epochs); times are given per epoch. Seconds of
@@ -58,8 +58,8 @@ def timed(call: object, *arguments: object, **options: object) -> tuple[float, o
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, value in (("size", 224), ("images", 32), ("epochs", 200), ("plain-epochs", 1), ("views", 8), ("threads", 1)):
-        parser.add_argument(f"--{name}", type=int, default=value)
+    for option, value in (("--size", 224), ("--images", 32), ("--epochs", 200), ("--plain-epochs", 1), ("--views", 8), ("--threads", 1)):
+        parser.add_argument(option, type=int, default=value)
     parser.add_argument("--trunk", default="mobilenet_v2")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)

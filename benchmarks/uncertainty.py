@@ -130,7 +130,7 @@ def run(models: Path, *, plates: int) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--plates", type=int, default=6, help="new plates per cell line")
     parser.add_argument("--models", type=Path, default=Path("artifacts/models"))
     arguments = parser.parse_args()

@@ -128,7 +128,7 @@ def _peak_mb() -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--plates", type=int, nargs="+", default=[100, 1_000])
     parser.add_argument("--size", type=int, default=64, help="pixels a side")
     parser.add_argument("--wells", type=int, default=96)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -95,6 +96,7 @@ def run(clock: Clock) -> dict[str, float]:
 
 def main() -> None:
     """Command line."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     clock = Clock()
     os.environ.setdefault("DVC_NO_ANALYTICS", "1")
     stages = run(clock)

@@ -274,7 +274,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--projections", default=",".join(PROJECTIONS), help="some of mip,mid,mos (default: all)")
     parser.add_argument("--threads", type=int, default=Projecting.threads, help="default: as many as processors, at most 4")
     add_fact_options(parser)
-    parser.add_argument("--force", action="store_true", help="start over, whatever DIR holds")
+    parser.add_argument("--force", action="store_true", help="start over, whatever OUT holds")
     arguments = parser.parse_args(argv)
     facts = facts_of(arguments) | ({"plate_format": arguments.plate_format} if arguments.plate_format else {})
     request = Projecting(source=source_of(arguments, layout=False), out=arguments.out, convention=arguments.convention, size=arguments.size,

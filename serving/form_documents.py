@@ -32,7 +32,8 @@ CLASSIFY_FORM = _form(("images", "model", "imageset"), {
     "images": {"type": "array", "items": _BINARY, "description": "TIFF, PNG or JPEG images, or one zip of them"},
     "model": {"type": "string", "description": "name, name@alias or name/version of a model of system treatment, toxicity or tumour"},
     "imageset": {"type": "string", "description": "YAML or JSON, fields of imageset.yaml; `sample` must be there, classes are the model's"},
-    "options": {"type": "string", "description": 'JSON: {"force": false, "thumbnails": 0}; thumbnails: pixels of a small image of each, up to 512'}})
+    "options": {"type": "string", "description":
+                'JSON: {"force": false, "thumbnails": 0}; thumbnails: side of a small image of each, up to 512 pixels'}})
 CURVES_FORM = _form(("layout",), {
     "layout": {**_LAYOUT, "description": "CSV or XLSX, one row per well; measured values in a column readout, signal, od ..."},
     "readout": {"type": "array", "items": _BINARY, "description":

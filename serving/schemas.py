@@ -271,8 +271,8 @@ ERRORS: dict[int | str, dict[str, Any]] = {status: {"model": ErrorAnswer, "descr
     400: "The upload cannot be used; the findings say what to change.", 401: "No token, or one that is not known.",
     403: "The token's role, the address or the site that sent the request is not allowed to do this.",
     404: "No such model, version, alias or job.",
-    409: "The images are of another sample than the model's (force scores them flagged), the version must not serve, or the job is not in a "
-         "state for this.",
+    409: "The images are of another sample than the model's (force scores them flagged), the version must not serve, or the job is not in "
+         "a state for this.",
     408: "Nothing came for a minute in the middle of the request; send it again.",
     413: "The request is too large.",
     503: "The registry cannot be reached and the model is not loaded, or the database of jobs cannot be used now.",

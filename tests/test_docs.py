@@ -256,6 +256,14 @@ def test_options_and_python_are_such(page: Path) -> None:
         ast.parse(block)
 
 
+def test_every_command_reads_its_options() -> None:
+    """So that `--help` tells what it does, and does not do it."""
+    commands = [path for folder in ("pipelines", "benchmarks") for path in (ROOT / folder).glob("*.py")
+                if 'if __name__ == "__main__"' in path.read_text(encoding="utf-8")]
+    assert len(commands) > 40
+    assert [path.name for path in commands if not re.search(r"ArgumentParser\(|read_arguments\(", path.read_text(encoding="utf-8"))] == []
+
+
 def test_every_choice_of_a_fit_is_in_the_table_of_choices() -> None:
     section = (ROOT / "docs" / "dose_response.md").read_text(encoding="utf-8").partition("## Choices")[2].partition("\n## ")[0]
     told = {word for line in section.splitlines() if line.startswith("| `") for word in re.findall(r"`(\w+)`", line.split(" | ")[0])}
