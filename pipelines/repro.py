@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -33,6 +34,9 @@ def reproduce(*, jobs: int = 1) -> dict[str, float]:
     Ends with a line on whether the results are those of the committed dvc.lock. Raises DosewellError naming refused screens and failed
     stages.
     """
+    if shutil.which("dvc") is None:
+        raise DosewellError("`dvc` is not found, because this terminal does not use the project's environment: type "
+                            "`source .venv/bin/activate` in the project's folder, or use `make repro`")
     if not Path("data").exists():
         _run([sys.executable, "-m", "pipelines.make_example"])
     _require_merged()

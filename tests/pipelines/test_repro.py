@@ -80,6 +80,12 @@ def test_a_failure_without_a_refusal_says_where_to_look(folder: Path, monkeypatc
         repro.reproduce()
 
 
+def test_a_terminal_without_the_environment_is_told_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(DosewellError, match=r"source \.venv/bin/activate"):
+        repro.reproduce()
+
+
 def test_an_unfinished_merge_is_called_so_before_anything_runs(folder: Path) -> None:
     """DVC says of it that it could not find an expected ':'."""
     (folder / "dvc.lock").write_text("stages:\n<<<<<<< HEAD\n  a: {}\n=======\n  b: {}\n>>>>>>> anna\n")
