@@ -22,6 +22,8 @@ from models.plates.quality import LEAVING_FLAGS
 from models.plates.screen import Screen
 from models.report.words import FLAG_LETTERS, FLAG_WORDS, STATUS_WORDS
 from models.tables import CONTRACTS
+from pipelines.gate_names import possible_metrics
+from pipelines.params import Params
 from serving.job_records import STATES
 from serving.schemas import ERRORS
 from validation.imageset_rules import RULES as IMAGESET_RULES
@@ -41,7 +43,7 @@ FILES = "\n## Plate quality\n"     # from here on the page is written by hand
 
 
 def tables_page() -> str:
-    names = [*(contract.name for contract in CONTRACTS), "Plate quality", "screen.yaml", "imageset.yaml"]
+    names = [*(contract.name for contract in CONTRACTS), "Plate quality", "Metrics of a model", "screen.yaml", "imageset.yaml"]
     links = " ·\n".join(f"[{name}](#{name.casefold().replace('.', '').replace(' ', '-')})" for name in names)
     tables = "".join(f"\n## {contract.name}\n\nOne row per {contract.row}.\n\n{table(contract)}" for contract in CONTRACTS)
     return f"{HEADER}**On this page**: {links}\n{tables}{FILES}{TABLES.read_text(encoding='utf-8').partition(FILES)[2]}"
@@ -68,6 +70,15 @@ def test_every_field_that_is_no_column_of_a_contract_is_explained() -> None:
         section = page.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
         told = {name for line in section.splitlines() if line.startswith("| `") for name in re.findall(r"`(\w+)`", line.split(" | ")[0])}
         assert {field.name for field in fields(kind)} == told - {"plate"}
+
+
+def test_every_metric_of_a_model_is_explained() -> None:
+    """And nothing that no model has: those that gates may name, of all recipes of params.yaml."""
+    section = TABLES.read_text(encoding="utf-8").partition("\n## Metrics of a model\n")[2].partition("\n## ")[0]
+    told = {name for line in section.splitlines() if line.startswith("| `") for name in re.findall(r"`(\w+)`", line.split(" | ")[0])}
+    possible = {name for recipe in Params.read(str(ROOT / "params.yaml")).recipes.values() for name in possible_metrics(recipe)}
+    views = re.compile(r"_(in_sample|validation|test|cv)$")
+    assert {name if name in told else views.sub("", name) for name in possible} == told
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
