@@ -17,7 +17,19 @@ from models.columns import Contract
 from models.counting import AttachedOptions, CellOptions
 from models.dose_response import FitOptions, doubts
 from models.dose_response.assay_quality import PlateQuality
+from models.networks.recipe import (
+    Augmentation,
+    CotrainingSpec,
+    GanSpec,
+    Gate,
+    HeadSpec,
+    OptimizerSpec,
+    Recipe,
+    SplitSpec,
+    TrunkSpec,
+)
 from models.plates.imageset import ImageSet
+from models.plates.prepare import InputSpec
 from models.plates.quality import LEAVING_FLAGS
 from models.plates.screen import Screen
 from models.report.words import FLAG_LETTERS, FLAG_WORDS, STATUS_WORDS
@@ -43,7 +55,7 @@ FILES = "\n## Plate quality\n"     # from here on the page is written by hand
 
 
 def tables_page() -> str:
-    names = [*(contract.name for contract in CONTRACTS), "Plate quality", "Metrics of a model", "screen.yaml", "imageset.yaml"]
+    names = [*(contract.name for contract in CONTRACTS), "Plate quality", "A recipe of params.yaml", "Metrics of a model", "screen.yaml", "imageset.yaml"]
     links = " ·\n".join(f"[{name}](#{name.casefold().replace('.', '').replace(' ', '-')})" for name in names)
     tables = "".join(f"\n## {contract.name}\n\nOne row per {contract.row}.\n\n{table(contract)}" for contract in CONTRACTS)
     return f"{HEADER}**On this page**: {links}\n{tables}{FILES}{TABLES.read_text(encoding='utf-8').partition(FILES)[2]}"
@@ -70,6 +82,18 @@ def test_every_field_that_is_no_column_of_a_contract_is_explained() -> None:
         section = page.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
         told = {name for line in section.splitlines() if line.startswith("| `") for name in re.findall(r"`(\w+)`", line.split(" | ")[0])}
         assert {field.name for field in fields(kind)} == told - {"plate"}
+
+
+def test_every_field_of_a_recipe_is_explained() -> None:
+    from models.networks.backbones import OWN, TIMM, TORCHVISION  # imports torch, which other tests of pages need not wait for
+
+    section = TABLES.read_text(encoding="utf-8").partition("\n## A recipe of params.yaml\n")[2].partition("\n## ")[0]
+    told = {name for line in section.splitlines() if line.startswith("| `") for name in re.findall(r"`([\w.]+)`", line.split(" | ")[0])}
+    parts = {"trunk": TrunkSpec, "head": HeadSpec, "augmentation": Augmentation, "optimizer": OptimizerSpec, "split": SplitSpec}
+    asked = {field.name for kind in (Recipe, InputSpec) for field in fields(kind) if field.name not in parts}
+    assert told == asked | {f"{name}.{field.name}" for name, kind in parts.items() for field in fields(kind)}
+    assert [field.name for kind in (GanSpec, CotrainingSpec, Gate) for field in fields(kind) if f"`{field.name}`" not in section] == []
+    assert [name for name in (*OWN, *TIMM, *TORCHVISION) if f"`{name}`" not in section] == []
 
 
 def test_every_metric_of_a_model_is_explained() -> None:

@@ -239,7 +239,7 @@ class Recipe:
         _require(self.target != "readout" or self.head.outputs == 1,
                  f"head.outputs must be 1 to predict a read-out, got {self.head.outputs}")
         _require(not self.augmentation.mosaic or self.trunk.trained != "head",
-                 "augmentation.mosaic pieces pixels together, so it asks for a trunk that is trained (trunk.trained: all or blocks)")
+                 "augmentation.mosaic pieces pixels together, so it asks for a trunk that is trained (trunk.trained: last or all)")
         enlarged = self.augmentation.gan is not None or self.augmentation.cotraining is not None
         _require(not enlarged or (self.target == "label" and self.trunk.trained != "head"),
                  "augmentation.gan and augmentation.cotraining ask for labelled images (target: label) and a trunk that is trained")
