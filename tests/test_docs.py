@@ -55,7 +55,8 @@ FILES = "\n## Plate quality\n"     # from here on the page is written by hand
 
 
 def tables_page() -> str:
-    names = [*(contract.name for contract in CONTRACTS), "Plate quality", "A recipe of params.yaml", "Metrics of a model", "screen.yaml", "imageset.yaml"]
+    names = [*(contract.name for contract in CONTRACTS), "Plate quality", "A recipe of params.yaml", "Metrics of a model", "screen.yaml",
+             "imageset.yaml"]
     links = " ·\n".join(f"[{name}](#{name.casefold().replace('.', '').replace(' ', '-')})" for name in names)
     tables = "".join(f"\n## {contract.name}\n\nOne row per {contract.row}.\n\n{table(contract)}" for contract in CONTRACTS)
     return f"{HEADER}**On this page**: {links}\n{tables}{FILES}{TABLES.read_text(encoding='utf-8').partition(FILES)[2]}"
