@@ -3,6 +3,7 @@
 # make repro: retrain and score what changed; JOBS=8 runs eight cells at a time
 # make up / make down: start and stop the MLflow server and the scoring service
 # make bento: pack the service as a bento             make image: as a container image
+# make install, make example: the first two steps of the demo alone      make clean: remove .venv, .tools and artifacts (DVC's cache stays)
 
 UV_VERSION := 0.13.8
 TOOLS := .tools
@@ -24,7 +25,7 @@ export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
 .PHONY: help install demo test check format example repro up down bento image clean
 
 help:
-	@sed -n '1,5s/^# //p' Makefile
+	@sed -n '1,6s/^# //p' Makefile
 
 $(UV):
 	$(PYTHON) -m venv $(TOOLS)

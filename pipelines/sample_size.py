@@ -86,7 +86,7 @@ def main() -> None:
     data = read_source(arguments.data / spec.screen, arguments.artifacts / "prepared" / spec.screen)
     data = sound_wells(data, params.image_quality) if isinstance(data, PreparedScreen) else data
     start = read_start(arguments.artifacts / spec.parent, recipe)
-    with tqdm(unit="epoch", desc=f"heads of {arguments.model}") as bar:
+    with tqdm(unit="epoch", desc=f"heads of {arguments.model}", disable=None) as bar:     # None: no bar in a log
         def on_epochs(done: int, of: int) -> None:
             bar.total = of
             bar.update(done - bar.n)
