@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
 
 import anyio
 import anyio.to_thread
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, FastAPI, Query, Request
 from fastapi.responses import Response
 
 from serving import form_documents, schemas
@@ -54,7 +54,7 @@ def promoter_of(request: Request) -> Promoter:
 
 @router.get("/models", response_model=schemas.ModelsAnswer, summary="Which version of each model answers")
 def models(request: Request) -> Any:
-    """GET /models."""
+    """What answers for each model since when, what is refused and why, and how far a challenger agrees."""
     from serving.answers import models_answer
 
     return models_answer(promoter_of(request).snapshot, service_version=request.app.state.version, agreement=request.app.state.agreement)
@@ -62,7 +62,7 @@ def models(request: Request) -> Any:
 
 @router.get("/promotions", response_model=schemas.PromotionsAnswer, summary="Changes of champions, oldest first")
 def promotions(request: Request) -> Any:
-    """GET /promotions."""
+    """As this service saw them; each is kept for good."""
     from serving.answers import promotions_answer
 
     return promotions_answer(promoter_of(request).log)
@@ -70,7 +70,7 @@ def promotions(request: Request) -> Any:
 
 @router.get("/metrics", response_class=Response, summary="For Prometheus")
 def prometheus() -> Response:
-    """GET /metrics."""
+    """In Prometheus' text form, over all processes together."""
     from serving import metrics
 
     text, media_type = metrics.exposition()
@@ -80,7 +80,7 @@ def prometheus() -> Response:
 @router.post("/score", response_model=schemas.ScoreAnswer, responses=schemas.ERRORS, openapi_extra=form_documents.SCORE_FORM,
              summary="Score plates: viability per well, a curve per treatment")
 async def score(request: Request) -> Response:
-    """POST /score: one snapshot of the promoter answers the whole request."""
+    """Answers when the plates are scored, and keeps nothing. One version of the model answers the whole request."""
     from serving.scoring import score_upload
     from serving.uploads import SCORE_FIELDS, read_upload
 
@@ -96,8 +96,9 @@ async def score(request: Request) -> Response:
 
 @router.post("/curves", response_model=schemas.ScoreAnswer, responses=schemas.ERRORS, openapi_extra=form_documents.CURVES_FORM,
              summary="A plate reader's table alone: viability, a curve per treatment, scores, plate quality")
-async def curves(request: Request, format: Literal["json", "html"] = "json") -> Response:  # noqa: A002  # the query's name
-    """POST /curves: no images, no model; as a report with format=html."""
+async def curves(request: Request, format: Annotated[Literal["json", "html"], Query(  # noqa: A002  # the query's name
+        description="html: the report, as a page")] = "json") -> Response:
+    """No images, no model."""
     from serving.scoring import score_readout_form
     from serving.uploads import CURVE_FIELDS
 
@@ -113,7 +114,7 @@ async def curves(request: Request, format: Literal["json", "html"] = "json") -> 
 @router.post("/classify", response_model=schemas.ClassifyAnswer, responses=schemas.ERRORS, openapi_extra=form_documents.CLASSIFY_FORM,
              summary="Images without a layout: the class of each, and its probability")
 async def classify(request: Request) -> Response:
-    """POST /classify: one snapshot of the promoter answers the whole request."""
+    """One version of the model answers for all images. Nothing is kept."""
     from serving.classify import CLASSIFY_FIELDS, classify_form
 
     def work(form: Form, folder: Path) -> bytes:

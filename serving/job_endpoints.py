@@ -51,7 +51,7 @@ def _owner(request: Request) -> str | None:
 @router.post("", status_code=202, response_model=schemas.JobRecord, openapi_extra=form_documents.JOB_FORM,
              summary="Score plates in the background; what was sent before is recognised")
 async def submit(request: Request) -> Response:
-    """POST /jobs: 202 for a new job, 200 for one that is there already. When it answers, the job is on disk."""
+    """202 for a new job, 200 for one that is there already. When this answers, the job is on disk."""
     from serving.job_desk import job_record
     from serving.uploads import JOB_FIELDS
 
@@ -65,9 +65,11 @@ async def submit(request: Request) -> Response:
 
 
 @router.get("", response_model=schemas.JobsAnswer, summary="The latest jobs, newest first")
-def latest(request: Request, state: Annotated[str, Query(pattern=f"^({'|'.join(STATES)}|)$")] = "",
-           limit: Annotated[int, Query(ge=1, le=1000)] = 100, before: Annotated[str, Query(pattern=_PLACE)] = "") -> Any:
-    """GET /jobs."""
+def latest(request: Request,
+           state: Annotated[str, Query(pattern=f"^({'|'.join(STATES)}|)$", description="only these; failed has the refused ones too")] = "",
+           limit: Annotated[int, Query(ge=1, le=1000, description="so many")] = 100,
+           before: Annotated[str, Query(pattern=_PLACE, description="`next` of an answer: the jobs that follow it")] = "") -> Any:
+    """A token's own; an admin's token sees everybody's."""
     from serving.job_desk import job_record
     from serving.jobs import place_of
 
@@ -77,7 +79,7 @@ def latest(request: Request, state: Annotated[str, Query(pattern=f"^({'|'.join(S
 
 @router.get("/{job}", response_model=schemas.JobRecord, summary="State and progress of a job")
 def one(request: Request, job: str) -> Any:
-    """GET /jobs/{id}."""
+    """How far it is, why it waits, or what is wrong with what was sent."""
     from serving.job_desk import job_record
 
     return job_record(own_job(request, job))
@@ -85,8 +87,10 @@ def one(request: Request, job: str) -> Any:
 
 @router.get("/{job}/result", summary="The result as JSON, CSV, Parquet, XLSX or a report page",
             response_class=Response)
-async def result(request: Request, job: str, format: str = "json", table: str = "") -> Response:  # noqa: A002  # the query's name
-    """GET /jobs/{id}/result."""
+async def result(request: Request, job: str,
+                 format: Annotated[str, Query(description="json, csv, parquet, xlsx or html")] = "json",  # noqa: A002  # the query's name
+                 table: Annotated[str, Query(description="of CSV and Parquet this table alone, such as wells")] = "") -> Response:
+    """CSV and Parquet are zips of all tables, or one table. JSON and Parquet are exact."""
     def work() -> tuple[bytes, str, str]:
         from serving.results import render
 
@@ -101,7 +105,7 @@ async def result(request: Request, job: str, format: str = "json", table: str = 
 
 @router.post("/{job}/exclusions", response_model=schemas.JobRecord, summary="Leave wells out or take them back; fits again, scores nothing")
 async def exclusions(request: Request, job: str, body: schemas.WellChanges) -> Any:
-    """POST /jobs/{id}/exclusions."""
+    """Each is kept with its reason."""
     from serving.job_desk import job_record
 
     changes = [WellChange(plate=item.plate, well=item.well, excluded=item.excluded, reason=item.reason) for item in body.exclusions]
@@ -111,7 +115,7 @@ async def exclusions(request: Request, job: str, body: schemas.WellChanges) -> A
 
 @router.delete("/{job}", status_code=204, summary="Delete a job with its images and results; one that runs is cut off")
 def delete(request: Request, job: str) -> Response:
-    """DELETE /jobs/{id}."""
+    """What is deleted cannot be had again."""
     desk_of(request).delete(own_job(request, job))
     return Response(status_code=204)
 

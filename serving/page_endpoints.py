@@ -20,7 +20,7 @@ router = APIRouter()
 @router.post("/layouts", responses=schemas.ERRORS, openapi_extra=form_documents.LAYOUT_FORM,
              summary="What a layout says and what is wrong with it, without images")
 async def layouts(request: Request) -> Response:
-    """POST /layouts."""
+    """Nothing is kept."""
     from serving.layouts import LAYOUT_FIELDS, layout_answer
 
     async with received(request, LAYOUT_FIELDS) as (form, _):
@@ -30,7 +30,7 @@ async def layouts(request: Request) -> Response:
 
 @router.get("/examples", summary="Simulated plates to start from, for models that learned from simulated plates")
 def examples(request: Request) -> Any:
-    """GET /examples."""
+    """With names and addresses of their files."""
     from serving.examples import examples_answer
 
     return examples_answer(promoter_of(request).snapshot)
@@ -38,7 +38,7 @@ def examples(request: Request) -> Any:
 
 @router.get("/examples/{name}/{file}", summary="A file of an example", response_class=FileResponse, responses=schemas.ERRORS)
 def example(request: Request, name: str, file: str) -> FileResponse:
-    """GET /examples/{name}/{file}."""
+    """As `GET /examples` names it."""
     from serving.examples import example_file
 
     path = example_file(name, file, folder=request.app.state.settings.state / "examples")
@@ -50,7 +50,7 @@ def example(request: Request, name: str, file: str) -> FileResponse:
 @router.get("/jobs/{job}/view", response_class=Response, responses=schemas.ERRORS,
             summary="The result in the report's words, for a page that draws it")
 async def view(request: Request, job: str) -> Response:
-    """GET /jobs/{id}/view."""
+    """What the page shows: verdicts, plates and curves."""
     def work() -> bytes:
         from serving.job_view import job_view
 
@@ -61,8 +61,9 @@ async def view(request: Request, job: str) -> Response:
 
 
 @router.get("/jobs/{job}/wells/{plate}/{well}.png", response_class=Response, responses=schemas.ERRORS, summary="A small image of a well")
-async def well_image(request: Request, job: str, plate: str, well: str, channel: Annotated[int, Query(ge=0)] = 0) -> Response:
-    """GET /jobs/{id}/wells/{plate}/{well}.png."""
+async def well_image(request: Request, job: str, plate: str, well: str,
+                     channel: Annotated[int, Query(ge=0, description="from 0, as screen.yaml orders them")] = 0) -> Response:
+    """All images of a plate share one grey scale."""
     def work() -> bytes | None:
         from serving.thumbnails import thumbnail
 
@@ -77,8 +78,9 @@ async def well_image(request: Request, job: str, plate: str, well: str, channel:
 
 @router.get("/jobs/{job}/wells/{plate}/{well}/heat", response_class=Response, responses=schemas.ERRORS,
             summary="Where the model that scored a well looks: what raises its answer, and what lowers it")
-async def heat(request: Request, job: str, plate: str, well: str, method: str = "gradcam") -> Response:
-    """GET /jobs/{id}/wells/{plate}/{well}/heat."""
+async def heat(request: Request, job: str, plate: str, well: str,
+               method: Annotated[str, Query(description="gradcam, gradcam++, scorecam or xrai")] = "gradcam") -> Response:
+    """What the network reads, and where it looks, as PNGs. It shows where, not why."""
     def work() -> bytes | None:
         from serving.heat import heat_answer
 
