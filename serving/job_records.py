@@ -111,4 +111,9 @@ def now() -> str:
 
 def worker_name() -> str:
     """host:process:when it started, so that a process number that is used again is not taken for a living worker."""
-    return f"{socket.gethostname()}:{os.getpid()}:{psutil.Process().create_time():.2f}"
+    return f"{socket.gethostname()}:{os.getpid()}:{started_at(psutil.Process())}"
+
+
+def started_at(process: psutil.Process) -> str:
+    """Seconds after the machine: they stay the same when its clock is put right."""
+    return f"{process.create_time() - psutil.boot_time():.2f}"

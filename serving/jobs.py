@@ -30,12 +30,14 @@ from serving.job_records import (
     UnknownJobError,
     WellChange,
     now,
+    started_at,
 )
 from serving.job_tables import EXCLUSIONS, JOBS, make_tables
 
 SILENT_SECONDS = 60.0   # without a sign of life a worker elsewhere is taken for dead
 GRACE_SECONDS = 3.0     # the same for a worker of this machine whose process is gone
 MAX_ATTEMPTS = 5        # a job at which so many workers died is not tried again
+LONGEST_WAIT = 60.0     # for which `release` may put a job off
 CANDIDATES = 20         # waiting jobs that a worker looks at: of several workers that look at once, each then finds one
 
 NO_JOB = "there is no such job; it was deleted, or its id is wrong"
@@ -45,11 +47,13 @@ def _is_gone(worker: str, beat: float) -> bool:
     """Whether the worker that has a job is dead, or silent for so long that it is taken for dead."""
     silent = time.time() - beat
     host, pid, started = [*worker.rsplit(":", 2), "", ""][:3]
-    if host != socket.gethostname() or silent < GRACE_SECONDS:
+    if host != socket.gethostname():
         return silent > SILENT_SECONDS
+    if abs(silent) < GRACE_SECONDS:     # below zero, the clock was put back
+        return False
     try:
         process = psutil.Process(int(pid))
-        return f"{process.create_time():.2f}" != started or process.status() == psutil.STATUS_ZOMBIE
+        return started_at(process) != started or process.status() == psutil.STATUS_ZOMBIE
     except (psutil.Error, ValueError):
         return True
 
@@ -181,7 +185,7 @@ class JobStore:
         """How long the oldest job that waits has waited; 0 when none does."""
         with self._transaction() as connection:
             oldest = connection.execute(sa.select(sa.func.min(JOBS.c.created_at)).where(JOBS.c.state == "queued")).scalar()
-        return (datetime.now(UTC) - datetime.fromisoformat(oldest)).total_seconds() if oldest else 0.0
+        return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(oldest)).total_seconds()) if oldest else 0.0
 
     def is_anything_queued(self) -> bool:
         """Whether a job waits for a worker."""
@@ -216,11 +220,12 @@ class JobStore:
 
     def _waiting(self, worker: str) -> list[Job]:
         """The oldest jobs that this worker could have now; some of a long queue."""
-        oldest = sa.select(JOBS).order_by(JOBS.c.created_at, JOBS.c.id)
+        oldest, at = sa.select(JOBS).order_by(JOBS.c.created_at, JOBS.c.id), time.time()
+        put_off = JOBS.c.not_before.between(at, at + LONGEST_WAIT)      # one put off for longer was so before the clock was put back
         with self._transaction() as connection:
             running = [_of(row) for row in connection.execute(oldest.where(JOBS.c.state == "running")).mappings()]
             queued = [_of(row) for row in connection.execute(oldest.where(
-                JOBS.c.state == "queued", JOBS.c.not_before <= time.time()).limit(CANDIDATES)).mappings()]
+                JOBS.c.state == "queued", ~put_off).limit(CANDIDATES)).mappings()]
         left = [job for job in running if job.worker == worker or _is_gone(job.worker, job.beat)]
         return sorted([*left, *queued], key=lambda job: (job.created_at, job.id))
 

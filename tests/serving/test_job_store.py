@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pydoc
 import shutil
 import socket
 import time
@@ -20,7 +21,7 @@ from serving import job_database
 from serving.forms import Form, StoredFile
 from serving.job_desk import JobDesk
 from serving.job_files import ABANDONED_SECONDS, JobFiles
-from serving.job_records import Job, JobStoreError, NewJob, UnknownJobError
+from serving.job_records import Job, JobStoreError, NewJob, UnknownJobError, worker_name
 from serving.job_tables import JOBS
 from serving.jobs import CANDIDATES, JobStore, place_of
 from tests.serving.tiny import MODEL, SCREEN, tiny_plate
@@ -108,6 +109,26 @@ def test_of_a_long_queue_a_worker_takes_the_oldest(store: JobStore) -> None:
     assert [job.id for job in taken if job] == [job.id for job in reversed(jobs)]
     assert store.claim("w:0:2") is None
     assert not store.is_anything_queued()
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_clock_that_jumps_neither_takes_jobs_from_the_living_nor_leaves_them_with_the_dead(
+        store: JobStore, monkeypatch: pytest.MonkeyPatch, hours: int) -> None:
+    """The start of a process was told by the clock, so that after a jump everybody's was another; what was put off waited for the jump."""
+    for number in range(3):
+        store.accept(new_job(number))
+    mine, dead, put_off = store.claim(worker_name()), store.claim(f"{socket.gethostname()}:1:-1.00"), store.claim("elsewhere:1:1.00")
+    assert mine
+    assert dead
+    assert put_off
+    store.release(put_off.id, "elsewhere:1:1.00", after=15)
+    assert store.claim("another:1:1.00") is None
+    for name in ("time.time", "psutil.boot_time", "psutil.Process.create_time"):
+        module, _, function = name.rpartition(".")
+        told = pydoc.locate(name)
+        monkeypatch.setattr(f"{module}.{function}", lambda *of, told=told: told(*of) + 3600 * hours)
+    assert {job.id for job in (store.claim("another:1:1.00"), store.claim("another:1:2.00")) if job} == {dead.id, put_off.id}
+    assert store.claim("another:1:3.00") is None
 
 
 @pytest.fixture
