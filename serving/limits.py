@@ -1,13 +1,16 @@
-"""What a request may send: how much, by its own word (Content-Length) and by count, and how long it may be silent while it sends."""
+"""What a request may send: how much, by its own word (Content-Length) and by count, and how long either side may be silent."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import anyio
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from serving.faults import error_response
 
@@ -74,7 +77,6 @@ class BodyLimit:
             await error_response(RequestTooLarge(allowance.max_bytes))(scope, receive, send)
 
 
-
 async def _soon(receive: Receive) -> Message:
     """The next piece of a body. Raises HTTPException where none comes."""
     try:
@@ -91,3 +93,55 @@ class RequestTooLarge(HTTPException):
     def __init__(self, max_bytes: int) -> None:
         super().__init__(413, f"the request is larger than {max_bytes / 2**20:g} MiB; send less at a time",
                          headers={"connection": "close"})
+
+
+class Punctual(HttpToolsProtocol):
+    """uvicorn's connection, closed where the other side does not say within IDLE_SECONDS what it asks, or takes nothing of an answer for as
+    long. uvicorn itself waits for ever, and whoever reaches the port could hold all of its open files.
+    """
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn declares it
+        """A request is due."""
+        self._waits: dict[str, asyncio.TimerHandle] = {}
+        super().connection_made(transport)
+        self._wait("head", self._give_up)
+
+    def on_message_begin(self) -> None:
+        """The first line comes; of a second request over the same connection, too."""
+        super().on_message_begin()
+        if "head" not in self._waits:
+            self._wait("head", self._give_up)
+
+    def on_headers_complete(self) -> None:
+        """What comes now is the body, for which BodyLimit waits."""
+        self._wait_no_more("head")
+        super().on_headers_complete()
+
+    def pause_writing(self) -> None:
+        """The answer is not taken as fast as it is made."""
+        super().pause_writing()
+        self._wait("answer", self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """It is taken."""
+        super().resume_writing()
+        self._wait_no_more("answer")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nobody is there any more."""
+        for what in list(self._waits):
+            self._wait_no_more(what)
+        super().connection_lost(exc)
+
+    def _wait(self, what: str, give_up: Callable[[], None]) -> None:
+        self._waits[what] = self.loop.call_later(IDLE_SECONDS, give_up)
+
+    def _wait_no_more(self, what: str) -> None:
+        if what in self._waits:
+            self._waits.pop(what).cancel()
+
+    def _give_up(self) -> None:
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.close()
+        else:
+            self._wait("head", self._give_up)   # an earlier request's answer is being made

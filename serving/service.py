@@ -16,11 +16,12 @@ os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 
 import bentoml
 from bentoml._internal.utils import circus
+from uvicorn.protocols.http import auto
 
 from models.tracking import absolute_uri, default_tracking_uri
 from serving.access import AccessGuard, TokenFile
 from serving.app import create_app
-from serving.limits import BodyLimit
+from serving.limits import BodyLimit, Punctual
 from serving.observe import Observer, set_up_logging
 from serving.settings import Settings, require_place
 
@@ -55,6 +56,7 @@ class _PrivateArbiter(circus.Arbiter):
 
 
 circus.Arbiter = _PrivateArbiter
+auto.AutoHTTPProtocol = Punctual
 
 
 def _on_sigterm(act: Callable[[], None]) -> None:
@@ -77,8 +79,6 @@ class Dosewell:
     """Scores plates with the champions of the registry; the HTTP interface is in serving/app.py."""
 
     def __init__(self) -> None:
-        import pandas as pd
-
         from models.registry import Registry  # here: the parent process need not import MLflow and torch
         from serving import answers, scoring, uploads  # noqa: F401  # now, so that the first request need not wait for them
         from serving.agreement import AgreementLog
@@ -87,12 +87,13 @@ class Dosewell:
         from serving.job_workers import JobWorkers
         from serving.jobs import JobStore
         from serving.locks import own_folder
+        from serving.plain import spare_arrow
         from serving.promotion import Promoter
         from serving.promotion_log import PromotionLog
         from serving.shadow import Shadow
         from serving.worker import end_with
 
-        pd.set_option("mode.string_storage", "python")    # a plate's tables have some hundred rows, and Arrow pays off from many thousands
+        spare_arrow()
         app.state.uploads, self.uploads_lock = own_folder(settings.uploads)
         allow_open_files()
         end_with(os.getppid(), stop=lambda: os.kill(os.getpid(), signal.SIGTERM))

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -16,7 +24,7 @@ from starlette.types import Message
 from serving import limits
 from serving.endpoints import received
 from serving.forms import Fields
-from serving.limits import BodyLimit
+from serving.limits import BodyLimit, Punctual
 from serving.settings import Settings
 
 
@@ -79,3 +87,54 @@ def test_a_long_answer_is_no_silence(app: BodyLimit) -> None:
     async def receive() -> Message:
         return next(messages, None) or await asyncio.Event().wait()  # type: ignore[return-value]
     asyncio.run(app({"type": "http", "headers": []}, receive, lambda _: asyncio.sleep(0)))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def slow_port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """A server that waits 0.3 s for the other side, and takes 1 s for its answer of 20 MB."""
+    monkeypatch.setattr(limits, "IDLE_SECONDS", 0.3)
+
+    async def answer(request: Request) -> Response:
+        await asyncio.sleep(1)
+        return PlainTextResponse("x" * 20_000_000)
+    found = uvicorn.Server(uvicorn.Config(Starlette(routes=[Route("/", answer)]), http=Punctual, log_config=None, lifespan="off"))
+    listening = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=found.run, kwargs={"sockets": [listening]})
+    thread.start()
+    yield listening.getsockname()[1]
+    found.should_exit = True
+    thread.join()
+
+
+HEAD = b"GET / HTTP/1.1\r\nHost: here\r\n"
+
+
+@pytest.mark.parametrize("said", [b"", HEAD])
+def test_who_does_not_say_what_is_asked_is_not_waited_for(slow_port: int, said: bytes) -> None:
+    """3,000 such connections of one stranger were kept for ever."""
+    with socket.create_connection(("127.0.0.1", slow_port), timeout=5) as sender:
+        sender.sendall(said)
+        assert sender.recv(1) == b""
+
+
+def test_who_waits_for_an_answer_and_takes_it_is(slow_port: int) -> None:
+    """Also with half of the next request sent already, which then is the one that is not waited for."""
+    with socket.create_connection(("127.0.0.1", slow_port), timeout=5) as sender:
+        sender.sendall(HEAD + b"\r\n" + HEAD)
+        with sender.makefile("rb") as answer:
+            assert len(answer.read()) > 20_000_000
+
+
+def test_who_does_not_take_an_answer_is_not_waited_for(slow_port: int) -> None:
+    with socket.create_connection(("127.0.0.1", slow_port), timeout=5) as sender:
+        sender.sendall(HEAD + b"\r\n")
+        time.sleep(3)
+        with sender.makefile("rb") as answer:
+            assert len(answer.read()) < 20_000_000      # what lay on the way
+
+
+def test_the_service_waits_so(tmp_path: Path) -> None:
+    code = "import serving.service, uvicorn; c = uvicorn.Config('serving.service:app'); c.load(); print(c.http_protocol_class.__name__)"
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "DOSEWELL_STATE": str(tmp_path)}, capture_output=True, text=True,
+                          check=True)
+    assert done.stdout.split() == ["Punctual"]
