@@ -17,6 +17,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import BaseRoute, Match
+from starlette.types import Receive, Scope, Send
 
 from models.errors import DosewellError
 from serving import endpoints, job_endpoints, page_endpoints
@@ -52,7 +54,20 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(job_endpoints.router)
     app.include_router(page_endpoints.router)
     add_page(app)
+    app.router.routes.append(_Nowhere())
     return app
+
+
+class _Nowhere(BaseRoute):
+    """Whatever no other route knows: BentoML would answer it with a text. PARTIAL, so that a known address with another method goes before."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Always, and last."""
+        return Match.PARTIAL, {}
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """404."""
+        raise HTTPException(404, "there is nothing at this address; /docs lists those that there are")
 
 
 async def _answer_error(request: Request, error: Exception) -> Response:

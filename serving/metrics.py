@@ -43,7 +43,9 @@ _DISTANCE = Gauge("dosewell_drift_feature_distance", "Distance of the last plate
                   ["model"], multiprocess_mode="mostrecent")
 _SHIFT = Gauge("dosewell_drift_control_shift", "Shift of the last plate's controls against the training's, in control windows",
                ["model", "control"], multiprocess_mode="mostrecent")
-_DRIFTED = Counter("dosewell_drifted_plates", "Plates whose controls differ from what the model learned from", ["model"])
+_DRIFTED = Counter("dosewell_drifted_plates", "Plates that a person was warned are not like what the model learned from, and by which rule",
+                   ["model", "rule"])
+UNLIKE = ("drift", "structure_size", "inverted", "acquisition_mismatch")    # rules of models/scoring.py that say so
 
 _METHODS = ("GET", "HEAD", "POST", "DELETE", "PUT", "PATCH", "OPTIONS")
 _seen: set[str] = set()
@@ -118,13 +120,16 @@ def note_shadow(model: str, outcome: str) -> None:
     _SHADOW.labels(model, outcome).inc()
 
 
-def note_drift(model: str, plates: Iterable[Mapping[Hashable, float]], *, warned: int) -> None:
-    """The drift of scored plates, and of how many of them a person was warned. plates: feature_distance, negative_shift, positive_shift."""
+def note_drift(model: str, plates: Iterable[Mapping[Hashable, float]], *, unlike: Mapping[str, int]) -> None:
+    """How scored plates lie against the training's. plates: feature_distance, negative_shift, positive_shift; unlike: of how many a person
+    was warned, by rule.
+    """
     for plate in plates:
         _DISTANCE.labels(model).set(plate["feature_distance"])
         for control in ("negative", "positive"):
             _SHIFT.labels(model, control).set(plate[f"{control}_shift"])
-    _DRIFTED.labels(model).inc(warned)
+    for rule, count in unlike.items():
+        _DRIFTED.labels(model, rule).inc(count)
 
 
 def note_job(model: str, *, adapt: bool, state: str, wells: int, seconds: float) -> None:

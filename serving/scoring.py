@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from models.errors import Finding
 from models.networks.bundle import Card
 from models.networks.predict import Predictor
 from models.plates.images import WellImages
@@ -72,10 +73,16 @@ def score_prepared(images: WellImages, upload: Upload, predictor: Predictor, ver
 
     tables = score_images(images, upload.layout.layout, screen=upload.screen, predictor=predictor, model=version.name,
                           version=str(version.version), options=upload.options, on_images=on_images)
-    metrics.note_drift(version.name, tables.drift.to_dict("records"), warned=sum(found.rule == "drift" for found in tables.findings))
+    metrics.note_drift(version.name, tables.drift.to_dict("records"), unlike=unlike_training(tables.findings, plates=len(upload.plates)))
     return Scored(tables=replace(tables, findings=(*verdict.findings, *tables.findings)), screen=upload.screen,
                   gates=predictor.card.gates, lineage=lineage_of(
                       version, precision=predictor.trunk.precision, service_version=service_version))
+
+
+def unlike_training(findings: Sequence[Finding], *, plates: int) -> dict[str, int]:
+    """Of how many plates a person is warned by each rule of metrics.UNLIKE; what is wrong with the screen is so with all its plates."""
+    named = {rule: {found.plate for found in findings if found.rule == rule} for rule in metrics.UNLIKE}
+    return {rule: plates if "" in found else len(found) for rule, found in named.items()}
 
 
 def score_readout_form(form: Form, folder: Path, *, service_version: str, kind: Literal["json", "html"] = "json") -> bytes:

@@ -8,8 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from prometheus_client import REGISTRY
 
-from serving.metrics import forget_dead_processes, keep_room
+from models.errors import Finding
+from serving.metrics import forget_dead_processes, keep_room, note_drift
+from serving.scoring import unlike_training
 
 
 def sparse(path: Path) -> Path:
@@ -45,6 +48,17 @@ def test_what_a_killed_process_had_loaded_counts_no_longer(tmp_path: Path, monke
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
     forget_dead_processes()
     assert sorted(tmp_path.iterdir()) == sorted([mine, counted])
+
+
+def test_plates_unlike_the_trainings_are_counted_by_rule() -> None:
+    """Those of another magnification were not counted, nor those that are exported black for white."""
+    def warned(rule: str, *plates: str) -> list[Finding]:
+        return [Finding(rule=rule, severity="warning", plate=plate, message="") for plate in plates]
+    findings = [*warned("structure_size", "P1", "P2"), *warned("inverted", "P1"), *warned("acquisition_mismatch", "", ""), *warned("cv", "P1")]
+    unlike = unlike_training(findings, plates=3)
+    assert unlike == {"drift": 0, "structure_size": 2, "inverted": 1, "acquisition_mismatch": 3}
+    note_drift("of-this-test", [], unlike=unlike)
+    assert REGISTRY.get_sample_value("dosewell_drifted_plates_total", {"model": "of-this-test", "rule": "structure_size"}) == 2
 
 
 def test_without_a_folder_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -178,6 +178,13 @@ def test_models_metrics_health_and_openapi(http: httpx.Client, client: Client) -
     assert columns["viability"]["description"].startswith("1 = negative control")
 
 
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nowhere", 404), ("GET", "/jobs/", 404), ("PUT", "/jobs", 405)])
+def test_a_wrong_address_is_answered_in_the_services_words(http: httpx.Client, method: str, path: str, status: int) -> None:
+    """BentoML answered a text, or led to an address that a gateway's users cannot reach."""
+    answer = http.request(method, path)
+    assert (answer.status_code, set(answer.json())) == (status, {"error", "findings"})
+
+
 def test_the_page_loads_nothing_from_elsewhere(http: httpx.Client) -> None:
     page = http.get("/").text
     assert "http://" not in page
