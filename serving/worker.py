@@ -177,6 +177,8 @@ class Worker:
         def beat() -> None:
             while not over.wait(BEAT_SECONDS):
                 try:
+                    if self.stopping.is_set():      # what it is busy with may take longer to end than it is waited for
+                        self.store.release(job.id, self.name)
                     if not self.store.beat(job.id, self.name, stage=at[0], done=at[1], total=at[2]):
                         lost.set()
                 except JobStoreError as error:

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import threading
 import time
 import zipfile
 from collections.abc import Callable
@@ -27,6 +28,8 @@ from serving.job_files import JobFiles
 from serving.job_records import NewJob, worker_name
 from serving.job_workers import JobWorkers
 from serving.jobs import MAX_ATTEMPTS, JobStore
+from serving.settings import Settings
+from serving.worker import Worker
 from tests.serving.test_promotion import until
 from tests.serving.tiny import MODEL, SCREEN, Server, TinyPlate
 
@@ -336,6 +339,26 @@ def test_a_worker_goes_on_with_a_job_that_it_could_not_give_back(tmp_path: Path)
     assert store.claim("elsewhere:1:0.0") is None
     assert store.finish(job.id, worker_name())
     assert store.claim(worker_name()) is None
+
+
+def test_a_worker_that_is_to_end_gives_its_job_back_whatever_it_is_busy_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was importing torch was killed after ten seconds, and its job waited until it was taken for dead: a minute, elsewhere."""
+    over = threading.Event()
+    monkeypatch.setattr(Worker, "_work", lambda *_: over.wait(30) and None)
+    worker = Worker(JobStore(f"sqlite:///{tmp_path / 'jobs.db'}"), JobFiles(tmp_path), Settings(state=tmp_path), service_version="0")
+    job, _ = worker.store.accept(NewJob(fingerprint="f", owner="", model="m", version=1, adapt=False, screen="s", sample="S", plates=1,
+                                        wells=1))
+    busy = threading.Thread(target=worker.run)
+    busy.start()
+    until(lambda: worker.store.get(job.id).state == "running")
+    worker.stop()
+    until(lambda: worker.store.get(job.id).state == "queued")
+    assert busy.is_alive()
+    assert worker.store.get(job.id).attempts == 0
+    over.set()
+    busy.join()
+    assert worker.store.get(job.id).state == "queued"
+    worker.store.close()
 
 
 def test_a_killed_service_loses_no_accepted_job(server: Server, http: httpx.Client, submit: Submit) -> None:
