@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 
 from models.errors import DosewellError
+from models.processes import started_at
 
 RUN_FOLDER, LOG_FOLDER = Path("var/run"), Path("var/log")
 HOST = "127.0.0.1"
@@ -28,7 +29,7 @@ QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "BENTOML_DO
 
 @dataclass(frozen=True)
 class Server:
-    """A running server. started: the process's creation time, so that a reused process number is never killed."""
+    """A running server. started: when its process began (`started_at`), so that a reused process number is never killed."""
 
     name: str
     pid: int
@@ -80,7 +81,7 @@ def start(name: str, command: Sequence[str], *, port: int, health: str, environm
     with log_path.open("ab") as log:    # appended to, so that a tool which turns logs over may cut it while it is written
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
                                    env={**os.environ, **QUIET, **environment})
-    server = Server(name, process.pid, psutil.Process(process.pid).create_time(), f"http://{HOST}:{port}")
+    server = Server(name, process.pid, started_at(psutil.Process(process.pid)), f"http://{HOST}:{port}")
     _note(server).write_text(json.dumps(asdict(server)) + "\n")
     deadline = time.monotonic() + READY_SECONDS
     while not _answers(server.url + health):
@@ -109,7 +110,7 @@ def _family(server: Server) -> list[psutil.Process]:
         with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
             if os.getsid(process.pid) == server.pid and process.status() != psutil.STATUS_ZOMBIE:
                 family |= {process, *process.children(recursive=True)}
-    reused = any(process.pid == server.pid and process.create_time() != server.started for process in family)
+    reused = any(process.pid == server.pid and started_at(process) != server.started for process in family)
     return [] if reused else list(family)
 
 

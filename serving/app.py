@@ -59,7 +59,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 class _Nowhere(BaseRoute):
-    """Whatever no other route knows: BentoML would answer it with a text. PARTIAL, so that a known address with another method goes before."""
+    """Whatever no other route knows, which BentoML would answer with a text. PARTIAL: a known address with another method goes before."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Always, and last."""

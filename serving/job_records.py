@@ -13,6 +13,7 @@ from typing import Any, Literal
 import psutil
 
 from models.errors import DosewellError
+from models.processes import started_at
 
 State = Literal["queued", "running", "done", "failed", "deleting"]
 STATES: tuple[State, ...] = ("queued", "running", "done", "failed", "deleting")
@@ -112,8 +113,3 @@ def now() -> str:
 def worker_name() -> str:
     """host:process:when it started, so that a process number that is used again is not taken for a living worker."""
     return f"{socket.gethostname()}:{os.getpid()}:{started_at(psutil.Process())}"
-
-
-def started_at(process: psutil.Process) -> str:
-    """Seconds after the machine: they stay the same when its clock is put right."""
-    return f"{process.create_time() - psutil.boot_time():.2f}"

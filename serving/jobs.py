@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from models.errors import Finding
+from models.processes import started_at
 from serving.job_database import database_address, open_database, spoken
 from serving.job_records import (
     STATES,
@@ -30,7 +31,6 @@ from serving.job_records import (
     UnknownJobError,
     WellChange,
     now,
-    started_at,
 )
 from serving.job_tables import EXCLUSIONS, JOBS, make_tables
 
@@ -53,7 +53,7 @@ def _is_gone(worker: str, beat: float) -> bool:
         return False
     try:
         process = psutil.Process(int(pid))
-        return started_at(process) != started or process.status() == psutil.STATUS_ZOMBIE
+        return str(started_at(process)) != started or process.status() == psutil.STATUS_ZOMBIE
     except (psutil.Error, ValueError):
         return True
 

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from models.errors import DosewellError
+from models.processes import started_at
 from pipelines import servers, up
 
 pytestmark = pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")  # that is the purpose
@@ -120,13 +121,23 @@ def test_a_server_that_does_not_listen_is_ended_firmly(monkeypatch: pytest.Monke
 def test_a_number_that_another_process_got_is_left_alone(folder: Path) -> None:
     stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
     (folder / "var/run").mkdir(parents=True)
-    started = psutil.Process(stranger.pid).create_time()
+    started = started_at(psutil.Process(stranger.pid))
     (folder / "var/run/test.json").write_text(json.dumps({"name": "test", "pid": stranger.pid, "started": started - 100, "url": ""}))
     assert servers.running("test") is None
     assert not servers.stop("test")
     assert stranger.poll() is None
     stranger.kill()
     stranger.wait()
+
+
+def test_a_clock_that_is_put_right_makes_no_stranger_of_a_server(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`make down` then said that it was not running, and `make up` that its port was taken by another program."""
+    server = start()
+    told, booted = psutil.Process.create_time, psutil.boot_time()
+    monkeypatch.setattr(psutil.Process, "create_time", lambda process: told(process) + 1)
+    monkeypatch.setattr(psutil, "boot_time", lambda: booted + 1)
+    assert servers.running("test") == server
+    assert servers.stop("test")
 
 
 @pytest.mark.parametrize("note", ["", "{", "[]", '{"pid": 1}'])

@@ -54,7 +54,7 @@ def test_plates_unlike_the_trainings_are_counted_by_rule() -> None:
     """Those of another magnification were not counted, nor those that are exported black for white."""
     def warned(rule: str, *plates: str) -> list[Finding]:
         return [Finding(rule=rule, severity="warning", plate=plate, message="") for plate in plates]
-    findings = [*warned("structure_size", "P1", "P2"), *warned("inverted", "P1"), *warned("acquisition_mismatch", "", ""), *warned("cv", "P1")]
+    findings = [*warned("structure_size", "P1", "P2"), *warned("inverted", "P1"), *warned("acquisition_mismatch", ""), *warned("cv", "P1")]
     unlike = unlike_training(findings, plates=3)
     assert unlike == {"drift": 0, "structure_size": 2, "inverted": 1, "acquisition_mismatch": 3}
     note_drift("of-this-test", [], unlike=unlike)
