@@ -21,14 +21,14 @@ OWN_MISTAKE = "the service made a mistake; its log says more"
 _STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (SampleMismatch, 409), (InputError, 400), (UnknownModelError, 404), (RefusedError, 409), (RegistryError, 503), (ClientDisconnect, 400),
     (RequestValidationError, 400), (UnknownJobError, 404), (JobConflictError, 409), (JobStoreError, 503))
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)     # Linux makes a damaged disk one that is only read
 
 
 def status_of(error: Exception) -> int:
     """HTTP status of an exception; 500 for what nobody foresaw."""
     if isinstance(error, HTTPException):
         return error.status_code
-    if isinstance(error, OSError) and error.errno in _DISK_FULL:
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
         return 507
     return next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
 
@@ -51,7 +51,7 @@ def _summary(error: Exception) -> str:
         return "the request cannot be used: " + "; ".join(
             f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()[:5])
     if isinstance(error, OSError):
-        return "the service's disk is full; nothing was accepted, try again when there is room"
+        return f"the service's disk takes nothing ({error.strerror}); nothing was accepted, try again when it does"
     return str(getattr(error, "summary", None) or getattr(error, "detail", None) or error or type(error).__name__)
 
 

@@ -276,4 +276,4 @@ ERRORS: dict[int | str, dict[str, Any]] = {status: {"model": ErrorAnswer, "descr
     408: "Nothing came for a minute in the middle of the request; send it again.",
     413: "The request is too large.",
     503: "The registry cannot be reached and the model is not loaded, or the database of jobs cannot be used now.",
-    507: "The service's disk is full; nothing was accepted."}.items()}
+    507: "The service's disk is full, or takes nothing; nothing was accepted."}.items()}

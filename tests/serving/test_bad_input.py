@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 import socket
 import struct
 import time
@@ -22,6 +24,7 @@ import pytest
 from models.errors import InputError
 from models.plates.images import encode_tiff
 from serving.client import Client, RejectedError, read_plates
+from serving.faults import error_record, status_of
 from serving.uploads import read_mapping
 from tests.serving.conftest import Post
 from tests.serving.tiny import MODEL, SCREEN, Server, TinyPlate
@@ -140,6 +143,13 @@ def test_a_missing_image_is_named(post: Post, plate: TinyPlate) -> None:
     ("a b", 404, "names no model")])
 def test_models_that_cannot_answer(post: Post, model: str, status: int, message: str) -> None:
     check(post(model=model), status, message)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
+def test_a_disk_that_takes_nothing_is_no_mistake_of_the_service(number: int) -> None:
+    error = OSError(number, os.strerror(number))
+    assert status_of(error) == 507
+    assert f"({os.strerror(number)}); nothing was accepted" in error_record(error)["error"]
 
 
 def test_other_content_types_methods_and_broken_bodies(http: httpx.Client) -> None:
