@@ -16,6 +16,7 @@ from serving.faults import error_response
 
 SMALL_BYTES = 8 * 2**20     # of a body that is read into memory: 20,000 wells with reasons fit
 IDLE_SECONDS = 60.0         # a laptop that was closed in the middle of an upload says no goodbye, and would be waited for for ever
+HEAD_BYTES = 65_536         # of address and headers
 _KEY = "dosewell.allowance"
 
 
@@ -96,15 +97,23 @@ class RequestTooLarge(HTTPException):
 
 
 class Punctual(HttpToolsProtocol):
-    """uvicorn's connection, closed where the other side does not say within IDLE_SECONDS what it asks, or takes nothing of an answer for as
-    long. uvicorn itself waits for ever, and whoever reaches the port could hold all of its open files.
+    """uvicorn's connection, closed where the other side does not say within IDLE_SECONDS and HEAD_BYTES what it asks, or takes nothing of
+    an answer for as long. uvicorn itself waits and listens for ever: whoever reaches the port could hold all of its open files and memory.
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn declares it
         """A request is due."""
         self._waits: dict[str, asyncio.TimerHandle] = {}
+        self._head_bytes = 0
         super().connection_made(transport)
         self._wait("head", self._give_up)
+
+    def data_received(self, data: bytes) -> None:
+        """A piece: of the head until that is complete."""
+        super().data_received(data)
+        self._head_bytes = self._head_bytes + len(data) if "head" in self._waits else 0
+        if self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
+            self.send_400_response(f"The head of the request is longer than {HEAD_BYTES} bytes.")
 
     def on_message_begin(self) -> None:
         """The first line comes; of a second request over the same connection, too."""

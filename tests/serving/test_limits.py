@@ -117,6 +117,16 @@ def test_who_does_not_say_what_is_asked_is_not_waited_for(slow_port: int, said: 
         assert sender.recv(1) == b""
 
 
+@pytest.mark.parametrize("piece", [b"x" * 1000, b"x: " + b"y" * 1000 + b"\r\n"])
+def test_a_head_without_end_is_not_listened_to(slow_port: int, monkeypatch: pytest.MonkeyPatch, piece: bytes) -> None:
+    """190 MB of headers took 800 MB of memory, before anybody asked for a token."""
+    monkeypatch.setattr(limits, "IDLE_SECONDS", 60)
+    with socket.create_connection(("127.0.0.1", slow_port), timeout=5) as sender:
+        sender.sendall(HEAD + piece * 60)
+        sender.sendall(piece * 10)
+        assert sender.recv(100).startswith(b"HTTP/1.1 400")
+
+
 def test_who_waits_for_an_answer_and_takes_it_is(slow_port: int) -> None:
     """Also with half of the next request sent already, which then is the one that is not waited for."""
     with socket.create_connection(("127.0.0.1", slow_port), timeout=5) as sender:
