@@ -73,8 +73,7 @@ class Settings:
         os.environ |= {"DOSEWELL_STATE": str(self.state), "MLFLOW_TRACKING_URI": uri}
         if self.tokens_needed:
             os.environ["DOSEWELL_TOKENS"] = str(self.tokens)
-        for name, value in QUIET.items():
-            os.environ.setdefault(name, value)
+        be_quiet()
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -100,6 +99,12 @@ class Settings:
             workers=count(environment, "DOSEWELL_WORKERS", defaults.workers),
             shadow=choice(environment, "DOSEWELL_SHADOW", ("off", "on")) == "on",
             device=choice(environment, "DOSEWELL_DEVICE", ("auto", "cpu", "cuda", "mps")))
+
+
+def be_quiet() -> None:
+    """No reports of use, and no minutes of tries where the registry is away; before MLflow is imported."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
 
 
 def require_place() -> None:

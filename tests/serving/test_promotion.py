@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,7 +28,7 @@ from serving.client import Client
 from serving.promotion import Promoter
 from serving.promotion_log import Change, PromotionLog
 from tests.serving.conftest import Post
-from tests.serving.tiny import CLASSIFIER, MODEL, Server, tiny_bundle, tiny_registry
+from tests.serving.tiny import CLASSIFIER, MODEL, Server, free_port, tiny_bundle, tiny_registry
 
 
 def stored(registry: Registry, version: RegisteredVersion) -> Path:
@@ -491,3 +494,12 @@ def test_a_half_line_takes_no_whole_one_with_it(tmp_path: Path) -> None:
         file.write('{"at": "2026')     # a full disk, or a kill
     log.append(change(2))
     assert [item.version_to for item in log.read()] == [1, 2]
+
+
+def test_promote_tells_within_seconds_that_the_registry_is_away(tmp_path: Path) -> None:
+    """MLflow by itself tries for four minutes."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+    done = subprocess.run([sys.executable, "-m", "serving.cli", "promote", MODEL, "1"], capture_output=True, text=True, timeout=100,
+                          cwd=tmp_path, env={**environment, "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{free_port()}"})
+    assert done.returncode == 1
+    assert "cannot be used" in done.stderr
