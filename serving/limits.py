@@ -109,11 +109,16 @@ class Punctual(HttpToolsProtocol):
         self._wait("head", self._give_up)
 
     def data_received(self, data: bytes) -> None:
-        """A piece: of the head until that is complete."""
+        """A piece, of a head, a body, or of what may follow a body that comes in chunks, and is kept whole like a head."""
+        self._head_bytes += len(data)
         super().data_received(data)
-        self._head_bytes = self._head_bytes + len(data) if "head" in self._waits else 0
         if self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
             self.send_400_response(f"The head of the request is longer than {HEAD_BYTES} bytes.")
+
+    def on_body(self, body: bytes) -> None:
+        """Counted by BodyLimit."""
+        self._head_bytes = 0
+        super().on_body(body)
 
     def on_message_begin(self) -> None:
         """The first line comes; of a second request over the same connection, too."""
@@ -123,6 +128,7 @@ class Punctual(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """What comes now is the body, for which BodyLimit waits."""
+        self._head_bytes = 0
         self._wait_no_more("head")
         super().on_headers_complete()
 

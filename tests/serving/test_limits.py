@@ -127,6 +127,17 @@ def test_a_head_without_end_is_not_listened_to(slow_port: int, monkeypatch: pyte
         assert sender.recv(100).startswith(b"HTTP/1.1 400")
 
 
+@pytest.mark.parametrize("piece", [b"x" * 1000, b"x: " + b"y" * 1000 + b"\r\n"])
+def test_nor_is_what_follows_a_body(slow_port: int, piece: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", slow_port), timeout=5) as sender:
+        sender.sendall(b"POST /nowhere HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n")
+        sender.sendall(b"186a0\r\n" + b"x" * 100_000 + b"\r\n0\r\n")       # a body is not counted
+        time.sleep(0.2)
+        assert sender.recv(100_000).startswith(b"HTTP/1.1 404")
+        sender.sendall(piece * 70)
+        assert sender.recv(100).startswith(b"HTTP/1.1 400")
+
+
 def test_who_waits_for_an_answer_and_takes_it_is(slow_port: int) -> None:
     """Also with half of the next request sent already, which then is the one that is not waited for."""
     with socket.create_connection(("127.0.0.1", slow_port), timeout=5) as sender:
