@@ -46,6 +46,11 @@ def layout_lies_right(evidence: Evidence) -> Iterator[Finding]:
                 f"plate {plate.name} behaves as if its layout were {_names(found)}: by the {plate.source}, that explains "
                 f"{found[0].explained:.0%} of what differs most between its wells; the layout as it stands, {found[0].as_is:.0%}; "
                 "check how the plate stood in the reader or microscope, and correct the wells in the layout"))
+        elif not found and (doubtful := _convincing(plate, evidence, upside_down=True)) and doubtful[0].mistake != SWAPPED:
+            yield Finding(rule="layout_turned", severity="warning", plate=plate.name, well=_all_controls(plate), column="well",
+                          value=doubtful[0].mistake, message=(
+                f"the controls of plate {plate.name} do not fit its treated wells, by the {plate.source}: low doses should read as the "
+                f"negative ones do, strong effects as the positive ones. {_in_words(plate, evidence)} would it be {_names(doubtful)}"))
 
 
 def controls_not_swapped(evidence: Evidence) -> Iterator[Finding]:
@@ -65,15 +70,52 @@ def controls_not_swapped(evidence: Evidence) -> Iterator[Finding]:
                           column="role", value=SWAPPED, message=(
                 f"negative and positive controls of plate {plate.name} seem exchanged: {reason}; check the roles, the order of the doses, "
                 "and how the plate stood"))
+        elif not found and plate.source == "read-out" and _rises_with_life(evidence) is None and plate.apart >= CLEARLY_APART:
+            living, dead = _control_readouts(plate)
+            if living < dead:
+                yield Finding(rule="controls_direction", severity="warning", plate=plate.name, well=_all_controls(plate), column="role",
+                              value=f"{living:.4g} < {dead:.4g}", message=(
+                    f"negative controls of plate {plate.name} read lower than positive ones: right in an assay of dying cells, as LDH or "
+                    "caspase; in one of living cells the controls are exchanged, or the plate was turned, and no number of it is right"))
 
 
-def _convincing(plate: MeasuredPlate, evidence: Evidence) -> list[Suspicion]:
-    """The mistakes that explain the plate best, if they do so much better than the layout; twice as much where the controls do not tell."""
-    found = evidence.suspicions[plate.name, plate.source]
+def _convincing(plate: MeasuredPlate, evidence: Evidence, *, upside_down: bool = False) -> list[Suspicion]:
+    """The mistakes that explain the plate best, if they do so much better than the layout; twice as much where the controls do not tell.
+
+    upside_down: of those turns alone that would have dead wells read as living ones do; else of all others. Controls that dried at the
+    edge lie off their treatments' curves, and where doses run along the rows, a layout mirrored with both kinds of controls does not.
+    """
+    found = [one for one in evidence.suspicions[plate.name, plate.source] if _upside_down(plate, one.mistake, evidence) is upside_down]
     if not found or found[0].explained < EXPLAINED:
         return []
     needed = evidence.thresholds.layout_evidence * (1 if _controls_tell(plate, found[0].mistake, evidence) else 2)
     return likeliest(found) if found[0].gain >= needed else []
+
+
+def _upside_down(plate: MeasuredPlate, mistake: str, evidence: Evidence) -> bool:
+    """Whether a plate's controls read the right way round for its assay as they stand, and would not with this turn undone."""
+    if plate.source != "read-out" or mistake == SWAPPED:
+        return False
+    undone = plate.controls(turned(plate.wells, mistake, evidence.screen.plate_format))
+    if not all((*undone, *plate.controls())):
+        return False
+    rises = _living_read_higher(evidence)
+    as_it_is, otherwise = ((living > dead) is rises for living, dead in (_control_readouts(plate), _control_readouts(plate, undone)))
+    return as_it_is and not otherwise
+
+
+def _living_read_higher(evidence: Evidence) -> bool:
+    """Whether living cells read higher in the screen's assay; taken to do so where its name does not say."""
+    return _rises_with_life(evidence) is not False
+
+
+def _in_words(plate: MeasuredPlate, evidence: Evidence) -> str:
+    """Why the layout of a plate is taken as right, and when it would be (...)."""
+    living, dead = _control_readouts(plate)
+    kinds = ("living", "dying") if _living_read_higher(evidence) else ("dying", "living")
+    return (f"Negative controls read {'higher' if living > dead else 'lower'} ({living:.4g}) than positive ones ({dead:.4g}), as in an assay "
+            f"of {kinds[0]} cells, so the layout is taken as right: look for a dried edge, or controls without the solvent. Only in an assay "
+            f"of {kinds[1]} cells")
 
 
 def _controls_tell(plate: MeasuredPlate, mistake: str, evidence: Evidence) -> bool:
@@ -107,9 +149,9 @@ def _rises_with_life(evidence: Evidence) -> bool | None:
     return rises if rises != falls else None
 
 
-def _control_readouts(plate: MeasuredPlate) -> tuple[float, float]:
-    """Median read-outs of negative and positive controls."""
-    read, (negative, positive) = plate.wells.set_index("well")["readout"], plate.controls()
+def _control_readouts(plate: MeasuredPlate, controls: tuple[list[str], list[str]] | None = None) -> tuple[float, float]:
+    """Median read-outs of negative and positive controls, as they stand or as these wells."""
+    read, (negative, positive) = plate.wells.set_index("well")["readout"], controls or plate.controls()
     return float(read[negative].median()), float(read[positive].median())
 
 
@@ -197,7 +239,8 @@ def control_series_fall(evidence: Evidence) -> Iterator[Finding]:
 
 RULES = (
     Rule("layout_turned", "behaviour", "The layout lies on its plate the right way round", layout_lies_right),
-    Rule("controls_swapped", "behaviour", "Positive controls act like high doses, negative ones like low doses", controls_not_swapped),
+    Rule("controls_swapped", "behaviour", "Positive controls act like high doses, negative ones like low doses", controls_not_swapped,
+         ("controls_direction",)),
     Rule("all_affected", "behaviour", "Some dosed wells act unlike the positive controls", some_dosed_well_lives),
     Rule("controls_disagree", "behaviour", "Controls differ in the same way on every plate", plates_agree),
     Rule("control_stray", "behaviour", "Each control well acts as its kind", controls_act_as_their_kind),

@@ -10,10 +10,13 @@ import pandas as pd
 import pytest
 
 from models.plates.images import encode_tiff
+from models.plates.layout import ParsedLayout, parse_layout
+from models.plates.screen import Screen
 from models.wells import PLATE_FORMATS, parse_well, well_name
 from validation.behaviour import TURNS, effect, rank_correlation, separation
 from validation.behaviour_rules import RULES, disagreeing
 from validation.layout_fit import MISTAKES, SWAPPED, suspicions
+from validation.rules import judge_screen
 
 if TYPE_CHECKING:
     from .conftest import Draft
@@ -150,6 +153,40 @@ def with_readouts(draft: Draft, dosed: float, *, assay: str = "") -> Draft:
     draft.layout["OD450"] = (read + rng.normal(0, 0.03, len(read))).round(4).astype("str")
     draft.screen["assay"] = assay
     return draft
+
+
+def drugs_in_rows(*, turned: bool = False, edge: float = 1.0) -> ParsedLayout:
+    """A table of read-outs without the assay's name: negative controls left, positive ones right, a drug in each row; the border reads
+    `edge` of what it should.
+    """
+    rng = np.random.default_rng(0)
+    roles = ["negative", *["treated"] * 10, "positive"]
+    wells = pd.DataFrame([(well_name(row, column), role, row, column) for row in range(8) for column, role in enumerate(roles)],
+                         columns=["well", "role", "row", "column"])
+    wells["dose"] = (10.0 ** (0.4 * wells["column"])).where(wells["role"] == "treated")
+    living = 1 / (1 + wells["dose"] / wells["row"].map(dict(enumerate([20, 100, 300, 1000, 5, 3000, np.inf, 60]))))
+    living = living.fillna(wells["role"].map({"negative": 1.0, "positive": 0.0}))
+    living = living.where(wells["row"].between(1, 6) & wells["column"].between(1, 10), edge * living)
+    read = (0.1 + living + rng.normal(0, 0.05, 96)).to_numpy()
+    return parse_layout(wells.assign(plate="P1", treatment=("drug " + wells["row"].astype(str)).where(wells["role"] == "treated", ""),
+                                     dose_unit="nM", readout=read[::-1] if turned else read)
+                        .drop(columns=["row", "column"]).astype("str").replace("nan", ""), plate_format=96)
+
+
+def test_a_border_that_dried_is_not_taken_for_a_turned_plate() -> None:
+    """Mirrored, its layout explains more; but whoever turned it would have dead wells read more than living ones."""
+    verdict = judge_screen(drugs_in_rows(edge=0.75), Screen(name="s", sample="A549"))
+    assert verdict.accepted
+    told = next(one for one in verdict.findings if one.rule == "layout_turned")
+    assert "as in an assay of living cells, so the layout is taken as right" in told.message
+
+
+@pytest.mark.parametrize(("assay", "severity"), [("", "warning"), ("LDH", None), ("CCK-8", "error")])
+def test_controls_that_read_the_wrong_way_round_are_asked_about_unless_the_assay_is_known(assay: str, severity: str | None) -> None:
+    """A drug in each row looks the same when it is turned; the numbers are all wrong."""
+    findings = judge_screen(drugs_in_rows(turned=True), Screen(name="s", sample="A549", assay=assay)).findings
+    told = [one.severity for one in findings if one.rule in ("controls_direction", "controls_swapped", "layout_turned")]
+    assert told == ([severity] if severity else [])
 
 
 @pytest.mark.parametrize("seed", range(4))
