@@ -1,17 +1,21 @@
 """Do a plate's controls stand for what they should: untreated wells for 100 %, dead ones for 0 %?
 
 Z' tells how far apart they are, not whether they are where they should be. The treated wells tell: they cannot all live better than
-untreated ones, or be deader than dead, nor lose the same share of their cells to doses of which twice as much or more does no more.
+untreated ones, or be deader than dead, nor lose the same share of their cells to doses of which twice as much or more does no more. And
+where not one treatment of many spares the cells at its top dose, and those that spare most read alike, that dose holds something that
+kills beside the drugs: its solvent.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
+import numpy as np
 import pandas as pd
 from scipy import stats
 
-from models.dose_response.doubts import TOO_HIGH_WORDS
+from models.dose_response.doubts import TOO_HIGH_WORDS, TOO_LOW_WORDS
 from models.effects import on_curves, words_of_plates
 from models.errors import Finding
 from models.plates.screen import Controls
@@ -22,19 +26,20 @@ SUNKEN, STEADY = (0.2, 0.85), 0.1   # viability of steady starts that is neither
 STARTS, DOSES, LEVEL = 5, 4, 0.001  # treatments that it takes, doses of each, and p up to which they surely differ from the controls
 LOW, FEW_WELLS = 0.25, 3    # viability below zero, and wells of it, for a doubt about positive controls
 SCATTER = 5.0               # SDs of the positive controls that such a well must lie below them as well
-ABOVE, BELOW, ALL_SUNKEN = "above_controls", "below_controls", "starts_sunken"      # rules of the findings
+ENDS, END_SHARE, END_DOSES = 4, 1 / 3, 3    # treatments, and their share, that spare most and read alike; highest doses looked at
+ABOVE, BELOW, ALL_SUNKEN, ALL_SINK = "above_controls", "below_controls", "starts_sunken", "ends_sunken"     # rules of the findings
 
 
 def range_findings(wells: pd.DataFrame, *, controls: Controls) -> list[Finding]:
     """A warning for each plate whose treated wells lie well above its negative controls, or below its positive ones, or whose treatments
-    start alike below its negative controls.
+    start alike below its negative controls, or end so at their top dose.
 
     wells: WellScores. controls: what the screen declares.
     """
     read = ~wells["excluded"] & wells["viability"].notna() & (wells["dose"] > 0)
     dosed = wells[wells["role"].isin(DOSED_ROLES) & read & ~combined(wells)]
     viability = dosed["viability"].to_numpy(dtype=float)    # looked at first: on most plates nothing lies so far out
-    return [*(_above(dosed) if (viability > HIGH).any() else ()), *_sunken(dosed, wells),
+    return [*(_above(dosed) if (viability > HIGH).any() else ()), *_sunken(dosed, wells), *_sinking(dosed),
             *(_below(dosed, wells) if controls == "both" and (viability < -LOW).sum() >= FEW_WELLS else ())]
 
 
@@ -71,18 +76,64 @@ def _sunken(dosed: pd.DataFrame, wells: pd.DataFrame) -> list[Finding]:
     return found
 
 
+def _sinking(dosed: pd.DataFrame) -> list[Finding]:
+    """Where no treatment lives at its top dose, and those that live best there, a third at least, read alike, as they did one dose below,
+    and lived at their lower doses. value: how many of the highest doses they do not live at.
+    """
+    rank = dosed.groupby(["plate", "treatment"])["dose"].rank(method="dense", ascending=False)
+    count = rank.groupby([dosed["plate"], dosed["treatment"]]).transform("max")
+    ranked = dosed.assign(rank=rank.clip(upper=END_DOSES + 1))[count >= END_DOSES + 1]
+    found = []
+    for plate, own in ranked.groupby("plate", sort=False):
+        means = own.groupby(["treatment", "rank"])["viability"].mean().unstack()
+        needed = max(ENDS, math.ceil(END_SHARE * len(means)))
+        if len(means) < max(needed, STARTS):
+            continue
+        top, lived = means[1.0], means[END_DOSES + 1.0] >= SUNKEN[1]
+        level = float(top.nlargest(needed).median())
+        alike = means[((top - level).abs() <= STEADY) & lived & ((means[2.0] - means.loc[lived, 2.0].median()).abs() <= STEADY)]
+        if len(alike) < needed or (top > level + STEADY).any() or not SUNKEN[0] < level < SUNKEN[1]:
+            continue
+        sunken = int((alike.median() < SUNKEN[1]).loc[1.0:END_DOSES].sum())
+        found.append(Finding(rule=ALL_SINK, severity="warning", plate=str(plate), column="viability", value=str(sunken), message=(
+            f"no treatment of plate {plate} lives at its top dose as untreated wells do: those that do best, {len(alike)} of {len(means)}, "
+            f"read alike there, {100 * level:.0f} % of the negative controls, after they lived at lower doses. Either all of them begin to "
+            "act there, or it is the solvent, of which the top dose holds most: IC50s near the top dose come out too low; give all wells, "
+            "controls too, as much solvent as the top dose")))
+    return found
+
+
 def _starts(dosed: pd.DataFrame) -> pd.DataFrame:
     """Wells of the two lowest doses of treatments that have DOSES or more on their plate, with `rank` of the dose from 1."""
     rank = dosed.groupby(["plate", "treatment"])["dose"].rank(method="dense")
     return dosed.assign(rank=rank)[(rank <= 2) & (rank.groupby([dosed["plate"], dosed["treatment"]]).transform("max") >= DOSES)]
 
 
-def start_words(findings: Iterable[Finding]) -> dict[str, str]:
-    """plate -> why its curves are in doubt, of plates whose treatments start above or below the negative controls."""
-    return {one.plate: (
-        f"at their lowest doses treatments of plate {one.plate} read {100 * float(one.value):.0f} % of its negative controls: what 100 % "
-        f"is is not known, and {TOO_HIGH_WORDS if one.rule == ABOVE else 'an IC50 comes out too low'}")
-            for one in findings if one.rule in (ABOVE, ALL_SUNKEN)}
+def plate_words(findings: Iterable[Finding]) -> dict[str, str]:
+    """plate -> why its curves are in doubt, of plates whose treatments start above or below the negative controls, or whose treated wells
+    lie below the positive ones.
+    """
+    words = {ABOVE: f"what 100 % is is not known, and {TOO_HIGH_WORDS}", ALL_SUNKEN: f"what 100 % is is not known, and {TOO_LOW_WORDS}"}
+    said = {one.plate: f"at their lowest doses treatments of plate {one.plate} read {100 * float(one.value):.0f} % of its negative "
+                       f"controls: {words[one.rule]}" for one in findings if one.rule in words}
+    below = {one.plate: f"treated wells of plate {one.plate} are deader than its positive controls: what 0 % is is not known, and "
+                        f"{TOO_LOW_WORDS}" for one in findings if one.rule == BELOW}
+    return below | said
+
+
+def end_words(curves: pd.DataFrame, wells: pd.DataFrame, findings: Iterable[Finding]) -> pd.Series:
+    """Why a curve is in doubt whose IC50 lies among the doses at which all treatments of one of its plates sink; "" for the others."""
+    sunken = {one.plate: int(one.value) for one in findings if one.rule == ALL_SINK}
+    if not sunken or curves.empty:
+        return pd.Series("", index=curves.index, dtype=str)
+    words = {plate: f"the IC50 lies at doses at which no treatment of plate {plate} lives: it may be the solvent that kills there"
+             for plate in sunken}
+    used = wells[on_curves(wells)]
+    said = words_of_plates(curves, used, words)
+    doses = used.groupby("treatment")["dose"].apply(lambda own: np.sort(own.unique())[::-1])
+    reached = [text and relation == "=" and ic50 > doses[name][min(max(sunken.values()), len(doses[name]) - 1)]
+               for text, name, ic50, relation in zip(said, curves["treatment"], curves["ic50"], curves["ic50_relation"], strict=True)]
+    return said.where(pd.Series(reached, index=curves.index, dtype=bool), "")
 
 
 def _below(dosed: pd.DataFrame, wells: pd.DataFrame) -> list[Finding]:
@@ -113,9 +164,11 @@ def at_ceiling(wells: pd.DataFrame, *, value: str) -> dict[str, str]:
 
 def say_plates(curves: pd.DataFrame, wells: pd.DataFrame, words: Mapping[str, str]) -> pd.DataFrame:
     """The curves; those with wells on the plates of `words` have its reason, and are weakly_identified where they were ok."""
-    if not words or curves.empty:
-        return curves
-    said = words_of_plates(curves, wells[on_curves(wells)], words)
+    return say_curves(curves, words_of_plates(curves, wells[on_curves(wells)], words)) if words and len(curves) else curves
+
+
+def say_curves(curves: pd.DataFrame, said: pd.Series) -> pd.DataFrame:
+    """The curves, each with what is `said` of it as its reason, and weakly_identified where it was ok; "" leaves it as it is."""
     touched = said.ne("") & (curves["n"] > 0)
     reason = (said + "; " + curves["reason"]).str.removesuffix("; ")
     return curves.assign(reason=curves["reason"].mask(touched, reason),

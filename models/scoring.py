@@ -16,7 +16,18 @@ import pandas as pd
 from models.combinations import CombinationTables, combination_tables
 from models.control_places import RULE as PLACE
 from models.control_places import place_findings
-from models.control_range import ABOVE, ALL_SUNKEN, BELOW, at_ceiling, range_findings, say_plates, start_words
+from models.control_range import (
+    ABOVE,
+    ALL_SINK,
+    ALL_SUNKEN,
+    BELOW,
+    at_ceiling,
+    end_words,
+    plate_words,
+    range_findings,
+    say_curves,
+    say_plates,
+)
 from models.dose_response import FitOptions, assay_quality
 from models.dose_response.between_plates import with_between_plates
 from models.dose_response.doubts import STRANGE_WORDS
@@ -57,7 +68,7 @@ if TYPE_CHECKING:
     from models.networks.predict import Predictor
 
 MODEL_COLUMNS = ("logit", "probability", "od", "od_low", "od_high", "od_shared")
-REFITTED = (OVERLAP, ABOVE, ALL_SUNKEN, BELOW, DISAGREE, PLACE, SCATTER, STRAY)  # rules of findings that depend on what is left out
+REFITTED = (OVERLAP, ABOVE, ALL_SINK, ALL_SUNKEN, BELOW, DISAGREE, PLACE, SCATTER, STRAY)  # findings that what is left out changes
 STRANGE = 0.5           # share of a plate's wells out of distribution from which on its curves are no sure ones
 RAW_OUTPUTS = ("od", "probability", "readout")  # what viability is made from: the first that a table holds
 
@@ -188,14 +199,16 @@ def _scored(wells: pd.DataFrame, *, value: str, screen: Screen, options: Scoring
     bad = overlapping(quality, controls=screen.controls)
     curves = with_between_plates(with_stray_wells(curves, stray), between, level=options.fit.level)
     curves = with_disagreements(curves, apart)
-    ranges = range_findings(wells, controls=screen.controls)
-    curves = say_plates(say_plates(curves, wells, start_words(ranges) | _strange_plates(wells)), wells, size_words(drift))
+    sound = wells[~wells["plate"].isin(list(bad))]      # of plates whose controls overlap no more is said
+    ranges = range_findings(sound, controls=screen.controls)
+    curves = say_curves(curves, end_words(curves, wells, ranges))
+    curves = say_plates(say_plates(curves, wells, plate_words(ranges) | _strange_plates(wells)), wells, size_words(drift))
     if value == "readout" and screen.controls != "none":
         curves = say_plates(curves, wells, at_ceiling(wells, value=value))
     curves = withhold(curves, wells, bad)
     return ScoredScreen(check_table(wells, WELL_SCORES, keys=("plate", "well")), curves, quality,
                         (*findings, *overlap_findings(bad), *ranges,
-                         *place_findings(wells, curves, value=value, controls=screen.controls, plate_format=screen.plate_format),
+                         *place_findings(sound, curves, value=value, controls=screen.controls, plate_format=screen.plate_format),
                          *disagreement_findings(apart, curves), *scatter_findings(between), *stray_findings(stray),
                          *combination_findings(wells), *_well_findings(wells)), drift,
                         combinations=combination_tables(wells, bad, controls=screen.controls, value=value),

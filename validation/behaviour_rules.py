@@ -113,9 +113,9 @@ def _in_words(plate: MeasuredPlate, evidence: Evidence) -> str:
     """Why the layout of a plate is taken as right, and when it would be (...)."""
     living, dead = _control_readouts(plate)
     kinds = ("living", "dying") if _living_read_higher(evidence) else ("dying", "living")
-    return (f"Negative controls read {'higher' if living > dead else 'lower'} ({living:.4g}) than positive ones ({dead:.4g}), as in an assay "
-            f"of {kinds[0]} cells, so the layout is taken as right: look for a dried edge, or controls without the solvent. Only in an assay "
-            f"of {kinds[1]} cells")
+    return (f"Negative controls read {'higher' if living > dead else 'lower'} ({living:.4g}) than positive ones ({dead:.4g}), as in an "
+            f"assay of {kinds[0]} cells, so the layout is taken as right: look for a dried edge, or controls without the solvent. Only in an "
+            f"assay of {kinds[1]} cells")
 
 
 def _controls_tell(plate: MeasuredPlate, mistake: str, evidence: Evidence) -> bool:

@@ -35,7 +35,7 @@ OPEN_DOSE_WORDS = ("EC50 outside the tested doses", "slope at its bound", "midpo
                    "asymmetry at its bound", "the interval of EC50 is open", "the interval of IC50 is open")
 BEYOND_DOSES_WORDS = ("the effect stays below the IC level up to the top dose", "the effect is above the IC level from the lowest dose on")
 ELSEWHERE_WORDS = "the means of the doses cross the IC level elsewhere than the curve (see the plot), and the limits reach to there"
-TOO_HIGH_WORDS = "an IC50 comes out too high"
+TOO_HIGH_WORDS, TOO_LOW_WORDS = "an IC50 comes out too high", "an IC50 comes out too low"
 STRANGE_WORDS = "read beyond all that the model learned from"
 OTHER_SIZE_WORDS = "times as large as in training"
 ALONE_WORDS = "all of the effect, or all that lacks of it, is in a single well: repeat that dose"

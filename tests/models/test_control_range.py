@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from models.dose_response import call_hits
 from models.scoring import ScoredScreen
@@ -51,15 +52,45 @@ def test_controls_that_live_better_than_untreated_wells_give_no_sure_ic50() -> N
 
 
 def test_treated_wells_deader_than_the_positive_controls_are_told() -> None:
-    table = plate(DRUGS)
-    table.loc[table["role"] == "positive", "readout"] += 50 * 45.0
+    table = plate(DRUGS | {"half": lambda dose: 0.5 * killing(50.0)(dose) + 50})     # this one stays above the positive controls
+    table.loc[table["role"] == "positive", "readout"] += 50 * 30.0
     scored = score(table)
     (finding,) = [one for one in scored.findings if one.rule == "below_controls"]
     assert "are deader than its positive controls" in finding.message
     assert finding.plate == "P1"
     curves = told(scored)
     assert not curves["status"].eq("ok").any()
-    assert curves["reason"].str.contains("wells read far below the positive controls").any()
+    assert curves["reason"].str.contains("what 0 % is is not known, and an IC50 comes out too low").all()
+
+
+@pytest.mark.parametrize("last", [(1.0, 1.0, 0.5), (0.9, 0.75, 0.55)])
+def test_a_solvent_that_kills_at_the_top_dose_makes_no_sure_ic50(last: tuple[float, ...]) -> None:
+    """Drugs that do nothing seem to have an IC50 there, and that of others comes out too low."""
+    drugs = {"strong": killing(1.0), "weak": killing(600.0)} | {f"inert {number}": constant(100.0) for number in range(4)}
+    right = plate(drugs)
+    assert rules(score(right)) == []
+    wrong = right.copy()
+    for dose, lives in zip(sorted(wrong["dose"].dropna().unique())[-3:], last, strict=True):
+        here = wrong["dose"] == dose
+        wrong.loc[here, "readout"] = 1000 + (wrong.loc[here, "readout"] - 1000) * lives
+    scored = score(wrong)
+    (finding,) = [one for one in scored.findings if one.rule == "ends_sunken"]
+    assert "those that do best, 4 of 6, read alike there, 5" in finding.message
+    curves = told(scored)
+    assert curves.loc["strong", "verdict"] == "hit"
+    doubtful = curves["reason"].str.contains("it may be the solvent that kills there")
+    assert not (curves["ic50_relation"].eq("=") & ~doubtful).drop("strong").any()
+    assert not curves["status"][doubtful].eq("ok").any()
+    only = score(wrong[~wrong["treatment"].isin(["inert 2", "inert 3"])])     # two drugs may well act alike
+    assert rules(only) == []
+
+
+def test_of_controls_that_overlap_no_more_is_said() -> None:
+    """Half of each kind exchanged: what treated wells read beside them, in percent, is no number."""
+    table = plate(DRUGS)
+    roles = table.groupby("role").cumcount() < 4
+    table["role"] = table["role"].mask(roles, table["role"].replace({"negative": "positive", "positive": "negative"}))
+    assert [one.rule for one in score(table).findings] == ["controls_overlap"]
 
 
 def test_a_reader_at_its_end_gives_no_sure_ic50() -> None:
