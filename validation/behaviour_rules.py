@@ -114,8 +114,8 @@ def _in_words(plate: MeasuredPlate, evidence: Evidence) -> str:
     living, dead = _control_readouts(plate)
     kinds = ("living", "dying") if _living_read_higher(evidence) else ("dying", "living")
     return (f"Negative controls read {'higher' if living > dead else 'lower'} ({living:.4g}) than positive ones ({dead:.4g}), as in an "
-            f"assay of {kinds[0]} cells, so the layout is taken as right: look for a dried edge, or controls without the solvent. Only in an "
-            f"assay of {kinds[1]} cells")
+            f"assay of {kinds[0]} cells, so the layout is taken as right: look for a dried edge, or controls without the solvent. Only in "
+            f"an assay of {kinds[1]} cells")
 
 
 def _controls_tell(plate: MeasuredPlate, mistake: str, evidence: Evidence) -> bool:
