@@ -7,7 +7,7 @@ Where all controls stand in one column, and each treatment in one place, nothing
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ import pandas as pd
 from scipy import stats
 
 from models.dose_response.curves import Array, well_values
+from models.dose_response.doubts import MISFIT_WORDS
 from models.errors import Finding
 from models.plates.screen import Controls
 from models.tables import DOSED_ROLES, combined
@@ -23,6 +24,7 @@ from models.wells import PLATE_FORMATS, parse_well, row_letters
 RULE = "position_effect"
 LEVEL = 0.001       # p up to which wells surely differ by their place; three looks at each plate by controls, three by treated wells
 WORTH, WORTH_BESIDE = 0.15, 0.1     # of the assay's window, from which on that matters to an IC50; beside curves, which follow some of it
+SEVERE = 0.25       # of the window, between negative controls alone, from which on no curve of the plate is a sure one
 FEWEST, FEWEST_THERE = 6, 3     # negative controls that it takes, and at the border and inside
 FEWEST_TREATED = 24
 
@@ -39,15 +41,22 @@ def place_findings(wells: pd.DataFrame, curves: pd.DataFrame, *, value: str, con
     for plate, own in wells.groupby("plate", sort=False):
         told: set[str] = set()
         treated = beside[beside["plate"] == plate]
-        for who, values, names, worth in (
-                (f"negative controls of plate {plate}", *_living_controls(own, value=value, controls=controls), WORTH),
-                (f"living treated wells of plate {plate}, beside their treatments' curves,", treated["off"].to_numpy(),
+        for who, column, values, names, worth in (
+                (f"negative controls of plate {plate}", value, *_living_controls(own, value=value, controls=controls), WORTH),
+                (f"living treated wells of plate {plate}, beside their treatments' curves,", "viability", treated["off"].to_numpy(),
                  treated["well"], WORTH_BESIDE)):
             for axis, words, by in _differences(values, names, plate_format, worth=worth):
                 if axis not in told:
-                    found.append(_finding(str(plate), who, words, by))
+                    found.append(_finding(str(plate), who, words, by, column=column))
                 told.add(axis)
     return found
+
+
+def place_words(findings: Iterable[Finding]) -> dict[str, str]:
+    """plate -> why its curves are in doubt, of plates whose negative controls differ by SEVERE from place to place."""
+    return {one.plate: f"what a well of plate {one.plate} reads depends on where it lies, by {100 * abs(float(one.value)):.0f} % of the "
+                       "assay's window: an IC50 comes out too low in one place, too high in another"
+            for one in findings if one.column != "viability" and abs(float(one.value)) >= SEVERE}
 
 
 def _living_controls(own: pd.DataFrame, *, value: str, controls: Controls) -> tuple[Array, pd.Series]:
@@ -62,7 +71,10 @@ def _living_controls(own: pd.DataFrame, *, value: str, controls: Controls) -> tu
 def _beside_curves(wells: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
     """plate, well and `off`, viability above their curve, of wells of one treatment that live by it; of plates with enough of them."""
     own = wells[wells["role"].isin(DOSED_ROLES) & wells["viability"].notna() & (wells["dose"] > 0) & ~combined(wells)]
-    fitted = curves[curves["slope"].notna() & curves["scale"].eq("percent_inhibition")].reset_index(drop=True) if len(curves) else curves
+    if len(curves):     # a series laid out the wrong way round tells of itself, not of its place
+        through = curves["slope"].notna() & ~curves["reason"].str.contains(MISFIT_WORDS, regex=False)
+        curves = curves[through & curves["scale"].eq("percent_inhibition")]
+    fitted = curves.reset_index(drop=True)
     if not len(fitted):
         return own[:0].assign(off=0.0)
     own = own[own["treatment"].isin(fitted["treatment"])]
@@ -100,8 +112,8 @@ def _line(at: npt.NDArray[np.intp], values: Array) -> tuple[float, float]:
     return float(line.slope) * span, float(line.pvalue)
 
 
-def _finding(plate: str, who: str, words: str, by: float) -> Finding:
-    return Finding(rule=RULE, severity="warning", plate=plate, column="viability", value=f"{by:+.2f}", message=(
+def _finding(plate: str, who: str, words: str, by: float, *, column: str) -> Finding:
+    return Finding(rule=RULE, severity="warning", plate=plate, column=column, value=f"{by:+.2f}", message=(
         f"the {who} {'rise' if by > 0 else 'fall'} by {100 * abs(by):.0f} % of the assay's window {words}: what a well reads depends on "
         "where it lies, so that effects are too small in one place and too large in another; look at seeding, dispensing and reading, and "
         "compare treatments that lie alike only"))

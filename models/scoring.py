@@ -15,7 +15,7 @@ import pandas as pd
 
 from models.combinations import CombinationTables, combination_tables
 from models.control_places import RULE as PLACE
-from models.control_places import place_findings
+from models.control_places import place_findings, place_words
 from models.control_range import (
     ABOVE,
     ALL_SINK,
@@ -201,16 +201,16 @@ def _scored(wells: pd.DataFrame, *, value: str, screen: Screen, options: Scoring
     curves = with_disagreements(curves, apart)
     sound = wells[~wells["plate"].isin(list(bad))]      # of plates whose controls overlap no more is said
     ranges = range_findings(sound, controls=screen.controls)
+    places = place_findings(sound, curves, value=value, controls=screen.controls, plate_format=screen.plate_format)
+    curves = say_plates(curves, wells, place_words(places))
     curves = say_curves(curves, end_words(curves, wells, ranges))
     curves = say_plates(say_plates(curves, wells, plate_words(ranges) | _strange_plates(wells)), wells, size_words(drift))
     if value == "readout" and screen.controls != "none":
         curves = say_plates(curves, wells, at_ceiling(wells, value=value))
     curves = withhold(curves, wells, bad)
     return ScoredScreen(check_table(wells, WELL_SCORES, keys=("plate", "well")), curves, quality,
-                        (*findings, *overlap_findings(bad), *ranges,
-                         *place_findings(sound, curves, value=value, controls=screen.controls, plate_format=screen.plate_format),
-                         *disagreement_findings(apart, curves), *scatter_findings(between), *stray_findings(stray),
-                         *combination_findings(wells), *_well_findings(wells)), drift,
+                        (*findings, *overlap_findings(bad), *ranges, *places, *disagreement_findings(apart, curves),
+                         *scatter_findings(between), *stray_findings(stray), *combination_findings(wells), *_well_findings(wells)), drift,
                         combinations=combination_tables(wells, bad, controls=screen.controls, value=value),
                         single_doses=single_doses(wells, bad, controls=screen.controls, value=value, level=options.fit.ic_level))
 

@@ -22,7 +22,7 @@ from models.report.combinations import TABLE_HEADINGS, colour_scale, legend_step
 from models.report.explanations import help_rows, hit_rule, training_words
 from models.report.inputs import ReportOptions, ReportTables, ScoredTables, has_limits, is_raw, wells_by_curve
 from models.report.plate_figures import colour_bar, control_strips, heat_values, letter_key
-from models.report.sections import doubts, finding_groups, metric_rows, plate_views
+from models.report.sections import doubts, finding_groups, metric_rows, plate_views, read_first
 from models.report.single_doses import call_chips, ranking, single_dose_key, single_dose_rows
 from models.report.treatments import panels, score_waterfall, summarise, treatments, verdicts
 from models.report.verdicts import GRADE_WORDS, KIND_WORDS, plate_qualities
@@ -65,7 +65,7 @@ def render_report(scored: ScoredTables, *, screen: Screen, lineage: Mapping[str,
         kind_words=KIND_WORDS, grade_words=GRADE_WORDS,
         waterfall=score_waterfall(rows, score=summary.score, threshold=options.hit_threshold),
         plates=plate_views(scored, plates, plate_format=screen.plate_format), strips=control_strips(scored.wells, plates),
-        doubts=doubts(scored.wells), training=training_words(scored.wells), findings=finding_groups(scored.findings),
+        doubts=doubts(scored.wells), training=training_words(scored.wells), findings=finding_groups(scored.findings), read_first=read_first(scored.findings),
         lineage=lineage_rows(lineage), metrics=metric_rows(metrics or {}), gates=gates, links=safe_links(links or {}),
         model=model_name(lineage), wells=len(scored.wells), limited=has_limits(scored.wells),
         help=help_rows(summary, controls=screen.controls, limited=has_limits(scored.wells)),

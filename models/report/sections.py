@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -90,11 +91,21 @@ def _use(well: pd.Series) -> str:
     return "used as control, with doubt" if role in ("negative", "positive") else "not used"
 
 
+def read_first(findings: Sequence[Finding]) -> str:
+    """What the top of a page says of findings about whole plates; "" without any."""
+    told = {finding.plate: finding for finding in findings if finding.plate and not finding.well}
+    number = len(finding_groups([finding for finding in findings if finding.plate in told and not finding.well]))
+    named = f"plate {next(iter(told))}" if len(told) == 1 else f"{len(told)} plates"
+    return f"Read “What to distrust” first: {count(number, 'finding')} on {named}." if told else ""
+
+
 def finding_groups(findings: Sequence[Finding]) -> list[FindingGroup]:
-    """Findings that differ only in their well, together, in order of first appearance."""
+    """Findings that differ only in their plate and well, together, in order of first appearance."""
     groups: dict[tuple[str, str, str], list[Finding]] = {}
     for finding in findings:
         message = finding.message.replace(f"well {finding.well} ", "each of the wells ", 1) if finding.well else finding.message
+        if finding.plate:
+            message = re.sub(rf"\bplate {re.escape(finding.plate)}(?![\w-])", "each of the plates", message)
         groups.setdefault((finding.severity, finding.rule, message), []).append(finding)
     return [FindingGroup(severity, message if len(alike) > 1 else alike[0].message, _places(alike))
             for (severity, _, message), alike in groups.items()]

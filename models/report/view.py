@@ -32,7 +32,7 @@ from models.report.inputs import (
 )
 from models.report.page import is_judged, lineage_rows, model_name, own_rows
 from models.report.plate_figures import colour, content_words, flag_letters, heat_values, letter_key, raw_words
-from models.report.sections import doubts, finding_groups, metric_rows, quality_numbers
+from models.report.sections import doubts, finding_groups, metric_rows, quality_numbers, read_first
 from models.report.single_doses import call_chips, single_dose_key, single_dose_rows
 from models.report.treatments import Treatment, half_name, summarise, treatments, verdicts
 from models.report.verdicts import GRADE_WORDS, KIND_WORDS, PlateQuality
@@ -56,7 +56,7 @@ def report_view(scored: ScoredTables, *, screen: Screen, lineage: Mapping[str, s
     return {
         "summary": {"headline": summary.headline, "plate_words": summary.plate_words, "score": summary.score, "raw": summary.raw,
                     "half": "EC50" if summary.raw else "IC50", "failed_gates": summary.failed_gates,
-                    "hit_threshold": options.hit_threshold, "model": model_name(lineage), "training": training_words(scored.wells),
+                    "hit_threshold": options.hit_threshold, "model": model_name(lineage), "training": training_words(scored.wells), "read_first": read_first(scored.findings),
                     "hit_rule": hit_rule(summary, controls=screen.controls, threshold=options.hit_threshold,
                                          judged=is_judged(lineage, gates))},
         "screen": {**screen.to_dict(), "rows": PLATE_FORMATS[screen.plate_format][0], "columns": PLATE_FORMATS[screen.plate_format][1]},

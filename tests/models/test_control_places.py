@@ -97,3 +97,32 @@ def test_treated_wells_tell_of_places_where_no_control_is(wrong: dict[str, float
     (message,) = told(scattered(np.random.default_rng(4), **wrong))
     assert pd.Series([message]).str.contains(words).all(), message
     assert told(scattered(np.random.default_rng(4))) == []
+
+
+def test_no_curve_is_sure_where_controls_differ_by_a_quarter_of_the_window_from_place_to_place() -> None:
+    """Drugs at random places, and controls among them, on a plate whose border dried."""
+    table = scattered(np.random.default_rng(5), border=0.6)
+    lowest = table["dose"].eq(table["dose"].min())
+    table.loc[lowest, ["role", "treatment", "dose_unit", "dose"]] = ["negative", "", "", np.nan]
+    scored = score_measured(table, screen=Screen.from_dict({"name": "s", "sample": "X", "plate_format": FORMAT}))
+    (finding,) = [one for one in scored.findings if one.rule == "position_effect"]
+    assert "the negative controls of plate P1 fall by" in finding.message
+    assert not scored.curves["status"].eq("ok").any()
+    assert scored.curves["reason"].str.contains("what a well of plate P1 reads depends on where it lies").all()
+
+
+def test_a_series_laid_out_the_wrong_way_round_is_no_matter_of_places() -> None:
+    """Eight drugs in rows on three plates, one from right to left: it tells of itself."""
+    rng = np.random.default_rng(6)
+    rows = [(f"P{copy}", str(well), ("negative", "positive")[column // 11] if column in (0, 11) else "treated", row, column)
+            for copy in range(3) for well in wells_of(96) for row, column in [parse_well(str(well))]]
+    table = pd.DataFrame(rows, columns=["plate", "well", "role", "row", "column"])
+    dosed = table["role"] == "treated"
+    meant = 10.0 ** (0.4 * table["column"])
+    given = meant.where(table["row"] != 2, 10.0 ** (0.4 * (11 - table["column"])))
+    living = np.where(dosed, 1 / (1 + given / 10.0 ** (1 + table["row"] / 3)), table["role"] == "negative")
+    wells = table.assign(treatment=np.where(dosed, "drug " + table["row"].astype(str), ""), dose=meant.where(dosed),
+                         dose_unit=np.where(dosed, "nM", ""), replicate=1, readout=living + 0.05 * rng.standard_normal(len(table)))
+    scored = score_measured(wells.drop(columns=["row", "column"]), screen=Screen.from_dict({"name": "s", "sample": "X"}))
+    assert [one.rule for one in scored.findings] == []
+    assert "is the dilution series the wrong way round?" in scored.curves.set_index("treatment").loc["drug 2", "reason"]

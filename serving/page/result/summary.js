@@ -1,5 +1,5 @@
 // The top of a result: what came out, whether the plate can be trusted, what was scored.
-import { el } from "../shared/dom.js";
+import { button, el } from "../shared/dom.js";
 import { count } from "../shared/words.js";
 
 const PLATES = 6; // whose quality is said at the top
@@ -24,7 +24,8 @@ const resultCard = ({ summary }) => card("Result", summary.headline, summary.hit
 function qualityCard({ summary, plates }) {
   return card("Plate quality", summary.plate_words,
     el("ul", plates.slice(0, PLATES).map(({ plate, words }) => el("li", el("strong", plate), ` ${words}`))),
-    plates.length > PLATES && el("p.dim", `and ${plates.length - PLATES} more below`));
+    plates.length > PLATES && el("p.dim", `and ${plates.length - PLATES} more below`),
+    summary.read_first && el("p", button(summary.read_first, () => document.getElementById("distrust").scrollIntoView(), { class: "link" })));
 }
 
 function scoredCard({ summary, screen, plates, wells }) {
