@@ -67,7 +67,7 @@ class _Nowhere(BaseRoute):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """404."""
-        raise HTTPException(404, "there is nothing at this address; /docs lists those that there are")
+        raise HTTPException(404, "there is nothing at this address; the page is at /, all addresses are listed at /docs")
 
 
 async def _answer_error(request: Request, error: Exception) -> Response:

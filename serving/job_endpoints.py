@@ -66,7 +66,7 @@ async def submit(request: Request) -> Response:
 
 @router.get("", response_model=schemas.JobsAnswer, summary="The latest jobs, newest first")
 def latest(request: Request,
-           state: Annotated[str, Query(pattern=f"^({'|'.join(STATES)}|)$", description="only these; failed has the refused ones too")] = "",
+           state: Annotated[str, Query(pattern=f"^({'|'.join(STATES)}|refused|)$", description="only these")] = "",
            limit: Annotated[int, Query(ge=1, le=1000, description="so many")] = 100,
            before: Annotated[str, Query(pattern=_PLACE, description="`next` of an answer: the jobs that follow it")] = "") -> Any:
     """A token's own; an admin's token sees everybody's."""

@@ -131,8 +131,14 @@ class JobStore:
             return _job(connection, JOBS.c.id == job, *([JOBS.c.owner == owner] if owner is not None else []), JOBS.c.state != "deleting")
 
     def latest(self, *, owner: str | None = None, state: str = "", before: str = "", limit: int = 100) -> list[Job]:
-        """The latest jobs, newest first. before: only those behind this place in the list, as `place_of` names it."""
-        query = sa.select(JOBS).where(JOBS.c.state == state if state else JOBS.c.state != "deleting")
+        """The latest jobs, newest first. state: as people see it, so also "refused"; before: only those behind this place in the list, as
+        `place_of` names it.
+        """
+        stored = "failed" if state == "refused" else state
+        query = sa.select(JOBS).where(JOBS.c.state == stored if state else JOBS.c.state != "deleting")
+        if stored == "failed":      # whose fault it was stands first in the error
+            at_fault = JOBS.c.error.like('{"status": 4%')
+            query = query.where(at_fault if state == "refused" else ~at_fault)
         query = query.where(JOBS.c.owner == owner) if owner is not None else query
         if before:
             created_at, _, job = before.rpartition(" ")

@@ -56,7 +56,8 @@ def report_view(scored: ScoredTables, *, screen: Screen, lineage: Mapping[str, s
     return {
         "summary": {"headline": summary.headline, "plate_words": summary.plate_words, "score": summary.score, "raw": summary.raw,
                     "half": "EC50" if summary.raw else "IC50", "failed_gates": summary.failed_gates,
-                    "hit_threshold": options.hit_threshold, "model": model_name(lineage), "training": training_words(scored.wells), "read_first": read_first(scored.findings),
+                    "hit_threshold": options.hit_threshold, "model": model_name(lineage), "training": training_words(scored.wells),
+                    "read_first": read_first(scored.findings),
                     "hit_rule": hit_rule(summary, controls=screen.controls, threshold=options.hit_threshold,
                                          judged=is_judged(lineage, gates))},
         "screen": {**screen.to_dict(), "rows": PLATE_FORMATS[screen.plate_format][0], "columns": PLATE_FORMATS[screen.plate_format][1]},

@@ -158,6 +158,8 @@ def test_other_content_types_methods_and_broken_bodies(http: httpx.Client) -> No
     check(http.post("/score", content=b"--b\r\nbroken", headers={"content-type": "multipart/form-data; boundary=b"}), 400, "")
     check(http.post("/score", content=b"x", headers={"content-type": "multipart/form-data"}), 400, "boundary")
     check(http.get("/score"), 405, '"rule": "method_not_allowed"')
+    for address in ("/nothing", "/jobs/a/b/c", "/page/nothing.js"):
+        check(http.get(address), 404, '"rule": "not_found"')
 
 
 def test_too_large_by_its_own_word(http: httpx.Client) -> None:

@@ -74,8 +74,11 @@ def test_pages_hold_every_job_once_in_order(store: JobStore) -> None:
     for _ in range(6):
         claimed = store.claim("w:1:1")
         assert claimed is not None
-        store.fail(claimed.id, "w:1:1", {"status": 500})
-    assert [job.id for page in pages(store, state="failed") for job in page] == [job.id for job in jobs[-6:]]
+        store.fail(claimed.id, "w:1:1", {"status": 500 if claimed.owner == "ben" else 400})
+    for state, own in (("failed", True), ("refused", False)):
+        ended = [job.id for job in jobs[-6:] if (job.owner == "ben") is own]
+        assert ended
+        assert [job.id for page in pages(store, state=state) for job in page] == ended
 
 
 def test_a_page_goes_on_where_jobs_are_deleted_meanwhile(store: JobStore) -> None:

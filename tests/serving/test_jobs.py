@@ -170,6 +170,8 @@ def test_a_job_whose_images_are_no_use_is_refused_with_findings(http: httpx.Clie
             archive.writestr(name, b"" if name.startswith("B03") else data)
     job = wait(http, submit(images=("P1.zip", buffer.getvalue())).json()["id"])
     assert job["state"] == "refused"
+    assert job["id"] in [one["id"] for one in http.get("/jobs?state=refused").json()["jobs"]]
+    assert job["id"] not in [one["id"] for one in http.get("/jobs?state=failed").json()["jobs"]]
     assert "B03" in job["findings"][0]["message"]
     until(lambda: refused() == before + 1)      # and not failed: nobody is called at night
     response = http.get(f"/jobs/{job['id']}/result")
