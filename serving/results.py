@@ -27,12 +27,14 @@ from models.report.inputs import ALWAYS, flag_list, tables_of
 from models.scoring import REFITTED, Exclusion, ScoredScreen, refit_wells
 from models.single_doses import NAME as SINGLE
 from models.single_doses import read_single_doses
-from models.tables import WELL_SCORES, check_table
+from models.tables import COMBINATION_PAIRS, COMBINATIONS, CURVES, SINGLE_DOSES, WELL_SCORES, check_table
 from serving.job_records import Job, KeptChange, WellChange
 from serving.plain import plain, records, to_json
 from serving.scored import Scored
 
 TABLES = (*ALWAYS, SINGLE, *NAMES)   # those after ALWAYS where there are such wells
+CONTRACT_OF = {"wells": WELL_SCORES, "curves": CURVES, SINGLE: SINGLE_DOSES,
+               **dict(zip(NAMES, (COMBINATIONS, COMBINATION_PAIRS), strict=True))}
 NO_TABLE = {SINGLE: "every treatment of this job has doses enough for a curve",
             **dict.fromkeys(NAMES, "no well of this job holds two treatments")}
 FORMATS: Mapping[str, str] = {"json": "application/json", "csv": "application/zip", "parquet": "application/zip",
@@ -204,13 +206,20 @@ def _workbook(result: Result) -> bytes:
               **{name: tables[name] for name in (SINGLE, "curves", *reversed(NAMES), "wells", "quality") if name in tables},
               "flags": _flags(result),
               "changes": pd.DataFrame([asdict(change) for change in result.changes], columns=list(KeptChange.__dataclass_fields__)),
-              "about": pd.DataFrame(lineage, columns=["of", "name", "value"])}
+              "columns": _columns(tables), "about": pd.DataFrame(lineage, columns=["of", "name", "value"])}
     book = Workbook(write_only=True)
     for name, table in sheets.items():
         _fill(book.create_sheet(name), table)
     buffer = io.BytesIO()
     book.save(buffer)
     return buffer.getvalue()
+
+
+def _columns(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """What each column of these tables means, and its unit: a row per column."""
+    rows = [(name, column.name, column.unit, column.meaning) for name, table in tables.items() if name in CONTRACT_OF
+            for column in CONTRACT_OF[name].columns if column.name in table]
+    return pd.DataFrame(rows, columns=["sheet", "column", "unit", "meaning"])
 
 
 def _fill(sheet: Any, table: pd.DataFrame) -> None:

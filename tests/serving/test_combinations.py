@@ -93,7 +93,8 @@ def test_every_form_of_a_result_has_them(result: Result) -> None:
         assert name == f"mine-aaaaaaaa-combination_pairs.{kind}"
         assert calls(read(io.BytesIO(data))) == PAIRS
     book = openpyxl.load_workbook(io.BytesIO(render(result, JOB, kind="xlsx")[0]))
-    assert book.sheetnames == ["treatments", "curves", "combination_pairs", "combinations", "wells", "quality", "flags", "changes", "about"]
+    assert book.sheetnames == ["treatments", "curves", "combination_pairs", "combinations", "wells", "quality", "flags", "changes",
+                               "columns", "about"]
     assert book["combinations"].max_row == 51
     assert "no evidence that the two help or hinder each other" in render(result, JOB, kind="html")[0].decode()
     ScoreAnswer.model_validate(answer)

@@ -107,7 +107,10 @@ def test_a_workbook_without_formulas(http: httpx.Client, submit: Submit, plate: 
     job = wait(http, submit(layout=("layout.csv", plate.csv(table))).json()["id"])
     response = http.get(f"/jobs/{job['id']}/result", params={"format": "xlsx"})
     book = openpyxl.load_workbook(io.BytesIO(response.content))
-    assert book.sheetnames == ["treatments", "curves", "wells", "quality", "flags", "changes", "about"]
+    assert book.sheetnames == ["treatments", "curves", "wells", "quality", "flags", "changes", "columns", "about"]
+    told = {(sheet, column): meaning for sheet, column, _, meaning in book["columns"].iter_rows(min_row=2, values_only=True)}
+    assert told["curves", "dss_asym"] == "iTReX asymmetric drug sensitivity score"
+    assert told["wells", "viability"].startswith("1 = negative control")
     assert book["wells"].max_row == 97
     words = {row[0]: row for row in book["treatments"].iter_rows(values_only=True)}
     assert words["treatment"][3] == "IC50"

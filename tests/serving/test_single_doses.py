@@ -67,7 +67,7 @@ def test_every_form_of_a_result_has_them(result: Result) -> None:
     for kind, read in (("csv", pd.read_csv), ("parquet", pd.read_parquet)):
         assert calls(read(io.BytesIO(render(result, JOB, kind=kind, table="single_doses")[0]))) == FOUND
     book = openpyxl.load_workbook(io.BytesIO(render(result, JOB, kind="xlsx")[0]))
-    assert book.sheetnames == ["single_doses", "curves", "wells", "quality", "flags", "changes", "about"]
+    assert book.sheetnames == ["single_doses", "curves", "wells", "quality", "flags", "changes", "columns", "about"]
     assert book["single_doses"].max_row == 43
     assert "1 hit among 42 treatments at single doses, 1 more with an effect." in render(result, JOB, kind="html")[0].decode()
 
