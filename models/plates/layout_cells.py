@@ -17,6 +17,7 @@ MOST_TOLD = 2_000   # findings of a rule on a column: every well of the largest 
 MISSING = ("", "nan", "na", "n/a", "#n/a", "none", "null", "-", "--")
 OVERFLOW = ("ovrflw", "overflow", "over", "sat", "saturated", "*****")  # what plate readers print above their range
 _NUMBER = re.compile(r"^([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)\s*([A-Za-zµμ%].*)?$")
+_UNIT = re.compile(r"(?<=\d)\s*(?![eE][+-]?\d)[A-Za-zµμ%].*$")    # behind a number
 _COMMA = re.compile(r"^[+-]?\d+,\d+(?:[eE][+-]?\d+)?$")
 _THOUSANDS = re.compile(r"^[+-]?[1-9]\d{0,2}(,\d{3})+$")
 _POINT_THOUSANDS = re.compile(r"^[1-9]\d{0,2}\.\d{3}$")     # 1.000, as German and Spanish spreadsheets write a thousand
@@ -103,13 +104,18 @@ def _unit_fits(unit: str | None, column: str) -> bool:
 
 def _with_points(cells: Cells, text: pd.Series, column: str) -> pd.Series:
     """The column with decimal points for decimal commas, where it is plain that they are some."""
-    commas = text.str.match(_COMMA)
-    unclear = commas & text.str.match(_THOUSANDS)
+    bare = _without_units(text)
+    commas = bare.str.match(_COMMA)
+    unclear = commas & bare.str.match(_THOUSANDS)
     if not (commas & ~unclear).any() or text.str.contains(".", regex=False).any():
         return text
     cells.once(commas, column, rule="decimal_comma", say=lambda count, value:
                 f"{count} value(s) of {column} have a decimal comma; {value} is read as {value.replace(',', '.')}")
-    return text.where(~commas, text.str.replace(",", ".", regex=False)).astype("str")
+    return text.where(~commas, text.str.replace(",", ".", n=1, regex=False)).astype("str")
+
+
+def _without_units(text: pd.Series) -> pd.Series:
+    return text.str.replace(_UNIT, "", regex=True)
 
 
 def _without_points_of_thousands(cells: Cells, text: pd.Series, column: str) -> pd.Series:
@@ -118,25 +124,26 @@ def _without_points_of_thousands(cells: Cells, text: pd.Series, column: str) -> 
     They are, where no number has another kind of point, and some have none though a program that writes 1 as 1.000 gives all of them one.
     Where all have such a point and end with 0, 1.000 is read as 1, and a warning says so.
     """
-    pointed, whole = text.str.contains(".", regex=False), text.str.fullmatch(r"[1-9]\d*")
-    unclear = text.str.match(_POINT_THOUSANDS)
-    if (pointed & ~unclear).any() or not (unclear & text.str.endswith("0")).any():
+    bare = _without_units(text)
+    pointed, whole = bare.str.contains(".", regex=False), bare.str.fullmatch(r"[1-9]\d*")
+    unclear = bare.str.match(_POINT_THOUSANDS)
+    if (pointed & ~unclear).any() or not (unclear & bare.str.endswith("0")).any():
         return text
     if not whole.any():
-        if text[unclear].str.endswith("0").all():
+        if bare[unclear].str.endswith("0").all():
             cells.once(unclear, column, rule="decimal_point", say=lambda count, value: (
-                f"{count} value(s) of {column} have three digits behind a point; {value} is read as {float(value):g}. If the point marks "
-                f"thousands, write {value.replace('.', '')}"))
+                f"{count} value(s) of {column} have three digits behind a point; {value} is read as {float(_UNIT.sub('', value)):g}. If the "
+                f"point marks thousands, write {value.replace('.', '')}"))
         return text
     cells.each(unclear, column, rule="number", say=lambda value: (
-        f"'{value}' in column {column} may be {value.replace('.', '')} or {float(value):g}, because other numbers there have no point; "
-        "write it without a point, or all with the same digits behind it"))
+        f"'{value}' in column {column} may be {_UNIT.sub('', value).replace('.', '')} or {float(_UNIT.sub('', value)):g}, because other "
+        "numbers there have no point; write it without a point, or all with the same digits behind it"))
     return text.mask(unclear, "").astype("str")
 
 
 def say_number(value: str, column: str) -> str:
     """Why a text is no number, as far as it tells, and what to write instead."""
-    way_out = ("write 1000 or 1.0, without a comma" if _THOUSANDS.match(value) else
+    way_out = ("write 1000 or 1.0, without a comma" if _THOUSANDS.match(_UNIT.sub("", value)) else
                "a spreadsheet program made a date of it; format the column as text, and enter the values again" if _DATE.match(value) else
                "write it in digits with a decimal point, like 0.5")
     return f"'{value}' in column {column} is not a number; {way_out}"

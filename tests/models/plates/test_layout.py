@@ -93,7 +93,8 @@ def test_a_dose_in_words_names_plate_well_column_and_value() -> None:
 
 @pytest.mark.parametrize(("values", "doses"), [
     (["0,5", "1,25"], [0.5, 1.25]), (["1e-3", "2E2"], [0.001, 200.0]), (["10 uM", "5 nM"], [10_000.0, 5.0]),
-    (["1,1 µM", "2"], [np.nan, 2.0]), (["inf", "1e999"], [np.nan, np.nan]), (["1_000", "1 000"], [np.nan, np.nan]),
+    (["1,1 µM", "2 µM"], [1100.0, 2000.0]), (["1,1e2 nM", "2e1 nM"], [110.0, 20.0]), (["1,000 µM", "2 µM"], [np.nan, 2000.0]),
+    (["1,1 apples", "2"], [np.nan, 2.0]), (["inf", "1e999"], [np.nan, np.nan]), (["1_000", "1 000"], [np.nan, np.nan]),
     (["1,000", "2"], [np.nan, 2.0]), (["NaN", "n/a"], [np.nan, np.nan]), (["=A1", "<5"], [np.nan, np.nan]),
     (["10OO", "5 apples"], [np.nan, np.nan])])
 def test_numbers(values: list[str], doses: list[float]) -> None:
@@ -257,9 +258,10 @@ def test_points_that_may_all_part_thousands_are_told(doses: tuple[str, ...], tol
 
 @pytest.mark.parametrize(("doses", "unclear"), [
     (("10", "100", "1.000", "10.000"), ["1.000", "10.000"]),    # 10, 100, 1, 10 would make replicates of the lowest and the highest dose
+    (("10 uM", "100 uM", "1.000 uM", "10.000 uM"), ["1.000 uM", "10.000 uM"]), (("1.000 uM", "10.000 uM"), []),
     (("0", "1.000", "10.000"), []), (("1.125", "2.25", "9"), []), (("1.125", "3.375", "9"), [])])
 def test_a_point_that_may_part_thousands_is_asked_about(tmp_path: Path, doses: tuple[str, ...], unclear: list[str]) -> None:
-    rows = "".join(f"A{place + 1:02d};treated;a;{dose};nM\n" for place, dose in enumerate(doses) if dose != "0")
+    rows = "".join(f"A{place + 1:02d};treated;a;{dose};{'' if 'M' in dose else 'nM'}\n" for place, dose in enumerate(doses) if dose != "0")
     result = parse_layout(table(tmp_path / "layout.csv", f"well;role;treatment;dose;unit\nB01;negative;;0;\n{rows}"), plate_format=96)
     assert [finding.value for finding in result.errors if finding.rule == "number"] == unclear
 
