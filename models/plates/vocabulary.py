@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 COLUMN_WORDS: dict[str, tuple[str, ...]] = {
-    "plate": ("plate", "plateid", "platename", "platenumber", "plateno", "barcode", "platebarcode", "assayplate"),
-    "well": ("well", "wellid", "wellname", "wellposition", "position", "wells"),
-    "row": ("row", "wellrow", "platerow"),
-    "column": ("column", "col", "wellcolumn", "wellcol", "platecolumn"),
-    "role": ("role", "welltype", "type", "wellrole", "controltype", "control", "contenttype"),
+    "plate": ("plate", "plateid", "platename", "platenumber", "plateno", "barcode", "platebarcode", "assayplate", "platte", "plaque"),
+    "well": ("well", "wellid", "wellname", "wellposition", "position", "wells", "kavitat", "kavitaet", "puits"),
+    "row": ("row", "wellrow", "platerow", "zeile", "ligne"),
+    "column": ("column", "col", "wellcolumn", "wellcol", "platecolumn", "spalte", "colonne"),
+    "role": ("role", "welltype", "type", "wellrole", "controltype", "control", "contenttype", "rolle"),
     "treatment": ("treatment", "compound", "drug", "cpd", "cmpd", "compoundname", "drugname", "treatmentname", "substance", "therapy",
                   "compoundid", "drugid", "perturbation", "pertiname", "treatment1", "compound1", "drug1",
-                  "treatmenta", "compounda", "druga"),
+                  "treatmenta", "compounda", "druga", "substanz", "wirkstoff", "verbindung", "behandlung", "compose", "traitement"),
     "dose": ("dose", "concentration", "conc", "finalconcentration", "finalconc", "dosage", "drugconcentration",
-             "dose1", "concentration1", "conc1", "dosea", "concentrationa", "conca"),
+             "dose1", "concentration1", "conc1", "dosea", "concentrationa", "conca", "dosis", "konzentration", "konz"),
     "dose_unit": ("doseunit", "unit", "units", "concentrationunit", "concunit", "doseunits", "concentrationunits", "doseunit1", "unit1",
-                  "doseunita", "unita"),
-    "replicate": ("replicate", "rep", "repl", "replicateno", "replicatenumber"),
+                  "doseunita", "unita", "einheit", "unite"),
+    "replicate": ("replicate", "rep", "repl", "replicateno", "replicatenumber", "replikat", "replicat"),
     "treatment_2": ("treatment2", "compound2", "drug2", "addon", "combination", "secondtreatment", "treatmentb", "compoundb", "drugb"),
     "dose_2": ("dose2", "concentration2", "conc2", "doseb", "concentrationb", "concb"),
     "dose_unit_2": ("doseunit2", "unit2", "concunit2", "concentrationunit2", "doseunitb", "unitb"),
-    "readout": ("readout", "od", "od450", "absorbance", "luminescence", "rlu", "signal", "reading", "measurement"),
+    "readout": ("readout", "od", "od450", "absorbance", "luminescence", "rlu", "signal", "reading", "measurement", "messwert",
+                "extinktion", "absorption", "lumineszenz", "mesure"),
     "excluded": ("excluded", "exclude", "masked"),
     "exclusion_reason": ("exclusionreason", "excludedreason", "reasonforexclusion"),
 }
@@ -31,15 +33,18 @@ CONDITION_WORDS = ("cellline", "celltype", "cell", "patient", "patientid", "dono
 
 ROLE_WORDS: dict[str, tuple[str, ...]] = {
     "negative": ("negative", "neg", "nc", "negativecontrol", "negcontrol", "negctrl", "negctl", "dmso", "vehicle",
-                 "vehiclecontrol", "solvent", "solventcontrol", "negcon", "livingcontrol"),
+                 "vehiclecontrol", "solvent", "solventcontrol", "negcon", "livingcontrol", "negativ", "negativkontrolle", "losungsmittel", "negatif", "temoinnegatif",
+                 "controlenegatif", "solvant", "vehicule"),
     "positive": ("positive", "pos", "pc", "positivecontrol", "poscontrol", "posctrl", "posctl", "kill", "killcontrol",
-                 "poscon", "deadcontrol", "maxinhibition"),
+                 "poscon", "deadcontrol", "maxinhibition", "positiv",
+                 "positivkontrolle", "positif", "temoinpositif", "controlepositif"),
     "reference": ("reference", "ref", "trc", "sts", "bzcl", "therapycontrol", "referencecontrol", "referencecompound",
                   "standard"),
-    "treated": ("treated", "therapy", "sample", "drug", "compound", "cpd", "cmpd", "treatment", "test", "trt", "testcompound"),
-    "untreated": ("untreated", "untreatedcontrol", "notreatment", "cellsonly", "mediumcells"),
+    "treated": ("treated", "therapy", "sample", "drug", "compound", "cpd", "cmpd", "treatment", "test", "trt", "testcompound",
+                "behandelt", "probe", "substanz", "wirkstoff", "traite", "echantillon"),
+    "untreated": ("untreated", "untreatedcontrol", "notreatment", "cellsonly", "mediumcells", "unbehandelt", "nontraite"),
     "empty": ("empty", "blank", "unused", "border", "medium", "media", "mediaonly", "mediumonly", "nocells",
-              "background"),
+              "background", "leer", "leerwert", "vide", "blanc"),
 }
 
 MOLAR = {"M": 1e9, "mM": 1e6, "uM": 1e3, "nM": 1.0, "pM": 1e-3}  # in nM
@@ -61,8 +66,9 @@ _HEADER_UNIT = re.compile(r"(?:[\[(](?P<in>[^\[(\])]{1,40})[\])]|[_ ](?P<after>[
 
 
 def plain(text: str) -> str:
-    """Lower case without blanks and marks: "Well Type" -> "welltype"."""
-    return re.sub(r"[\s_.\-:#*]+", "", text.strip().lower())
+    """Lower case without blanks, marks and accents: "Well Type" -> "welltype", "Témoin négatif" -> "temoinnegatif"."""
+    letters = "".join(letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
+    return re.sub(r"[\s_.\-:#*]+", "", letters.lower())
 
 
 def canonical_column(header: str) -> tuple[str, str]:

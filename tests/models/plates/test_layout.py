@@ -84,6 +84,16 @@ def test_role_words(word: str, role: str) -> None:
     assert canonical_role(word) == role
 
 
+@pytest.mark.parametrize("text", [
+    "Platte;Kavität;Rolle;Wirkstoff;Konzentration [µM];Replikat;Extinktion\nP1;A1;Negativkontrolle;;;1;1,9\nP1;A2;Probe;x;0,5;1;0,7\n",
+    "Plaque;Puits;Rôle;Composé;Concentration (µM);Réplicat;Mesure\nP1;A1;Témoin négatif;;;1;1,9\nP1;A2;Traité;x;0,5;1;0,7\n"])
+def test_german_and_french_tables(tmp_path: Path, text: str) -> None:
+    result = parse_layout(table(tmp_path / "layout.csv", text), plate_format=96)
+    assert result.errors == ()
+    assert result.layout[["plate", "well", "role", "treatment", "dose", "dose_unit", "readout"]].fillna(0).to_numpy().tolist() == [
+        ["P1", "A01", "negative", "", 0.0, "", 1.9], ["P1", "A02", "treated", "x", 500.0, "nM", 0.7]]
+
+
 def test_a_dose_in_words_names_plate_well_column_and_value() -> None:
     finding = only(parsed(GOOD.replace("P1,A03,treated,wortmannin,0.5", "P1,A03,treated,wortmannin,ten")), "number")
     assert finding.record() == {
