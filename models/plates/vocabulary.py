@@ -33,8 +33,9 @@ CONDITION_WORDS = ("cellline", "celltype", "cell", "patient", "patientid", "dono
 
 ROLE_WORDS: dict[str, tuple[str, ...]] = {
     "negative": ("negative", "neg", "nc", "negativecontrol", "negcontrol", "negctrl", "negctl", "dmso", "vehicle",
-                 "vehiclecontrol", "solvent", "solventcontrol", "negcon", "livingcontrol", "negativ", "negativkontrolle", "losungsmittel", "negatif", "temoinnegatif",
-                 "controlenegatif", "solvant", "vehicule"),
+                 "vehiclecontrol", "solvent", "solventcontrol", "negcon", "livingcontrol", "negativ",
+                 "negativkontrolle", "losungsmittel",
+                 "negatif", "temoinnegatif", "controlenegatif", "solvant", "vehicule"),
     "positive": ("positive", "pos", "pc", "positivecontrol", "poscontrol", "posctrl", "posctl", "kill", "killcontrol",
                  "poscon", "deadcontrol", "maxinhibition", "positiv",
                  "positivkontrolle", "positif", "temoinpositif", "controlepositif"),
