@@ -35,10 +35,12 @@ from models.dose_response.doubts import (
     ELSEWHERE_WORDS,
     MISFIT_WORDS,
     OPEN_DOSE_WORDS,
+    SKIPPED_WORDS,
     beyond_controls,
     means_cross,
     misfits,
     rests_on_one,
+    skips,
 )
 from models.dose_response.engine import BatchFit
 from models.dose_response.flat_test import flat_p
@@ -94,6 +96,7 @@ def describe(batch: Batch, fit: BatchFit, *, scale: str, options: FitOptions) ->
     _withhold(columns, "ec50", (falls & (columns["ec50_relation"] != "=")) | unclear | (flat & (scale == "raw")))
     doubts = [(falls, "the effect falls with dose, from above the IC level to below it: is the dilution series the wrong way round?"),
               (unclear, "the mean effect is at the IC level, so that nothing says on which side of the tested doses it is crossed"),
+              (~failed & (scale != "raw") & skips(_effect(batch.y, scale), batch.count), SKIPPED_WORDS),
               (misfit, MISFIT_WORDS), (elsewhere & ~misfit, ELSEWHERE_WORDS), (beyond, BEYOND_WORDS), (deader, DEADER_WORDS),
               (~flat & ~misfit & ~beyond & rests_on_one(batch, fit), ALONE_WORDS), *_doubts(columns, batch, fit, flat, options)]
     _set_status(columns, doubts, flat=flat, failed=failed)

@@ -21,6 +21,7 @@ MISFIT_LEVEL = 0.001    # of the lack of fit test, up to which a curve may be ca
 MISFIT = 10.0           # root mean square of what the means of doses lie off, in percent inhibition, from which on it is
 BENT_LEVEL = 0.1        # of the lack of fit test, up to which the curve is off the means of doses by more than wells scatter
 ELSEWHERE = 1.5         # times the IC50, or one over it, from which on such means cross its level elsewhere
+BACK, UNTREATED = 25.0, 20.0    # percent inhibition that a skipped dose lies below both of its neighbours, and its own at most
 ALONE = 0.25            # share of the way between the plateaus within which all wells but one lie
 BEYOND = -50.0          # percent inhibition of the mean of a dose, at most, that is no scatter: viability of 150 % and more
 DEADER = 150.0          # percent inhibition of the mean of a dose, from which on the wells are deader than the positive controls
@@ -38,6 +39,8 @@ ELSEWHERE_WORDS = "the means of the doses cross the IC level elsewhere than the 
 TOO_HIGH_WORDS, TOO_LOW_WORDS = "an IC50 comes out too high", "an IC50 comes out too low"
 STRANGE_WORDS = "read beyond all that the model learned from"
 OTHER_SIZE_WORDS = "times as large as in training"
+SKIPPED_WORDS = ("a dose between two that act reads as if nothing had been given, in all of its wells: was it skipped? Repeat it, or "
+                 "leave its wells out")
 ALONE_WORDS = "all of the effect, or all that lacks of it, is in a single well: repeat that dose"
 
 
@@ -96,6 +99,16 @@ def beyond_controls(effect: Array, count: Array) -> tuple[Bools, Bools]:
     """
     above, below = ((count * side).sum(axis=0) >= 2 for side in (effect <= BEYOND, effect >= DEADER))
     return np.asarray(above), np.asarray(below)
+
+
+def skips(effect: Array, count: Array) -> Bools:
+    """Curves (N,) with a dose of two wells or more that does next to nothing between two that act.
+
+    effect: percent inhibition (D, N) of the means of doses, in order; count: wells of each dose.
+    """
+    own = effect[1:-1]
+    back = (np.minimum(effect[:-2], effect[2:]) - own >= BACK) & (own <= UNTREATED) & (count[1:-1] >= 2)
+    return np.asarray(back.any(axis=0))
 
 
 def rests_on_one(batch: Batch, fit: BatchFit) -> Bools:

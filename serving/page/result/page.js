@@ -1,5 +1,5 @@
 // A scored plate: what came out, where it came from, and the wells to leave out.
-import { el, pairs, show } from "../shared/dom.js";
+import { button, el, pairs, show } from "../shared/dom.js";
 import { combinationsView } from "./combinations.js";
 import { CurvePanels } from "./curves.js";
 import { distrustView } from "./distrust.js";
@@ -59,7 +59,8 @@ export class ResultPage {
     this.draw(after);
     scrollTo(0, at);
     const names = wells.map(({ well }) => well).join(", ");
-    show(this.said, el("p.notice", `${names} ${excluded ? `left out (${reason})` : "taken back"}. ${changes(before, after)}`));
+    show(this.said, el("p.notice", `${names} ${excluded ? `left out (${reason})` : "taken back"}. ${changes(before, after)} `,
+      button("Close", () => show(this.said), { class: "quiet" })));
   }
 }
 

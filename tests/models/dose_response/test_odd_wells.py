@@ -68,6 +68,21 @@ def test_an_effect_that_comes_and_goes_is_neither_noise_nor_an_ic50() -> None:
     assert (scored.loc["right", "status"], scored.loc["right", "verdict"]) == ("ok", "hit")
 
 
+@pytest.mark.parametrize("skipped", [3, 4, 5])
+def test_a_dose_that_was_given_to_none_of_its_wells_is_asked_about(skipped: int) -> None:
+    """A tip that took nothing up: the curve is made of wells without the drug, until they are left out."""
+    drug = lambda dose: np.where(np.isclose(dose, DOSE[skipped]), 100.0, killing(2.0)(dose))    # noqa: E731
+    table = plate({"drug": drug, "right": killing(2.0), "steep": killing(30.0, slope=4)})
+    scored = told(score(table))
+    assert scored.loc["drug", "status"] == "weakly_identified"
+    assert "was it skipped?" in scored.loc["drug", "reason"]
+    assert scored.loc["drug", "verdict"] == "cannot say"
+    assert not scored.loc[["right", "steep"], "reason"].str.contains("skipped").any()
+    wells = table.loc[np.isclose(table["dose"], DOSE[skipped]) & (table["treatment"] == "drug"), "well"]
+    without = told(score(table, exclusions=tuple(Exclusion(plate="P1", well=str(well), reason="no drug") for well in wells)))
+    assert without.loc["drug", "ic50"] == pytest.approx(2.0, rel=0.3)
+
+
 def test_noise_and_duplicates_that_share_a_dispensing_error_are_no_misfit() -> None:
     rng = np.random.default_rng(1)
     effect = 100 - killing(10.0)(DOSE)
