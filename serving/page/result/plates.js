@@ -49,6 +49,7 @@ export class PlateView {
 
   visit(well) {
     this.onPoint(well?.number ?? null);
+    if (this.panel.isWrittenIn()) return; // the page scrolled under the mouse while a reason is being typed
     if (well && !this.chosen.includes(well)) this.panel.visit(well);
     else this.panel.choose(this.chosen);
   }

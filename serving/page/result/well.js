@@ -42,6 +42,10 @@ export class WellPanel {
     else show(this.element, several(wells), this.form);
   }
 
+  isWrittenIn() {
+    return Boolean(this.form?.contains(document.activeElement));
+  }
+
   one(well) {
     const treatment = this.treatments.get(well.number);
     const value = well.value === "–" ? "none" : [well.value, well.limits && `(${well.limits})`].filter(Boolean).join(" ");
