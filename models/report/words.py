@@ -135,12 +135,15 @@ def _interval(row: Any, name: str, value: float) -> str:
 def _range_words(row: Any, low: float, high: float, value: float) -> str:
     if math.isnan(low) and math.isnan(high):
         return "interval open on both sides"
-    unit, factor = dose_unit(text(row, "dose_unit"), value)
+    given = text(row, "dose_unit")
     if math.isnan(high):
-        return f"{plain(low * factor)} {unit} or more, no upper limit"
+        return f"{dose_text(low, given)} or more, no upper limit"
     if math.isnan(low):
-        return f"{plain(high * factor)} {unit} or less, no lower limit"
-    return f"{plain(low * factor)} to {plain(high * factor)} {unit}"
+        return f"{dose_text(high, given)} or less, no lower limit"
+    unit, factor = dose_unit(given, value)
+    if 0.1 <= low * factor and high * factor < 1000:
+        return f"{plain(low * factor)} to {plain(high * factor)} {unit}"
+    return f"{dose_text(low, given)} to {dose_text(high, given)}"
 
 
 def _one_limit(row: Any, name: str, relation: str) -> str:

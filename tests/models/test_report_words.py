@@ -37,6 +37,9 @@ def test_small_helpers() -> None:
     assert slope_text(CURVE | {"status": "flat"}) == "–"
     assert trusted(CURVE | {"status": "failed"}, "auc", decimals=2) == "–"
     assert half_dose(CURVE | {"ic50_low": NAN, "ic50_high": NAN}, "ic50").interval == "interval open on both sides"
+    wide = CURVE | {"dose_unit": "nM", "ic50": 94.0, "ic50_low": 20.1, "ic50_high": 44_250.0}
+    assert half_dose(wide, "ic50").interval == "20.1 nM to 44.2 µM"       # and not 44200 nM
+    assert half_dose(wide | {"ic50_low": NAN}, "ic50").interval == "44.2 µM or less, no lower limit"
     narrow, loose, open_ended = ({"ic50_model_low": 50.0, "ic50_model_high": high} for high in (400.0, 900.0, NAN))
     assert half_dose(CURVE, "ic50").text == half_dose(CURVE | narrow, "ic50").text == "100 nM"
     assert half_dose(CURVE | loose, "ic50").text == half_dose(CURVE | open_ended, "ic50").text == "≈ 100 nM"
