@@ -141,7 +141,7 @@ def _range_words(row: Any, low: float, high: float, value: float) -> str:
     if math.isnan(low):
         return f"{dose_text(high, given)} or less, no lower limit"
     unit, factor = dose_unit(given, value)
-    if 0.1 <= low * factor and high * factor < 1000:
+    if low * factor >= 0.1 and high * factor < 1000:
         return f"{plain(low * factor)} to {plain(high * factor)} {unit}"
     return f"{dose_text(low, given)} to {dose_text(high, given)}"
 
