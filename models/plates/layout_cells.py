@@ -132,8 +132,8 @@ def _without_points_of_thousands(cells: Cells, text: pd.Series, column: str) -> 
     if not whole.any():
         if bare[unclear].str.endswith("0").all():
             cells.once(unclear, column, rule="decimal_point", say=lambda count, value: (
-                f"{count} value(s) of {column} have three digits behind a point; {value} is read as {float(_UNIT.sub('', value)):g}. If the "
-                f"point marks thousands, write {value.replace('.', '')}"))
+                f"{count} value(s) of {column} have three digits behind a point; {value} is read as {float(_UNIT.sub('', value)):g}. "
+                f"If the point marks thousands, write {value.replace('.', '')}"))
         return text
     cells.each(unclear, column, rule="number", say=lambda value: (
         f"'{value}' in column {column} may be {_UNIT.sub('', value).replace('.', '')} or {float(_UNIT.sub('', value)):g}, because other "
