@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from models.errors import Finding
 from models.report.inputs import doubtful_flags, flag_list
 from models.report.plate_figures import colour
-from models.report.sections import metric_rows
+from models.report.sections import finding_groups, metric_rows, read_first
 from models.report.svg import nice_ticks, short
 from models.report.verdicts import grade_of, plate_qualities
 from models.report.words import dose_text, fixed, half_dose, plain, slope_text, trusted
@@ -76,3 +77,15 @@ def test_a_plate_without_quality_is_unknown_not_zero() -> None:
     plate, = plate_qualities(pd.DataFrame(), ["P1"], controls="both")
     assert plate.grade == "unknown"
     assert "cannot be computed because" in plate.words
+
+
+def test_what_is_said_of_several_plates_is_said_once_and_counted_at_the_top() -> None:
+    dry = [Finding(rule="position_effect", severity="warning", plate=plate, message=f"the border of plate {plate} dried")
+           for plate in ("P1", "P10")]
+    dirty = Finding(rule="debris", severity="warning", plate="P1", well="A01", message="well A01 of plate P1 is dirty")
+    grouped = finding_groups([*dry, dirty])
+    assert [(one.message, one.places) for one in grouped] == [
+        ("the border of each of the plates dried", ["P1", "P10"]), ("well A01 of plate P1 is dirty", [])]
+    assert read_first(dry) == "Read “What to distrust” first: 1 finding on 2 plates."
+    assert read_first(dry[:1]) == "Read “What to distrust” first: 1 finding on plate P1."
+    assert read_first([]) == ""

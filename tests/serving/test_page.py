@@ -165,11 +165,16 @@ def test_a_well_is_looked_at_explained_left_out_and_taken_back(open_page: Open, 
     panel.get_by_text("Each map is scaled to its own strongest place").or_(panel.get_by_text("pushes the")).first.wait_for()
     until(lambda: page.evaluate(LOADED, ".heat-image img"), seconds=180)
     panel.get_by_label("Why it is left out").fill("bubble")
+    page.locator('.well[aria-label^="A01,"]').hover()      # what is being written stays
+    assert panel.get_by_label("Why it is left out").input_value() == "bubble"
     panel.get_by_role("button", name=f"Leave {row['well']} out").click()
-    page.locator("#changes", has_text=f"{row['well']} left out (bubble)").wait_for()
+    told = page.locator("#changes", has_text=f"{row['well']} left out (bubble)")
+    told.wait_for()
     answer = http.get(f"/jobs/{job}/result").json()
     assert [(change["well"], change["reason"]) for change in answer["changes"]] == [(row["well"], "bubble")]
     assert panel.get_by_role("button", name=f"Take {row['well']} back").is_visible()
+    told.get_by_role("button", name="Close").click()
+    assert page.locator("#changes").inner_text() == ""
     page.reload()   # it is kept
     page.locator(f'.well[aria-label^="{row["well"]},"][aria-label$="left out"]').wait_for()
 
