@@ -40,9 +40,9 @@ def help_rows(summary: Summary, *, controls: Controls, limited: bool = False) ->
         measured.append(("Interval of a well", "Where the assay would read this one well, 95 times in 100, by how far the model was off "
                                                "on wells of its own screen that it had not seen. Another batch of cells may add to it."))
     if limited and not summary.raw:
-        measured.append(("With the model’s error", "The interval of the IC50 holds the scatter of replicates and controls. This one also "
-                                                   "holds the part of the model’s error that wells of one level share, as far "
-                                                   "as its own training screen tells."))
+        measured.append(("With the model’s error", "The interval of the IC50 to go by: it holds the scatter of replicates and controls, "
+                                                   "and the part of the model’s error that wells of one level share, as far as its own "
+                                                   "training screen tells. The one without holds the scatter alone."))
     return [*measured, ("Slope, R²", "How steep the curve is, and how much of the scatter it explains. Slopes of different models are "
                                      "not comparable."),
             ("Cannot say", "A check failed or the data do not decide. It is not a “no”.")]

@@ -126,10 +126,12 @@ def _is_narrow(row: Any, name: str) -> bool:
 
 
 def _interval(row: Any, name: str, value: float) -> str:
-    """The confidence interval, and the wider one with the model's own error where the row has that."""
-    kinds = [name, *([f"{name}_model"] if f"{name}_model_low" in row else [])]
-    limits = [(number(row, f"{kind}_low"), number(row, f"{kind}_high")) for kind in kinds]
-    return "; with the model’s error ".join(_range_words(row, low, high, value) for low, high in limits)
+    """The confidence interval; first the wider one with the model's own error where the row has that, which is the one to go by."""
+    own = _range_words(row, number(row, f"{name}_low"), number(row, f"{name}_high"), value)
+    if f"{name}_model_low" not in row:
+        return own
+    wide = _range_words(row, number(row, f"{name}_model_low"), number(row, f"{name}_model_high"), value)
+    return f"{wide} with the model’s error; {own} without"
 
 
 def _range_words(row: Any, low: float, high: float, value: float) -> str:
@@ -147,7 +149,8 @@ def _range_words(row: Any, low: float, high: float, value: float) -> str:
 
 
 def _one_limit(row: Any, name: str, relation: str) -> str:
-    value, limit = number(row, name), number(row, f"{name}_low" if relation == ">" else f"{name}_high")
+    value, end = number(row, name), "low" if relation == ">" else "high"
+    limit = number(row, f"{name}_model_{end}" if not math.isnan(number(row, f"{name}_model_{end}")) else f"{name}_{end}")
     if math.isnan(limit) or (limit > value if relation == ">" else limit < value):
         return "beyond the tested doses"    # how far is the model's guess: no well was there
     return f"confidence limit {'from' if relation == '>' else 'to'} {dose_text(limit, text(row, 'dose_unit'))}"

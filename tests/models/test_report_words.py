@@ -44,9 +44,11 @@ def test_small_helpers() -> None:
     narrow, loose, open_ended = ({"ic50_model_low": 50.0, "ic50_model_high": high} for high in (400.0, 900.0, NAN))
     assert half_dose(CURVE, "ic50").text == half_dose(CURVE | narrow, "ic50").text == "100 nM"
     assert half_dose(CURVE | loose, "ic50").text == half_dose(CURVE | open_ended, "ic50").text == "≈ 100 nM"
+    assert half_dose(CURVE | narrow, "ic50").interval == "50 to 400 nM with the model’s error; 60 to 170 nM without"
     assert half_dose(CURVE | {"ic50_low": 3.0}, "ic50").text == half_dose(CURVE | {"ic50_high": NAN}, "ic50").text == "≈ 100 nM"
     above = CURVE | {"ic50_relation": ">", "ic50_low": 40.0}
     assert half_dose(above, "ic50").sentence("IC50") == "IC50 > 100 nM (confidence limit from 40 nM)"
+    assert half_dose(above | {"ic50_model_low": 9.0}, "ic50").interval == "confidence limit from 9 nM"
     assert half_dose(above | {"ic50_low": 3170.0}, "ic50").interval == "beyond the tested doses"     # nobody tested 3.17 µM
     assert [flag_list(value) for value in (None, NAN, "", "a", np.array(["a", "b"]), ("a",))] == [[], [], [], ["a"], ["a", "b"], ["a"]]
     assert doubtful_flags(["training_well", "debris"]) == ["debris"]
