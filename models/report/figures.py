@@ -159,8 +159,9 @@ def _arrow(start: float, tip: float, y: float) -> Markup:
 
 
 def _band(row: pd.Series, frame: Frame, half: str) -> Markup:
-    """The confidence interval; a limit that is open runs to the edge of the plot."""
-    low, high = number(row, f"{half}_low"), number(row, f"{half}_high")
+    """The interval to go by, with the model's error where the row has that; a limit that is open runs to the edge of the plot."""
+    kind = f"{half}_model" if f"{half}_model_low" in row else half
+    low, high = number(row, f"{kind}_low"), number(row, f"{kind}_high")
     if math.isnan(low) and math.isnan(high):
         return Markup("")
     left = frame.x(math.log10(low)) if low > 0 else frame.left

@@ -146,6 +146,15 @@ def test_curves_of_every_scale_are_drawn_as_viability_or_read_out(curve: dict[st
     assert f"Dose-response of drug: {words}" in render(make_tables(curve))
 
 
+def test_the_interval_that_is_drawn_is_the_one_to_go_by() -> None:
+    """A model's error makes it wider; an open end runs to the edge."""
+    def width(**limits: float) -> float:
+        tables = make_tables({})
+        found = Page(render(replace(tables, curves=tables.curves.assign(**limits)))).elements
+        return max(float(one.attributes["width"]) for one in found if one.attributes.get("class") == "band" and "y" in one.attributes)
+    assert width() < width(ic50_model_low=50.0, ic50_model_high=400.0) < width(ic50_model_low=50.0, ic50_model_high=NAN)
+
+
 def test_the_headline_counts_hits_and_doubts() -> None:
     page = Page(render(make_tables({}, {"treatment": "b"}, {"treatment": "c", **CENSORED}, {"treatment": "d", **TOO_FEW})))
     assert "2 hits among 4 treatments. 1 cannot be judged." in page.text
