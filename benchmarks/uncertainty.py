@@ -1,10 +1,12 @@
 """Do the intervals of wells hold the truth on plates that no model has seen, and do weights by them make better curves?
 
     python -m benchmarks.uncertainty [--plates 6] [--models artifacts/models]          after `make demo`
+    python -m benchmarks.uncertainty --plates 8 --together 4
 
 For each simulated cell line: new plates (other wells, cells and read-out noise than in training), half of them as in training (one
 compound, 11 doses x 8 replicates, negative controls), half with six compounds of random curves (6 doses x 2 replicates, both controls).
 They share microscope and staining with the training plate, so nothing is said here about another batch.
+--together: sets of so many replicate plates of six compounds, scored as one screen and their first plate alone; --plates: sets a line.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import argparse
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +33,7 @@ from models.plates.simulate.examples import Example, example_screens, random_cur
 from models.scoring import ScoredScreen, ScoringOptions, score_images
 
 FIRST_SEED = 1000   # far from the seeds of the example screens
+FIRST_REPLICATE = 7000
 
 
 def new_plates(line: str, count: int) -> Iterator[tuple[str, Example]]:
@@ -129,13 +133,38 @@ def run(models: Path, *, plates: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     return pd.concat(wells, ignore_index=True), pd.concat(curves, ignore_index=True)
 
 
+def together(models: Path, *, sets: int, plates: int) -> pd.DataFrame:
+    """Curves of replicate plates of six compounds, `plates` scored as one screen, and one of them."""
+    find, other, curves = trunk_finder([models, models.parent / "trunks"]), {one.name: one for one in example_screens()}["heldout-a549"], []
+    for line, number in product(CELL_LINES, range(sets)):
+        predictor, seed = load_predictor(models / f"viability-{line}", find_trunk=find, device="cpu"), FIRST_REPLICATE + 10 * number
+        drugs = random_curves(other.layout, seed=seed) | {"doxorubicin": CELL_LINES[line].doxorubicin}
+        each = [replace(other, sample=line, lines={line: CELL_LINES[line]}, curves=drugs, seed=seed + place) for place in range(plates)]
+        images, layouts = [], []
+        for place, example in enumerate(each):
+            name, found = f"P{place + 1}", images_of(example, predictor.card.recipe.input)
+            images.append(replace(found, wells=found.wells.assign(plate=name), quality=found.quality.assign(plate=name)))
+            layouts.append(example.full_layout().assign(plate=name))
+        for count in (1, plates):
+            scored = score_images(join_images(images[:count]), pd.concat(layouts[:count], ignore_index=True), screen=each[0].screen(),
+                                  predictor=predictor, model=predictor.card.name, version=predictor.sha256[:12])
+            curves.append(curves_with_truth(scored, each[0]).assign(line=line, plates=count))
+    return pd.concat(curves, ignore_index=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--plates", type=int, default=6, help="new plates per cell line")
     parser.add_argument("--models", type=Path, default=Path("artifacts/models"))
+    parser.add_argument("--together", type=int, default=0, help="replicate plates that are scored as one screen")
     arguments = parser.parse_args()
-    wells, curves = run(arguments.models, plates=arguments.plates)
     pd.set_option("display.width", 200, "display.max_columns", 20)
+    if arguments.together:
+        curves = together(arguments.models, sets=arguments.plates, plates=arguments.together)
+        for rows, of in ((named(curves), curve_row), (curves, score_row)):
+            print(pd.concat([rows.groupby(["plates"]).apply(of), rows.groupby(["plates", "line"]).apply(of)]).round(3).to_string(), "\n")
+        return
+    wells, curves = run(arguments.models, plates=arguments.plates)
     print("wells: 95 % interval of each treated well\n")
     print(pd.concat([wells.groupby(["line", "design"]).apply(well_row), wells.groupby(["design"]).apply(well_row)]).round(3).to_string())
     bands = pd.cut(wells["measured"], [-np.inf, 0.2, 0.4, 0.6, 0.8, np.inf])
