@@ -1,6 +1,7 @@
 """How much of the bare forward pass does the service reach? Beside it: `mlflow models serve` and a plain FastAPI one.
 
-    python -m benchmarks.service [--trunk mobilenet_v2] [--size 224] [--wells 96] [--clients 1 8 32] [--plates 4] [--requests 96]
+    python -m benchmarks.service [--trunk mobilenet_v2] [--size 224] [--wells 96] [--together 1] [--clients 1 8 32] [--plates 4]
+                                 [--requests 96]
 
 One registered model (a linear head, fitted to the plate, on a frozen trunk of random weights), plates of 96 or 384 one-channel 8-bit TIFFs
 of simulated wells. A head that reads the wells gives the curves that models in use give; `--random-head` has learned nothing, and its
@@ -8,11 +9,11 @@ scattered curves take five times as long to fit. Compared, in one run:
 
     bare      the forward pass alone, by the path and precision that the service takes, on tensors in memory, in this process
     decoding  the plate's TIFFs read, averaged to 224 pixels, in this process and thread, nothing else
-    dosewell  POST /score with a plate: upload, rules, image quality, forward pass, curves, answer
+    dosewell  POST /score with a plate, or several `--together`: upload, rules, image quality, forward pass, curves, answer
     fastapi   a plain endpoint: a well's TIFF in, decoded, torch eager float32, a number out
     mlflow    `mlflow models serve` of the same registered version: a well's pixels in as JSON, numbers out
 
-wells/s, p50 and p99 of a request (a plate for dosewell, a well for the others), most memory of the server's processes. `of bare`: wells
+wells/s, p50 and p99 of a request (its plates for dosewell, a well for the others), most memory of the server's processes. `of bare`: wells
 per processor second of the server over those of the bare forward pass, so that other work on the machine counts little; of one client's
 requests and of the bare passes the median counts, so that neither is favoured. `of the bound`: the same against bare and decoding together.
 """
@@ -52,7 +53,7 @@ from models.plates.layout import read_layout, write_layout
 from models.plates.prepare import prepare_plate
 from models.plates.projections import resize_area
 from models.registry import Registry
-from models.wells import wells_of
+from models.wells import well_keys, wells_of
 from tests.serving.tiny import SCREEN, Server, free_port
 
 import torch  # isort: skip  # the registry's variables are set first
@@ -85,29 +86,31 @@ def living(row: pd.Series) -> float:
     return known if known is not None else float(1 - row["dose"] / (row["dose"] + 3e3))
 
 
-def plate_layout(wells: int) -> pd.DataFrame:
-    """A sixth of the wells for each kind of control, the others for treatments of 8 doses in 4 wells, at random places."""
-    controls = [{"role": role, "treatment": "", "dose": np.nan, "dose_unit": "", "replicate": number + 1}
-                for role in ("negative", "positive") for number in range(wells // 6)]
-    treated = [{"role": "treated", "treatment": f"drug {name + 1}", "dose": 10.0**dose, "dose_unit": "nM", "replicate": number + 1}
-               for name in range(wells // 48) for dose in range(8) for number in range(4)]
+def plate_layout(wells: int, plate: str = "P1") -> pd.DataFrame:
+    """A sixth of the wells for each kind of control, the others for the plate's treatments of 8 doses in 4 wells, at random places."""
+    controls: list[Row] = [{"role": role, "treatment": "", "dose": np.nan, "dose_unit": "", "replicate": number + 1}
+                           for role in ("negative", "positive") for number in range(wells // 6)]
+    treated: list[Row] = [{"role": "treated", "treatment": f"drug {name + 1} of {plate}", "dose": 10.0**dose, "dose_unit": "nM",
+                           "replicate": number + 1} for name in range(wells // 48) for dose in range(8) for number in range(4)]
     names = np.random.default_rng(0).permutation(list(wells_of(wells)))
-    return pd.DataFrame([{"plate": "P1", "well": str(well), **row} for well, row in zip(names, controls + treated, strict=True)])
+    return pd.DataFrame([{"plate": plate, "well": str(well), **row} for well, row in zip(names, controls + treated, strict=True)])
 
 
-def plate_of(folder: Path, *, size: int, wells: int = 96) -> tuple[Path, Path]:
-    """A plate archive and its layout; blurred noise, darker where the dose is high."""
+def plates_of(folder: Path, *, size: int, wells: int = 96, plates: int = 1) -> tuple[list[Path], Path]:
+    """Archives of plates P1, P2 ... and their layout; blurred noise, darker where the dose is high."""
     rng = np.random.default_rng(1)
     base = gaussian_filter(rng.normal(0, 1, (size, size)), 3)
-    table = plate_layout(wells)
+    tables = {name: plate_layout(wells, name) for name in (f"P{number + 1}" for number in range(plates))}
 
     def image(row: pd.Series) -> np.ndarray:
         level = 70 + 80 * living(row)
         grey = level + rng.normal(0, 4, base.shape) + np.roll(base / base.std(), rng.integers(0, size), 0) * level / 5
         return np.clip(grey, 0, 255).astype(np.uint8)
-    write_plate(folder / "P1.zip", ((f"{row['well']}_s1_c0_z0.tif", image(row)) for _, row in table.sort_values("well").iterrows()))
-    write_layout(table, folder / "layout.csv")
-    return folder / "P1.zip", folder / "layout.csv"
+    for name, table in tables.items():
+        rows = (row for _, row in table.sort_values("well").iterrows())
+        write_plate(folder / f"{name}.zip", ((f"{row['well']}_s1_c0_z0.tif", image(row)) for row in rows))
+    write_layout(pd.concat(tables.values()), folder / "layout.csv")
+    return [folder / f"{name}.zip" for name in tables], folder / "layout.csv"
 
 
 def fitted_head(network: Network, recipe: Recipe, *, archive: Path, layout: Path) -> nn.Module:
@@ -117,7 +120,7 @@ def fitted_head(network: Network, recipe: Recipe, *, archive: Path, layout: Path
         images = prepare_plate(plate, recipe.input, channels=[str(channel) for channel in SCREEN["channels"]])
     trunk = Trunk(network, cpu_device, size=recipe.input.size, path=path_of(recipe.trunk.name, cpu_device))
     features = trunk.features(images.pixels).astype(float)     # (N, F)
-    rows = read_layout(layout, plate_format=384).set_index("well").loc[images.wells["well"]]
+    rows = read_layout(layout, plate_format=384).set_index(["plate", "well"]).loc[well_keys(images.wells)]
     truth = np.array([living(row) for _, row in rows.iterrows()])
     fitted = Ridge(alpha=0.1 * features.var(axis=0).sum()).fit(features, truth)
     head = build_head(recipe.head, network.feature_count)
@@ -216,17 +219,18 @@ def bare(registry: Registry, archive: Path, *, repeats: int) -> tuple[float, flo
     return 96 / found["forward"], 96 / found["decode"]
 
 
-def of_dosewell(folder: Path, registry: Registry, plate: tuple[Path, Path], *, wells: int, clients: list[int], plates: int) -> list[Row]:
+def of_dosewell(folder: Path, registry: Registry, archives: list[Path], layout: Path, *, wells: int, clients: list[int],
+                requests: int) -> list[Row]:
     server = Server(folder / "state", registry.tracking_uri, DOSEWELL_JOB_WORKERS="0")
     server.wait(seconds=600)
-    (body, table), screen = (path.read_bytes() for path in plate), json.dumps(SCREEN | {"plate_format": wells})
+    screen = json.dumps(SCREEN | {"plate_format": wells})
+    files = [("images", (path.name, path.read_bytes())) for path in archives] + [("layout", (layout.name, layout.read_bytes()))]
     try:
         with httpx.Client(base_url=server.url, timeout=600, trust_env=False, limits=httpx.Limits(max_connections=64)) as client:
             def send() -> httpx.Response:
-                return client.post("/score", files=[("images", ("P1.zip", body)), ("layout", ("layout.csv", table))],
-                                   data={"model": NAME, "screen": screen})
-            return [{"server": "dosewell", **load(server.process.pid, send, clients=number, requests=max(plates, number), wells=wells)}
-                    for number in clients]
+                return client.post("/score", files=files, data={"model": NAME, "screen": screen})
+            return [{"server": "dosewell", **load(server.process.pid, send, clients=number, requests=max(requests, number),
+                                                  wells=wells * len(archives))} for number in clients]
     finally:
         server.stop()
 
@@ -260,8 +264,9 @@ def main() -> None:
     parser.add_argument("--trunk", default="mobilenet_v2")
     parser.add_argument("--size", type=int, default=224, help="pixels of the TIFFs' sides")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32])
-    parser.add_argument("--plates", type=int, default=4, help="requests of a plate each; at least one per client")
-    parser.add_argument("--wells", type=int, choices=(96, 384), default=96, help="of the plate")
+    parser.add_argument("--plates", type=int, default=4, help="requests of dosewell; at least one per client")
+    parser.add_argument("--wells", type=int, choices=(96, 384), default=96, help="of a plate")
+    parser.add_argument("--together", type=int, default=1, help="plates in one request")
     parser.add_argument("--requests", type=int, default=96, help="of a well each, of the other servers")
     parser.add_argument("--alone", action="store_true", help="without the other servers")
     parser.add_argument("--random-head", action="store_true", help="a model that has learned nothing")
@@ -269,12 +274,13 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="dosewell-service-") as name:
         folder = Path(name)
-        archive, layout = plate_of(folder, size=arguments.size, wells=arguments.wells)
+        archives, layout = plates_of(folder, size=arguments.size, wells=arguments.wells, plates=arguments.together)
+        archive = archives[0]
         head = random_head if arguments.random_head else partial(fitted_head, archive=archive, layout=layout)
         registry = register(folder, count=1, trunk=arguments.trunk, bf16=arguments.bf16, head=head)
         print(cpu())
         forward, decoding = bare(registry, archive, repeats=7)
-        rows = of_dosewell(folder, registry, (archive, layout), wells=arguments.wells, clients=arguments.clients, plates=arguments.plates)
+        rows = of_dosewell(folder, registry, archives, layout, wells=arguments.wells, clients=arguments.clients, requests=arguments.plates)
         if not arguments.alone:
             rows += of_fastapi(folder, registry, archive, clients=arguments.clients, requests=arguments.requests)
             rows += of_mlflow(registry, clients=arguments.clients, requests=arguments.requests)

@@ -169,23 +169,38 @@ def scaled(images: Sequence[np.ndarray], intensity: Intensity, full_scales: Sequ
 
 
 def _for_network(pixels: np.ndarray, spec: InputSpec) -> np.ndarray:
-    """The distinct planes (N, D, H, W) as the channels of a network (N, C, H, W). One plane that fills all channels lies in memory once, so
-    that its images are not to be written to.
-    """
+    """The distinct planes (N, D, H, W) as the channels of a network (N, C, H, W)."""
     if len(spec.distinct) == 1:
-        return np.lib.stride_tricks.as_strided(pixels, (len(pixels), len(spec.planes), *pixels.shape[2:]),
-                                               (pixels.strides[0], 0, *pixels.strides[2:]))
+        return _in_all_channels(pixels, len(spec.planes))
     return pixels if spec.distinct == spec.planes else pixels[:, [spec.distinct.index(plane) for plane in spec.planes]]
+
+
+def _in_all_channels(plane: np.ndarray, channels: int) -> np.ndarray:
+    """(N, 1, H, W) -> (N, channels, H, W), each image in memory once: they are not to be written to."""
+    return np.lib.stride_tricks.as_strided(plane, (len(plane), channels, *plane.shape[2:]), (plane.strides[0], 0, *plane.strides[2:]))
+
+
+def _alike_channels(pixels: np.ndarray) -> bool:
+    """Whether one plane fills all channels of (N, C, H, W), in memory once."""
+    return pixels.strides[1] == 0
+
+
+def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Parts (N, C, H, W) in one array; a plane that fills all channels of each part lies in memory once again."""
+    if all(map(_alike_channels, parts)):
+        return _in_all_channels(np.concatenate([part[:, :1] for part in parts]), parts[0].shape[1])
+    return np.concatenate(parts)
 
 
 def save_prepared(images: WellImages, path: Path) -> None:
     """One plate's images as safetensors, with the wells in its metadata, and their quality as <plate>.quality.csv beside it.
 
-    Same images, same bytes.
+    A plane that fills all channels is written once. Same images, same bytes.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     record = {"channels": images.channels, "wells": json.loads(images.wells.to_json(orient="split", index=False))}
-    save_file({"pixels": np.ascontiguousarray(images.pixels)}, path,
+    pixels = images.pixels[:, :1] if _alike_channels(images.pixels) else images.pixels
+    save_file({"pixels": np.ascontiguousarray(pixels)}, path,
               metadata={"images": json.dumps(record)})  # one entry: safetensors writes several in a random order
     images.quality.to_csv(path.with_suffix(QUALITY_SUFFIX), index=False, lineterminator="\n")
 
@@ -198,7 +213,9 @@ def load_prepared(path: Path) -> WellImages:
     texts = {column.name: "str" for column in IMAGE_QUALITY.columns if column.kind == "str"}
     quality = pd.read_csv(path.with_suffix(QUALITY_SUFFIX), dtype=texts, keep_default_na=False, na_values={
         column.name: [""] for column in IMAGE_QUALITY.columns if column.kind == "float"})
-    return WellImages(wells.astype({"plate": "str", "well": "str"}), pixels, tuple(record["channels"]),
+    channels = tuple(record["channels"])
+    pixels = pixels if pixels.shape[1] == len(channels) else _in_all_channels(pixels, len(channels))
+    return WellImages(wells.astype({"plate": "str", "well": "str"}), pixels, channels,
                       quality=check_table(quality, IMAGE_QUALITY))
 
 
@@ -210,5 +227,5 @@ def join_images(parts: Iterable[WellImages]) -> WellImages:
     if len(parts) == 1:
         return parts[0]
     return WellImages(pd.concat([part.wells for part in parts], ignore_index=True),
-                      np.concatenate([part.pixels for part in parts]), parts[0].channels,
+                      _joined([part.pixels for part in parts]), parts[0].channels,
                       quality=pd.concat([part.quality for part in parts], ignore_index=True))

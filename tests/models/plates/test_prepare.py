@@ -148,6 +148,20 @@ def test_saved_images_come_back_and_the_bytes_are_the_same_each_time(tmp_path: P
     assert (back.channels, back.pixels.dtype) == (images.channels, np.float16)
 
 
+def test_a_plane_that_fills_all_channels_lies_in_memory_and_on_disk_once(tmp_path: Path) -> None:
+    grey = {member_name(f"A{n:02d}", site=1, channel=0, plane=0): np.full((32, 32), n, np.uint8) for n in range(1, 9)}
+    with archive(tmp_path, grey) as opened:
+        images = prepare_plate(opened, InputSpec(planes=("bf:mid",) * 3, size=32), channels=["bf"])
+    save_prepared(images, tmp_path / "P1.safetensors")
+    back = load_prepared(tmp_path / "P1.safetensors")
+    joined = join_images([images, back])
+    for found in (images, back, joined):
+        assert found.pixels.shape[1:] == (3, 32, 32)
+        assert found.pixels.strides[1] == 0
+    np.testing.assert_array_equal(joined.pixels, np.concatenate([images.pixels, images.pixels]))
+    assert (tmp_path / "P1.safetensors").stat().st_size < images.pixels.nbytes
+
+
 def test_plates_join_in_order_and_only_alike() -> None:
     joined = join_images([make_images(2, "P2"), make_images(3, "P1")])
     assert joined.wells["plate"].tolist() == ["P2"] * 2 + ["P1"] * 3
