@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from models.errors import InputError
@@ -13,8 +14,8 @@ from models.networks.bundle import Card
 from models.plates.images import PlateArchive
 from models.scoring import require_plates
 from serving.forms import Form, field_finding
-from serving.job_files import JobFiles, fingerprint, read_sent, write_sent
-from serving.job_records import Job, JobConflictError, JobStoreError, NewJob, WellChange
+from serving.job_files import JobFiles, fingerprint, sent_options, write_sent
+from serving.job_records import Job, JobConflictError, JobStoreError, NewJob, UnknownJobError, WellChange
 from serving.jobs import JobStore
 from serving.observe import job_id
 from serving.promotion import Promoter
@@ -24,6 +25,8 @@ from validation.rules import judge_screen
 from validation.thresholds import thresholds_of
 
 logger = logging.getLogger("dosewell.jobs")
+
+FIRST_WORDS = 200   # characters of an error in a list of jobs
 
 
 class JobDesk:
@@ -43,18 +46,24 @@ class JobDesk:
         _check(upload, card)
         mark = fingerprint(form, upload, owner=owner, adapt=adapt, model=f"{version.name}/{version.version} {version.bundle_sha256}")
         layout = upload.layout.layout
-        new = NewJob(fingerprint=mark, owner=owner, model=version.name, version=version.version, adapt=adapt, screen=upload.screen.name,
-                     sample=upload.screen.sample, plates=len(upload.plates), wells=len(layout))
-        known = self.store.find(mark)
-        place = known.id if known else new.id
-        if missing := not self.files.folder(place).is_dir():    # of a known job only where its files were lost
-            write_sent(folder, upload, form, adapt=adapt)
-            self.files.keep(folder, place)
-        job, is_new = (self.store.send_again(mark, anew=missing), False) if known else self._enter(new)
+        write_sent(folder, upload, form, adapt=adapt)
+        job, is_new = self._take_in(folder, NewJob(
+            fingerprint=mark, owner=owner, model=version.name, version=version.version, adapt=adapt, screen=upload.screen.name,
+            sample=upload.screen.sample, plates=len(upload.plates), wells=len(layout)))
         self.files.listed(job.id)
         job_id.set(job.id)
         logger.info("job accepted" if is_new else "job was sent before", extra={"fields": {"wells": job.wells, "by": owner}})
         return job, is_new
+
+    def _take_in(self, received: Path, new: NewJob) -> tuple[Job, bool]:
+        """The job as which these files are kept, and whether it is new; of one that is known they are kept only where its own were lost."""
+        if known := self.store.find(new.fingerprint):
+            if missing := not self.files.folder(known.id).is_dir():
+                received = self.files.keep(received, known.id)
+            with suppress(UnknownJobError):     # it is being deleted at this very moment: then the same again is a new one
+                return self.store.send_again(new.fingerprint, anew=missing), False
+        self.files.keep(received, new.id)
+        return self._enter(new)
 
     def _enter(self, new: NewJob) -> tuple[Job, bool]:
         """Put a job whose files are kept into the table; they go where it did not get there, else each try would fill the disk further."""
@@ -70,16 +79,28 @@ class JobDesk:
         return job, is_new
 
     def result(self, job: Job) -> Result:
-        """The result after the latest change of wells. Raises JobConflictError unless the job is done."""
+        """The result after the latest change of wells. Raises JobConflictError unless the job is done and its files are there,
+        UnknownJobError for one that is deleted meanwhile.
+        """
         _require_done(job)
         folder = self.files.folder(job.id)
-        return result_at(folder, self.store.changes(job.id, upto=job.revision), fit=read_sent(folder).upload.options.fit,
-                         revision=job.revision)
+        with self._there(job):
+            return result_at(folder, self.store.changes(job.id, upto=job.revision), fit=sent_options(folder).fit, revision=job.revision)
+
+    @contextmanager
+    def _there(self, job: Job) -> Iterator[None]:
+        """A file that is not there is no fault of the service's where the job was deleted, and else has a way out."""
+        try:
+            yield
+        except FileNotFoundError as error:
+            self.store.get(job.id)
+            raise JobConflictError(f"the files of job {job.id} are no longer there; send the same again, and it is done anew") from error
 
     def change_wells(self, job: Job, changes: Sequence[WellChange], *, by: str) -> Job:
         """Leave wells out or take them back, keep that, and fit again. Raises InputError, JobConflictError."""
         _require_done(job)
-        check_changes(read_result(self.files.folder(job.id) / "result").scored.tables.wells, changes)
+        with self._there(job):
+            check_changes(read_result(self.files.folder(job.id) / "result").scored.tables.wells, changes)
         changed = self.store.change_wells(job.id, changes, by=by)
         self.result(changed)
         return changed
@@ -92,14 +113,19 @@ class JobDesk:
 
 
 def job_record(job: Job) -> dict[str, Any]:
-    """A job as its asker sees it. state: that of the table, but "refused" where the upload is at fault for a failure."""
-    error = job.error or {}
-    refused = job.state == "failed" and int(error.get("status", 500)) < 500
-    return {"id": job.id, "name": job.screen, "state": "refused" if refused else job.state, "model": job.model, "version": job.version,
+    """A job as its asker sees it."""
+    return {"id": job.id, "name": job.screen, "state": job.state, "model": job.model, "version": job.version,
             "adapt": job.adapt, "sample": job.sample, "plates": job.plates, "wells": job.wells, "by": job.owner,
             "created": job.created_at, "started": job.started_at, "finished": job.finished_at,
             "progress": {"stage": job.stage, "done": job.stage_done, "total": job.stage_total}, "note": job.note, "sent": job.sent,
-            "revision": job.revision, "error": error.get("error", ""), "findings": error.get("findings", [])}
+            "revision": job.revision, "error": job.error, "findings": list(job.findings)}
+
+
+def job_line(job: Job) -> dict[str, Any]:
+    """A job as it stands in a list: without findings, and with the first words of its error and note."""
+    record = job_record(job)
+    del record["findings"]
+    return record | {name: shorten(record[name], FIRST_WORDS, placeholder=" …") for name in ("error", "note")}
 
 
 def _check(upload: Upload, card: Card | None) -> None:
@@ -122,5 +148,5 @@ def _flag(text: str, name: str) -> bool:
 
 def _require_done(job: Job) -> None:
     if job.state != "done":
-        raise JobConflictError(f"job {job.id} failed; GET /jobs/{job.id} says why" if job.state == "failed" else
-                               f"job {job.id} is {job.state}; it has no result yet")
+        words = {"failed": f"failed; GET /jobs/{job.id} says why", "refused": f"was refused; GET /jobs/{job.id} says why"}
+        raise JobConflictError(f"job {job.id} {words.get(job.state, f'is {job.state}; it has no result yet')}")

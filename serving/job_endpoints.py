@@ -59,22 +59,22 @@ async def submit(request: Request) -> Response:
         return desk_of(request).accept(form, folder, promoter=promoter_of(request), owner=_token(request).name)
 
     async with received(request, JOB_FIELDS) as (form, folder):
-        job, new = await in_thread(request.app, lambda: work(form, folder))
+        job, new = await anyio.to_thread.run_sync(lambda: work(form, folder))   # not behind the plates that are being scored
     return Response(to_json(job_record(job)), status_code=202 if new else 200, media_type="application/json",
                     headers={"location": f"jobs/{job.id}"})
 
 
 @router.get("", response_model=schemas.JobsAnswer, summary="The latest jobs, newest first")
 def latest(request: Request,
-           state: Annotated[str, Query(pattern=f"^({'|'.join(STATES)}|refused|)$", description="only these")] = "",
+           state: Annotated[str, Query(pattern=f"^({'|'.join(STATES)}|)$", description="only these")] = "",
            limit: Annotated[int, Query(ge=1, le=1000, description="so many")] = 100,
            before: Annotated[str, Query(pattern=_PLACE, description="`next` of an answer: the jobs that follow it")] = "") -> Any:
-    """A token's own; an admin's token sees everybody's."""
-    from serving.job_desk import job_record
+    """A token's own; an admin's token sees everybody's. Why one was refused stands in full with the job itself."""
+    from serving.job_desk import job_line
     from serving.jobs import place_of
 
     found = _store(request).latest(owner=_owner(request), state=state, before=before, limit=limit)
-    return {"jobs": [job_record(job) for job in found], "next": place_of(found[-1]) if len(found) == limit else ""}
+    return {"jobs": [job_line(job) for job in found], "next": place_of(found[-1]) if len(found) == limit else ""}
 
 
 @router.get("/{job}", response_model=schemas.JobRecord, summary="State and progress of a job")

@@ -18,10 +18,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from models.plates.layout import only_plate, parse_layout, write_layout
 from models.plates.readers.platemaps import read_layout_table
 from models.records import to_record
+from models.scoring import ScoringOptions
 from serving.forms import Form
 from serving.plain import plain
 from serving.uploads import Upload, base_name, read_options, read_screen
@@ -53,15 +55,20 @@ class JobFiles:
         """The plate archives of a job, by plate."""
         return {path.stem: path for path in (self.folder(job) / "images").glob("*.zip")}
 
-    def keep(self, received: Path, job: str) -> None:
-        """Make a received upload the job's folder. When this returns, a power cut does not take it away. `listed` must follow."""
+    def keep(self, received: Path, job: str) -> Path:
+        """Make a received upload the job's folder, and give that. When this returns, a power cut does not take it away. `listed` must follow."""
         (received / _UNLISTED).touch()
         for path in sorted(received.rglob("*"), reverse=True):
             _flush(path)
         self.root.mkdir(parents=True, exist_ok=True)
         _flush(received)
-        received.rename(self.folder(job))
+        try:
+            received.rename(self.folder(job))
+        except OSError:     # the same came twice at the same moment
+            if not self.folder(job).is_dir():
+                raise
         _flush(self.root)
+        return self.folder(job)
 
     def listed(self, job: str) -> None:
         """The job is in the table: from now on only `remove` takes its files away."""
@@ -96,14 +103,23 @@ def write_sent(folder: Path, upload: Upload, form: Form, *, adapt: bool) -> None
     write_layout(upload.layout.layout, folder / "layout.csv")
 
 
+def _read_form(folder: Path) -> dict[str, Any]:
+    return dict(json.loads((folder / "sent" / "form.json").read_text(encoding="utf-8")))
+
+
+def sent_options(folder: Path) -> ScoringOptions:
+    """The options that a job was sent with."""
+    return read_options(_read_form(folder).get("options", ""))
+
+
 def read_sent(folder: Path) -> Sent:
     """What `write_sent` wrote, as `read_upload` gave it."""
-    form = json.loads((folder / "sent" / "form.json").read_text(encoding="utf-8"))
+    form = _read_form(folder)
     screen, plates = read_screen(form["screen"]), tuple(sorted((folder / "images").glob("*.zip")))
     (layout,) = (folder / "sent").glob("layout.*")
     parsed = parse_layout(read_layout_table(layout), plate_format=screen.plate_format,
                           default_plate=only_plate([path.stem for path in plates]))
-    return Sent(upload=Upload(plates=plates, layout=parsed, screen=screen, options=read_options(form.get("options", ""))),
+    return Sent(upload=Upload(plates=plates, layout=parsed, screen=screen, options=sent_options(folder)),
                 model=form["model"], adapt=form["adapt"])
 
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import os
 import socket
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import psutil
 
 from models.errors import DosewellError
 from models.processes import started_at
 
-State = Literal["queued", "running", "done", "failed", "deleting"]
-STATES: tuple[State, ...] = ("queued", "running", "done", "failed", "deleting")
+State = Literal["queued", "running", "done", "refused", "failed", "deleting"]
+STATES: tuple[State, ...] = get_args(State)
 
 
 class UnknownJobError(DosewellError):
@@ -51,8 +51,9 @@ class NewJob:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A row of the table. stage, stage_done, stage_total: what is being done and how far; note: why it waits; sent: how often the same
-    was sent; revision: how often wells were excluded or restored; error: {status, error, findings} of a failed one.
+    """A row of the table. state: "refused" = the upload is at fault, "failed" = the service is; stage, stage_done, stage_total: what is being
+    done and how far; note: why it waits; sent: how often the same was sent; revision: how often wells were excluded or restored; error,
+    findings: why it was refused or failed, where a list of jobs goes without the findings, of which a plate can have thousands.
     """
 
     id: str
@@ -79,7 +80,8 @@ class Job:
     attempts: int
     sent: int
     revision: int
-    error: Mapping[str, Any] | None
+    error: str
+    findings: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

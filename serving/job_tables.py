@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import sqlalchemy as sa
 from sqlalchemy.schema import CreateIndex, CreateTable
 
@@ -32,7 +34,8 @@ JOBS = sa.Table(
     sa.Column("attempts", sa.Integer, nullable=False, default=0),
     sa.Column("sent", sa.Integer, nullable=False, default=1),
     sa.Column("revision", sa.Integer, nullable=False, default=0),
-    sa.Column("error", sa.Text, nullable=False, default=""))
+    sa.Column("error", sa.Text, nullable=False, default=""),
+    sa.Column("findings", sa.Text, nullable=False, default=""))
 EXCLUSIONS = sa.Table(
     "dosewell_exclusions", _METADATA,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
@@ -52,9 +55,24 @@ sa.Index("ix_dosewell_jobs_latest_in_state", JOBS.c.state, JOBS.c.created_at, JO
 
 
 def make_tables(engine: sa.Engine) -> None:
-    """Make the tables and indexes that the database lacks: also indexes that a later release added to tables of an earlier one."""
+    """Make the tables, columns and indexes that the database lacks: also those that a later release added to tables of an earlier one."""
     with engine.begin() as connection:
         for table in _METADATA.sorted_tables:
             connection.execute(CreateTable(table, if_not_exists=True))
+        _bring_up_to_date(connection)
+        for table in _METADATA.sorted_tables:
             for index in sorted(table.indexes, key=lambda index: str(index.name)):
                 connection.execute(CreateIndex(index, if_not_exists=True))
+
+
+def _bring_up_to_date(connection: sa.Connection) -> None:
+    """Jobs that did not end well once had all of it in the column `error`, {status, error, findings}, and one state. What was cut off in the
+    middle of this goes on at the next start.
+    """
+    if "findings" not in {column["name"] for column in sa.inspect(connection).get_columns(JOBS.name)}:
+        connection.execute(sa.text(f"ALTER TABLE {JOBS.name} ADD COLUMN findings TEXT NOT NULL DEFAULT ''"))
+    for job, text in connection.execute(sa.select(JOBS.c.id, JOBS.c.error).where(
+            JOBS.c.state == "failed", JOBS.c.error.like('{"status": %'))).all():
+        record = json.loads(text)
+        connection.execute(sa.update(JOBS).where(JOBS.c.id == job).values(
+            state="refused" if record["status"] < 500 else "failed", error=record["error"], findings=json.dumps(record["findings"])))

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 import sqlalchemy as sa
@@ -41,6 +41,7 @@ LONGEST_WAIT = 60.0     # for which `release` may put a job off
 CANDIDATES = 20         # waiting jobs that a worker looks at: of several workers that look at once, each then finds one
 
 NO_JOB = "there is no such job; it was deleted, or its id is wrong"
+_AT_NOTHING: Mapping[str, Any] = {"stage": "", "stage_done": 0, "stage_total": 0}
 
 
 def _is_gone(worker: str, beat: float) -> bool:
@@ -56,6 +57,11 @@ def _is_gone(worker: str, beat: float) -> bool:
         return str(started_at(process)) != started or process.status() == psutil.STATUS_ZOMBIE
     except (psutil.Error, ValueError):
         return True
+
+
+def _is_nobodys(job: Job) -> bool:
+    """Whether no living worker has the job."""
+    return not job.worker or _is_gone(job.worker, job.beat)
 
 
 class JobStore:
@@ -104,7 +110,10 @@ class JobStore:
                 connection.execute(sa.insert(JOBS).values(values))
                 return _job(connection, JOBS.c.id == job.id), True
         except IntegrityError:
-            return self.send_again(job.fingerprint), False
+            try:
+                return self.send_again(job.fingerprint), False
+            except UnknownJobError:     # deleted between the two
+                return self.accept(job)
 
     def find(self, fingerprint: str) -> Job | None:
         """The job of an upload that came before."""
@@ -113,14 +122,14 @@ class JobStore:
             return _of(row) if row else None
 
     def send_again(self, fingerprint: str, *, anew: bool = False) -> Job:
-        """The job of an upload that came before, now sent once more; one that failed is tried again, one that is done only if `anew`.
-        Raises UnknownJobError.
+        """The job of an upload that came before, now sent once more; one that did not end well is tried again, one that is done only if
+        `anew`. Raises UnknownJobError.
         """
-        same = JOBS.c.fingerprint == fingerprint
+        same, ended = JOBS.c.fingerprint == fingerprint, ("failed", "refused", *(["done"] if anew else []))
         with self._transaction() as connection:
             connection.execute(sa.update(JOBS).where(same).values(sent=JOBS.c.sent + 1))
-            connection.execute(sa.update(JOBS).where(same, JOBS.c.state.in_(("failed", "done") if anew else ("failed",))).values(
-                state="queued", error="", attempts=0, finished_at="", not_before=0.0, note=""))
+            connection.execute(sa.update(JOBS).where(same, JOBS.c.state.in_(ended)).values(
+                state="queued", error="", findings="", attempts=0, started_at="", finished_at="", not_before=0.0, note="", **_AT_NOTHING))
             return _job(connection, same)
 
     def get(self, job: str, *, owner: str | None = None) -> Job:
@@ -131,14 +140,9 @@ class JobStore:
             return _job(connection, JOBS.c.id == job, *([JOBS.c.owner == owner] if owner is not None else []), JOBS.c.state != "deleting")
 
     def latest(self, *, owner: str | None = None, state: str = "", before: str = "", limit: int = 100) -> list[Job]:
-        """The latest jobs, newest first. state: as people see it, so also "refused"; before: only those behind this place in the list, as
-        `place_of` names it.
-        """
-        stored = "failed" if state == "refused" else state
-        query = sa.select(JOBS).where(JOBS.c.state == stored if state else JOBS.c.state != "deleting")
-        if stored == "failed":      # whose fault it was stands first in the error
-            at_fault = JOBS.c.error.like('{"status": 4%')
-            query = query.where(at_fault if state == "refused" else ~at_fault)
+        """The latest jobs, newest first, without their findings. before: only those behind this place in the list, as `place_of` names it."""
+        query = sa.select(*(column for column in JOBS.c if column is not JOBS.c.findings))
+        query = query.where(JOBS.c.state == state if state else JOBS.c.state != "deleting")
         query = query.where(JOBS.c.owner == owner) if owner is not None else query
         if before:
             created_at, _, job = before.rpartition(" ")
@@ -169,11 +173,10 @@ class JobStore:
 
     def begin_delete(self, job: str) -> bool:
         """Mark for deletion, so that nobody finds the job any more; True when no worker has it, so that its files can go now."""
-        with self._transaction() as connection:
-            found = _job(connection, JOBS.c.id == job)
+        with self._transaction() as connection:     # marked before it is looked at: a worker may claim it at this very moment
             # its fingerprint is given free: the same may be sent again before the last file of this one is gone
-            connection.execute(sa.update(JOBS).where(JOBS.c.id == job).values(state="deleting", fingerprint=f"deleted {found.id}"))
-            return found.state != "running" or _is_gone(found.worker, found.beat)
+            connection.execute(sa.update(JOBS).where(JOBS.c.id == job).values(state="deleting", fingerprint=f"deleted {job}"))
+            return _is_nobodys(_job(connection, JOBS.c.id == job))
 
     def end_delete(self, job: str) -> None:
         """Forget a job whose files are gone."""
@@ -212,10 +215,10 @@ class JobStore:
         """
         for found in self._waiting(worker):
             anew = found.worker != worker
-            mine = {"state": "running", "worker": worker, "beat": time.time(), "stage": "starting", "stage_done": 0, "stage_total": 0,
-                    "note": "", "attempts": found.attempts + anew}
+            mine = {**_AT_NOTHING, "state": "running", "worker": worker, "beat": time.time(), "stage": "starting", "note": "",
+                    "attempts": found.attempts + anew}
             if anew and found.attempts >= MAX_ATTEMPTS:
-                mine |= {"state": "failed", "finished_at": now(), "worker": "", "error": json.dumps(_worn_out(found))}
+                mine |= {"state": "failed", "finished_at": now(), "worker": "", **_worn_out(found)}
             with self._transaction() as connection:
                 done = connection.execute(sa.update(JOBS).where(
                     JOBS.c.id == found.id, JOBS.c.state == found.state, JOBS.c.worker == found.worker, JOBS.c.beat == found.beat).values(
@@ -245,9 +248,9 @@ class JobStore:
         """The result is written. False when the job is no longer this worker's."""
         return self._end(job, worker, state="done", stage="", error="")
 
-    def fail(self, job: str, worker: str, error: Mapping[str, Any]) -> bool:
-        """The job cannot be done; error: {status, error, findings}."""
-        return self._end(job, worker, state="failed", error=json.dumps(error))
+    def fail(self, job: str, worker: str, error: Mapping[str, Any], *, state: Literal["refused", "failed"] = "failed") -> bool:
+        """The job cannot be done; error: {error, findings}; state: whose fault that is. False as `finish`."""
+        return self._end(job, worker, state=state, error=error["error"], findings=json.dumps(error["findings"]))
 
     def _end(self, job: str, worker: str, **values: Any) -> bool:
         with self._transaction() as connection:
@@ -258,7 +261,7 @@ class JobStore:
         """Put the job back into the queue, for this worker stops or something that it needs is away. after: seconds to wait."""
         with self._transaction() as connection:
             connection.execute(sa.update(JOBS).where(_held(job, worker)).values(
-                state="queued", worker="", note=note, not_before=time.time() + after, attempts=JOBS.c.attempts - 1))
+                state="queued", worker="", note=note, not_before=time.time() + after, attempts=JOBS.c.attempts - 1, **_AT_NOTHING))
 
     def is_deleting(self, job: str, worker: str) -> bool:
         """Whether this worker's job was deleted while it was at it."""
@@ -270,7 +273,7 @@ class JobStore:
         """Jobs that are to be deleted and that no living worker has."""
         with self._transaction() as connection:
             rows = connection.execute(sa.select(JOBS).where(JOBS.c.state == "deleting")).mappings()
-            return [job.id for job in map(_of, rows) if not job.worker or _is_gone(job.worker, job.beat)]
+            return [job.id for job in map(_of, rows) if _is_nobodys(job)]
 
 
 def place_of(job: Job) -> str:
@@ -290,10 +293,10 @@ def _job(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> Job:
 
 
 def _of(row: sa.RowMapping) -> Job:
-    return Job(**{**row, "error": json.loads(row["error"]) if row["error"] else None})
+    return Job(**{**row, "findings": tuple(json.loads(row.get("findings") or "[]"))})
 
 
-def _worn_out(job: Job) -> dict[str, Any]:
+def _worn_out(job: Job) -> dict[str, str]:
     message = (f"{MAX_ATTEMPTS} workers died while they were at it (the last at: {job.stage or 'start'}); most often memory runs out: send "
                "fewer plates at a time, or give the service more memory. Send it again to try once more")
-    return {"status": 500, "error": message, "findings": [Finding(rule="workers_died", severity="error", message=message).record()]}
+    return {"error": message, "findings": json.dumps([Finding(rule="workers_died", severity="error", message=message).record()])}

@@ -59,9 +59,11 @@ class Result:
 
 
 def write_result(folder: Path, result: Result) -> None:
-    """Write into `folder`, which appears whole or not at all. One that is there stays: it holds the same."""
+    """Write into `folder`, which appears whole or not at all. One that is there stays: it holds the same. Raises FileNotFoundError where the
+    folder around it is gone: what was deleted is not made anew.
+    """
     partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
-    partial.mkdir(parents=True)
+    partial.mkdir()
     scored = result.scored
     for name, table in tables_of(scored.tables).items():
         table.to_parquet(partial / f"{name}.parquet", index=False)
@@ -103,6 +105,7 @@ def result_at(folder: Path, changes: Sequence[KeptChange], *, fit: FitOptions, r
         tables = refit_wells(base.scored.tables.wells, screen=base.scored.screen, exclusions=left_out(base.scored.tables.wells, changes),
                              fit=fit, drift=base.scored.tables.drift)
         findings = (*tables.findings, *(finding for finding in base.scored.tables.findings if finding.rule not in REFITTED))
+        path.parent.mkdir(exist_ok=True)
         write_result(path, replace(base, scored=replace(base.scored, tables=replace(tables, findings=findings))))
     return replace(read_result(path), changes=tuple(changes))
 

@@ -221,8 +221,8 @@ class ProgressRecord(BaseModel):
     total: int = Field(description="0 while it is not known")
 
 
-class JobRecord(BaseModel):
-    """A job."""
+class JobLine(BaseModel):
+    """A job as it stands in a list."""
 
     id: str
     name: str = Field(description="of the screen")
@@ -241,14 +241,19 @@ class JobRecord(BaseModel):
     note: str = Field(description="why it waits, where it does")
     sent: int = Field(description="how often the same was sent; it is one job")
     revision: int = Field(description="how often wells were excluded or restored")
-    error: str
-    findings: list[FindingRecord]
+    error: str = Field(description="why it was refused or failed, in a sentence, of which a list has the first words; else empty")
+
+
+class JobRecord(JobLine):
+    """A job."""
+
+    findings: list[FindingRecord] = Field(description="each mistake of a refused one with its place and the way out")
 
 
 class JobsAnswer(BaseModel):
     """The answer of GET /jobs, newest first."""
 
-    jobs: list[JobRecord]
+    jobs: list[JobLine]
     next: str = Field(description="`before` of the request for the jobs that follow; empty where there are none")
 
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from models.errors import DosewellError, RefusedError, RegistryError
 from models.registered import RegisteredVersion, UnknownModelError
@@ -157,8 +157,8 @@ class Worker:
         status = status_of(error)
         if status == 500:
             logger.exception("job fails")
-        kept = self.store.fail(job.id, self.name, {"status": status, **error_record(error)})
-        return kept, "refused" if status < 500 else "failed"    # nobody need get up at night for a plate of no use
+        state: Literal["refused", "failed"] = "refused" if status < 500 else "failed"   # nobody need get up at night for a plate of no use
+        return self.store.fail(job.id, self.name, error_record(error), state=state), state
 
     def _let_go(self, job: Job) -> None:
         """The worker stops (the job goes back), or the job was deleted (its files go) or taken over (it is left alone)."""

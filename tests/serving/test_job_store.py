@@ -8,7 +8,7 @@ import pydoc
 import shutil
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,12 +19,15 @@ import sqlalchemy as sa
 from models.registered import RegisteredVersion
 from serving import job_database
 from serving.forms import Form, StoredFile
-from serving.job_desk import JobDesk
+from serving.job_desk import FIRST_WORDS, JobDesk, job_line, job_record
 from serving.job_files import ABANDONED_SECONDS, JobFiles
 from serving.job_records import Job, JobStoreError, NewJob, UnknownJobError, worker_name
-from serving.job_tables import JOBS
+from serving.job_tables import JOBS, make_tables
 from serving.jobs import CANDIDATES, JobStore, place_of
 from tests.serving.tiny import MODEL, SCREEN, tiny_plate
+
+
+FAULT = {"error": "it cannot be", "findings": []}
 
 
 def new_job(number: int = 0, *, owner: str = "anna") -> NewJob:
@@ -74,7 +77,7 @@ def test_pages_hold_every_job_once_in_order(store: JobStore) -> None:
     for _ in range(6):
         claimed = store.claim("w:1:1")
         assert claimed is not None
-        store.fail(claimed.id, "w:1:1", {"status": 500 if claimed.owner == "ben" else 400})
+        store.fail(claimed.id, "w:1:1", FAULT, state="failed" if claimed.owner == "ben" else "refused")
     for state, own in (("failed", True), ("refused", False)):
         ended = [job.id for job in jobs[-6:] if (job.owner == "ben") is own]
         assert ended
@@ -212,10 +215,102 @@ def test_a_job_that_came_before_is_tried_again_only_if_it_failed_or_its_files_we
     store.accept(new_job(1))
     with pytest.raises(UnknownJobError):
         store.send_again(new_job(2).fingerprint)
-    for end in (store.finish, lambda job, worker: store.fail(job, worker, {"status": 500})):
+    for end in (store.finish, lambda job, worker: store.fail(job, worker, FAULT),
+                lambda job, worker: store.fail(job, worker, FAULT, state="refused")):
         claimed = store.claim("w:1:1")
         assert claimed is not None
+        store.beat(claimed.id, "w:1:1", stage="scoring", done=3, total=5)
         assert end(claimed.id, "w:1:1")
         again = store.send_again(new_job(1).fingerprint)
         assert again.state == ("done" if end == store.finish else "queued")
-        assert store.send_again(new_job(1).fingerprint, anew=True).state == "queued"
+        again = store.send_again(new_job(1).fingerprint, anew=True)
+        assert (again.state, again.stage, again.error, again.findings, again.started_at) == ("queued", "", "", (), "")
+
+
+def test_a_job_that_waits_again_says_why_and_not_what_was_once_done(store: JobStore) -> None:
+    """A client shows the stage before the note: it said "training" of a job that waited for a registry."""
+    store.accept(new_job())
+    job = store.claim("w:1:1")
+    assert job is not None
+    store.beat(job.id, "w:1:1", stage="training", done=3, total=5)
+    store.release(job.id, "w:1:1", note="the registry is away")
+    job = store.get(job.id)
+    assert (job.stage, job.stage_done, job.stage_total, job.note) == ("", 0, 0, "the registry is away")
+
+
+def test_a_list_of_jobs_carries_the_first_words_of_an_error_and_a_job_all(store: JobStore) -> None:
+    """A thousand refused plates of a thousand findings each were a gigabyte of one answer."""
+    store.accept(new_job())
+    job = store.claim("w:1:1")
+    assert job is not None
+    store.fail(job.id, "w:1:1", {"error": "no use " * 100, "findings": [{"rule": "r"}] * 1000}, state="refused")
+    (listed,) = map(job_line, store.latest())
+    assert "findings" not in listed
+    assert listed["error"].startswith("no use no use")
+    assert len(listed["error"]) <= FIRST_WORDS
+    whole = job_record(store.get(job.id))
+    assert (whole["error"], len(whole["findings"])) == ("no use " * 100, 1000)
+    assert {**listed, "error": "", "findings": []} == {**whole, "error": "", "findings": []}
+
+
+def test_a_table_of_an_earlier_release_is_brought_up_to_date_wherever_that_was_cut_off(store: JobStore) -> None:
+    """It had no column of findings, and one state for what was refused and what failed."""
+    jobs = [store.accept(new_job(number))[0].id for number in range(3)]
+    with store._engine.begin() as connection:
+        for job, status in zip(jobs, (400, 500), strict=False):
+            error = json.dumps({"status": status, "error": f"said {status}", "findings": [{"rule": "r"}]})
+            connection.execute(sa.update(JOBS).where(JOBS.c.id == job).values(state="failed", error=error))
+        connection.execute(sa.text("ALTER TABLE dosewell_jobs DROP COLUMN findings"))
+    for _ in range(2):
+        make_tables(store._engine)
+        found = [store.get(job) for job in jobs]
+        assert [job.state for job in found] == ["refused", "failed", "queued"]
+        assert [job.error for job in found] == ["said 400", "said 500", ""]
+        assert [len(job.findings) for job in found] == [1, 1, 0]
+        assert [job.id for job in store.latest(state="refused")] == jobs[:1]
+        with store._engine.begin() as connection:    # as if it had ended after the column was made
+            connection.execute(sa.update(JOBS).where(JOBS.c.id == jobs[0]).values(state="failed", findings="", error=json.dumps(
+                {"status": 400, "error": "said 400", "findings": [{"rule": "r"}]})))
+
+
+def at_this_moment(engine: sa.Engine, act: Callable[[], object], *, before: str) -> None:
+    """Do this once, before the next statement that begins so."""
+    waits = [act]
+
+    def look(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if statement.startswith(before) and waits:
+            waits.pop()()
+    sa.event.listen(engine, "before_cursor_execute", look)
+
+
+def test_a_job_that_is_claimed_while_it_is_deleted_keeps_its_files_until_its_worker_lets_it_go(store: JobStore) -> None:
+    """They were deleted under the worker, which wrote its result into a folder that nobody knew any more."""
+    job = store.accept(new_job())[0]
+    other = JobStore(store._engine.url.render_as_string())
+    at_this_moment(store._engine, lambda: other.claim("elsewhere:1:1"), before="UPDATE")
+    assert not store.begin_delete(job.id)
+    other.close()
+    assert store.is_deleting(job.id, "elsewhere:1:1")
+
+
+def test_what_is_sent_again_while_it_is_deleted_is_a_new_job(store: JobStore, files: JobFiles, tmp_path: Path,
+                                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sender was told 404 of plates that were all there."""
+    desk, first = JobDesk(store, files), new_job()
+    assert desk._take_in(received(tmp_path), first)[1]
+    send_again = store.send_again
+
+    def deleted_first(fingerprint: str, *, anew: bool = False) -> Job:
+        monkeypatch.setattr(store, "send_again", send_again)
+        desk.delete(store.get(first.id))
+        return send_again(fingerprint, anew=anew)
+    for path in ("find", "insert"):
+        monkeypatch.setattr(store, "send_again", deleted_first)
+        again = new_job()
+        if path == "insert":    # found only when it is put into the table
+            monkeypatch.setattr(store, "find", lambda _fingerprint: None)
+        job, is_new = desk._take_in(received(tmp_path, path), again)
+        assert (job.id, is_new, job.state) == (again.id, True, "queued")
+        assert (files.folder(job.id) / "images" / "P1.zip").is_file()
+        assert not files.folder(first.id).exists()
+        first = again
