@@ -23,6 +23,8 @@ os.environ.setdefault("MLFLOW_UV_AUTO_DETECT", "false")     # else the working f
 os.environ.setdefault("MLFLOW_LOG_UV_FILES", "false")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")   # else it takes four minutes to say that a server is away
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
 
 import mlflow
 import mlflow.pyfunc
@@ -34,6 +36,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.store.entities import PagedList
 from mlflow.types import ColSpec, Schema, TensorSpec
+from sqlalchemy.exc import SQLAlchemyError
 
 from models.bundle_cache import BundleCache
 from models.errors import BundleError, RegistryError
@@ -73,9 +76,9 @@ def _reaching(uri: str) -> Iterator[None]:
     """MLflow's exceptions as ours: no such thing, or not reachable."""
     try:
         yield
-    except MlflowException as error:
+    except (MlflowException, SQLAlchemyError) as error:     # the latter of a database that is away when it is first asked
         text = without_password(f"the registry at {uri} cannot be used: {str(error).splitlines()[0][:400]}")
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+        if isinstance(error, MlflowException) and error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise UnknownModelError(text.replace("cannot be used", "says", 1)) from error
         raise RegistryError(text) from error
     except OSError as error:
@@ -220,8 +223,7 @@ class Registry:
             self._log_epochs(run.info.run_id, record.epochs)
             if record.figures is not None and record.figures.is_dir():
                 mlflow.log_artifacts(str(record.figures), "figures")
-        if card.name not in self.aliases():
-            self._client.create_registered_model(card.name, tags={"sample": card.sample, "system": card.system})
+        self._require_name(card.name, tags={"sample": card.sample, "system": card.system})
         entry = self._client.create_model_version(card.name, source=info.model_uri, run_id=run.info.run_id, tags=tags,
                                                   model_id=info.model_id)
         return _version(entry, {})
@@ -247,9 +249,17 @@ class Registry:
             run = self._client.create_run(self._experiment(), run_name=name, tags={"sha256": sha256})
             self._client.log_artifact(run.info.run_id, str(source), "trunk")
             self._client.set_terminated(run.info.run_id)
-            self._client.create_registered_model(name, tags={"kind": "trunk"})
+            self._require_name(name, tags={"kind": "trunk"})
             self._client.create_model_version(name, source=f"runs:/{run.info.run_id}/trunk", run_id=run.info.run_id,
                                               tags={"sha256": sha256, "trunk": card.trunk.name, "weights": card.trunk.weights})
+
+    def _require_name(self, name: str, *, tags: dict[str, str]) -> None:
+        """Register a name that is not there yet: another process may do the same now, or was killed before it gave the name a version."""
+        try:
+            self._client.create_registered_model(name, tags=tags)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
 
     def _experiment(self) -> str:
         known = self._client.get_experiment_by_name(EXPERIMENT)

@@ -168,9 +168,6 @@ def token(arguments: argparse.Namespace) -> None:
 
 def promote(arguments: argparse.Namespace) -> None:
     """Move the alias champion, as a person does in the MLflow UI."""
-    from serving.settings import be_quiet
-
-    be_quiet()
     from models.registry import CHAMPION, Registry
 
     registry = Registry(arguments.tracking_uri or default_tracking_uri(), Path("var/registry-cache"))

@@ -17,7 +17,7 @@ from models.tracking import absolute_uri, default_tracking_uri
 
 MEBIBYTE = 2**20
 QUIET = {"BENTOML_DO_NOT_TRACK": "True", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true",
-         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}     # the promoter itself tries again
+         "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}   # the promoter itself tries again
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,8 @@ class Settings:
         os.environ |= {"DOSEWELL_STATE": str(self.state), "MLFLOW_TRACKING_URI": uri}
         if self.tokens_needed:
             os.environ["DOSEWELL_TOKENS"] = str(self.tokens)
-        be_quiet()
+        for name, value in QUIET.items():
+            os.environ.setdefault(name, value)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -99,12 +100,6 @@ class Settings:
             workers=count(environment, "DOSEWELL_WORKERS", defaults.workers),
             shadow=choice(environment, "DOSEWELL_SHADOW", ("off", "on")) == "on",
             device=choice(environment, "DOSEWELL_DEVICE", ("auto", "cpu", "cuda", "mps")))
-
-
-def be_quiet() -> None:
-    """No reports of use, and no minutes of tries where the registry is away; before MLflow is imported."""
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
 
 
 def require_place() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,9 @@ import pytest
 from mlflow import MlflowClient
 
 from models.errors import BundleError, RefusedError, RegistryError
-from models.networks.bundle import bundle_sha256, file_sha256, trunk_finder
+from models.networks.bundle import bundle_sha256, file_sha256, read_card, trunk_finder
 from models.networks.predict import load_predictor
-from models.registered import RunRecord, UnknownModelError, finite_numbers, flatten, read_epochs
+from models.registered import RunRecord, UnknownModelError, finite_numbers, flatten, read_epochs, trunk_name
 from models.registry import CHALLENGER, CHAMPION, Registry
 from tests.serving.tiny import MODEL, tiny_bundle, tiny_registry
 
@@ -200,13 +201,32 @@ def test_a_wrong_trunk_is_not_registered(registry: Registry, tmp_path: Path) -> 
     assert "other" not in registry.aliases()
 
 
-def test_an_unreachable_registry_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(os.environ, "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    away = Registry("http://user:secret@127.0.0.1:9", tmp_path)
+def test_an_unreachable_registry_says_so(tmp_path: Path) -> None:
+    """Within seconds: MLflow by itself tries for four minutes, which `make up` and the stages waited."""
+    away, since = Registry("http://user:secret@127.0.0.1:9", tmp_path), time.monotonic()
     with pytest.raises(RegistryError, match="cannot be used") as caught:
         away.aliases()
+    assert time.monotonic() - since < 20
     assert not isinstance(caught.value, UnknownModelError | RefusedError)
     assert "secret" not in str(caught.value)
+
+
+def test_a_registry_whose_database_is_away_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What SQLAlchemy said of it made jobs fail that should have waited."""
+    monkeypatch.setattr("mlflow.store.db.utils.MAX_RETRY_COUNT", 1)     # else it tries for two minutes
+    (tmp_path / "mlflow.db").mkdir()
+    with pytest.raises(RegistryError, match="cannot be used") as caught:
+        Registry(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "cache").aliases()
+    assert not isinstance(caught.value, UnknownModelError | RefusedError)
+
+
+def test_a_name_without_a_version_gets_one(tmp_path: Path) -> None:
+    """A process that was killed right after it had registered a trunk's name kept every later model on that trunk from being registered."""
+    registry, bundle = tiny_registry(tmp_path), tiny_bundle(tmp_path / "models" / "m1")
+    for name in (trunk_name(read_card(bundle).trunk), MODEL):
+        MlflowClient(registry.tracking_uri, registry_uri=registry.tracking_uri).create_registered_model(name)
+    assert registry.register(bundle, find_trunk=trunk_finder([tmp_path / "models"])).version == 1
+    assert registry.load(registry.resolve(f"{MODEL}/1"), device="cpu").card.name == MODEL
 
 
 def test_flatten_and_numbers(tmp_path: Path) -> None:
