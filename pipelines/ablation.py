@@ -27,7 +27,7 @@ from models.networks.heads import Network, build_network
 from models.networks.recipe import Recipe
 from models.networks.starts import read_start
 from models.networks.train import smoothed_floor
-from pipelines.command import run_command
+from pipelines.command import add_params, run_command
 from pipelines.figures import save_figure
 from pipelines.params import Params
 from pipelines.prepared import PreparedScreen, read_prepared, sound_wells
@@ -96,10 +96,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="a phase-II model in the section `models` of params.yaml")
     parser.add_argument("--lengths", type=int, nargs="+", help="epochs of phase I; default: none, a tenth, a third and all of its recipe's")
-    parser.add_argument("--params", default="params.yaml")
-    parser.add_argument("--data", type=Path, default=Path("data"))
-    parser.add_argument("--artifacts", type=Path, default=Path("artifacts"))
-    parser.add_argument("--out", type=Path, default=Path("artifacts/ablation"))
+    add_params(parser)
+    parser.add_argument("--data", type=Path, default=Path("data"), help="one folder per screen (default: %(default)s)")
+    parser.add_argument("--artifacts", type=Path, default=Path("artifacts"), help="what the pipeline made (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("artifacts/ablation"),
+                        help="folder for the table and the figure (default: %(default)s)")
     arguments = parser.parse_args()
     params, root = Params.read(arguments.params), arguments.artifacts
     second, first = _phases(params, arguments.model)

@@ -241,17 +241,17 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m pipelines.add_imageset", description="Bring a folder of labelled images into data/.")
     parser.add_argument("source", type=Path, help="folder of images; without --labels and --boxes its sub-folders are the labels")
     parser.add_argument("--name", required=True, help="of the image set: data/<name>")
-    parser.add_argument("--out", type=Path, default=Path("data"))
+    parser.add_argument("--out", type=Path, default=Path("data"), help="folder of the image sets (default: %(default)s)")
     parser.add_argument("--labels", type=Path, help="table with columns path, label and, if you have it, group (CSV or XLSX)")
     parser.add_argument("--boxes", type=Path, help="table with columns image, label, xmin, ymin, xmax, ymax: every box becomes an image")
     parser.add_argument("--margin", type=float, default=1.2, help="side of a crop over its box's longer side (default: 1.2)")
     parser.add_argument("--classes", default="", help="the two labels, the one to find first: toxic,nontoxic")
     parser.add_argument("--group-pattern", default="", help=r"regular expression whose first bracket is the group: '(patient\d+)_'")
-    for name, words in (("sample", "cell line, tissue or patient"), ("kind", "cell_line or patient"), ("assay", ""), ("organism", ""),
-                        ("stain", ""), ("camera", "")):
+    for name, words in (("sample", "cell line, tissue or patient"), ("kind", "cell_line or patient"), ("assay", "what was measured"),
+                        ("organism", "such as human"), ("stain", "such as H&E"), ("camera", "as the lab calls it")):
         parser.add_argument(f"--{name}", help=words)
-    for name in ("magnification", "pixel-size-um"):
-        parser.add_argument(f"--{name}", type=float)
+    for name, words in (("magnification", "of the objective, such as 10"), ("pixel-size-um", "side of a pixel in micrometres")):
+        parser.add_argument(f"--{name}", type=float, help=words)
     parser.add_argument("--force", action="store_true", help="replace a set of that name")
     arguments = vars(parser.parse_args(argv))
     facts = {name: value for name in ("sample", "kind", "assay", "organism", "stain", "camera", "magnification", "pixel_size_um")

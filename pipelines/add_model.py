@@ -92,7 +92,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--planes", default="", help="channel:projection (mip, mid, mos) of each network channel, e.g. "
                                                      "dapi:mip,dapi:mid,dapi:mip: derives a recipe that reads them")
     parser.add_argument("--no-score", action="store_true", help="do not score the screen with this model")
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"),
+                        help="the file that the model is added to (default: %(default)s)")
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the screens (default: data)")
     arguments = parser.parse_args(argv)
     model = NewModel(name=arguments.name, screen=arguments.screen, recipe=arguments.recipe, parent=arguments.parent,

@@ -1,10 +1,17 @@
-"""What every command line shares: errors are printed for people, with exit status 1, and tracebacks are kept for bugs."""
+"""What every command line shares: errors are printed for people, with exit status 1, tracebacks are kept for bugs, and SIGTERM ends what
+the command started, too.
+"""
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import errno
+import signal
 import sys
 from collections.abc import Callable
+
+import psutil
 
 from models.environment import tolerate_any_terminal
 from models.errors import DosewellError
@@ -13,11 +20,28 @@ NO_ROOM = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is us
            errno.EACCES: "this may not be read or written by you", errno.EPERM: "this may not be read or written by you"}
 
 
+def add_params(parser: argparse.ArgumentParser) -> None:
+    """The file of parameters, which every stage reads."""
+    parser.add_argument("--params", default="params.yaml", help="file of parameters (default: %(default)s)")
+
+
+def _end_with_children(number: int, _frame: object) -> None:
+    """End the processes below this one, gently, then firmly, and then it: a training whose `make demo` is gone would go on for hours."""
+    below = psutil.Process().children(recursive=True)
+    for act, seconds in ((psutil.Process.terminate, 10), (psutil.Process.kill, 5)):
+        for process in below:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                act(process)
+        _, below = psutil.wait_procs(below, timeout=seconds)
+    sys.exit(128 + number)
+
+
 def run_command(main: Callable[[], None]) -> None:
     """Run a command's main(); a DosewellError becomes its message on standard error and exit status 1."""
     if (spec := sys.modules["__main__"].__spec__) and spec.name.startswith("pipelines."):
         sys.argv[0] = f"python -m {spec.name}"      # what help and usage call the command
     tolerate_any_terminal()
+    before = signal.signal(signal.SIGTERM, _end_with_children)
     try:
         main()
     except DosewellError as error:
@@ -29,3 +53,5 @@ def run_command(main: Callable[[], None]) -> None:
                  "command again")
     except KeyboardInterrupt:
         sys.exit("interrupted; run the same command again to go on")
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -27,7 +27,7 @@ from models.networks.predict import Predictor, load_predictor
 from models.plates.screen import Screen
 from models.scoring import same_sample
 from models.tables import combined
-from pipelines.command import run_command
+from pipelines.command import add_params, run_command
 from pipelines.compare_figures import plot_midpoints, plot_pairs_of_wells, plot_predicted_on_measured
 from pipelines.compare_networks import NetworkRun, write_networks
 from pipelines.cross_validation import write_folds
@@ -132,10 +132,10 @@ def _midpoints(wells: list[pd.DataFrame]) -> tuple[pd.DataFrame, pd.DataFrame, p
 def main() -> None:
     """Command line of the stage."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--params", default="params.yaml")
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--artifacts", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
+    add_params(parser)
+    parser.add_argument("--data", type=Path, required=True, help="one folder per screen")
+    parser.add_argument("--artifacts", type=Path, required=True, help="prepared plates and models of the stages before")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the tables")
     arguments = parser.parse_args()
     params, root = Params.read(arguments.params), arguments.artifacts
     trained = [name for name in params.models if (root / "models" / name / CARD).is_file()]

@@ -122,8 +122,8 @@ def options_of(arguments: argparse.Namespace) -> Options:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("images", nargs="+", type=Path)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("images", nargs="+", type=Path, help="images, or folders of them")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the tables and overlays")
     parser.add_argument("--attached", action="store_true", help="cells grow attached: flat while they live, round once they are dead")
     for name, text in (("diameter", "of a usual cell, pixels; attached: of a disc of its area"),
                        ("floor", "contrast that noise has: rim in full scales per pixel; attached: standard deviation in full scales"),
@@ -131,7 +131,7 @@ def _parser() -> argparse.ArgumentParser:
         parser.add_argument(f"--{name.replace('_', '-')}", type=float,
                             help=f"{text} (default: {getattr(CellOptions, name)}; attached: {getattr(AttachedOptions, name)})")
     parser.add_argument("--longest", type=float, help=f"longest side of a cell's box over the shortest (default: {CellOptions.longest})")
-    parser.add_argument("--no-overlays", action="store_true")
+    parser.add_argument("--no-overlays", action="store_true", help="tables only")
     return parser
 
 

@@ -24,7 +24,7 @@ from models.networks.recipe import Recipe
 from models.networks.uncertainty import Uncertainty, measure_uncertainty
 from models.records import to_record
 from models.tables import combined
-from pipelines.command import run_command
+from pipelines.command import add_params, run_command
 from pipelines.figures import draw_figures
 from pipelines.params import Params
 from validation.thresholds import Thresholds
@@ -80,8 +80,8 @@ def main() -> None:
     """Command line of the stage."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", help="name in the section `models` of params.yaml")
-    parser.add_argument("--params", default="params.yaml")
-    parser.add_argument("--trained", type=Path, required=True)
+    add_params(parser)
+    parser.add_argument("--trained", type=Path, required=True, help="what the stage train wrote")
     parser.add_argument("--bundle", type=Path, required=True, help="where the finished bundle goes")
     parser.add_argument("--out", type=Path, required=True, help="where metrics and figures go")
     arguments = parser.parse_args()

@@ -25,7 +25,7 @@ from models.networks.explain import METHODS, Explanation, Method, explain_wells
 from models.networks.predict import Predictor, load_predictor
 from models.tables import DOSED_ROLES
 from models.wells import well_or_text
-from pipelines.command import run_command
+from pipelines.command import add_params, run_command
 from pipelines.figures import colour_pictures, save_figure
 from pipelines.params import Params
 from pipelines.prepared import PreparedImageSet, PreparedScreen, read_source
@@ -121,10 +121,10 @@ def main() -> None:
     parser.add_argument("model", help="name in the section `models` of params.yaml")
     parser.add_argument("--screen", help="screen or image set; default: the one that the model was trained on")
     parser.add_argument("--wells", nargs="*", default=[], help="C07 or plate:C07")
-    parser.add_argument("--method", choices=METHODS, default="gradcam")
-    parser.add_argument("--params", default="params.yaml")
-    parser.add_argument("--data", type=Path, default=Path("data"))
-    parser.add_argument("--artifacts", type=Path, default=Path("artifacts"))
+    parser.add_argument("--method", choices=METHODS, default="gradcam", help="how the heat is computed (default: %(default)s)")
+    add_params(parser)
+    parser.add_argument("--data", type=Path, default=Path("data"), help="one folder per screen or image set (default: %(default)s)")
+    parser.add_argument("--artifacts", type=Path, default=Path("artifacts"), help="what the pipeline made (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="the sheet; default artifacts/explain/MODEL_SCREEN_METHOD.png")
     arguments = parser.parse_args()
     params, root = Params.read(arguments.params), arguments.artifacts

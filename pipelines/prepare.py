@@ -16,7 +16,7 @@ from tqdm import tqdm
 from models.errors import ScreenError
 from models.plates.images import PlateArchive
 from models.plates.prepare import InputSpec, prepare_plate, save_prepared
-from pipelines.command import run_command
+from pipelines.command import add_params, run_command
 from pipelines.lineage import data_md5
 from pipelines.params import Params
 from pipelines.screens import read_screen
@@ -56,10 +56,10 @@ def read_arguments(description: str | None, *, what: str) -> argparse.Namespace:
     """The command line of a stage that prepares `what`: name, params, data and out. Raises ScreenError for what `validate` refused."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("name", help=f"name of the {what}, as in params.yaml")
-    parser.add_argument("--params", default="params.yaml")
+    add_params(parser)
     parser.add_argument("--data", type=Path, required=True, help=f"the folder of the {what}")
     parser.add_argument("--verdict", type=Path, required=True, help="what `validate` said of it")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="folder for the prepared plates")
     arguments = parser.parse_args()
     require_accepted(arguments.verdict)
     return arguments

@@ -44,7 +44,7 @@ from models.plates.images import PlateArchive
 from models.plates.prepare import find_channel
 from models.plates.projections import parse_plane
 from models.plates.spreadsheets import read_table
-from pipelines.command import run_command
+from pipelines.command import add_params, run_command
 from pipelines.figures import colour_pictures, save_figure
 from pipelines.params import Params
 from pipelines.prepared import PreparedScreen, read_prepared
@@ -240,10 +240,11 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("screens", nargs="*", help="screens of params.yaml; default: all that have a model of system profile")
-    parser.add_argument("--params", default="params.yaml")
-    parser.add_argument("--data", type=Path, default=Path("data"))
-    parser.add_argument("--artifacts", type=Path, default=Path("artifacts"))
-    parser.add_argument("--out", type=Path, default=Path("artifacts/profile"))
+    add_params(parser)
+    parser.add_argument("--data", type=Path, default=Path("data"), help="one folder per screen (default: %(default)s)")
+    parser.add_argument("--artifacts", type=Path, default=Path("artifacts"), help="what the pipeline made (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("artifacts/profile"),
+                        help="folder for the tables and figures (default: %(default)s)")
     arguments = parser.parse_args()
     params = Params.read(arguments.params)
     if unknown := sorted(set(arguments.screens) - set(params.screens)):

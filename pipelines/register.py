@@ -14,7 +14,7 @@ from models.networks.bundle import bundle_sha256, read_card, trunk_finder
 from models.registered import RegisteredVersion, RunRecord
 from models.registry import Registry
 from models.tracking import default_tracking_uri
-from pipelines.command import run_command
+from pipelines.command import add_params, run_command
 from pipelines.lineage import git_commit
 from pipelines.params import listed
 
@@ -70,11 +70,13 @@ def receipt(version: RegisteredVersion) -> dict[str, Any]:
 def main() -> None:
     """Command line: python -m pipelines.register."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--params", default="params.yaml")
-    parser.add_argument("--models", type=Path, default=Path("artifacts/models"))
-    parser.add_argument("--evaluations", type=Path, default=Path("artifacts/evaluate"))
-    parser.add_argument("--trunks", type=Path, default=Path("artifacts/trunks"))
-    parser.add_argument("--output", type=Path, default=Path("artifacts/registered"))
+    add_params(parser)
+    parser.add_argument("--models", type=Path, default=Path("artifacts/models"), help="bundles, a folder each (default: %(default)s)")
+    parser.add_argument("--evaluations", type=Path, default=Path("artifacts/evaluate"),
+                        help="metrics and figures of each model (default: %(default)s)")
+    parser.add_argument("--trunks", type=Path, default=Path("artifacts/trunks"), help="published trunks (default: %(default)s)")
+    parser.add_argument("--output", type=Path, default=Path("artifacts/registered"),
+                        help="folder for a receipt per model (default: %(default)s)")
     arguments = parser.parse_args()
     registry = Registry(default_tracking_uri(), CACHE)
     versions = run(arguments.models, evaluations=arguments.evaluations, trunks=arguments.trunks, registry=registry, tags=commit_tags(),

@@ -28,7 +28,7 @@ from models.report.inputs import flag_list
 from models.single_doses import read_single_doses
 from models.tables import CURVES, WELL_SCORES, check_table
 from pipelines.class_report import CLASSES, ClassEntry, Entry, own_pages, read_class_entry, read_evaluation
-from pipelines.command import run_command
+from pipelines.command import add_params, run_command
 from pipelines.params import listed
 from pipelines.screens import read_screen, whole_folder
 
@@ -99,14 +99,14 @@ def relative(folder: Path, out: Path) -> str:
 def main() -> None:
     """Command line of the stage."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--params", default="params.yaml")
+    add_params(parser)
     parser.add_argument("--scores", type=Path, required=True, help="one folder per scored screen")
     parser.add_argument("--data", type=Path, required=True, help="one folder per screen, with screen.yaml")
     parser.add_argument("--evaluate", type=Path, required=True, help="metrics.json per model")
     parser.add_argument("--models", type=Path, required=True, help="bundles, whose cards hold the judged gates")
     parser.add_argument("--validate", type=Path, required=True, help="pages of the data checks to link to, one per screen")
     parser.add_argument("--docs", type=Path, required=True, help="Data Docs to link to, one page per screen")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="folder for the pages")
     arguments = parser.parse_args()
     scored = listed(arguments.params, "scores")      # what else lies there was scored when params.yaml still listed it
     folders, imagesets = (sorted(path.parent for path in arguments.scores.glob(f"*/{name}") if path.parent.name in scored)

@@ -18,7 +18,7 @@ from models.networks.predict import Predictor, load_predictor
 from models.plates.safe_csv import write_csv
 from models.report.inputs import tables_of
 from models.scoring import ScoredScreen, ScoringOptions, score_images
-from pipelines.command import run_command
+from pipelines.command import add_params, run_command
 from pipelines.imagesets import is_imageset
 from pipelines.lineage import commit_in_words, lineage_of
 from pipelines.params import Params
@@ -72,11 +72,11 @@ def main() -> None:
     """Command line of the stage."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("screen", help="name of the screen, as in params.yaml")
-    parser.add_argument("--params", default="params.yaml")
+    add_params(parser)
     parser.add_argument("--data", type=Path, required=True, help="the screen's folder")
-    parser.add_argument("--prepared", type=Path, required=True)
-    parser.add_argument("--bundle", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--prepared", type=Path, required=True, help="its prepared plates")
+    parser.add_argument("--bundle", type=Path, required=True, help="the model that scores")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the tables")
     arguments = parser.parse_args()
     params = Params.read(arguments.params)
     find = trunk_finder([arguments.bundle.parent, arguments.bundle.parent.parent / "trunks"])

@@ -15,7 +15,8 @@ FACTS = ("sample", "kind", "assay", "organism", "magnification", "pixel_size_um"
 def add_source_options(parser: argparse.ArgumentParser) -> None:
     """SOURCE and how to read it."""
     parser.add_argument("source", type=Path, help="folder of the images")
-    parser.add_argument("--convention", default="auto", choices=["auto", *(item.name for item in CONVENTIONS)])
+    parser.add_argument("--convention", default="auto", choices=["auto", *(item.name for item in CONVENTIONS)],
+                        help="how the source names its files (default: found out)")
     parser.add_argument("--platemap", type=Path, help="layout (CSV or XLSX); default: the table in SOURCE that is one")
     parser.add_argument("--columns", type=pairs, default={}, help="our column=its column, e.g. well=Position,role=Type")
     parser.add_argument("--channels", type=pairs, default={}, help="channel=column of file names, or channel key, e.g. gfp=file_gfp,dna=w2")
@@ -28,12 +29,12 @@ def add_fact_options(parser: argparse.ArgumentParser) -> None:
     """Fields of screen.yaml that a person knows."""
     parser.add_argument("--plate-format", type=int, choices=sorted(PLATE_FORMATS), help="wells of a plate (default: what holds all)")
     parser.add_argument("--sample", help="cell line or patient sample")
-    parser.add_argument("--kind", choices=["cell_line", "patient"])
+    parser.add_argument("--kind", choices=["cell_line", "patient"], help="what the sample is")
     parser.add_argument("--assay", help="what was measured")
-    parser.add_argument("--organism")
-    parser.add_argument("--magnification", type=float)
-    parser.add_argument("--pixel-size-um", type=float)
-    parser.add_argument("--camera")
+    parser.add_argument("--organism", help="such as human")
+    parser.add_argument("--magnification", type=float, help="of the objective, such as 10")
+    parser.add_argument("--pixel-size-um", type=float, help="side of a pixel in micrometres")
+    parser.add_argument("--camera", help="as the lab calls it")
 
 
 def source_of(arguments: argparse.Namespace, *, layout: bool = True) -> Source:

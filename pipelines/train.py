@@ -19,7 +19,7 @@ from models.networks.observe import observe
 from models.networks.recipe import Recipe
 from models.networks.starts import Start, draft_card, read_start, write_model
 from models.plates.quality import QualityLimits
-from pipelines.command import run_command
+from pipelines.command import add_params, run_command
 from pipelines.params import Params
 from pipelines.prepared import PreparedImageSet, PreparedScreen, read_source, sound_wells
 
@@ -57,12 +57,12 @@ def main() -> None:
     """Command line of the stage."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", help="name in the section `models` of params.yaml")
-    parser.add_argument("--params", default="params.yaml")
+    add_params(parser)
     parser.add_argument("--data", type=Path, required=True, help="the screen's folder")
-    parser.add_argument("--prepared", type=Path, required=True)
-    parser.add_argument("--parent", type=Path, required=True)
+    parser.add_argument("--prepared", type=Path, required=True, help="its prepared plates")
+    parser.add_argument("--parent", type=Path, required=True, help="the model or trunk to start from")
     parser.add_argument("--checkpoint", type=Path, required=True, help="folder for the checkpoint; empty after success")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="folder for what was trained")
     arguments = parser.parse_args()
     params = Params.read(arguments.params)
     recipe = params.recipes[params.models[arguments.model].recipe]

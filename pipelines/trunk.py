@@ -8,7 +8,7 @@ from pathlib import Path
 
 from models.networks.backbones import starting_state, state_bytes, state_sha256
 from models.networks.bundle import TRUNK
-from pipelines.command import run_command
+from pipelines.command import add_params, run_command
 from pipelines.params import Params, TrunkEntry
 
 
@@ -27,8 +27,8 @@ def main() -> None:
     """Command line of the stage."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("trunk", help="name in the section `trunks` of params.yaml")
-    parser.add_argument("--params", default="params.yaml")
-    parser.add_argument("--out", type=Path, required=True)
+    add_params(parser)
+    parser.add_argument("--out", type=Path, required=True, help="folder for the weights")
     arguments = parser.parse_args()
     print(f"{arguments.trunk}: sha256 {run(Params.read(arguments.params).trunks[arguments.trunk], arguments.out)}")
 

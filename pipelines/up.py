@@ -53,7 +53,7 @@ def stop() -> None:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("action", choices=("start", "stop"))
+    parser.add_argument("action", choices=("start", "stop"), help="both servers at once")
     {"start": start, "stop": stop}[parser.parse_args().action]()
 
 

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from models.errors import Finding, InputError
 from models.plates.layout import only_plate, parse_layout
 from models.plates.spreadsheets import read_table
-from pipelines.command import run_command
+from pipelines.command import add_params, run_command
 from pipelines.imagesets import IMAGES_ARCHIVE, IMAGES_TABLE, is_imageset, read_imageset
 from pipelines.params import Params
 from pipelines.screens import read_screen
@@ -89,7 +89,7 @@ def run(names: Iterable[str], *, data: Path, thresholds: Thresholds, out: Path, 
 def main() -> None:
     """Command line of the stage."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--params", default="params.yaml")
+    add_params(parser)
     parser.add_argument("--data", type=Path, required=True, help="folder of all screens")
     parser.add_argument("--out", type=Path, required=True, help="folder of verdicts and pages")
     parser.add_argument("--docs", type=Path, required=True, help="folder of the Data Docs")

@@ -11,6 +11,7 @@ import tomllib
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -43,7 +44,7 @@ SERVICE_VERSION = _version()
 
 def create_app(settings: Settings) -> FastAPI:
     """The app. `app.state.promoter` and `app.state.desk` must be set before the first request is answered."""
-    app = FastAPI(title="Dosewell", version=SERVICE_VERSION, openapi_url="/docs.json", docs_url=None, redoc_url=None,
+    app = _App(title="Dosewell", version=SERVICE_VERSION, openapi_url="/docs.json", docs_url=None, redoc_url=None,
                   description="Scores plate images of drug-treated cells with the registered model of a cell line or patient.")
     app.state.settings, app.state.promoter, app.state.version = settings, None, SERVICE_VERSION
     app.state.uploads, app.state.limiter, app.state.desk, app.state.shadow, app.state.agreement = settings.uploads, None, None, None, None
@@ -56,6 +57,21 @@ def create_app(settings: Settings) -> FastAPI:
     add_page(app)
     app.router.routes.append(_Nowhere())
     return app
+
+
+class _App(FastAPI):
+    """An app whose OpenAPI document does not promise FastAPI's own answer to what cannot be used: it is answered by 400."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The document."""
+        made = self.openapi_schema is not None
+        document = super().openapi()
+        if not made:
+            for way in (way for ways in document["paths"].values() for way in ways.values()):
+                way["responses"].pop("422", None)
+            for name in ("HTTPValidationError", "ValidationError"):
+                document["components"]["schemas"].pop(name, None)
+        return document
 
 
 class _Nowhere(BaseRoute):

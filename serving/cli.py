@@ -248,7 +248,7 @@ def parser() -> argparse.ArgumentParser:
     _add_service(one, classify)
     one = commands.add_parser("exclude", help="leave wells of a job out of its curves, or take them back; nothing is scored again")
     one.add_argument("job", help="id of the job")
-    one.add_argument("wells", type=_exclusion, nargs="+", metavar="PLATE:WELL=REASON")
+    one.add_argument("wells", type=_exclusion, nargs="+", metavar="PLATE:WELL=REASON", help="which, and why; the reason is kept")
     one.add_argument("--restore", action="store_true", help="take the wells back")
     one.add_argument("--out", type=Path, help="folder for the new result")
     _add_service(one, exclude)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import anyio.to_thread
 from fastapi import APIRouter, Query, Request
+from fastapi import Path as PathParameter
 from fastapi.responses import Response
 
 from serving import form_documents, schemas
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from serving.job_desk import JobDesk
     from serving.jobs import JobStore
 
+JobId = Annotated[str, PathParameter(description="id of the job")]
 router = APIRouter(prefix="/jobs", responses=schemas.ERRORS)
 _PLACE = "^([0-9TZ:.+-]{1,40} [0-9a-f]{32})?$"    # serving.jobs.place_of
 
@@ -78,7 +80,7 @@ def latest(request: Request,
 
 
 @router.get("/{job}", response_model=schemas.JobRecord, summary="State and progress of a job")
-def one(request: Request, job: str) -> Any:
+def one(request: Request, job: JobId) -> Any:
     """How far it is, why it waits, or what is wrong with what was sent."""
     from serving.job_desk import job_record
 
@@ -87,7 +89,7 @@ def one(request: Request, job: str) -> Any:
 
 @router.get("/{job}/result", summary="The result as JSON, CSV, Parquet, XLSX or a report page",
             response_class=Response)
-async def result(request: Request, job: str,
+async def result(request: Request, job: JobId,
                  format: Annotated[str, Query(description="json, csv, parquet, xlsx or html")] = "json",  # noqa: A002  # the query's name
                  table: Annotated[str, Query(description="of CSV and Parquet this table alone, such as wells")] = "") -> Response:
     """CSV and Parquet are zips of all tables, or one table. JSON and Parquet are exact."""
@@ -104,7 +106,7 @@ async def result(request: Request, job: str,
 
 
 @router.post("/{job}/exclusions", response_model=schemas.JobRecord, summary="Leave wells out or take them back; fits again, scores nothing")
-async def exclusions(request: Request, job: str, body: schemas.WellChanges) -> Any:
+async def exclusions(request: Request, job: JobId, body: schemas.WellChanges) -> Any:
     """Each is kept with its reason."""
     from serving.job_desk import job_record
 
@@ -114,7 +116,7 @@ async def exclusions(request: Request, job: str, body: schemas.WellChanges) -> A
 
 
 @router.delete("/{job}", status_code=204, summary="Delete a job with its images and results; one that runs is cut off")
-def delete(request: Request, job: str) -> Response:
+def delete(request: Request, job: JobId) -> Response:
     """What is deleted cannot be had again."""
     desk_of(request).delete(own_job(request, job))
     return Response(status_code=204)

@@ -26,7 +26,7 @@ from models.records import to_record
 from models.scoring import ScoringOptions
 from serving.forms import Form
 from serving.plain import plain
-from serving.uploads import Upload, base_name, read_options, read_screen
+from serving.uploads import SENT, Upload, base_name, read_options, read_screen, sent_table
 
 ABANDONED_SECONDS = 3600    # an unlisted folder that no row of the table knows is an upload that was cut off, if it is older
 _UNLISTED = "unlisted"
@@ -56,7 +56,9 @@ class JobFiles:
         return {path.stem: path for path in (self.folder(job) / "images").glob("*.zip")}
 
     def keep(self, received: Path, job: str) -> Path:
-        """Make a received upload the job's folder, and give that. When this returns, a power cut does not take it away. `listed` must follow."""
+        """Make a received upload the job's folder, and give that. When this returns, a power cut does not take it away. `listed` must
+        follow.
+        """
         (received / _UNLISTED).touch()
         for path in sorted(received.rglob("*"), reverse=True):
             _flush(path)
@@ -94,17 +96,13 @@ class JobFiles:
 
 def write_sent(folder: Path, upload: Upload, form: Form, *, adapt: bool) -> None:
     """Put an upload that `read_upload` understood into a job's form."""
-    sent = folder / "sent"
-    sent.mkdir()
-    for path in folder.glob("layout.*"):
-        path.rename(sent / path.name)
-    (sent / "form.json").write_text(json.dumps({**form.texts, "adapt": adapt}), encoding="utf-8")
+    (folder / SENT / "form.json").write_text(json.dumps({**form.texts, "adapt": adapt}), encoding="utf-8")
     (folder / "screen.yaml").write_text(json.dumps(plain(upload.screen.to_dict()), indent=1) + "\n", encoding="utf-8")     # JSON is YAML
     write_layout(upload.layout.layout, folder / "layout.csv")
 
 
 def _read_form(folder: Path) -> dict[str, Any]:
-    return dict(json.loads((folder / "sent" / "form.json").read_text(encoding="utf-8")))
+    return dict(json.loads((folder / SENT / "form.json").read_text(encoding="utf-8")))
 
 
 def sent_options(folder: Path) -> ScoringOptions:
@@ -116,8 +114,7 @@ def read_sent(folder: Path) -> Sent:
     """What `write_sent` wrote, as `read_upload` gave it."""
     form = _read_form(folder)
     screen, plates = read_screen(form["screen"]), tuple(sorted((folder / "images").glob("*.zip")))
-    (layout,) = (folder / "sent").glob("layout.*")
-    parsed = parse_layout(read_layout_table(layout), plate_format=screen.plate_format,
+    parsed = parse_layout(read_layout_table(sent_table(folder)), plate_format=screen.plate_format,
                           default_plate=only_plate([path.stem for path in plates]))
     return Sent(upload=Upload(plates=plates, layout=parsed, screen=screen, options=sent_options(folder)),
                 model=form["model"], adapt=form["adapt"])

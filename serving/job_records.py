@@ -51,9 +51,9 @@ class NewJob:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A row of the table. state: "refused" = the upload is at fault, "failed" = the service is; stage, stage_done, stage_total: what is being
-    done and how far; note: why it waits; sent: how often the same was sent; revision: how often wells were excluded or restored; error,
-    findings: why it was refused or failed, where a list of jobs goes without the findings, of which a plate can have thousands.
+    """A row of the table. state: "refused" = the upload is at fault, "failed" = the service is; stage, stage_done, stage_total: what is
+    being done and how far; note: why it waits; sent: how often the same was sent; revision: how often wells were excluded or restored;
+    error, findings: why it was refused or failed, where a list of jobs goes without the findings, of which a plate can have thousands.
     """
 
     id: str

@@ -66,8 +66,8 @@ def make_tables(engine: sa.Engine) -> None:
 
 
 def _bring_up_to_date(connection: sa.Connection) -> None:
-    """Jobs that did not end well once had all of it in the column `error`, {status, error, findings}, and one state. What was cut off in the
-    middle of this goes on at the next start.
+    """Jobs that did not end well once had all of it in the column `error`, {status, error, findings}, and one state. What was cut off in
+    the middle of this goes on at the next start.
     """
     if "findings" not in {column["name"] for column in sa.inspect(connection).get_columns(JOBS.name)}:
         connection.execute(sa.text(f"ALTER TABLE {JOBS.name} ADD COLUMN findings TEXT NOT NULL DEFAULT ''"))

@@ -140,7 +140,9 @@ class JobStore:
             return _job(connection, JOBS.c.id == job, *([JOBS.c.owner == owner] if owner is not None else []), JOBS.c.state != "deleting")
 
     def latest(self, *, owner: str | None = None, state: str = "", before: str = "", limit: int = 100) -> list[Job]:
-        """The latest jobs, newest first, without their findings. before: only those behind this place in the list, as `place_of` names it."""
+        """The latest jobs, newest first, without their findings. before: only those behind this place in the list, as `place_of` names
+        it.
+        """
         query = sa.select(*(column for column in JOBS.c if column is not JOBS.c.findings))
         query = query.where(JOBS.c.state == state if state else JOBS.c.state != "deleting")
         query = query.where(JOBS.c.owner == owner) if owner is not None else query

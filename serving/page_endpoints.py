@@ -6,14 +6,19 @@ from typing import Annotated, Any
 
 import anyio.to_thread
 from fastapi import APIRouter, Query, Request
+from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse, Response
 from starlette.exceptions import HTTPException
 
 from serving import form_documents, schemas
 from serving.endpoints import in_thread, promoter_of, received
-from serving.job_endpoints import desk_of, own_job
+from serving.job_endpoints import JobId, desk_of, own_job
 from serving.plain import to_json
 
+Plate = Annotated[str, PathParameter(description="as the layout calls it")]
+Well = Annotated[str, PathParameter(description="such as B03")]
+Name = Annotated[str, PathParameter(description="of an example")]
+File = Annotated[str, PathParameter(description="of its files")]
 router = APIRouter()
 
 
@@ -37,7 +42,7 @@ def examples(request: Request) -> Any:
 
 
 @router.get("/examples/{name}/{file}", summary="A file of an example", response_class=FileResponse, responses=schemas.ERRORS)
-def example(request: Request, name: str, file: str) -> FileResponse:
+def example(request: Request, name: Name, file: File) -> FileResponse:
     """As `GET /examples` names it."""
     from serving.examples import example_file
 
@@ -49,7 +54,7 @@ def example(request: Request, name: str, file: str) -> FileResponse:
 
 @router.get("/jobs/{job}/view", response_class=Response, responses=schemas.ERRORS,
             summary="The result in the report's words, for a page that draws it")
-async def view(request: Request, job: str) -> Response:
+async def view(request: Request, job: JobId) -> Response:
     """What the page shows: verdicts, plates and curves."""
     def work() -> bytes:
         from serving.job_view import job_view
@@ -61,7 +66,7 @@ async def view(request: Request, job: str) -> Response:
 
 
 @router.get("/jobs/{job}/wells/{plate}/{well}.png", response_class=Response, responses=schemas.ERRORS, summary="A small image of a well")
-async def well_image(request: Request, job: str, plate: str, well: str,
+async def well_image(request: Request, job: JobId, plate: Plate, well: Well,
                      channel: Annotated[int, Query(ge=0, description="from 0, as screen.yaml orders them")] = 0) -> Response:
     """All images of a plate share one grey scale."""
     def work() -> bytes | None:
@@ -78,7 +83,7 @@ async def well_image(request: Request, job: str, plate: str, well: str,
 
 @router.get("/jobs/{job}/wells/{plate}/{well}/heat", response_class=Response, responses=schemas.ERRORS,
             summary="Where the model that scored a well looks: what raises its answer, and what lowers it")
-async def heat(request: Request, job: str, plate: str, well: str,
+async def heat(request: Request, job: JobId, plate: Plate, well: Well,
                method: Annotated[str, Query(description="gradcam, gradcam++, scorecam or xrai")] = "gradcam") -> Response:
     """What the network reads, and where it looks, as PNGs. It shows where, not why."""
     def work() -> bytes | None:

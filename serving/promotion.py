@@ -60,10 +60,10 @@ class Promoter:
     def start(self, *, poll_seconds: float, on_first: Callable[[], object] = lambda: None) -> None:
         """Look once per `poll_seconds`, in a daemon thread, until `stop`. on_first: called after the first look."""
         def follow() -> None:
-            self.look()
+            self._look_whatever_happens()
             on_first()
             while not self._stop.wait(poll_seconds):
-                self.look()
+                self._look_whatever_happens()
         self._thread = threading.Thread(target=follow, name="promotion", daemon=True)
         self._thread.start()
 
@@ -120,8 +120,14 @@ class Promoter:
             raise RegistryError(f"no model can be looked up: {self.snapshot.registry_error or 'the service is starting'}")
         return self._registry.resolve(reference)
 
+    def _look_whatever_happens(self) -> None:
+        try:
+            self.look()
+        except Exception:   # without this thread no promotion would be seen any more, and nobody would say so
+            logger.exception("the champions could not be followed; it is tried again")
+
     def look(self) -> None:
-        """Look at the aliases once and follow them. Never raises; what goes wrong is kept in the snapshot and logged."""
+        """Look at the aliases once and follow them. What goes wrong with the registry or a version is kept in the snapshot and logged."""
         started = time.monotonic()
         self.log.write_waiting()
         try:

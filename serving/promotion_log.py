@@ -83,7 +83,7 @@ class PromotionLog:
         with self._lock:
             lines: Sequence[str] = ()
             if self.path.is_file():
-                with self.path.open(encoding="utf-8") as file:
+                with self.path.open(encoding="utf-8", errors="replace") as file:
                     lines = deque(file, limit)
             waiting = list(self._waiting)
         for line in filter(str.strip, lines):

@@ -59,8 +59,8 @@ class Result:
 
 
 def write_result(folder: Path, result: Result) -> None:
-    """Write into `folder`, which appears whole or not at all. One that is there stays: it holds the same. Raises FileNotFoundError where the
-    folder around it is gone: what was deleted is not made anew.
+    """Write into `folder`, which appears whole or not at all. One that is there stays: it holds the same. Raises FileNotFoundError where
+    the folder around it is gone: what was deleted is not made anew.
     """
     partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
     partial.mkdir()

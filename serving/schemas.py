@@ -44,10 +44,10 @@ class FindingRecord(BaseModel):
     rule: str = Field(description="short name of the rule, stable between releases")
     severity: str = Field(description="error or warning")
     message: str = Field(description="what was expected, what was found, and the way out")
-    plate: str = ""
-    well: str = ""
-    column: str = ""
-    value: str = ""
+    plate: str = Field(default="", description="that it is about; empty: all, or none")
+    well: str = Field(default="", description="that it is about, or several as 'A01, B02'; empty: none in particular")
+    column: str = Field(default="", description="of the layout, or field of the form, that it is about")
+    value: str = Field(default="", description="that was found there, as text")
 
 
 class Lineage(BaseModel):
@@ -55,28 +55,28 @@ class Lineage(BaseModel):
 
     model_config = ConfigDict(protected_namespaces=())
 
-    model: str
-    version: str
+    model: str = Field(description="registered name; of measured read-outs 'measured'")
+    version: str = Field(description="number of the model's version, as text")
     run_id: str = Field(description="MLflow run that registered it")
-    git_commit: str
+    git_commit: str = Field(description="of the code that trained it")
     git_dirty: str = Field(description="whether tracked files differed from the commit: true, false, or empty when unknown")
     data_md5: str = Field(description="hash of the training data, as DVC computes it")
-    params_hash: str
-    bundle_sha256: str
+    params_hash: str = Field(description="hash of all that defines its training")
+    bundle_sha256: str = Field(description="hash of the model's files")
     precision: str = Field(description="arithmetic of the trunk: fp32, or bf16 where the card allows it and the CPU has it; empty for "
                                        "measured read-outs")
-    service_version: str
+    service_version: str = Field(description="of the service that answered")
 
 
 class GateRecord(BaseModel):
     """One bound on a metric of the model's evaluation."""
 
-    metric: str
-    value: float | None
-    minimum: float | None
-    maximum: float | None
-    passed: bool
-    reason: str
+    metric: str = Field(description="name of the metric")
+    value: float | None = Field(description="that the model's evaluation gave; null: none could be computed")
+    minimum: float | None = Field(description="that it may have; null: any")
+    maximum: float | None = Field(description="that it may have; null: any")
+    passed: bool = Field(description="whether it lies within")
+    reason: str = Field(description="the same in words")
 
 
 class ScoreAnswer(BaseModel):
@@ -90,7 +90,7 @@ class ScoreAnswer(BaseModel):
     flags: list[FindingRecord] = Field(description="what a person should know before using the numbers")
     screen: dict[str, Any] = Field(description="the screen as it was understood, fields of screen.yaml")
     gates: list[GateRecord] = Field(description="the bounds that the model's own evaluation had to keep")
-    lineage: Lineage
+    lineage: Lineage = Field(description="which model answered")
     single_doses: list[SingleDoseRecord] | None = Field(  # type: ignore[valid-type]  # made by _record
         default=None, description="one per dose of a treatment that has too few doses for a curve; left out where none has")
     combinations: list[CombinationRecord] | None = Field(  # type: ignore[valid-type]  # made by _record
@@ -111,7 +111,7 @@ class ClassifyAnswer(BaseModel):
                                                            "made the probabilities of held-out images better")
     imageset: dict[str, Any] = Field(description="the images' description as it was understood, fields of imageset.yaml")
     gates: list[GateRecord] = Field(description="the bounds that the model's own evaluation had to keep")
-    lineage: Lineage
+    lineage: Lineage = Field(description="which model answered")
 
 
 class ErrorAnswer(BaseModel):
@@ -124,55 +124,56 @@ class ErrorAnswer(BaseModel):
 class ServingVersion(BaseModel):
     """The version that answers for a model."""
 
-    version: int
+    version: int = Field(description="its number")
     since: str = Field(description="when it took over, ISO 8601, UTC")
-    run_id: str
-    git_commit: str
-    data_md5: str
-    bundle_sha256: str
+    run_id: str = Field(description="MLflow run that registered it")
+    git_commit: str = Field(description="of the code that trained it")
+    data_md5: str = Field(description="hash of the training data, as DVC computes it")
+    bundle_sha256: str = Field(description="hash of its files")
     sample: str = Field(description="cell line or patient sample that it may score")
-    system: str
-    output: str
+    system: str = Field(description="viability, profile, treatment, toxicity or tumour")
+    output: str = Field(description="what its number means")
     classes: list[str] = Field(description="of a model of single images (POST /classify); empty for a model of plates (POST /score)")
     planes: list[str] = Field(description="channel:projection of each network channel")
     size: int = Field(description="pixels that images are averaged to")
-    acquisition: dict[str, Any]
-    metrics: dict[str, float | None]
-    gates: str
+    acquisition: dict[str, Any] = Field(
+        description="how the images were taken that it learned from: fields of screen.yaml that yours must share")
+    metrics: dict[str, float | None] = Field(description="of its own evaluation; null: it could not be computed")
+    gates: str = Field(description="pass, or fail and why")
 
 
 class RefusedVersion(BaseModel):
     """A champion that does not serve."""
 
-    version: int
-    reason: str
+    version: int = Field(description="its number")
+    reason: str = Field(description="why it does not serve, and the way out")
 
 
 class AgreementRecord(BaseModel):
     """How far the challenger agrees with the version that answers, over the plates that both scored (DOSEWELL_SHADOW=on)."""
 
-    challenger: int
-    uploads: int
-    plates: int
-    wells: int
+    challenger: int = Field(description="number of its version")
+    uploads: int = Field(description="that both scored")
+    plates: int = Field(description="in these")
+    wells: int = Field(description="for which both gave a viability")
     viability_r: float | None = Field(description="Pearson's r of the wells' viabilities")
     viability_bias: float | None = Field(description="mean of challenger minus champion")
     viability_largest: float | None = Field(description="largest difference of a well")
-    curves: int
+    curves: int = Field(description="that both fitted")
     ic50_both_stated: int = Field(description="curves for which both state an IC50 rather than a limit")
     ic50_ratio: float | None = Field(description="of those, challenger over champion, median")
     ic50_ratio_low: float | None = Field(description="from here ...")
     ic50_ratio_high: float | None = Field(description="... to here lie 9 of 10 ratios")
     ic50_one_sided: int = Field(description="curves for which one states an IC50 and the other only a limit")
-    since: str
-    latest: str
+    since: str = Field(description="when the first was compared, ISO 8601, UTC")
+    latest: str = Field(description="when the last was compared, ISO 8601, UTC")
 
 
 class ModelRecord(BaseModel):
     """A registered model."""
 
-    name: str
-    aliases: dict[str, int]
+    name: str = Field(description="registered name")
+    aliases: dict[str, int] = Field(description="alias -> number of the version that holds it")
     serving: ServingVersion | None = Field(description="null: no version answers")
     refused: RefusedVersion | None = Field(description="the version that holds the alias champion but must not serve")
     agreement: AgreementRecord | None = Field(description="null: no other version is challenger, or none was compared")
@@ -181,63 +182,63 @@ class ModelRecord(BaseModel):
 class RegistryRecord(BaseModel):
     """Whether the registry answers. If not, what is loaded goes on serving."""
 
-    reachable: bool
-    unreachable_since: str
-    error: str
-    looked_at: str
+    reachable: bool = Field(description="whether it answered when it was last asked")
+    unreachable_since: str = Field(description="ISO 8601, UTC; empty while it answers")
+    error: str = Field(description="why it does not answer; empty while it does")
+    looked_at: str = Field(description="when it was last asked, ISO 8601, UTC; empty before the first time")
 
 
 class ModelsAnswer(BaseModel):
     """The answer of GET /models."""
 
-    models: list[ModelRecord]
-    registry: RegistryRecord
-    service_version: str
+    models: list[ModelRecord] = Field(description="every registered model, by name")
+    registry: RegistryRecord = Field(description="whether what is said here is of now")
+    service_version: str = Field(description="of the service that answered")
 
 
 class ChangeRecord(BaseModel):
     """One change of a champion, as seen by the service."""
 
-    at: str
-    model: str
+    at: str = Field(description="when it was seen, ISO 8601, UTC")
+    model: str = Field(description="registered name")
     event: str = Field(description="serving, refused or withdrawn")
-    version_from: int | None
-    version_to: int | None
-    reason: str
-    bundle_sha256: str
+    version_from: int | None = Field(description="that served before; null: none")
+    version_to: int | None = Field(description="that the alias champion named then; null: none")
+    reason: str = Field(description="why, where that is not plain")
+    bundle_sha256: str = Field(description="hash of the files of the version that serves now")
 
 
 class PromotionsAnswer(BaseModel):
     """The answer of GET /promotions, oldest first."""
 
-    promotions: list[ChangeRecord]
+    promotions: list[ChangeRecord] = Field(description="the latest 1,000")
 
 
 class ProgressRecord(BaseModel):
     """How far a running job is."""
 
     stage: str = Field(description="what is being done: checking images, preparing images, training, scoring ...")
-    done: int
+    done: int = Field(description="how much of the stage, in what it counts: wells, images, epochs")
     total: int = Field(description="0 while it is not known")
 
 
 class JobLine(BaseModel):
     """A job as it stands in a list."""
 
-    id: str
+    id: str = Field(description="by which it is asked for")
     name: str = Field(description="of the screen")
     state: str = Field(description="queued, running, done, refused (the upload is at fault) or failed")
-    model: str
+    model: str = Field(description="registered name")
     version: int = Field(description="of the model, as it was when the job came: it scores with that one, or adapts it")
-    adapt: bool
-    sample: str
-    plates: int
-    wells: int
+    adapt: bool = Field(description="whether a model of its own is trained from that one")
+    sample: str = Field(description="cell line or patient")
+    plates: int = Field(description="how many")
+    wells: int = Field(description="how many, of all plates")
     by: str = Field(description="name of the token that sent it")
-    created: str
-    started: str
-    finished: str
-    progress: ProgressRecord
+    created: str = Field(description="when it was accepted, ISO 8601, UTC")
+    started: str = Field(description="when a worker first had it, ISO 8601, UTC; empty before")
+    finished: str = Field(description="when it ended, ISO 8601, UTC; empty before")
+    progress: ProgressRecord = Field(description="while it runs")
     note: str = Field(description="why it waits, where it does")
     sent: int = Field(description="how often the same was sent; it is one job")
     revision: int = Field(description="how often wells were excluded or restored")
@@ -253,23 +254,23 @@ class JobRecord(JobLine):
 class JobsAnswer(BaseModel):
     """The answer of GET /jobs, newest first."""
 
-    jobs: list[JobLine]
+    jobs: list[JobLine] = Field(description="without their findings: GET /jobs/{id} has them")
     next: str = Field(description="`before` of the request for the jobs that follow; empty where there are none")
 
 
 class WellChangeRecord(BaseModel):
     """A well that a person leaves out of the curves, or takes back."""
 
-    plate: str = Field(max_length=200)
-    well: str = Field(max_length=8)
-    excluded: bool = True
+    plate: str = Field(max_length=200, description="as the layout calls it")
+    well: str = Field(max_length=8, description="such as B03")
+    excluded: bool = Field(default=True, description="false: it is taken back")
     reason: str = Field(max_length=1000, pattern=r"^[^\x00]*$", description="why; it is kept")
 
 
 class WellChanges(BaseModel):
     """The body of POST /jobs/{id}/exclusions."""
 
-    exclusions: list[WellChangeRecord] = Field(max_length=20_000)
+    exclusions: list[WellChangeRecord] = Field(max_length=20_000, description="one per well")
 
 
 ERRORS: dict[int | str, dict[str, Any]] = {status: {"model": ErrorAnswer, "description": text} for status, text in {

@@ -34,7 +34,9 @@ MAX_DEPTH = 20
 MAX_YAML = 65_536       # characters: it is read at some 100,000 a second
 MAX_NAME = 255          # of a screen and its sample, as the table of jobs keeps them
 LAYOUT_SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx")
-_FILE_NAME = re.compile(r"[^\x00-\x1f/\\<>:|?*\"]{1,200}")
+SENT = "sent"           # folder of what is kept as it was sent, beside the rest of an upload
+_FILE_NAME = re.compile(r"[^\x00-\x1f/\\<>:|?*\".][^\x00-\x1f/\\<>:|?*\"]{0,199}")
+_MAX_BYTES = 240        # of a file's name: disks take 255, of which an ending needs some; 200 letters may be 800 bytes
 _COPY = 2**20
 
 
@@ -79,13 +81,13 @@ def _only_plate(images: Sequence[StoredFile], plates: Sequence[Path]) -> str:
         return only_plate([path.stem for path in plates])
     folders = {re.split(r"[/\\]", file.filename)[-2:][0] if re.search(r"[/\\]", file.filename) else "" for file in images}
     name = folders.pop() if len(folders) == 1 else ""
-    return name if _FILE_NAME.fullmatch(name) and not name.startswith(".") else UNNAMED
+    return name if _is_file_name(name) else UNNAMED
 
 
 def _name_plate(loose: Path, layout: ParsedLayout) -> Path:
     """The archive of loose images under the name of the layout's one plate."""
     named = sorted(set(layout.layout["plate"]))
-    if len(named) != 1 or not _FILE_NAME.fullmatch(named[0]):
+    if len(named) != 1 or not _is_file_name(named[0]):
         raise InputError("the images name no plate", [field_finding(
             "images", f"the layout has plates {', '.join(named)}; send one zip per plate, named <plate>.zip")])
     return loose.rename(loose.with_name(f"{named[0]}.zip"))
@@ -176,24 +178,38 @@ def read_layout_file(file: StoredFile, *, plate_format: int, default_plate: str)
 
 
 def table_path(file: StoredFile) -> Path:
-    """The uploaded table under a name of our own beside where it came: layout.csv or so. Raises InputError when its name is not that of
-    a table.
+    """The uploaded table under the name that its sender calls it, which findings name, in the folder SENT beside where it came. Raises
+    InputError when its name is not that of a table.
     """
     name = base_name(file.filename, "layout")
-    suffix = Path(name).suffix.lower()
-    if suffix not in LAYOUT_SUFFIXES:
+    if not _is_table(name):
         raise InputError("the layout cannot be read", [field_finding(
             "layout", f"a layout is a {' or '.join(LAYOUT_SUFFIXES)} file, got '{name}'", name)])
-    path = file.path.with_name(f"layout{suffix}")
+    path = file.path.with_name(SENT) / name
+    path.parent.mkdir(exist_ok=True)
     return path if path.exists() else file.path.rename(path)
+
+
+def _is_table(name: str) -> bool:
+    return Path(name).suffix.lower() in LAYOUT_SUFFIXES
+
+
+def sent_table(folder: Path) -> Path:
+    """The table that `table_path` put into the folder of an upload."""
+    (found,) = (path for path in (folder / SENT).iterdir() if _is_table(path.name))
+    return found
 
 
 def base_name(filename: str, field: str) -> str:
     """The file's name without its folders. Raises InputError for names that no file may have."""
     name = re.split(r"[/\\]", filename)[-1]
-    if not _FILE_NAME.fullmatch(name) or name.startswith(".") or not Path(name).stem:
+    if not _is_file_name(name):
         raise InputError("a file cannot be used", [field_finding(field, f"'{filename[:200]}' is no usable file name", filename)])
     return name
+
+
+def _is_file_name(name: str) -> bool:
+    return bool(_FILE_NAME.fullmatch(name)) and len(name.encode(errors="replace")) <= _MAX_BYTES
 
 
 def repeated_names(names: Sequence[str], *, field: str) -> list[Finding]:

@@ -1,11 +1,17 @@
-"""`make demo`: what it promotes. The chain itself is too long for a test."""
+"""`make demo`: what it promotes, and that nothing goes on when it is ended. The chain itself is too long for a test."""
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
+
+import psutil
 
 from pipelines.demo import served_models
 from pipelines.params import Params
+from tests.serving.test_promotion import until
 
 ROOT = Path(__file__).parents[2]
 
@@ -13,3 +19,18 @@ ROOT = Path(__file__).parents[2]
 def test_what_scores_is_promoted_and_what_a_new_patients_model_is_trained_from() -> None:
     assert served_models(Params.read(ROOT / "params.yaml")) == [
         "viability-A549", "viability-HEK293", "viability-NCI-H1975", "profile-PAT_1", "profile-INF_R_153_CE"]
+
+
+def test_a_command_that_is_told_to_end_ends_what_it_started() -> None:
+    """DVC's training went on when `make demo` was gone."""
+    training = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_DFL); time.sleep(600)"
+    dvc = f"import subprocess, sys; subprocess.run([sys.executable, '-c', '{training}'])"
+    script = ("import subprocess, sys; from pipelines.command import run_command; "
+              f"run_command(lambda: subprocess.run([sys.executable, '-c', {dvc!r}]))")
+    command = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT)
+    own = psutil.Process(command.pid)
+    until(lambda: len(own.children(recursive=True)) == 2, seconds=30)
+    below = own.children(recursive=True)
+    command.send_signal(signal.SIGTERM)
+    assert command.wait(timeout=20) == 128 + signal.SIGTERM
+    assert [process for process in below if process.is_running() and process.status() != psutil.STATUS_ZOMBIE] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import hashlib
 import json
@@ -19,7 +20,10 @@ from pipelines.command import run_command
 from pipelines.lineage import data_md5
 from pipelines.params import Params
 from pipelines.prepared import read_prepared
+from serving import cli
 from tests.pipelines.chain import SIZE, call, commands, tiny_params
+
+COMMANDS = sorted(Path(prepare.__file__).parent.glob("*.py"))
 
 
 def test_each_plate_has_its_arrays(chain: Path) -> None:
@@ -81,10 +85,18 @@ def test_what_is_missing_is_said(chain: Path, tmp_path: Path) -> None:
 
 def test_every_command_ends_in_the_same_way() -> None:
     """So that none fails at a terminal that lacks a character, or answers a mistake in words of its own."""
-    texts = {path.name: path.read_text(encoding="utf-8") for path in Path(prepare.__file__).parent.glob("*.py")}
+    texts = {path.name: path.read_text(encoding="utf-8") for path in COMMANDS}
     commands_ = {name: text for name, text in texts.items() if 'if __name__ == "__main__"' in text}
     assert len(commands_) > 20
     assert [name for name, text in commands_.items() if not text.endswith("    run_command(main)\n")] == []
+
+
+def test_every_argument_says_what_it_is() -> None:
+    found = [(f"{path.name}: {ast.unparse(node)}", {word.arg for word in node.keywords}) for path in (*COMMANDS, Path(cli.__file__))
+             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".add_argument")]
+    assert len(found) > 150
+    assert [call for call, words in found if "help" not in words] == []
 
 
 def test_an_interrupt_and_a_bug_are_told_apart() -> None:

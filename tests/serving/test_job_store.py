@@ -26,7 +26,6 @@ from serving.job_tables import JOBS, make_tables
 from serving.jobs import CANDIDATES, JobStore, place_of
 from tests.serving.tiny import MODEL, SCREEN, tiny_plate
 
-
 FAULT = {"error": "it cannot be", "findings": []}
 
 

@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -22,8 +23,10 @@ import pandas as pd
 import psutil
 import pytest
 from prometheus_client import REGISTRY
+from starlette.testclient import TestClient
 
 from models.tables import CURVES, WELL_SCORES, check_table
+from serving.app import create_app
 from serving.job_files import JobFiles
 from serving.job_records import NewJob, worker_name
 from serving.job_workers import JobWorkers
@@ -158,7 +161,7 @@ def test_what_is_no_use_is_refused_before_it_is_a_job(http: httpx.Client, server
     assert response.status_code == status, response.text
     assert message in response.text
     assert len(http.get("/jobs").json()["jobs"]) == before
-    assert len(list((server.state / "jobs").iterdir())) == before
+    assert len(list((server.state / "jobs").glob("*"))) == before
 
 
 def test_a_job_whose_images_are_no_use_is_refused_with_findings(http: httpx.Client, submit: Submit, plate: TinyPlate) -> None:
@@ -178,7 +181,9 @@ def test_a_job_whose_images_are_no_use_is_refused_with_findings(http: httpx.Clie
     assert "B03" in job["findings"][0]["message"]
     until(lambda: refused() == before + 1)      # and not failed: nobody is called at night
     response = http.get(f"/jobs/{job['id']}/result")
-    assert (response.status_code, "failed" in response.text) == (409, True)
+    assert (response.status_code, "was refused" in response.text) == (409, True)
+    (listed,) = (one for one in http.get("/jobs?state=refused").json()["jobs"] if one["id"] == job["id"])
+    assert "findings" not in listed
     change = {"exclusions": [{"plate": "P1", "well": "A01", "reason": "x"}]}
     assert http.post(f"/jobs/{job['id']}/exclusions", json=change).status_code == 409
     assert http.delete(f"/jobs/{job['id']}").status_code == 204
@@ -238,6 +243,8 @@ def test_a_job_whose_files_were_lost_is_mended_by_sending_its_plates_again(http:
     job = wait(http, submit(options=options).json()["id"])["id"]
     before = http.get(f"/jobs/{job}/result").json()
     shutil.rmtree(server.state / "jobs" / job)
+    lost = http.get(f"/jobs/{job}/result")
+    assert (lost.status_code, "send the same again" in lost.text) == (409, True)
     again = submit(options=options)
     assert (again.status_code, again.json()["id"]) == (200, job)
     assert wait(http, job)["state"] == "done"
@@ -364,6 +371,30 @@ def test_a_worker_that_is_to_end_gives_its_job_back_whatever_it_is_busy_with(tmp
     busy.join()
     assert worker.store.get(job.id).state == "queued"
     worker.store.close()
+
+
+def test_a_job_is_accepted_at_once_though_plates_are_being_scored(tmp_path: Path) -> None:
+    """An upload that had come waited, with its sender, behind all the plates before it."""
+    over, store = threading.Event(), JobStore(f"sqlite:///{tmp_path / 'jobs.db'}")
+    app = create_app(Settings(state=tmp_path, scoring_threads=1))
+    busy = threading.Event()
+
+    def score(_reference: str) -> None:
+        busy.set()
+        over.wait(30)
+    app.state.promoter = SimpleNamespace(pick=score)
+    app.state.desk = SimpleNamespace(accept=lambda *_, **__: store.accept(NewJob(
+        fingerprint="f", owner="", model="m", version=1, adapt=False, screen="s", sample="S", plates=1, wells=1)))
+    form = {"data": {"model": MODEL, "screen": json.dumps(SCREEN)}, "files": {"images": ("P1.zip", b"x"), "layout": ("layout.csv", b"x")}}
+    with TestClient(app, raise_server_exceptions=False) as client, ThreadPoolExecutor(1) as pool:
+        scored = pool.submit(lambda: client.post("/score", **form))  # type: ignore[arg-type]  # fields of a form
+        try:
+            assert busy.wait(10)
+            assert client.post("/jobs", **form).status_code == 202  # type: ignore[arg-type]  # fields of a form
+            assert not scored.done()
+        finally:
+            over.set()
+    store.close()
 
 
 def test_a_killed_service_loses_no_accepted_job(server: Server, http: httpx.Client, submit: Submit) -> None:

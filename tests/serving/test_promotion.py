@@ -171,6 +171,23 @@ def test_who_waits_for_the_first_look_is_told_once(promoter: Promoter) -> None:
     assert ready == [True]
 
 
+def test_promotions_are_followed_whatever_happens(promoter: Promoter, monkeypatch: pytest.MonkeyPatch,
+                                                  caplog: pytest.LogCaptureFixture) -> None:
+    """An exception that nobody foresaw ended the thread: the service went on with what it had, and no promotion reached it any more."""
+    take_over, tries = promoter.log.take_over, list[int]()
+
+    def broken_once(noted: dict[str, Change]) -> bool:
+        tries.append(1)
+        if len(tries) == 1:
+            raise OSError(24, "Too many open files")
+        return take_over(noted)
+    monkeypatch.setattr(promoter.log, "take_over", broken_once)
+    promoter.start(poll_seconds=0.01)
+    until(lambda: MODEL in promoter.snapshot.served, seconds=30)
+    promoter.stop()
+    assert "could not be followed" in caplog.text
+
+
 def registry_error() -> None:
     raise RegistryError("cut")
 
@@ -411,8 +428,8 @@ def test_the_log_survives_a_cut_line_and_a_restart(away: Away, tmp_path: Path) -
     for _ in range(2):
         Promoter(lambda: away, PromotionLog(path), device="cpu").look()  # type: ignore[arg-type, return-value]  # as a registry
     assert [change.model for change in PromotionLog(path).read()] == [CLASSIFIER, MODEL]    # the same champions again are no change
-    with path.open("a") as file:
-        file.write('{"at": "2026')
+    with path.open("ab") as file:
+        file.write(b'{"at": "2026\xff')
     assert [change.event for change in PromotionLog(path).read()] == ["serving", "serving"]
 
 

@@ -19,7 +19,7 @@ from models.errors import DosewellError, InputError
 from models.plates.images import PlateArchive
 from serving.forms import StoredFile
 from serving.settings import Settings
-from serving.uploads import read_mapping, read_options, read_screen, store_images, table_path
+from serving.uploads import read_layout_file, read_mapping, read_options, read_screen, sent_table, store_images, table_path
 from tests.serving.tiny import SCREEN
 
 SCALARS = st.none() | st.booleans() | st.integers(-10, 2000) | st.floats() | st.text(max_size=8)
@@ -80,7 +80,7 @@ def test_file_names_lose_their_folders(tmp_path: Path, name: str) -> None:
     assert store_images([stored(tmp_path, name)], tmp_path / "images") == (tmp_path / "images" / "x.zip",)
 
 
-@pytest.mark.parametrize("name", ["C:x.zip", ".zip", "", "a\0b.zip", "x" * 300 + ".zip"])
+@pytest.mark.parametrize("name", ["C:x.zip", ".zip", "", "a\0b.zip", "x" * 300 + ".zip", "\u7d30" * 100 + ".zip"])
 def test_names_that_no_file_should_have_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match="cannot be used") as caught:
         store_images([stored(tmp_path, name)], tmp_path / "images")
@@ -92,9 +92,12 @@ def test_archives_that_differ_in_case_only_are_one_plate_sent_twice(tmp_path: Pa
         store_images([stored(tmp_path, "P1.zip"), stored(tmp_path, "P1.ZIP")], tmp_path / "images")
 
 
-def test_a_table_keeps_its_kind_and_nothing_else_of_its_name(tmp_path: Path) -> None:
+def test_a_table_is_spoken_of_by_the_name_that_its_sender_gave_it(tmp_path: Path) -> None:
     file = stored(tmp_path, "../My Layout.XLSX")
-    assert table_path(file) == table_path(file) == tmp_path / "layout.xlsx"
+    assert table_path(file) == table_path(file) == sent_table(tmp_path) == tmp_path / "sent" / "My Layout.XLSX"
+    with pytest.raises(InputError) as caught:
+        read_layout_file(file, plate_format=96, default_plate="P1")
+    assert "My Layout.XLSX is empty" in caught.value.findings[0].message
     with pytest.raises(InputError, match="cannot be read"):
         table_path(stored(tmp_path, "layout.pdf"))
 
