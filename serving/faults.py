@@ -21,14 +21,14 @@ OWN_MISTAKE = "the service made a mistake; its log says more"
 _STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (SampleMismatch, 409), (InputError, 400), (UnknownModelError, 404), (RefusedError, 409), (RegistryError, 503), (ClientDisconnect, 400),
     (RequestValidationError, 400), (UnknownJobError, 404), (JobConflictError, 409), (JobStoreError, 503))
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)     # Linux makes a damaged disk one that is only read
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)     # Linux makes a damaged disk one that is only read
 
 
 def status_of(error: Exception) -> int:
     """HTTP status of an exception; 500 for what nobody foresaw."""
     if isinstance(error, HTTPException):
         return error.status_code
-    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
         return 507
     return next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
 

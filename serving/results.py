@@ -28,6 +28,7 @@ from models.scoring import REFITTED, Exclusion, ScoredScreen, refit_wells
 from models.single_doses import NAME as SINGLE
 from models.single_doses import read_single_doses
 from models.tables import COMBINATION_PAIRS, COMBINATIONS, CURVES, SINGLE_DOSES, WELL_SCORES, check_table
+from serving.faults import NO_ROOM
 from serving.job_records import Job, KeptChange, WellChange
 from serving.plain import plain, records, to_json
 from serving.scored import Scored
@@ -65,15 +66,15 @@ def write_result(folder: Path, result: Result) -> None:
     partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
     partial.mkdir()
     scored = result.scored
-    for name, table in tables_of(scored.tables).items():
-        table.to_parquet(partial / f"{name}.parquet", index=False)
-    (partial / "rest.json").write_bytes(to_json({
-        "flags": [finding.record() for finding in scored.tables.findings], "screen": plain(scored.screen.to_dict()),
-        "gates": scored.record_of_gates(), "lineage": dict(scored.lineage), "adapted": plain(result.adapted),
-        "drift": records(scored.tables.drift)}))
     try:
+        for name, table in tables_of(scored.tables).items():
+            table.to_parquet(partial / f"{name}.parquet", index=False)
+        (partial / "rest.json").write_bytes(to_json({
+            "flags": [finding.record() for finding in scored.tables.findings], "screen": plain(scored.screen.to_dict()),
+            "gates": scored.record_of_gates(), "lineage": dict(scored.lineage), "adapted": plain(result.adapted),
+            "drift": records(scored.tables.drift)}))
         partial.rename(folder)
-    except OSError:     # two people asked for the same fit at the same moment
+    except OSError:     # a full disk, which is not to become fuller; or two people asked for the same fit at the same moment
         shutil.rmtree(partial, ignore_errors=True)
         if not folder.is_dir():
             raise
@@ -95,7 +96,8 @@ def read_result(folder: Path) -> Result:
 def result_at(folder: Path, changes: Sequence[KeptChange], *, fit: FitOptions, revision: int) -> Result:
     """The result of a job's folder after so many revisions; one that is not on disk yet is fitted from the scored wells, and kept.
 
-    It depends on nothing but the scored wells and the changes, so a fit that was cut off is simply done again.
+    It depends on nothing but the scored wells and the changes, so a fit that was cut off, or that a full disk does not take, is simply done
+    again.
     """
     if revision == 0:
         return replace(read_result(folder / "result"), changes=())
@@ -105,8 +107,14 @@ def result_at(folder: Path, changes: Sequence[KeptChange], *, fit: FitOptions, r
         tables = refit_wells(base.scored.tables.wells, screen=base.scored.screen, exclusions=left_out(base.scored.tables.wells, changes),
                              fit=fit, drift=base.scored.tables.drift)
         findings = (*tables.findings, *(finding for finding in base.scored.tables.findings if finding.rule not in REFITTED))
-        path.parent.mkdir(exist_ok=True)
-        write_result(path, replace(base, scored=replace(base.scored, tables=replace(tables, findings=findings))))
+        fitted = replace(base, scored=replace(base.scored, tables=replace(tables, findings=findings)), changes=tuple(changes))
+        try:
+            path.parent.mkdir(exist_ok=True)
+            write_result(path, fitted)
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            return fitted
     return replace(read_result(path), changes=tuple(changes))
 
 

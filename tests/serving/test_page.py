@@ -29,7 +29,7 @@ from tests.serving.test_promotion import until
 from tests.serving.tiny import CLASSIFIER, MODEL, SAMPLE, Server, TinyPlate
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import Browser, BrowserContext, Page, Route
 
 pytestmark = pytest.mark.browser
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -368,6 +368,39 @@ def test_older_jobs_are_a_page_away(open_page: Open, many_jobs: list[str]) -> No
     page.get_by_role("button", name="Newest jobs").click()
     page.locator(f'tr[data-job="{many_jobs[0]}"]').wait_for()
     assert page.locator(f'tr[data-job="{many_jobs[-1]}"]').count() == 0
+
+
+def test_an_answer_that_comes_late_changes_nothing(open_page: Open, many_jobs: list[str], plate: TinyPlate) -> None:
+    """Of a page of jobs that was turned meanwhile, and of a layout that is read in another way meanwhile."""
+    held: list[Route] = []
+
+    def hold(address: str, act: Callable[[], object]) -> None:
+        held.clear()
+        page.route(re.compile(address), lambda route: held.append(route), times=1)  # noqa: PLW0108  # Playwright notes itself in it
+        act()
+        until(lambda: bool(page.wait_for_timeout(50) or held))
+    page = open_page("/#/jobs")
+    page.get_by_role("button", name="Older jobs").wait_for()
+    hold(r"jobs\?before=$", lambda: None)
+    page.get_by_role("button", name="Older jobs").click()
+    page.locator(f"tr[data-job='{many_jobs[-1]}']").wait_for()
+    with page.expect_response(re.compile(r"jobs\?before=$")):
+        held[0].continue_()
+    page.wait_for_timeout(300)
+    assert page.locator(f"tr[data-job='{many_jobs[-1]}']").count() == 1
+    page = open_page()
+    fill_in(page, plate, name="late")
+    page.locator(".layout").wait_for()
+    hold("/layouts$", lambda: page.locator("select[name=plate_format]").select_option("24"))
+    page.locator("select[name=plate_format]").select_option("96")
+    page.locator("#send:enabled").wait_for()
+    with page.expect_response(re.compile("/layouts$")):
+        held[0].continue_()
+    page.wait_for_timeout(300)
+    assert page.locator("#send").is_enabled()
+    page.route(re.compile("/jobs$"), lambda route: route.fulfill(status=200, body="<html>signed out</html>"))   # a gateway's own page
+    page.locator("#send").click()
+    page.get_by_text("The connection broke.").wait_for()
 
 
 def test_the_policy_lets_no_inline_script_run(http: httpx.Client) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from models.dose_response import FitOptions
 from models.networks.drift import COLUMNS
 from models.plates.screen import Screen
 from models.scoring import ScoringOptions, score_measured
 from serving.job_records import KeptChange
+from serving.plain import to_json
 from serving.results import Result, result_at, write_result
 from serving.scored import Scored, measured_lineage
 from tests.conftest import tiny_layout
@@ -30,3 +33,25 @@ def test_a_plate_at_another_magnification_stays_in_doubt(tmp_path: Path) -> None
     assert after.curves[["status", "n"]].to_numpy().tolist() == [["weakly_identified", 31]]
     assert after.curves["reason"].str.startswith("structures in the negative controls of plate P1 look 0.5 times as large").all()
     assert after.drift["structure_size"].tolist() == [0.5]
+
+
+def test_a_full_disk_keeps_nobody_from_what_was_left_out_and_does_not_become_fuller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The result of a job that was changed could not be had, and each try left half of it behind."""
+    layout, screen = tiny_layout(), Screen(name="s", sample="X")
+    write_result(tmp_path / "result", Result(scored=Scored(
+        tables=score_measured(layout, screen=screen, options=ScoringOptions(fit=FIT)), screen=screen, gates=(),
+        lineage=measured_lineage(service_version="0"))))
+    change = KeptChange(plate="P1", well=layout["well"].iloc[-1], excluded=True, reason="dry", by="me", at="now", revision=1)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        told = result_at(tmp_path, [change], fit=FIT, revision=1)
+        with pytest.raises(OSError, match="No space left"):
+            write_result(tmp_path / "other", told)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_dir()] == ["result", "revisions"]
+    assert told.changes == (change,)
+    kept = result_at(tmp_path, [change], fit=FIT, revision=1)
+    assert to_json(told.scored.record()) == to_json(kept.scored.record())
+    assert (tmp_path / "revisions" / "1").is_dir()

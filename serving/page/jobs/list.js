@@ -14,7 +14,9 @@ export function listPage(main, { signal }) {
   let last = "";
   let before = ""; // what the shown jobs follow; empty for the newest
   async function look() {
-    const { jobs, next } = await get(`jobs?before=${encodeURIComponent(before)}`, { signal });
+    const asked = before;
+    const { jobs, next } = await get(`jobs?before=${encodeURIComponent(asked)}`, { signal });
+    if (asked !== before) return AGAIN; // the page was turned meanwhile
     const found = JSON.stringify([before, jobs]);
     if (found !== last) show(place, content(jobs, before), turning({ before, next, turn })); // an unchanged list keeps the focus where it is
     last = found;

@@ -27,6 +27,7 @@ class ScorePage {
   sorted = null; // of sortFiles()
   layout = null; // the File that is the layout
   answer = null; // of POST /layouts
+  asked = 0; // how often a layout was sent to be read
   models = []; // of GET /models
   sending = null; // AbortController of an upload
 
@@ -89,6 +90,7 @@ class ScorePage {
   /** Have the service read a layout that is new here, and fill in what it tells of the screen. */
   async readFirst(layout) {
     Object.assign(this, { layout, answer: null });
+    this.asked += 1; // what is being read is no longer wanted
     if (!layout) show(this.read);
     else await this.readBy(await this.sorted.screens[0]?.file.text() ?? "", (answer) => this.fill(answer));
     this.ready();
@@ -104,9 +106,10 @@ class ScorePage {
   async readBy(screen, onAnswer) {
     const { layout } = this;
     const plate = onlyPlate(this.sorted);
+    const asked = (this.asked += 1);
     try {
       const answer = await readLayout(layout, { screen, plate, signal: this.signal });
-      if (layout !== this.layout) return; // another one was chosen meanwhile
+      if (asked !== this.asked) return; // it is read anew meanwhile, or another one is
       this.answer = answer;
       onAnswer(answer);
       const stray = strayPlates(this.sorted, answer.plates);
@@ -114,7 +117,7 @@ class ScorePage {
         " Name each zip or folder like its plate, or correct the plate in the layout, and drop it again."), layoutView(answer),
         answer.readouts > 0 && isUsable(answer) && readoutsView(layout, answer, { model: () => this.curve.value }));
     } catch (error) {
-      if (!isAbort(error)) this.tell(error, this.read, { again: "Read the layout again", retry: () => this.readFirst(layout) });
+      if (!isAbort(error) && asked === this.asked) this.tell(error, this.read, { again: "Read the layout again", retry: () => this.readFirst(layout) });
     }
   }
 

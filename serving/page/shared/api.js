@@ -87,8 +87,12 @@ export function upload(path, form, { onProgress, signal }) {
     for (const [name, value] of Object.entries(bearer())) request.setRequestHeader(name, value);
     request.upload.addEventListener("progress", ({ loaded, total }) => onProgress(loaded, total));
     request.addEventListener("load", () => {
-      if (request.status >= 200 && request.status < 300) resolve(JSON.parse(request.responseText));
-      else reject(refusal(request.status, request.responseText));
+      if (request.status < 200 || request.status >= 300) reject(refusal(request.status, request.responseText));
+      try {
+        resolve(JSON.parse(request.responseText));
+      } catch {
+        reject(lost()); // something before the service answered
+      }
     });
     request.addEventListener("error", () => reject(lost()));
     request.addEventListener("abort", () => reject(new DOMException("given up", "AbortError")));

@@ -7,11 +7,15 @@ import { refusalView } from "./findings.js";
 /** Wait; rejects when `signal` ends. */
 function pause(milliseconds, signal) {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(resolve, milliseconds);
-    signal.addEventListener("abort", () => {
+    const leave = () => {
       clearTimeout(timer);
       reject(new DOMException("left", "AbortError"));
-    }, { once: true });
+    };
+    const timer = setTimeout(() => {
+      signal.removeEventListener("abort", leave); // a page that is open for days pauses often
+      resolve();
+    }, milliseconds);
+    signal.addEventListener("abort", leave, { once: true });
   });
 }
 
