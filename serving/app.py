@@ -47,7 +47,8 @@ def create_app(settings: Settings) -> FastAPI:
     app = _App(title="Dosewell", version=SERVICE_VERSION, openapi_url="/docs.json", docs_url=None, redoc_url=None,
                   description="Scores plate images of drug-treated cells with the registered model of a cell line or patient.")
     app.state.settings, app.state.promoter, app.state.version = settings, None, SERVICE_VERSION
-    app.state.uploads, app.state.limiter, app.state.desk, app.state.shadow, app.state.agreement = settings.uploads, None, None, None, None
+    app.state.uploads = settings.uploads
+    app.state.limiter, app.state.accepting, app.state.desk, app.state.shadow, app.state.agreement = None, None, None, None, None
     for kind in (DosewellError, HTTPException, RequestValidationError, ClientDisconnect, OSError, Exception):
         app.add_exception_handler(kind, _answer_error)
     app.get("/openapi.json", include_in_schema=False)(app.openapi)

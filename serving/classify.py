@@ -17,10 +17,12 @@ import pandas as pd
 from models.classifying import class_findings, classify_images, imageset_findings, require_classes, with_depths
 from models.errors import Finding, ImageError, InputError
 from models.networks.bundle import Card
+from models.networks.predict import Predictor
 from models.plates.images import planes_of
 from models.plates.imageset import ImageArchive, ImageSet, prepare_images
 from models.plates.pixels import IMAGE_SUFFIXES
 from models.records import from_record, to_record
+from models.registered import RegisteredVersion
 from serving.forms import Fields, Form, StoredFile, field_finding
 from serving.plain import plain, records, to_json
 from serving.scored import lineage_of
@@ -56,14 +58,15 @@ def classify_form(form: Form, folder: Path, served: Served, *, service_version: 
         table, left = _table_of(archive)
         imageset = read_imageset(fields, card, archive, table)
         findings = [*left, *imageset_findings(imageset, card, force=options.force)]
-        classes, pictures = _classified(archive, table, imageset, served, options)
+        predictor = served.predictor    # once: it may be let go and be loaded again meanwhile
+        classes, pictures = _classified(archive, table, imageset, served.version, predictor, options)
     rows = records(classes)
     if options.thumbnails:
         rows = [{**row, "thumbnail": pictures[row["image_id"]]} for row in rows]
     return to_json({
         "images": rows, "flags": [finding.record() for finding in (*findings, *class_findings(classes))], "classes": list(card.classes),
         "calibration": plain(to_record(card.calibration)), "imageset": plain(imageset.to_dict()), "gates": plain(to_record(card.gates)),
-        "lineage": lineage_of(served.version, precision=served.predictor.trunk.precision, service_version=service_version)})
+        "lineage": lineage_of(served.version, precision=predictor.trunk.precision, service_version=service_version)})
 
 
 def read_imageset(fields: Mapping[str, Any], card: Card, archive: ImageArchive, table: pd.DataFrame) -> ImageSet:
@@ -129,10 +132,10 @@ def _table_of(archive: ImageArchive) -> tuple[pd.DataFrame, list[Finding]]:
     return table, left
 
 
-def _classified(archive: ImageArchive, table: pd.DataFrame, imageset: ImageSet, served: Served,
+def _classified(archive: ImageArchive, table: pd.DataFrame, imageset: ImageSet, version: RegisteredVersion, predictor: Predictor,
                 options: ClassifyOptions) -> tuple[pd.DataFrame, dict[str, str]]:
     """ImageClasses of the whole table, and image_id -> thumbnail as a data address."""
-    spec, parts, predictor = served.card.recipe.input, [], served.predictor
+    spec, parts = predictor.card.recipe.input, []
     pictures: dict[str, str] = {}
     depths: dict[str, int] = {}
     brightest = 0.0
@@ -145,8 +148,8 @@ def _classified(archive: ImageArchive, table: pd.DataFrame, imageset: ImageSet, 
             raise
         brightest = max(brightest, float(images.pixels.max()))
         labels = images.wells[["plate", "well"]].assign(label="")
-        parts.append(classify_images(images, labels, predictor=predictor, model=served.version.name,
-                                     version=str(served.version.version)))
+        parts.append(classify_images(images, labels, predictor=predictor, model=version.name,
+                                     version=str(version.version)))
         if options.thumbnails:
             pictures |= {image: _picture(archive.read(path), options.thumbnails)
                          for image, path in zip(piece["image_id"], piece["path"], strict=True)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
+import anyio
 import anyio.to_thread
 from fastapi import APIRouter, Query, Request
 from fastapi import Path as PathParameter
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 JobId = Annotated[str, PathParameter(description="id of the job")]
 router = APIRouter(prefix="/jobs", responses=schemas.ERRORS)
+ACCEPTED_AT_ONCE = 8    # uploads that have come; a table of jobs that is locked must not take all threads
 _PLACE = "^([0-9TZ:.+-]{1,40} [0-9a-f]{32})?$"    # serving.jobs.place_of
 
 
@@ -60,8 +62,11 @@ async def submit(request: Request) -> Response:
     def work(form: Form, folder: Path) -> tuple[Job, bool]:
         return desk_of(request).accept(form, folder, promoter=promoter_of(request), owner=_token(request).name)
 
+    state = request.app.state
+    if state.accepting is None:     # made in the event loop that it belongs to; not that of the plates that are being scored
+        state.accepting = anyio.CapacityLimiter(ACCEPTED_AT_ONCE)
     async with received(request, JOB_FIELDS) as (form, folder):
-        job, new = await anyio.to_thread.run_sync(lambda: work(form, folder))   # not behind the plates that are being scored
+        job, new = await anyio.to_thread.run_sync(lambda: work(form, folder), limiter=state.accepting)
     return Response(to_json(job_record(job)), status_code=202 if new else 200, media_type="application/json",
                     headers={"location": f"jobs/{job.id}"})
 

@@ -29,7 +29,7 @@ _SECONDS = Histogram("dosewell_score_seconds", "Seconds from a complete upload t
 _JOBS = Counter("dosewell_jobs", "Jobs that ended: done, refused (the upload's fault) or failed (the service's)", ["kind", "state"])
 _JOB_SECONDS = Histogram("dosewell_job_seconds", "Seconds that a job took once it was begun", ["kind"],
                          buckets=(1, 3, 10, 30, 100, 300, 1000, 3000, 10000))
-_QUEUE = Gauge("dosewell_jobs_in_state", "Jobs by state: queued, running, done, failed (refused ones too)", ["state"],
+_QUEUE = Gauge("dosewell_jobs_in_state", "Jobs by state: queued, running, done, refused, failed", ["state"],
                multiprocess_mode="mostrecent")
 _OLDEST = Gauge("dosewell_oldest_queued_job_seconds", "How long the oldest job has waited; 0 = none waits", multiprocess_mode="mostrecent")
 _DATABASE = Gauge("dosewell_job_database_reachable", "1 while the table of jobs answers", multiprocess_mode="mostrecent")

@@ -33,7 +33,7 @@ app = create_app(settings)
 
 
 def allow_open_files() -> None:
-    """Raise the soft limit to the hard one: every large image of a form is an open file, and a 384-well plate has over 1,000."""
+    """Raise the soft limit to the hard one: every connection is an open file, also of one who says nothing for a minute."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65_536) if hard != resource.RLIM_INFINITY else 65_536, hard))
 

@@ -376,7 +376,7 @@ def test_an_answer_that_comes_late_changes_nothing(open_page: Open, many_jobs: l
 
     def hold(address: str, act: Callable[[], object]) -> None:
         held.clear()
-        page.route(re.compile(address), lambda route: held.append(route), times=1)  # noqa: PLW0108  # Playwright notes itself in it
+        page.route(re.compile(address), lambda route: held.append(route), times=1)  # Playwright notes itself in it
         act()
         until(lambda: bool(page.wait_for_timeout(50) or held))
     page = open_page("/#/jobs")

@@ -35,7 +35,7 @@ def test_a_plate_at_another_magnification_stays_in_doubt(tmp_path: Path) -> None
     assert after.drift["structure_size"].tolist() == [0.5]
 
 
-def test_a_full_disk_keeps_nobody_from_what_was_left_out_and_does_not_become_fuller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_keeps_nobody_from_what_was_left_out_and_becomes_no_fuller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The result of a job that was changed could not be had, and each try left half of it behind."""
     layout, screen = tiny_layout(), Screen(name="s", sample="X")
     write_result(tmp_path / "result", Result(scored=Scored(
