@@ -392,7 +392,8 @@ def test_an_answer_that_comes_late_changes_nothing(open_page: Open, many_jobs: l
     fill_in(page, plate, name="late")
     page.locator(".layout").wait_for()
     hold("/layouts$", lambda: page.locator("select[name=plate_format]").select_option("24"))
-    page.locator("select[name=plate_format]").select_option("96")
+    with page.expect_response(re.compile("/layouts$")):
+        page.locator("select[name=plate_format]").select_option("96")
     page.locator("#send:enabled").wait_for()
     with page.expect_response(re.compile("/layouts$")):
         held[0].continue_()

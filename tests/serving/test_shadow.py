@@ -30,6 +30,7 @@ from serving.settings import Settings
 from serving.shadow import Shadow
 from serving.uploads import Upload
 from serving.worker import Worker
+from tests.serving.test_promotion import until
 from tests.serving.tiny import MODEL, SCREEN, TinyPlate, tiny_registry, two_versions
 
 
@@ -124,13 +125,6 @@ def answered(promoter: Promoter, plate: TinyPlate) -> Answered:
     return kept[0]
 
 
-def until(true: object, *, seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not true():  # type: ignore[operator]
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
 def test_the_challenger_waits_while_requests_are_in_hand_and_is_then_compared(promoter: Promoter, plate: TinyPlate, tmp_path: Path) -> None:
     log, in_hand = AgreementLog(tmp_path / "agreement.jsonl"), threading.Event()
     in_hand.set()
@@ -141,7 +135,7 @@ def test_the_challenger_waits_while_requests_are_in_hand_and_is_then_compared(pr
     time.sleep(0.3)
     assert uploads(log) == 0
     in_hand.clear()
-    until(lambda: uploads(log))
+    until(lambda: uploads(log) > 0, seconds=30)
     shadow.stop()
     assert time.monotonic() - begun < 60
     record = models_answer(promoter.snapshot, service_version="1", agreement=log)["models"][0]
