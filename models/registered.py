@@ -53,6 +53,12 @@ class RegisteredVersion:
         if not self.gates_passed:
             raise RefusedError(f"{self} is refused: gates {self.tags.get('gates', 'were never judged')}")
 
+    def require_bundle(self, sha256: str) -> None:
+        """Raises RefusedError unless it is of this bundle."""
+        if self.bundle_sha256 != sha256:
+            raise RefusedError(f"{self} is another model than it was (bundle {self.bundle_sha256[:12]}, before {sha256[:12]}): the "
+                               "registry was made anew; send the plates again")
+
     def __str__(self) -> str:
         return f"{self.name} version {self.version}"
 

@@ -28,6 +28,8 @@ def do_job(job: Job, sent: Sent, folder: Path, *, load: Load, registry: Callable
     """
     progress("loading the model", 0, 1)
     version, predictor = load(job.model, job.version)
+    if sent.bundle_sha256:
+        version.require_bundle(sent.bundle_sha256)
     progress("checking images", 0, 1)
     verdict, images = read_images(sent.upload, predictor.card, on_progress=progress)
     adapted = None

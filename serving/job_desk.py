@@ -46,7 +46,7 @@ class JobDesk:
         _check(upload, card)
         mark = fingerprint(form, upload, owner=owner, adapt=adapt, model=f"{version.name}/{version.version} {version.bundle_sha256}")
         layout = upload.layout.layout
-        write_sent(folder, upload, form, adapt=adapt)
+        write_sent(folder, upload, form, bundle_sha256=version.bundle_sha256, adapt=adapt)
         job, is_new = self._take_in(folder, NewJob(
             fingerprint=mark, owner=owner, model=version.name, version=version.version, adapt=adapt, screen=upload.screen.name,
             sample=upload.screen.sample, plates=len(upload.plates), wells=len(layout)))

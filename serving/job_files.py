@@ -34,10 +34,13 @@ _UNLISTED = "unlisted"
 
 @dataclass(frozen=True, kw_only=True)
 class Sent:
-    """What a job was asked, read back from its folder."""
+    """What a job was asked, read back from its folder. bundle_sha256: of the version that was meant; "" where an earlier
+    release accepted it.
+    """
 
     upload: Upload
     model: str
+    bundle_sha256: str
     adapt: bool
 
 
@@ -94,9 +97,9 @@ class JobFiles:
         return [path.name for path in found]
 
 
-def write_sent(folder: Path, upload: Upload, form: Form, *, adapt: bool) -> None:
+def write_sent(folder: Path, upload: Upload, form: Form, *, bundle_sha256: str, adapt: bool) -> None:
     """Put an upload that `read_upload` understood into a job's form."""
-    (folder / SENT / "form.json").write_text(json.dumps({**form.texts, "adapt": adapt}), encoding="utf-8")
+    (folder / SENT / "form.json").write_text(json.dumps({**form.texts, "bundle_sha256": bundle_sha256, "adapt": adapt}), encoding="utf-8")
     (folder / "screen.yaml").write_text(json.dumps(plain(upload.screen.to_dict()), indent=1) + "\n", encoding="utf-8")     # JSON is YAML
     write_layout(upload.layout.layout, folder / "layout.csv")
 
@@ -117,7 +120,7 @@ def read_sent(folder: Path) -> Sent:
     parsed = parse_layout(read_layout_table(sent_table(folder)), plate_format=screen.plate_format,
                           default_plate=only_plate([path.stem for path in plates]))
     return Sent(upload=Upload(plates=plates, layout=parsed, screen=screen, options=sent_options(folder)),
-                model=form["model"], adapt=form["adapt"])
+                model=form["model"], bundle_sha256=form.get("bundle_sha256", ""), adapt=form["adapt"])
 
 
 def fingerprint(form: Form, upload: Upload, *, owner: str, model: str, adapt: bool) -> str:

@@ -59,7 +59,7 @@ def _is_gone(worker: str, beat: float) -> bool:
         return True
 
 
-def _is_nobodys(job: Job) -> bool:
+def _is_free(job: Job) -> bool:
     """Whether no living worker has the job."""
     return not job.worker or _is_gone(job.worker, job.beat)
 
@@ -178,7 +178,7 @@ class JobStore:
         with self._transaction() as connection:     # marked before it is looked at: a worker may claim it at this very moment
             # its fingerprint is given free: the same may be sent again before the last file of this one is gone
             connection.execute(sa.update(JOBS).where(JOBS.c.id == job).values(state="deleting", fingerprint=f"deleted {job}"))
-            return _is_nobodys(_job(connection, JOBS.c.id == job))
+            return _is_free(_job(connection, JOBS.c.id == job))
 
     def end_delete(self, job: str) -> None:
         """Forget a job whose files are gone."""
@@ -275,7 +275,7 @@ class JobStore:
         """Jobs that are to be deleted and that no living worker has."""
         with self._transaction() as connection:
             rows = connection.execute(sa.select(JOBS).where(JOBS.c.state == "deleting")).mappings()
-            return [job.id for job in map(_of, rows) if _is_nobodys(job)]
+            return [job.id for job in map(_of, rows) if _is_free(job)]
 
 
 def place_of(job: Job) -> str:

@@ -94,7 +94,7 @@ async def heat(request: Request, job: JobId, plate: Plate, well: Well,
         if archive is None:
             return None
         lineage = result.scored.lineage     # of an adapted job, its own model
-        served = promoter_of(request).pick_to_explain(f"{lineage['model']}/{lineage['version']}")
+        served = promoter_of(request).pick_to_explain(f"{lineage['model']}/{lineage['version']}", sha256=lineage["bundle_sha256"])
         answer = heat_answer(result, archive, well, served, method=method)
         return to_json(answer) if answer is not None else None
 

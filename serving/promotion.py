@@ -94,11 +94,13 @@ class Promoter:
         predictor = self._models.get(version)
         return Served(version=version, card=predictor.card, since=now(), load=lambda: predictor)
 
-    def pick_to_explain(self, reference: str) -> Served:
+    def pick_to_explain(self, reference: str, *, sha256: str) -> Served:
         """The version that scored a job, also one whose gates failed and that scored because a person forced it: it is loaded to be looked
-        at, and not kept where requests find it. Raises as `pick` does.
+        at, and not kept where requests find it. sha256: of its bundle, for in a registry that was made anew its number is another's. Raises
+        as `pick` does.
         """
         version = self._resolve(reference)
+        version.require_bundle(sha256)
         if version.gates_passed or self._registry is None:
             return self.pick(reference)
         predictor = self._registry.load(version, check_gates=False, device=self._device)

@@ -90,7 +90,9 @@ def adapt(registry: Registry, plate: TinyPlate, tmp_path_factory: pytest.TempPat
                        plates=1, wells=96)
         job = Job(**vars(asked), state="running", created_at=now(), started_at=now(), finished_at="", stage="", stage_done=0, stage_total=0,
                   note="", worker="w", beat=0.0, not_before=0.0, attempts=1, sent=1, revision=0, error="")
-        do_job(job, Sent(upload=upload, model=model, adapt=True), where, device="cpu", service_version="1", registry=lambda: registry,
+        meant = registry.resolve(f"{model}/1").bundle_sha256
+        do_job(job, Sent(upload=upload, model=model, bundle_sha256=meant, adapt=True), where, device="cpu", service_version="1",
+               registry=lambda: registry,
                load=lambda name, number: (registry.resolve(f"{name}/{number}"), registry.load(registry.resolve(f"{name}/{number}"))),
                progress=lambda stage, done, total: seen.append(stage))
         return read_result(where / "result")

@@ -16,11 +16,13 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from models.errors import RefusedError
 from models.registered import RegisteredVersion
 from serving import job_database
+from serving.engine import do_job
 from serving.forms import Form, StoredFile
 from serving.job_desk import FIRST_WORDS, JobDesk, job_line, job_record
-from serving.job_files import ABANDONED_SECONDS, JobFiles
+from serving.job_files import ABANDONED_SECONDS, JobFiles, read_sent
 from serving.job_records import Job, JobStoreError, NewJob, UnknownJobError, worker_name
 from serving.job_tables import JOBS, make_tables
 from serving.jobs import CANDIDATES, JobStore, place_of
@@ -196,18 +198,23 @@ def test_a_plate_that_came_before_is_a_new_job_for_another_model_of_its_number(s
     """After a registry was made anew, the same plate got the old model's numbers as those of "version 1"."""
     plate, desk = tiny_plate(tmp_path), JobDesk(store, files)
 
+    def version(sha256: str) -> RegisteredVersion:
+        return RegisteredVersion(name=MODEL, version=1, run_id="", tags={"bundle_sha256": sha256, "gates": "pass"})
+
     def send(folder: str, sha256: str) -> tuple[Job, bool]:
         (tmp_path / folder).mkdir()
         sent = {name: StoredFile(filename=path.name, sha256=name, path=Path(shutil.copy(path, tmp_path / folder / f"part-{name}")))
                 for name, path in (("images", plate.archive), ("layout", plate.layout))}
         form = Form(files={name: [file] for name, file in sent.items()}, texts={"model": MODEL, "screen": json.dumps(SCREEN)})
-        version = RegisteredVersion(name=MODEL, version=1, run_id="", tags={"bundle_sha256": sha256, "gates": "pass"})
-        promoter = SimpleNamespace(version_of=lambda _reference: (version, None))
+        promoter = SimpleNamespace(version_of=lambda _reference: (version(sha256), None))
         return desk.accept(form, tmp_path / folder, promoter=promoter, owner="")  # type: ignore[arg-type]
     first, new = send("first", "a" * 64)
     assert new
     assert send("again", "a" * 64) == (store.get(first.id), False)
     assert send("other", "b" * 64)[1]
+    with pytest.raises(RefusedError, match="the registry was made anew"):   # meanwhile
+        do_job(first, read_sent(files.folder(first.id)), tmp_path, load=lambda *_: (version("b" * 64), None),  # type: ignore[arg-type, return-value]
+               registry=lambda: None, progress=lambda *_: None, device="cpu", service_version="1")  # type: ignore[arg-type, return-value]
 
 
 def test_a_job_that_came_before_is_tried_again_only_if_it_failed_or_its_files_were_lost(store: JobStore) -> None:

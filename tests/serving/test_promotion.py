@@ -372,7 +372,9 @@ def test_a_version_whose_gates_failed_is_explained_to_whom_it_scored_for_and_sco
     failed = own.register(tiny_bundle(tmp_path / "models" / "m0", passed=False), find_trunk=trunk_finder([tmp_path / "models"]))
     promoter = Promoter(lambda: own, PromotionLog(tmp_path / "log.jsonl"), device="cpu")
     promoter.look()
-    served = promoter.pick_to_explain(f"{MODEL}/{failed.version}")
+    served = promoter.pick_to_explain(f"{MODEL}/{failed.version}", sha256=failed.bundle_sha256)
+    with pytest.raises(RefusedError, match="the registry was made anew"):
+        promoter.pick_to_explain(f"{MODEL}/{failed.version}", sha256="0" * 64)
     assert served.predictor.card.name == MODEL
     assert not served.card.gates_passed
     with pytest.raises(RefusedError, match="gates"):
