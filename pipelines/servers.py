@@ -120,10 +120,11 @@ def stop(name: str) -> bool:
         server = Server(**json.loads(_note(name).read_text()))
     except (OSError, ValueError, TypeError):
         return False
-    family = _family(server)
-    leader = [process for process in family if process.pid == server.pid]
-    for members, act, seconds in ((leader, psutil.Process.terminate, 15),   # a server ends its own workers
-                                  (family, psutil.Process.terminate, 5), (family, psutil.Process.kill, 5)):
+    family: set[psutil.Process] = set()
+    for all_of_it, act, seconds in ((False, psutil.Process.terminate, 15),   # a server ends its own workers
+                                    (True, psutil.Process.terminate, 5), (True, psutil.Process.kill, 5)):
+        family.update(_family(server))      # each time: what was started meanwhile, too
+        members = [process for process in family if all_of_it or process.pid == server.pid]
         for member in members:
             with contextlib.suppress(psutil.NoSuchProcess):
                 act(member)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -26,6 +27,8 @@ child = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', '
 worker = subprocess.Popen([sys.executable, "-c", child])
 if "stubborn" in sys.argv:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if "late" in sys.argv:  # starts another one while it is told to end
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(bool(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]))))
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200 if self.path == "/ready" else 404)
@@ -116,6 +119,20 @@ def test_a_server_that_does_not_listen_is_ended_firmly(monkeypatch: pytest.Monke
     family = tree(server.pid)
     assert servers.stop("test")
     assert alive(family) == []
+
+
+def test_what_a_server_starts_while_it_is_ended_is_ended_too() -> None:
+    server = start("test", "late")
+    tree(server.pid)
+    assert servers.stop("test")
+    assert [process.pid for process in psutil.process_iter() if _session(process) == server.pid] == []
+
+
+def _session(process: psutil.Process) -> int:
+    try:
+        return 0 if process.status() == psutil.STATUS_ZOMBIE else os.getsid(process.pid)
+    except (psutil.NoSuchProcess, ProcessLookupError):
+        return 0
 
 
 def test_a_number_that_another_process_got_is_left_alone(folder: Path) -> None:
