@@ -29,6 +29,7 @@ MAX_MEMBERS = 2_000         # of an XLSX, which is a zip
 MAX_COLUMNS = 1_000
 MAX_CELL = 1_000            # characters
 MAX_LINE = 1_000_000        # the same of a row of text
+MOST_PLATE_COLUMNS = 48     # of the largest plate
 MAX_GAP = 50_000            # empty rows between two that are not
 MAX_SHEETS_BYTES, MAX_RATIO = 4 * 2**20, 50     # that a small XLSX may always become; unpacked to packed beyond. Usual is 5 to 15
 OTHER_SHEETS = "only the first of"      # in a note on a workbook that has several
@@ -81,7 +82,7 @@ def read_sheets(path: Path) -> list[tuple[str, Rows]]:
 def sheets_of(data: bytes, name: str) -> list[tuple[str, Rows]]:
     """`read_sheets` of a file's content, such as a member of an archive. `name` stands in messages."""
     if data[:4] == b"PK\x03\x04":
-        return [(title, rows) for title, rows, _ in _workbook(data, name)[0]]
+        return [(title, rows) for title, rows, _ in _workbook(data, name, drawn=True)[0]]
     return [("", _csv_rows(data, name)[0])]
 
 
@@ -169,8 +170,8 @@ def _xlsx_rows(data: bytes, name: str, max_rows: int) -> tuple[Rows, list[str]]:
     return rows, said if sheets < 2 else [*said, f"{name}: {OTHER_SHEETS} {sheets} sheets, '{title}', is read; move the table there"]
 
 
-def _workbook(data: bytes, name: str, *, first_only: bool = False) -> tuple[list[tuple[str, Rows, int]], int]:
-    """((title, rows, number of merged cells) of the sheets, how many there are)."""
+def _workbook(data: bytes, name: str, *, first_only: bool = False, drawn: bool = False) -> tuple[list[tuple[str, Rows, int]], int]:
+    """((title, rows, number of merged cells) of the sheets, how many there are). drawn: plates may be drawn in them, see `_fill_merged`."""
     import openpyxl  # a third of a second, and only XLSX needs it
 
     try:
@@ -178,7 +179,7 @@ def _workbook(data: bytes, name: str, *, first_only: bool = False) -> tuple[list
         book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
         if not book.worksheets:
             raise _refusal("table_unreadable", name, "has no sheet with cells, only charts; save the table as a sheet, or as CSV")
-        return [_sheet(sheet, data, name) for sheet in book.worksheets[:1 if first_only else None]], len(book.worksheets)
+        return [_sheet(sheet, data, name, drawn=drawn) for sheet in book.worksheets[:1 if first_only else None]], len(book.worksheets)
     except TableError:
         raise
     except Exception as error:  # openpyxl raises whatever broken XML makes of it: not readable
@@ -219,11 +220,11 @@ def _rows_of(sheet: Any, name: str) -> Iterator[list[str]]:
         yield row
 
 
-def _sheet(sheet: Any, data: bytes, name: str) -> tuple[str, Rows, int]:
+def _sheet(sheet: Any, data: bytes, name: str, *, drawn: bool) -> tuple[str, Rows, int]:
     sheet.reset_dimensions()  # many programs write a wrong size into the file
     rows = list(_rows_of(sheet, name))
     merged = _merged_ranges(data, str(vars(sheet)["_worksheet_path"]))
-    _fill_merged(rows, merged)
+    _fill_merged(rows, merged, drawn=drawn)
     return str(sheet.title), rows, len(merged)
 
 
@@ -244,14 +245,17 @@ def _merged_ranges(data: bytes, sheet_path: str) -> list[tuple[int, int, int, in
     return [tuple(range_boundaries(match.decode())) for match in _MERGED.findall(xml)]  # type: ignore[misc]  # four numbers each
 
 
-def _fill_merged(rows: Rows, merged: list[tuple[int, int, int, int]]) -> None:
-    """Copy each merged cell's value down its column; a cell merged across columns (a title) keeps its one place."""
-    for left, top, _, bottom in merged:
+def _fill_merged(rows: Rows, merged: list[tuple[int, int, int, int]], *, drawn: bool) -> None:
+    """Copy each merged cell's value down its column. A cell merged across columns keeps its one place in a list, where it is a title; on a
+    plate that is drawn it is the same treatment in several columns, and is copied into all of them.
+    """
+    for left, top, right, bottom in merged:
         if left > MAX_COLUMNS or top > len(rows) or left > len(rows[top - 1]):
             continue    # nothing stands in it
-        for row in rows[top:bottom]:
-            row.extend([""] * (left - len(row)))
-            row[left - 1] = rows[top - 1][left - 1]
+        value, last = rows[top - 1][left - 1], right if drawn and right - left < MOST_PLATE_COLUMNS else left
+        for row in rows[top - 1:bottom]:
+            row.extend([""] * (last - len(row)))
+            row[left - 1:last] = [value] * (last - left + 1)
 
 
 def _title_rows(rows: Rows) -> int:

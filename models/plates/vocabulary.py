@@ -6,24 +6,28 @@ import re
 import unicodedata
 
 COLUMN_WORDS: dict[str, tuple[str, ...]] = {
-    "plate": ("plate", "plateid", "platename", "platenumber", "plateno", "barcode", "platebarcode", "assayplate", "platte", "plaque"),
-    "well": ("well", "wellid", "wellname", "wellposition", "position", "wells", "kavitat", "kavitaet", "puits"),
-    "row": ("row", "wellrow", "platerow", "zeile", "ligne"),
-    "column": ("column", "col", "wellcolumn", "wellcol", "platecolumn", "spalte", "colonne"),
-    "role": ("role", "welltype", "type", "wellrole", "controltype", "control", "contenttype", "rolle"),
+    "plate": ("plate", "plateid", "platename", "platenumber", "plateno", "barcode", "platebarcode", "assayplate", "platte", "plaque",
+              "板", "板号"),
+    "well": ("well", "wellid", "wellname", "wellposition", "position", "wells", "kavitat", "kavitaet", "puits", "孔", "孔位",
+             "孔号"),
+    "row": ("row", "wellrow", "platerow", "zeile", "ligne", "行"),
+    "column": ("column", "col", "wellcolumn", "wellcol", "platecolumn", "spalte", "colonne", "列"),
+    "role": ("role", "welltype", "type", "wellrole", "controltype", "control", "contenttype", "rolle", "typ", "roles", "类型", "角色"),
     "treatment": ("treatment", "compound", "drug", "cpd", "cmpd", "compoundname", "drugname", "treatmentname", "substance", "therapy",
                   "compoundid", "drugid", "perturbation", "pertiname", "treatment1", "compound1", "drug1",
-                  "treatmenta", "compounda", "druga", "substanz", "wirkstoff", "verbindung", "behandlung", "compose", "traitement"),
+                  "treatmenta", "compounda", "druga", "substanz", "wirkstoff", "verbindung", "behandlung", "compose", "traitement", "treatments",
+                  "compounds", "drugs", "化合物", "药物", "处理"),
     "dose": ("dose", "concentration", "conc", "finalconcentration", "finalconc", "dosage", "drugconcentration",
-             "dose1", "concentration1", "conc1", "dosea", "concentrationa", "conca", "dosis", "konzentration", "konz"),
+             "dose1", "concentration1", "conc1", "dosea", "concentrationa", "conca", "dosis", "konzentration", "konz",
+             "doses", "concentrations", "浓度", "剂量"),
     "dose_unit": ("doseunit", "unit", "units", "concentrationunit", "concunit", "doseunits", "concentrationunits", "doseunit1", "unit1",
-                  "doseunita", "unita", "einheit", "unite"),
-    "replicate": ("replicate", "rep", "repl", "replicateno", "replicatenumber", "replikat", "replicat"),
+                  "doseunita", "unita", "einheit", "unite", "单位"),
+    "replicate": ("replicate", "rep", "repl", "replicateno", "replicatenumber", "replikat", "replicat", "重复"),
     "treatment_2": ("treatment2", "compound2", "drug2", "addon", "combination", "secondtreatment", "treatmentb", "compoundb", "drugb"),
     "dose_2": ("dose2", "concentration2", "conc2", "doseb", "concentrationb", "concb"),
     "dose_unit_2": ("doseunit2", "unit2", "concunit2", "concentrationunit2", "doseunitb", "unitb"),
     "readout": ("readout", "od", "od450", "absorbance", "luminescence", "rlu", "signal", "reading", "measurement", "messwert",
-                "extinktion", "absorption", "lumineszenz", "mesure"),
+                "extinktion", "absorption", "lumineszenz", "mesure", "读数"),
     "excluded": ("excluded", "exclude", "masked"),
     "exclusion_reason": ("exclusionreason", "excludedreason", "reasonforexclusion"),
 }
@@ -35,17 +39,17 @@ ROLE_WORDS: dict[str, tuple[str, ...]] = {
     "negative": ("negative", "neg", "nc", "negativecontrol", "negcontrol", "negctrl", "negctl", "dmso", "vehicle",
                  "vehiclecontrol", "solvent", "solventcontrol", "negcon", "livingcontrol", "negativ",
                  "negativkontrolle", "losungsmittel",
-                 "negatif", "temoinnegatif", "controlenegatif", "solvant", "vehicule"),
+                 "negatif", "temoinnegatif", "controlenegatif", "solvant", "vehicule", "阴性", "阴性对照", "溶剂对照"),
     "positive": ("positive", "pos", "pc", "positivecontrol", "poscontrol", "posctrl", "posctl", "kill", "killcontrol",
                  "poscon", "deadcontrol", "maxinhibition", "positiv",
-                 "positivkontrolle", "positif", "temoinpositif", "controlepositif"),
+                 "positivkontrolle", "positif", "temoinpositif", "controlepositif", "阳性", "阳性对照"),
     "reference": ("reference", "ref", "trc", "sts", "bzcl", "therapycontrol", "referencecontrol", "referencecompound",
                   "standard"),
     "treated": ("treated", "therapy", "sample", "drug", "compound", "cpd", "cmpd", "treatment", "test", "trt", "testcompound",
-                "behandelt", "probe", "substanz", "wirkstoff", "traite", "echantillon"),
-    "untreated": ("untreated", "untreatedcontrol", "notreatment", "cellsonly", "mediumcells", "unbehandelt", "nontraite"),
+                "behandelt", "probe", "substanz", "wirkstoff", "traite", "echantillon", "样品", "给药"),
+    "untreated": ("untreated", "untreatedcontrol", "notreatment", "cellsonly", "mediumcells", "unbehandelt", "nontraite", "未处理"),
     "empty": ("empty", "blank", "unused", "border", "medium", "media", "mediaonly", "mediumonly", "nocells",
-              "background", "leer", "leerwert", "vide", "blanc"),
+              "background", "leer", "leerwert", "vide", "blanc", "空", "空白"),
 }
 
 MOLAR = {"M": 1e9, "mM": 1e6, "uM": 1e3, "nM": 1.0, "pM": 1e-3}  # in nM
@@ -63,6 +67,7 @@ KNOWN_UNITS = ("nM", "uM", "mM", "M", "pM", *dict.fromkeys(_OTHER_WORDS.values()
 
 _COLUMN_OF = {word: name for name, words in COLUMN_WORDS.items() for word in words}
 _ROLE_OF = {word: role for role, words in ROLE_WORDS.items() for word in words}
+_FULL_WIDTH = str.maketrans("（）［］", "()[]")      # as a Chinese or Japanese keyboard writes brackets
 _HEADER_UNIT = re.compile(r"(?:[\[(](?P<in>[^\[(\])]{1,40})[\])]|[_ ](?P<after>[munpµμ]?M))$")
 
 
@@ -77,6 +82,7 @@ def canonical_column(header: str) -> tuple[str, str]:
 
     What stands in a dose's brackets and is no unit is given as it stands: "Dose (log M)" -> ("dose", "log M").
     """
+    header = header.translate(_FULL_WIDTH)
     if plain(header) in _COLUMN_OF:
         return _COLUMN_OF[plain(header)], ""
     match = _HEADER_UNIT.search(header.strip())

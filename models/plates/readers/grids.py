@@ -11,7 +11,10 @@ from models.wells import row_letters, well_name
 
 _LETTERS = {row_letters(row): row for row in range(32)}
 _CORNERS = ("", "<>", "row", "well", "wells", "\\")   # what stands in the corner without meaning (Tecan writes <>)
-_PLATE = re.compile(r"\bplate\s*(?:no\.?|number|id)?\s*[:#]?\s*([\w-]+)", re.IGNORECASE)
+_PLATE = re.compile(r"\b(?:plate|platte|plaque)(?:\s*(?:no\.?|nr\.?|number|id)?\s*[:#]?\s*|[_-])"
+                    r"(?!(?:layout|map|plan|format|design|type|reader)\b)([\w-]+)", re.IGNORECASE)
+_MAP = re.compile(r"^(?:plate|platten?)[\s_-]*(?:layout|map|plan|belegung)\b[\s:;,–-]*(?=\S)", re.IGNORECASE)  # of what, stands behind it
+_HOLLOW = re.compile(r"\(\s*\)|\[\s*\]")     # what is left of "(plate 1)"
 
 
 @dataclass(frozen=True)
@@ -71,18 +74,18 @@ def _letters_below(rows: Rows, top: int, left: int) -> list[str]:
 def _title(rows: Rows, top: int, left: int, width: int) -> tuple[str, str]:
     """(title, plate): the corner's text, else the one text in the nearest filled row above, plate names taken out."""
     corner = _cell(rows[top], left)
-    text = corner if corner.lower() not in _CORNERS else _text_above(rows, top, left, width)
+    text = _MAP.sub("", corner if corner.lower() not in _CORNERS else _text_above(rows, top, left, width))
     match = _PLATE.search(text)
     if match is None:
         return text, ""
-    return (text[:match.start()] + text[match.end():]).strip(" \t:;,-–()[]"), match[1]
+    return _HOLLOW.sub("", text[:match.start()] + text[match.end():]).strip(" \t:;,-–"), match[1]
 
 
 def _text_above(rows: Rows, top: int, left: int, width: int) -> str:
     for row in reversed(rows[max(0, top - 2):top]):
-        filled = [text for text in row[left:left + width + 1] if text]
+        filled = {text for text in row[left:left + width + 1] if text}      # a title may be merged over the block
         if filled:
-            return filled[0] if len(filled) == 1 else ""
+            return filled.pop() if len(filled) == 1 else ""
     return ""
 
 

@@ -180,12 +180,16 @@ def _plate_rows(plate: str, quantities: dict[str, dict[str, str]], *, only: bool
 
 
 def _with_roles(layout: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """A layout without roles gets them from the names of its treatments: DMSO is a negative control, an empty cell an empty well."""
+    """A layout without roles gets them from the names of its treatments: DMSO is a negative control, an empty cell an empty well. One with
+    a dose is not empty but lacks its treatment, which the rules then ask for.
+    """
     names = {canonical_column(str(name))[0]: str(name) for name in reversed(layout.columns)}
     if "role" in names or "treatment" not in names:
         return layout, ()
     treatments = layout[names["treatment"]].mask(layout[names["treatment"]].str.lower().isin(MISSING), "")
-    roles = [(role if (role := canonical_role(name)) in _ROLES_BY_NAME else "treated") if name else "empty" for name in treatments]
+    dosed = layout[names["dose"]].str.contains("[1-9]") if "dose" in names else pd.Series(False, index=layout.index)
+    roles = [(role if (role := canonical_role(name)) in _ROLES_BY_NAME else "treated") if name or dose else "empty"
+             for name, dose in zip(treatments, dosed, strict=True)]
     return layout.assign(role=roles), ("no block of roles: they are read from the treatments' names (DMSO negative, blank empty, "
                                        "else treated); add a block 'role' if that is wrong",)
 

@@ -86,8 +86,9 @@ def test_role_words(word: str, role: str) -> None:
 
 @pytest.mark.parametrize("text", [
     "Platte;Kavität;Rolle;Wirkstoff;Konzentration [µM];Replikat;Extinktion\nP1;A1;Negativkontrolle;;;1;1,9\nP1;A2;Probe;x;0,5;1;0,7\n",
-    "Plaque;Puits;Rôle;Composé;Concentration (µM);Réplicat;Mesure\nP1;A1;Témoin négatif;;;1;1,9\nP1;A2;Traité;x;0,5;1;0,7\n"])
-def test_german_and_french_tables(tmp_path: Path, text: str) -> None:
+    "Plaque;Puits;Rôle;Composé;Concentration (µM);Réplicat;Mesure\nP1;A1;Témoin négatif;;;1;1,9\nP1;A2;Traité;x;0,5;1;0,7\n",
+    "板号;孔位;类型;化合物;浓度（µM）;重复;读数\nP1;A1;阴性对照;;;1;1,9\nP1;A2;给药;x;0,5;1;0,7\n"])
+def test_tables_in_other_languages(tmp_path: Path, text: str) -> None:
     result = parse_layout(table(tmp_path / "layout.csv", text), plate_format=96)
     assert result.errors == ()
     assert result.layout[["plate", "well", "role", "treatment", "dose", "dose_unit", "readout"]].fillna(0).to_numpy().tolist() == [

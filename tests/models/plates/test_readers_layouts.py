@@ -51,6 +51,41 @@ def test_titles_may_stand_above_blocks_and_name_plates(tmp_path: Path) -> None:
     assert list(layout.columns) == ["plate", "well", "Treatment", "Dose", "role"]
 
 
+@pytest.mark.parametrize(("titles", "columns", "plate"), [
+    (("Plate 1: Compound", "Plate 1: Concentration [µM]"), ["Compound", "Concentration [µM]"], ""),     # the unit keeps its brackets
+    (("Substanz (Platte 7)", "(Platte 7) Konz. (µM)"), ["Substanz", "Konz. (µM)"], "7"),
+    (("Plate layout: Compound", "Platemap - Dose (µM)"), ["Compound", "Dose (µM)"], ""),                # not a plate called "layout"
+])
+def test_what_a_title_says_of_plate_quantity_and_unit(tmp_path: Path, titles: tuple[str, str], columns: list[str], plate: str) -> None:
+    lines = [line for title, block in zip(titles, (TREATMENT, DOSE), strict=True)
+             for line in (f"{title},,,", "," + block[0].split(",", 1)[1], *block[1:], ",,,")]
+    layout = read_platemap(written(tmp_path / "map.csv", *lines)).raw_layout
+    assert [name for name in layout.columns if name not in ("plate", "well", "role")] == columns
+    assert set(layout.get("plate", [""])) == {plate}
+    parsed = parse_layout(layout, plate_format=96)
+    assert not parsed.errors
+    assert parsed.layout["dose"].max() == 10_000
+
+
+def test_a_treatment_merged_over_its_wells_stands_in_all_of_them(tmp_path: Path) -> None:
+    """A drug merged over its doses left all wells but the first empty, and its curve with one dose."""
+    book = openpyxl.Workbook()
+    for line in ("Compounds,,,,", ",1,2,3,4", "A,DMSO,drug,,", "B,DMSO,,,", "Dose (uM),1,2,3,4", "A,,1,10,100", "B,,1,10,100"):
+        book.active.append([int(text) if text.isdecimal() else text or None for text in line.split(",")])
+    book.active.merge_cells("A1:E1")
+    book.active.merge_cells("C3:E4")
+    book.save(tmp_path / "map.xlsx")
+    layout = parse_layout(read_layout_table(tmp_path / "map.xlsx"), plate_format=96).layout
+    assert layout.groupby("treatment")["well"].agg(" ".join).to_dict() == {"DMSO": "A01 B01", "drug": "A02 A03 A04 B02 B03 B04"}
+    assert layout["dose"].dropna().tolist() == [1000, 10_000, 100_000] * 2
+
+
+def test_a_dose_without_a_treatment_is_asked_about_and_not_taken_for_an_empty_well(tmp_path: Path) -> None:
+    layout = read_platemap(written(tmp_path / "map.csv", *TREATMENT[:-1], "B,DMSO,,", ",,,", *DOSE[:-1], "B,0,1,")).raw_layout
+    assert dict(zip(layout["well"], layout["role"], strict=True)) == {
+        "A01": "negative", "A02": "treated", "A03": "treated", "B01": "negative", "B02": "treated", "B03": "empty"}
+
+
 def test_unnamed_plates_are_counted_and_sheets_are_quantities_or_plates(tmp_path: Path) -> None:
     layout = read_platemap(written(tmp_path / "map.csv", *TREATMENT, *DOSE, *TREATMENT, *DOSE)).raw_layout
     assert sorted(set(layout["plate"])) == ["1", "2"]
