@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pandas as pd
 
@@ -14,6 +14,8 @@ PLATE_FORMATS: dict[int, tuple[int, int]] = {
     6: (2, 3), 12: (3, 4), 24: (4, 6), 48: (6, 8), 96: (8, 12), 384: (16, 24), 1536: (32, 48)}
 """wells -> (rows, columns), the ANSI/SLAS formats."""
 FORMAT_OF_SHAPE = {shape: wells for wells, shape in PLATE_FORMATS.items()}
+
+USUAL_FORMATS = (96, 384, 1536)     # which a plate is taken for where nobody says it, the smallest first
 
 _NAME = re.compile(r"^\s*([A-Za-z]{1,2})\s*0*([1-9]\d?)\s*$")
 
@@ -67,6 +69,12 @@ def has_well(plate_format: int, text: str) -> bool:
         return in_format(text, plate_format)
     except InputError:
         return False
+
+
+def usual_format(names: Iterable[str]) -> int:
+    """The smallest usual format that has all of these wells. What is no well, or one of no plate, does not make it large."""
+    wells = {name for name in names if has_well(USUAL_FORMATS[-1], name)}
+    return next(size for size in USUAL_FORMATS if all(in_format(well, size) for well in wells))
 
 
 def wells_of(plate_format: int) -> Iterator[str]:

@@ -29,7 +29,7 @@ from models.plates.readers.readouts import attach_readout, read_readouts
 from models.plates.screen import Screen
 from models.plates.vocabulary import canonical_column
 from models.tables import DOSED_ROLES, LAYOUT, check_table
-from models.wells import add_row_column, in_format, parse_well
+from models.wells import add_row_column, parse_well, usual_format
 from pipelines.command import run_command
 from pipelines.exclude import decisions_kept
 from pipelines.image_copy import NOTES, copy_images, file_digest, source_digests, source_state
@@ -37,8 +37,6 @@ from pipelines.screen_words import next_steps, plate_maps, summary, without_part
 from pipelines.screens import SCREEN_FILE, bring_back, folder_of, read_screen, whole_folder, write_screen
 from pipelines.sources import add_fact_options, add_source_options, facts_of, source_of
 from validation.evidence import some
-
-USUAL_FORMATS = (96, 384, 1536)     # tried in this order when --plate-format is not given
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,8 +186,7 @@ def _plate_format(request: Request, found: Found) -> int:
     columns = {canonical_column(str(name))[0]: str(name) for name in reversed(found.raw_layout.columns)}
     stated = found.raw_layout[columns["row"]] + found.raw_layout[columns["column"]] if {"row", "column"} <= set(columns) else \
         found.raw_layout.get(columns.get("well", ""), pd.Series(dtype="str"))
-    wells = [well for well in {*found.files["well"], *stated} if _row(well) is not None]
-    return next((size for size in USUAL_FORMATS if all(in_format(well, size) for well in wells)), USUAL_FORMATS[-1])
+    return usual_format({*found.files["well"], *stated})
 
 
 def _row(well: str) -> int | None:

@@ -23,7 +23,7 @@ from models.plates.screen import Controls, Screen
 from models.report.inputs import tables_of
 from models.scoring import Exclusion, ScoredScreen, ScoringOptions, score_measured
 from models.tables import DOSED_ROLES
-from models.wells import PLATE_FORMATS, in_format
+from models.wells import PLATE_FORMATS, USUAL_FORMATS, usual_format
 from validation.rules import judge_screen
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 SAMPLE = "not stated"
 PANELS = 20     # curves on a page
-_FORMATS = tuple(size for size in sorted(PLATE_FORMATS) if size >= 96)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,15 +99,7 @@ def _renamed(raw: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
 
 def smallest_format(raw: pd.DataFrame) -> int:
     """The smallest usual format that holds every well that can be read as one."""
-    names = parse_layout(raw, plate_format=_FORMATS[-1]).layout["well"].drop_duplicates()
-    return next((size for size in _FORMATS if all(_inside(name, size) for name in names)), _FORMATS[-1])
-
-
-def _inside(well: str, size: int) -> bool:
-    try:
-        return in_format(well, size) or not in_format(well, _FORMATS[-1])
-    except InputError:
-        return True  # no well name at all, or one of no plate: the rules will say so, and one slip does not make the plate large
+    return usual_format(parse_layout(raw, plate_format=USUAL_FORMATS[-1]).layout["well"])
 
 
 def controls_of(layout: pd.DataFrame) -> Controls:

@@ -9,7 +9,10 @@ import pandas as pd
 from models.errors import Finding
 from models.plates.vocabulary import CONDITION_WORDS, plain
 from models.tables import DOSED_ROLES
+from models.wells import PLATE_FORMATS, USUAL_FORMATS, in_format, row_letters
 from validation.evidence import Evidence, Rule, listed, of_well, reading_rule, some
+
+MOST_OUTSIDE = 1 / 8    # of a plate's wells that may be slips: a row of a plate of 96
 
 
 def unique_wells(evidence: Evidence) -> Iterator[Finding]:
@@ -20,6 +23,34 @@ def unique_wells(evidence: Evidence) -> Iterator[Finding]:
         yield of_well(group.iloc[-1], rule="well_unique", column="well", value=group.iloc[-1]["well"],
                       message=f"well {group.iloc[-1]['well']} is named {len(group)} times on plate {group.iloc[-1]['plate']} "
                               f"(lines {', '.join(lines)}); keep one line and correct or remove the others")
+
+
+def format_fits(evidence: Evidence) -> Iterator[Finding]:
+    """The wells of each plate are not those of a smaller plate, shifted or with a slip: the format is often guessed from them."""
+    for plate, wells in evidence.usable.groupby("plate", sort=False):
+        if doubt := format_doubt(wells, evidence.screen.plate_format):
+            yield Finding(rule="format_doubtful", severity="warning", plate=str(plate), column="well",
+                          value=str(evidence.screen.plate_format), message=f"plate {plate} is taken as one of {doubt}")
+
+
+def format_doubt(wells: pd.DataFrame, plate_format: int) -> str:
+    """Why wells (with `row` and `column`) may be of the next smaller plate, "" where they are not likely to. Nobody asks below 96 wells,
+    where the inner wells of a plate are as many as another one has.
+    """
+    smaller = max((size for size in USUAL_FORMATS if size < plate_format), default=0)
+    if not smaller or wells.empty:
+        return ""
+    ends = [(int(wells[name].min()), int(wells[name].max())) for name in ("row", "column")]
+    outside = [well for well in wells["well"] if not in_format(well, smaller)]
+    if not outside or all(last - first < size for (first, last), size in zip(ends, PLATE_FORMATS[smaller], strict=True)):
+        (top, bottom), (left, right) = ends
+        why = (f"its wells span rows {row_letters(top)}-{row_letters(bottom)} and columns {left + 1}-{right + 1}, no more than a plate of "
+               f"{smaller} has: are they shifted by a row or column?")
+    elif len(outside) <= MOST_OUTSIDE * len(wells):
+        why = f"all its {len(wells)} wells but {some(outside)} are those of a plate of {smaller}: is that a slip?"
+    else:
+        return ""
+    return f"{plate_format} wells, but {why} Correct the wells, or plate_format in screen.yaml; if they lie so, go on"
 
 
 def one_condition(evidence: Evidence) -> Iterator[Finding]:
@@ -105,6 +136,7 @@ RULES = (
                  "column_missing", "column_repeated", "column_unused", "plate_default"),
     reading_rule("well_name", "Each row names a well and a plate", "well_renamed", "plate_name"),
     reading_rule("well_format", "Each well lies inside the plate format"),
+    Rule("format_doubtful", "layout", "The wells are not those of a smaller plate, shifted or with a slip", format_fits),
     Rule("well_unique", "layout", "Each well is named once per plate", unique_wells),
     Rule("one_condition", "layout", "All wells are of one cell line or patient, and of one time", one_condition),
     reading_rule("role", "Each well has a known role", "role_unknown", "role_default"),

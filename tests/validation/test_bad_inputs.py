@@ -136,6 +136,15 @@ def add_member(name: str, data: bytes = b"x", *, link: bool = False, compressed:
     return spoil
 
 
+def shift_rows(draft: Draft) -> None:
+    def down(name: str) -> str:
+        return chr(ord(name[0]) + 3) + name[1:]
+
+    draft.layout["well"] = draft.layout["well"].map(down)
+    draft.images["P1"] = {down(name): data for name, data in draft.images["P1"].items()}
+    draft.screen["plate_format"] = 384
+
+
 def drop_image(draft: Draft) -> None:
     del draft.images["P1"][draft.member(draft.at("treated"))]
 
@@ -251,6 +260,10 @@ MARKED: dict[str, tuple[Spoil, str, str]] = {
     "no plate column": (lambda draft: (drop_column("plate")(draft), draft.images.update(plate1=draft.images.pop("P1"))),
                         "plate_default", "taken as plate 'plate1'"),
     "no unit column": (drop_column("dose_unit"), "unit_default", "read as nM"),
+    "shifted by rows, so that it is read as 384 wells": (shift_rows, "format_doubtful", "shifted by a row or column?"),
+    "a slip that makes it 384 wells": (lambda draft: (draft.screen.update(plate_format=384), draft.layout.__setitem__(
+        "well", draft.layout["well"].replace("A07", "P24")), draft.images["P1"].__setitem__(
+        "P24_s1_c0_z0.tif", draft.images["P1"].pop("A07_s1_c0_z0.tif"))), "format_doubtful", "wells but P24 are those of a plate of 96"),
     "decimal comma": (set_text(lambda draft: (set_cell("dose", "1,5")(draft), draft.csv(";"))[1]), "decimal_comma", "1,5 is read as 1.5"),
     "UTF-16": (set_text(lambda draft: draft.csv(encoding="utf-16")), "table_repaired", "read as utf-16"),
     "Latin-1": (set_text(lambda draft: draft.csv().replace(b"nM", "µM".encode("latin-1"))), "table_repaired", "read as cp1252"),

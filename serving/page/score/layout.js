@@ -1,6 +1,6 @@
 // The layout as the service reads it, before any image is sent.
 import { post } from "../shared/api.js";
-import { el, fold } from "../shared/dom.js";
+import { el, fold, sentence } from "../shared/dom.js";
 import { findingsView } from "../shared/findings.js";
 import { PlateGrid } from "../shared/grid.js";
 import { count } from "../shared/words.js";
@@ -29,6 +29,8 @@ export function layoutView(answer) {
   return el("div.layout",
     wrong > 0 && el("p.alert", { role: "alert" }, el("strong", `The layout cannot be used yet: ${count(wrong, "thing")} to put right.`),
       " Correct the table and drop it again."),
+    wrong === 0 && findings.filter(({ rule }) => rule === "format_doubtful")
+      .map(({ message }) => el("p.alert", { role: "alert" }, el("strong", "Is this the right plate? "), sentence(message))),
     el("p", `${count(wells.length, "well")} on ${count(plates.length, "plate")}: ${counted}; ${count(treatments.length, "treatment")}.`),
     wrong > 0 && findingsView(findings, answer),
     wrong === 0 && findings.length > 0 && fold(`${count(findings.length, "note")} on the layout`, findingsView(findings, answer)),
