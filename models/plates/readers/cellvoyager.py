@@ -10,7 +10,7 @@ import pandas as pd
 
 from models.errors import Finding, InputError
 from models.plates.readers.base import Found, Source, channel_words
-from models.plates.readers.files import found_with_layout, last_timepoint, plate_names
+from models.plates.readers.files import agreed, found_with_layout, last_timepoint, plate_names
 from models.plates.readers.xml_records import Record, xml_records
 from models.wells import FORMAT_OF_SHAPE, well_name
 
@@ -47,10 +47,11 @@ class CellVoyagerConvention:
             raise InputError(f"{INDEX_FILE} names no image that is there", findings)
         files, late = last_timepoint(pd.DataFrame(rows), source)
         details = _details(indexes[0].parent)
+        _, differing = agreed({names[index.parent.resolve()]: _stated(_details(index.parent)) for index in indexes})
         labels, files = _channels(files, details)
         planes = files.groupby(["plate", "well", "site", "channel"])["number"].rank(method="dense").astype("int64") - 1
         return found_with_layout(
-            self.name, source, files.assign(plane=planes), channels=channel_words(labels), findings=(*findings, *late),
+            self.name, source, files.assign(plane=planes), channels=channel_words(labels), findings=(*findings, *late, *differing),
             inputs=(*indexes, *_described_by(indexes[0].parent)), facts=_facts(details), said=_said(details, labels))
 
 
@@ -90,6 +91,11 @@ def _details(folder: Path) -> dict[str, Record]:
         details |= {tag + record.get("Ch", ""): record for tag, record in xml_records(path, "MeasurementChannel", "Channel")}
         details |= dict(xml_records(path, "MeasurementDetail"))
     return details
+
+
+def _stated(details: dict[str, Record]) -> dict[str, Any]:
+    """What a measurement says of its channels (ch1: its fluorophore), plate and camera."""
+    return {f"ch{record['Ch']}": record.get("Fluorophore", "") for record in details.values() if "Ch" in record} | _facts(details)
 
 
 def _channels(files: pd.DataFrame, details: dict[str, Record]) -> tuple[dict[str, str], pd.DataFrame]:

@@ -56,6 +56,31 @@ def last_timepoint(files: pd.DataFrame, source: Source) -> tuple[pd.DataFrame, t
     return files[files["timepoint"] == wanted].reset_index(drop=True), findings
 
 
+def agreed(stated: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], tuple[Finding, ...]]:
+    """What the plates of a source say of themselves, such as {"P1": {"ch1": "DAPI", "magnification": 20.0}}, as one, where the first to say
+    a thing wins; and findings where two differ. A channel is one by its number, and a screen has one plate format: an error. One
+    magnification and pixel size are written down, which may differ by 1 %: a warning.
+    """
+    said: dict[str, Any] = {}
+    by: dict[str, str] = {}
+    findings = []
+    for plate, words in stated.items():
+        for name, value in words.items():
+            if not value:
+                continue
+            if not _same(said.setdefault(name, value), value):
+                findings.append(Finding(
+                    rule="plates_differ", severity="warning" if isinstance(value, float) else "error", plate=plate, column=name,
+                    value=str(value), message=f"{name} is {said[name]} on plate {by[name]}, and {value} on {plate}; make a screen of each "
+                                              "plate (its folder as SOURCE), or export them alike"))
+            by.setdefault(name, plate)
+    return said, tuple(findings)
+
+
+def _same(first: Any, second: Any) -> bool:
+    return bool(abs(first - second) <= 0.01 * first if isinstance(first, float) else first == second)
+
+
 def plate_names(roots: Iterable[Path], source: Source) -> dict[Path, str]:
     """Plate folder -> plate name: the one plate is called as asked for, several by their folders."""
     unique = sorted(set(roots))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import tifffile
 
 from models.errors import InputError
 from models.plates.readers.base import Found, Source, channel_words
-from models.plates.readers.files import found_with_layout, images_in, last_timepoint, plate_names, some_image, unmatched
+from models.plates.readers.files import agreed, found_with_layout, images_in, last_timepoint, plate_names, some_image, unmatched
 from models.plates.readers.xml_records import xml_text_records
 from models.wells import FORMAT_OF_SHAPE, canonical_well
 
@@ -47,11 +46,13 @@ class ImageXpressConvention:
         names = plate_names((row["root"] for row in rows), source)
         files, late = last_timepoint(pd.DataFrame(rows).assign(plate=[names[row["root"]] for row in rows]), source)
         files, projected = _planes(files)
-        header = _header(source.folder)
-        waves = {wave: header.get(f"WaveName{wave[1:]}", "") for wave in sorted(files["channel"].unique())}
+        stated, differing = agreed({path.parent.name: _header(path) for path in _htd_files(source.folder)})
+        waves = {wave: stated.get(wave, "") for wave in sorted(files["channel"].unique())}
         return found_with_layout(self.name, source, files, channels=channel_words(waves), inputs=_htd_files(source.folder)[:1],
-                                 findings=(*unmatched(paths, (row["path"] for row in rows)), *late), said=(projected,) if projected else (),
-                                 facts={**_plate_facts(header), **_camera_facts(files["path"].iloc[0])})
+                                 findings=(*unmatched(paths, (row["path"] for row in rows)), *late, *differing),
+                                 said=(projected,) if projected else (),
+                                 facts={**{name: stated[name] for name in ("plate_format",) if name in stated},
+                                        **_camera_facts(files["path"].iloc[0])})
 
 
 def _row(path: Path) -> dict[str, Any] | None:
@@ -84,20 +85,17 @@ def _htd_files(folder: Path) -> tuple[Path, ...]:
     return tuple(sorted(path for pattern in ("*", "*/*") for path in folder.glob(pattern) if path.suffix.lower() == ".htd"))
 
 
-def _header(folder: Path) -> dict[str, str]:
-    """Key -> first value in the HTD files: "WaveName1" -> "DAPI"; the first file wins where plates differ."""
-    header: dict[str, str] = {}
-    for path in _htd_files(folder):
-        if path.stat().st_size <= HTD_BYTES:
-            rows = csv.reader(path.read_bytes().decode("latin-1").splitlines(), skipinitialspace=True)
-            header = {row[0]: row[1].strip() for row in rows if len(row) > 1} | header
-    return header
-
-
-def _plate_facts(header: Mapping[str, str]) -> dict[str, Any]:
-    columns, rows = header.get("XWells", ""), header.get("YWells", "")
-    wells = FORMAT_OF_SHAPE.get((int(rows), int(columns))) if rows.isdecimal() and columns.isdecimal() else None
-    return {"plate_format": wells} if wells else {}
+def _header(path: Path) -> dict[str, Any]:
+    """What an HTD file says: w1, w2 ... -> name of the wave ("DAPI"), plate_format -> wells."""
+    if path.stat().st_size > HTD_BYTES:
+        return {}
+    rows = csv.reader(path.read_bytes().decode("latin-1").splitlines(), skipinitialspace=True)
+    header = {row[0]: row[1].strip() for row in rows if len(row) > 1}
+    stated: dict[str, Any] = {f"w{key.removeprefix('WaveName')}": name for key, name in header.items() if key.startswith("WaveName")}
+    columns, lines = header.get("XWells", ""), header.get("YWells", "")
+    if columns.isdecimal() and lines.isdecimal():
+        stated["plate_format"] = FORMAT_OF_SHAPE.get((int(lines), int(columns)))
+    return stated
 
 
 def _camera_facts(path: Path) -> dict[str, Any]:

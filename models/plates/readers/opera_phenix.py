@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,14 @@ import pandas as pd
 
 from models.errors import Finding, InputError
 from models.plates.readers.base import Found, Source, channel_words
-from models.plates.readers.files import found_with_layout, images_in, last_timepoint, plate_names, some_image, unmatched
+from models.plates.readers.files import agreed, found_with_layout, images_in, last_timepoint, plate_names, some_image, unmatched
 from models.plates.readers.xml_records import Record, xml_records
 from models.wells import FORMAT_OF_SHAPE, well_name
 
 _NAME = re.compile(r"^r(?P<row>\d+)c(?P<column>\d+)f(?P<site>\d+)p(?P<plane>\d+)-ch(?P<channel>\d+)sk(?P<time>\d+)fk\d+fl\d+\.tiff?$",
                    re.IGNORECASE)
 INDEX_FILES = ("Index.idx.xml", "Index.xml")
+FACTS = ("plate_format", "magnification", "pixel_size_um")
 
 
 class OperaPhenixConvention:
@@ -32,11 +33,10 @@ class OperaPhenixConvention:
     def read(self, source: Source) -> Found:
         """The last time point's images. Raises InputError without images or layout."""
         indexes = _indexes(source.folder)
-        facts: dict[str, Any] = {}
-        labels: dict[str, str] = {}
         unread: tuple[Finding, ...] = ()
+        stated: dict[str, dict[str, Any]] = {}
         if indexes:
-            rows = [row for index in indexes for row in _indexed(index, facts, labels)]
+            rows = [row for index in indexes for row in _indexed(index, stated.setdefault(_root(index).name, {}))]
         else:
             paths = images_in(source.folder)
             rows = [row for path in paths if (row := _named(path))]
@@ -48,10 +48,12 @@ class OperaPhenixConvention:
         files, late = last_timepoint(files, source)
         planes = files.groupby(["plate", "well", "site", "channel"])["number"].rank(method="dense").astype("int64") - 1
         keys = sorted(files["channel"].unique(), key=lambda key: int(key.removeprefix("ch")))
+        known, differing = agreed(stated)
         return found_with_layout(
-            self.name, source, files.assign(plane=planes), channels=channel_words({key: labels.get(key, "") for key in keys}),
+            self.name, source, files.assign(plane=planes), channels=channel_words({key: known.get(key, "") for key in keys}),
             said=(f"places from {indexes[0].name}" if indexes else "no Index.idx.xml: places from file names",), inputs=tuple(indexes),
-            findings=(*unread, *findings, *late), facts=facts)
+            findings=(*unread, *findings, *late, *differing, *_measured_again(files["plate"].unique())),
+            facts={name: known[name] for name in FACTS if name in known})
 
 
 def _indexes(folder: Path) -> list[Path]:
@@ -64,20 +66,19 @@ def _indexes(folder: Path) -> list[Path]:
     return list(found.values())
 
 
-def _indexed(index: Path, facts: dict[str, Any], labels: dict[str, str]) -> Iterator[dict[str, Any]]:
-    """A row per image of the index; what it says of plate, channels and camera goes into facts and labels."""
+def _indexed(index: Path, stated: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A row per image of the index; what it says of plate, channels (ch1: its label) and camera goes into stated."""
+    shape = {"PlateRows": 0, "PlateColumns": 0}
     for tag, record in xml_records(index, "Image", "Entry", "PlateRows", "PlateColumns"):
         if tag in ("PlateRows", "PlateColumns"):
-            facts[tag] = int(record.get("", "0")) if record.get("", "").isdecimal() else 0
+            shape[tag] = int(record[""]) if record.get("", "").isdecimal() else 0
             continue
         if label := record.get("ChannelName", ""):
-            labels.setdefault(f"ch{record.get('ChannelID', '')}", label)
-        _camera_facts(record, facts)
+            stated.setdefault(f"ch{record.get('ChannelID', '')}", label)
+        _camera_facts(record, stated)
         if tag == "Image" and "URL" in record:
             yield _place(record, index)
-    shape = (facts.pop("PlateRows", 0), facts.pop("PlateColumns", 0))
-    if shape in FORMAT_OF_SHAPE:
-        facts["plate_format"] = FORMAT_OF_SHAPE[shape]
+    stated["plate_format"] = FORMAT_OF_SHAPE.get((shape["PlateRows"], shape["PlateColumns"]))
 
 
 def _place(record: Record, index: Path) -> dict[str, Any]:
@@ -117,6 +118,18 @@ def _plates(roots: list[Path], source: Source) -> list[str]:
     names = plate_names(roots, source)
     short = {root: name.partition("__")[0] for root, name in names.items()}
     return [short[root] if len(set(short.values())) == len(short) else names[root] for root in roots]
+
+
+def _measured_again(plates: Iterable[str]) -> Iterator[Finding]:
+    """A warning for each barcode of which several measurements came along: what is one plate would count as two."""
+    alike: dict[str, list[str]] = {}
+    for plate in plates:
+        alike.setdefault(plate.partition("__")[0], []).append(plate)
+    for barcode, several in alike.items():
+        if len(several) > 1:
+            yield Finding(rule="measured_again", severity="warning", plate=several[0], value=barcode, message=(
+                f"{len(several)} measurements of plate {barcode} ({', '.join(several)}) count as plates of their own, and their wells as "
+                "replicates; take away the folder that is not wanted"))
 
 
 def _there(files: pd.DataFrame, *, indexed: bool) -> tuple[pd.DataFrame, tuple[Finding, ...]]:

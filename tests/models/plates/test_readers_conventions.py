@@ -129,6 +129,31 @@ def test_several_measurements_are_plates_by_their_barcodes(tmp_path: Path) -> No
     name = "Images/r02c02f01p01-ch1sk1fk1fl1.tiff"
     folder = files_in(tmp_path, f"BR1__2020-11-05T19_51_35-Measurement1/{name}", f"BR2__2020-11-06T19_51_35-Measurement1/{name}")
     assert sorted(read_source(Source(folder=folder)).files["plate"]) == ["BR1", "BR2"]
+    found = read_source(Source(folder=files_in(folder, f"BR2__2020-11-07T19_51_35-Measurement2/{name}")))
+    assert [(item.rule, item.severity) for item in found.findings] == [("measured_again", "warning")]
+    assert "BR2__2020-11-06T19_51_35-Measurement1, BR2__2020-11-07T19_51_35-Measurement2" in found.findings[0].message
+
+
+def test_plates_whose_channels_have_other_names_are_not_one_screen(tmp_path: Path) -> None:
+    """The second plate's channels went by the names of the first: where they were exchanged, nuclei were read as cytoplasm."""
+    index = index_xml((2, 2, 1, 1, 1, "r02c02f01p01-ch1sk1fk1fl1.tiff"), (2, 2, 1, 1, 2, "r02c02f01p01-ch2sk1fk1fl1.tiff"))
+    opera = files_in(tmp_path / "opera", *(f"BR{plate}__x/Images/r02c02f01p01-ch{channel}sk1fk1fl1.tiff"
+                                           for plate in (1, 2) for channel in (1, 2)))
+    exchanged = index.replace("HOECHST 33342", "@").replace("Alexa 488", "HOECHST 33342").replace("@", "Alexa 488")
+    imagexpress = files_in(tmp_path / "ix", "P1/x_A01_w1.tif", "P2/x_A01_w1.tif")
+    voyager = files_in(tmp_path / "cv", "P1/a.tif", "P2/a.tif")
+    for number, text in ((1, index), (2, exchanged)):
+        (opera / f"BR{number}__x" / "Images" / "Index.idx.xml").write_text(text, encoding="utf-8")
+        (imagexpress / f"P{number}" / "x.HTD").write_text(f'"WaveName1", "{("DAPI", "FITC")[number - 1]}"\n"XWells", 12\n"YWells", 8\n')
+        (voyager / f"P{number}" / "MeasurementData.mlf").write_text(mlf(("IMG", 2, 2, 1, 1, 1, 1, "a.tif")), encoding="utf-8")
+        (voyager / f"P{number}" / "MeasurementDetail.mrf").write_text(
+            f'<bts:MeasurementDetail xmlns:bts="x"><bts:MeasurementChannel bts:Ch="1" bts:Fluorophore="dye {number}"/>'
+            "</bts:MeasurementDetail>", encoding="utf-8")
+    for folder, channel in ((opera, "ch1"), (imagexpress, "w1"), (voyager, "ch1")):
+        (finding, *_) = [item for item in read_source(Source(folder=folder)).findings if item.rule == "plates_differ"]
+        assert (finding.severity, finding.column) == ("error", channel)
+    assert "HOECHST 33342 on plate BR1__x, and Alexa 488 on BR2__x" in read_source(Source(folder=opera)).findings[0].message
+    assert not read_source(Source(folder=opera / "BR1__x", platemap=opera / "layout.csv")).findings
 
 
 # --- CellVoyager -----------------------------------------------------------------------------------------------------------
