@@ -81,6 +81,22 @@ def controls_named(evidence: Evidence) -> Iterator[Finding]:
                 f"{some(sorted(named))}; set their role to reference, or correct positive_control"))
 
 
+def controls_alike(evidence: Evidence) -> Iterator[Finding]:
+    """The controls of a kind hold one thing on each plate: of several vehicles or kills, one median would stand for all."""
+    for plate, wells in evidence.by_plate.items():
+        for kind in KINDS[evidence.screen.controls]:
+            held = wells[(wells["role"] == kind) & (wells["treatment"] != "")]
+            counts = held["treatment"].str.casefold().str.split().str.join(" ").value_counts(sort=False)
+            if len(counts) > 1:
+                named = ", ".join(f"{name} in {number(count, 'well')}" for name, count in counts.head(4).items())
+                yield Finding(rule="controls_mixed", severity="warning", plate=plate, well=listed(held["well"]),
+                              column="treatment", value=str(len(counts)), message=(
+                    f"{kind} controls of plate {plate} hold {len(counts)} things ({named}), and the median of all is one "
+                    f"{'100' if kind == 'negative' else '0'} % for every treatment: compare how they read. If they differ, keep those "
+                    f"that match the treatments (role {'untreated' if kind == 'negative' else 'reference'} for the others), or give each "
+                    "group a table of its own"))
+
+
 def controls_follow_pattern(evidence: Evidence) -> Iterator[Finding]:
     """Where screen.yaml names the wells of a role, each plate has that role there and nowhere else; excluded wells count."""
     pattern = {role: set(parse_wells(wells)) for role, wells in evidence.screen.control_pattern.items()}
@@ -112,5 +128,6 @@ RULES = (
     Rule("controls_balanced", "controls", "Negative and positive controls are balanced", controls_balanced),
     Rule("controls_spread", "controls", "Controls are spread over the plate", controls_spread),
     Rule("controls_named", "controls", "Positive controls hold the compound that the screen names", controls_named),
+    Rule("controls_mixed", "controls", "Controls of a kind hold one thing", controls_alike),
     Rule("control_pattern", "controls", "Controls stand where the screen says", controls_follow_pattern),
 )

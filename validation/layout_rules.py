@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from models.errors import Finding
-from models.plates.vocabulary import CONDITION_WORDS, plain
+from models.plates.vocabulary import CONDITION_WORDS, SAMPLE_WORDS, plain
 from models.tables import DOSED_ROLES
 from models.wells import PLATE_FORMATS, USUAL_FORMATS, in_format, row_letters
 from validation.evidence import Evidence, Rule, listed, of_well, reading_rule, some
@@ -56,15 +56,22 @@ def format_doubt(wells: pd.DataFrame, plate_format: int) -> str:
 def one_condition(evidence: Evidence) -> Iterator[Finding]:
     """All wells are of one cell line or patient, and of one time."""
     for column in evidence.layout.columns:
-        if plain(str(column)) not in CONDITION_WORDS:
+        if plain(str(column)) not in (*CONDITION_WORDS, *SAMPLE_WORDS):
             continue
         values = evidence.layout.loc[evidence.layout["role"] != "empty", column].astype("str").str.strip()
         named = dict.fromkeys(values[values != ""].str.casefold())
-        if len(named) > 1:
+        if len(named) > 1 and (plain(str(column)) in CONDITION_WORDS or _each_treated(evidence.layout, values.str.casefold())):
             yield Finding(rule="one_condition", severity="error", column=str(column), value=str(len(named)), message=(
                 f"column '{column}' tells {len(named)} apart ({some(values[values != ''])}), whose wells would make one curve per "
                 "treatment, on one scale: give each a table of its own, with its own controls, or remove the column if they are "
                 "replicates"))
+
+
+def _each_treated(layout: pd.DataFrame, values: pd.Series) -> bool:
+    """Whether each value stands at several doses, and a dose has several of them: samples that got the same, and no numbers of wells."""
+    dosed = layout[layout["role"].isin(DOSED_ROLES) & layout["dose"].gt(0)].assign(named=values).query("named != ''")
+    doses = dosed.drop_duplicates(["treatment", "dose", "named"])
+    return bool(doses.groupby("named").size().gt(1).all() and doses.duplicated(["treatment", "dose"]).any())
 
 
 def treatments_named(evidence: Evidence) -> Iterator[Finding]:
@@ -101,7 +108,8 @@ def doses_by_role(evidence: Evidence) -> Iterator[Finding]:
         if (row["plate"], row["well"], "dose") in evidence.blamed:
             continue
         what = (f"the dose {dose:g} is negative; give it as a number above zero (not as its logarithm)" if dose < 0 else
-                f"a {row['role']} well has {'dose 0' if dose == 0 else 'no dose'}; give its dose, or set its role to negative or untreated")
+                f"a {row['role']} well has {'dose 0' if dose == 0 else 'no dose'}; give its dose, or set its role to "
+                f"{'positive, if it is the control of dead wells' if row['role'] == 'reference' else 'negative or untreated'}")
         yield of_well(row, rule="dose_by_role", column="dose", value="" if dose != dose else f"{dose:g}", message=what)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from models.errors import Finding, InputError, TableError
-from models.plates.layout_cells import Cells, numbers, say_number
+from models.plates.layout_cells import MOST_TOLD, Cells, numbers, say_number
 from models.plates.spreadsheets import OTHER_SHEETS, read_table
 from models.plates.vocabulary import KNOWN_UNITS, MOLAR, canonical_column, canonical_role, canonical_unit
 from models.tables import DOSED_ROLES, DOSELESS_ROLES, LAYOUT, ROLES, check_table
@@ -192,8 +192,10 @@ def _read_dose(cells: Cells, suffix: str, default_unit: str | None) -> pd.Series
     scaled = scaled.mask(np.isinf(scaled), np.nan)
     zero = scaled.eq(0)
     doseless = cells.out["role"].isin(DOSELESS_ROLES) if not suffix else zero
-    cells.once(doseless & scaled.gt(0), dose, rule="dose_of_control", say=lambda count, text:
-                f"{count} negative, untreated or empty well(s) state a dose, such as {text}; it is not used as one")
+    unused = doseless & scaled.gt(0)
+    stated = ", ".join(dict.fromkeys(cells.text(dose)[unused][:MOST_TOLD]))
+    cells.once(unused, dose, rule="dose_of_control", say=lambda count, _:
+                f"{count} negative, untreated or empty well(s) state a dose ({stated[:60]}); it is not used as one")
     scaled = scaled.mask(doseless | (cells.out["role"].eq("positive") & scaled.eq(0)), np.nan)
     cells.out[dose] = scaled
     cells.out[unit] = units.mask(units.isin(tuple(MOLAR)), "nM").where(scaled.notna(), "").astype("str")
