@@ -21,13 +21,18 @@ from models.plates.readers.files import LOOK_AT, found_with_layout, images_in, l
 from models.wells import row_letters, well_or_text
 
 PARTS = {"plate": r"[^/]+?", "well": r"[A-Za-z]{1,2}\d{1,2}", "row": r"(?:[A-Za-z]{1,2}|\d{1,2})", "column": r"\d{1,2}", "site": r"\d+",
-         "field": r"\d+", "channel": r"[^/_]+?", "plane": r"\d+", "z": r"\d+", "time": r"\d+"}
+         "field": r"\d+", "channel": r"[^/_]+?", "plane": r"\d+", "z": r"\d+", "time": r"\d+(?:[A-Za-z]_?(?:\d+|(?=\W|_|$)))*"}
 _SUFFIX = r"\.(?:tiff?|png|jpe?g)$"
 USUAL = (   # asked in this order; the first that fits nine of ten images is taken
     r"(?:^|[_/])(?P<well>(?:[A-Z]|A[A-F])\d{2})_T(?P<time>\d+)F(?P<site>\d+)L\d+A\d+Z(?P<plane>\d+)C(?P<channel>\d+)" + _SUFFIX,
     r"(?:^|/)(?P<channel>[A-Za-z]+\d*)-\d+-(?P<row>[A-Z]|A[A-F])-(?P<column>\d{2})" + _SUFFIX,
-    r"(?:^|[_/ -])(?P<well>(?:[A-Z]|A[A-F])\d{1,2})(?:[_-](?:s|f|site|field)?(?P<site>\d+))?(?:[_-]z(?P<plane>\d+))?"
-    r"(?:[_-](?:w|ch?|channel)?(?P<channel>\d+|[A-Za-z]\w*?))?(?:[_-]z(?P<z>\d+))?" + _SUFFIX,
+    # Columbus, IN Cell, Incucyte
+    r"(?:^|/)(?P<row>\d{3})(?P<column>\d{3})-(?P<site>\d+)-(?P<plane>\d{3})(?P<time>\d{3})(?P<channel>\d{3})" + _SUFFIX,
+    r"(?:^|/)(?P<row>[A-Z]|A[A-F]) - (?P<column>\d{1,2})"
+    r"\((?:fld (?P<site>\d+) ?)?(?:wv (?P<channel>[^()]+?))?(?: z (?P<plane>\d+))?\)" + _SUFFIX,
+    r"(?:^|[_/])(?P<well>(?:[A-Z]|A[A-F])\d{1,2})_(?P<site>\d+)_(?P<time>(?:\d{4}y\d\dm)?\d\dd_?\d\dh\d\dm)" + _SUFFIX,
+    r"(?:^|[_/ -])(?P<well>(?:[A-Z]|A[A-F])0?\d{1,2})(?:[_-](?:(?:s|f|site|field)(?P<site>\d+)|(?P<bare>\d+)))?(?:[_-]z(?P<plane>\d+))?"
+    r"(?:[_-][tT](?P<time>\d+)|[_-](?:w|ch?|channel)?(?P<channel>\d+|[A-Za-z]\w*?))?(?:[_-]z(?P<z>\d+))?" + _SUFFIX,
 )
 _TEMPLATE = re.compile(r"\{(\w+)\}")
 FITTING = 0.9
@@ -56,13 +61,13 @@ class PatternConvention:
             raise InputError(f"--pattern fits none of {len(paths)} images", [Finding(
                 rule="pattern_unmatched", severity="error", value=source.pattern,
                 message=f"pattern {pattern.pattern!r} fits no file; found: {shown}")])
-        timed = "time" in pattern.groupindex
+        timed = any(match.groupdict().get("time") for match in matches.values())
         files, late = last_timepoint(pd.DataFrame([_row(path, match, source) for path, match in matches.items()]),
                                      source if timed else replace(source, timepoint=None))
         planes = files.groupby(["plate", "well", "site", "channel"])["number"].rank(method="dense").astype("int64") - 1
         keys = sorted(files["channel"].unique())
         found = found_with_layout(self.name, source, files.assign(plane=planes), channels={key: channel_word(key) or key for key in keys},
-                                  findings=(*unmatched(paths, matches), *late), said=(_said(source, matches),))
+                                  findings=(*unmatched(paths, matches), *late, *_bare_sites(matches)), said=(_said(source, matches),))
         if source.timepoint is not None and not timed and not any(found.files["part"]):
             raise InputError(f"no time point {source.timepoint}; neither names nor files tell times. Put {{time}} into --pattern")
         return found
@@ -70,7 +75,7 @@ class PatternConvention:
 
 def _said(source: Source, matches: Mapping[Path, re.Match[str]]) -> str:
     path, match = next(iter(matches.items()))
-    parts = ", ".join(f"{name} {text}" for name, text in match.groupdict().items() if text)
+    parts = ", ".join(f"{'site' if name == 'bare' else name} {text}" for name, text in match.groupdict().items() if text)
     return f"names {'by ' + source.pattern if source.pattern else 'of a usual form'}: {path.name} is {parts}"
 
 
@@ -119,5 +124,29 @@ def _row(path: Path, match: re.Match[str], source: Source) -> dict[str, Any]:
     well = parts.get("well") or (row_letters(int(row) - 1) if row.isdecimal() else row) + parts["column"]
     channel = parts.get("channel", "brightfield")
     return {"plate": parts.get("plate", source.plate), "well": well_or_text(well),
-            "site": int(parts.get("site") or parts.get("field") or 1), "channel": f"ch{int(channel)}" if channel.isdecimal() else channel,
-            "timepoint": int(parts.get("time", 1)), "number": int(parts.get("plane") or parts.get("z") or 0), "path": path}
+            "site": _number(parts, "site", "field", "bare", default=1), "number": _number(parts, "plane", "z", default=0),
+            "channel": f"ch{int(channel)}" if channel.isdecimal() else channel, "timepoint": _time(parts.get("time", "1")), "path": path}
+
+
+def _number(parts: Mapping[str, str], *names: str, default: int) -> int:
+    """The number of the first part that is there. Raises InputError for a part of a person's own expression that is none."""
+    name = next((name for name in names if name in parts), "")
+    if name and not parts[name].isdecimal():
+        raise InputError(f"--pattern: {name} '{parts[name]}' is not a number; let the group match digits only")
+    return int(parts[name]) if name else default
+
+
+def _time(text: str) -> int:
+    """ "01d06h30m" -> 10630: times in the order of their numbers, of which those behind the first have two digits."""
+    first, *rest = re.findall(r"\d+", text) or [""]
+    if not first:
+        raise InputError(f"--pattern: time '{text}' holds no number")
+    return int("".join((first, *(part.zfill(2) for part in rest))))
+
+
+def _bare_sites(matches: Mapping[Path, re.Match[str]]) -> tuple[Finding, ...]:
+    """A warning where nothing but a number behind the well tells images apart: it may count channels or planes as well."""
+    bare = {match["bare"]: path.name for path, match in matches.items() if match.groupdict().get("bare")}
+    return (Finding(rule="site_assumed", severity="warning", value=next(iter(bare.values())), message=(
+        f"the number behind the well ({' and '.join(list(bare.values())[:2])}) is taken as the site. If it counts channels or planes, say "
+        "so with --pattern '{well}_{channel}.tif' or '{well}_{plane}.tif'")),) if len(bare) > 1 else ()

@@ -220,6 +220,12 @@ def test_a_template_names_the_parts_and_folders_count(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("names", "expected"), [
+    (("002002-1-001001002.tif", "004008-2-003001001.tif"), [("B02", 1, "ch2", 0), ("D08", 2, "ch1", 0)]),       # Columbus
+    (("B - 2(fld 01 wv UV - DAPI z 1).tif", "D - 08(fld 2 wv Blue - FITC z 1).tif"),
+     [("B02", 1, "uv_dapi", 0), ("D08", 2, "blue_fitc", 0)]),
+    (("V_B2_1_00d06h00m.tif", "V_B2_1_01d00h00m.tif"), [("B02", 1, "brightfield", 0)]),                          # the last of two times
+    (("B02_T5.tif", "B02_T12.tif"), [("B02", 1, "brightfield", 0)]),
+    (("B002.tif", "B003.tif"), [("B02", 1, "brightfield", 0), ("B03", 1, "brightfield", 0)]),
     (("B02.tif", "B03.tif"), [("B02", 1, "brightfield", 0), ("B03", 1, "brightfield", 0)]),
     (("x_B02_s2_w1.tif", "x_B03_s1_w2.tif"), [("B02", 2, "ch1", 0), ("B03", 1, "ch2", 0)]),
     (("Channel1-01-B-02.tif", "Channel2-01-D-08.tif"), [("B02", 1, "channel1", 0), ("D08", 1, "channel2", 0)]),
@@ -238,9 +244,13 @@ def test_a_well_behind_anything_does_not_begin_within_a_word(tmp_path: Path) -> 
 
 
 def test_a_regular_expression_works_and_bad_patterns_say_why(tmp_path: Path) -> None:
-    folder = files_in(tmp_path, "r2c3.tif", "r4c8.tif")
+    folder = files_in(tmp_path / "r", "r2c3.tif", "r4c8.tif")
     found = read_source(Source(folder=folder, pattern=r"r(?P<row>\d+)c(?P<column>\d+)"))
     assert sorted(found.files["well"]) == ["B03", "D08"]
+    with pytest.raises(InputError, match="time 'x' holds no number"):
+        read_source(Source(folder=files_in(tmp_path / "t", "B02_x.tif"), pattern=r"(?P<well>B\d+)_(?P<time>.)\.tif"))
+    (assumed,) = read_source(Source(folder=files_in(tmp_path / "s", "B02_1.tif", "B02_2.tif"))).findings
+    assert (assumed.rule, assumed.severity) == ("site_assumed", "warning")
     for text, words in (("{wel}.tif", "is no part"), ("{site}.tif", r"needs \{well\}"), ("(?P<well>[", "no regular expression")):
         with pytest.raises(InputError, match=words):
             compile_pattern(text)
