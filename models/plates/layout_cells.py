@@ -85,7 +85,9 @@ def numbers(cells: Cells, column: str) -> tuple[pd.Series, pd.Series]:
     if column.startswith("dose"):
         text = _without_points_of_thousands(cells, text, column)
     matches = [match if match and _unit_fits(match[2], column) else None for match in matches]
-    values = pd.Series([float(match[1]) if match else np.nan for match in matches], index=text.index, dtype="float64")
+    shares = column == "readout"    # 50% of them is a half
+    values = pd.Series([float(match[1]) / (100 if shares and match[2] == "%" else 1) if match else np.nan for match in matches],
+                       index=text.index, dtype="float64")
     units = pd.Series([(match[2] or "") if match else "" for match in matches], index=text.index, dtype="str")
     bad = (text != "") & (values.isna() | np.isinf(values))
     if column == "readout":
@@ -99,7 +101,7 @@ def numbers(cells: Cells, column: str) -> tuple[pd.Series, pd.Series]:
 
 def _unit_fits(unit: str | None, column: str) -> bool:
     """Whether a number with this unit behind it may stand in the column."""
-    return not unit or (column.startswith("dose") and bool(canonical_unit(unit)))
+    return not unit or (column.startswith("dose") and bool(canonical_unit(unit))) or (column == "readout" and unit == "%")
 
 
 def _with_points(cells: Cells, text: pd.Series, column: str) -> pd.Series:

@@ -151,7 +151,7 @@ def _rows(grid: Grid, file: str, name: str, plate: str) -> pd.DataFrame:
 
 
 def _numeric(text: str) -> bool:
-    return re.fullmatch(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?", text) is not None
+    return re.fullmatch(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?%?", text) is not None
 
 
 def _long(data: bytes, file: str, name: str, plate: str) -> pd.DataFrame:

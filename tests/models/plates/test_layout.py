@@ -306,6 +306,19 @@ def test_excel_with_a_title_merged_cells_and_whole_numbers(tmp_path: Path) -> No
     assert sorted(finding.message.split(": ")[1][:15] for finding in result.findings) == ["1 merged cell(s", "skipped 1 title"]
 
 
+def test_percentages_of_excel_are_read_as_they_are_shown(tmp_path: Path) -> None:
+    """Excel keeps 5% as 0.05, and a dose of ethanol was a hundredth of itself."""
+    book = openpyxl.Workbook()
+    for row in (["plate", "well", "role", "treatment", "dose", "dose_unit", "readout"], ["P", "A01", "treated", "EtOH", 0.05, "%", 0.5],
+                ["P", "A02", "treated", "EtOH", 0.07, "%", 0.25], ["P", "A03", "treated", "EtOH", 3, "%", 1]):
+        book.active.append(row)
+    for cell in ("E2", "E3", "G2"):
+        book.active[cell].number_format = "0.0%"
+    book.save(tmp_path / "layout.xlsx")
+    layout = parse_layout(read_table(tmp_path / "layout.xlsx"), plate_format=96).layout
+    assert (layout["dose"].tolist(), layout["readout"].tolist()) == ([5.0, 7.0, 3.0], [0.5, 0.25, 1.0])
+
+
 def test_the_header_stands_below_the_headings_of_groups_of_columns(tmp_path: Path) -> None:
     book = openpyxl.Workbook()
     sheet = book.worksheets[0]
