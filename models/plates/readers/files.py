@@ -15,6 +15,7 @@ from models.plates.pixels import IMAGE_SUFFIXES
 from models.plates.readers.base import FILE_COLUMNS, Found, Source
 from models.plates.readers.parts import split_parts
 from models.plates.readers.platemaps import find_platemap, read_platemap
+from models.plates.spreadsheets import OTHER_SHEETS
 from models.plates.vocabulary import canonical_column
 
 LOOK_AT = 5_000     # files that `detect` looks at before it gives up
@@ -151,6 +152,11 @@ def match_plates(files: pd.DataFrame, raw_layout: pd.DataFrame) -> tuple[pd.Data
     column = next((name for name in raw_layout.columns if canonical_column(str(name))[0] == "plate"), None)
     stated = [name for name in dict.fromkeys(raw_layout[column].astype("str").str.strip()) if name] if column is not None else []
     if not stated:
+        if len(plates) > 1 and (unread := next((note for note in raw_layout.attrs.get("notes", ()) if OTHER_SHEETS in note), "")):
+            raise InputError("the layout names no plate", [Finding(
+                rule="plate_names", severity="error", column="plate", value=", ".join(plates),
+                message=f"images are of {len(plates)} plates ({', '.join(plates[:6])}), the layout names none, and {unread}: put the wells of "
+                        "all plates into one table with a column 'plate'")])
         rest = raw_layout.drop(columns=column) if column is not None else raw_layout
         repeated = pd.concat([rest.assign(plate=plate) for plate in plates], ignore_index=True)
         repeated.attrs = dict(raw_layout.attrs)

@@ -168,6 +168,18 @@ def test_plates_that_do_not_meet_are_named() -> None:
         match_plates(pd.DataFrame({"plate": ["A", "B"]}), pd.DataFrame({"plate": ["7", "8"]}))
 
 
+def test_a_sheet_for_each_plate_is_not_the_layout_of_the_first_for_all(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    for sheet, drug in ((book.active, "x"), (book.create_sheet("P2"), "y")):
+        for row in (["well", "role", "treatment", "dose"], ["A01", "treated", drug, 1]):
+            sheet.append(row)
+    book.save(tmp_path / "map.xlsx")
+    layout = read_platemap(tmp_path / "map.xlsx").raw_layout
+    with pytest.raises(InputError, match="put the wells of all plates into one table with a column 'plate'"):
+        match_plates(pd.DataFrame({"plate": ["P1", "P2"]}), layout)
+    assert match_plates(pd.DataFrame({"plate": ["P1"]}), layout)[1]["treatment"].tolist() == ["x"]
+
+
 # --- read-outs -------------------------------------------------------------------------------------------------------------
 
 def test_grids_of_numbers_long_tables_and_zips_become_one_table(tmp_path: Path) -> None:
