@@ -48,6 +48,12 @@ def canonical_well(name: str) -> str:
     return well_name(*parse_well(name))
 
 
+def joined_wells(rows: pd.Series, columns: pd.Series) -> pd.Series:
+    """Texts of rows and columns as texts of wells: "B" and "3", or "2" and "3", are "B3". A number that is no row is left as it is."""
+    letters = {text: row_letters(int(text) - 1) for text in rows.unique() if text.isdecimal() and 1 <= int(text) <= PLATE_FORMATS[1536][0]}
+    return rows.map(lambda text: letters.get(text, text)).astype("str") + columns
+
+
 def well_or_text(text: str) -> str:
     """The canonical name of a well, or the text as it stands if it is no well name."""
     try:

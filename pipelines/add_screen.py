@@ -29,7 +29,7 @@ from models.plates.readers.readouts import attach_readout, read_readouts
 from models.plates.screen import Screen
 from models.plates.vocabulary import canonical_column
 from models.tables import DOSED_ROLES, LAYOUT, check_table
-from models.wells import add_row_column, parse_well, usual_format
+from models.wells import add_row_column, joined_wells, parse_well, usual_format
 from pipelines.command import run_command
 from pipelines.exclude import decisions_kept
 from pipelines.image_copy import NOTES, copy_images, file_digest, source_digests, source_state
@@ -184,7 +184,7 @@ def _plate_format(request: Request, found: Found) -> int:
     if request.plate_format or found.facts.get("plate_format"):
         return int(request.plate_format or found.facts["plate_format"])
     columns = {canonical_column(str(name))[0]: str(name) for name in reversed(found.raw_layout.columns)}
-    stated = found.raw_layout[columns["row"]] + found.raw_layout[columns["column"]] if {"row", "column"} <= set(columns) else \
+    stated = joined_wells(found.raw_layout[columns["row"]], found.raw_layout[columns["column"]]) if {"row", "column"} <= set(columns) else \
         found.raw_layout.get(columns.get("well", ""), pd.Series(dtype="str"))
     return usual_format({*found.files["well"], *stated})
 

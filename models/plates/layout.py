@@ -19,7 +19,7 @@ from models.plates.layout_cells import MOST_TOLD, Cells, numbers, say_number
 from models.plates.spreadsheets import OTHER_SHEETS, read_table
 from models.plates.vocabulary import KNOWN_UNITS, MOLAR, canonical_column, canonical_role, canonical_unit
 from models.tables import DOSED_ROLES, DOSELESS_ROLES, LAYOUT, ROLES, check_table
-from models.wells import PLATE_FORMATS, canonical_well, has_well, row_letters
+from models.wells import PLATE_FORMATS, canonical_well, has_well, joined_wells, row_letters
 from models.whole_file import whole_file
 
 LOG_DOSES, LARGEST_LOG = 5, 12.0     # doses of a treatment that may be logarithms, at least, and the largest: -log10 M of a picomolar dose
@@ -136,7 +136,7 @@ def _read_places(cells: Cells, default_plate: str) -> None:
             message=f"the layout has no column 'plate'; all wells are taken as plate '{default_plate}'"))
     cells.out["plate"] = plates.where(plates != "", default_plate).astype("str")
     named = "well" in cells.raw.columns
-    raw = cells.text("well") if named else cells.text("row") + cells.text("column")
+    raw = cells.text("well") if named else joined_wells(cells.text("row"), cells.text("column"))
     cells.raw["well"] = raw
     names = [_place(text) for text in raw]
     cells.out["well"] = pd.Series([name or text for name, text in zip(names, raw, strict=True)], dtype="str")

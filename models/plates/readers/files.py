@@ -155,8 +155,8 @@ def match_plates(files: pd.DataFrame, raw_layout: pd.DataFrame) -> tuple[pd.Data
         if len(plates) > 1 and (unread := next((note for note in raw_layout.attrs.get("notes", ()) if OTHER_SHEETS in note), "")):
             raise InputError("the layout names no plate", [Finding(
                 rule="plate_names", severity="error", column="plate", value=", ".join(plates),
-                message=f"images are of {len(plates)} plates ({', '.join(plates[:6])}), the layout names none, and {unread}: put the wells of "
-                        "all plates into one table with a column 'plate'")])
+                message=f"images are of {len(plates)} plates ({', '.join(plates[:6])}), the layout names none, and "
+                        f"{unread.partition(';')[0]}: put the wells of all plates into one table with a column 'plate'")])
         rest = raw_layout.drop(columns=column) if column is not None else raw_layout
         repeated = pd.concat([rest.assign(plate=plate) for plate in plates], ignore_index=True)
         repeated.attrs = dict(raw_layout.attrs)

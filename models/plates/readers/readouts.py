@@ -19,7 +19,7 @@ from models.plates.readers.grids import Grid, find_grids
 from models.plates.readers.platemaps import TABLE_SUFFIXES
 from models.plates.spreadsheets import sheets_of, table_of
 from models.plates.vocabulary import canonical_column, plain
-from models.wells import well_or_text
+from models.wells import joined_wells, well_or_text
 
 COLUMNS = ("name", "plate", "well", "value")
 MAX_MEMBERS, MAX_UNPACKED = 1_000, 200 * 2**20
@@ -52,7 +52,7 @@ def attach_readout(found: Found, readouts: pd.DataFrame, inputs: tuple[Path, ...
     plates = layout[columns["plate"]] if "plate" in columns else pd.Series("", index=layout.index, dtype="str")
     same = _plates(list(dict.fromkeys(chosen["plate"])), list(dict.fromkeys(plates)))
     values = {(same[plate], well): value for plate, well, value in _one_value(chosen, inputs[0].name).itertuples(index=False)}
-    wells = layout[columns["well"]] if "well" in columns else layout[columns["row"]] + layout[columns["column"]]
+    wells = layout[columns["well"]] if "well" in columns else joined_wells(layout[columns["row"]], layout[columns["column"]])
     places = list(zip(plates, wells.map(well_or_text), strict=True))
     filled = sum(place in values for place in places)
     if not filled:
@@ -162,7 +162,7 @@ def _long(data: bytes, file: str, name: str, plate: str) -> pd.DataFrame:
     if value is None or not ("well" in columns or {"row", "column"} <= set(columns)):
         raise _refusal("readout_form", file, "holds neither a plate grid (numbers above, letters at the left) nor a table with columns "
                        f"well and readout; columns found: {', '.join(map(str, table.columns))}")
-    wells = table[columns["well"]] if "well" in columns else table[columns["row"]] + table[columns["column"]]
+    wells = table[columns["well"]] if "well" in columns else joined_wells(table[columns["row"]], table[columns["column"]])
     plates = table[columns["plate"]] if "plate" in columns else pd.Series(plate, index=table.index, dtype="str")
     return pd.DataFrame({"name": name, "plate": plates, "well": wells.map(well_or_text), "value": table[value]})
 

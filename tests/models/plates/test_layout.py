@@ -200,6 +200,8 @@ def test_row_and_column_make_a_well_and_combinations_are_read() -> None:
     assert result.layout["well"].tolist() == ["A01", "P24"]
     assert result.layout.loc[0, ["treatment_2", "dose_2", "dose_unit_2"]].tolist() == ["y", 2000.0, "nM"]
     assert not result.errors
+    numbered = parsed("plate,Row,Column,role,treatment,dose,unit\n1,2,3,treated,x,5,nM\n1,16,24,empty,,,\n", plate_format=384)  # Harmony's
+    assert (numbered.layout["well"].tolist(), numbered.errors) == (["B03", "P24"], ())
 
 
 def test_a_matrix_of_two_drugs_has_each_alone_at_dose_0_of_the_other() -> None:
