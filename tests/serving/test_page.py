@@ -266,6 +266,17 @@ def test_a_plate_of_another_name_than_the_layouts_is_told_before_it_is_sent(open
     page.get_by_text("This kind of spreadsheet cannot be read").wait_for()
 
 
+def test_guesses_that_make_every_dose_or_well_wrong_are_asked_about_in_the_open(open_page: Open, plate: TinyPlate, tmp_path: Path) -> None:
+    table = plate.table.drop(columns="dose_unit")
+    table["well"] = [chr(ord(well[0]) + 1) + well[1:] for well in table["well"]]
+    (tmp_path / "layout.csv").write_bytes(plate.csv(table))
+    page = open_page()
+    page.set_input_files("#files", [tmp_path / "layout.csv"])
+    page.get_by_text("Is this the right plate?").wait_for()
+    assert "rows B-I" in page.locator("main .alert").first.inner_text()
+    assert page.get_by_text("Is this the right unit?").is_visible()
+
+
 def test_a_plate_that_is_refused_says_why_and_entries_stay(open_page: Open, plate: TinyPlate, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "P1.zip", "w") as archive:
         for name, data in plate.images.items():

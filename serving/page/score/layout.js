@@ -7,6 +7,8 @@ import { count } from "../shared/words.js";
 
 const ROLES = { negative: "negative control", positive: "positive control", reference: "reference", treated: "treated",
   untreated: "untreated", empty: "empty" };
+const ASKED = { format_doubtful: "Is this the right plate?", unit_default: "Is this the right unit?",
+  decimal_point: "Are these the right doses?" }; // guesses that make every IC50 wrong where they are
 const PLATES_SHOWN = 6;
 
 /** Ask the service what the layout says. screen: text of a screen file, or ""; plate: name where the layout gives none. */
@@ -29,8 +31,8 @@ export function layoutView(answer) {
   return el("div.layout",
     wrong > 0 && el("p.alert", { role: "alert" }, el("strong", `The layout cannot be used yet: ${count(wrong, "thing")} to put right.`),
       " Correct the table and drop it again."),
-    wrong === 0 && findings.filter(({ rule }) => rule === "format_doubtful")
-      .map(({ message }) => el("p.alert", { role: "alert" }, el("strong", "Is this the right plate? "), sentence(message))),
+    wrong === 0 && findings.filter(({ rule }) => rule in ASKED)
+      .map(({ rule, message }) => el("p.alert", { role: "alert" }, el("strong", `${ASKED[rule]} `), sentence(message))),
     el("p", `${count(wells.length, "well")} on ${count(plates.length, "plate")}: ${counted}; ${count(treatments.length, "treatment")}.`),
     wrong > 0 && findingsView(findings, answer),
     wrong === 0 && findings.length > 0 && fold(`${count(findings.length, "note")} on the layout`, findingsView(findings, answer)),
