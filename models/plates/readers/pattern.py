@@ -23,7 +23,9 @@ from models.wells import row_letters, well_or_text
 PARTS = {"plate": r"[^/]+?", "well": r"[A-Za-z]{1,2}\d{1,2}", "row": r"(?:[A-Za-z]{1,2}|\d{1,2})", "column": r"\d{1,2}", "site": r"\d+",
          "field": r"\d+", "channel": r"[^/_]+?", "plane": r"\d+", "z": r"\d+", "time": r"\d+(?:[A-Za-z]_?(?:\d+|(?=\W|_|$)))*"}
 _SUFFIX = r"\.(?:tiff?|png|jpe?g)$"
-USUAL = (   # asked in this order; the first that fits nine of ten images is taken
+_PLACE = (r"(?P<well>(?:[A-Z]|A[A-F])0?\d{1,2})(?:[_-](?:(?:s|f|site|field)(?P<site>\d+)|(?P<bare>\d+)))?(?:[_-]z(?P<plane>\d+))?"
+          r"(?:[_-][tT](?P<time>\d+)|[_-](?:w|ch?|channel)?(?P<channel>\d+|[A-Za-z]\w*?))?(?:[_-]z(?P<z>\d+))?" + _SUFFIX)
+USUAL = (   # of those that fit nine of ten images the one that tells most wells is taken, or the first of several
     r"(?:^|[_/])(?P<well>(?:[A-Z]|A[A-F])\d{2})_T(?P<time>\d+)F(?P<site>\d+)L\d+A\d+Z(?P<plane>\d+)C(?P<channel>\d+)" + _SUFFIX,
     r"(?:^|/)(?P<channel>[A-Za-z]+\d*)-\d+-(?P<row>[A-Z]|A[A-F])-(?P<column>\d{2})" + _SUFFIX,
     # Columbus, IN Cell, Incucyte
@@ -31,11 +33,12 @@ USUAL = (   # asked in this order; the first that fits nine of ten images is tak
     r"(?:^|/)(?P<row>[A-Z]|A[A-F]) - (?P<column>\d{1,2})"
     r"\((?:fld (?P<site>\d+) ?)?(?:wv (?P<channel>[^()]+?))?(?: z (?P<plane>\d+))?\)" + _SUFFIX,
     r"(?:^|[_/])(?P<well>(?:[A-Z]|A[A-F])\d{1,2})_(?P<site>\d+)_(?P<time>(?:\d{4}y\d\dm)?\d\dd_?\d\dh\d\dm)" + _SUFFIX,
-    r"(?:^|[_/ -])(?P<well>(?:[A-Z]|A[A-F])0?\d{1,2})(?:[_-](?:(?:s|f|site|field)(?P<site>\d+)|(?P<bare>\d+)))?(?:[_-]z(?P<plane>\d+))?"
-    r"(?:[_-][tT](?P<time>\d+)|[_-](?:w|ch?|channel)?(?P<channel>\d+|[A-Za-z]\w*?))?(?:[_-]z(?P<z>\d+))?" + _SUFFIX,
+    r"(?:^|[_/ -])" + _PLACE,
+    r"^(?:.*[_/ -])?" + _PLACE,     # P1_A01.tif, H9_B03.tif: what comes first looks like a well
 )
 _TEMPLATE = re.compile(r"\{(\w+)\}")
 FITTING = 0.9
+ROWS = 16
 
 
 class PatternConvention:
@@ -105,17 +108,23 @@ def _from_template(text: str) -> str:
 
 def _usual(folder: Path) -> re.Pattern[str] | None:
     paths = images_in(folder)[:LOOK_AT]
-    for text in USUAL if paths else ():
-        pattern = re.compile(text)
+    fitting: dict[re.Pattern[str], int] = {}
+    for pattern in map(re.compile, USUAL if paths else ()):
         matches = [match for path in paths if (match := pattern.search(path.name))]
         if len(matches) >= FITTING * len(paths) and any(_first_rows(match) for match in matches):
-            return pattern
-    return None
+            fitting[pattern] = len({match.group(*_groups(match)) for match in matches})
+    return max(fitting, key=lambda pattern: fitting[pattern], default=None)
 
 
 def _first_rows(match: re.Match[str]) -> bool:
     """Whether the well lies in the rows A to P: names with rows beyond only count something else, such as planes (Z05) or times (T01)."""
-    return (match.groupdict().get("row") or match["well"]).rstrip("0123456789") <= "P"
+    row = match[_groups(match)[0]]
+    return int(row) <= ROWS if row.isdecimal() else row.rstrip("0123456789") <= row_letters(ROWS - 1)
+
+
+def _groups(match: re.Match[str]) -> tuple[str, ...]:
+    """The groups that tell the well."""
+    return ("well",) if "well" in match.groupdict() else ("row", "column")
 
 
 def _row(path: Path, match: re.Match[str], source: Source) -> dict[str, Any]:

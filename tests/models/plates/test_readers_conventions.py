@@ -225,6 +225,8 @@ def test_a_template_names_the_parts_and_folders_count(tmp_path: Path) -> None:
      [("B02", 1, "uv_dapi", 0), ("D08", 2, "blue_fitc", 0)]),
     (("V_B2_1_00d06h00m.tif", "V_B2_1_01d00h00m.tif"), [("B02", 1, "brightfield", 0)]),                          # the last of two times
     (("B02_T5.tif", "B02_T12.tif"), [("B02", 1, "brightfield", 0)]),
+    (("P1_B02.tif", "P1_B03.tif"), [("B02", 1, "brightfield", 0), ("B03", 1, "brightfield", 0)]),       # plate 1, not well P01
+    (("B02_D0.tif", "B02_D3.tif", "B03_D0.tif"), [("B02", 1, "d0", 0), ("B02", 1, "d3", 0), ("B03", 1, "d0", 0)]),
     (("B002.tif", "B003.tif"), [("B02", 1, "brightfield", 0), ("B03", 1, "brightfield", 0)]),
     (("B02.tif", "B03.tif"), [("B02", 1, "brightfield", 0), ("B03", 1, "brightfield", 0)]),
     (("x_B02_s2_w1.tif", "x_B03_s1_w2.tif"), [("B02", 2, "ch1", 0), ("B03", 1, "ch2", 0)]),
