@@ -91,6 +91,7 @@ def test_a_customary_series_of_round_doses_is_no_mistake() -> None:
         return {finding.rule for finding in judge_layout(parse_layout(raw, plate_format=96), Screen(name="s", sample="x", controls="none"))}
     assert "dose_ratio" not in rules([0.1, 1, 5, 10, 50, 100, 500, 1_000])
     assert "dose_ratio" not in rules([0.98, 1.95, 3.91, 7.81, 15.63, 31.25, 62.5, 125, 250])
+    assert not {"dose_ratio", "replicates"} & rules([0.98, 1.02, 10.1, 9.9, 99, 101, 1_010, 990])     # as an Echo dispenses them
     assert "dose_ratio" in rules([1, 10, 1_000, 10_000])
     assert "dose_ratio" in rules([1, 3, 9, 72, 81])
 
