@@ -12,7 +12,7 @@ from models.plates.prepare import missing_channels
 from models.plates.projections import PROJECTIONS
 from models.plates.screen import Screen
 from models.tables import DOSED_ROLES
-from models.wells import PLATE_FORMATS, add_row_column, in_format, row_letters
+from models.wells import PLATE_FORMATS, add_row_column, row_letters
 from pipelines.params import Params
 from validation.evidence import number
 from validation.layout_rules import format_doubt
@@ -46,13 +46,11 @@ def _treatments(wells: pd.DataFrame) -> Iterator[str]:
 
 
 def _smaller_format(layout: pd.DataFrame, plate_format: int) -> list[str]:
-    """A hint where the wells fill a smaller format row by row, or lie as those of one that are shifted: it is then the likelier one."""
+    """A hint where the wells fill a smaller plate, or lie as those of one that are shifted: it is then the likelier one."""
     for plate, wells in add_row_column(layout).groupby("plate", sort=False):
         if doubt := format_doubt(wells, plate_format):
             return [f"warning: plate {plate} is taken as one of {doubt} (--plate-format)"]
-    smaller = [size for size in sorted(PLATE_FORMATS) if size < plate_format and size < 96
-               and all(in_format(well, size) for well in layout["well"]) and layout["well"].nunique() == size]
-    return [f"warning: the wells are those of a {smaller[0]}-well plate; --plate-format {smaller[0]} says so"] if smaller else []
+    return []
 
 
 def _doses(wells: pd.DataFrame, suffix: str) -> str:

@@ -48,8 +48,8 @@ def _unit(wells: pd.DataFrame) -> str:
 
 
 def _levels(dose: pd.Series) -> tuple[np.ndarray, np.ndarray]:
-    """(the lowest dose of each level, the level of each well): doses within a tenth of the next one are replicates, as an acoustic dispenser
-    rounds them to its droplets.
+    """(the lowest dose of each level, the level of each well): doses within a tenth of the next one are replicates, as an acoustic
+    dispenser rounds them to its droplets.
     """
     doses, place = np.unique(dose, return_inverse=True)
     level = np.cumsum(np.r_[False, doses[1:] > SAME_LEVEL * doses[:-1]])

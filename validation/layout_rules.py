@@ -9,7 +9,7 @@ import pandas as pd
 from models.errors import Finding
 from models.plates.vocabulary import CONDITION_WORDS, SAMPLE_WORDS, plain
 from models.tables import DOSED_ROLES
-from models.wells import PLATE_FORMATS, USUAL_FORMATS, in_format, row_letters
+from models.wells import PLATE_FORMATS, USUAL_FORMATS, in_format, row_letters, wells_of
 from validation.evidence import Evidence, Rule, listed, of_well, reading_rule, some
 
 MOST_OUTSIDE = 1 / 8    # of a plate's wells that may be slips: a row of a plate of 96
@@ -34,9 +34,12 @@ def format_fits(evidence: Evidence) -> Iterator[Finding]:
 
 
 def format_doubt(wells: pd.DataFrame, plate_format: int) -> str:
-    """Why wells (with `row` and `column`) may be of the next smaller plate, "" where they are not likely to. Nobody asks below 96 wells,
-    where the inner wells of a plate are as many as another one has.
+    """Why wells (with `row` and `column`) may be of a smaller plate, "" where they are not likely to. Below 96 wells only a plate that is
+    filled is asked about, because the inner wells of a plate are as many as another one has.
     """
+    smaller = next((size for size in PLATE_FORMATS if size < 96 <= plate_format and set(wells["well"]) == set(wells_of(size))), 0)
+    if smaller:
+        return f"{plate_format} wells, but its wells are those of a {smaller}-well plate: correct plate_format in screen.yaml if it is one"
     smaller = max((size for size in USUAL_FORMATS if size < plate_format), default=0)
     if not smaller or wells.empty:
         return ""

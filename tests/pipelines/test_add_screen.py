@@ -361,7 +361,7 @@ def test_a_small_plate_that_fills_a_format_is_recognised_as_a_question(tmp_path:
     wells = list(wells_of(24))
     folder = layout_of(images_of(tmp_path / "plate", wells), wells)
     said = "\n".join(add_screen(request(folder, tmp_path / "data"), progress=False))
-    assert "warning: the wells are those of a 24-well plate; --plate-format 24 says so" in said
+    assert "warning: plate plate is taken as one of 96 wells, but its wells are those of a 24-well plate" in said
 
 
 def test_inner_wells_only_and_wells_without_a_partner_are_said(tmp_path: Path) -> None:
