@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from models.errors import Finding
+from models.plates.vocabulary import canonical_role
 from models.wells import PLATE_FORMATS, parse_wells
 from validation.behaviour import TURNS, turned
 from validation.evidence import Evidence, Rule, are, have, listed, number, some
@@ -69,10 +70,10 @@ def controls_spread(evidence: Evidence) -> Iterator[Finding]:
 
 
 def controls_named(evidence: Evidence) -> Iterator[Finding]:
-    """Positive control wells hold a compound that the screen names as positive control."""
+    """Positive control wells hold a compound that the screen names as positive control; "PC" on a drawn plate names none."""
     named = {name.casefold() for name in evidence.screen.positive_control.values()}
     for plate, wells in evidence.by_plate.items():
-        positive = wells[(wells["role"] == "positive") & (wells["treatment"] != "")]
+        positive = wells[(wells["role"] == "positive") & (wells["treatment"] != "") & (wells["treatment"].map(canonical_role) == "")]
         other = positive[~positive["treatment"].str.casefold().isin(named)]
         if named and len(other):
             yield Finding(rule="controls_named", severity="warning", plate=plate, well=listed(other["well"]), column="treatment",

@@ -2,8 +2,9 @@
 
 Usual names are those of one image a well ("A01.tif", "run7-A1.png") and those whose numbers are marked: "A01_s2_w1.tif" (ImageXpress, with
 or without its GUID), "run_A01_T0001F002L01A01Z01C01.tif" (CellVoyager), "r01c01f02p01-ch1sk1fk1fl1.tiff" (Opera Phenix),
-"Channel1-01-A-01.tif". Their channels count from 0 or from 1 and are a screen's channels in its order. What needs a person's answer is
-refused, with the question.
+"Channel1-01-A-01.tif", "001001-2-001001001.tif" (Columbus), "A - 01(fld 2 wv UV - DAPI).tif" (IN Cell, one channel),
+"V_A1_2_00d06h00m.tif" (Incucyte). Their channels count from 0 or from 1 and are a screen's channels in its order. What needs a person's
+answer is refused, with the question.
 """
 
 from __future__ import annotations
@@ -29,6 +30,10 @@ _GUID = r"[0-9A-F]{8}(?:-[0-9A-F]{4}){3}-[0-9A-F]{12}"
 _FORMS = tuple(re.compile(text + _SUFFIX, re.IGNORECASE) for text in (
     rf"^(?P<lead>(?:.*_)?){_WELL}_T(?P<time>\d+)F(?P<site>{_N})L\d+A\d+Z(?P<plane>{_N})C(?P<channel>{_N})",
     rf"^(?P<lead>(?:.*/)?)r(?P<row>{_N})c(?P<column>\d+)f(?P<site>{_N})p(?P<plane>{_N})-ch(?P<channel>{_N})sk(?P<time>\d+)fk\d+fl\d+",
+    rf"^(?P<lead>(?:.*/)?)(?P<row>\d{{3}})(?P<column>\d{{3}})-(?P<site>{_N})-(?P<plane>\d{{3}})(?P<time>\d{{3}})(?P<channel>\d{{3}})",
+    rf"^(?P<lead>(?:.*/)?)(?P<row>[A-Z]|A[A-F]) - (?P<column>\d{{1,2}})"
+    rf"\((?:fld (?P<site>{_N}) ?)?(?P<rest>wv [^()]+?)?(?: z (?P<plane>{_N}))?\)",
+    rf"^(?P<lead>(?:.*[_/])?){_WELL}_(?P<site>{_N})_(?P<time>(?:\d{{4}}y\d\dm)?\d\dd_?\d\dh\d\dm)",
     rf"^(?P<lead>(?:.*/)?[A-Z]+)(?P<channel>{_N})-\d+-(?P<row>[A-Z]|A[A-F])-(?P<column>\d\d)",
     rf"^(?P<lead>(?:.*?[/_ -])??){_WELL}(?:[_-](?:s|f|site|field)(?P<site>{_N}))?(?:[_-]z(?P<plane>{_N}))?"
     rf"(?:[_-](?:w|ch?|channel)(?P<channel>{_N}?))?(?:[_-]z(?P<z>{_N}))?(?:{_GUID})?",

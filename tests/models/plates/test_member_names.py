@@ -29,6 +29,9 @@ def located(*names: str) -> list[tuple[str, int, int, int]]:
     (["x_A01_T0001F002L01A01Z03C01.tif", "x_A01_T0001F002L01A01Z03C02.tif"], [("A01", 2, 0, 3), ("A01", 2, 1, 3)]),
     (["r02c11f01p01-ch1sk1fk1fl1.tiff", "r02c11f01p01-ch2sk1fk1fl1.tiff"], [("B11", 1, 0, 1), ("B11", 1, 1, 1)]),
     (["Channel1-01-A-01.tif", "Channel2-01-A-01.tif"], [("A01", 1, 0, 0), ("A01", 1, 1, 0)]),
+    (["002003-1-001001001.tif", "002003-1-001001002.tif"], [("B03", 1, 0, 1), ("B03", 1, 1, 1)]),
+    (["B - 03(fld 2 wv UV - DAPI z 4).tif", "D - 8(fld 1 wv UV - DAPI z 4).tif"], [("B03", 2, 0, 4), ("D08", 1, 0, 4)]),
+    (["V1_B3_2_00d06h00m.tif", "V1_D12_1_00d06h00m.tif"], [("B03", 2, 0, 0), ("D12", 1, 0, 0)]),
     (["A01_02_1_1_Bright Field_001.tif", "A02_02_1_1_Bright Field_001.tif"], [("A01", 1, 0, 0), ("A02", 1, 0, 0)]),
 ])
 def test_names_that_leave_no_question(names: list[str], places: list[tuple[str, int, int, int]]) -> None:
@@ -44,6 +47,8 @@ def test_names_that_leave_no_question(names: list[str], places: list[tuple[str, 
     (["A01_w2.tif", "A02_w2.tif"], "which of the screen's channels"),
     (["A01_w1.tif", "A02.tif"], "which of the screen's channels"),
     (["x_A01_T0001F001L01A01Z01C01.tif", "x_A01_T0002F001L01A01Z01C01.tif"], "of several times"),
+    (["V1_B3_1_00d06h00m.tif", "V1_B3_1_00d12h00m.tif"], "of several times"),
+    (["A - 01(fld 1 wv UV - DAPI).tif", "A - 01(fld 1 wv Blue - FITC).tif"], "which site, channel and plane"),
     (["A01_s1_c0_z0.tif", "A01_thumb.tif"], "A01_thumb.tif"),
     (["Z01.tif", "Z02.tif"], "no row from A to P"),
 ])
