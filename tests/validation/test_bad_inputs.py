@@ -335,6 +335,12 @@ def test_an_image_of_a_well_that_the_layout_does_not_name(draft: Draft, tmp_path
     assert (finding.rule, finding.plate, finding.well) == ("image_extra", "P1", row["well"])
 
 
+def test_a_positive_control_that_is_called_pc_is_no_other_compound(draft: Draft, tmp_path: Path) -> None:
+    set_screen(positive_control={"image": "staurosporine"})(draft)
+    draft.layout.loc[draft.layout["role"] == "positive", "treatment"] = "PC"
+    assert "controls_named" not in {finding.rule for finding in draft.judge(tmp_path / "screen").findings}
+
+
 def test_a_control_missing_on_one_plate_of_two(two_plates: Draft, tmp_path: Path) -> None:
     layout = two_plates.layout
     keep(lambda draft: (layout["role"] != "negative") | (layout["plate"] == "P1"))(two_plates)
