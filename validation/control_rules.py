@@ -73,7 +73,8 @@ def controls_named(evidence: Evidence) -> Iterator[Finding]:
     """Positive control wells hold a compound that the screen names as positive control; "PC" on a drawn plate names none."""
     named = {name.casefold() for name in evidence.screen.positive_control.values()}
     for plate, wells in evidence.by_plate.items():
-        positive = wells[(wells["role"] == "positive") & (wells["treatment"] != "") & (wells["treatment"].map(canonical_role) != "positive")]
+        positive = wells[(wells["role"] == "positive") & (wells["treatment"] != "")]
+        positive = positive[positive["treatment"].map(canonical_role) != "positive"]
         other = positive[~positive["treatment"].str.casefold().isin(named)]
         if named and len(other):
             yield Finding(rule="controls_named", severity="warning", plate=plate, well=listed(other["well"]), column="treatment",

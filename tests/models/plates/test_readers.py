@@ -125,6 +125,9 @@ def test_row_and_column_stand_for_a_well(tmp_path: Path) -> None:
 
 
 def test_a_folder_in_no_known_form_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no image of a kind that is read"):
+        read_source(Source(folder=tmp_path))
+    (tmp_path / "one.tif").write_bytes(b"")
     with pytest.raises(InputError, match="--platemap"):
         read_source(Source(folder=tmp_path))
     with pytest.raises(InputError, match="not a folder"):

@@ -263,6 +263,10 @@ def test_a_regular_expression_works_and_bad_patterns_say_why(tmp_path: Path) -> 
 def test_names_without_wells_are_no_convention_and_a_missing_layout_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not recognised by any of"):
         read_source(Source(folder=files_in(tmp_path / "a", "one.tif", "two.tif")))
+    (tmp_path / "a").joinpath("one.tif").unlink()
+    (tmp_path / "a").joinpath("two.tif").rename(tmp_path / "a" / "B02.czi")
+    with pytest.raises(InputError, match=r"only 1 \.czi and 1 \.csv|only 1 \.csv and 1 \.czi"):
+        read_source(Source(folder=tmp_path / "a"))
     with pytest.raises(InputError, match="name the layout with --platemap"):
         read_source(Source(folder=files_in(tmp_path / "b", "B02.tif", layout="")))
 
