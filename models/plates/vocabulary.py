@@ -34,7 +34,7 @@ COLUMN_WORDS: dict[str, tuple[str, ...]] = {
 
 CONDITION_WORDS = ("cellline", "celltype", "cell", "patient", "patientid", "donor", "timepoint", "time(h)", "time[h]", "timeh", "hours",
                    "zelllinie", "patientennr", "zeitpunkt", "lignee", "ligneecellulaire", "细胞系", "患者", "时间")
-SAMPLE_WORDS = ("sample", "sampleid", "samplename", "line")     # as much, or a number of each well
+SAMPLE_WORDS = ("sample", "sampleid", "samplename")     # as much, or a number of each well
 # columns that are read for this alone: what differs in them is no replicate
 
 ROLE_WORDS: dict[str, tuple[str, ...]] = {
