@@ -259,6 +259,8 @@ MARKED: dict[str, tuple[Spoil, str, str]] = {
     "extra column": (lambda draft: draft.layout.insert(0, "notes", "x"), "column_unused", "kept as it is"),
     "one cell line": (lambda draft: draft.layout.insert(0, "Cell line", ["", "A549", "a549"] * (len(draft.layout) // 3)), "column_unused",
                       "kept as it is"),
+    "pooled lines to pre-train on": (lambda draft: draft.layout.insert(0, "line", ["mix-1", "mix-2"] * (len(draft.layout) // 2)),
+                                     "column_unused", "kept as it is"),
     "a number of each well": (lambda draft: draft.layout.insert(0, "Sample ID", [f"S{row}" for row in draft.layout.index]), "column_unused",
                               "kept as it is"),
     "two vehicles": (lambda draft: draft.layout.__setitem__("treatment", draft.layout["treatment"].mask(
