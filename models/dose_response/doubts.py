@@ -41,6 +41,7 @@ STRANGE_WORDS = "read beyond all that the model learned from"
 OTHER_SIZE_WORDS = "times as large as in training"
 SKIPPED_WORDS = ("a dose between two that act reads as if nothing had been given, in all of its wells: was it skipped? Repeat it, or "
                  "leave its wells out")
+APART = "plates disagree beyond their noise"
 ALONE_WORDS = "all of the effect, or all that lacks of it, is in a single well: repeat that dose"
 
 
@@ -48,6 +49,11 @@ def doubt_of_plate(reason: str) -> str:
     """The part of a curve's `reason` by which its whole plate hides effects or means nothing, so that no score is surely low; or ""."""
     words = (TOO_HIGH_WORDS, STRANGE_WORDS, OTHER_SIZE_WORDS)
     return next((part for part in reason.split("; ") if any(said in part for said in words)), "")
+
+
+def stands_for_nothing(status: str, reason: str, ic50_relation: str) -> bool:
+    """Whether a score says nothing, be it low or high: of plates that disagree, or of wells that follow no such curve (no IC50)."""
+    return status == "weakly_identified" and (APART in reason or not ic50_relation)
 
 
 def only_the_dose_is_open(reason: str) -> bool:

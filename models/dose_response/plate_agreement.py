@@ -18,13 +18,12 @@ import pandas as pd
 from scipy import special
 
 from models.dose_response.curves import Array
-from models.dose_response.doubts import Row, with_changes
+from models.dose_response.doubts import APART, Row, with_changes
 from models.dose_response.fit import fit_curves
 from models.dose_response.options import FitOptions
 from models.dose_response.plate_residuals import PlateResiduals
 from models.dose_response.words import dose_words
 
-APART = "plates disagree beyond their noise"    # in the reason of a curve
 LEVEL = 0.01        # share of curves on plates that agree which are called in disagreement by chance
 PERHAPS = 0.1       # up to this p, plates whose own midpoints are FOLD apart are told, without a verdict
 FOLD = 3.0          # between the plates' own IC50s, from which on a pooled one stands for none of them

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from models.dose_response.checks import require_columns
-from models.dose_response.doubts import doubt_of_plate, only_the_dose_is_open
+from models.dose_response.doubts import doubt_of_plate, only_the_dose_is_open, stands_for_nothing
 from models.dose_response.score_limits import score_limits
 
 MAD_TO_SD = 1.4826
@@ -37,19 +37,20 @@ def call_hits(scored: pd.DataFrame, *, kind: str = "dss_asym", threshold: float 
     A hit has a score whose lower limit (score_limits: above it 9 times in 10) is at least `threshold`, of a curve that is fitted and not
     flat, or flat because the effect is beyond the IC level from the lowest dose on (ic50_relation "<"): a drug that kills at every dose
     tested is a hit without a slope. A weakly identified curve is a hit where it leaves open the dose, not the area above it
-    (`only_the_dose_is_open`). Where noise alone may decide on which side of the threshold a score lies, or wells or plates are in doubt,
-    the reason begins with "undecided". Raises TableError when a column is missing.
+    (`only_the_dose_is_open`). Where noise alone may decide on which side of the threshold a score lies, of a flat curve too, or wells or
+    plates are in doubt, the reason begins with "undecided". Raises TableError when a column is missing.
     """
     require_columns(scored, [kind, "status", "reason", "ic50_relation"], what="hits cannot be called")
     scored = score_limits(scored, kind=kind)
     score, low, high = (scored[name] for name in (kind, f"{kind}_low", f"{kind}_high"))
     fitted = scored["status"].isin(["ok", "weakly_identified"]) | ((scored["status"] == "flat") & (scored["ic50_relation"] == "<"))
     doubtful = (scored["status"] == "weakly_identified") & ~scored["reason"].map(only_the_dose_is_open).astype(bool)
-    plate = scored["reason"].map(doubt_of_plate).astype(bool)
-    hit = fitted & (low >= threshold) & ~doubtful & ~plate
+    nothing = np.array([bool(doubt_of_plate(reason)) or stands_for_nothing(status, reason, relation) for status, reason, relation
+                        in zip(scored["status"], scored["reason"], scored["ic50_relation"], strict=True)], dtype=bool)
+    hit = fitted & (low >= threshold) & ~doubtful & ~nothing
     sides = np.where(score >= threshold, f"{kind} {threshold:g} or more", f"{kind} below {threshold:g}").astype(object)
-    wanting = ((score >= threshold) & ~hit) | plate
-    noise = ((low < threshold) & (high >= threshold)).to_numpy() & fitted.to_numpy()
+    wanting = ((score >= threshold) & ~hit) | nothing
+    noise = (low < threshold) & (high >= threshold)
     off = sum((scored[name].astype("float64").fillna(0.0) for name in ("model_error", "uncalibrated") if name in scored),
               start=pd.Series(0.0, scored.index)) > 0
     causes = np.where(off, "noise and the model's error", "noise")

@@ -9,8 +9,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from models.dose_response.doubts import doubt_of_plate, only_the_dose_is_open
-from models.dose_response.plate_agreement import APART
+from models.dose_response.doubts import doubt_of_plate, only_the_dose_is_open, stands_for_nothing
 from models.plates.screen import Controls
 from models.report.inputs import SCORE_NAMES, ReportOptions, number, text
 from models.report.words import count, fixed, status_words, why_no_value
@@ -137,10 +136,10 @@ def _by_noise(row: Any, score: str, status: str, options: ReportOptions) -> str:
     """Words for limits of the score on both sides of the threshold, plates that disagree, or wells that follow no such curve, so
     that it has no IC50; "" where not.
     """
-    if status == "weakly_identified" and (APART in text(row, "reason") or not text(row, "ic50_relation")):
+    if stands_for_nothing(status, text(row, "reason"), text(row, "ic50_relation")):
         return text(row, "reason")
     low, high = number(row, f"{score}_low"), number(row, f"{score}_high")
-    if status == "flat" or not low < options.hit_threshold <= high:
+    if not low < options.hit_threshold <= high:
         return ""
     off = any(number(row, name) > 0 for name in ("model_error", "uncalibrated"))
     within = "its noise and the model’s error" if off else "its noise"

@@ -63,6 +63,21 @@ def test_no_well_to_spare_and_plates_that_disagree_are_undecided() -> None:
     assert call_hits(apart)["hit_reason"][0].startswith("undecided: dss_asym 10 or more but weakly_identified: plates disagree")
 
 
+def test_no_hit_is_said_of_no_score_that_noise_may_have_kept_low_nor_of_wells_that_follow_no_curve() -> None:
+    """A drug that kills in one well of five, and one that kills at middle doses of eight in both of its wells."""
+    dose = np.logspace(0, 4, 5)
+    flat = call_hits(scored(np.array([2.0, -3.0, 85.0, 4.0, 1.0]), 3 * np.random.default_rng(1).standard_normal(5), dose=dose))
+    assert flat["status"].tolist() == ["flat", "flat"]
+    assert flat["dss_asym_high"][0] > 10 > flat["dss_asym_high"][1]
+    assert flat["hit_reason"][0].startswith(f"undecided: dss_asym {flat['dss_asym'][0]:.1f}, by noise alone on either side of 10")
+    assert flat["hit_reason"][1].startswith("dss_asym below 10")
+    eight = np.repeat(np.logspace(0, 4, 8), 2)
+    bell = 80 * np.exp(-((np.log10(eight) - 1.5) / 0.7) ** 2) + 3 * np.random.default_rng(2).standard_normal(16)
+    found = call_hits(scored(bell, dose=eight))
+    assert (found["ic50_relation"][0], found["dss_asym_high"][0] < 10) == ("", True)
+    assert found["hit_reason"][0].startswith("undecided: dss_asym below 10 but weakly_identified: the curve does not go through the wells")
+
+
 def test_limits_are_those_of_the_trapezoid_on_each_scores_own_scale() -> None:
     """A flat effect of 40 % at all doses: the standard error is that of the trapezoid's sum of 8 wells, with Student's t of 4 to spare."""
     curve = scored(40.0 + np.random.default_rng(3).normal(0, 2, 8)).assign(bottom=40.0, top=40.0)
