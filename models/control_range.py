@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from models.dose_response import normalise_to_controls
 from models.dose_response.doubts import TOO_HIGH_WORDS, TOO_LOW_WORDS
 from models.effects import on_curves, words_of_plates
 from models.errors import Finding
@@ -25,7 +26,7 @@ HIGH, FEWEST = 1.2, 3       # median viability at the lowest doses, and treatmen
 SUNKEN, STEADY = (0.2, 0.85), 0.1   # viability of steady starts that is neither alive nor dead; what two doses of one differ by at most
 STARTS, DOSES, LEVEL = 5, 4, 0.001  # treatments that it takes, doses of each, and p up to which they surely differ from the controls
 LOW, FEW_WELLS = 0.25, 3    # viability below zero, and wells of it, for a doubt about positive controls
-SCATTER = 5.0               # SDs of the positive controls that such a well must lie below them as well
+SCATTER, LOGITS = 5.0, 3.0  # SDs of the positive controls that such a well must lie below them as well; on the logits of a classifier
 ENDS, END_SHARE, END_DOSES = 4, 1 / 3, 3    # treatments, and their share, that spare most and read alike; highest doses looked at
 ABOVE, BELOW, ALL_SUNKEN, ALL_SINK = "above_controls", "below_controls", "starts_sunken", "ends_sunken"     # rules of the findings
 
@@ -40,7 +41,7 @@ def range_findings(wells: pd.DataFrame, *, controls: Controls) -> list[Finding]:
     dosed = wells[wells["role"].isin(DOSED_ROLES) & read & ~combined(wells)]
     viability = dosed["viability"].to_numpy(dtype=float)    # looked at first: on most plates nothing lies so far out
     return [*(_above(dosed) if (viability > HIGH).any() else ()), *_sunken(dosed, wells), *_sinking(dosed),
-            *(_below(dosed, wells) if controls == "both" and (viability < -LOW).sum() >= FEW_WELLS else ())]
+            *(_below(wells, dosed.index) if controls == "both" else ())]
 
 
 def _above(dosed: pd.DataFrame) -> list[Finding]:
@@ -136,14 +137,21 @@ def end_words(curves: pd.DataFrame, wells: pd.DataFrame, findings: Iterable[Find
     return said.where(pd.Series(reached, index=curves.index, dtype=bool), "")
 
 
-def _below(dosed: pd.DataFrame, wells: pd.DataFrame) -> list[Finding]:
-    scatter = wells[wells["role"].eq("positive") & ~wells["excluded"]].groupby("plate")["viability"].std()
-    limit = -(SCATTER * dosed["plate"].map(scatter).astype(float).fillna(0.0)).clip(lower=LOW)
-    dead = dosed[dosed["viability"] < limit].groupby("plate", sort=False)["viability"].agg(["size", "median"])
+def _below(wells: pd.DataFrame, dosed: pd.Index) -> list[Finding]:
+    """By viability; by the logits where a classifier read the wells, whose probabilities stop at what it has learned to call dead."""
+    logits = bool(wells["probability"].notna().any())
+    seen = normalise_to_controls(wells, value="logit") if logits else wells
+    if (seen.loc[dosed, "viability"].to_numpy(dtype=float) < -LOW).sum() < FEW_WELLS:
+        return []
+    scatter = seen[seen["role"].eq("positive") & ~seen["excluded"]].groupby("plate")["viability"].std()
+    seen = seen.loc[dosed]
+    limit = -((LOGITS if logits else SCATTER) * seen["plate"].map(scatter).astype(float).fillna(0.0)).clip(lower=LOW)
+    dead = seen[seen["viability"] < limit].groupby("plate", sort=False)["viability"].agg(["size", "median"])
     return [Finding(rule=BELOW, severity="warning", plate=str(plate), column="viability", value=f"{row['median']:.2f}", message=(
         f"{int(row['size'])} treated wells of plate {plate} are deader than its positive controls (viability "
-        f"{100 * row['median']:.0f} % in the middle): these do not stand for dead cells, so that effects are too large and IC50s too low; "
-        "take a control that kills them all, or a background")) for plate, row in dead[dead["size"] >= FEW_WELLS].iterrows()]
+        f"{100 * row['median']:.0f} %{' by the logits' if logits else ''} in the middle): these do not stand for dead cells, so that "
+        "effects are too large and IC50s too low; take a control that kills them all, or a background"))
+        for plate, row in dead[dead["size"] >= FEW_WELLS].iterrows()]
 
 
 def at_ceiling(wells: pd.DataFrame, *, value: str) -> dict[str, str]:

@@ -49,7 +49,7 @@ from models.effects import (
 )
 from models.errors import Finding, InputError, SampleMismatch, TableError
 from models.networks.bundle import Card
-from models.networks.drift import drift_findings, plate_drift, size_findings, size_words, with_structure_sizes
+from models.networks.drift import alive_words, drift_findings, plate_drift, size_findings, size_words, with_structure_sizes
 from models.networks.inversion import inversion_findings
 from models.networks.saturation import saturation_findings
 from models.networks.scope import scope_findings
@@ -112,10 +112,12 @@ class ScoredScreen:
 
 
 def score_images(images: WellImages, layout: pd.DataFrame, *, screen: Screen, predictor: Predictor, model: str, version: str,
-                 options: ScoringOptions | None = None, on_images: Callable[[int], object] = lambda count: None) -> ScoredScreen:
+                 options: ScoringOptions | None = None, parent: Predictor | None = None,
+                 on_images: Callable[[int], object] = lambda count: None) -> ScoredScreen:
     """Score a screen's images with one model.
 
-    images: as the model's card asks; layout: Layout; model, version: names that every row carries.
+    images: as the model's card asks; layout: Layout; model, version: names that every row carries; parent: of a model that has learned from
+    these very controls, the one that it was adapted from: only that can tell whether they look as controls did before.
     Every row of the layout comes back; wells without an image have NaN and the flag "no_image", those with a bad one are flagged and,
     unless a person keeps them, left out, by the limits in the model's card.
     Raises InputError for a model that classifies single images, SampleMismatch when the screen's sample is not the model's and
@@ -124,9 +126,22 @@ def score_images(images: WellImages, layout: pd.DataFrame, *, screen: Screen, pr
     options = options or ScoringOptions()
     check_model(screen, predictor.card, options)
     layout = check_table(layout, LAYOUT, keys=("plate", "well"))
-    raw = with_structure_sizes(predictor.predict(images, on_images=on_images), images, layout, predictor.card.reference)
-    scored = score_predicted(raw, images.quality, layout, screen=screen, card=predictor.card, model=model, version=version, options=options)
-    return replace(scored, findings=(*inversion_findings(images, raw, layout, predictor), *scored.findings))
+    raw = predictor.predict(images, on_images=on_images)
+    if parent is None:
+        raw = with_structure_sizes(raw, images, layout, predictor.card.reference)
+        before, seen, judge = None, images, predictor
+    else:
+        seen, judge = images.take(_controls(images, layout)), parent
+        before = with_structure_sizes(parent.predict(seen), seen, layout, parent.card.reference)
+    scored = score_predicted(raw, images.quality, layout, screen=screen, card=predictor.card, model=model, version=version, options=options,
+                             before=None if before is None else (before, judge.card))
+    return replace(scored, findings=(*inversion_findings(seen, raw if before is None else before, layout, judge), *scored.findings))
+
+
+def _controls(images: WellImages, layout: pd.DataFrame) -> np.ndarray:
+    """Rows of the images of control wells."""
+    keys = pd.MultiIndex.from_frame(layout.loc[layout["role"].isin(["negative", "positive"]), ["plate", "well"]])
+    return np.flatnonzero(pd.MultiIndex.from_frame(images.wells[["plate", "well"]]).isin(keys))
 
 
 def check_model(screen: Screen, card: Card, options: ScoringOptions) -> None:
@@ -136,19 +151,20 @@ def check_model(screen: Screen, card: Card, options: ScoringOptions) -> None:
 
 
 def score_predicted(raw: pd.DataFrame, quality: pd.DataFrame, layout: pd.DataFrame, *, screen: Screen, card: Card, model: str, version: str,
-                    options: ScoringOptions | None = None) -> ScoredScreen:
+                    options: ScoringOptions | None = None, before: tuple[pd.DataFrame, Card] | None = None) -> ScoredScreen:
     """`score_images` from what the network said on. raw: of `Predictor.predict` and `with_structure_sizes`, all plates; quality:
-    ImageQuality of the same images.
+    ImageQuality of the same images; before: what the parent says of the controls, and its card.
     """
     options = options or ScoringOptions()
     layout = check_table(layout, LAYOUT, keys=("plate", "well"))
-    findings = [*sample_findings(screen.sample, card, force=options.force), *_acquisition_findings(screen, card, quality)]
+    seen, known = before or (raw, card)
+    findings = [*sample_findings(screen.sample, card, force=options.force), *_acquisition_findings(screen, known, quality)]
     judged = judge_wells(quality, layout, card.image_quality)
     wells = _with_raw(layout, raw, card, judged.flags).assign(model=model, version=version)
     wells = leave_out(with_persons(wells, options), card.image_quality, raw="od" if card.recipe.is_regression else "logit")
-    drift = _drift(wells, raw, card)
+    drift = _drift(wells, seen, known, model=model if before is None else known.name)
     value = "od" if card.recipe.is_regression else "probability"
-    findings += [*judged.findings, *drift_findings(drift, model=model), *size_findings(drift, model=model),
+    findings += [*judged.findings, *drift_findings(drift), *size_findings(drift, model=model),
                  *saturation_findings(wells, value=value, model=model)]
     scored = _scored(wells, value=value, screen=screen, options=options, findings=findings, drift=drift)
     return replace(scored, findings=(*scored.findings, *scope_findings(card)))     # of every plate: what is of this one first
@@ -204,7 +220,9 @@ def _scored(wells: pd.DataFrame, *, value: str, screen: Screen, options: Scoring
     places = place_findings(sound, curves, value=value, controls=screen.controls, plate_format=screen.plate_format)
     curves = say_plates(curves, wells, place_words(places))
     curves = say_curves(curves, end_words(curves, wells, ranges))
-    curves = say_plates(say_plates(curves, wells, plate_words(ranges) | _strange_plates(wells)), wells, size_words(drift))
+    curves = say_plates(curves, wells, plate_words(ranges) | _strange_plates(wells))
+    curves = say_plates(curves, wells, size_words(drift[drift["model"].isin(wells["model"])]))    # an adapted model has learned this size
+    curves = say_plates(curves, wells, alive_words(drift))
     if value == "readout" and screen.controls != "none":
         curves = say_plates(curves, wells, at_ceiling(wells, value=value))
     curves = withhold(curves, wells, bad)
@@ -277,11 +295,12 @@ def _medians(raw: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     return raw.groupby(["plate", "well"], sort=False)[columns].median().reset_index()
 
 
-def _drift(wells: pd.DataFrame, raw: pd.DataFrame, card: Card) -> pd.DataFrame:
+def _drift(wells: pd.DataFrame, raw: pd.DataFrame, card: Card, *, model: str) -> pd.DataFrame:
     if card.reference is None:
         return plate_drift(wells, None)
-    columns = ["feature_distance", *(["structure_size"] if "structure_size" in raw else [])]
-    return plate_drift(wells.merge(_medians(raw, columns), on=["plate", "well"], how="left"), card.reference)
+    columns = [card.reference.value, "feature_distance", *(["structure_size"] if "structure_size" in raw else [])]
+    seen = wells.drop(columns=card.reference.value).merge(_medians(raw, columns), on=["plate", "well"], how="left")
+    return plate_drift(seen, card.reference, model=model)
 
 
 def _outside(wells: pd.DataFrame, card: Card) -> np.ndarray:

@@ -32,15 +32,16 @@ def do_job(job: Job, sent: Sent, folder: Path, *, load: Load, registry: Callable
         version.require_bundle(sent.bundle_sha256)
     progress("checking images", 0, 1)
     verdict, images = read_images(sent.upload, predictor.card, on_progress=progress)
-    adapted = None
+    adapted, parent = None, None
     notes: tuple[Finding, ...] = ()
     if sent.adapt:
         from serving.adaptation import adapt_model  # training brings in what scoring need not load
 
         made = adapt_model(sent.upload, images, parent=version, registry=registry(), folder=folder, job=job.id,
                            device=device, progress=progress)
-        version, predictor, adapted, notes = made.version, made.predictor, made.record, made.findings
-    scored = score_prepared(images, sent.upload, predictor, version, verdict=verdict, service_version=service_version, on_progress=progress)
+        parent, version, predictor, adapted, notes = predictor, made.version, made.predictor, made.record, made.findings
+    scored = score_prepared(images, sent.upload, predictor, version, verdict=verdict, service_version=service_version, parent=parent,
+                            on_progress=progress)
     scored = replace(scored, tables=replace(scored.tables, findings=(*notes, *scored.tables.findings)))
     progress("writing the result", 0, 1)
     write_result(folder / "result", Result(scored=scored, adapted=adapted))

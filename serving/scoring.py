@@ -62,8 +62,10 @@ def read_images(upload: Upload, card: Card, *, on_progress: OnProgress = quietly
 
 
 def score_prepared(images: WellImages, upload: Upload, predictor: Predictor, version: RegisteredVersion, *, verdict: Verdict,
-                   service_version: str, on_progress: OnProgress = quietly) -> Scored:
-    """Scores of prepared images. Raises SampleMismatch for another sample than the model's, unless forced."""
+                   service_version: str, parent: Predictor | None = None, on_progress: OnProgress = quietly) -> Scored:
+    """Scores of prepared images. parent: of a model that was adapted to them. Raises SampleMismatch for another sample than the model's,
+    unless forced.
+    """
     done = 0
 
     def on_images(count: int) -> None:
@@ -72,7 +74,7 @@ def score_prepared(images: WellImages, upload: Upload, predictor: Predictor, ver
         on_progress("scoring", done, len(images))
 
     tables = score_images(images, upload.layout.layout, screen=upload.screen, predictor=predictor, model=version.name,
-                          version=str(version.version), options=upload.options, on_images=on_images)
+                          version=str(version.version), options=upload.options, parent=parent, on_images=on_images)
     metrics.note_drift(version.name, tables.drift.to_dict("records"), unlike=unlike_training(tables.findings, plates=len(upload.plates)))
     return Scored(tables=replace(tables, findings=(*verdict.findings, *tables.findings)), screen=upload.screen,
                   gates=predictor.card.gates, lineage=lineage_of(

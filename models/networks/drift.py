@@ -1,8 +1,11 @@
 """Do the plates that a model scores still look like those that it learned from? By their controls, which should look alike everywhere.
 
+A model that was adapted to the very plates that it scores would find itself in them; there its parent is asked (models/scoring.py).
+
 Kept in the card (`Reference`): the raw output of the training's controls, held out where it was cross-fitted, and the features of its
 negative control wells. Compared per plate (`plate_drift`):
 
+    model                           whose training they are compared with
     negative_shift, positive_shift  median of the plate's controls minus that of the training's, over the training's gap between both
     z_prime, z_prime_training       1 - 3 (s_p + s_n) / |m_p - m_n| of the raw output, here and there
     feature_distance                root mean square Mahalanobis distance of the plate's negative controls from the training's, over that
@@ -34,7 +37,7 @@ DIMENSIONS = 16
 LEAST_WELLS = 8     # negative controls that a reference is made of
 SHIFT = 0.25        # of the gap between the controls, from which a plate is warned of
 DISTANCE = 3.0      # times that of the training's own wells
-COLUMNS = ("plate", "negative_shift", "positive_shift", "z_prime", "z_prime_training", "feature_distance", "structure_size",
+COLUMNS = ("plate", "model", "negative_shift", "positive_shift", "z_prime", "z_prime_training", "feature_distance", "structure_size",
            "structure_limit")
 
 
@@ -139,25 +142,26 @@ def with_structure_sizes(raw: pd.DataFrame, images: WellImages, layout: pd.DataF
     return raw.assign(structure_size=sizes)
 
 
-def plate_drift(wells: pd.DataFrame, reference: Reference | None) -> pd.DataFrame:
+def plate_drift(wells: pd.DataFrame, reference: Reference | None, *, model: str = "") -> pd.DataFrame:
     """COLUMNS, one row per plate with negative controls. wells: plate, role, the raw output, feature_distance, structure_size where there
-    is one, and `excluded`, whose wells do not count. NaN where a control is missing; no rows where the card has no reference.
+    is one, and `excluded`, whose wells do not count; model: whose reference it is. NaN where a control is missing; no rows where the card
+    has no reference.
     """
     if reference is None:
         return pd.DataFrame(columns=list(COLUMNS))
     kept = wells[~wells["excluded"].astype(bool) & wells[reference.value].notna()]
     plates = [(str(plate), group) for plate, group in kept.groupby("plate", sort=True) if (group["role"] == "negative").any()]
-    return pd.DataFrame([_of_plate(plate, group, reference) for plate, group in plates], columns=list(COLUMNS))
+    return pd.DataFrame([(plate, model, *_of_plate(group, reference)) for plate, group in plates], columns=list(COLUMNS))
 
 
-def _of_plate(plate: str, wells: pd.DataFrame, reference: Reference) -> tuple[object, ...]:
+def _of_plate(wells: pd.DataFrame, reference: Reference) -> tuple[float, ...]:
     raw = {role: wells.loc[wells["role"] == role, reference.value].to_numpy(float) for role in ("negative", "positive")}
     shifts = [(np.median(raw[role]) - level) / reference.gap if level is not None and len(raw[role]) else np.nan
               for role, level in (("negative", reference.negative), ("positive", reference.positive))]
     negative = wells[wells["role"] == "negative"]
     distance = negative["feature_distance"].to_numpy(float)
     known = np.nan if reference.z_prime is None else reference.z_prime
-    return (plate, *map(float, shifts), separation(raw["negative"], raw["positive"])[0], known, float(np.sqrt(np.mean(distance**2))),
+    return (*map(float, shifts), separation(raw["negative"], raw["positive"])[0], known, float(np.sqrt(np.mean(distance**2))),
             *_size(negative, reference.structure))
 
 
@@ -169,8 +173,8 @@ def _size(negative: pd.DataFrame, known: Structure | None) -> tuple[float, float
     return float(np.median(sizes)), known.limit(len(sizes))
 
 
-def drift_findings(drift: pd.DataFrame, *, model: str) -> list[Finding]:
-    """A warning for each plate whose controls are not what the model learned from."""
+def drift_findings(drift: pd.DataFrame) -> list[Finding]:
+    """A warning for each plate whose controls are not what its model learned from."""
     found = []
     for row in drift.to_dict("records"):
         reasons = [_shift_words(role, row[f"{role}_shift"]) for role in ("negative", "positive") if abs(row[f"{role}_shift"]) > SHIFT]
@@ -178,9 +182,9 @@ def drift_findings(drift: pd.DataFrame, *, model: str) -> list[Finding]:
             reasons.append(f"its negative controls look {row['feature_distance']:.1f} times as different from the training's as those do "
                            "from each other")
         if reasons:
-            found.append(Finding(rule="drift", severity="warning", plate=str(row["plate"]), column="drift", value=model, message=(
-                f"plate {row['plate']} differs from what {model} learned from: {' and '.join(reasons)}. Check stain, exposure, focus and "
-                "cell density, and look at Z′; if plates stay so, train the model again with some of them")))
+            found.append(Finding(rule="drift", severity="warning", plate=str(row["plate"]), column="drift", value=row["model"], message=(
+                f"plate {row['plate']} differs from what {row['model']} learned from: {' and '.join(reasons)}. Check stain, exposure, "
+                "focus and cell density, and look at Z′; if plates stay so, train the model again with some of them")))
     return found
 
 
@@ -195,11 +199,25 @@ def size_words(drift: pd.DataFrame) -> dict[str, str]:
 
 
 def size_findings(drift: pd.DataFrame, *, model: str) -> list[Finding]:
-    """A warning for each plate whose negative controls show smaller or larger structures than the model learned from."""
-    said = ("was another objective, binning or field used than for the model's plates, or is the plate out of focus? Its numbers may be "
-            "wrong by far: image it as those plates were, or train a model on plates like it")
-    return [Finding(rule="structure_size", severity="warning", plate=plate, column="drift", value=model, message=f"{words}: {said}")
-            for plate, words in size_words(drift).items()]
+    """A warning for each plate whose negative controls show smaller or larger structures than was learned from, by the model itself or, in
+    other words, by its parent.
+    """
+    asked = "was another objective, binning or field used than for {}'s plates, or is the plate out of focus?"
+    own = "Its numbers may be wrong by far: image it as those plates were, or train a model on plates like it"
+    adapted = "{} has learned from these controls all the same: judge it by its cross-fitted quality, and image plates as the parent's were"
+    return [Finding(rule="structure_size", severity="warning", plate=plate, column="drift", value=whose, message=(
+        f"{words}{f' of {whose}' if whose != model else ''}: {asked.format(whose)} {own if whose == model else adapted.format(model)}"))
+        for (plate, words), whose in ((item, str(drift.loc[drift['plate'] == item[0], 'model'].iloc[0]))
+                                      for item in size_words(drift).items())]
+
+
+def alive_words(drift: pd.DataFrame) -> dict[str, str]:
+    """plate -> what is wrong with its positive controls, of plates on which they look alive to what learned from dead ones."""
+    from models.dose_response.doubts import TOO_LOW_WORDS  # here: the rules read cards, and do without scipy
+
+    return {str(row["plate"]): f"the positive controls of plate {row['plate']} look {row['positive_shift']:.0%} alive to {row['model']}: "
+                               f"what 0 % is is not known, and {TOO_LOW_WORDS}"
+            for row in drift.to_dict("records") if row["positive_shift"] > SHIFT}
 
 
 def _shift_words(role: str, shift: float) -> str:

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models.dose_response import call_hits
+from models.control_range import range_findings
+from models.dose_response import call_hits, normalise_to_controls
 from models.scoring import ScoredScreen
 from tests.models.dose_response.test_odd_wells import constant, killing, plate, score, told
 
@@ -61,6 +62,21 @@ def test_treated_wells_deader_than_the_positive_controls_are_told() -> None:
     curves = told(scored)
     assert not curves["status"].eq("ok").any()
     assert curves["reason"].str.contains("what 0 % is is not known, and an IC50 comes out too low").all()
+
+
+def test_a_classifier_whose_positive_controls_live_shows_it_by_its_logits() -> None:
+    """Its probability stops at what it has learned to call dead, so that no viability lies below zero."""
+    logit = pd.Series([2.0] * 8 + [-2.0] * 8 + [-3.2] * 4 + [1.9] * 4) + 0.1 * np.random.default_rng(1).standard_normal(24)
+    wells = pd.DataFrame({"plate": "P1", "well": [f"A{number}" for number in range(24)], "excluded": False, "dose": 10.0, "logit": logit,
+                          "role": ["negative"] * 8 + ["positive"] * 8 + ["treated"] * 8, "treatment": "drug", "treatment_2": "",
+                          "probability": (1 / (1 + np.exp(-4 * logit)))})
+    wells = normalise_to_controls(wells, value="probability")
+    assert wells["viability"].min() > -0.01
+    (finding,) = range_findings(wells, controls="both")
+    assert (finding.rule, finding.plate) == ("below_controls", "P1")
+    assert finding.message.startswith("4 treated wells of plate P1 are deader than its positive controls (viability -3")
+    right = wells.assign(logit=wells["logit"].clip(lower=-2.1))
+    assert range_findings(right, controls="both") == []
 
 
 @pytest.mark.parametrize("last", [(1.0, 1.0, 0.5), (0.9, 0.75, 0.55)])

@@ -391,6 +391,32 @@ def test_a_plate_at_another_magnification_has_no_sure_curve() -> None:
     assert rules(older) == []       # a card that knows no structure compares none
 
 
+def test_a_model_that_learned_from_the_plate_itself_is_asked_nothing_that_its_parent_knows_better() -> None:
+    """Another objective than the parent's, and positive controls that live: the model that was adapted to them finds nothing strange."""
+    dead = tiny_layout()
+    alive = dead.assign(readout=dead["readout"].clip(lower=0.8))
+    reference = Reference(value="od", negative=1.5, positive=0.1, gap=1.4, z_prime=0.8, wells=12, feature_mean=(), feature_whitening=(),
+                          structure=structure_of(pixels[0] for pixels in textured(dead, period=2.0, seed=1).pixels))
+    parent = reader(name="profile-CE", acquisition={"magnification": 20.0}, reference=reference)
+
+    def adapted(layout: pd.DataFrame, parent: Predictor | None) -> ScoredScreen:
+        return score_images(textured(layout, period=1.0, seed=2), layout, screen=SCREEN, predictor=reader(), model="profile-P", version="1",
+                            options=ScoringOptions(fit=FitOptions(interval="none")), parent=parent)
+
+    assert rules(adapted(alive, None)) == []
+    smaller, scored = adapted(dead, parent), adapted(alive, parent)
+    assert rules(smaller) == ["acquisition_mismatch", "structure_size"]
+    assert smaller.findings[1].value == "profile-CE"
+    assert "profile-P has learned from these controls all the same" in smaller.findings[1].message
+    assert smaller.curves["status"].tolist() == ["ok"]
+    assert rules(scored) == ["acquisition_mismatch", "drift", "structure_size"]
+    again = refit_wells(scored.wells, screen=SCREEN, exclusions=(), fit=FitOptions(interval="none"), drift=scored.drift)
+    for curves in (scored.curves, again.curves):
+        assert curves["status"].tolist() == ["weakly_identified"]
+        assert curves["reason"].str.startswith("the positive controls of plate P1 look 50% alive to profile-CE: what 0 % is").all()
+        assert not call_hits(curves)["hit"].any()
+
+
 def test_leaving_out_the_controls_that_went_wrong_brings_the_numbers_back() -> None:
     layout, fit = with_failed_positives(tiny_layout(), left_alive=3), FitOptions(interval="none")
     spoiled = score_measured(layout, screen=SCREEN, options=ScoringOptions(fit=fit))

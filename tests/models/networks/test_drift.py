@@ -94,7 +94,7 @@ def drift_of(predictor: Predictor, change: Callable[[np.ndarray], np.ndarray]) -
     changed = WellImages(images.wells, change(images.pixels.astype(np.float32)).clip(0, 1).astype(np.float16), images.channels)
     raw = with_structure_sizes(predictor.predict(changed), changed, layout, predictor.card.reference)
     wells = layout.merge(raw[["plate", "well", "logit", "feature_distance", "structure_size"]], on=["plate", "well"]).assign(excluded=False)
-    return plate_drift(wells, predictor.card.reference)
+    return plate_drift(wells, predictor.card.reference, model="m")
 
 
 def noisy(pixels: np.ndarray) -> np.ndarray:
@@ -106,7 +106,7 @@ def noisy(pixels: np.ndarray) -> np.ndarray:
     (noisy, True)], ids=["as in training", "weak stain", "brighter ground", "noisy camera"])
 def test_simulated_drift_is_told(trained: tuple[Predictor, Fitted], change: Callable[[np.ndarray], np.ndarray], told: bool) -> None:
     drift = drift_of(trained[0], change)
-    findings = drift_findings(drift, model="m")
+    findings = drift_findings(drift)
     assert len(drift) == 1
     assert bool(findings) == told, drift
     assert all(finding.rule == "drift" and finding.plate == "P2" and "differs from what m learned from" in finding.message
