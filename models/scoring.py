@@ -68,7 +68,8 @@ if TYPE_CHECKING:
     from models.networks.predict import Predictor
 
 MODEL_COLUMNS = ("logit", "probability", "od", "od_low", "od_high", "od_shared")
-REFITTED = (OVERLAP, ABOVE, ALL_SINK, ALL_SUNKEN, BELOW, DISAGREE, PLACE, SCATTER, STRAY)  # findings that what is left out changes
+TAUGHT = "taught_left_out"
+REFITTED = (OVERLAP, ABOVE, ALL_SINK, ALL_SUNKEN, BELOW, DISAGREE, PLACE, SCATTER, STRAY, TAUGHT)   # findings that what is left out changes
 STRANGE = 0.5           # share of a plate's wells out of distribution from which on its curves are no sure ones
 RAW_OUTPUTS = ("od", "probability", "readout")  # what viability is made from: the first that a table holds
 
@@ -228,7 +229,8 @@ def _scored(wells: pd.DataFrame, *, value: str, screen: Screen, options: Scoring
     curves = withhold(curves, wells, bad)
     return ScoredScreen(check_table(wells, WELL_SCORES, keys=("plate", "well")), curves, quality,
                         (*findings, *overlap_findings(bad), *ranges, *places, *disagreement_findings(apart, curves),
-                         *scatter_findings(between), *stray_findings(stray), *combination_findings(wells), *_well_findings(wells)), drift,
+                         *scatter_findings(between), *stray_findings(stray), *combination_findings(wells), *_taught_findings(wells),
+                         *_well_findings(wells)), drift,
                         combinations=combination_tables(wells, bad, controls=screen.controls, value=value),
                         single_doses=single_doses(wells, bad, controls=screen.controls, value=value, level=options.fit.ic_level))
 
@@ -324,6 +326,17 @@ def with_persons(wells: pd.DataFrame, options: ScoringOptions) -> pd.DataFrame:
                 message="the layout has no such well; check plate and well names")])
         excluded, reasons = excluded.mask(chosen, out), reasons.mask(chosen, choice.reason or ("" if out else "kept by a person"))
     return wells.assign(excluded=excluded, exclusion_reason=reasons)
+
+
+def _taught_findings(wells: pd.DataFrame) -> list[Finding]:
+    """A warning for each plate with control wells that are left out now and that the model has learned from."""
+    taught = wells["flags"].map(lambda flags: "training_well" in flags).astype(bool)
+    gone = wells[wells["excluded"] & taught & wells["role"].isin(["negative", "positive"])]
+    return [Finding(rule=TAUGHT, severity="warning", plate=str(plate), well=", ".join(own["well"]), column="excluded", message=(
+        f"{len(own)} control well{'s' if len(own) > 1 else ''} of plate {plate} that the model learned from "
+        f"{'are' if len(own) > 1 else 'is'} left out now ({', '.join(own['well'])}): what was wrong there it has learned, whatever is "
+        "left out of the curves. Train it again without: send the plates once more with these exclusions, or leave the wells out of the "
+        "screen and run the pipeline")) for plate, own in gone.groupby("plate", sort=False)]
 
 
 def _well_findings(wells: pd.DataFrame) -> list[Finding]:

@@ -32,7 +32,7 @@ from models.plates.quality import judge_wells, leave_out
 from models.records import to_record
 from models.registered import RegisteredVersion, RunRecord
 from models.registry import CHALLENGER, Registry
-from models.scoring import with_persons
+from models.scoring import same_sample, with_persons
 from serving.plain import plain, records
 from serving.progress import OnProgress
 from serving.uploads import Upload
@@ -114,7 +114,7 @@ def model_name(upload: Upload, registry: Registry) -> str:
     """profile-<screen>, as the pipeline names them. Raises SampleMismatch if that is the model of another sample."""
     name = "profile-" + re.sub(r"[^\w.-]+", "_", upload.screen.name)
     samples = {version.tags.get("sample", "") for model in registry.list_models() if model.name == name for version in model.versions}
-    if samples - {upload.screen.sample}:
+    if not all(same_sample(sample, upload.screen.sample) for sample in samples):
         raise SampleMismatch(f"model {name} is there already, of another sample", [Finding(
             rule="adapt_name", severity="error", column="name", value=upload.screen.name,
             message=f"model {name} is of sample {', '.join(sorted(samples))}, not {upload.screen.sample}; give the screen another name")])

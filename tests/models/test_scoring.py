@@ -296,6 +296,16 @@ def test_wells_that_the_model_learned_from_are_flagged() -> None:
     assert flags[:4] == [["training_well"], ["training_well"], [], []]
 
 
+def test_a_control_that_is_left_out_when_the_model_has_learned_from_it_is_told() -> None:
+    layout = tiny_layout()
+    controls = layout.loc[layout["role"] == "negative", "well"].tolist()
+    scored = score(layout, predictor=reader(training_wells=tuple(("P1", well, "train") for well in controls[:2])))
+    assert "taught_left_out" not in rules(scored)
+    gone = [Exclusion(plate="P1", well=well, reason="bubble") for well in controls[1:3]]    # the second it learned from, not the third
+    (finding,) = refit_wells(scored.wells, screen=SCREEN, exclusions=gone, fit=FitOptions(interval="none")).findings
+    assert (finding.rule, finding.plate, finding.well) == ("taught_left_out", "P1", controls[1])
+
+
 def test_extra_columns_stay_and_names_of_the_answer_are_the_models() -> None:
     layout = tiny_layout().assign(batch="b1", od=9.0, probability=0.1, logit=3.0, viability=7.0)
     wells = score(layout).wells
