@@ -221,9 +221,8 @@ def _scored(wells: pd.DataFrame, *, value: str, screen: Screen, options: Scoring
     places = place_findings(sound, curves, value=value, controls=screen.controls, plate_format=screen.plate_format)
     curves = say_plates(curves, wells, place_words(places))
     curves = say_curves(curves, end_words(curves, wells, ranges))
-    curves = say_plates(curves, wells, plate_words(ranges) | _strange_plates(wells))
+    curves = say_plates(curves, wells, alive_words(drift) | plate_words(ranges) | _strange_plates(wells))
     curves = say_plates(curves, wells, size_words(drift[drift["model"].isin(wells["model"])]))    # an adapted model has learned this size
-    curves = say_plates(curves, wells, alive_words(drift))
     if value == "readout" and screen.controls != "none":
         curves = say_plates(curves, wells, at_ceiling(wells, value=value))
     curves = withhold(curves, wells, bad)

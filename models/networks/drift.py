@@ -221,4 +221,6 @@ def alive_words(drift: pd.DataFrame) -> dict[str, str]:
 
 
 def _shift_words(role: str, shift: float) -> str:
-    return f"its {role} controls lie {abs(shift):.0%} of the control window {'above' if shift > 0 else 'below'} those of the training"
+    alive = " (did they kill all cells?)" if role == "positive" and shift > 0 else ""
+    side = "above" if shift > 0 else "below"
+    return f"its {role} controls lie {abs(shift):.0%} of the control window {side} those of the training{alive}"
