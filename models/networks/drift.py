@@ -217,7 +217,7 @@ def alive_words(drift: pd.DataFrame) -> dict[str, str]:
 
     return {str(row["plate"]): f"the positive controls of plate {row['plate']} look {row['positive_shift']:.0%} alive to {row['model']}: "
                                f"what 0 % is is not known, and {TOO_LOW_WORDS}"
-            for row in drift.to_dict("records") if row["positive_shift"] > SHIFT}
+            for row in drift.to_dict("records") if pd.notna(row["positive_shift"]) and row["positive_shift"] > SHIFT}
 
 
 def _shift_words(role: str, shift: float) -> str:

@@ -13,6 +13,7 @@ from models.dose_response import FitOptions
 from models.networks.drift import COLUMNS
 from models.plates.screen import Screen
 from models.scoring import ScoringOptions, score_measured
+from models.tables import MEASURED
 from serving.job_records import KeptChange
 from serving.plain import to_json
 from serving.results import Result, result_at, write_result
@@ -25,7 +26,7 @@ FIT = FitOptions(interval="none")
 def test_a_plate_at_another_magnification_stays_in_doubt(tmp_path: Path) -> None:
     layout, screen = tiny_layout(), Screen(name="s", sample="X")
     tables = score_measured(layout, screen=screen, options=ScoringOptions(fit=FIT))
-    drift = pd.DataFrame([{"plate": "P1", "structure_size": 0.5, "structure_limit": 1.25}], columns=list(COLUMNS))
+    drift = pd.DataFrame([{"plate": "P1", "model": MEASURED, "structure_size": 0.5, "structure_limit": 1.25}], columns=list(COLUMNS))
     write_result(tmp_path / "result", Result(scored=Scored(
         tables=replace(tables, drift=drift), screen=screen, gates=(), lineage=measured_lineage(service_version="0"))))
     change = KeptChange(plate="P1", well=layout["well"].iloc[-1], excluded=True, reason="dry", by="me", at="now", revision=1)
