@@ -158,8 +158,10 @@ def test_controls_that_look_alike_make_no_model_that_scores(adapt: Adapt, regist
     with pytest.raises(InputError, match="did not pass its gates, so nothing was scored"):
         adapt(archive=tmp_path / "P1.zip", name="PAT_10", sample="PAT_10")
     assert registry.aliases().get("profile-PAT_10", {}) == {}
-    forced = adapt(archive=tmp_path / "P1.zip", name="PAT_10", sample="PAT_10", options=ScoringOptions(force=True))
-    assert "gates_failed" in [finding.rule for finding in forced.scored.tables.findings]
+    forced = adapt(archive=tmp_path / "P1.zip", name="PAT_10", sample="pat_10", options=ScoringOptions(force=True), magnification=20.0)
+    told = [finding.rule for finding in forced.scored.tables.findings]
+    assert "gates_failed" in told
+    assert "acquisition_mismatch" in told       # the parent's plates were imaged at 10x; its own, of course, as they are
     assert not forced.adapted["challenger"]  # type: ignore[index]
 
 
