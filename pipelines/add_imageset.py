@@ -14,47 +14,22 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import mode
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from models.errors import Finding, InputError, ScreenError, TableError
+from models.errors import Finding, InputError, ScreenError
 from models.plates.images import encode_tiff, write_archive
 from models.plates.imageset import ImageSet, check_images
-from models.plates.pixels import IMAGE_SUFFIXES, decode_image
-from models.plates.spreadsheets import read_table
+from models.plates.pixels import decode_image
 from pipelines.command import run_command
+from pipelines.imageset_table import BOX, Request, find_images
 from pipelines.imagesets import IMAGES_ARCHIVE, is_imageset, read_imageset, write_imageset
 from pipelines.screens import folder_of, whole_folder
-
-BOX = ("xmin", "ymin", "xmax", "ymax")
-SYNONYMS = {"path": ("path", "file", "filename", "image", "image_path", "image_id", "name"), "label": ("label", "class", "category"),
-            "group": ("group", "patient", "subject", "slide", "dish", "well")}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What a person asks for. classes: the two labels, the one to find first; empty: those found, in order of the alphabet. margin: side
-    of a crop over the longer side of its box. facts: fields of imageset.yaml.
-    """
-
-    source: Path
-    name: str
-    out: Path = Path("data")
-    labels: Path | None = None
-    boxes: Path | None = None
-    classes: tuple[str, ...] = ()
-    group_pattern: str = ""
-    margin: float = 1.2
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    force: bool = False
 
 
 def add_imageset(request: Request, *, progress: bool = True) -> list[str]:
@@ -63,7 +38,8 @@ def add_imageset(request: Request, *, progress: bool = True) -> list[str]:
     Raises InputError, with findings, for a source that cannot be used or a set of that name with other content.
     """
     target = folder_of(request.name, request.out)
-    table = find_images(request)
+    table, said = find_images(request)
+    classes = _classes(request, table)
     mark = f"{request.source.resolve().name}, sha256 {_fingerprint(request, table)[:16]}"
     if target.exists() and not request.force:
         if is_imageset(target) and read_imageset(target).source == mark:
@@ -73,90 +49,16 @@ def add_imageset(request: Request, *, progress: bool = True) -> list[str]:
     with whole_folder(target) as folder:
         write_archive(folder / IMAGES_ARCHIVE, _members(request, table, seen, progress=progress))
         table, joined = join_copies(table, [digest for digest, _ in seen])
-        imageset = ImageSet.from_dict({"name": request.name, "sample": request.name, "classes": list(_classes(request, table)),
+        imageset = ImageSet.from_dict({"name": request.name, "sample": request.name, "classes": list(classes),
                                        "bit_depth": 8 * mode(depth for _, depth in seen), **request.facts, "source": mark})
         checked = check_images(table[["image_id", "path", "label", "group"]], imageset)
         write_imageset(folder, imageset, checked)
     counts = checked["label"].replace("", "without a label").value_counts()
-    return [f"labels: {', '.join(f'{count} {label}' for label, count in counts.items())}",
+    return [*said, f"labels: {', '.join(f'{count} {label}' for label, count in counts.items())}",
             f"groups that a split keeps together: {checked['group'].nunique()}"
             + ("" if checked["group"].nunique() < len(checked) else " (every image its own; name groups if images belong together)"),
             *([f"{joined} image(s) are copies of images of other groups; these groups were made one"] if joined else []),
             f"a model's probability will be that of '{imageset.classes[0]}'", f"{target}: made, {len(checked)} images"]
-
-
-def find_images(request: Request) -> pd.DataFrame:
-    """image_id, path (in images.zip), file (under the source), label, group of every image; of crops xmin, ymin, xmax, ymax too.
-
-    Raises InputError when there is none, or a table names files that are not there.
-    """
-    if not request.source.is_dir():
-        raise InputError(f"{request.source} is not a folder")
-    files = sorted(path.relative_to(request.source).as_posix() for path in request.source.rglob("*")
-                   if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
-    if not files:
-        raise InputError(f"{request.source} holds no image ({', '.join(IMAGE_SUFFIXES)})")
-    if request.boxes is not None:
-        table = _crops(_listed(request.boxes, files, needed=("label", *BOX)))
-    elif request.labels is not None:
-        table = _listed(request.labels, files, needed=("label",)).assign(path=lambda rows: rows["file"])
-    else:
-        table = pd.DataFrame({"file": files, "path": files, "label": [Path(name).parent.name for name in files]})
-    table = table.assign(image_id=[Path(path).with_suffix("").as_posix().replace("/", "_") for path in table["path"]])
-    return _grouped(table.sort_values("file", kind="stable", ignore_index=True), request)
-
-
-def _listed(path: Path, files: list[str], *, needed: tuple[str, ...]) -> pd.DataFrame:
-    """The rows of a table with the file that each names: by its path under the source, or by its name where that is unique."""
-    table = read_table(path)
-    found = {wanted: next((column for column in table.columns if str(column).strip().lower() in names), None)
-             for wanted, names in SYNONYMS.items()}
-    table = table.rename(columns={str(column): wanted for wanted, column in found.items() if column is not None})
-    if missing := [name for name in ("path", *needed) if name not in table]:
-        raise TableError(f"{path.name} cannot be used", [Finding(
-            rule="column_missing", severity="error", column=name,
-            message=f"{path.name} has no column '{name}'; columns found: {', '.join(map(str, table.columns))}") for name in missing])
-    by_name: dict[str, list[str]] = {}
-    for file in files:
-        by_name.setdefault(Path(file).name, []).append(file)
-    known = set(files)
-    resolved = [name if name in known else next(iter(by_name.get(Path(name).name, [])), "") if len(by_name.get(Path(name).name, [])) == 1
-                else "" for name in table["path"].str.strip()]
-    table = table.assign(file=resolved)
-    if (lost := table[table["file"] == ""]).size:
-        raise TableError(f"{path.name} names {len(lost)} image(s) that are not there", [Finding(
-            rule="imageset_path", severity="error", column="path", value=str(row.path),
-            message=f"row {int(str(row.Index)) + 2} of {path.name}: no image '{row.path}' under the source, or several of that name")
-            for row in lost.head(20).itertuples()])
-    return table
-
-
-def _crops(table: pd.DataFrame) -> pd.DataFrame:
-    """A row per box, numbered within its image; the image is the group. Raises TableError for boxes that are none."""
-    numbers = table[list(BOX)].apply(pd.to_numeric, errors="coerce")
-    wrong = numbers.isna().any(axis=1) | (numbers["xmax"] <= numbers["xmin"]) | (numbers["ymax"] <= numbers["ymin"])
-    if wrong.any():
-        raise TableError(f"{int(wrong.sum())} box(es) cannot be used", [Finding(
-            rule="imageset_box", severity="error", column=",".join(BOX), value=str(tuple(table.loc[row, list(BOX)])),
-            message=f"row {int(row) + 2}: a box needs numbers with xmin < xmax and ymin < ymax") for row in table.index[wrong][:20]])
-    place = table.groupby("file").cumcount()
-    stems = [Path(file).with_suffix("").as_posix() for file in table["file"]]
-    paths = [f"{stem}_{number:03d}.tif" for stem, number in zip(stems, place, strict=True)]
-    group = table["group"] if "group" in table else table["file"]
-    return table.drop(columns=list(BOX)).assign(**{name: numbers[name] for name in BOX}, path=paths, group=group)
-
-
-def _grouped(table: pd.DataFrame, request: Request) -> pd.DataFrame:
-    """With the column `group`: given, or found by the pattern, or the image's own name."""
-    if request.group_pattern:
-        pattern = re.compile(request.group_pattern)
-        matches = [pattern.search(file) for file in table["file"]]
-        if not all(match and match.groups() for match in matches):
-            first = next(file for file, match in zip(table["file"], matches, strict=True) if not (match and match.groups()))
-            raise InputError(f"--group-pattern {request.group_pattern} finds no group in {first}; its first bracket must match in every "
-                             r"path, e.g. '(patient\d+)_'")
-        return table.assign(group=[match.group(1) for match in matches if match])
-    return table if "group" in table else table.assign(group=table["image_id"])
 
 
 def join_copies(table: pd.DataFrame, digests: list[str]) -> tuple[pd.DataFrame, int]:
@@ -180,6 +82,7 @@ def join_copies(table: pd.DataFrame, digests: list[str]) -> tuple[pd.DataFrame, 
 
 
 def _classes(request: Request, table: pd.DataFrame) -> tuple[str, ...]:
+    """The two labels, the one to find first. Raises InputError where there are others, or one of them is nowhere."""
     found = tuple(sorted(set(table["label"]) - {""}))
     alike: dict[str, list[str]] = {}
     for label in found:
@@ -187,11 +90,16 @@ def _classes(request: Request, table: pd.DataFrame) -> tuple[str, ...]:
     if same := next((labels for labels in alike.values() if len(labels) > 1), None):
         raise InputError(f"the labels {' and '.join(map(repr, same))} differ by capitals or spaces only; if they are one class, write them "
                          "alike, else give the classes names that people can tell apart")
-    if not request.classes and len(found) != 2:
-        counts = ", ".join(f"{label} ({count})" for label, count in table["label"].value_counts().items()) or "none"
-        raise InputError(f"{len(found)} label{'' if len(found) == 1 else 's'} found, a model tells two apart: {counts}. Name the two with "
-                         "--classes, the one to find first; rows with other labels must be taken out or left without a label")
-    return request.classes or found
+    if len(found) == 2 and set(request.classes or found) == set(found):
+        return request.classes or found
+    counts = ", ".join(f"{label} ({count})" for label, count in table["label"].value_counts().items() if label) or "none"
+    told = f"{len(found)} label{'' if len(found) == 1 else 's'} found, a model tells two apart: {counts}"
+    if request.classes:
+        raise InputError(f"{told}. --classes names {', '.join(request.classes)}; it must name both as they are written there, and "
+                         "rows with other labels must be corrected, taken out or left without a label")
+    raise InputError(f"{told}. Rows with other labels must be corrected, taken out or left without a label"
+                     + ("" if request.labels or request.boxes else "; without --labels a label is the name of the folder that an image "
+                        "lies in, or of the topmost one"))
 
 
 def _members(request: Request, table: pd.DataFrame, seen: list[tuple[str, int]], *, progress: bool) -> Iterator[tuple[str, bytes]]:

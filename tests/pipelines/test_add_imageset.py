@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -75,3 +76,81 @@ def test_images_that_cannot_be_read_are_all_named_in_words(tmp_path: Path) -> No
     assert "dead/x.png cannot be read" in told
     assert "living/y.png has zero bytes" in told
     assert "0x" not in told
+
+
+def patients(place: Path, rows: str) -> tuple[Path, Path]:
+    """Six images of three patients, and a table that says `rows` of them."""
+    source = folder_of(place / "source", "p1", "p2", "p3", images=2)
+    (place / "labels.csv").write_text(rows, encoding="utf-8")
+    return source, place / "labels.csv"
+
+
+GOOD = "p1/img_0,dead,1\np1/img_1,living,1\np2/img_0,dead,2\np2/img_1,living,2\np3/img_0,dead,3\np3/img_1,living,3\n"
+
+
+@pytest.mark.parametrize("header", ["path,label,Patient ID", "Datei,Klasse,patient_id", "image path,class,Spender"])
+def test_a_patient_is_a_group_whatever_the_column_is_called(tmp_path: Path, capsys: pytest.CaptureFixture[str], header: str) -> None:
+    source, labels = patients(tmp_path, f"{header}\n{GOOD}")
+    add(source, tmp_path / "data", "--labels", str(labels))
+    assert read_table(tmp_path / "data" / "mine" / "images.csv")["group"].tolist() == list("112233")
+    assert f"groups: column '{header.split(',')[2]}' of labels.csv" in capsys.readouterr().out
+
+
+def test_of_a_slide_and_its_patient_the_patient_is_the_group(tmp_path: Path) -> None:
+    wide = "path,label,slide,patient\n" + "".join(f"{row[:-1]}s{place},{row[-1]}\n" for place, row in enumerate(GOOD.split()))
+    source, labels = patients(tmp_path, wide)
+    add(source, tmp_path / "data", "--labels", str(labels))
+    assert read_table(tmp_path / "data" / "mine" / "images.csv")["group"].tolist() == list("112233")
+
+
+def test_nothing_is_left_out_without_a_word(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, labels = patients(tmp_path, "path,label,lot,group\np1/img_0.png,dead,x,1\np2/img_0.png,dead,x,\np2/img_1.png,living,x,2\n")
+    add(source, tmp_path / "data", "--labels", str(labels))
+    told = capsys.readouterr().out
+    assert "3 image(s) are left out, for labels.csv does not name them: p1/img_1.png, p3/img_0.png, p3/img_1.png" in told
+    assert "columns of labels.csv that were not used: lot" in told
+    assert "1 image(s) name no group and are taken as groups of their own: p2/img_0.png" in told
+
+
+@pytest.mark.parametrize("row", [r"C:\photos\source\p3\img_1.png", "/elsewhere/p3/img_1.png", "p3\\img_1", "p3/img_1.png"])
+def test_a_path_of_another_machine_finds_its_image(tmp_path: Path, row: str) -> None:
+    source, labels = patients(tmp_path, f"path,label\n{row},dead\np1/img_0.png,living\n")
+    add(source, tmp_path / "data", "--labels", str(labels))
+    table = pd.read_csv(tmp_path / "data" / "mine" / "images.csv")
+    assert table.loc[table["label"] == "dead", "path"].tolist() == ["p3/img_1.png"]
+
+
+@pytest.mark.parametrize(("rows", "message"), [
+    ("p4/only.png,dead\np1/img_0.png,living\n", "no image 'p4/only.png' under the source"),      # p1/only.png is another image
+    ("img_0.png,dead\np1/img_1.png,living\n", "or several of that name"),
+    ("p1/img_0.png,dead\np1/img_0,living\n", "rows 2, 3 of labels.csv are all of p1/img_0.png (labels: dead, living)")])
+def test_a_row_that_means_no_image_or_one_that_has_a_row_is_refused(tmp_path: Path, rows: str, message: str) -> None:
+    source, labels = patients(tmp_path, f"path,label\n{rows}")
+    (source / "p1" / "only.png").write_bytes((source / "p1" / "img_0.png").read_bytes())
+    with pytest.raises(InputError, match=re.escape(message)):
+        add(source, tmp_path / "data", "--labels", str(labels))
+
+
+def test_classes_of_patients_in_folders_are_the_topmost_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for label in ("tumour", "normal"):
+        folder_of(tmp_path / "source" / label, f"p1-{label}", f"p2-{label}", f"p3-{label}", images=1)
+    (tmp_path / "source" / "normal" / "p3-normal" / "._img_0.png").write_bytes(b"a Mac's")
+    add(tmp_path / "source", tmp_path / "data", "--group-pattern", "/(p[0-9])")
+    told = capsys.readouterr().out
+    assert "3 normal, 3 tumour" in told
+    assert "groups that a split keeps together: 3" in told
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (("--classes", "dead,alive"), "--classes names dead, alive; it must name both as they are written there"),
+    (("--group-pattern", "(img"), "--group-pattern (img is no regular expression")])
+def test_options_that_do_not_fit_are_told_in_one_line(tmp_path: Path, words: tuple[str, ...], message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)):
+        add(folder_of(tmp_path / "source", "dead", "living"), tmp_path / "data", *words)
+
+
+def test_images_that_would_be_called_alike_keep_apart(tmp_path: Path) -> None:
+    source = folder_of(tmp_path / "source", "dead", "living")
+    Image.fromarray(COLOUR).save(source / "dead" / "img_0.tif")
+    add(source, tmp_path / "data")
+    assert {"dead/img_0.png", "dead/img_0.tif"} < set(read_table(tmp_path / "data" / "mine" / "images.csv")["image_id"])
