@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +11,7 @@ import pandas as pd
 
 from models.errors import Finding, InputError
 from models.networks.bundle import Card
+from models.networks.looks import fingerprint
 from models.plates.acquisition import acquisition_findings
 from models.plates.images import WellImages
 from models.plates.imageset import CHANNEL, ImageSet
@@ -22,10 +23,11 @@ if TYPE_CHECKING:
 
 SURE = 0.75     # probability of the likelier class below which a row is flagged: less than three to one
 _WORDS = {
-    "training_image": "{count} image(s) have the names of images that the model learned from ({names}): that it knows these says nothing "
-                      "of how well it does on others",
-    "out_of_distribution": "{count} image(s) give a raw output outside the range seen in training ({names}); look at them (wrong stain, "
-                           "magnification, empty field) before trusting their class",
+    "training_image": "{count} image(s) are images that the model learned from ({names}): that it knows these says nothing of how well it "
+                      "does on others",
+    "out_of_distribution": "{count} image(s) do not look like those that the model learned from ({names}), and it gives anything a class, "
+                           "however sure: do not use theirs before you have looked (another kind of picture, stain, magnification or "
+                           "exposure, an empty field, black and white exchanged?)",
     "wrong_depth": "{count} image(s) have another bit depth than the others ({names}): the same grey value means another brightness there, "
                    "and 8 bits saved as 16 look black; export all in one way before comparing their classes",
     "flat_image": "{count} image(s) have one grey value everywhere ({names}); their class means nothing",
@@ -51,23 +53,27 @@ def classify_images(images: WellImages, labels: pd.DataFrame, *, predictor: Pred
     """
     card = predictor.card
     require_classes(card)
-    raw = predictor.predict(images, on_images=on_images)[["plate", "well", "logit", "probability"]]
+    known = set(card.training_images)
+    raw = predictor.predict(images, on_images=on_images)[["plate", "well", "logit", "probability"]].assign(
+        unlikeness=card.looks.unlikeness(images.pixels) if card.looks else np.nan, flat=[np.ptp(pixels) == 0 for pixels in images.pixels],
+        known=[fingerprint(pixels) in known for pixels in images.pixels])
     rows = labels[["plate", "well", "label"]].merge(raw, on=["plate", "well"], how="left", validate="one_to_one")
-    flat = {(plate, well) for plate, well, pixels in zip(images.wells["plate"], images.wells["well"], images.pixels, strict=True)
-            if np.ptp(pixels) == 0}
-    found = rows.rename(columns={"well": "image_id"}).drop(columns="plate").assign(
-        **{"class": np.where(rows["probability"] > 0.5, *card.classes)}, model=model, version=version, flags=_flags(rows, flat, card))
+    found = rows.rename(columns={"well": "image_id"}).drop(columns=["plate", "flat", "known"]).assign(
+        **{"class": np.where(rows["probability"] > 0.5, *card.classes)}, model=model, version=version, flags=_flags(rows, card))
     return check_table(found, IMAGE_CLASSES, keys=("image_id",))
 
 
-def _flags(rows: pd.DataFrame, flat: set[tuple[str, str]], card: Card) -> pd.Series:
+def is_judged(flags: Iterable[str]) -> bool:
+    """Whether an image's class is one to count: it shows something, and the model knows such images."""
+    return not {"flat_image", "out_of_distribution"} & set(flags)
+
+
+def _flags(rows: pd.DataFrame, card: Card) -> pd.Series:
     """Why to distrust each row: a list of words."""
-    trained = {(plate, well) for plate, well, part in card.training_wells if part in ("train", "validation", "learnt")}
-    places = list(zip(rows["plate"], rows["well"], strict=True))
-    strange = (rows["logit"] < card.thresholds.get("logit_low", -np.inf)) | (rows["logit"] > card.thresholds.get("logit_high", np.inf))
+    low, high = card.thresholds.get("logit_low", -np.inf), card.thresholds.get("logit_high", np.inf)
+    strange = ~rows["logit"].between(low, high) | (rows["unlikeness"] > 1)
     unsure = rows["probability"].between(1 - SURE, SURE, inclusive="neither")
-    given = {"training_image": [place in trained for place in places], "flat_image": [place in flat for place in places],
-             "out_of_distribution": strange, "unsure": unsure}
+    given = {"training_image": rows["known"], "flat_image": rows["flat"], "out_of_distribution": strange & ~rows["flat"], "unsure": unsure}
     flags = [[word for word, wrong in zip(given, row, strict=True) if wrong] for row in zip(*given.values(), strict=True)]
     return pd.Series(flags, index=rows.index, dtype=object)
 
@@ -92,8 +98,15 @@ def imageset_findings(imageset: ImageSet, card: Card, *, force: bool) -> list[Fi
             *acquisition_findings(imageset, card.acquisition, channels=(CHANNEL,))]
 
 
-def class_findings(classes: pd.DataFrame) -> Iterator[Finding]:
-    """Flags of ImageClasses in words, one finding a flag."""
+def class_findings(classes: pd.DataFrame, card: Card) -> Iterator[Finding]:
+    """What ImageClasses, all that were sent, say as a whole; then their flags in words, one finding a flag."""
+    if card.looks is not None and card.looks.is_other_kind(classes["unlikeness"]):
+        far = (classes["unlikeness"] > card.looks.usual).mean()
+        yield Finding(rule="other_images", severity="warning", column="images", value=card.name, message=(
+            f"these images as a whole do not look like those that {card.name} learned from: {far:.0%} of them lie farther out "
+            "than nine of ten of those did, flagged one by one or not. Was another microscope, magnification, stain, exposure or export used, "
+            "or are black and white exchanged? Its classes may then be wrong, however sure: take images as those were, or train a "
+            "model on some like these"))
     for flag, words in _WORDS.items():
         named = classes.loc[[flag in flags for flags in classes["flags"]], "image_id"]
         if len(named):

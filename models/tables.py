@@ -252,6 +252,7 @@ IMAGE_CLASSES = Contract("ImageClasses", "image", (
     key("class", "the likelier of the model's two classes"),
     Column("probability", "float", "probability of the model's first class", nullable=False),
     number("logit", "what the head gives before the sigmoid or softmax"),
+    number("unlikeness", "how far it looks from the images that the model learned from: above 1 it is flagged; empty where not known"),
     key("flags", "words that say why to distrust the row", "list"),
     key("model", "registered name of the model that classified it"),
     key("version", "its version, or the bundle's sha256[:12] outside the registry"),

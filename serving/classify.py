@@ -64,16 +64,16 @@ def classify_form(form: Form, folder: Path, served: Served, *, service_version: 
     if options.thumbnails:
         rows = [{**row, "thumbnail": pictures[row["image_id"]]} for row in rows]
     return to_json({
-        "images": rows, "flags": [finding.record() for finding in (*findings, *class_findings(classes))], "classes": list(card.classes),
-        "calibration": plain(to_record(card.calibration)), "imageset": plain(imageset.to_dict()), "gates": plain(to_record(card.gates)),
+        "images": rows, "flags": [finding.record() for finding in (*findings, *class_findings(classes, card))],
+        "classes": list(card.classes), "calibration": plain(to_record(card.calibration)), "imageset": plain(imageset.to_dict()),
+        "gates": plain(to_record(card.gates)),
         "lineage": lineage_of(served.version, precision=predictor.trunk.precision, service_version=service_version)})
 
 
 def read_imageset(fields: Mapping[str, Any], card: Card, archive: ImageArchive, table: pd.DataFrame) -> ImageSet:
     """What a sender says of the images: fields of imageset.yaml, of which only `sample` must be there. Raises InputError.
 
-    The classes are the model's. Without a name they are taken for images of the set that the model learned from, so that one of the
-    same name is flagged; without a bit depth they have that of their pixels.
+    The classes are the model's; without a bit depth they have that of their pixels.
     """
     if not str(fields.get("sample", "")).strip():
         raise InputError("'imageset' names no sample", [field_finding(
@@ -84,10 +84,9 @@ def read_imageset(fields: Mapping[str, Any], card: Card, archive: ImageArchive, 
         raise InputError("'imageset' has other classes than the model", [field_finding(
             "imageset", f"model {card.name} tells {' from '.join(card.classes)} images; leave `classes` out, or choose another model",
             str(given))])
-    own = next((plate for plate, _, _ in card.training_wells), "images")
     depth = {} if "bit_depth" in fields else {"bit_depth": _bit_depth(archive, table)}
     words = {name: str(fields[name]) for name in ("name", "sample") if name in fields}
-    return ImageSet.from_dict({"name": own, **depth, **fields, **words, "classes": list(card.classes)})
+    return ImageSet.from_dict({"name": "images", **depth, **fields, **words, "classes": list(card.classes)})
 
 
 def _bit_depth(archive: ImageArchive, table: pd.DataFrame) -> int:

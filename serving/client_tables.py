@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from models.classifying import is_judged
 from models.columns import Contract
 from models.combinations import CombinationTables
 from models.errors import Finding
@@ -99,10 +100,12 @@ class Classes:
         return [folder / "classes.csv", folder / "answer.json"]
 
     def summary(self) -> str:
-        """How many images of each class, and the warnings."""
-        unsure = self.images["flags"].map(lambda flags: "unsure" in flags).astype(bool)
-        counts = self.images.loc[~unsure, "class"].value_counts()
-        told = ", ".join([f"{counts.get(name, 0)} {name}" for name in self.answer["classes"]] + [f"{unsure.sum()} undecided"])
+        """How many images of each class, how many that are of none, and the warnings."""
+        judged = self.images["flags"].map(is_judged).astype(bool)
+        unsure = self.images["flags"].map(lambda flags: "unsure" in flags).astype(bool) & judged
+        counts = self.images.loc[judged & ~unsure, "class"].value_counts()
+        told = ", ".join([f"{counts.get(name, 0)} {name}" for name in self.answer["classes"]] + [f"{unsure.sum()} undecided"]
+                         + ([f"{(~judged).sum()} that the model does not know"] if not judged.all() else []))
         head = f"{self.lineage['model']} version {self.lineage['version']}: {len(self.images)} images, {told}"
         return "\n".join([head, *_told(self.findings)])
 

@@ -18,12 +18,12 @@ IMAGE_SET_ROWS: dict[str, dict[str, Any]] = {
 }
 
 IMAGE_CLASS_ROWS: dict[str, dict[str, Any]] = {
-    "treatment": {"image_id": "hepg2-017", "label": "treated", "class": "treated", "probability": 0.93, "logit": 2.6, "flags": [],
-                  "model": "treatment-HepG2", "version": "1"},
-    "toxicity": {"image_id": "l929-151", "label": "", "class": "nontoxic", "probability": 0.12, "logit": -2.0, "flags": [],
-                 "model": "toxicity-L-929", "version": "2"},
+    "treatment": {"image_id": "hepg2-017", "label": "treated", "class": "treated", "probability": 0.93, "logit": 2.6, "unlikeness": 0.6,
+                  "flags": [], "model": "treatment-HepG2", "version": "1"},
+    "toxicity": {"image_id": "l929-151", "label": "", "class": "nontoxic", "probability": 0.12, "logit": -2.0, "unlikeness": None,
+                 "flags": [], "model": "toxicity-L-929", "version": "2"},
     "tumour": {"image_id": "liver-112", "label": "malignant", "class": "malignant", "probability": 0.71, "logit": 0.9,
-               "flags": ["training_image"], "model": "tumour-liver", "version": "1"},
+               "unlikeness": 0.4, "flags": ["training_image"], "model": "tumour-liver", "version": "1"},
 }
 
 WELL_SCORE_ROWS: dict[str, dict[str, Any]] = {

@@ -20,6 +20,7 @@ from typing import Any
 from models.errors import BundleError, ParamsError
 from models.networks.calibration import Calibration
 from models.networks.drift import Reference
+from models.networks.looks import Looks
 from models.networks.precision import Bf16Effect
 from models.networks.recipe import Recipe
 from models.networks.uncertainty import Uncertainty
@@ -72,7 +73,8 @@ class Card:
     uncertainty: interval of a well, None where the model gives none; image_quality: the limits that its own wells' images had to keep,
     and that the images it scores are judged by; classes: of a model of labelled images, the first being what `probability` is of;
     bf16: what bfloat16 does to its answers, None where that was not measured, which means float32; reference: its training's controls,
-    by which drift is told, None where there were too few.
+    by which drift is told, None where there were too few; looks, training_images: of a model of labelled images, how those look, and
+    the fingerprints of those that it learned from (looks.py).
     """
 
     name: str
@@ -96,6 +98,8 @@ class Card:
     classes: tuple[str, ...] = ()
     bf16: Bf16Effect | None = None
     reference: Reference | None = None
+    looks: Looks | None = None
+    training_images: tuple[str, ...] = ()
     lineage: Mapping[str, str] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 

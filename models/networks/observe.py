@@ -1,5 +1,5 @@
-"""What the card keeps of the images that a model was trained on: what bfloat16 does to them, how the controls look, how large they show
-cells.
+"""What the card keeps of the images that a model was trained on: what bfloat16 does to them, how the controls or the images of a set
+look, how large they show cells.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from models.networks.bundle import Card
 from models.networks.drift import make_reference
 from models.networks.fitting import Fitted
 from models.networks.forward import has_bf16, path_of
+from models.networks.looks import fingerprint, looks_of
 from models.networks.precision import effect_of_bf16
 from models.networks.predict import Predictor, output_columns
 from models.networks.structure import structure_of
@@ -32,7 +33,9 @@ def observe(card: Card, fitted: Fitted, images: WellImages, layout: pd.DataFrame
     images, layout: of the training screen, wells that were left out of it gone; controls: of the screen, as screen.yaml names them.
     """
     regression, size = card.recipe.is_regression, card.recipe.input.size
-    if card.recipe.target != "label":   # images of a set come in any size
+    if card.recipe.target == "label":
+        card = _observe_set(card, images, layout)
+    else:       # images of a set come in any size
         card = replace(card, acquisition={**card.acquisition, "image_size": image_size(images.quality)})
     network, path = copy.deepcopy(fitted.network).to(CPU).eval(), path_of(card.recipe.trunk.name, CPU)
     wells = images.wells[["plate", "well"]].assign(role="") if "role" not in layout else \
@@ -49,6 +52,15 @@ def observe(card: Card, fitted: Fitted, images: WellImages, layout: pd.DataFrame
     answers = [_viability(wells.assign(**output_columns(head.outputs(found), regression=regression)), card, controls=controls)
                for found in (features, in_bf16)]
     return replace(card, reference=reference, bf16=effect_of_bf16(*answers))
+
+
+def _observe_set(card: Card, images: WellImages, layout: pd.DataFrame) -> Card:
+    """The card of a model of labelled images, with how its set looks, and which of the images taught it."""
+    taught = {(plate, well) for plate, well, part in card.training_wells if part != "test"}
+    places = zip(images.wells["plate"], images.wells["well"], strict=True)
+    known = {fingerprint(pixels) for place, pixels in zip(places, images.pixels, strict=True) if place in taught}
+    groups = images.wells.merge(layout[["plate", "well", "group"]], on=["plate", "well"], how="left")["group"]
+    return replace(card, looks=looks_of(images.pixels, groups), training_images=tuple(sorted(known)))
 
 
 def _viability(predicted: pd.DataFrame, card: Card, *, controls: str) -> np.ndarray:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from models.classifying import is_judged
 from models.networks.bundle import GateResult
 from models.networks.evaluate import class_metrics, confusion
 from models.plates.imageset import ImageSet
@@ -79,9 +80,11 @@ def headline(tables: ClassTables) -> str:
 
 
 def called_words(tables: ClassTables, imageset: ImageSet) -> str:
-    """How many images are called which class."""
-    called = tables.classes["class"].value_counts()
-    return ", ".join(f"{int(called.get(name, 0))} {name}" for name in imageset.classes)
+    """How many images are called which class, and how many do not look like those that the model knows."""
+    judged = tables.classes["flags"].map(lambda flags: is_judged(flag_list(flags))).astype(bool)
+    called = tables.classes.loc[judged, "class"].value_counts()
+    return ", ".join([f"{int(called.get(name, 0))} {name}" for name in imageset.classes]
+                     + ([f"{int((~judged).sum())} that the model does not know"] if not judged.all() else []))
 
 
 def _scores(held_out: pd.DataFrame, classes: tuple[str, str]) -> list[tuple[str, str, str]]:

@@ -26,7 +26,7 @@ FLAG_WORDS = {
     "debris": "dirt in the image (large bright or dark objects)", "uneven_light": "image lit unevenly",
     "wrong_size": "image has another size than the others", "wrong_depth": "image has another bit depth than the others",
     "duplicate_image": "the same image as another well's (a copy)",
-    "out_of_distribution": "does not look like the wells the model learned from (contamination, empty well, artefact?)",
+    "out_of_distribution": "does not look like what the model learned from (contamination, emptiness, artefact?)",
     "no_image": "no image, so not scored", "no_readout": "no read-out", "training_well": "the model was trained on this well",
     "training_image": "the model was trained on this image", "flat_image": "one grey value everywhere",
 }

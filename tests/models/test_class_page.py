@@ -23,8 +23,8 @@ def tables(name: str = "i0") -> ClassTables:
     classes = pd.DataFrame({
         "image_id": [name, *(f"i{n}" for n in range(1, 10))], "label": ["treated"] * 4 + ["untreated"] * 3 + ["treated", "", ""],
         "class": ["treated" if one > 0.5 else "untreated" for one in probability], "probability": probability,
-        "logit": [4 * one - 2 for one in probability], "flags": pd.Series([[]] * 8 + [["unsure"], ["training_image"]], dtype=object),
-        "model": "treatment-HepG2", "version": "abc"})
+        "logit": [4 * one - 2 for one in probability], "unlikeness": 0.5,
+        "flags": pd.Series([[]] * 8 + [["unsure"], ["training_image"]], dtype=object), "model": "treatment-HepG2", "version": "abc"})
     held = classes.iloc[:8][["image_id", "label", "class", "probability", "logit"]]
     return ClassTables(classes=classes, held_out=held, pictures={"i6": b"\x89PNG six"}, figures={"ROC": b"\x89PNG roc"})
 

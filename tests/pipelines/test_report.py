@@ -86,7 +86,7 @@ def test_a_page_per_screen_and_an_index(project: Path, capsys: pytest.CaptureFix
     written = pages(project)
     assert sorted(written) == ["index.html", "patient-7.html"]
     page = written["patient-7.html"].decode()
-    for words in ("trametinib", "100 nM", "c0ffee", "z_prime_cv is 0.7", "does not look like the wells the model learned from",
+    for words in ("trametinib", "100 nM", "c0ffee", "z_prime_cv is 0.7", "does not look like what the model learned from",
                   'href="../validate/patient-7.html"', 'href="../data_docs/patient-7.html"', 'href="index.html"'):
         assert words in page
     assert 'href="patient-7.html"' in written["index.html"].decode()

@@ -23,7 +23,7 @@ from models.plates.images import encode_tiff
 from models.plates.imageset import ImageArchive, prepare_images
 from models.tables import IMAGE_CLASSES, check_table
 from serving.client import Client, RejectedError, read_images
-from tests.serving.tiny import CLASSIFIER, MODEL, SCREEN, TinyPlate
+from tests.serving.tiny import CLASSIFIER, MODEL, SCREEN, TinyPlate, known_image, noise
 
 SET = {"sample": "TINY", "magnification": 10.0}
 
@@ -35,10 +35,9 @@ def encoded(pixels: np.ndarray, kind: str) -> bytes:
 
 
 def pictures(count: int = 5) -> dict[str, bytes]:
-    """Grey TIFFs, brighter from one to the next, and a colour PNG."""
-    rng = np.random.default_rng(0)
-    grey = {f"image-{number}.tif": encode_tiff(rng.integers(0, 40 + 50 * number, (40, 48)).astype(np.uint8)) for number in range(count)}
-    return grey | {"known.png": encoded(rng.integers(0, 255, (50, 50, 3)).astype(np.uint8), "PNG")}
+    """Grey TIFFs, brighter from one to the next, and a colour PNG that the model learned from."""
+    grey = {f"image-{number}.tif": encode_tiff(noise(number, 55 + 50 * number)) for number in range(count)}
+    return grey | {"known.png": encoded(known_image(), "PNG")}
 
 
 def zipped(images: dict[str, bytes]) -> bytes:
@@ -106,10 +105,22 @@ def test_training_images_and_undecided_ones_are_flagged(answer: dict) -> None:
     assert [flag["well"] for flag in answer["flags"] if flag["rule"] == "training_image"] == ["known"]
 
 
-def test_a_named_set_is_another_one(send: Send) -> None:
-    """Images of a set that the model did not learn from are not taken for its training images, whatever they are called."""
-    answer = send(imageset=json.dumps({**SET, "name": "other-set"})).json()
-    assert not [row for row in answer["images"] if "training_image" in row["flags"]]
+def test_a_training_image_is_known_by_what_it_shows_and_not_by_its_name(send: Send) -> None:
+    renamed = {"yesterday/new.png": encoded(known_image(), "PNG"), "known.tif": encode_tiff(noise(99, 200))}
+    answer = send({"set.zip": zipped(renamed)}).json()
+    assert [row["image_id"] for row in answer["images"] if "training_image" in row["flags"]] == ["new"]
+
+
+def test_what_is_no_such_image_is_told_however_sure_its_class(send: Send, answer: dict) -> None:
+    """A smooth slope among noise, as a photograph among cells."""
+    assert not [row for row in answer["images"] if "out_of_distribution" in row["flags"]]
+    slope = np.add.outer(np.arange(40), np.arange(48)).astype(np.uint8)
+    found = send(pictures() | {"photo.png": encoded(slope, "PNG")}).json()
+    assert [row["image_id"] for row in found["images"] if "out_of_distribution" in row["flags"]] == ["photo"]
+    assert next(row["unlikeness"] for row in found["images"] if row["image_id"] == "photo") > 1
+    assert "other_images" not in [flag["rule"] for flag in found["flags"]]
+    (first, *_) = send({f"{number}.png": encoded(np.roll(slope, number, axis=0), "PNG") for number in range(8)}).json()["flags"]
+    assert "these images as a whole do not look like those that toxicity-TINY learned from: 100% of them" in first["message"]
 
 
 def test_an_image_without_anything_is_flagged(send: Send) -> None:

@@ -23,8 +23,10 @@ from models.networks.backbones import state_bytes
 from models.networks.bundle import Card, GateResult, TrunkReference, trunk_finder, write_bundle
 from models.networks.calibration import Calibration
 from models.networks.heads import build_network
+from models.networks.looks import fingerprint, looks_of
 from models.networks.recipe import Gate, Recipe, TrunkSpec
 from models.plates.images import encode_tiff, write_plate
+from models.plates.imageset import prepare_image
 from models.plates.layout import write_layout
 from models.plates.prepare import InputSpec
 from models.registry import CHAMPION, Registry
@@ -53,16 +55,29 @@ def tiny_bundle(folder: Path, *, seed: int = 0, passed: bool = True, name: str =
     return folder
 
 
+def noise(seed: int, brightest: int) -> np.ndarray:
+    """What `tiny_classifier` takes for images."""
+    return np.random.default_rng(seed).integers(0, brightest, (40, 48)).astype(np.uint8)
+
+
+def known_image(seed: int = 0) -> np.ndarray:
+    """One that it learned from, in colour."""
+    return np.random.default_rng(seed).integers(0, 255, (50, 50, 3)).astype(np.uint8)
+
+
 def tiny_classifier(folder: Path, *, name: str = CLASSIFIER) -> Path:
-    """A bundle that tells toxic from nontoxic images, on the trunk of `tiny_bundle`; it learned image "known" of the set "tiny-set"."""
+    """A bundle that tells toxic from nontoxic images, on the trunk of `tiny_bundle`; it learned `known_image` and others of noise."""
     recipe = Recipe(system="toxicity", target="label", input=InputSpec(planes=("image:mid",) * 3, size=32),
                     trunk=TrunkSpec(name="small_cnn"), gates=(Gate(metric="accuracy_cv", minimum=0.5),))
     trunk = state_bytes(build_network(recipe).trunk.state_dict())
+    taught = [noise(seed, 40 + 6 * seed) for seed in range(40)] + [known_image(seed) for seed in range(20)]
     card = Card(
         name=name, system="toxicity", recipe=recipe, output="probability of the first class", sample=SAMPLE,
         acquisition={"magnification": 10.0, "bit_depth": 8}, classes=("toxic", "nontoxic"),
         trunk=TrunkReference(name="small_cnn", weights="none, seed 0", sha256=hashlib.sha256(trunk).hexdigest()), weights_sha256="",
-        metrics={"accuracy_cv": 0.9}, training_wells=(("tiny-set", "known", "train"), ("tiny-set", "tested", "test")),
+        metrics={"accuracy_cv": 0.9}, training_wells=(("tiny-set", "taught", "train"), ("tiny-set", "tested", "test")),
+        looks=looks_of(np.stack([prepare_image(picture, recipe.input) for picture in taught]), range(len(taught))),
+        training_images=(fingerprint(prepare_image(known_image(), recipe.input)),),
         calibration=Calibration(temperature=4.0, images=30, loss=0.6, loss_calibrated=0.5),
         lineage={"data_md5": "d" * 32, "params_hash": "p" * 64},
         gates=(GateResult(metric="accuracy_cv", value=0.9, minimum=0.5, maximum=None, passed=True, reason="accuracy_cv is 0.9"),))

@@ -9,20 +9,24 @@ const ORDERS = [["name", "by name"], ["doubt", "undecided first"], ["first", "mo
 const LINEAGE = ["model", "version", "run_id", "git_commit", "data_md5", "bundle_sha256", "service_version"];
 const DRAWN = 120; // images drawn at a time
 
-const isUnsure = ({ flags }) => flags.includes("unsure");
+const isUnknown = ({ flags }) => flags.includes("out_of_distribution") || flags.includes("flat_image"); // its class does not count
+const isUnsure = (image) => image.flags.includes("unsure") && !isUnknown(image);
+const isCalled = (image) => !isUnsure(image) && !isUnknown(image);
 const percent = (part) => `${(100 * part).toFixed(part > 0.995 || part < 0.005 ? 1 : 0)} %`;
 
 /** answer: of POST /classify with thumbnails. */
 export function classesView(answer) {
   const { images, classes, flags, lineage, calibration } = answer;
-  const of = (name) => images.filter((image) => image.class === name && !isUnsure(image)).length;
-  const unsure = images.filter(isUnsure).length;
+  const of = (name) => images.filter((image) => image.class === name && isCalled(image)).length;
+  const [unsure, unknown] = [isUnsure, isUnknown].map((is) => images.filter(is).length);
   const grid = new Gallery(images, classes);
   return [el("h2", { id: "classes" }, "Classes"),
     el("div.cards",
-      card("Result", [...classes.map((name) => `${of(name)} ${name}`), unsure > 0 && `${unsure} undecided`].filter(Boolean).join(", "),
-        el("p.dim", unsure > 0 ? "Undecided: neither class has a probability of 75 %."
-          : "Every image has a class with a probability of 75 % or more.")),
+      card("Result", [...classes.map((name) => `${of(name)} ${name}`), unsure > 0 && `${unsure} undecided`,
+        unknown > 0 && `${unknown} unknown`].filter(Boolean).join(", "),
+      unsure > 0 && el("p.dim", "Undecided: neither class has a probability of 75 %."),
+      unknown > 0 && el("p.dim", "Unknown: unlike all that the model learned from, so that its class is a guess, however sure."),
+      unsure + unknown === 0 && el("p.dim", "Every image has a class with a probability of 75 % or more.")),
       card("Model", `${lineage.model} version ${lineage.version}`, el("p.dim", calibration
         ? `Probabilities are calibrated on ${count(calibration.images, "image")} that the model had not learned from.`
         : "Probabilities are the network's own: no calibration made them more accurate on held-out images."))),
@@ -43,7 +47,7 @@ class Gallery {
   constructor(images, classes) {
     Object.assign(this, { images, classes, shown: DRAWN });
     this.only = select([["", "all images"], ...classes.map((name) => [name, `only ${name}`]), ["unsure", "only undecided"],
-      ["flagged", "only flagged"]],
+      ["unknown", "only unknown"], ["flagged", "only flagged"]],
       { "aria-label": "Which images", on: { change: () => this.draw() } });
     this.order = select(ORDERS.map(([value, words]) => [value, value === "first" ? `most likely ${classes[0]} first` : words]),
       { "aria-label": "Order", on: { change: () => this.draw() } });
@@ -54,8 +58,8 @@ class Gallery {
 
   chosen() {
     const wanted = this.only.value;
-    const isWanted = { "": () => true, flagged: ({ flags }) => flags.length > 0, unsure: isUnsure }[wanted]
-      ?? ((image) => image.class === wanted && !isUnsure(image));
+    const isWanted = { "": () => true, flagged: ({ flags }) => flags.length > 0, unsure: isUnsure, unknown: isUnknown }[wanted]
+      ?? ((image) => image.class === wanted && isCalled(image));
     const kept = this.images.filter(isWanted);
     const by = { name: () => 0, doubt: (a, b) => Math.abs(a.probability - 0.5) - Math.abs(b.probability - 0.5),
       first: (a, b) => b.probability - a.probability }[this.order.value];
@@ -69,13 +73,14 @@ class Gallery {
       && button(`Show more (${images.length - this.shown} left)`, () => { this.shown += DRAWN; this.draw(); }));
   }
 
-  item({ image_id: name, class: found, probability, flags, thumbnail }) {
+  item(image) {
+    const { image_id: name, class: found, probability, flags, thumbnail } = image;
     const words = `${found} ${percent(found === this.classes[0] ? probability : 1 - probability)}`;
     const others = flags.filter((flag) => flag !== "unsure");
     return el("li.card", { data: { image: name } },
       el("img", { src: thumbnail, alt: `Image ${name}`, loading: "lazy", width: "192", height: "192" }),
       el("div.gallery-words", el("strong.gallery-name", { title: name }, name),
-        flags.includes("unsure") ? el("span", chip("unsure", "undecided"), el("span.dim", ` ${words}`))
+        !isCalled(image) ? el("span", chip("unsure", isUnsure(image) ? "undecided" : "unknown"), el("span.dim", ` ${words}`))
           : el("span", chip(found === this.classes[0] ? "first" : "second", words)),
         others.length > 0 && el("span.sub", others.map((flag) => FLAGS[flag] ?? flag).join(", "))));
   }
@@ -83,7 +88,7 @@ class Gallery {
 
 /** The table as a file, made here: the answer holds all of it. */
 function saveTable({ images, lineage }) {
-  const columns = ["image_id", "class", "probability", "logit", "flags", "model", "version"];
+  const columns = ["image_id", "class", "probability", "logit", "unlikeness", "flags", "model", "version"];
   const table = csv([columns, ...images.map((image) => columns.map((name) => image[name]))]);
   save(new Blob([table], { type: "text/csv" }), `classes-${lineage.model}.csv`);
 }
