@@ -104,8 +104,8 @@ def class_findings(classes: pd.DataFrame, card: Card) -> Iterator[Finding]:
         far = (classes["unlikeness"] > card.looks.usual).mean()
         yield Finding(rule="other_images", severity="warning", column="images", value=card.name, message=(
             f"these images as a whole do not look like those that {card.name} learned from: {far:.0%} of them lie farther out "
-            "than nine of ten of those did, flagged one by one or not. Was another microscope, magnification, stain, exposure or export used, "
-            "or are black and white exchanged? Its classes may then be wrong, however sure: take images as those were, or train a "
+            "than nine of ten of those did, flagged one by one or not. Was another microscope, magnification, stain, exposure or export "
+            "used, or are black and white exchanged? Its classes may then be wrong, however sure: take images as those were, or train a "
             "model on some like these"))
     for flag, words in _WORDS.items():
         named = classes.loc[[flag in flags for flags in classes["flags"]], "image_id"]
