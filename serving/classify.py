@@ -6,6 +6,7 @@ The same functions as the stage `score` calls for an image set, in pieces of a f
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -101,6 +102,8 @@ def _bit_depth(archive: ImageArchive, table: pd.DataFrame) -> int:
 def _archive_of(files: Sequence[StoredFile], folder: Path) -> Path:
     """The upload as one archive: the zip that came, or one of the images that came by themselves."""
     names = [base_name(file.filename, "images") for file in files]
+    if len(set(names)) < len(names):    # of several folders
+        names = ["/".join(base_name(part, "images") for part in re.split(r"[/\\]", file.filename) if part) for file in files]
     zips = [name for name in names if name.lower().endswith(".zip")]
     if zips and len(files) > 1:
         raise InputError("the images cannot be used", [field_finding("images", "send one zip, or single images")])

@@ -100,10 +100,13 @@ def _screen(client: Client, arguments: argparse.Namespace, progress: Progress) -
 def classify(arguments: argparse.Namespace) -> None:
     """Send images without a layout, and print and write their classes."""
     from serving.client import Client, read_images
+    from serving.client_files import left_aside
 
     _require_folder(arguments.out)
     imageset = arguments.imageset.read_text(encoding="utf-8") if arguments.imageset else json.dumps({"sample": arguments.sample})
     with Progress() as progress, Client(arguments.url, token=arguments.token, on_progress=progress) as client:
+        if arguments.images.is_dir() and (aside := left_aside(arguments.images)):
+            progress.say(aside)
         found = client.classify(read_images(arguments.images), model=arguments.model, imageset=imageset, options={"force": arguments.force})
     _tell(found, arguments.out)
 

@@ -26,7 +26,7 @@ from models.errors import DosewellError, Finding, InputError
 from models.plates.layout import UNNAMED, parse_layout
 from models.plates.readers.platemaps import read_layout_table
 from models.plates.screen import Screen
-from serving.client_files import Package, Reported, pack, read_images, read_plates
+from serving.client_files import Package, Reported, pack, read_images, read_plates, sent_names
 from serving.client_tables import Classes, Scores
 from serving.progress import OnProgress, quietly
 from serving.readouts import controls_of, smallest_format
@@ -175,7 +175,7 @@ class Client:
         """Classes of single images (of `read_images`). imageset: text of imageset.yaml, or its fields; `sample` must be there."""
         texts = {"model": model, "imageset": imageset if isinstance(imageset, str) else json.dumps(imageset),
                  "options": json.dumps(options or {})}
-        return Classes.of(self._send("/classify", texts, [("images", path) for path in images]))
+        return Classes.of(self._send("/classify", texts, [("images", path) for path in images], names=sent_names(images)))
 
     def models(self) -> dict[str, Any]:
         """GET /models."""
@@ -195,8 +195,8 @@ class Client:
     def _get(self, path: str) -> dict[str, Any]:
         return self._json(self._fetch(path))
 
-    def _send(self, path: str, texts: Mapping[str, str], files: Sequence[tuple[str, Path]]) -> dict[str, Any]:
-        """POST a form, from the disk and with progress; again if the connection is lost, which the service bears."""
+    def _send(self, path: str, texts: Mapping[str, str], files: Sequence[tuple[str, Path]], *, names: Sequence[str] = ()) -> dict[str, Any]:
+        """POST a form, from the disk and with progress; again if the connection is lost, which the service bears. names: of the files."""
         total = sum(file.stat().st_size for _, file in files)
 
         def attempt() -> httpx.Response:
@@ -208,7 +208,8 @@ class Client:
                 self._progress("sending", min(sent, total), total)
 
             with ExitStack() as stack:
-                parts = [(field, (file.name, Reported(stack.enter_context(file.open("rb")), told))) for field, file in files]
+                parts = [(field, (name, Reported(stack.enter_context(file.open("rb")), told)))
+                         for (field, file), name in zip(files, names or [file.name for _, file in files], strict=True)]
                 return self._once("POST", path, data=dict(texts), files=parts)
         return self._json(self._again(attempt))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,7 @@ from models.plates.screen import Channel, Screen
 from serving.progress import OnProgress, quietly
 
 _COPY = 2**20
+TOLD = 5        # files left aside that are named
 
 
 def read_plates(path: Path) -> list[Path]:
@@ -37,15 +39,37 @@ def read_plates(path: Path) -> list[Path]:
 
 
 def read_images(path: Path) -> list[Path]:
-    """The images to classify: a zip or an image itself, or those of a folder. Raises InputError where there is none."""
+    """The images to classify: a zip or an image itself, or those of a folder and of all in it. Raises InputError where there is none."""
     if path.is_file():
         return [path]
     if not path.exists():
         raise InputError(f"there is no {path}; name a zip, an image, or a folder of images")
-    found = _images(path, IMAGE_SUFFIXES)
+    found = [file for file in _files_below(path) if file.suffix.lower() in IMAGE_SUFFIXES]
     if not found:
         raise InputError(f"{path} holds no image ({', '.join(IMAGE_SUFFIXES)})")
     return found
+
+
+def left_aside(path: Path) -> str:
+    """What `read_images` leaves of a folder, in words; "" for nothing."""
+    others = [file.relative_to(path).as_posix() for file in _files_below(path) if file.suffix.lower() not in IMAGE_SUFFIXES]
+    more = f" and {len(others) - TOLD} more" if len(others) > TOLD else ""
+    return f"left aside, for they are no {', '.join(IMAGE_SUFFIXES)} images: {', '.join(others[:TOLD])}{more}" if others else ""
+
+
+def sent_names(images: Sequence[Path]) -> list[str]:
+    """The names of files; where several have the same one, their paths below the folder that holds all."""
+    names = [image.name for image in images]
+    if len(set(names)) == len(names):
+        return names
+    base = os.path.commonpath([image.absolute().parent for image in images])
+    return [image.absolute().relative_to(base).as_posix() for image in images]
+
+
+def _files_below(folder: Path) -> list[Path]:
+    """Without what systems put beside a person's files."""
+    return sorted(file for file in folder.rglob("*") if file.is_file() and not any(
+        part.startswith(".") or part == "__MACOSX" for part in file.relative_to(folder).parts))
 
 
 SCREEN_NAMES = ("screen.yaml", "screen.yml", "screen.json")

@@ -23,6 +23,7 @@ from models.plates.images import encode_tiff
 from models.plates.imageset import ImageArchive, prepare_images
 from models.tables import IMAGE_CLASSES, check_table
 from serving.client import Client, RejectedError, read_images
+from serving.client_files import left_aside
 from tests.serving.tiny import CLASSIFIER, MODEL, SCREEN, TinyPlate, known_image, noise
 
 SET = {"sample": "TINY", "magnification": 10.0}
@@ -157,8 +158,25 @@ def test_a_zip_gives_the_same_and_what_is_no_image_is_told(send: Send, answer: d
 
 def test_images_of_one_name_in_two_folders_keep_apart(send: Send) -> None:
     images = pictures(2)
-    found = send({"set.zip": zipped({"a/x.tif": images["image-0.tif"], "b/x.tif": images["image-1.tif"]})}).json()
-    assert [row["image_id"] for row in found["images"]] == ["a/x.tif", "b/x.tif"]
+    folders = {"a/x.tif": images["image-0.tif"], "b/x.tif": images["image-1.tif"]}
+    for sent in ({"set.zip": zipped(folders)}, folders):
+        assert [row["image_id"] for row in send(sent).json()["images"]] == ["a/x.tif", "b/x.tif"]
+    apart = send({"a/x.tif": images["image-0.tif"], "b/y.tif": images["image-1.tif"]}).json()["images"]
+    assert [row["image_id"] for row in apart] == ["x", "y"]
+    assert "no usable file name" in send({"../x.tif": b"x", "b/x.tif": b"x"}).text
+    assert "is sent more than once" in send({"a/x.tif": images["image-0.tif"], "a//x.tif": images["image-1.tif"]}).text
+
+
+def test_images_in_folders_of_a_folder_are_sent_too(client: Client, tmp_path: Path) -> None:
+    for name, data in {"a/x.tif": "image-0.tif", "b/x.tif": "image-1.tif", "y.png": "known.png"}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(pictures()[data])
+    (tmp_path / "a" / "scan.bmp").write_bytes(b"BM")
+    (tmp_path / "__MACOSX").mkdir()
+    (tmp_path / "__MACOSX" / "._x.tif").write_bytes(b"x")
+    found = client.classify(read_images(tmp_path), model=CLASSIFIER, imageset=SET)
+    assert found.images["image_id"].tolist() == ["a/x.tif", "b/x.tif", "y.png"]
+    assert left_aside(tmp_path).endswith("images: a/scan.bmp")
 
 
 def test_thumbnails_where_they_are_asked_for(send: Send, answer: dict) -> None:

@@ -85,6 +85,7 @@ class ClassifyPage {
   }
 
   take(files) {
+    this.sending?.abort(); // or the answer for other images would come to stand below these
     this.images = chooseImages(files);
     const { chosen, aside } = this.images;
     const bytes = size(chosen.reduce((sum, { file }) => sum + file.size, 0));
@@ -153,7 +154,7 @@ class ClassifyPage {
 
   form() {
     const form = new FormData();
-    for (const { file } of this.images.chosen) form.append("images", file, file.name);
+    for (const { file, path } of this.images.chosen) form.append("images", file, path);
     const given = (input) => (input.value === "" ? {} : { [input.name]: Number(input.value) });
     form.set("model", this.chosen.name);
     form.set("imageset", JSON.stringify({ sample: this.fits ? this.chosen.serving.sample : this.sample.value.trim(),

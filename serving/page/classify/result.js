@@ -12,7 +12,7 @@ const DRAWN = 120; // images drawn at a time
 const isUnknown = ({ flags }) => flags.includes("out_of_distribution") || flags.includes("flat_image"); // its class does not count
 const isUnsure = (image) => image.flags.includes("unsure") && !isUnknown(image);
 const isCalled = (image) => !isUnsure(image) && !isUnknown(image);
-const percent = (part) => `${(100 * part).toFixed(part > 0.995 || part < 0.005 ? 1 : 0)} %`;
+const percent = (part) => (part > 0.999 ? "> 99.9 %" : `${(100 * part).toFixed(part > 0.99 ? 1 : 0)} %`); // of the likelier class
 
 /** answer: of POST /classify with thumbnails. */
 export function classesView(answer) {
