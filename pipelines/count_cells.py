@@ -30,13 +30,17 @@ from pipelines.command import run_command
 COUNT_COLUMNS = ("image", "living", "dead", "dead_share", "share_low", "share_high", "grade", "word", "grade_low", "grade_high", "verdict",
                  "reason")
 COLOURS = {"living": (0, 114, 178), "dead": (213, 94, 0)}
+OTHER_SIZE = 1.25   # times as large as most images of a run, or as small, from which on an image is another field
 Options = CellOptions | AttachedOptions
 
 
 def find_images(paths: Iterable[Path]) -> dict[str, Path]:
     """The image files among `paths` and directly in those that are folders, in order of their names, by name; of several with the same
-    name in different folders, by path from the folder that holds all. Raises InputError if there is none.
+    name in different folders, by path from the folder that holds all. Raises InputError if there is none, or no such place.
     """
+    paths = list(paths)
+    if lost := [str(path) for path in paths if not path.exists()]:
+        raise InputError(f"there is no {', '.join(lost)}; name images, or folders of them")
     found = [file for path in paths for file in ([path] if path.is_file() else sorted(path.glob("*")))
              if file.suffix.lower() in IMAGE_SUFFIXES]
     if not found:
@@ -48,18 +52,31 @@ def find_images(paths: Iterable[Path]) -> dict[str, Path]:
     return {file.absolute().relative_to(base).as_posix(): file for file in found}
 
 
+def deeper_images(paths: Iterable[Path]) -> str:
+    """What lies in folders of those folders and is not counted, in words; "" for nothing."""
+    deeper = [file for path in paths for file in sorted(path.glob("*/**/*")) if file.suffix.lower() in IMAGE_SUFFIXES]
+    return f"{len(deeper)} image(s) in folders of these folders are not counted, {deeper[0]} first; name those folders to count them" \
+        if deeper else ""
+
+
 def run(files: Iterable[tuple[str, Path]], options: Options, *, overlays: Path | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
     """(counts, cells): a row per image, and a row per cell with the column `image` first.
 
     files: (name, path); overlays: folder for the images with their cells outlined, by the same names.
     """
-    counts, cells = [], []
+    counts, cells, sides = [], [], list[float]()
     for name, counted, reason in _counted(files, options, overlays):
         counts.append(count_row(name, counted, reason))
+        sides.append(np.nan if counted is None else float(np.sqrt(counted.labels.size)))
         if counted is not None:
             cells.append(counted.cells.assign(image=name))
     table = pd.concat(cells, ignore_index=True) if cells else pd.DataFrame(columns=["image"])
     whole = dict.fromkeys(("living", "dead", "grade", "grade_low", "grade_high"), "Int64")
+    usual = float(np.nanmedian(sides)) if np.isfinite(sides).any() else np.nan
+    for row, side in zip(counts, sides, strict=True):
+        if not row["reason"] and abs(np.log(side / usual)) > np.log(OTHER_SIZE):
+            row |= {"verdict": "cannot say", "reason": f"it is {side / usual:.2g} times as large as most of these images; if its cells are "
+                                                       "too, count it by itself, with a --diameter that fits"}
     return pd.DataFrame(counts, columns=list(COUNT_COLUMNS)).astype(whole), table[["image", *(name for name in table if name != "image")]]
 
 
@@ -90,10 +107,12 @@ def count_row(name: str, counted: CellCount | None, reason: str) -> dict[str, An
 
 
 def summary(counts: pd.DataFrame) -> str:
-    """All images together: fields of one culture are graded with narrower limits than each for itself."""
-    living, dead = (int(counts[state].sum()) for state in ("living", "dead"))
-    words = f"{living} living and {dead} dead cells"
-    if (counts["living"] + counts["dead"] > 0).sum() < 2:
+    """All images together, but for those with a reason: fields of one culture are graded with narrower limits than each for itself."""
+    sound = counts[counts["reason"] == ""]
+    living, dead = (int(sound[state].sum()) for state in ("living", "dead"))
+    left = f", without {len(counts) - len(sound)} image(s) for the reasons given" if len(sound) < len(counts) else ""
+    words = f"{living} living and {dead} dead cells{left}"
+    if (sound["living"] + sound["dead"] > 0).sum() < 2:
         return words
     grade = reactivity_grade(dead, living)
     return (f"{words}; taken as one culture: dead share {grade.dead_share:.2f} ({grade.low:.2f}-{grade.high:.2f}), "
@@ -139,6 +158,8 @@ def main() -> None:
     """Command line."""
     arguments = _parser().parse_args()
     files, options = find_images(arguments.images), options_of(arguments)
+    if told := deeper_images(arguments.images):
+        print(told)
     overlays = None if arguments.no_overlays else arguments.out / "overlays"
     (overlays or arguments.out).mkdir(parents=True, exist_ok=True)
     counts, cells = run(tqdm(files.items(), unit="image", desc="count cells"), options, overlays=overlays)

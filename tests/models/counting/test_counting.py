@@ -197,6 +197,27 @@ def test_the_command_keeps_a_row_for_every_image(tmp_path: Path, monkeypatch: py
 def test_the_command_without_images_says_what_it_looked_for(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no image found"):
         command.find_images([tmp_path])
+    Image.fromarray(bright_field([], [])).save(tmp_path / "a.png")
+    with pytest.raises(InputError, match=r"there is no .*elsewhere"):
+        command.find_images([tmp_path, tmp_path / "elsewhere"])
+
+
+def test_an_image_at_another_scale_is_told_and_is_no_part_of_the_culture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                                       capsys: pytest.CaptureFixture[str]) -> None:
+    """Its living cells, four times as large, are not found, or taken for dead."""
+    field = Image.fromarray(bright_field(GRID[:5], GRID[5:7]))
+    for name, image in (("a", field), ("b", field), ("c", field), ("far", field.resize((4 * SIZE, 4 * SIZE))), ("below/d", field)):
+        (tmp_path / f"{name}.png").parent.mkdir(exist_ok=True)
+        image.save(tmp_path / f"{name}.png")
+    monkeypatch.setattr("sys.argv", ["count_cells", str(tmp_path), "--out", str(tmp_path / "out"), "--no-overlays"])
+    command.main()
+    counts = pd.read_csv(tmp_path / "out" / "counts.csv", keep_default_na=False).set_index("image")
+    assert counts["reason"].ne("").tolist() == [False, False, False, True]
+    assert "4 times as large as most of these images" in counts.loc["far.png", "reason"]
+    assert counts.loc["far.png", "verdict"] == "cannot say"
+    told = capsys.readouterr().out
+    assert "15 living and 6 dead cells, without 1 image(s) for the reasons given; taken as one culture" in told
+    assert "1 image(s) in folders of these folders are not counted" in told
 
 
 def test_images_of_one_name_in_two_folders_stay_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
