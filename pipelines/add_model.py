@@ -87,8 +87,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--screen", required=True, help="data/<screen>, or data/<image set>")
     parser.add_argument("--recipe", required=True, help="a section of `recipes`")
     parser.add_argument("--parent", required=True, help="trunks/<starting weights> or models/<model to fine-tune>")
-    parser.add_argument("--weights", default="", help="of a trunk that is not listed yet: torchvision name, or .safetensors file "
-                                                      "(a path, or a name in the folder DOSEWELL_WEIGHTS)")
+    parser.add_argument("--weights", default="", help="of a trunk that is not listed yet: none (random), torchvision name, or "
+                                                      ".safetensors file (a path, or a name in the folder DOSEWELL_WEIGHTS)")
     parser.add_argument("--planes", default="", help="channel:projection (mip, mid, mos) of each network channel, e.g. "
                                                      "dapi:mip,dapi:mid,dapi:mip: derives a recipe that reads them")
     parser.add_argument("--no-score", action="store_true", help="do not score the screen with this model")

@@ -219,7 +219,9 @@ def _sections(values: Mapping[str, Any], *, known: list[str]) -> dict[str, Mappi
 
 def _named(known: Mapping[str, Any], name: object, path: str, section: str) -> Any:
     if not isinstance(name, str) or name not in known:
-        raise ParamsError(f"{path}: '{name}' is not in {section}; known: {', '.join(known) or 'none'}")
+        way = ("; list starting weights there (add_model does, with --weights: none for random ones, a torchvision name, or a file)"
+               if section == "trunks" else "")
+        raise ParamsError(f"{path}: '{name}' is not in {section}; known: {', '.join(known) or 'none'}{way}")
     return known[name]
 
 

@@ -57,7 +57,7 @@ def test_a_weights_file_is_listed_with_its_hash(params: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize(("changes", "words"), [
-    ({}, "models.profile-mine.parent: 'imagenet' is not in trunks"),
+    ({}, "models.profile-mine.parent: 'imagenet' is not in trunks; known: small_cnn; list starting weights there .* none for random"),
     ({"recipe": "control"}, "recipe: 'control' is not in recipes"),
     ({"parent": "small_cnn"}, "parent must read trunks/<name> or models/<name>"),
     ({"parent": "trunks/small_cnn"}, "has the trunk small_cnn, but recipe controls_mobilenet has mobilenet_v2"),
