@@ -10,6 +10,7 @@ group in fifths; then the same images changed, noise, photographs, and images of
 from __future__ import annotations
 
 import argparse
+import io
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -42,7 +43,14 @@ def _zoomed(image: Pixels, factor: float) -> Pixels:
     return np.pad(small, [(0, height - small.shape[0]), (0, width - small.shape[1]), (0, 0)][:image.ndim], mode="symmetric")
 
 
+def _jpeg(image: Pixels) -> Pixels:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=90)
+    return np.asarray(Image.open(buffer))
+
+
 CHANGES: dict[str, Callable[[Pixels], Pixels]] = {
+    "saved as JPEG, quality 90": _jpeg,
     "black and white exchanged": lambda image: 255 - image, "twice as large": lambda image: _zoomed(image, 2),
     "half as large": lambda image: _zoomed(image, 0.5), "a third of the light": lambda image: (0.3 * image).astype(np.uint8),
     "out of focus": lambda image: gaussian_filter(image, [len(image) / 40] * 2 + [0] * (image.ndim - 2)),

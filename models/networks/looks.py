@@ -19,6 +19,7 @@ Array = npt.NDArray[np.float64]
 LEAST = 20          # images that say how a set looks
 FOLDS = 5           # of whole groups, each left out once to see how far images of the same kind lie
 ROOM = 1.1          # times the distance that one in a hundred of them exceeds: the limit
+LEAST_SPREAD = 0.1  # SD that each descriptor is given beside its own: images taken alike are not strange for being saved as JPEG
 SET_SHARE, SET_LEAST = 0.5, 8       # share of a set's images, and their number, from which on the set as a whole is another kind
 _QUANTILES = (0.02, 0.25, 0.5, 0.75, 0.98)
 _SMALLEST = 6       # pixels a side of the coarsest octave
@@ -106,10 +107,13 @@ def _likeness(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> f
 
 
 def _gaussian(rows: Array) -> tuple[Array, Array]:
-    """(mean (K,), W (K, K)) of rows (n, K): W'W is the inverse of their covariance, its correlations shrunk by K / (n + K)."""
+    """(mean (K,), W (K, K)) of rows (n, K): W'W is the inverse of their covariance, its correlations shrunk by K / (n + K), and each
+    descriptor blurred by LEAST_SPREAD.
+    """
     share = rows.shape[1] / (len(rows) + rows.shape[1])
-    scale = rows.std(axis=0) + 1e-3
-    shrunk = (1 - share) * np.cov(rows / scale, rowvar=False) + share * np.eye(rows.shape[1])
+    scale = np.sqrt(rows.var(axis=0) + LEAST_SPREAD**2)
+    shrunk = (1 - share) * np.cov(rows / scale, rowvar=False)
+    np.fill_diagonal(shrunk, 1)
     return rows.mean(axis=0), np.linalg.inv(np.linalg.cholesky(shrunk)) / scale
 
 
