@@ -70,13 +70,15 @@ def class_index_entry(tables: ClassTables, *, file: str, imageset: ImageSet, lin
 
 
 def headline(tables: ClassTables) -> str:
-    """How often the model is right, in one line, with its 95 % interval (Wilson)."""
+    """How often the model is right, in one line, with its 95 % interval (Wilson), and how often who always says the larger class is."""
     n = len(tables.held_out)
     if not n:
         return "no labelled image to judge the model by"
     right = int((tables.held_out["class"] == tables.held_out["label"]).sum())
     low, high = stats.binomtest(right, n).proportion_ci(method="wilson")
-    return f"{right / n:.1%} right ({low:.1%} to {high:.1%}) of {count(n, 'image')} that it had not seen"
+    larger, most = next(iter(tables.held_out["label"].value_counts(sort=True).items()))
+    return (f"{right / n:.1%} right ({low:.1%} to {high:.1%}) of {count(n, 'image')} that it had not seen; "
+            f"always saying {larger} would be {most / n:.1%}")
 
 
 def called_words(tables: ClassTables, imageset: ImageSet) -> str:

@@ -40,6 +40,7 @@ def test_wrong_images_come_with_the_surest_error_first() -> None:
 def test_the_page_tells_how_right_with_an_interval_and_what_is_wrong() -> None:
     page = render(tables())
     assert "75.0% right (40.9% to 92.9%) of 8 images that it had not seen" in page    # Wilson's interval of 6 of 8
+    assert "always saying treated would be 62.5%" in page
     assert "7 treated, 3 untreated" in page
     assert re.search(r'<th scope="row">treated</th><td class="n">4</td><td class="n">1</td>', page)
     assert re.search(r'<th scope="row">untreated</th><td class="n">1</td><td class="n">2</td>', page)
@@ -48,6 +49,12 @@ def test_the_page_tells_how_right_with_an_interval_and_what_is_wrong() -> None:
     assert page.count('<span class="chip unsure">') == 1
     assert "the model was trained on this image" in page
     assert page == render(tables())
+
+
+def test_images_that_the_model_does_not_know_are_counted_as_such() -> None:
+    shown = tables()
+    flags = pd.Series([["out_of_distribution"], ["flat_image"], *shown.classes["flags"][2:]], dtype=object)
+    assert "5 treated, 3 untreated, 2 that the model does not know" in render(replace(shown, classes=shown.classes.assign(flags=flags)))
 
 
 def test_failed_gates_stand_at_the_top() -> None:
