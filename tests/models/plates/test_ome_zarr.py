@@ -119,12 +119,13 @@ def test_other_kinds_of_numbers_are_refused(tmp_path: Path, dtype: str, rule: st
 def test_missing_damaged_and_huge_pixels_are_image_errors(tmp_path: Path) -> None:
     plate = golden("0.5", tmp_path)
     group = plate / "B" / "02" / "0"
-    chunk = next(path for path in (group / "0" / "c").rglob("*") if path.is_file())
-    chunk.write_bytes(b"nonsense")
+    chunks = [path for path in (group / "0" / "c").rglob("*") if path.is_file()]
+    for chunk in chunks:
+        chunk.write_bytes(b"nonsense")
     with pytest.raises(ImageError, match="B/02/0 cannot be read"), open_planes(group) as planes:
         list(planes)
-    for path in [path for path in (group / "0" / "c").rglob("*") if path.is_file()]:
-        path.unlink()
+    for chunk in chunks:
+        chunk.unlink()
     with pytest.raises(ImageError, match="has metadata, but no pixels"), open_planes(group):
         pass
     metadata = json.loads((group / "0" / "zarr.json").read_text())
