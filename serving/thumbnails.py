@@ -36,8 +36,12 @@ def thumbnail(archive: Path, well: str, *, channel: int = 0) -> bytes | None:
 
 
 def small_png(plane: np.ndarray, scale: tuple[float, float] | None = None, *, size: int = SIZE) -> bytes:
-    """PNG of (H, W) or (H, W, 3) pixels, at most `size` high and wide. scale: grey values of black and white; None = the image's own."""
+    """PNG of (H, W) or (H, W, 3) pixels of 8 or 16 bits, at most `size` high and wide. scale: grey values of black and white; None = the
+    image's own, or where it has a single one those of its depth.
+    """
     low, high = scale or map(float, np.percentile(plane, PERCENTILES))
+    if low == high:
+        low, high = 0.0, float(np.iinfo(plane.dtype).max)
     grey = np.clip((plane.astype(np.float32) - low) / max(high - low, 1e-6), 0.0, 1.0)
     image = Image.fromarray(np.rint(255 * grey).astype(np.uint8))
     image.thumbnail((size, size), Image.Resampling.BOX)

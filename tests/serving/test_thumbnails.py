@@ -11,7 +11,7 @@ from PIL import Image
 
 from models.errors import InputError
 from models.plates.images import write_plate
-from serving.thumbnails import SIZE, thumbnail
+from serving.thumbnails import SIZE, small_png, thumbnail
 
 
 def pixels(data: bytes | None) -> np.ndarray:
@@ -51,6 +51,12 @@ def test_a_well_or_channel_that_is_not_there_is_none(plate: Path) -> None:
     assert thumbnail(plate, "H12") is None
     assert thumbnail(plate, "A01", channel=1) is None
     assert pixels(thumbnail(plate, "A02", channel=1)).shape[-1] == SIZE
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_an_image_of_one_grey_value_looks_as_bright_as_it_is(kind: type[np.unsignedinteger]) -> None:
+    black, white = (pixels(small_png(np.full((20, 30), value, kind))) for value in (0, np.iinfo(kind).max))
+    assert (black.max(), white.min()) == (0, 255)
 
 
 def test_names_that_are_no_wells_are_refused(plate: Path) -> None:
