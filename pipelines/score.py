@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from models.classifying import classify_images
 from models.errors import Finding
-from models.networks.bundle import trunk_finder
+from models.networks.bundle import FindTrunk, trunk_finder
 from models.networks.predict import Predictor, load_predictor
 from models.plates.safe_csv import write_csv
 from models.report.inputs import tables_of
@@ -27,11 +27,25 @@ from pipelines.prepared import PreparedImageSet, PreparedScreen, read_prepared, 
 CLASSES = "classes.parquet"
 
 
-def run(data: PreparedScreen, predictor: Predictor, options: ScoringOptions) -> ScoredScreen:
-    """Score a prepared screen; the version is the bundle's sha256[:12], since no registry is asked."""
+def run(data: PreparedScreen, predictor: Predictor, options: ScoringOptions, *, parent: Predictor | None = None) -> ScoredScreen:
+    """Score a prepared screen; the version is the bundle's sha256[:12], since no registry is asked. parent: see `stranger_to`."""
     with tqdm(total=len(data.images), unit="well", desc=f"score {data.screen.name}") as bar:
         return score_images(data.images, data.layout, screen=data.screen, predictor=predictor, model=predictor.card.name,
-                            version=predictor.sha256[:12], options=options, on_images=bar.update)
+                            version=predictor.sha256[:12], options=options, parent=parent, on_images=bar.update)
+
+
+def stranger_to(data: PreparedScreen, predictor: Predictor, *, models: Path, find_trunk: FindTrunk, device: str) -> Predictor | None:
+    """Of a model that has learned from the controls of this very screen, the nearest ancestor in `models` that has not (of phases II and
+    III: phase I), which can tell whether they look as controls did before. None of other models, and where no such ancestor reads images
+    as it does.
+    """
+    found = predictor
+    while found.card.recipe.learns_controls and found.card.lineage.get("screen") == data.screen.name:
+        if found.card.parent is None:
+            return None
+        found = load_predictor(models / found.card.parent.name, find_trunk=find_trunk, device=device)
+    same_input = found.card.recipe.learns_controls and found.card.recipe.input == predictor.card.recipe.input
+    return found if same_input and found is not predictor else None
 
 
 def classify(data: PreparedImageSet, predictor: Predictor) -> pd.DataFrame:
@@ -89,7 +103,8 @@ def main() -> None:
             f"{count} {name}" for name, count in classes["class"].value_counts().items()))
         return
     data = read_prepared(arguments.data, arguments.prepared)
-    scored = run(data, predictor, ScoringOptions(fit=params.score.fit))
+    parent = stranger_to(data, predictor, models=arguments.bundle.parent, find_trunk=find, device=params.score.device)
+    scored = run(data, predictor, ScoringOptions(fit=params.score.fit), parent=parent)
     write_scores(scored, arguments.out, lineage=_lineage(data, predictor))
     print(f"{arguments.screen}: {len(scored.wells)} wells, {len(scored.curves)} curves, {count_flags(scored.findings)}")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ import pandas as pd
 import pytest
 
 from models.errors import SampleMismatch
-from models.networks.bundle import bundle_sha256, trunk_finder
+from models.networks.bundle import Parent, bundle_sha256, read_card, trunk_finder, write_card
 from models.networks.predict import load_predictor
 from models.scoring import ScoringOptions
 from models.tables import CURVES, WELL_SCORES, check_table
@@ -57,6 +59,23 @@ def test_the_same_input_gives_the_same_files(chain: Path, tmp_path: Path) -> Non
     score.write_scores(score.run(data, predictor, ScoringOptions()), tmp_path, lineage={})
     for name in ("wells.parquet", "curves.parquet", "quality.parquet", "findings.json"):
         assert (tmp_path / name).read_bytes() == (chain / "artifacts" / "scores" / "patient-1" / name).read_bytes(), name
+
+
+def test_controls_that_a_model_learned_from_are_judged_by_phase_one(chain: Path, tmp_path: Path,
+                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    artifacts, models, screen = chain / "artifacts", tmp_path / "models", "patient-1"
+    shutil.copytree(artifacts / "trunks", tmp_path / "trunks")
+    for name, parent, taught in (("phase-1", "", "control-plate"), ("phase-2", "phase-1", screen), ("phase-3", "phase-2", screen)):
+        shutil.copytree(artifacts / "models" / "profile-PAT_1", models / name)
+        card = read_card(models / name)
+        write_card(models / name, replace(card, name=name, parent=Parent(name=parent, sha256="0" * 64) if parent else None,
+                                          lineage={**card.lineage, "screen": taught}))
+        monkeypatch.setattr("sys.argv", list(map(str, (
+            "pipelines.score", screen, "--params", chain / "params.yaml", "--data", chain / "data" / screen,
+            "--prepared", artifacts / "prepared" / screen, "--bundle", models / name, "--out", tmp_path / name))))
+        score.main()
+        judges = pd.read_parquet(tmp_path / name / "drift.parquet")["model"]
+        assert set(judges) == {"phase-1"}, name
 
 
 def test_the_model_of_another_line_is_refused(chain: Path) -> None:
