@@ -87,7 +87,10 @@ export function upload(path, form, { onProgress, signal }) {
     for (const [name, value] of Object.entries(bearer())) request.setRequestHeader(name, value);
     request.upload.addEventListener("progress", ({ loaded, total }) => onProgress(loaded, total));
     request.addEventListener("load", () => {
-      if (request.status < 200 || request.status >= 300) reject(refusal(request.status, request.responseText));
+      if (request.status < 200 || request.status >= 300) {
+        reject(refusal(request.status, request.responseText));
+        return;
+      }
       try {
         resolve(JSON.parse(request.responseText));
       } catch {
