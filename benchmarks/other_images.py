@@ -23,6 +23,7 @@ from scipy.ndimage import gaussian_filter
 from benchmarks.image_sets import SHARED
 from models.networks.looks import FOLDS, Looks, looks_of
 from models.plates.imageset import ImageArchive, prepare_image
+from models.plates.prepare import InputSpec
 from models.plates.simulate.imagesets import example_imagesets
 from pipelines.add_imageset import Request, add_imageset
 from pipelines.imagesets import IMAGES_ARCHIVE, read_images, read_imageset
@@ -78,6 +79,11 @@ def photographs() -> list[Pixels]:
     return [getattr(data, name)() for name in ("astronaut", "coffee", "chelsea", "camera", "page", "coins", "text", "brick")]
 
 
+def _prepared(images: list[Pixels], spec: InputSpec) -> Pixels:
+    """(N, C, S, S) as the network is fed them."""
+    return np.stack([prepare_image(np.ascontiguousarray(image), spec) for image in images]).astype(np.float16)
+
+
 def _own(pixels: Pixels, groups: np.ndarray) -> str:
     places = np.unique(groups, return_inverse=True)[1]
     fold = np.random.default_rng(1).permutation(places.max() + 1)[places] % FOLDS
@@ -99,16 +105,12 @@ def main() -> None:
     table: dict[str, dict[str, str]] = {}
     for name, (images, groups) in sets.items():
         spec = recipes[RECIPES[name]].input
-
-        def prepared(pixels: list[Pixels], spec=spec) -> Pixels:  # type: ignore[no-untyped-def]
-            return np.stack([prepare_image(np.ascontiguousarray(image), spec) for image in pixels]).astype(np.float16)
-
-        own = prepared(images)
+        own = _prepared(images, spec)
         looks = looks_of(own, groups)
         assert looks is not None
         others = {words: [change(image) for image in images[:SHOWN]] for words, change in CHANGES.items()} | {"photographs": photographs()}
         others |= {f"images of {other}": pictures[:SHOWN] for other, (pictures, _) in sets.items() if other != name}
-        table[name] = {"its own, groups left out": _own(own, groups)} | {words: _told(looks, prepared(found))
+        table[name] = {"its own, groups left out": _own(own, groups)} | {words: _told(looks, _prepared(found, spec))
                                                                          for words, found in others.items()}
     print(pd.DataFrame(table).fillna("").to_markdown())
 

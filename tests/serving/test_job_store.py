@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import sqlalchemy as sa
@@ -206,15 +207,15 @@ def test_a_plate_that_came_before_is_a_new_job_for_another_model_of_its_number(s
         sent = {name: StoredFile(filename=path.name, sha256=name, path=Path(shutil.copy(path, tmp_path / folder / f"part-{name}")))
                 for name, path in (("images", plate.archive), ("layout", plate.layout))}
         form = Form(files={name: [file] for name, file in sent.items()}, texts={"model": MODEL, "screen": json.dumps(SCREEN)})
-        promoter = SimpleNamespace(version_of=lambda _reference: (version(sha256), None))
-        return desk.accept(form, tmp_path / folder, promoter=promoter, owner="")  # type: ignore[arg-type]
+        promoter: Any = SimpleNamespace(version_of=lambda _reference: (version(sha256), None))
+        return desk.accept(form, tmp_path / folder, promoter=promoter, owner="")
     first, new = send("first", "a" * 64)
     assert new
     assert send("again", "a" * 64) == (store.get(first.id), False)
     assert send("other", "b" * 64)[1]
     with pytest.raises(RefusedError, match="the registry was made anew"):   # meanwhile
-        do_job(first, read_sent(files.folder(first.id)), tmp_path, load=lambda *_: (version("b" * 64), None),  # type: ignore[arg-type, return-value]
-               registry=lambda: None, progress=lambda *_: None, device="cpu", service_version="1")  # type: ignore[arg-type, return-value]
+        do_job(first, read_sent(files.folder(first.id)), tmp_path, load=Mock(return_value=(version("b" * 64), None)), registry=Mock(),
+               progress=Mock(), device="cpu", service_version="1")
 
 
 def test_a_job_that_came_before_is_tried_again_only_if_it_failed_or_its_files_were_lost(store: JobStore) -> None:

@@ -385,12 +385,13 @@ def test_a_job_is_accepted_at_once_though_plates_are_being_scored(tmp_path: Path
     app.state.promoter = SimpleNamespace(pick=score)
     app.state.desk = SimpleNamespace(accept=lambda *_, **__: store.accept(NewJob(
         fingerprint="f", owner="", model="m", version=1, adapt=False, screen="s", sample="S", plates=1, wells=1)))
-    form = {"data": {"model": MODEL, "screen": json.dumps(SCREEN)}, "files": {"images": ("P1.zip", b"x"), "layout": ("layout.csv", b"x")}}
+    form: Any = {"data": {"model": MODEL, "screen": json.dumps(SCREEN)},
+                 "files": {"images": ("P1.zip", b"x"), "layout": ("layout.csv", b"x")}}
     with TestClient(app, raise_server_exceptions=False) as client, ThreadPoolExecutor(1) as pool:
-        scored = pool.submit(lambda: client.post("/score", **form))  # type: ignore[arg-type]  # fields of a form
+        scored = pool.submit(lambda: client.post("/score", **form))
         try:
             assert busy.wait(10)
-            assert client.post("/jobs", **form).status_code == 202  # type: ignore[arg-type]  # fields of a form
+            assert client.post("/jobs", **form).status_code == 202
             assert not scored.done()
         finally:
             over.set()
