@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 Measure = Callable[[Array], float]
+MAD_TO_SD = 1.4826     # SD of a normal variable over its median absolute deviation
 
 
 def sd(values: Array) -> float:

@@ -22,6 +22,7 @@ from models.dose_response.excess import Noise, median_variance, noise_of, pooled
 from models.dose_response.unknown_zero import dead_level
 from models.dose_response.viability import NORMAL_95, shared_error
 from models.plates.screen import Controls
+from models.separation import MAD_TO_SD
 from models.tables import DOSED_ROLES, INFORMATIVE_FLAGS, SINGLE_DOSES, check_table, combined
 
 NAME = "single_doses"       # of the table as a file and in answers
@@ -92,7 +93,7 @@ def _measured(alone: pd.DataFrame, dosed: pd.DataFrame, value: str) -> pd.DataFr
     plates = dosed[value].mask(dosed["excluded"].astype(bool)).groupby(dosed["plate"])
     middle = plates.transform("median")
     away = (dosed[value] - middle).mask(dosed["excluded"].astype(bool))
-    spread = 1.4826 * away.abs().groupby(dosed["plate"]).transform("median")
+    spread = MAD_TO_SD * away.abs().groupby(dosed["plate"]).transform("median")
     known = (plates.transform("count") >= PLATE_WELLS) & (spread > 0)
     return alone.assign(y=(100 * (1 - alone["viability"])).mask(out), shift=100 * shared_error(alone), plate_z=(away / spread).where(known),
                         flagged=[not INFORMATIVE_FLAGS.issuperset(flags) for flags in alone["flags"]])

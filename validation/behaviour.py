@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from models.separation import MAD_TO_SD
 from models.wells import PLATE_FORMATS, well_name
 
 GREY_FEATURES = ("mean", "sd", "texture")
@@ -82,7 +83,7 @@ def _scaled(table: pd.DataFrame, typical: np.ndarray) -> pd.DataFrame:
     """(x - median) / (1.4826 MAD) of typical rows, (N,) bool, falling back on the standard deviation; what is constant in them goes."""
     values = table.to_numpy(dtype=float)
     centred = values - np.median(values[typical], axis=0)
-    spread = 1.4826 * np.median(np.abs(centred[typical]), axis=0)
+    spread = MAD_TO_SD * np.median(np.abs(centred[typical]), axis=0)
     spread = np.where(spread > 0, spread, values[typical].std(axis=0))
     kept = spread > 0
     return pd.DataFrame(np.clip(centred[:, kept] / spread[kept], -20, 20), index=table.index, columns=table.columns[kept])
@@ -114,7 +115,7 @@ def effect(signals: pd.DataFrame, negative: list[str], positive: list[str]) -> p
 
 def distance(high: pd.Series, low: pd.Series) -> float:
     """SSMD of two groups by medians and MADs, which up to a third of strange wells hardly move; NaN if neither group varies."""
-    square = sum(1.4826**2 * float((group - group.median()).abs().median()) ** 2 for group in (high, low))
+    square = sum(MAD_TO_SD**2 * float((group - group.median()).abs().median()) ** 2 for group in (high, low))
     return (high.median() - low.median()) / square**0.5 if square else float("nan")
 
 

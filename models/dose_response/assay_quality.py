@@ -12,10 +12,9 @@ import pandas as pd
 from models.dose_response.checks import require_columns
 from models.dose_response.curves import Array
 from models.errors import InputError
-from models.separation import sd, separation
+from models.separation import MAD_TO_SD, sd, separation
 from models.wells import PLATE_FORMATS, parse_well
 
-MAD_TO_SD = 1.4826
 _UNIFORM_ROLES = ("negative", "positive", "untreated")       # wells of one role that should all read the same
 
 

@@ -8,8 +8,8 @@ import pandas as pd
 from models.dose_response.checks import require_columns
 from models.dose_response.doubts import doubt_of_plate, only_the_dose_is_open, stands_for_nothing
 from models.dose_response.score_limits import score_limits
+from models.separation import MAD_TO_SD
 
-MAD_TO_SD = 1.4826
 HIT_THRESHOLD = 10.0          # DSS (Berker et al. 2022)
 
 

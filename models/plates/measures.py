@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from models.plates.ranks import largest, lower_decile_of_rows, mean_square_of_smaller_half, median_of_rows
+from models.separation import MAD_TO_SD
 
 DETAIL_SCALES = (1, 2, 4, 8)    # px; SD of the Laplacian of Gaussian, each of one pixel on an image halved once more
 SMOOTH = (7, 7)                 # px; the Gaussian of one pixel, cut at three
@@ -254,7 +255,7 @@ def _rises(dim: np.ndarray) -> np.ndarray:
         fitted = np.linalg.solve(weighted @ design, weighted @ values)          # (N, 3, 1)
         above = (values - design @ fitted)[..., 0]
         away = np.abs(above)
-        far = away / np.maximum(1.5 * 1.4826 * median_of_rows(away), 1e-9)
+        far = away / np.maximum(1.5 * MAD_TO_SD * median_of_rows(away), 1e-9)
         weights = np.where(above > 0, 0.1, 0.9) / np.maximum(1.0, far)
     return np.asarray(2 * np.hypot(fitted[:, 1, 0], fitted[:, 2, 0]))
 

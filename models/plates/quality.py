@@ -23,6 +23,7 @@ from models.errors import Finding
 from models.plates.measures import CONTRAST_FLOOR, DETAIL_SCALES
 from models.plates.peers import References, find_references
 from models.plates.ranks import median
+from models.separation import MAD_TO_SD
 from models.wells import well_keys
 
 QualityFlag = Literal["out_of_focus", "empty_well", "saturated", "background", "debris", "uneven_light", "wrong_size", "wrong_depth",
@@ -190,7 +191,7 @@ def scatter(values: np.ndarray, references: References) -> np.ndarray:
     found = np.zeros(len(values))
     for rows in references.plates.values():
         known = away[rows[references.usable[rows]]]
-        spread = 1.4826 * _median(np.abs(known - _median(known)))
+        spread = MAD_TO_SD * _median(np.abs(known - _median(known)))
         found[rows] = 0.0 if np.isnan(spread) else spread
     return found
 
