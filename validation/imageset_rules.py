@@ -17,6 +17,7 @@ import pandas as pd
 
 from models.errors import Finding, InputError, Severity
 from models.plates.imageset import ImageArchive, ImageSet, check_images
+from validation.evidence import some
 from validation.verdicts import Verdict
 
 FOLDS = 4           # groups of each class that cross-fitting asks for
@@ -102,11 +103,6 @@ def _finding(rule: str, message: str, *, column: str = "", value: str = "", imag
     return Finding(rule=f"imageset_{rule}", severity=severity, message=message, column=column, value=value, well=image)
 
 
-def _names(values: pd.Series) -> str:
-    more = f" and {len(values) - TOLD} more" if len(values) > TOLD else ""
-    return ", ".join(map(str, values.head(TOLD))) + more
-
-
 def _missing(evidence: ImageSetEvidence) -> Iterator[Finding]:
     """Images that the table names and the archive has not; those that it has but that cannot be read are told as such."""
     found, told = evidence.found, {finding.value for finding in evidence.contents.findings}
@@ -152,15 +148,15 @@ def _contradict(same: pd.DataFrame) -> bool:
 
 def _contradictions(evidence: ImageSetEvidence) -> Iterator[Finding]:
     for same in filter(_contradict, _copies(evidence)):
-        yield _finding("contradiction", f"images {_names(same['image_id'])} have the same pixels and different labels; keep the right one",
-                       column="label", image=str(same["image_id"].iloc[0]))
+        yield _finding("contradiction", f"images {some(same['image_id'], TOLD)} have the same pixels and different labels; keep the right "
+                                        "one", column="label", image=str(same["image_id"].iloc[0]))
 
 
 def _duplicates(evidence: ImageSetEvidence) -> Iterator[Finding]:
     """No two groups hold the same pixels, which would leak; copies whose labels differ are told by `_contradictions`."""
     for same in _copies(evidence):
         if same["group"].nunique() > 1 and not _contradict(same):
-            yield _finding("duplicate", f"images {_names(same['image_id'])} have the same pixels in different groups, so that a model "
+            yield _finding("duplicate", f"images {some(same['image_id'], TOLD)} have the same pixels in different groups, so that a model "
                                         "would be tested on what it learnt; remove the copies or give them one group", column="group",
                            image=str(same["image_id"].iloc[0]))
 
@@ -168,7 +164,7 @@ def _duplicates(evidence: ImageSetEvidence) -> Iterator[Finding]:
 def _flat(evidence: ImageSetEvidence) -> Iterator[Finding]:
     found = evidence.found
     if len(flat := found[found["low"].notna() & (found["low"] == found["high"])]):
-        yield _finding("flat", f"{len(flat)} image(s) have one grey value everywhere: {_names(flat['image_id'])}", error=False)
+        yield _finding("flat", f"{len(flat)} image(s) have one grey value everywhere: {some(flat['image_id'], TOLD)}", error=False)
 
 
 def _mixed(evidence: ImageSetEvidence) -> Iterator[Finding]:
@@ -182,7 +178,7 @@ def _unlisted(evidence: ImageSetEvidence) -> Iterator[Finding]:
     images, contents = evidence.images, evidence.contents
     known = set(images["path"]) | (set(images["mask_path"]) if "mask_path" in images else set())
     if len(unlisted := contents.images.loc[~contents.images["path"].isin(known), "path"]):
-        yield _finding("unlisted", f"{len(unlisted)} image(s) of images.zip are not in images.csv and are left out: {_names(unlisted)}",
+        yield _finding("unlisted", f"{len(unlisted)} image(s) of images.zip are not in images.csv and are left out: {some(unlisted, TOLD)}",
                        error=False)
 
 
