@@ -15,7 +15,7 @@ from models.networks.looks import fingerprint
 from models.plates.acquisition import acquisition_findings
 from models.plates.images import WellImages
 from models.plates.imageset import CHANNEL, ImageSet
-from models.scoring import sample_findings
+from models.suitability import sample_findings
 from models.tables import IMAGE_CLASSES, check_table
 
 if TYPE_CHECKING:

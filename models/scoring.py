@@ -47,7 +47,7 @@ from models.effects import (
     treatment_curves,
     with_viability,
 )
-from models.errors import Finding, InputError, SampleMismatch, TableError
+from models.errors import Finding, InputError, TableError
 from models.networks.bundle import Card
 from models.networks.drift import alive_words, drift_findings, plate_drift, size_findings, size_words, with_structure_sizes
 from models.networks.inversion import inversion_findings
@@ -55,12 +55,11 @@ from models.networks.saturation import saturation_findings
 from models.networks.scope import scope_findings
 from models.overlap import RULE as OVERLAP
 from models.overlap import overlap_findings, overlapping, withhold
-from models.plates.acquisition import acquisition_findings, image_size
 from models.plates.images import WellImages
-from models.plates.projections import parse_plane
 from models.plates.quality import judge_wells, leave_out
 from models.plates.screen import Screen
 from models.single_doses import no_single_doses, single_doses
+from models.suitability import check_model, imaging_findings, sample_findings
 from models.tables import LAYOUT, MEASURED, WELL_SCORES, check_table
 from models.wells import well_keys
 
@@ -125,7 +124,7 @@ def score_images(images: WellImages, layout: pd.DataFrame, *, screen: Screen, pr
     `options.force` is not set, and TableError when the layout breaks its contract.
     """
     options = options or ScoringOptions()
-    check_model(screen, predictor.card, options)
+    check_model(screen, predictor.card, force=options.force)
     layout = check_table(layout, LAYOUT, keys=("plate", "well"))
     raw = predictor.predict(images, on_images=on_images)
     if parent is None:
@@ -145,12 +144,6 @@ def _controls(images: WellImages, layout: pd.DataFrame) -> np.ndarray:
     return np.flatnonzero(pd.MultiIndex.from_frame(images.wells[["plate", "well"]]).isin(keys))
 
 
-def check_model(screen: Screen, card: Card, options: ScoringOptions) -> None:
-    """Raises InputError, SampleMismatch where the model cannot score the screen: before any image is looked at."""
-    require_plates(card)
-    sample_findings(screen.sample, card, force=options.force)
-
-
 def score_predicted(raw: pd.DataFrame, quality: pd.DataFrame, layout: pd.DataFrame, *, screen: Screen, card: Card, model: str, version: str,
                     options: ScoringOptions | None = None, before: tuple[pd.DataFrame, Card] | None = None) -> ScoredScreen:
     """`score_images` from what the network said on. raw: of `Predictor.predict` and `with_structure_sizes`, all plates; quality:
@@ -159,7 +152,7 @@ def score_predicted(raw: pd.DataFrame, quality: pd.DataFrame, layout: pd.DataFra
     options = options or ScoringOptions()
     layout = check_table(layout, LAYOUT, keys=("plate", "well"))
     seen, known = before or (raw, card)
-    findings = [*sample_findings(screen.sample, card, force=options.force), *_acquisition_findings(screen, known, quality)]
+    findings = [*sample_findings(screen.sample, card, force=options.force), *imaging_findings(screen, known, quality)]
     judged = judge_wells(quality, layout, card.image_quality)
     wells = _with_raw(layout, raw, card, judged.flags).assign(model=model, version=version)
     wells = leave_out(with_persons(wells, options), card.image_quality, raw="od" if card.recipe.is_regression else "logit")
@@ -240,38 +233,6 @@ def _strange_plates(wells: pd.DataFrame) -> dict[str, str]:
     share = odd[wells["role"] != "empty"].groupby(wells["plate"]).mean()
     return {str(plate): f"{100 * part:.0f} % of the wells of plate {plate} {STRANGE_WORDS}"
             for plate, part in share[share >= STRANGE].items()}
-
-
-def same_sample(one: str, other: str) -> bool:
-    """Whether two names are of one cell line or patient: "a549" is A549."""
-    return one.strip().casefold() == other.strip().casefold()
-
-
-def sample_findings(sample: str, card: Card, *, force: bool) -> list[Finding]:
-    """A warning where images are of another sample than the model's and scoring is forced. Raises SampleMismatch where it is not."""
-    if same_sample(sample, card.sample):
-        return []
-    finding = Finding(rule="sample_mismatch", severity="warning" if force else "error", column="sample", value=sample,
-                      message=f"model {card.name} was trained on sample {card.sample}, these images are of {sample}; "
-                              f"its {'classes' if card.classes else 'viabilities'} are not valid for another sample. Choose that sample's "
-                              "model, train one, or force")
-    if force:
-        return [finding]
-    raise SampleMismatch(f"model {card.name} is for {card.sample}, not {sample}", [finding])
-
-
-def require_plates(card: Card) -> None:
-    """Raises InputError for a model that classifies single images."""
-    if card.classes:
-        raise InputError(f"model {card.name} does not score plates: it tells {' from '.join(card.classes)} images", [Finding(
-            rule="model_kind", severity="error", column="model", value=card.name,
-            message=f"model {card.name} of system {card.system} gives the class of single images and no viability; choose a model of "
-                    "system viability or profile, or classify the images without a layout")])
-
-
-def _acquisition_findings(screen: Screen, card: Card, quality: pd.DataFrame) -> list[Finding]:
-    used = tuple(parse_plane(plane).channel for plane in card.recipe.input.planes)
-    return acquisition_findings(screen, card.acquisition, channels=used, size=image_size(quality))
 
 
 def _with_raw(layout: pd.DataFrame, raw: pd.DataFrame, card: Card, image_flags: list[list[str]]) -> pd.DataFrame:

@@ -25,7 +25,7 @@ from models.networks.labels import label_wells
 from models.networks.phases import SAME
 from models.networks.predict import Predictor, load_predictor
 from models.plates.screen import Screen
-from models.scoring import same_sample
+from models.suitability import same_sample
 from models.tables import combined
 from pipelines.command import add_params, run_command
 from pipelines.compare_figures import plot_midpoints, plot_pairs_of_wells, plot_predicted_on_measured

@@ -32,8 +32,9 @@ from models.plates.safe_csv import write_csv
 from models.plates.screen import Screen
 from models.registry import Registry
 from models.report import IndexEntry, index_entry, render_index
-from models.scoring import ScoringOptions, check_model, same_sample
+from models.scoring import ScoringOptions
 from models.single_doses import NAME as SINGLE
+from models.suitability import check_model, same_sample
 from models.tracking import default_tracking_uri
 from pipelines.command import run_command
 from pipelines.lineage import commit_in_words
@@ -82,7 +83,7 @@ def _planned(folder: Path, out: Path, cards: Sequence[tuple[ModelPlace, Card]], 
     try:
         screen = read_screen(folder)
         model, card = _model_for(screen, cards)
-        check_model(screen, card, options)
+        check_model(screen, card, force=options.force)
         if not (folder / "layout.csv").is_file():
             raise InputError(f"{folder} has no layout.csv; `python -m pipelines.add_screen` brings a screen in with its layout")
         archives = sorted((folder / "images").glob("*.zip"))

@@ -32,7 +32,8 @@ from models.plates.quality import judge_wells, leave_out
 from models.records import to_record
 from models.registered import RegisteredVersion, RunRecord
 from models.registry import CHALLENGER, Registry
-from models.scoring import same_sample, with_persons
+from models.scoring import with_persons
+from models.suitability import same_sample
 from serving.plain import plain, records
 from serving.progress import OnProgress
 from serving.uploads import Upload

@@ -12,7 +12,7 @@ from typing import Any
 from models.errors import InputError
 from models.networks.bundle import Card
 from models.plates.images import PlateArchive
-from models.scoring import require_plates
+from models.suitability import require_plates
 from serving.forms import Form, field_finding
 from serving.job_files import JobFiles, fingerprint, sent_options, write_sent
 from serving.job_records import Job, JobConflictError, JobStoreError, NewJob, UnknownJobError, WellChange

@@ -13,7 +13,8 @@ from models.networks.bundle import Card
 from models.networks.predict import Predictor
 from models.plates.images import WellImages
 from models.registered import RegisteredVersion
-from models.scoring import require_plates, score_images
+from models.scoring import score_images
+from models.suitability import require_plates
 from serving import metrics
 from serving.forms import Form
 from serving.plain import to_json

@@ -18,8 +18,8 @@ ALLOWED_PACKAGES = {"models": {"models"}, "validation": {"models", "validation"}
 
 MODEL_LAYERS = (  # a room imports its own layer and those before it
     ("errors", "columns", "tables", "records", "tracking", "environment", "wells", "whole_file", "separation"), ("plates", "dose_response"),
-    ("networks", "counting"), ("effects", "combinations", "single_doses"), ("overlap", "control_range", "control_places"), ("scoring",),
-    ("classifying",), ("report",), ("registered",), ("bundle_cache",),
+    ("networks", "counting"), ("effects", "combinations", "single_doses"), ("overlap", "control_range", "control_places", "suitability"),
+    ("scoring",), ("classifying",), ("report",), ("registered",), ("bundle_cache",),
     ("registry",))
 
 HOMES = {  # library -> files or folders that may import it

@@ -47,7 +47,7 @@ def test_every_pair_that_can_be_read_is_there(matrix: pd.DataFrame) -> None:
 def test_another_screen_of_the_same_sample_is_neither_its_own_nor_anothers(chain: Path) -> None:
     """Else a model that holds on next month's plate of its line lifts the allogenic mean."""
     data = screen(chain, "hek293")
-    later = replace(data, screen=replace(data.screen, name="a549-later", sample="a549"))
+    later = replace(data, screen=replace(data.screen, name="a549-later", sample=" a549 "))
     found = compare.run({"viability-A549": predictor(chain, "viability-A549")}, {"a549-later": later, "hek293": data}, {})
     assert found.matrix["relation"].tolist() == ["same_sample", "allogenic"]
 
