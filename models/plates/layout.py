@@ -17,7 +17,7 @@ import pandas as pd
 from models.errors import Finding, InputError, TableError
 from models.plates.layout_cells import MOST_TOLD, Cells, numbers, say_number
 from models.plates.spreadsheets import OTHER_SHEETS, read_table
-from models.plates.vocabulary import KNOWN_UNITS, MOLAR, canonical_column, canonical_role, canonical_unit
+from models.plates.vocabulary import KNOWN_UNITS, MOLAR, UNCLEAR_ROLES, canonical_column, canonical_role, canonical_unit, plain
 from models.tables import DOSED_ROLES, DOSELESS_ROLES, LAYOUT, ROLES, check_table
 from models.wells import PLATE_FORMATS, canonical_well, has_well, joined_wells, row_letters
 from models.whole_file import whole_file
@@ -176,7 +176,8 @@ def _read_roles(cells: Cells) -> None:
     cells.once(idle, "role", rule="role_default", say=lambda count, _:
                 f"{count} well(s) without role, treatment and dose are taken as empty")
     cells.each((roles == "") & ~idle, "role", rule="role_unknown", say=lambda text:
-                f"'{text}' is not a role; use one of {', '.join(ROLES)}")
+                f"'{text}' is not a role; use one of {', '.join(ROLES)}" if plain(text) not in UNCLEAR_ROLES else
+                f"'{text}' stands for wells without cells in one lab and for untreated cells in another; write empty or untreated")
 
 
 def _read_dose(cells: Cells, suffix: str, default_unit: str | None) -> pd.Series:

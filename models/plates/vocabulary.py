@@ -50,9 +50,11 @@ ROLE_WORDS: dict[str, tuple[str, ...]] = {
     "treated": ("treated", "therapy", "sample", "drug", "compound", "cpd", "cmpd", "treatment", "test", "trt", "testcompound",
                 "behandelt", "probe", "substanz", "wirkstoff", "traite", "echantillon", "样品", "给药"),
     "untreated": ("untreated", "untreatedcontrol", "notreatment", "cellsonly", "mediumcells", "unbehandelt", "nontraite", "未处理"),
-    "empty": ("empty", "blank", "unused", "border", "medium", "media", "mediaonly", "mediumonly", "nocells",
+    "empty": ("empty", "blank", "unused", "border", "mediaonly", "mediumonly", "nocells",
               "background", "leer", "leerwert", "vide", "blanc", "空", "空白"),
 }
+
+UNCLEAR_ROLES = ("medium", "media", "mediumcontrol", "mediacontrol")     # wells without cells in one lab, untreated cells in another
 
 MOLAR = {"M": 1e9, "mM": 1e6, "uM": 1e3, "nM": 1.0, "pM": 1e-3}  # in nM
 

@@ -84,6 +84,12 @@ def test_role_words(word: str, role: str) -> None:
     assert canonical_role(word) == role
 
 
+def test_a_word_that_labs_use_for_two_roles_is_asked_about() -> None:
+    found, = parsed("plate,well,role,treatment,dose,unit\nP,A01,Medium,,,\nP,A02,treated,x,5,nM\n").errors
+    assert found.rule == "role_unknown"
+    assert found.message.endswith("write empty or untreated")
+
+
 @pytest.mark.parametrize("text", [
     "Platte;Kavität;Rolle;Wirkstoff;Konzentration [µM];Replikat;Extinktion\nP1;A1;Negativkontrolle;;;1;1,9\nP1;A2;Probe;x;0,5;1;0,7\n",
     "Plaque;Puits;Rôle;Composé;Concentration (µM);Réplicat;Mesure\nP1;A1;Témoin négatif;;;1;1,9\nP1;A2;Traité;x;0,5;1;0,7\n",
