@@ -173,6 +173,7 @@ def test_a_well_is_looked_at_explained_left_out_and_taken_back(open_page: Open, 
     answer = http.get(f"/jobs/{job}/result").json()
     assert [(change["well"], change["reason"]) for change in answer["changes"]] == [(row["well"], "bubble")]
     assert panel.get_by_role("button", name=f"Take {row['well']} back").is_visible()
+    assert str(page.evaluate("document.activeElement.getAttribute('aria-label')")).startswith(row["well"])  # the keyboard goes on there
     told.get_by_role("button", name="Close").click()
     assert page.locator("#changes").inner_text() == ""
     page.reload()   # it is kept
@@ -232,6 +233,7 @@ def test_single_doses_are_ranked_and_lead_to_their_wells(open_page: Open, plate:
     assert 0 < found.locator("tbody tr:visible").count() < count
     found.locator(".table-tools select").select_option(label="all")
     name = found.locator("tbody tr th button").first.inner_text()
+    found.locator("input[type=search]").fill(name)
     found.locator("tbody tr th button").first.click()
     for well in table.loc[table["treatment"] == name, "well"]:
         page.locator(f'.well[aria-label^="{well},"][aria-selected="true"]').wait_for()
@@ -240,6 +242,8 @@ def test_single_doses_are_ranked_and_lead_to_their_wells(open_page: Open, plate:
     page.get_by_role("button", name=re.compile("Leave .* out")).click()
     page.locator("#changes", has_text=f"{name} ").wait_for()
     assert "cannot say" in page.locator("#changes").inner_text()
+    assert found.locator("input[type=search]").input_value() == name    # what was searched for stays
+    assert found.locator("tbody tr:visible").count() < count
 
 
 def test_a_refused_layout_is_marked_before_anything_is_sent(open_page: Open, plate: TinyPlate, tmp_path: Path) -> None:
@@ -305,6 +309,86 @@ def test_a_lost_connection_is_said_and_what_was_entered_is_sent_again(open_page:
     page.get_by_role("button", name="Send again").click()
     page.locator("#state", has_text=re.compile("^done$")).wait_for()
     assert len([job for job in http.get("/jobs").json()["jobs"] if job["name"] == "browser-5"]) == 1
+
+
+def test_a_file_that_was_changed_is_not_taken_for_a_service_that_is_away(open_page: Open, plate: TinyPlate, tmp_path: Path) -> None:
+    """As the layout that somebody corrects in a spreadsheet; a browser says of both that the request failed."""
+    layout = tmp_path / "layout.csv"
+    shutil.copy(plate.layout, layout)
+    page = open_page()
+    fill_in(page, plate, name="browser-changed", layout=layout)
+    page.locator("#send:not([disabled])").wait_for()
+    layout.write_bytes(layout.read_bytes() + b"\n")
+    os.utime(layout, (0, 0))
+    page.locator("#send").click()
+    page.get_by_text("The file layout.csv was changed or moved since it was chosen").wait_for()
+    assert page.locator("#lost").count() == 0
+
+
+def test_the_page_goes_on_when_a_person_looks_elsewhere(open_page: Open, plate: TinyPlate) -> None:
+    """A layout that was being read is read after all, and a plate that arrives meanwhile takes nobody away from another page."""
+    held: list[Route] = []
+    page = open_page()
+    page.route("**/layouts", lambda route: held.append(route), times=1)
+    page.set_input_files("#files", [plate.archive, plate.layout])
+    until(lambda: bool(page.wait_for_timeout(50) or held))
+    page.get_by_role("link", name="Models").click()
+    page.locator(".model-list").wait_for()
+    page.get_by_role("link", name="Score", exact=True).click()
+    page.locator("input[name=sample]").fill("HeLa")
+    page.locator("input[name=name]").fill("browser-away")
+    page.locator(".step select[id^=model]").select_option(MODEL)
+    page.get_by_label("Score with it all the same").check()
+    page.get_by_role("link", name="Models").click()
+    page.get_by_role("link", name="Score", exact=True).click()
+    page.locator("#send:not([disabled])").wait_for()
+    page.route("**/jobs", lambda route: held.append(route), times=1)
+    page.locator("#send").click()
+    until(lambda: bool(page.wait_for_timeout(50) or len(held) > 1))
+    page.get_by_role("link", name="Models").click()
+    page.locator(".model-list").wait_for()
+    with page.expect_response("**/jobs"):
+        held[1].continue_()
+    page.wait_for_timeout(300)
+    assert page.url.endswith("#/models")
+    page.get_by_role("link", name="Score", exact=True).click()
+    page.get_by_role("link", name="browser-away").click()
+    page.locator("#state", has_text=re.compile("^done$")).wait_for()
+
+
+def test_a_result_follows_another_tab_and_a_gateway_that_answers_for_the_service(open_page: Open, plate: TinyPlate,
+                                                                                 http: httpx.Client) -> None:
+    page = open_page()
+    job = score(page, plate, name="browser-tabs")
+    page.route(re.compile(f"/jobs/{job}$"), lambda route: route.fulfill(status=502, body="<html>Bad Gateway</html>"), times=1)
+    page.reload()
+    page.locator("#lost").wait_for()
+    page.locator("#plates").wait_for()
+    http.post(f"/jobs/{job}/exclusions", json={"exclusions": [{"plate": "P1", "well": "B02", "excluded": True, "reason": "dry"}]})
+    page.evaluate("dispatchEvent(new Event('focus'))")
+    page.locator('.well[aria-label^="B02,"][aria-label$="left out"]').wait_for()
+
+
+def test_a_list_that_changes_keeps_the_focus_and_what_was_told(open_page: Open, many_jobs: list[str]) -> None:
+    page = open_page("/#/jobs")
+    row = page.locator(f"tr[data-job='{many_jobs[0]}']")
+    row.locator("button").focus()
+    seen: list[int] = []
+
+    def another(route: Route) -> None:
+        answer = route.fetch().json()
+        seen.append(len(seen))
+        answer["jobs"][0]["progress"]["done"] = seen[-1]
+        route.fulfill(json=answer)
+    page.route(re.compile(r"/jobs\?before="), another)
+    until(lambda: bool(page.wait_for_timeout(100) or len(seen) > 1))
+    assert row.locator("button").evaluate("button => button === document.activeElement")
+    page.route(re.compile(f"/jobs/{many_jobs[0]}$"), lambda route: route.fulfill(status=503, json={"error": "busy", "findings": []}))
+    row.locator("button").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    page.get_by_text("Busy.").wait_for()
+    until(lambda: bool(page.wait_for_timeout(100) or len(seen) > 4))
+    assert page.get_by_text("Busy.").is_visible()
 
 
 def test_images_are_classified_without_a_layout(open_page: Open, tmp_path: Path) -> None:

@@ -1,17 +1,17 @@
 // Images without a layout: which class each is of. For models of systems that tell classes of single images.
-import { get, isAbort, upload } from "../shared/api.js";
+import { get, upload } from "../shared/api.js";
 import { button, el, field, fold, newId, show } from "../shared/dom.js";
 import { step, tellError } from "../shared/steps.js";
-import { count, duration, size, unique } from "../shared/words.js";
+import { watch } from "../shared/watch.js";
+import { count, sameSample, size, unique } from "../shared/words.js";
 import { modelCard } from "../registry/card.js";
 import { catchStrayDrops, dropZone } from "../score/drop.js";
-import { progressView } from "../score/send.js";
+import { setAside } from "../score/found.js";
+import { progressView, sending } from "../score/send.js";
 import { classesView } from "./result.js";
 import { chooseImages, isArchive } from "./files.js";
 
 const THUMBNAILS = 192; // pixels
-const NAMED = 4; // files left aside that are named
-const same = (a, b) => a.trim().toLowerCase() === b.trim().toLowerCase();
 
 let page = null; // kept while the tab is open, so that nothing entered or answered is lost by looking elsewhere
 
@@ -52,18 +52,16 @@ class ClassifyPage {
       field("Pixel size, µm", this.pixel))), this.card);
   }
 
-  async enter(main, signal) {
-    this.signal = signal;
+  enter(main, signal) {
     show(main, el("h1", "Classify images"), el("p.lead", "Single images without a layout: treated or not, toxic or not, malignant or not, ",
       "by a model that was trained on such images."), this.none, this.steps);
     catchStrayDrops(signal);
     this.ready();
-    try {
+    return watch(async () => {
       const { models } = await get("models", { signal });
       this.offer(models.filter(({ serving }) => serving?.classes.length));
-    } catch (error) {
-      if (!isAbort(error)) tellError(error, this.none);
-    }
+      return null;
+    }, { place: this.none, signal });
   }
 
   offer(models) {
@@ -90,11 +88,10 @@ class ClassifyPage {
     const { chosen, aside } = this.images;
     const bytes = size(chosen.reduce((sum, { file }) => sum + file.size, 0));
     const what = isArchive(chosen) ? `Archive ${chosen[0].file.name}` : count(chosen.length, "image");
-    const others = aside.slice(0, NAMED).join(", ") + (aside.length > NAMED ? ` and ${aside.length - NAMED} more` : "");
     show(this.found, el("ul.found",
       chosen.length > 0 ? el("li.have", `${what} (${bytes})`)
         : el("li.lack", "No image among these: drop TIFF, PNG or JPEG files, or one zip."),
-      others && el("li.dim", `Set aside: ${others}`)));
+      setAside(aside)));
     show(this.outcome);
     this.ready();
   }
@@ -107,7 +104,7 @@ class ClassifyPage {
   }
 
   get fits() {
-    return Boolean(this.chosen) && same(this.chosen.serving.sample, this.sample.value);
+    return Boolean(this.chosen) && sameSample(this.chosen.serving.sample, this.sample.value);
   }
 
   ready() {
@@ -134,13 +131,9 @@ class ClassifyPage {
     const progress = progressView({ onStop: () => this.sending.abort() });
     show(this.outcome, progress.element);
     this.outcome.scrollIntoView({ block: "nearest" });
-    const started = performance.now();
     try {
-      const answer = await upload("classify", this.form(), { signal: this.sending.signal, onProgress: (sent, all) => {
-        const left = (all - sent) * (performance.now() - started) / Math.max(sent, 1) / 1000;
-        const words = `Sent ${size(sent)} of ${size(all)}, ${duration(left)} left`;
-        progress.step(sent < all ? words : "Sent; the model looks at the images …", sent / all);
-      } });
+      const answer = await upload("classify", this.form(), { signal: this.sending.signal,
+        onProgress: sending(progress.step, "Sent; the model looks at the images …") });
       show(this.outcome, classesView(answer));
       this.outcome.scrollIntoView({ block: "start" });
     } catch (error) {
@@ -157,7 +150,7 @@ class ClassifyPage {
     for (const { file, path } of this.images.chosen) form.append("images", file, path);
     const given = (input) => (input.value === "" ? {} : { [input.name]: Number(input.value) });
     form.set("model", this.chosen.name);
-    form.set("imageset", JSON.stringify({ sample: this.fits ? this.chosen.serving.sample : this.sample.value.trim(),
+    form.set("imageset", JSON.stringify({ sample: this.sample.value.trim(),
       ...given(this.magnification), ...given(this.pixel) }));
     form.set("options", JSON.stringify({ force: this.force.checked, thumbnails: THUMBNAILS }));
     return form;

@@ -1,6 +1,7 @@
 // The classes of images: how many of each, every image with its class and probability, and what to distrust.
 import { csv } from "../shared/csv.js";
-import { button, chip, el, fold, pairs, select, sentence, show } from "../shared/dom.js";
+import { button, chip, el, fold, pairs, select, show } from "../shared/dom.js";
+import { findingList } from "../shared/findings.js";
 import { save } from "../shared/save.js";
 import { count } from "../shared/words.js";
 
@@ -30,8 +31,7 @@ export function classesView(answer) {
       card("Model", `${lineage.model} version ${lineage.version}`, el("p.dim", calibration
         ? `Probabilities are calibrated on ${count(calibration.images, "image")} that the model had not learned from.`
         : "Probabilities are the network's own: no calibration made them more accurate on held-out images."))),
-    flags.length > 0 && [el("h3", "Worth knowing"),
-      el("ul.finding-list", flags.map(({ severity, message }) => el("li", { class: severity }, sentence(message))))],
+    flags.length > 0 && [el("h3", "Worth knowing"), findingList(flags)],
     el("div.actions", button("Download CSV", () => saveTable(answer), { id: "classes-csv" })),
     grid.element,
     fold("Where the answer comes from", el("div.card", pairs(LINEAGE.map((name) =>

@@ -14,15 +14,18 @@ export function jobPage(main, { arguments: [id], signal }) {
   const path = `jobs/${encodeURIComponent(id)}`;
   const [head, body] = [el("div"), el("div", el("p.dim", "Loading …"))];
   let wait = FIRST;
+  let last = "";
   show(main, el("p", el("a", { href: "#/jobs" }, "All jobs")), head, body);
   return watch(async () => {
     const job = await get(path, { signal });
-    drawHead(head, job);
+    const found = JSON.stringify(job);
+    if (found !== last) drawHead(head, job); // what did not change is not said again
     if (isSettled(job.state)) {
       await drawEnd(body, job, { path, signal });
       return null;
     }
-    show(body, progress(job));
+    if (found !== last) show(body, progress(job));
+    last = found;
     wait = Math.min(wait * 1.3, LONGEST);
     return wait;
   }, { place: body, signal });
@@ -53,9 +56,18 @@ async function drawEnd(body, job, { path, signal }) {
       el("p", "Nothing was scored. ", el("a", { href: "#/" }, "Back to your entries"), ", to put it right and send it again."));
     return;
   }
+  let { revision } = job;
   const exclude = async (wells, excluded, reason) => {
-    await post(`${path}/exclusions`, { exclusions: wells.map(({ plate, well }) => ({ plate, well, excluded, reason })) }, { signal });
+    const exclusions = wells.map(({ plate, well }) => ({ plate, well, excluded, reason }));
+    ({ revision } = await post(`${path}/exclusions`, { exclusions }, { signal }));
     return get(`${path}/view`, { signal });
   };
-  new ResultPage(body, job, { exclude, signal }).draw(await get(`${path}/view`, { signal }));
+  const page = new ResultPage(body, job, { exclude, signal });
+  page.draw(await get(`${path}/view`, { signal }));
+  addEventListener("focus", () => watch(async () => { // wells may have been left out in another tab, or the job been deleted
+    const now = await get(path, { signal });
+    if (now.revision > revision) page.draw(await get(`${path}/view`, { signal }));
+    revision = Math.max(revision, now.revision);
+    return null;
+  }, { place: body, signal }), { signal });
 }

@@ -10,7 +10,7 @@ const AGAIN = 2000; // milliseconds
 
 /** Draw the page and keep it up to date. */
 export function listPage(main, { signal }) {
-  const place = el("div", el("p.dim", "Loading …"));
+  const [told, place] = [el("div"), el("div", el("p.dim", "Loading …"))]; // what is told outlasts a list that is drawn anew
   let last = "";
   let before = ""; // what the shown jobs follow; empty for the newest
   async function look() {
@@ -18,7 +18,10 @@ export function listPage(main, { signal }) {
     const { jobs, next } = await get(`jobs?before=${encodeURIComponent(asked)}`, { signal });
     if (asked !== before) return AGAIN; // the page was turned meanwhile
     const found = JSON.stringify([before, jobs]);
-    if (found !== last) show(place, content(jobs, before), turning({ before, next, turn })); // an unchanged list keeps the focus where it is
+    const { tagName, parentElement } = document.activeElement;
+    const held = parentElement?.closest("[data-job]")?.dataset.job; // the job whose link or button has the focus
+    if (found !== last) show(place, content(jobs, { before, told }), turning({ before, next, turn }));
+    if (held && found !== last) place.querySelector(`[data-job="${held}"] ${tagName}`)?.focus({ preventScroll: true });
     last = found;
     return AGAIN;
   }
@@ -26,12 +29,13 @@ export function listPage(main, { signal }) {
     before = to;
     look().catch(() => {}); // the watch below meets the same fault, and tells it
   }
-  show(main, el("h1", "Jobs"), el("p.lead", "Every plate that was sent, until someone deletes it."), place);
+  show(main, el("h1", "Jobs"), el("p.lead", "Every plate that was sent, until someone deletes it."), told, place);
   return watch(look, { place, signal });
 }
 
-function content(jobs, before) {
-  if (jobs.length > 0) return table("Jobs", ["Screen", "State", "Model", "Sent", el("span.unseen", "Delete")], jobs.map(line));
+function content(jobs, { before, told }) {
+  const headings = ["Screen", "State", "Model", "Sent", el("span.unseen", "Delete")];
+  if (jobs.length > 0) return table("Jobs", headings, jobs.map((job) => line(job, told)));
   if (before) return el("p", "No older jobs are left.");
   return el("p", "No plate has been sent yet. ", el("a", { href: "#/" }, "Score the first one."));
 }
@@ -41,28 +45,30 @@ function turning({ before, next, turn }) {
   return el("p.actions", before && button("Newest jobs", () => turn("")), next && button("Older jobs", () => turn(next)));
 }
 
-function line({ id, name, sample, state, model, version, adapt, created, error }) {
+function line({ id, name, sample, state, model, version, adapt, created, error }, told) {
   const { words, kind } = stateOf(state);
   const row = el("tr", { data: { job: id } },
     el("th", { scope: "row" }, el("a", { href: `#/jobs/${id}` }, name), el("span.sub", sample)),
     el("td", chip(kind, words), error && el("span.sub", error)), el("td", adapt ? "its own, from " : "", `${model} version ${version}`),
     el("td.when", moment(created)),
-    el("td", button("Delete", () => confirmDelete(row, id, name), { class: "quiet danger", "aria-label": `Delete ${name}` })));
+    el("td", button("Delete", () => confirmDelete(row, { id, name, told }), { class: "quiet danger", "aria-label": `Delete ${name}` })));
   return row;
 }
 
-function confirmDelete(row, id, title) {
+function confirmDelete(row, { id, name, told }) {
   const dialog = el("dialog.dialog", { "aria-labelledby": "delete-title" }, el("form", { method: "dialog" },
-    el("h2", { id: "delete-title" }, `Delete ${title}?`), el("p", "Its images and results are removed from the service for good."),
+    el("h2", { id: "delete-title" }, `Delete ${name}?`), el("p", "Its images and results are removed from the service for good."),
     el("div.actions", el("button.danger", { value: "delete" }, "Delete"), el("button", { value: "" }, "Keep"))));
   dialog.addEventListener("close", async () => {
     dialog.remove();
     if (dialog.returnValue !== "delete") return;
     try {
       await remove(`jobs/${encodeURIComponent(id)}`);
+      row.nextElementSibling?.querySelector("a").focus(); // for the keyboard: its own button goes
       row.remove();
+      show(told);
     } catch (error) {
-      row.cells[1].append(refusalView(error));
+      show(told, refusalView(error));
     }
   });
   document.body.append(dialog);

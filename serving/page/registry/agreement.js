@@ -1,6 +1,6 @@
 // How far a challenger agrees with the version in service, over plates that both scored: evidence for whoever promotes.
 import { el, fold, pairs } from "../shared/dom.js";
-import { moment } from "../shared/words.js";
+import { count, moment } from "../shared/words.js";
 
 /** The agreement of a model of GET /models; null where no challenger was compared. */
 export function agreementView(agreement) {
@@ -19,4 +19,3 @@ export function agreementView(agreement) {
 
 const ratio = (value) => (value === null ? "–" : Number(value.toPrecision(2)).toString());
 const number = (value, digits) => (value === null ? "–" : value.toFixed(digits));
-const count = (many, word) => `${many} ${word}${many === 1 ? "" : "s"}`;

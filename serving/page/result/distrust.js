@@ -1,9 +1,9 @@
 // Wells that a rule flagged or a person left out, what was changed by hand, and what the checks of the data said.
-import { button, el, fold, sentence, table } from "../shared/dom.js";
+import { button, el, fold, table } from "../shared/dom.js";
+import { findingList } from "../shared/findings.js";
 import { count, moment } from "../shared/words.js";
 
 const MANY = 24; // wells from which on they are folded away
-const PLACES = 12;
 
 /** onChoose([well]): a well's name was clicked. */
 export function distrustView({ doubts, summary, findings, changes, wells }, { onChoose }) {
@@ -18,8 +18,7 @@ export function distrustView({ doubts, summary, findings, changes, wells }, { on
     changes.length > 0 && [el("h3", "Changed by hand"), changesView(changes)],
     el("h3", "Findings"),
     findings.length === 0 ? el("p", "The data checks found nothing to remark on.")
-      : el("ul.finding-list", findings.map(({ severity, message, places }) =>
-        el("li", { class: severity }, sentence(message), places.length > 0 && el("span.dim", ` (${placesInWords(places)})`)))),
+      : findingList(findings),
   ];
 }
 
@@ -32,9 +31,4 @@ function changesView(changes) {
 function folded(buttons) {
   const row = el("div.well-list", buttons);
   return buttons.length <= MANY ? row : fold(count(buttons.length, "well"), row);
-}
-
-function placesInWords(places) {
-  const more = places.length - PLACES;
-  return places.slice(0, PLACES).join(", ") + (more > 0 ? ` and ${more} more` : "");
 }

@@ -5,14 +5,14 @@ import { refusalView } from "../shared/findings.js";
 
 export class HeatMaps {
   constructor(job, signal) {
-    Object.assign(this, { job, signal, known: new Map() }); // place of a well -> its maps
+    Object.assign(this, { job, signal, asked: new Map() }); // place of a well -> its maps, promised
   }
 
-  /** The maps of a well where they are known, else a button that asks for them. */
+  /** The maps of a well where they were asked for, else a button that does so. */
   view(well) {
     const place = el("div.heat");
     const path = `jobs/${encodeURIComponent(this.job.id)}/wells/${encodeURIComponent(well.plate)}/${encodeURIComponent(well.well)}/heat`;
-    if (this.known.has(path)) show(place, maps(this.known.get(path)));
+    if (this.asked.has(path)) this.ask(path, place);
     else show(place, button("Show where the model looks", () => this.ask(path, place), { class: "quiet" }));
     return place;
   }
@@ -20,9 +20,10 @@ export class HeatMaps {
   async ask(path, place) {
     show(place, el("p.dim", { role: "status" }, "Asking the model; this takes a few seconds …"));
     try {
-      this.known.set(path, await get(path, { signal: this.signal }));
-      show(place, maps(this.known.get(path)));
+      if (!this.asked.has(path)) this.asked.set(path, get(path, { signal: this.signal }));
+      show(place, maps(await this.asked.get(path)));
     } catch (error) {
+      this.asked.delete(path);
       if (!isAbort(error)) show(place, error.status === 404 ? el("p.dim", "There is no image of this well.") : refusalView(error));
     }
   }

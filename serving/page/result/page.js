@@ -4,6 +4,8 @@ import { combinationsView } from "./combinations.js";
 import { CurvePanels } from "./curves.js";
 import { distrustView } from "./distrust.js";
 import { downloadButtons } from "./downloads.js";
+import { HeatMaps } from "./heat.js";
+import { WellImages } from "./images.js";
 import { lineageView } from "./lineage.js";
 import { PlateView } from "./plates.js";
 import { singleDosesView } from "./single_doses.js";
@@ -20,23 +22,22 @@ const TOLD = 3; // changed treatments that are named after a well was left out
  */
 export class ResultPage {
   constructor(place, job, { exclude, signal }) {
-    Object.assign(this, { place, job, exclude, signal });
+    Object.assign(this, { place, job, exclude, signal, images: new WellImages(job, signal), heat: new HeatMaps(job, signal) });
     this.said = el("div", { role: "status", id: "changes" });
-    this.sort = { column: null, down: false };
-    this.singleSort = { column: null, down: false };
+    [this.shown, this.singleShown] = [{}, {}]; // see SortableTable
   }
 
-  /** view: GET /jobs/{id}/view. Drawn anew after each change; what was chosen and sorted stays so. */
+  /** view: GET /jobs/{id}/view. Drawn anew after each change; what was chosen, sorted and searched for stays so. */
   draw(view) {
     this.view = view;
     const choose = (wells) => this.plates.choose(wells);
     const open = (treatment) => this.curves.open(treatment);
-    this.plates = new PlateView(view, { job: this.job, signal: this.signal, kept: this.plates,
+    this.plates = new PlateView(view, { images: this.images, heat: this.heat, kept: this.plates,
       exclude: (...change) => this.change(...change), onPoint: (well) => this.curves.point(well) });
     this.curves = new CurvePanels(view, { onChoose: choose, onPoint: (well) => this.plates.point(well) });
-    const table = treatmentTable(view, { sort: this.sort, onOpen: open, onPoint: (treatment) => this.plates.pointTreatment(treatment) });
+    const table = treatmentTable(view, { shown: this.shown, onOpen: open, onPoint: (treatment) => this.plates.pointTreatment(treatment) });
     const ranking = waterfallView(view, { onOpen: open });
-    const single = singleDosesView(view, { sort: this.singleSort, onChoose: choose });
+    const single = singleDosesView(view, { shown: this.singleShown, onChoose: choose });
     const curved = view.treatments.length > 0 || !single;
     const combinations = combinationsView(view, { onChoose: choose });
     show(this.place, downloadButtons(this.job, this.signal), this.said, summaryView(view),
@@ -57,6 +58,7 @@ export class ResultPage {
     const after = await this.exclude(wells, excluded, reason);
     const at = scrollY;
     this.draw(after);
+    this.plates.focus(); // the button that was pressed is gone
     scrollTo(0, at);
     const names = wells.map(({ well }) => well).join(", ");
     show(this.said, el("p.notice", `${names} ${excluded ? `left out (${reason})` : "taken back"}. ${changes(before, after)} `,

@@ -12,13 +12,13 @@ export class PlateView {
    * exclude(wells, excluded, reason): as in ResultPage.change
    * kept: the PlateView before a change, whose plate and chosen wells stay
    */
-  constructor(view, { job, signal, exclude, onPoint, kept }) {
+  constructor(view, { images, heat, exclude, onPoint, kept }) {
     Object.assign(this, { view, onPoint });
     this.wells = view.wells.map((well, number) => ({ ...well, number }));
     this.byPlace = new Map(this.wells.map((well) => [key(well.plate, well.row, well.column), well]));
     this.plate = kept?.plate ?? view.plates[0]?.plate;
     this.chosen = (kept?.chosen ?? []).map(({ number }) => this.wells[number]);
-    this.panel = new WellPanel(view, { job, signal, exclude });
+    this.panel = new WellPanel(view, { images, heat, exclude });
     [this.heading, this.map] = [el("div.plate-words"), el("div")];
     this.choice = select(view.plates.map(({ plate }) => [plate, plate]), { on: { change: () => this.open(this.choice.value) } });
     this.element = el("div.plate-view",
@@ -39,6 +39,7 @@ export class PlateView {
       cell: (row, column) => wellCell(this.at(row, column), columns),
       onVisit: (row, column) => this.visit(this.at(row, column)), onLeave: () => this.visit(null),
       onChoose: (row, column, event) => this.pick(this.at(row, column), event) });
+    this.grid.element.setAttribute("aria-multiselectable", "true");
     show(this.map, this.grid.element);
     this.mark();
   }
@@ -77,6 +78,12 @@ export class PlateView {
     this.chosen = wells;
     this.mark();
     this.element.scrollIntoView({ block: "start" });
+  }
+
+  /** Where the keyboard goes on: the first chosen well of this plate. */
+  focus() {
+    const well = this.chosen.find(({ plate }) => plate === this.plate);
+    if (well) this.grid.cell(well.row, well.column).focus({ preventScroll: true });
   }
 
   mark() {

@@ -7,12 +7,12 @@ const [LOWEST, HIGHEST] = [-50, 120]; // percent inhibition that is drawn; what 
 const TICKS = [-50, 0, 50, 100];
 const AXIS = 20; // below the drawing, for its words
 
-/** Nothing where every treatment has doses enough. sort: { column, down }, kept by the caller; onChoose(wells): a row's wells are to be shown. */
-export function singleDosesView({ single_doses: found }, { sort, onChoose }) {
+/** Nothing where every treatment has doses enough. shown: of SortableTable, kept by the caller; onChoose(wells): a row's wells are to be shown. */
+export function singleDosesView({ single_doses: found }, { shown, onChoose }) {
   if (!found) return null;
   const { rows, key, chips, level } = found;
   const items = rows.map((row) => ({ ...row, kind: row.chip }));
-  const { table, tools } = new SortableTable(items, columns(onChoose), { label: "Table of single doses", kinds: chips, sort, on: () => ({}) });
+  const { table, tools } = new SortableTable(items, columns(onChoose), { label: "Table of single doses", kinds: chips, shown, on: () => ({}) });
   const known = items.filter(({ inhibition_sort: value }) => value !== null);
   return [el("p.dim", key), known.length > 1 && [legend(chips), ranking(known, level, onChoose)], tools, table];
 }

@@ -17,13 +17,13 @@ function columnsOf({ summary, kinds }) {
   return summary.raw ? [half, ...shape] : [verdict, half, number(summary.score, "score"), number("AUC", "auc"), ...shape];
 }
 
-/** sort: { column, down }, kept by the caller. onOpen, onPoint: name of a treatment; onPoint(null): the pointer has left it. */
-export function treatmentTable(view, { sort, onOpen, onPoint }) {
+/** shown: of SortableTable, kept by the caller. onOpen, onPoint: name of a treatment; onPoint(null): the pointer has left it. */
+export function treatmentTable(view, { shown, onOpen, onPoint }) {
   if (view.treatments.length === 0) return el("p", "No treatment of this screen could be fitted. The findings below say why.");
   const treatment = { title: "Treatment", by: ({ name }) => name.toLowerCase(),
     cell: ({ name }) => button(name, () => onOpen(name), { class: "link" }) };
   const { table, tools } = new SortableTable(view.treatments, [treatment, ...columnsOf(view)], {
-    label: "Table of treatments", kinds: Object.entries(view.kinds), sort,
+    label: "Table of treatments", kinds: Object.entries(view.kinds), shown,
     on: ({ name }) => ({ pointerenter: () => onPoint(name), pointerleave: () => onPoint(null) }) });
   return el("div", tools,
     el("p.dim", `${view.summary.half} with its confidence interval. “>” and “<”: beyond the tested doses. “≈”: weakly determined, `,

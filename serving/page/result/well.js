@@ -2,23 +2,19 @@
 import { isAbort } from "../shared/api.js";
 import { el, newId, pairs, select, show } from "../shared/dom.js";
 import { refusalView } from "../shared/findings.js";
-import { count } from "../shared/words.js";
+import { count, unique } from "../shared/words.js";
 import { curveDrawing } from "./curve.js";
-import { HeatMaps } from "./heat.js";
-import { WellImages } from "./images.js";
 
 const REASONS = ["bubble", "contamination", "out of focus", "debris", "pipetting error", "cells detached", "edge effect"];
 const HINT = "Point at a well, or tap it, to see its image and values. Choose one to leave it out of the curves or take it back; "
   + "hold Shift to choose several.";
 
 export class WellPanel {
-  constructor(view, { job, signal, exclude }) {
-    Object.assign(this, { view, exclude, chosen: null, form: null });
-    this.images = new WellImages(job, signal);
-    this.heat = new HeatMaps(job, signal);
+  constructor(view, { images, heat, exclude }) {
+    Object.assign(this, { view, images, heat, exclude, chosen: null, form: null });
     this.element = el("aside.well-panel", { "aria-label": "The well" });
-    this.channel = channelChoice(view.screen, (channel) => {
-      this.images.channel = channel;
+    this.channel = channelChoice(view.screen, images.channel, (channel) => {
+      images.channel = channel;
       this.choose(this.chosen);
     });
     this.treatments = new Map(); // number of a well -> its treatment
@@ -87,14 +83,15 @@ export class WellPanel {
 }
 
 /** Which channel is shown; nothing where there is only one. */
-function channelChoice({ channels }, onChange) {
+function channelChoice({ channels }, value, onChange) {
   if (channels.length < 2) return null;
-  const choice = select(channels.map(({ name, stain }, number) => [number, stain || name]), { "aria-label": "Channel",
+  const choice = select(channels.map(({ name, stain }, number) => [number, stain || name]), { value, "aria-label": "Channel",
     on: { change: () => onChange(Number(choice.value)) } });
   return choice;
 }
 
 function several(wells) {
+  const plates = unique(wells.map(({ plate }) => plate));
   return [el("h3", `${count(wells.length, "well")} chosen`), el("ul.chosen", wells.map((well) =>
-    el("li", el("strong", well.well), ` ${well.content || well.role}, ${well.value}${well.excluded ? ", left out" : ""}`)))];
+    el("li", el("strong", plates.length > 1 ? `${well.plate} ${well.well}` : well.well), ` ${well.content || well.role}, ${well.value}${well.excluded ? ", left out" : ""}`)))];
 }

@@ -1,6 +1,6 @@
 // What was found among the files, and what is still missing.
 import { el, select } from "../shared/dom.js";
-import { count, size } from "../shared/words.js";
+import { count, size, some } from "../shared/words.js";
 
 const NAMED = 4; // files left aside that are named
 const OTHER_SHEET = /\.xlsb?$|\.ods$/i;
@@ -9,15 +9,17 @@ const OTHER_SHEET = /\.xlsb?$|\.ods$/i;
 export function foundView(sorted, { onLayout }) {
   const { archives, folders, screens, aside } = sorted;
   const images = imagesInWords(sorted);
-  const names = aside.slice(0, NAMED).map(({ path }) => path).join(", ");
   return el("ul.found",
     images ? have(images) : lack("No images yet: drop a zip per plate, or a folder of images (TIFF, PNG, JPEG)."),
     layoutLine(sorted, onLayout),
     screens.length > 0 && have(`Screen description ${screens[0].path}`),
     archives.length > 0 && folders.length > 0 && lack("Both zips and single images were dropped; only the zips are sent."),
-    aside.length > 0 && el("li.dim", `Set aside: ${names}${aside.length > NAMED ? ` and ${aside.length - NAMED} more` : ""}`),
+    setAside(aside.map(({ path }) => path)),
     aside.some(({ path }) => OTHER_SHEET.test(path)) && lack("This kind of spreadsheet cannot be read: save it as .xlsx or CSV, and drop it again."));
 }
+
+/** The files that are not used. */
+export const setAside = (paths) => paths.length > 0 && el("li.dim", `Set aside: ${some(paths, NAMED)}`);
 
 const have = (...content) => el("li.have", content);
 const lack = (...content) => el("li.lack", content);

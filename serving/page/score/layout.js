@@ -11,11 +11,11 @@ const ASKED = { format_doubtful: "Is this the right plate?", unit_default: "Is t
   decimal_point: "Are these the right doses?" }; // guesses that make every IC50 wrong where they are
 const PLATES_SHOWN = 6;
 
-/** Ask the service what the layout says. screen: text of a screen file, or ""; plate: name where the layout gives none. */
-export function readLayout(layout, { screen, plate, signal }) {
+/** Ask the service what the layout says. screen: a screen file or its text, or ""; plate: name where the layout gives none. */
+export async function readLayout(layout, { screen, plate, signal }) {
   const form = new FormData();
   form.set("layout", layout);
-  if (screen) form.set("screen", screen);
+  if (screen) form.set("screen", screen instanceof File ? await screen.text() : screen);
   if (plate) form.set("plate", plate);
   return post("layouts", form, { signal });
 }

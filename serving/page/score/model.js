@@ -1,9 +1,8 @@
 // Which model scores: suggested by the sample, chosen by the person.
 import { el, field, fold, newId, show } from "../shared/dom.js";
-import { unique } from "../shared/words.js";
+import { sameSample, unique } from "../shared/words.js";
 import { modelCard } from "../registry/card.js";
 
-const same = (a, b) => a.trim().toLowerCase() === b.trim().toLowerCase();
 const serving = (models) => models.filter((model) => model.serving);
 
 /** The samples that have a model in service. */
@@ -38,14 +37,14 @@ export class ModelChooser {
 
   /** Whether the chosen model is of the sample. */
   get fits() {
-    return Boolean(this.chosen) && same(this.chosen.serving.sample, this.sample);
+    return Boolean(this.chosen) && sameSample(this.chosen.serving.sample, this.sample);
   }
 
   /** Offer the models, those of the sample first, and choose one unless a person did. */
   suggest(models, sample) {
     const kept = this.touched ? this.choice.value : "";
     Object.assign(this, { models: serving(models), sample });
-    const fitting = this.models.filter((model) => sample && same(model.serving.sample, sample));
+    const fitting = this.models.filter((model) => sameSample(model.serving.sample, sample));
     const others = this.models.filter((model) => !fitting.includes(model));
     show(this.choice, el("option", { value: "" }, "Choose a model"), options(`For ${sample}`, fitting),
       options(fitting.length > 0 ? "For other samples" : "All models", others));
@@ -60,7 +59,9 @@ export class ModelChooser {
   }
 
   draw() {
-    this.way = "";
+    const about = `${this.chosen?.name} for ${this.sample}`;
+    if (about !== this.about) this.way = ""; // an answer to another question
+    this.about = about;
     show(this.note, this.advice());
     show(this.card, this.chosen && fold(`About ${this.chosen.name}`, modelCard(this.chosen)));
     this.onChange(this.chosen);
@@ -84,7 +85,7 @@ export class ModelChooser {
   }
 
   option(way, words) {
-    const input = el("input", { type: "radio", name: "way", value: way, id: newId("way"), on: { change: () => {
+    const input = el("input", { type: "radio", name: "way", value: way, checked: way === this.way, id: newId("way"), on: { change: () => {
       this.way = way;
       this.onChange(this.chosen);
     } } });

@@ -4,6 +4,7 @@ import { button, el, field, fold, select, show } from "../shared/dom.js";
 import { step, tellError } from "../shared/steps.js";
 import { catchStrayDrops, dropZone } from "./drop.js";
 import { exampleButtons } from "./examples.js";
+import { watch } from "../shared/watch.js";
 import { addFiles, onlyPlate, sortFiles, strayPlates } from "./files.js";
 import { foundView } from "./found.js";
 import { isUsable, layoutView, readLayout } from "./layout.js";
@@ -47,17 +48,14 @@ class ScorePage {
   }
 
   /** The page comes into view. */
-  async enter(main, signal) {
+  enter(main, signal) {
     this.signal = signal;
     show(main, el("h1", "Score a plate"), el("p.lead", "Images of drug-treated cells and the layout of the plate give viability per well, ",
       "a dose-response curve per treatment, and hits."), this.steps);
     catchStrayDrops(signal);
     this.ready();
-    try {
-      await this.load();
-    } catch (error) {
-      if (!isAbort(error)) this.tell(error, this.examples);
-    }
+    if (!this.answer) this.readFirst(this.layout); // it was left, or asked for a token, before the layout was read
+    return watch(() => this.load(), { place: this.examples, signal });
   }
 
   async load() {
@@ -67,7 +65,8 @@ class ScorePage {
     this.screen.offer(samplesOf(this.models));
     this.suggest();
     show(this.examples, await exampleButtons({ signal: this.signal, onFiles: (files) => this.take(files),
-      onTrouble: (error) => this.tell(error, this.examples) }));
+      onTrouble: (error) => isAbort(error) || this.tell(error, this.examples) }));
+    return null;
   }
 
   suggest() {
@@ -82,7 +81,7 @@ class ScorePage {
   /** Files were dropped or chosen. */
   take(files) {
     this.sorted = addFiles(this.sorted, sortFiles(files));
-    show(this.outcome);
+    if (!this.sending) show(this.outcome);
     show(this.found, foundView(this.sorted, { onLayout: (layout) => this.readFirst(layout) }));
     return this.readFirst(this.sorted.layouts[0]?.file ?? null);
   }
@@ -92,7 +91,7 @@ class ScorePage {
     Object.assign(this, { layout, answer: null });
     this.asked += 1; // what is being read is no longer wanted
     if (!layout) show(this.read);
-    else await this.readBy(await this.sorted.screens[0]?.file.text() ?? "", (answer) => this.fill(answer));
+    else await this.readBy(this.sorted.screens[0]?.file ?? "", (answer) => this.fill(answer));
     this.ready();
   }
 
@@ -156,8 +155,12 @@ class ScorePage {
     try {
       const job = await sendJob({ sorted: this.sorted, layout: this.layout, texts: this.texts() },
         { onStep: progress.step, signal: this.sending.signal });
-      show(this.outcome);
-      location.hash = `#/jobs/${job.id}`;
+      const result = `#/jobs/${job.id}`;
+      if (this.signal.aborted) show(this.outcome, el("p.notice", "The plate was sent: ", el("a", { href: result }, job.name))); // looks elsewhere
+      else {
+        show(this.outcome);
+        location.hash = result;
+      }
     } catch (error) {
       this.tell(error, this.outcome, { again: "Send again", retry: () => this.submit() });
     }

@@ -36,11 +36,16 @@ export async function sendJob({ sorted, layout, texts }, { onStep, signal }) {
   for (const file of await imageFiles(sorted, { onPacked, signal })) form.append("images", file, nameIn(sorted, file));
   form.set("layout", layout, layout.name);
   for (const [name, text] of Object.entries(texts)) form.set(name, text);
+  return upload("jobs", form, { signal, onProgress: sending(onStep, "Sent; the service is checking it") });
+}
+
+/** An `onProgress` that tells `onStep` how much has gone and how long it will take; all: what is said when all of it has. */
+export function sending(onStep, all) {
   const started = performance.now();
-  return upload("jobs", form, { signal, onProgress: (sent, all) => {
-    const left = (all - sent) * (performance.now() - started) / Math.max(sent, 1) / 1000;
-    onStep(sent < all ? `Sent ${size(sent)} of ${size(all)}, ${duration(left)} left` : "Sent; the service is checking it", sent / all);
-  } });
+  return (sent, total) => {
+    const left = (total - sent) * (performance.now() - started) / Math.max(sent, 1) / 1000;
+    onStep(sent < total ? `Sent ${size(sent)} of ${size(total)}, ${duration(left)} left` : all, sent / total);
+  };
 }
 
 /** A progress bar with words and a way to give up. */

@@ -1,6 +1,6 @@
 // A zip archive, stored and not compressed, made without reading the images into memory at once.
 
-const LIMIT = 0xffffffff; // beyond this a zip needs its 64-bit form
+const [LIMIT, MEMBERS] = [0xffffffff, 0xffff]; // bytes and files: beyond them a zip needs its 64-bit form
 const EPOCH = 0x0021; // 1 January 1980: archives carry no clock
 
 const TABLE = Uint32Array.from({ length: 256 }, (_, index) => {
@@ -30,11 +30,12 @@ function record(...fields) {
   return view.buffer;
 }
 
-/** `files` as a zip named `name`; `onFile()` after each. Throws where the archive would pass 4 GiB. */
+/** `files` as a zip named `name`; `onFile()` after each. Throws where the archive would pass 4 GiB or 65,535 files. */
 export async function zipFiles(name, files, { onFile, signal }) {
   const parts = [];
   const directory = [];
   let offset = 0;
+  if (files.length > MEMBERS) throw new Error(`plate ${name} has ${files.length} images, more than are packed here; zip them yourself and drop the archive`);
   for (const { file } of files) {
     signal.throwIfAborted();
     const title = new TextEncoder().encode(file.name);

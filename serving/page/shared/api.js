@@ -27,22 +27,36 @@ async function answer(path, options = {}) {
   try {
     response = await fetch(path, { ...options, headers: { ...bearer(), ...options.headers } });
   } catch (error) {
-    throw isAbort(error) ? error : lost();
+    throw isAbort(error) ? error : await unanswered(options.body);
   }
-  connection.dispatchEvent(new Event("found"));
-  if (!response.ok) throw refusal(response.status, await response.text());
+  const error = response.ok ? null : refusal(response.status, await response.text());
+  if (!(error instanceof Lost)) connection.dispatchEvent(new Event("found"));
+  if (error) throw error;
   return response;
 }
 
-/** The error in the body of a refusal; a proxy's own pages have none. */
+/** The error in the body of a refusal; a proxy's own pages have none, and say by 502 to 504 that the service behind it is away. */
 function refusal(status, text) {
   if (status === 401) refuseToken();
   try {
     const { error, findings } = JSON.parse(text);
     return new Refused(error ?? `the service answered ${status}`, findings ?? [], status);
   } catch {
-    return new Refused(`the service answered ${status}`, [], status);
+    return status >= 502 && status <= 504 ? lost() : new Refused(`the service answered ${status}`, [], status);
   }
+}
+
+/** Why a request was not answered: a browser sends no file that was changed or moved since it was chosen, and says no more of it. */
+async function unanswered(form) {
+  for (const value of form instanceof FormData ? form.values() : []) {
+    if (!(value instanceof File)) continue;
+    try {
+      await value.slice(0, 1).arrayBuffer();
+    } catch {
+      return new Refused(`the file ${value.name} was changed or moved since it was chosen; choose it again`, [], 0);
+    }
+  }
+  return lost();
 }
 
 const asJson = async (response) => {
@@ -82,6 +96,7 @@ export async function file(path, { form, signal } = {}) {
 /** POST a form and tell how much of it has gone: `onProgress(sent, total)` in bytes. fetch() cannot tell, so XMLHttpRequest. */
 export function upload(path, form, { onProgress, signal }) {
   return new Promise((resolve, reject) => {
+    signal.throwIfAborted();
     const request = new XMLHttpRequest();
     request.open("POST", path);
     for (const [name, value] of Object.entries(bearer())) request.setRequestHeader(name, value);
@@ -97,7 +112,7 @@ export function upload(path, form, { onProgress, signal }) {
         reject(lost()); // something before the service answered
       }
     });
-    request.addEventListener("error", () => reject(lost()));
+    request.addEventListener("error", () => unanswered(form).then(reject));
     request.addEventListener("abort", () => reject(new DOMException("given up", "AbortError")));
     signal.addEventListener("abort", () => request.abort());
     request.send(form);

@@ -21,8 +21,11 @@ export function findingsView(findings, plate = null) {
     plates(findings, plate));
 }
 
-function list(findings) {
-  return el("ul.finding-list", group(findings).map(({ severity, message, places }) => el("li", { class: severity },
+const list = (findings) => findingList(group(findings));
+
+/** Findings as { severity, message, places } in a list; places may be left out. What a colour says is read out, too. */
+export function findingList(findings) {
+  return el("ul.finding-list", findings.map(({ severity, message, places = [] }) => el("li", { class: severity },
     el("span.unseen", severity === "error" ? "Error: " : "Note: "), sentence(message), placesView(places))));
 }
 

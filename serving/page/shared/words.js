@@ -24,5 +24,11 @@ export function duration(seconds) {
   return `about ${Number((seconds / 3600).toPrecision(2))} h`;
 }
 
+/** "A01, A02 and 3 more". */
+export const some = (names, limit) => names.slice(0, limit).join(", ") + (names.length > limit ? ` and ${names.length - limit} more` : "");
+
+/** Whether two names are of one cell line or patient, as the service compares them: "a549" is A549. */
+export const sameSample = (...names) => unique(names.map((name) => name.trim().replace(/\s+/g, " ").toLowerCase())).length === 1;
+
 /** The same list without repetitions, in order. */
 export const unique = (items) => [...new Set(items)];
