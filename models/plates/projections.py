@@ -135,6 +135,7 @@ class StackProjector:
         shape = self._highest.shape
         if len(shape) == 2:
             return _shrunk(partial(self._rows, projection), shape, size)
+        # mypy infers no type of a lambda with a default
         return np.stack([_shrunk(lambda rows, part=part: self._rows(projection, rows)[..., part], shape[:2], size)  # type: ignore[misc]
                          for part in range(shape[2])], axis=-1)
 
