@@ -1,6 +1,6 @@
 // The classes of images: how many of each, every image with its class and probability, and what to distrust.
 import { csv } from "../shared/csv.js";
-import { button, chip, el, fold, pairs, select, show } from "../shared/dom.js";
+import { button, card, chip, el, fold, pairs, select, show } from "../shared/dom.js";
 import { findingList } from "../shared/findings.js";
 import { save } from "../shared/save.js";
 import { count } from "../shared/words.js";
@@ -23,12 +23,12 @@ export function classesView(answer) {
   const grid = new Gallery(images, classes);
   return [el("h2", { id: "classes" }, "Classes"),
     el("div.cards",
-      card("Result", [...classes.map((name) => `${of(name)} ${name}`), unsure > 0 && `${unsure} undecided`,
+      card("h3", "Result", [...classes.map((name) => `${of(name)} ${name}`), unsure > 0 && `${unsure} undecided`,
         unknown > 0 && `${unknown} unknown`].filter(Boolean).join(", "),
       unsure > 0 && el("p.dim", "Undecided: neither class has a probability of 75 %."),
       unknown > 0 && el("p.dim", "Unknown: unlike all that the model learned from, so that its class is a guess, however sure."),
       unsure + unknown === 0 && el("p.dim", "Every image has a class with a probability of 75 % or more.")),
-      card("Model", `${lineage.model} version ${lineage.version}`, el("p.dim", calibration
+      card("h3", "Model", `${lineage.model} version ${lineage.version}`, el("p.dim", calibration
         ? `Probabilities are calibrated on ${count(calibration.images, "image")} that the model had not learned from.`
         : "Probabilities are the network's own: no calibration made them more accurate on held-out images."))),
     flags.length > 0 && [el("h3", "Worth knowing"), findingList(flags)],
@@ -36,10 +36,6 @@ export function classesView(answer) {
     grid.element,
     fold("Where the answer comes from", el("div.card", pairs(LINEAGE.map((name) =>
       [name.replaceAll("_", " "), el("code", lineage[name] || "not recorded")]))))];
-}
-
-function card(title, headline, ...content) {
-  return el("section.card", { "aria-label": title }, el("h3.card-title", title), el("p.big", headline), content);
 }
 
 /** The images, some at a time, filtered by class and in an order that a person chooses. */

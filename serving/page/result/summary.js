@@ -1,5 +1,5 @@
 // The top of a result: what came out, whether the plate can be trusted, what was scored.
-import { button, el } from "../shared/dom.js";
+import { button, card, el } from "../shared/dom.js";
 import { count } from "../shared/words.js";
 
 const PLATES = 6; // whose quality is said at the top
@@ -19,10 +19,10 @@ function badPlates({ plates }) {
     " Living and dead controls overlap there (Z′ below 0), so nothing on it is called a hit or a miss.");
 }
 
-const resultCard = ({ summary }) => card("Result", summary.headline, summary.hit_rule && el("p.dim", summary.hit_rule));
+const resultCard = ({ summary }) => card("h2", "Result", summary.headline, summary.hit_rule && el("p.dim", summary.hit_rule));
 
 function qualityCard({ summary, plates }) {
-  return card("Plate quality", summary.plate_words,
+  return card("h2", "Plate quality", summary.plate_words,
     el("ul", plates.slice(0, PLATES).map(({ plate, words }) => el("li", el("strong", plate), ` ${words}`))),
     plates.length > PLATES && el("p.dim", `and ${plates.length - PLATES} more below`),
     summary.read_first && el("p", button(summary.read_first, () => document.getElementById("distrust").scrollIntoView(), { class: "link" })));
@@ -31,10 +31,6 @@ function qualityCard({ summary, plates }) {
 function scoredCard({ summary, screen, plates, wells }) {
   const doubtful = wells.filter((well) => well.doubtful || well.excluded).length;
   const sample = `${screen.kind === "patient" ? "Patient sample" : "Cell line"} ${screen.sample}`;
-  return card("Scored", summary.model, el("p.dim", `${sample}; ${count(wells.length, "well")} on ${count(plates.length, "plate")}; `,
+  return card("h2", "Scored", summary.model, el("p.dim", `${sample}; ${count(wells.length, "well")} on ${count(plates.length, "plate")}; `,
     `${doubtful || "none"} flagged or left out.`));
-}
-
-function card(title, headline, ...content) {
-  return el("section.card", { "aria-label": title }, el("h2.card-title", title), el("p.big", headline), content);
 }

@@ -72,6 +72,10 @@ export function button(words, onClick, attributes = {}) {
 /** A word in a coloured frame: pass, fail, hit, unsure, none ... */
 export const chip = (kind, words) => el("span", { class: `chip ${kind}` }, words);
 
+/** A part of the page in a frame; level: of its title, "h2" or "h3". */
+export const card = (level, title, headline, ...content) =>
+  el("section.card", { "aria-label": title }, el(`${level}.card-title`, title), el("p.big", headline), content);
+
 /** What can be opened to read more. */
 export const fold = (summary, ...content) => el("details", el("summary", summary), content);
 
