@@ -23,7 +23,8 @@ MAX_GRID_ROWS, MAX_GRID_BYTES = 20_000, 4 * 2**20     # hundreds of plates; a lo
 MAX_SENT_ROWS = 100_000         # of a stranger's layout: more wells than an upload can hold images of
 _OF_GRIDS = ("column_repeated", "table_ragged")         # what a grid is refused for where a row per well is expected
 _ROLES_BY_NAME = ("negative", "positive", "untreated", "empty")   # roles that the name of a treatment can tell
-_SHEET_WORDS = ("sheet", "tabelle", "data", "feuil", "hoja")       # names that programs give to sheets
+_SHEET_WORDS = ("sheet", "tabelle", "data", "feuil", "hoja")       # names that programs give to sheets, and persons to the only one
+_LAYOUT_WORDS = ("layout", "platelayout", "platemap", "map", "platte", "plate", "plan", "plattenplan", "belegung")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,8 +133,9 @@ def _from_grids(grids: list[Grid], path: Path) -> Platemap:
     """One row per plate and well, one column per quantity; header texts stay, so that units in them are understood."""
     tables: dict[str, dict[str, dict[str, str]]] = {}  # plate -> quantity -> well -> text
     named = len({grid.sheet for grid in grids}) > 1
+    alone = sum(not canonical_column(grid.title or grid.sheet)[0] for grid in grids) == 1
     for grid in grids:
-        quantity, plate = _meaning(grid, alone=len(grids) == 1, named=named)
+        quantity, plate = _meaning(grid, alone=alone, named=named)
         if not plate:
             plate = next((name for name in _counted(grids) if quantity not in tables.get(name, {})), "")
         if quantity in tables.setdefault(plate, {}):
@@ -154,8 +156,11 @@ def _counted(grids: list[Grid]) -> list[str]:
 
 
 def _meaning(grid: Grid, *, alone: bool, named: bool) -> tuple[str, str]:
-    """(quantity, plate) of a block; a sheet's name is the quantity where no title is, and the plate where one is."""
-    sheet = "" if plain(grid.sheet).rstrip("0123456789") in _SHEET_WORDS else grid.sheet
+    """(quantity, plate) of a block; a sheet's name is the quantity where no title is, and the plate where one is. alone: whether all others
+    say what they are, so that this one has the treatments.
+    """
+    name = plain(grid.sheet)
+    sheet = "" if name in _LAYOUT_WORDS or name.rstrip("0123456789") in _SHEET_WORDS else grid.sheet
     if canonical_column(grid.title)[0] or not canonical_column(sheet)[0]:
         numeric = not grid.title and all(text.lower() in MISSING or _is_number(text) for text in grid.cells.values())
         quantity = grid.title or ("readout" if numeric else "treatment" if alone else sheet or "block")

@@ -90,13 +90,14 @@ def test_unnamed_plates_are_counted_and_sheets_are_quantities_or_plates(tmp_path
     layout = read_platemap(written(tmp_path / "map.csv", *TREATMENT, *DOSE, *TREATMENT, *DOSE)).raw_layout
     assert sorted(set(layout["plate"])) == ["1", "2"]
     book = openpyxl.Workbook()
-    book.active.title = "Compound"
     for sheet, block in ((book.active, TREATMENT), (book.create_sheet("Dose"), DOSE)):
         for line in block:
             cells = line.split(",")
             sheet.append([None if line == block[0] else cells[0], *(int(text) if text.isdigit() else text or None for text in cells[1:])])
-    book.save(tmp_path / "map.xlsx")
-    assert list(read_platemap(tmp_path / "map.xlsx").raw_layout.columns) == ["well", "Compound", "Dose", "role"]
+    for title, quantity in (("Compound", "Compound"), ("Layout", "treatment")):     # what stands beside doses is what they are of
+        book.worksheets[0].title = title
+        book.save(tmp_path / "map.xlsx")
+        assert list(read_platemap(tmp_path / "map.xlsx").raw_layout.columns) == ["well", quantity, "Dose", "role"]
 
 
 def test_inner_wells_side_by_side_and_big_plates_are_grids() -> None:
