@@ -14,11 +14,12 @@ from models.errors import Finding
 from models.plates.projections import PROJECTIONS
 from models.plates.screen import Channel
 
-NUMBERS = {     # field -> how its value is said, and what another one does to the images
-    "magnification": ("{:g}x", "cells look {ratio:.2g} times as large to the model"),
-    "pixel_size_um": ("{:g} um a pixel", "cells look {inverse:.2g} times as large to the model"),
-    "bit_depth": ("{:g} bit", "grey values mean other brightnesses"),
+NUMBERS = {     # field -> what it is, how its value is said, and what another one does to the images
+    "magnification": ("magnification", "{:g}x", "cells look {ratio:.2g} times as large to it"),
+    "pixel_size_um": ("pixel size", "{:g} um", "cells look {inverse:.2g} times as large to it"),
+    "bit_depth": ("bit depth", "{:g} bit", "a grey value stands for another brightness"),
 }
+WAY_OUT = "take images as the model's were taken, train a model on images like these, or trust its numbers no further than its controls"
 TOLERANCE = 0.01    # relative; two microscopes' calibrations differ by as much
 FIELD_TOLERANCE = 0.05      # of a field's height or width: a few pixels cut off at the border change nothing
 
@@ -52,10 +53,10 @@ def acquisition_findings(screen: Imaged, trained: Mapping[str, Any], *, channels
              if name in stated and abs(stated[name] - value) > TOLERANCE * value]
     unknown = [name for name in known if name not in stated]
     if unknown:
-        said = ", ".join(f"{name} ({NUMBERS[name][0].format(known[name])})" for name in unknown)
+        said = ", ".join(f"{NUMBERS[name][0]} ({NUMBERS[name][1].format(known[name])} of the model's images)" for name in unknown)
         found.append(_warning("acquisition_unknown", unknown[0], "", (
-            f"the images' description does not state {said}: the model's own is in brackets; fill it in, so that images taken otherwise "
-            "are noticed")))
+            f"nobody said of these images their {said}, so that nobody would notice if they were taken otherwise; fill in "
+            f"{', '.join(unknown)}")))
     return [*filter(None, [field]), *found, *_other_stains(screen, trained.get("channels") or (), channels)]
 
 
@@ -77,13 +78,13 @@ def _other_field(given: tuple[int, ...], trained: tuple[int, ...], given_um: flo
         fields = [" x ".join(f"{side * pixel:.4g}" for side in sides) for sides, pixel in ((given, given_um), (trained, trained_um))]
         ratio = max(ratios, key=lambda ratio: abs(ratio - 1))
         return _warning("acquisition_mismatch", "pixel_size_um", value, (
-            f"images show {fields[0]} um, the model was trained on {fields[1]} um: cells look {ratio:.2g} times as large to the model; "
-            "image as the model's plates were, train a model on plates like these, or treat its answers with care"))
+            f"an image shows {fields[0]} um, those that the model learned from {fields[1]} um: cells look {ratio:.2g} times as large "
+            f"to it; {WAY_OUT}"))
     if given == trained:
         return None
     return _warning("acquisition_unknown", "pixel_size_um", value, (
-        f"images are {value} large, the model was trained on {trained[0]} x {trained[1]} px: if they show another part of a well, cells "
-        "look larger or smaller to the model; state pixel_size_um, here and where the model was trained, so that this is known"))
+        f"an image has {value}, those that the model learned from {trained[0]} x {trained[1]} px: whether cells look as large to it as "
+        "those did depends on the size of a pixel, which is not known of both; state pixel_size_um, here and where it was trained"))
 
 
 def _numbers(fields: Mapping[str, Any]) -> dict[str, float]:
@@ -91,11 +92,10 @@ def _numbers(fields: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _other_number(name: str, given: float, trained: float) -> Finding:
-    words, consequence = NUMBERS[name]
+    what, words, consequence = NUMBERS[name]
     effect = consequence.format(ratio=given / trained, inverse=trained / given)
     return _warning("acquisition_mismatch", name, f"{given:g}", (
-        f"{name} is {words.format(given)}, the model was trained at {words.format(trained)}: {effect}; image as the model's plates were, "
-        "train a model on plates like these, or treat its answers with care"))
+        f"the {what} is {words.format(given)}, the model learned from images of {words.format(trained)}: {effect}; {WAY_OUT}"))
 
 
 def _other_stains(screen: Imaged, trained: Any, channels: tuple[str, ...]) -> Iterator[Finding]:
@@ -105,8 +105,8 @@ def _other_stains(screen: Imaged, trained: Any, channels: tuple[str, ...]) -> It
         own = stains.get(name, "")
         if name in channels and channel.stain and own and channel.stain.casefold() != own.casefold():
             yield _warning("acquisition_mismatch", "channels", channel.stain, (
-                f"channel {name} shows {channel.stain}, the model was trained on {own}; another stain shows other parts of a cell: "
-                "treat its answers with care, or train a model on plates stained like these"))
+                f"channel {name} shows {channel.stain}, the model learned from {own}: another stain shows other parts of a cell; "
+                f"{WAY_OUT}"))
 
 
 def _unprojected(channel: str) -> str:

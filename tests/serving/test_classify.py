@@ -199,7 +199,7 @@ def test_another_sample_is_refused_unless_forced(send: Send) -> None:
 
 def test_another_acquisition_is_flagged(send: Send) -> None:
     flags = send(imageset=json.dumps({**SET, "magnification": 40})).json()["flags"]
-    assert "magnification is 40x, the model was trained at 10x" in " ".join(flag["message"] for flag in flags)
+    assert "the magnification is 40x, the model learned from images of 10x" in " ".join(flag["message"] for flag in flags)
     deep = send({"deep.tif": encode_tiff(np.arange(1600, dtype=np.uint16).reshape(40, 40))}).json()["flags"]
     assert "bit_depth is 16 bit" in " ".join(flag["message"] for flag in deep)
 
