@@ -36,6 +36,7 @@ OTHER_SHEETS = "only the first of"      # in a note on a workbook that has sever
 DELIMITERS = (",", ";", "\t", "|")
 
 _OLE = b"\xd0\xcf\x11\xe0"  # old .xls, and password-protected .xlsx
+_PERCENTAGE = re.compile(rb"numFmtId=['\"](?:9|10)['\"]|formatCode=['\"][^'\"]*%")     # 0% and 0.00% have numbers, others stand there
 _MERGED = re.compile(rb'<mergeCell ref="([A-Z]+\d+:[A-Z]+\d+)"')
 
 Rows = list[list[str]]
@@ -206,10 +207,10 @@ def _require_sane(rows: Rows, name: str) -> None:
                            f"at most {MAX_CELL:,} are read")
 
 
-def _rows_of(sheet: Any, name: str) -> Iterator[list[str]]:
+def _rows_of(sheet: Any, name: str, *, percentages: bool) -> Iterator[list[str]]:
     """Rows of text, without the empty cells at their ends. Raises TableError for a sheet that is mostly nothing."""
     gap = 0
-    for row in islice(_texts(sheet), MAX_ROWS):
+    for row in islice(_texts(sheet, percentages=percentages), MAX_ROWS):
         while row and not row[-1]:
             row.pop()
         gap = 0 if row else gap + 1
@@ -219,27 +220,23 @@ def _rows_of(sheet: Any, name: str) -> Iterator[list[str]]:
         yield row
 
 
-def _texts(sheet: Any) -> Iterator[list[str]]:
-    """Rows of text. Where a cell's format is a percentage, the file has 0.05 for what everybody reads as 5%."""
-    from openpyxl.styles.numbers import BUILTIN_FORMATS
-
-    formats = {*sheet.parent._number_formats, *(BUILTIN_FORMATS.get(style.numFmtId, "") for style in sheet.parent._cell_styles)}
-    if not any("%" in shown for shown in formats):      # cells with their formats take twice as long
+def _texts(sheet: Any, *, percentages: bool) -> Iterator[list[str]]:
+    """Rows of text. Where a cell's format is a percentage, which `percentages` says may be, the file has 0.05 for what all read as 5%."""
+    if not percentages:     # cells with their formats take twice as long
         yield from ([_cell_text(cell) for cell in cells] for cells in sheet.iter_rows(values_only=True))
         return
     for cells in sheet.iter_rows():
-        yield [_percent(cell.value) if "%" in str(cell.number_format) and isinstance(cell.value, int | float) else _cell_text(cell.value)
-               for cell in cells]
-
-
-def _percent(value: float) -> str:
-    return f"{_cell_text(float(f'{100 * value:.12g}'))}%"
+        yield [f"{_cell_text(float(f'{100 * cell.value:.12g}'))}%" if "%" in str(cell.number_format) and isinstance(cell.value, int | float)
+               else _cell_text(cell.value) for cell in cells]
 
 
 def _sheet(sheet: Any, data: bytes, name: str, *, drawn: bool) -> tuple[str, Rows, int]:
     sheet.reset_dimensions()  # many programs write a wrong size into the file
-    rows = list(_rows_of(sheet, name))
-    merged = _merged_ranges(data, str(vars(sheet)["_worksheet_path"]))
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        xml = archive.read(str(vars(sheet)["_worksheet_path"]).lstrip("/"))     # openpyxl has no public name for it
+        styles = archive.read("xl/styles.xml") if "xl/styles.xml" in archive.namelist() else b""
+    rows = list(_rows_of(sheet, name, percentages=_PERCENTAGE.search(styles) is not None))
+    merged = _merged_ranges(xml)
     _fill_merged(rows, merged, drawn=drawn)
     return str(sheet.title), rows, len(merged)
 
@@ -252,12 +249,10 @@ def _cell_text(value: object) -> str:
     return f"{value:.0f}" if whole else str(value).strip()
 
 
-def _merged_ranges(data: bytes, sheet_path: str) -> list[tuple[int, int, int, int]]:
+def _merged_ranges(xml: bytes) -> list[tuple[int, int, int, int]]:
     """(first column, first row, last column, last row), from 1. openpyxl drops them when it streams."""
     from openpyxl.utils import range_boundaries
 
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        xml = archive.read(sheet_path.lstrip("/"))
     return [tuple(range_boundaries(match.decode())) for match in _MERGED.findall(xml)]  # type: ignore[misc]  # four numbers each
 
 

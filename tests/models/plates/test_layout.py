@@ -314,14 +314,15 @@ def test_excel_with_a_title_merged_cells_and_whole_numbers(tmp_path: Path) -> No
     assert sorted(finding.message.split(": ")[1][:15] for finding in result.findings) == ["1 merged cell(s", "skipped 1 title"]
 
 
-def test_percentages_of_excel_are_read_as_they_are_shown(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shown", ["0.0%", "0%"])   # an own format, and one that every workbook has
+def test_percentages_of_excel_are_read_as_they_are_shown(tmp_path: Path, shown: str) -> None:
     """Excel keeps 5% as 0.05, and a dose of ethanol was a hundredth of itself."""
     book = openpyxl.Workbook()
     for row in (["plate", "well", "role", "treatment", "dose", "dose_unit", "readout"], ["P", "A01", "treated", "EtOH", 0.05, "%", 0.5],
                 ["P", "A02", "treated", "EtOH", 0.07, "%", 0.25], ["P", "A03", "treated", "EtOH", 3, "%", 1]):
         book.active.append(row)
     for cell in ("E2", "E3", "G2"):
-        book.active[cell].number_format = "0.0%"
+        book.active[cell].number_format = shown
     book.save(tmp_path / "layout.xlsx")
     layout = parse_layout(read_table(tmp_path / "layout.xlsx"), plate_format=96).layout
     assert (layout["dose"].tolist(), layout["readout"].tolist()) == ([5.0, 7.0, 3.0], [0.5, 0.25, 1.0])
