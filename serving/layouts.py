@@ -21,7 +21,7 @@ from models.wells import PLATE_FORMATS, parse_well
 from serving.forms import Fields, Form
 from serving.plain import plain
 from serving.readouts import controls_of, smallest_format
-from serving.uploads import read_screen, table_path
+from serving.uploads import read_mapping, read_screen, table_path
 from validation.rules import judge_layout
 
 LAYOUT_FIELDS = Fields(files=("layout",), texts=("screen", "plate"), required=("layout",))
@@ -32,12 +32,13 @@ PROVISIONAL = Screen(name="screen", sample="unknown")   # to read a layout with,
 def layout_answer(form: Form) -> dict[str, Any]:
     """What the layout holds. Raises InputError when it is no table, or the screen cannot be read.
 
-    screen: the screen as given, or as far as the layout tells it (`sample` may be empty). wells: place, role and content of each
-    row that has a place. readouts: wells with a measured value, of which POST /curves makes curves without images. findings:
-    everything that a scoring would say of the layout.
+    screen: the screen as given, or as far as the layout tells it (`sample` may be empty). given: names of its fields that were. wells:
+    place, role and content of each row that has a place. readouts: wells with a measured value, of which POST /curves makes curves
+    without images. findings: everything that a scoring would say of the layout.
     """
     raw = read_layout_table(table_path(form.files["layout"][0]))
     given = read_screen(text) if (text := form.texts.get("screen", "").strip()) else None
+    names = list(read_mapping(text, field="screen")) if given else []
     plate = form.texts.get("plate", "").strip() or UNNAMED
     plate_format = given.plate_format if given else smallest_format(raw)    # plates below 96 wells are told by a person
     parsed = parse_layout(raw, plate_format=plate_format, default_plate=plate)
@@ -45,7 +46,7 @@ def layout_answer(form: Form) -> dict[str, Any]:
     layout, (rows, columns) = parsed.layout, PLATE_FORMATS[screen.plate_format]
     told = plain(screen.to_dict()) | ({} if given else {"sample": _sample(layout)})
     counts = layout["role"].value_counts()
-    return {"screen": told, "given": given is not None, "rows": rows, "columns": columns, "plates": list(dict.fromkeys(layout["plate"])),
+    return {"screen": told, "given": names, "rows": rows, "columns": columns, "plates": list(dict.fromkeys(layout["plate"])),
             "wells": [_well(well) for _, well in layout.iterrows() if _placed(well["well"])],
             "roles": {role: int(counts[role]) for role in ROLES if role in counts},
             "readouts": int(layout["readout"].notna().sum()) if "readout" in layout else 0,

@@ -32,7 +32,7 @@ def test_a_layout_alone_tells_plate_controls_and_treatments(http: httpx.Client, 
     first = plate.table.iloc[0]
     assert answer["roles"] == {"negative": 16, "positive": 16, "treated": 64}
     assert sorted(answer["treatments"]) == ["alpha", "beta"]
-    assert (answer["plates"], answer["rows"], answer["columns"], answer["given"]) == (["P1"], 8, 12, False)
+    assert (answer["plates"], answer["rows"], answer["columns"], answer["given"]) == (["P1"], 8, 12, [])
     assert (answer["screen"]["controls"], answer["screen"]["sample"]) == ("both", "")
     assert answer["wells"][0]["well"] == first["well"]
     assert (answer["wells"][0]["row"], answer["wells"][0]["column"]) == (ord(first["well"][0]) - 65, int(first["well"][1:]) - 1)

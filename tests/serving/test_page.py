@@ -270,6 +270,19 @@ def test_a_plate_of_another_name_than_the_layouts_is_told_before_it_is_sent(open
     page.get_by_text("This kind of spreadsheet cannot be read").wait_for()
 
 
+def test_what_a_screen_file_states_is_sent_and_forgotten_with_its_plate(open_page: Open, plate: TinyPlate, tmp_path: Path) -> None:
+    """The model's channels stood in for those that a file named, and in their order; a magnification stayed for the next plate."""
+    (tmp_path / "screen.yaml").write_text(f"name: s7\nsample: {SAMPLE}\nchannels: [phase, gfp]\nmagnification: 20\n")
+    page = open_page()
+    named = {name: page.locator(f"input[name={name}]") for name in ("name", "channels", "magnification")}
+    model = page.locator("select", has_text=MODEL)
+    for files, expected in (([tmp_path / "screen.yaml"], ["s7", "phase, gfp", "20"]), ([], ["P1", "brightfield", ""])):
+        page.set_input_files("#files", [plate.archive, plate.layout, *files])
+        until(lambda expected=expected: named["name"].input_value() == expected[0], seconds=60)     # type: ignore[misc]  # bound now
+        model.select_option(MODEL)
+        assert [found.input_value() for found in named.values()] == expected
+
+
 def test_guesses_that_make_every_dose_or_well_wrong_are_asked_about_in_the_open(open_page: Open, plate: TinyPlate, tmp_path: Path) -> None:
     table = plate.table.drop(columns="dose_unit")
     table["well"] = [chr(ord(well[0]) + 1) + well[1:] for well in table["well"]]

@@ -123,7 +123,8 @@ class ScorePage {
   fill({ screen, plates, given }) {
     const { archives, folders } = this.sorted;
     const names = [...plates, ...archives.map(({ path }) => path), ...folders.map(({ name }) => name), this.layout.name];
-    this.screen.fill({ ...screen, sample: screen.sample || sampleIn(names, this.models), name: given ? screen.name : plates[0] });
+    const name = given.includes("name") ? screen.name : plates[0];
+    this.screen.fill({ ...screen, sample: screen.sample || sampleIn(names, this.models), name }, given);
     this.suggest();
   }
 

@@ -11,6 +11,7 @@ const CHANGE_THE_LAYOUT = ["plate_format", "controls"]; // how the layout is rea
 /** The form. onSample(): the sample was changed; onPlate(): what the layout is read by was changed. */
 export class ScreenForm {
   known = {}; // fields that the form does not show come back as they were given
+  stated = []; // names of the fields that a screen file states
   touched = new Set(); // names of inputs that a person wrote in
 
   constructor({ onSample, onPlate }) {
@@ -54,21 +55,24 @@ export class ScreenForm {
     this.samples.replaceChildren(...names.map((name) => el("option", { value: name })));
   }
 
-  /** Put in what is known of the screen, where the person has not written. */
-  fill(screen) {
-    this.known = screen;
+  /** Put in what is known of the screen, where the person has not written. stated: which fields a file states. */
+  fill(screen, stated) {
+    Object.assign(this, { known: screen, stated });
     for (const name of Object.keys(this.inputs)) this.put(name, name === "channels" ? channelNames(screen.channels) : screen[name]);
   }
 
   /** A model was chosen: where nobody said how it was imaged, it was as the model expects. */
   expect({ acquisition, planes }) {
     const read = unique(planes.map((plane) => plane.split(/[.:]/)[0]));
-    this.put("channels", acquisition.channels ? channelNames(acquisition.channels) : read.join(", "));
-    this.put("bit_depth", acquisition.bit_depth);
+    const channels = acquisition.channels ? channelNames(acquisition.channels) : read.join(", ");
+    for (const [name, value] of Object.entries({ channels, bit_depth: acquisition.bit_depth })) {
+      if (value && !this.stated.includes(name)) this.put(name, value);
+    }
   }
 
+  /** What is not known goes: it was of the plate before. */
   put(name, value) {
-    if (!this.touched.has(name) && value !== null && value !== undefined) this.inputs[name].value = value;
+    if (!this.touched.has(name)) this.inputs[name].value = value ?? "";
   }
 
   /** The screen as the service wants it. */
