@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 
@@ -44,7 +45,7 @@ class Crowd:
     judge: what is wrong with an answer of status 200; "" = nothing.
     """
 
-    def __init__(self, server: Server, address: str, request: dict[str, object], *, clients: int = 1, pause: float = 0.2,
+    def __init__(self, server: Server, address: str, request: dict[str, Any], *, clients: int = 1, pause: float = 0.2,
                  judge: Callable[[httpx.Response], str] = lambda _: "") -> None:
         self.server, self.address, self.request, self.pause, self.judge = server, address, request, pause, judge
         self.asked: list[Asked] = []
@@ -55,7 +56,7 @@ class Crowd:
     def _go_on(self) -> None:
         with httpx.Client(base_url=self.server.url, timeout=120, trust_env=False) as http:
             while not self._over.is_set():
-                asked, answer = ask(lambda: http.post(self.address, **self.request))  # type: ignore[arg-type]
+                asked, answer = ask(lambda: http.post(self.address, **self.request))
                 self.asked.append(asked)
                 if answer is not None and answer.is_success and (wrong := self.judge(answer)):
                     self.wrong.append(wrong)

@@ -59,7 +59,7 @@ class Place:
         """A job like no other."""
         self.sent += 1
         options = json.dumps({"fit": {"level": 0.5 + self.sent / 1000}})
-        asked, answer = ask(lambda: self.http.post("/jobs", **form(self.plate, options=options)))  # type: ignore[arg-type]
+        asked, answer = ask(lambda: self.http.post("/jobs", **form(self.plate, options=options)))
         if answer is not None and answer.is_success:
             self.accepted.append(answer.json()["id"])
         return asked
@@ -286,7 +286,7 @@ def running(folder: Path) -> Iterator[Place]:
         http = stack.enter_context(httpx.Client(base_url=server.url, timeout=120, trust_env=False))
         place = Place(folder, server, mlflow, registry, tiny_plate(folder), http, moved=[1])
         for version in (1, 2):
-            answer = http.post("/score", **form(place.plate, model=f"{MODEL}/{version}"))  # type: ignore[arg-type]
+            answer = http.post("/score", **form(place.plate, model=f"{MODEL}/{version}"))
             place.wells[version] = answer.json()["wells"]
         yield place
 

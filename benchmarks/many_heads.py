@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import copy
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -47,9 +48,9 @@ def one_by_one(heads: list[nn.Sequential], data: list[HeadData], recipe: Recipe)
         train(network, FeatureSource(item.views), item.targets.numpy(), parts, replace(recipe, seed=number))
 
 
-def timed(call: object, *arguments: object, **options: object) -> float:
+def timed(call: Callable[..., object], *arguments: object, **options: object) -> float:
     since = time.process_time()
-    call(*arguments, **options)     # type: ignore[operator]
+    call(*arguments, **options)
     return time.process_time() - since
 
 

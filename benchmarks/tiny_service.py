@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -29,7 +30,7 @@ def tiny_service(folder: Path, registry: Registry | None = None, **settings: str
         server.stop()
 
 
-def form(plate: TinyPlate, **changes: object) -> dict[str, object]:
+def form(plate: TinyPlate, **changes: object) -> dict[str, Any]:
     """Arguments of a request that scores the plate; `changes` replace fields: texts, or (file name, content)."""
     fields = {"model": MODEL, "screen": json.dumps(SCREEN), "images": ("P1.zip", plate.archive.read_bytes()),
               "layout": ("layout.csv", plate.layout.read_bytes()), **changes}

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -50,9 +51,9 @@ def plain_features(network: Network, pixels: Tensor) -> Tensor:
         return torch.cat([network.features(pixels[row:row + 1]) for row in range(len(pixels))])
 
 
-def timed(call: object, *arguments: object, **options: object) -> tuple[float, object]:
+def timed(call: Callable[..., object], *arguments: object, **options: object) -> tuple[float, object]:
     since = time.process_time()
-    found = call(*arguments, **options)     # type: ignore[operator]
+    found = call(*arguments, **options)
     return time.process_time() - since, found
 
 
