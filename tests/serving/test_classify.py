@@ -201,7 +201,7 @@ def test_another_acquisition_is_flagged(send: Send) -> None:
     flags = send(imageset=json.dumps({**SET, "magnification": 40})).json()["flags"]
     assert "the magnification is 40x, the model learned from images of 10x" in " ".join(flag["message"] for flag in flags)
     deep = send({"deep.tif": encode_tiff(np.arange(1600, dtype=np.uint16).reshape(40, 40))}).json()["flags"]
-    assert "bit_depth is 16 bit" in " ".join(flag["message"] for flag in deep)
+    assert "the bit depth is 16 bit" in " ".join(flag["message"] for flag in deep)
 
 
 def test_the_wrong_kind_of_model_is_told_both_ways(send: Send, http: httpx.Client, post: Callable[..., httpx.Response],
