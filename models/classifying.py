@@ -55,7 +55,8 @@ def classify_images(images: WellImages, labels: pd.DataFrame, *, predictor: Pred
     require_classes(card)
     known = set(card.training_images)
     raw = predictor.predict(images, on_images=on_images)[["plate", "well", "logit", "probability"]].assign(
-        unlikeness=card.looks.unlikeness(images.pixels) if card.looks else np.nan, flat=[np.ptp(pixels) == 0 for pixels in images.pixels],
+        unlikeness=card.looks.unlikeness(np.asarray(images.pixels)) if card.looks else np.nan,
+        flat=[np.ptp(pixels) == 0 for pixels in images.pixels],
         known=[fingerprint(pixels) in known for pixels in images.pixels])
     rows = labels[["plate", "well", "label"]].merge(raw, on=["plate", "well"], how="left", validate="one_to_one")
     found = rows.rename(columns={"well": "image_id"}).drop(columns=["plate", "flat", "known"]).assign(

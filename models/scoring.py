@@ -278,14 +278,16 @@ def with_persons(wells: pd.DataFrame, options: ScoringOptions) -> pd.DataFrame:
     """The wells with `excluded` and `exclusion_reason` as the layout has them and the options change them."""
     excluded = wells["excluded"].astype(bool) if "excluded" in wells else pd.Series(False, index=wells.index)
     reasons = wells["exclusion_reason"] if "exclusion_reason" in wells else pd.Series("", index=wells.index, dtype="str")
+    places = {key: row for row, key in enumerate(well_keys(wells))}     # a person may have left out thousands
+    out_now, why = excluded.to_numpy(copy=True), reasons.to_numpy(dtype=object, copy=True)
     for choice, out in [*((item, True) for item in options.exclusions), *((item, False) for item in options.keep)]:
-        chosen = (wells["plate"] == choice.plate) & (wells["well"] == choice.well)
-        if not chosen.any():
+        row = places.get((choice.plate, choice.well))
+        if row is None:
             raise InputError(f"cannot {'exclude' if out else 'keep'} well {choice.well} of plate {choice.plate}", [Finding(
                 rule="exclusion_unknown", severity="error", plate=choice.plate, well=choice.well,
                 message="the layout has no such well; check plate and well names")])
-        excluded, reasons = excluded.mask(chosen, out), reasons.mask(chosen, choice.reason or ("" if out else "kept by a person"))
-    return wells.assign(excluded=excluded, exclusion_reason=reasons)
+        out_now[row], why[row] = out, choice.reason or ("" if out else "kept by a person")
+    return wells.assign(excluded=out_now, exclusion_reason=pd.Series(why, index=wells.index, dtype=reasons.dtype))
 
 
 def _taught_findings(wells: pd.DataFrame) -> list[Finding]:

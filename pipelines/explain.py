@@ -73,7 +73,7 @@ def run(predictor: Predictor, data: PreparedScreen | PreparedImageSet, *, names:
     chosen = data.images.take(np.array(rows))
     found = explain_wells(predictor, chosen, method=method)
     table = wells.iloc[rows].reset_index(drop=True)
-    return draw_sheet(chosen.pixels, found, table, predictor), table[[name for name in SHOWN if name in table]]
+    return draw_sheet(np.asarray(chosen.pixels), found, table, predictor), table[[name for name in SHOWN if name in table]]
 
 
 def draw_sheet(pixels: np.ndarray, found: Explanation, wells: pd.DataFrame, predictor: Predictor) -> Figure:

@@ -147,7 +147,7 @@ def phenotypes(profiled: ProfiledScreen, label: str, scored: pd.DataFrame) -> tu
     components = principal_components(penultimate_features(predictor, images))
     places = t_sne(components)
     title = f"{data.screen.name}, {label}: t-SNE of {components.shape[1]} principal components (95 % of the variance), top doses"
-    figure = plot_phenotype_map(places, wells, colour_by="class", title=title, thumbnails=colour_pictures(images.pixels))
+    figure = plot_phenotype_map(places, wells, colour_by="class", title=title, thumbnails=colour_pictures(np.asarray(images.pixels)))
     table = wells[["plate", "well", "role", "treatment", "class", "dose"]].assign(t_sne_1=places[:, 0], t_sne_2=places[:, 1])
     return figure, table, complementary_hits(components, wells, scored)
 

@@ -22,8 +22,9 @@ from pipelines.screens import read_screen
 from validation.data_docs import write_index
 from validation.evidence import Evidence
 from validation.imageset_rules import gather_imageset, take_contents
+from validation.kept import kept_inventory
 from validation.pages import screen_page
-from validation.rules import Thresholds, take_inventory
+from validation.rules import Thresholds
 from validation.suites import validate_imageset, validate_screen
 from validation.verdicts import Verdict, refused, write_verdict
 
@@ -38,8 +39,8 @@ class Judged:
     kind: str = "screen"
 
 
-def gather(folder: Path, thresholds: Thresholds) -> Evidence:
-    """Read screen.yaml, layout.csv and every image of a screen's folder.
+def gather(folder: Path, thresholds: Thresholds, *, kept: Path) -> Evidence:
+    """Read screen.yaml, layout.csv and every image of a screen's folder that is new. kept: folder of what is known of the others.
 
     Raises InputError (its kinds: ScreenError, TableError) if there is no such folder, screen or layout.
     """
@@ -50,33 +51,33 @@ def gather(folder: Path, thresholds: Thresholds) -> Evidence:
                     f"SOURCE --name {folder.name}` (examples: `python -m pipelines.make_example`), or take it out of params.yaml")])
     screen = read_screen(folder)
     raw = read_table(folder / "layout.csv")
-    inventory = take_inventory((folder / "images").glob("*.zip"))
+    inventory = kept_inventory((folder / "images").glob("*.zip"), kept / folder.name)
     parsed = parse_layout(raw, plate_format=screen.plate_format, default_plate=only_plate(inventory.plates))
     return Evidence(parsed=parsed, screen=screen, thresholds=thresholds, inventory=inventory)
 
 
-def judge_folder(folder: Path, thresholds: Thresholds) -> Judged:
-    """The verdict on a folder; what cannot be read is a refusal. Raises ScreenError only if the rules themselves broke."""
+def judge_folder(folder: Path, thresholds: Thresholds, *, kept: Path) -> Judged:
+    """The verdict on a folder; what cannot be read is a refusal. kept: as of `gather`. Raises ScreenError only if the rules broke."""
     kind = "image set" if is_imageset(folder) else "screen"
     try:
         if is_imageset(folder):
             images = gather_imageset(read_imageset(folder), read_table(folder / IMAGES_TABLE), take_contents(folder / IMAGES_ARCHIVE))
             verdict, docs = validate_imageset(images)
             return Judged(verdict, docs=docs, kind=kind)
-        evidence = gather(folder, thresholds)
+        evidence = gather(folder, thresholds, kept=kept)
     except InputError as error:
         return Judged(refused(folder.name, error.findings, message=error.summary), kind=kind)
     verdict, docs = validate_screen(evidence)
     return Judged(verdict, evidence, docs)
 
 
-def run(names: Iterable[str], *, data: Path, thresholds: Thresholds, out: Path, docs: Path) -> list[Verdict]:
+def run(names: Iterable[str], *, data: Path, thresholds: Thresholds, out: Path, docs: Path, kept: Path) -> list[Verdict]:
     """Judge the screens of these names; writes <out>/<screen>.json and .html, <docs>/<screen>.html and <docs>/index.html."""
     for folder in (out, docs):
         folder.mkdir(parents=True, exist_ok=True)
     verdicts = []
     for name in tqdm(list(names), desc="validate", unit="screen"):
-        judged = judge_folder(data / name, thresholds)
+        judged = judge_folder(data / name, thresholds, kept=kept)
         page = screen_page(judged.verdict, judged.evidence, kind=judged.kind)
         write_verdict(judged.verdict, out / f"{name}.json")
         (out / f"{name}.html").write_text(page, encoding="utf-8")
@@ -93,9 +94,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of all screens")
     parser.add_argument("--out", type=Path, required=True, help="folder of verdicts and pages")
     parser.add_argument("--docs", type=Path, required=True, help="folder of the Data Docs")
+    parser.add_argument("--kept", type=Path, required=True, help="folder for what is known of archives that did not change")
     arguments = parser.parse_args()
     params = Params.read(arguments.params)
-    for verdict in run(params.sources, data=arguments.data, thresholds=params.validate, out=arguments.out, docs=arguments.docs):
+    for verdict in run(params.sources, data=arguments.data, thresholds=params.validate, out=arguments.out, docs=arguments.docs,
+                       kept=arguments.kept):
         print(f"{verdict.screen}: {'accepted' if verdict.accepted else 'REFUSED'}, {len(verdict.errors)} error(s), "
               f"{len(verdict.warnings)} warning(s); see {arguments.out / verdict.screen}.html")
         for finding in verdict.errors[:10]:

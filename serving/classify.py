@@ -148,7 +148,7 @@ def _classified(archive: ImageArchive, table: pd.DataFrame, imageset: ImageSet, 
         except ImageError:
             _require_readable(archive, table)
             raise
-        brightest = max(brightest, float(images.pixels.max()))
+        brightest = max(brightest, float(np.asarray(images.pixels).max()))
         labels = images.wells[["plate", "well"]].assign(label="")
         parts.append(classify_images(images, labels, predictor=predictor, model=version.name,
                                      version=str(version.version)))

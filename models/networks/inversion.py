@@ -51,7 +51,7 @@ def _finding(plate: str, model: str, *, as_is: float, exchanged: float) -> Findi
 
 
 def _exchanged(images: WellImages, predictor: Predictor) -> float:
-    turned = WellImages(images.wells, (1 - images.pixels.astype(np.float32)).astype(np.float16), images.channels)
+    turned = WellImages(images.wells, (1 - np.asarray(images.pixels, np.float32)).astype(np.float16), images.channels)
     return _rms(predictor.predict(turned)["feature_distance"].to_numpy(float))
 
 

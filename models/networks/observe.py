@@ -60,7 +60,7 @@ def _observe_set(card: Card, images: WellImages, layout: pd.DataFrame) -> Card:
     places = zip(images.wells["plate"], images.wells["well"], strict=True)
     known = {fingerprint(pixels) for place, pixels in zip(places, images.pixels, strict=True) if place in taught}
     groups = images.wells.merge(layout[["plate", "well", "group"]], on=["plate", "well"], how="left")["group"]
-    return replace(card, looks=looks_of(images.pixels, groups), training_images=tuple(sorted(known)))
+    return replace(card, looks=looks_of(np.asarray(images.pixels), groups), training_images=tuple(sorted(known)))
 
 
 def _viability(predicted: pd.DataFrame, card: Card, *, controls: str) -> np.ndarray:

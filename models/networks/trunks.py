@@ -20,6 +20,7 @@ from torch import Tensor
 from models.networks.forward import Forward, Path, Precision, trunk_forward
 from models.networks.heads import Network
 from models.networks.recipe import TrunkSpec
+from models.plates.images import Pixels
 
 PASS = 32   # images in one forward pass at most; with torch exactly
 
@@ -48,7 +49,7 @@ class TrunkKey:
 class _Waiting:
     """Images whose features somebody waits for. taken, done: how many went into a pass, and came out of one."""
 
-    pixels: np.ndarray
+    pixels: Pixels
     features: np.ndarray
     taken: int = 0
     done: int = 0
@@ -69,7 +70,7 @@ class Trunk:
         self._queue: deque[_Waiting] = deque()
         self._queued, self._turn = threading.Lock(), threading.Lock()
 
-    def features(self, pixels: np.ndarray) -> np.ndarray:
+    def features(self, pixels: Pixels) -> np.ndarray:
         """Pixels on 0-1 (N, C, H, W) -> features (N, F) float32. Images of all threads that wait share the passes, in the order in which
         they came; whoever has the turn runs a pass for all.
         """

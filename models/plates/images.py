@@ -21,6 +21,7 @@ import tifffile
 
 from models.errors import Finding, ImageError, InputError
 from models.plates.image_limits import image_error
+from models.plates.joined import JoinedPixels
 from models.plates.member_names import Place, judge_name, places_of
 from models.plates.pixels import decode_image
 from models.plates.zips import UNPACKING_ERRORS, members_of, open_zip, read_member
@@ -28,6 +29,7 @@ from models.tables import IMAGE_QUALITY
 from models.whole_file import whole_file
 
 COLOURS = 3
+Pixels = np.ndarray | JoinedPixels      # of one plate, or of several
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # members carry no clock, so that the same images give the same archive
 
 
@@ -40,7 +42,7 @@ class WellImages:
     """
 
     wells: pd.DataFrame
-    pixels: np.ndarray
+    pixels: Pixels
     channels: tuple[str, ...]
     quality: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=IMAGE_QUALITY.names()))
 

@@ -155,10 +155,10 @@ def prepare_images(archive: ImageArchive, table: pd.DataFrame, spec: InputSpec, 
     for image_id, path in zip(table["image_id"], table["path"], strict=True):
         read = archive.read(path)
         on_pixels(str(image_id), read)
-        pixels.append(prepare_image(read, spec))
+        pixels.append(prepare_image(read, spec).astype(np.float16))      # at once: a set is held in memory
         on_image(str(image_id))
     wells = pd.DataFrame({"plate": name, "well": table["image_id"].to_numpy(), "site": 1}).astype({"plate": "str", "well": "str"})
-    return WellImages(wells, np.stack(pixels).astype(np.float16), spec.planes)
+    return WellImages(wells, np.stack(pixels), spec.planes)
 
 
 def prepare_image(pixels: np.ndarray, spec: InputSpec) -> np.ndarray:

@@ -7,7 +7,7 @@ float16 (11 significant bits): half the disk, and finer than the noise of a 16-b
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,11 +15,11 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
-from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from models.errors import Finding, ImageError
-from models.plates.images import PlateArchive, WellImages
+from models.plates.images import Pixels, PlateArchive, WellImages
+from models.plates.joined import JoinedPixels
 from models.plates.measures import measure_stack, with_gradients
 from models.plates.projections import PROJECTIONS, Projection, parse_plane, project, resize_area
 from models.tables import IMAGE_QUALITY, check_table
@@ -64,9 +64,9 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class PreparedPlace:
-    """One well and site: planes (D, size, size), the spec's distinct ones, in grey values of a camera whose highest is full_scale, float32
-    or, where none had to be averaged, uint8; quality: the measures of each channel that was looked at, by its name, as `measure_stack`
-    gives them.
+    """One well and site: planes (D, size, size), the spec's distinct ones, on 0-1 as float16; or in grey values of a camera whose highest
+    is full_scale, float32 or, where none had to be averaged, uint8, where the scale is that of the whole plate. quality: the measures of
+    each channel that was looked at, by its name, as `measure_stack` gives them.
     """
 
     planes: np.ndarray
@@ -79,32 +79,40 @@ def prepare_place(stacks: Mapping[str, np.ndarray], spec: InputSpec, *, channels
     looked_at = dict(reversed([found for plane in spec.distinct if (found := find_channel(plane, channels))]))     # a channel's first
     planes = np.stack([_plane(stacks, plane, spec.size, channels) for plane in spec.distinct])
     full_scale = 255.0 if all(stack.dtype == np.uint8 for stack in stacks.values()) else 65535.0
+    if spec.intensity != "plate" and planes.dtype != np.uint8:      # a plate of these is held in memory: at half the size
+        planes = next(scaled([planes], spec.intensity, [full_scale])).astype(np.float16)
     return PreparedPlace(planes, full_scale, {
         name: measure_stack(stack, project(one_colour(stack), looked_at[name])) for name, stack in stacks.items()})
 
 
 def prepare_plate(archive: PlateArchive, spec: InputSpec, *, channels: Iterable[str], on_well: Callable[[str], None] = lambda well: None,
-                  ready: Mapping[tuple[str, int], PreparedPlace] | None = None) -> WellImages:
+                  ready: MutableMapping[tuple[str, int], PreparedPlace] | None = None) -> WellImages:
     """Model-ready images of every well and site of a plate, and the measures of their quality, for which they need not be read again.
 
     channels: the screen's channel names, in the order of the archive's channel numbers; see `find_channel` for projected ones.
-    ready: wells and sites that somebody prepared already, while he read them for another reason.
+    ready: wells and sites that somebody prepared already, while he read them for another reason; they are taken out of it.
     Raises ImageError when the screen lacks a channel that the spec names, or an image cannot be read.
     """
-    channels, ready = tuple(channels), ready or {}
+    channels, ready = tuple(channels), {} if ready is None else ready
     numbers = channel_numbers(spec, channels, archive)
-    rows, images, measured, full_scales = [], [], [], []
-    for well, site in archive.wells_and_sites():
-        place = ready.get((well, site)) or prepare_place(
+    places = list(archive.wells_and_sites())
+    pixels = np.empty((len(places), len(spec.distinct), spec.size, spec.size), np.float16)
+    waiting: list[PreparedPlace] = []       # for the others, whose brightness makes the scale
+    measured = []
+    for number, (well, site) in enumerate(places):
+        place = ready.pop((well, site), None) or prepare_place(
             {name: archive.read_stack(well, site=site, channel=number) for name, number in numbers.items()}, spec, channels=channels)
-        images.append(place.planes)
-        full_scales.append(place.full_scale)
-        rows.append({"plate": archive.plate, "well": well, "site": site})
-        measured += [{**rows[-1], "channel": name, **measures} for name, measures in place.quality.items()]
+        if spec.intensity == "plate":
+            waiting.append(place)
+        else:
+            pixels[number] = place.planes if place.planes.dtype == np.float16 else next(
+                scaled([place.planes], spec.intensity, [place.full_scale]))
+        measured += [{"plate": archive.plate, "well": well, "site": site, "channel": name, **measures}
+                     for name, measures in place.quality.items()]
         on_well(well)
-    pixels = np.empty((len(images), len(spec.distinct), spec.size, spec.size), np.float16)
-    for number, image in enumerate(scaled(images, spec.intensity, full_scales)):
+    for number, image in enumerate(scaled([place.planes for place in waiting], "plate", [place.full_scale for place in waiting])):
         pixels[number] = image
+    rows = [(archive.plate, well, site) for well, site in places]
     return WellImages(pd.DataFrame(rows, columns=["plate", "well", "site"]), _for_network(pixels, spec), spec.planes,
                       quality=check_table(pd.DataFrame(with_gradients(measured), columns=IMAGE_QUALITY.names()), IMAGE_QUALITY))
 
@@ -162,10 +170,21 @@ def scaled(images: Sequence[np.ndarray], intensity: Intensity, full_scales: Sequ
         yield from (levels[scale].take(image) if image.dtype == np.uint8 else image / np.float32(scale)     # looked up: no pixel is rounded
                     for image, scale in zip(images, full_scales, strict=True))
         return
-    axes, share = ((0, 2, 3) if intensity == "plate" else (2, 3)), [0.1, 99.9]
-    pixels = np.stack(images).astype(np.float32)
-    low, high = np.percentile(pixels, share, axis=axes, keepdims=True).astype(np.float32)
-    yield from np.clip((pixels - low) / np.maximum(high - low, np.float32(1e-6)), 0, 1)
+    share = [0.1, 99.9]
+    if intensity == "well":
+        for image in images:
+            yield _between(image.astype(np.float32), *np.percentile(image.astype(np.float32), share, axis=(1, 2), keepdims=True))
+        return
+    limits = np.array([np.percentile(np.stack([image[channel] for image in images], dtype=np.float32), share, overwrite_input=True)
+                       for channel in range(len(images[0]))])       # a channel at a time, for a plate is large
+    low, high = (limits[:, end, None, None] for end in (0, 1))
+    yield from (_between(image.astype(np.float32), low, high) for image in images)
+
+
+def _between(image: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """An image (C, H, W) on 0-1, where `low` and `high` (C, 1, 1) are 0 and 1, and no farther."""
+    low, high = low.astype(np.float32), high.astype(np.float32)
+    return np.asarray(np.clip((image - low) / np.maximum(high - low, np.float32(1e-6)), 0, 1))
 
 
 def _for_network(pixels: np.ndarray, spec: InputSpec) -> np.ndarray:
@@ -180,16 +199,9 @@ def _in_all_channels(plane: np.ndarray, channels: int) -> np.ndarray:
     return np.lib.stride_tricks.as_strided(plane, (len(plane), channels, *plane.shape[2:]), (plane.strides[0], 0, *plane.strides[2:]))
 
 
-def _alike_channels(pixels: np.ndarray) -> bool:
+def _alike_channels(pixels: Pixels) -> bool:
     """Whether one plane fills all channels of (N, C, H, W), in memory once."""
-    return pixels.strides[1] == 0
-
-
-def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """Parts (N, C, H, W) in one array; a plane that fills all channels of each part lies in memory once again."""
-    if all(map(_alike_channels, parts)):
-        return _in_all_channels(np.concatenate([part[:, :1] for part in parts]), parts[0].shape[1])
-    return np.concatenate(parts)
+    return isinstance(pixels, np.ndarray) and pixels.strides[1] == 0
 
 
 def save_prepared(images: WellImages, path: Path) -> None:
@@ -206,9 +218,12 @@ def save_prepared(images: WellImages, path: Path) -> None:
 
 
 def load_prepared(path: Path) -> WellImages:
-    """Read what `save_prepared` wrote."""
-    with safe_open(path, framework="numpy") as file:
-        record, pixels = json.loads(file.metadata()["images"]), file.get_tensor("pixels")
+    """What `save_prepared` wrote. Pixels stay on disk until they are asked for: a screen of many plates is larger than memory."""
+    with path.open("rb") as file:       # of the format: its length, a header, the numbers
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+    record, place = json.loads(header["__metadata__"]["images"]), header["pixels"]
+    pixels = np.asarray(np.memmap(path, np.float16, "c", offset=8 + length + place["data_offsets"][0], shape=tuple(place["shape"])))
     wells = pd.DataFrame(record["wells"]["data"], columns=record["wells"]["columns"])
     texts = {column.name: "str" for column in IMAGE_QUALITY.columns if column.kind == "str"}
     quality = pd.read_csv(path.with_suffix(QUALITY_SUFFIX), dtype=texts, keep_default_na=False, na_values={
@@ -220,12 +235,12 @@ def load_prepared(path: Path) -> WellImages:
 
 
 def join_images(parts: Iterable[WellImages]) -> WellImages:
-    """Several plates' images as one, in order. Raises ImageError if there is none or their channels differ."""
+    """Several plates' images as one, in order, each where it lies. Raises ImageError if there is none or their channels differ."""
     parts = list(parts)
     if not parts or len({part.channels for part in parts}) != 1:
         raise ImageError(f"expected plates of one set of channels, got {sorted({part.channels for part in parts})}")
     if len(parts) == 1:
         return parts[0]
     return WellImages(pd.concat([part.wells for part in parts], ignore_index=True),
-                      _joined([part.pixels for part in parts]), parts[0].channels,
+                      JoinedPixels([np.asarray(part.pixels) for part in parts]), parts[0].channels,
                       quality=pd.concat([part.quality for part in parts], ignore_index=True))

@@ -33,6 +33,7 @@ from models.report.verdicts import PlateQuality, Verdict, judge, plate_qualities
 from models.report.words import NO_VALUE, Estimate, count, half_dose, slope_text, status_words, trusted
 
 _ORDER = {"hit": 0, "unsure": 1, "none": 2, "unscored": 3}
+MOST_PANELS = 2_000     # 5 kB each: a page of 100,000 curves would have half a gigabyte
 FEW = 3  # so many treatments are named at the top instead of counted
 _NO_SHAPE = ("flat",)  # statuses without a slope or a meaningful R2
 
@@ -158,10 +159,10 @@ def _treatment(row: pd.Series, wells: pd.DataFrame, *, curve: int, name: str, ve
 
 
 def panels(scored: ScoredTables, rows: Sequence[Treatment], *, values: CurveValues) -> dict[int, Markup]:
-    """The panel of each row, by its curve."""
+    """The panel of each of the first MOST_PANELS rows, by its curve."""
     groups = wells_by_curve(scored.curves, scored.wells)
     return {row.curve: curve_panel(scored.curves.iloc[[row.curve]], groups[row.curve], name=row.name,
-                                   half=half_name(scored.curves.iloc[row.curve]), values=values) for row in rows}
+                                   half=half_name(scored.curves.iloc[row.curve]), values=values) for row in rows[:MOST_PANELS]}
 
 
 def _sortable(row: Any, name: str, unless: tuple[str, ...] = ()) -> float:

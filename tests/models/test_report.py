@@ -461,3 +461,17 @@ def test_wells_outside_the_declared_format_are_still_drawn() -> None:
     wells = make_wells("drug", "other", "third").assign(well=lambda table: [well_name(*divmod(index, 24)) for index in range(len(table))])
     drawing = plate_map(wells, plate_format=96, limits=(0.0, 100.0), values=100 * wells["viability"])
     assert str(drawing).count("<title>") == len(wells)
+
+
+def test_of_many_treatments_the_first_are_drawn_and_all_have_their_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = make_tables(*({"treatment": f"drug-{score}", "dss_asym": float(score)} for score in (11, 30, 20)))
+    whole = render(tables)
+    assert whole.count("<figure id=") == 3
+    assert "too large to open" not in whole
+    monkeypatch.setattr("models.report.treatments.MOST_PANELS", 2)
+    page = render(tables)
+    assert [name in page for name in ('id="curve-1" data-name="drug-30"', 'id="curve-2" data-name="drug-20"', 'id="curve-3"')] == [
+        True, True, False]
+    assert "#curve-3" not in page
+    assert '<th scope="row">drug-11</th>' in page
+    assert "The curves of the first 2 treatments of the table are drawn. The other 1 have their numbers there" in page

@@ -52,7 +52,8 @@ def data(tmp_path: Path) -> Path:
 
 def run(data: Path, out: Path) -> dict[str, bool]:
     names = ("good", "broken", "unreadable", "gone")
-    verdicts = validate.run(names, data=data, thresholds=Thresholds(), out=out / "validate", docs=out / "data_docs")
+    verdicts = validate.run(names, data=data, thresholds=Thresholds(), out=out / "validate", docs=out / "data_docs",
+                            kept=data.parent / "kept")     # what is kept of an archive says the same as its images
     return {verdict.screen: verdict.accepted for verdict in verdicts}
 
 
@@ -104,9 +105,9 @@ def test_the_command_exits_well_although_a_screen_is_refused(
 def test_a_layout_without_plates_means_the_only_archive(data: Path) -> None:
     layout = data / "good" / "layout.csv"
     layout.write_text("\n".join(line.partition(",")[2] for line in layout.read_text().splitlines()) + "\n")
-    evidence = validate.gather(data / "good", Thresholds())
+    evidence = validate.gather(data / "good", Thresholds(), kept=data / "kept")
     assert set(evidence.layout["plate"]) == {"P1"}
-    assert validate.judge_folder(data / "good", Thresholds()).verdict.accepted
+    assert validate.judge_folder(data / "good", Thresholds(), kept=data / "kept").verdict.accepted
 
 
 class _Params:
@@ -129,6 +130,6 @@ def test_the_real_plate_is_accepted(tmp_path: Path, rows: str) -> None:
         (member_name(str(row["well"]), channel=channel), tifffile.imread(SHARED / "images" / str(row[name])))
         for _, row in platemap.iterrows() for channel, name in enumerate(("file_gfp", "file_dna"))))
     (folder / "screen.yaml").write_text(yaml.safe_dump({"name": "bbbc013", "sample": "U2OS", "channels": ["gfp", "dna"]}))
-    judged = validate.judge_folder(folder, Thresholds())
+    judged = validate.judge_folder(folder, Thresholds(), kept=tmp_path / "kept")
     assert judged.verdict.accepted, judged.verdict.errors
     assert {finding.rule for finding in judged.verdict.warnings} <= {"column_unused", "controls_spread", "dose_of_control"}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 
 from models.errors import ImageError
 from models.plates.images import PlateArchive, WellImages, member_name, write_plate
-from models.plates.prepare import InputSpec, join_images, load_prepared, prepare_plate, save_prepared
+from models.plates.prepare import InputSpec, Intensity, join_images, load_prepared, prepare_plate, save_prepared
 from models.plates.projections import project, resize_area
 
 
@@ -130,10 +132,10 @@ def test_a_spec_out_of_range_starts_with_its_field(field: str, value: object, me
         InputSpec(**{field: value})  # type: ignore[arg-type]
 
 
-def make_images(count: int = 3, plate: str = "1E5", channels: tuple[str, ...] = ("a:mid", "b:mip")) -> WellImages:
+def make_images(count: int = 3, plate: str = "1E5", channels: tuple[str, ...] = ("a:mid", "b:mip"), *, size: int = 8) -> WellImages:
     rng = np.random.default_rng(0)
     wells = pd.DataFrame({"plate": [plate] * count, "well": [f"A{n + 1:02d}" for n in range(count)], "site": 1})
-    return WellImages(wells, rng.uniform(size=(count, len(channels), 8, 8)).astype(np.float16), channels)
+    return WellImages(wells, rng.uniform(size=(count, len(channels), size, size)).astype(np.float16), channels)
 
 
 def test_saved_images_come_back_and_the_bytes_are_the_same_each_time(tmp_path: Path) -> None:
@@ -155,11 +157,12 @@ def test_a_plane_that_fills_all_channels_lies_in_memory_and_on_disk_once(tmp_pat
     save_prepared(images, tmp_path / "P1.safetensors")
     back = load_prepared(tmp_path / "P1.safetensors")
     joined = join_images([images, back])
-    for found in (images, back, joined):
+    for found in (images, back):
         assert found.pixels.shape[1:] == (3, 32, 32)
-        assert found.pixels.strides[1] == 0
+        assert np.asarray(found.pixels).strides[1] == 0
+    assert joined.pixels[:8].strides[1] == joined.pixels[8:].strides[1] == 0
     np.testing.assert_array_equal(joined.pixels, np.concatenate([images.pixels, images.pixels]))
-    assert (tmp_path / "P1.safetensors").stat().st_size < images.pixels.nbytes
+    assert (tmp_path / "P1.safetensors").stat().st_size < np.asarray(images.pixels).nbytes
 
 
 def test_plates_join_in_order_and_only_alike() -> None:
@@ -171,3 +174,41 @@ def test_plates_join_in_order_and_only_alike() -> None:
         join_images([make_images(), make_images(channels=("a:mid", "c:mip"))])
     with pytest.raises(ImageError, match="one set of channels"):
         join_images([])
+
+
+def peak_bytes(work: Callable[[], object]) -> int:
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("intensity", ["depth", "well"])
+def test_a_plate_is_in_memory_once_as_the_network_reads_it(tmp_path: Path, intensity: Intensity) -> None:
+    rng, spec = np.random.default_rng(0), InputSpec(planes=("x:mid", "y:mid"), size=96, intensity=intensity)
+    images = {member_name(f"{row}{column:02d}", channel=channel): rng.integers(0, 4096, (96, 96)).astype(np.uint16)
+              for row in "ABCDEFGH" for column in range(1, 13) for channel in (0, 1)}
+    with archive(tmp_path, images) as plate:
+        wanted = 96 * 2 * 96 * 96 * np.dtype(np.float16).itemsize
+        assert peak_bytes(lambda: prepare_plate(plate, spec, channels=["x", "y"])) < 2 * wanted     # 3 with a list of what was averaged
+
+
+def test_plates_that_lie_on_disk_are_joined_without_being_read_and_give_the_rows_that_are_asked_for(tmp_path: Path) -> None:
+    for number, count in enumerate((3, 4, 5)):
+        save_prepared(make_images(count, f"P{number}", size=256), tmp_path / f"P{number}.safetensors")
+    whole = np.concatenate([load_prepared(path).pixels for path in sorted(tmp_path.glob("*.safetensors"))])
+
+    def by_twos() -> None:
+        joined = join_images(map(load_prepared, sorted(tmp_path.glob("*.safetensors")))).pixels
+        assert all((joined[start:start + 2] == whole[start:start + 2]).all() for start in range(0, 12, 2))
+
+    assert peak_bytes(by_twos) < whole.nbytes / 2
+    plates = [load_prepared(path) for path in sorted(tmp_path.glob("*.safetensors"))]
+    joined = join_images(plates).pixels
+    for rows in (slice(None), slice(1, 3), slice(2, 9), slice(9, 2), slice(0, 12, 5), np.array([11, 0, 4, 4, -1]), np.array([], dtype=int),
+                 np.arange(12) % 3 == 0, 7, -1, (5, 0), (slice(2, 8), slice(0, 1)), (np.array([8, 1]), 1)):
+        np.testing.assert_array_equal(joined[rows], whole[rows])
+    np.testing.assert_array_equal(np.stack(list(joined)), whole)
+    assert np.shares_memory(joined[3:7], np.asarray(plates[1].pixels))      # a plate's rows are the plate's
