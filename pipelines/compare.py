@@ -10,9 +10,11 @@ import argparse
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from tqdm import tqdm
@@ -21,9 +23,12 @@ from models.dose_response.midpoints import midpoint_tests, set_midpoints
 from models.errors import InputError
 from models.networks.bundle import CARD, Card, trunk_finder
 from models.networks.evaluate import control_metrics, regression_metrics
-from models.networks.labels import label_wells
+from models.networks.labels import Labelled, label_wells
 from models.networks.phases import SAME
 from models.networks.predict import Predictor, load_predictor
+from models.networks.recipe import Recipe
+from models.networks.trunks import Trunk
+from models.plates.quality import QualityLimits
 from models.plates.screen import Screen
 from models.suitability import same_sample
 from models.tables import combined
@@ -36,6 +41,7 @@ from pipelines.params import Params
 from pipelines.prepared import PreparedScreen, read_prepared, sound_wells
 
 KEY = ("system", "model", "screen", "relation")
+TRUNKS = 8      # whose features of a screen are kept while models are compared on it
 
 
 @dataclass(frozen=True)
@@ -50,14 +56,32 @@ class Comparison:
     wells: pd.DataFrame
 
 
-def pair_predictions(predictor: Predictor, data: PreparedScreen, own: pd.DataFrame | None) -> pd.DataFrame:
-    """Layout columns, target, predicted, logit of every image that the model can be judged by. own: its predictions on its own screen."""
+@dataclass(frozen=True)
+class Known:
+    """What all models on one screen share: the wells that they can be judged by, and what a trunk sees there."""
+
+    labelled: dict[tuple[QualityLimits, Recipe], Labelled] = field(default_factory=dict)
+    features: dict[tuple[Trunk, bytes], list[np.ndarray]] = field(default_factory=dict)
+
+
+def pair_predictions(predictor: Predictor, data: PreparedScreen, own: pd.DataFrame | None, known: Known) -> pd.DataFrame:
+    """Layout columns, target, predicted, logit of every image that the model can be judged by. own: its predictions on its own screen;
+    known: of the other models on this screen.
+    """
     if own is not None:
         cross = own["prediction_cv"].notna().any()
         rows = own if cross else own[own["part"] == "test"]
         return rows.assign(predicted=rows["prediction_cv" if cross else "prediction"], logit=rows["logit_cv" if cross else "logit"])
-    labelled = label_wells(data.images, sound_wells(data, predictor.card.image_quality).layout, predictor.card.recipe)
-    raw = predictor.predict(data.images.take(labelled.rows))
+    limits, recipe = predictor.card.image_quality, predictor.card.recipe
+    if (limits, recipe) not in known.labelled:
+        known.labelled[limits, recipe] = label_wells(data.images, sound_wells(data, limits).layout, recipe)
+    labelled = known.labelled[limits, recipe]
+    seen = predictor.trunk, labelled.rows.tobytes()
+    if seen not in known.features:
+        known.features[seen] = list(predictor.features(data.images.take(labelled.rows)))
+        if len(known.features) > TRUNKS:        # of models with a trunk each
+            del known.features[next(iter(known.features))]
+    raw = predictor.predict_features(labelled.wells, known.features[seen])
     value = "od" if predictor.card.recipe.is_regression else "probability"
     return labelled.wells.assign(predicted=raw[value].to_numpy(), logit=raw["logit"].to_numpy())
 
@@ -74,23 +98,28 @@ def run(predictors: Mapping[str, Predictor], screens: Mapping[str, PreparedScree
     relation: "autologous" on the screen that the model was trained on, "parent" on one that a model it descends from was trained on,
     "same_sample" on another one of its cell line or patient, else "allogenic".
     """
-    rows, wells = [], []
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    wells: dict[tuple[str, str], pd.DataFrame] = {}
+    with tqdm(total=len(predictors) * len(screens), unit="pair", desc="compare") as bar:
+        for screen, data in screens.items():
+            known = Known()
+            for name, predictor in predictors.items():
+                bar.update()
+                relation = _relation(predictor.card, data.screen, predictors)
+                if predictor.card.recipe.input.planes != data.images.channels:
+                    continue
+                try:
+                    found = pair_predictions(predictor, data, own[name] if relation == "autologous" else None, known)
+                except InputError:  # the screen has no well that this kind of model could be judged on (no read-out, no controls)
+                    continue
+                regression = predictor.card.recipe.is_regression
+                key = {"system": predictor.card.system, "model": name, "screen": screen, "relation": relation}
+                rows[name, screen] = {**key, **compare_pair(found, regression=regression)}
+                if regression:
+                    wells[name, screen] = _well_medians(found).assign(**key)
     pairs = [(name, screen) for name in predictors for screen in screens]
-    for name, screen in tqdm(pairs, unit="pair", desc="compare"):
-        predictor, data = predictors[name], screens[screen]
-        relation = _relation(predictor.card, data.screen, predictors)
-        if predictor.card.recipe.input.planes != data.images.channels:
-            continue
-        try:
-            found = pair_predictions(predictor, data, own[name] if relation == "autologous" else None)
-        except InputError:  # the screen has no well that this kind of model could be judged on (no read-out, no controls)
-            continue
-        regression = predictor.card.recipe.is_regression
-        key = {"system": predictor.card.system, "model": name, "screen": screen, "relation": relation}
-        rows.append({**key, **compare_pair(found, regression=regression)})
-        wells += [_well_medians(found).assign(**key)] if regression else []
-    matrix = pd.DataFrame(rows, columns=None if rows else list(KEY))
-    return Comparison(matrix, *_midpoints(wells))
+    matrix = pd.DataFrame([rows[pair] for pair in pairs if pair in rows], columns=None if rows else list(KEY))
+    return Comparison(matrix, *_midpoints([wells[pair] for pair in pairs if pair in wells]))
 
 
 def _relation(card: Card, screen: Screen, predictors: Mapping[str, Predictor]) -> str:

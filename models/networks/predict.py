@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -54,20 +54,30 @@ class Predictor:
 
         Raises ImageError when the images are not those that the card asks for.
         """
-        spec, reference = self.card.recipe.input, self.card.reference
+        return self.predict_features(images.wells, self.features(images, on_images=on_images))
+
+    def features(self, images: WellImages, *, on_images: Callable[[int], object] = lambda count: None) -> Iterator[np.ndarray]:
+        """What the trunk gives, (B, F) of some images at a time: the same for all models that stand on it. Raises as `predict`."""
+        spec = self.card.recipe.input
         if images.channels != spec.planes or images.pixels.shape[2:] != (spec.size, spec.size):
             raise ImageError(f"model {self.card.name} reads {spec.planes} at {spec.size} pixels; "
                              f"got {images.channels} at {images.pixels.shape[2:]}")
-        outputs, distances = [np.empty((0, self.card.recipe.head.outputs), np.float32)], [np.empty(0)]
         for start in range(0, len(images), BATCH):
-            features = self.trunk.features(images.pixels[start:start + BATCH])    # (B, F)
-            outputs.append(self.outputs(features))
-            distances.append(reference.distance(features) if reference else np.full(len(features), np.nan))
-            on_images(len(features))
+            found = self.trunk.features(images.pixels[start:start + BATCH])
+            yield found
+            on_images(len(found))
+
+    def predict_features(self, wells: pd.DataFrame, features: Iterable[np.ndarray]) -> pd.DataFrame:
+        """`predict`, from the `features` of the images of these wells and sites on."""
+        reference = self.card.reference
+        outputs, distances = [np.empty((0, self.card.recipe.head.outputs), np.float32)], [np.empty(0)]
+        for rows in features:
+            outputs.append(self.outputs(rows))
+            distances.append(reference.distance(rows) if reference else np.full(len(rows), np.nan))
         columns = output_columns(np.concatenate(outputs), regression=self.card.recipe.is_regression)
         if self.card.recipe.target == "label" and self.card.calibration is not None:    # shown to people, and nothing is made from it
             columns["probability"] = self.card.calibration.probability(columns["logit"])
-        return images.wells.assign(**columns, feature_distance=np.concatenate(distances))
+        return wells.assign(**columns, feature_distance=np.concatenate(distances))
 
     @torch.inference_mode()
     def outputs(self, features: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from scipy import stats
 from models.networks.bundle import Parent, read_card, trunk_finder
 from models.networks.evaluate import control_metrics, regression_metrics
 from models.networks.predict import Predictor, load_predictor
+from models.plates.images import WellImages
 from pipelines import compare
 from pipelines.cross_validation import fold_table, over_folds
 from pipelines.prepared import PreparedScreen, read_prepared, sound_wells
@@ -170,3 +172,20 @@ def test_nothing_to_compare_and_classifiers_alone_are_written(chain: Path, tmp_p
 
 def test_cards_know_their_screen(chain: Path) -> None:
     assert read_card(chain / "artifacts" / "models" / "profile-PAT_1").lineage["screen"] == "patient-1"
+
+
+def test_models_on_one_trunk_let_it_see_a_screen_once(chain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 300 models on 300 screens each pair had all images through the network: 90,000 times instead of 300."""
+    one, data = predictor(chain, "viability-A549"), screen(chain, "hek293")
+    passed: list[int] = []
+    features = Predictor.features
+
+    def counted(self: Predictor, images: WellImages) -> Iterator[np.ndarray]:
+        passed.append(len(images))
+        return features(self, images)
+    monkeypatch.setattr(Predictor, "features", counted)
+    alone = compare.run({"a": one}, {"hek293": data}, {}).matrix
+    seen = list(passed)
+    three = compare.run({"a": one, "b": one, "c": one}, {"hek293": data}, {}).matrix
+    assert passed == 2 * seen
+    pd.testing.assert_frame_equal(three.drop(columns="model"), pd.concat([alone] * 3, ignore_index=True).drop(columns="model"))

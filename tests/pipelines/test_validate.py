@@ -94,7 +94,7 @@ def test_the_command_exits_well_although_a_screen_is_refused(
         data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(validate.Params, "read", lambda path: _Params())
     monkeypatch.setattr("sys.argv", ["validate", "--data", str(data), "--out", str(tmp_path / "out"),
-                                     "--docs", str(tmp_path / "docs")])
+                                     "--docs", str(tmp_path / "docs"), "--kept", str(tmp_path / "kept")])
     validate.main()
     said = capsys.readouterr().out
     assert "good: accepted" in said
