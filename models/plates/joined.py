@@ -34,7 +34,7 @@ class JoinedPixels:
         if isinstance(rows, int | np.integer):
             number, place = self._place(range(len(self))[rows])
             return np.asarray(self._parts[number][(place, *others)])
-        wanted = np.arange(len(self))[rows]
+        wanted = np.arange(*rows.indices(len(self))) if isinstance(rows, slice) else np.arange(len(self))[rows]
         numbers = np.searchsorted(self._ends, wanted, side="right")
         if len(wanted) and isinstance(rows, slice) and numbers[0] == numbers[-1] and rows.step in (None, 1):
             start = wanted[0] - self._start(numbers[0])
