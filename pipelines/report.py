@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,19 +44,21 @@ class ScoredEntry(Entry):
     tables: ReportTables
 
 
-def run(entries: Sequence[ScoredEntry], imagesets: Sequence[ClassEntry] = ()) -> dict[str, str]:
-    """File name -> HTML of every page and of the index. The same entries give the same bytes."""
-    pages = {f"{entry.name}.html": render_report(
-        entry.tables, screen=entry.screen, lineage=entry.lineage, metrics=entry.metrics, gates=entry.gates,
-        links={"All reports": INDEX, **entry.links}) for entry in entries}
-    pages |= {f"{entry.name}.html": render_classes(
-        entry.tables, imageset=entry.imageset, lineage=entry.lineage, metrics=entry.metrics, gates=entry.gates,
-        links={"All reports": INDEX, **entry.links}) for entry in imagesets}
-    lines = [index_entry(entry.tables, file=f"{entry.name}.html", screen=entry.screen, lineage=entry.lineage, gates=entry.gates)
-             for entry in entries]
-    lines += [class_index_entry(entry.tables, file=f"{entry.name}.html", imageset=entry.imageset, lineage=entry.lineage, gates=entry.gates)
-              for entry in imagesets]
-    return {**pages, INDEX: render_index(lines)}
+def run(entries: Iterable[ScoredEntry], imagesets: Iterable[ClassEntry] = ()) -> Iterator[tuple[str, str]]:
+    """(file name, HTML) of every page and of the index, one after the other: of a hundred screens one is in memory. The same entries give
+    the same bytes.
+    """
+    lines = []
+    for entry in entries:
+        yield f"{entry.name}.html", render_report(entry.tables, screen=entry.screen, lineage=entry.lineage, metrics=entry.metrics,
+                                                  gates=entry.gates, links={"All reports": INDEX, **entry.links})
+        lines.append(index_entry(entry.tables, file=f"{entry.name}.html", screen=entry.screen, lineage=entry.lineage, gates=entry.gates))
+    for images in imagesets:
+        yield f"{images.name}.html", render_classes(images.tables, imageset=images.imageset, lineage=images.lineage, metrics=images.metrics,
+                                                    gates=images.gates, links={"All reports": INDEX, **images.links})
+        lines.append(class_index_entry(images.tables, file=f"{images.name}.html", imageset=images.imageset, lineage=images.lineage,
+                                       gates=images.gates))
+    yield INDEX, render_index(lines)
 
 
 def read_entry(folder: Path, *, data: Path, evaluations: Path, bundles: Path, links: Mapping[str, str]) -> ScoredEntry:
@@ -84,10 +86,10 @@ def read_tables(folder: Path) -> ReportTables:
                         combinations=CombinationTables.read(folder), single_doses=read_single_doses(folder))
 
 
-def write_pages(pages: Mapping[str, str], out: Path) -> None:
+def write_pages(pages: Iterable[tuple[str, str]], out: Path) -> None:
     """Write the pages into `out`, replacing what was there as a whole."""
     with whole_folder(out) as folder:
-        for name, page in pages.items():
+        for name, page in pages:
             (folder / name).write_text(page, encoding="utf-8", newline="\n")
 
 
@@ -113,7 +115,7 @@ def main() -> None:
                           for name in (SCORE_FILES[0], CLASSES))
     links = {"Checks of the data": relative(arguments.validate, arguments.out), "Data Docs": relative(arguments.docs, arguments.out)}
     places: dict[str, Any] = {"data": arguments.data, "evaluations": arguments.evaluate, "bundles": arguments.models, "links": links}
-    write_pages(run([read_entry(folder, **places) for folder in folders], [read_class_entry(folder, **places) for folder in imagesets]),
+    write_pages(run((read_entry(folder, **places) for folder in folders), (read_class_entry(folder, **places) for folder in imagesets)),
                 arguments.out)
     print(f"report: {len(folders)} screen(s), {len(imagesets)} image set(s), see {arguments.out / INDEX}")
 

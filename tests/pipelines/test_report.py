@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -18,7 +19,7 @@ from models.plates.simulate.examples import Example
 from models.report import render_report
 from models.scoring import score_measured
 from models.tables import CURVES, WELL_SCORES
-from pipelines.report import main, read_tables
+from pipelines.report import ScoredEntry, main, read_entry, read_tables
 from pipelines.score import write_scores
 from pipelines.screens import write_screen
 
@@ -157,3 +158,23 @@ def test_combinations_go_from_the_stage_score_to_the_page_and_leave_no_trace_whe
     assert sorted(path.name for path in (tmp_path / "single").iterdir()) == [
         "curves.parquet", "drift.parquet", "findings.json", "lineage.json", "quality.parquet", "wells.parquet"]
     assert read_tables(tmp_path / "single").combinations.named() == {}
+
+
+def test_each_page_is_written_before_the_next_screen_is_read(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables and pages of all screens lay in memory together."""
+    for folder in (project / "artifacts" / "scores", project / "data"):
+        shutil.copytree(folder / "patient-7", folder / "patient-8")
+    (project / "params.yaml").write_text(f"scores: {{patient-7: {MODEL}, patient-8: {MODEL}}}\n")
+    done: list[str] = []
+
+    def read(folder: Path, **places: Any) -> ScoredEntry:
+        done.append(f"read {folder.name}")
+        return read_entry(folder, **places)
+
+    def write(path: Path, text: str, **how: Any) -> int:
+        done.append(f"write {path.name}")
+        return path.write_bytes(text.encode())
+    monkeypatch.setattr("pipelines.report.read_entry", read)
+    monkeypatch.setattr(Path, "write_text", write)
+    main()
+    assert done == ["read patient-7", "write patient-7.html", "read patient-8", "write patient-8.html", "write index.html"]
