@@ -69,20 +69,23 @@ def take_inventory(archives: Iterable[Path], *, on_place: OnPlace | None = None)
 
     on_place: gets the pixels of each well and site of FEW_IMAGES at most, so that whoever needs them too need not read them again.
     """
-    rows: list[dict[str, Any]] = []
+    tables = [_table([])]       # a plate's rows become one as soon as it is read: as rows they take ten times as much memory
     findings: list[Finding] = []
     paths = sorted(archives)
     for path in paths:
         try:
             with PlateArchive(path) as archive:
-                rows += list(_images(archive, findings, on_place))
+                tables.append(_table(list(_images(archive, findings, on_place))))
         except ImageError as error:
             findings += [_of_plate(finding, path.stem) for finding in error.findings]
         except Exception as error:  # a damaged directory breaks zipfile in many ways; all mean: not readable
             findings.append(Finding(rule="archive_unreadable", severity="error", plate=path.stem, value=path.name,
                                     message=f"{path.name} is damaged ({type(error).__name__}: {error}); zip the images again"))
-    images = pd.DataFrame({name: pd.Series([row[name] for row in rows], dtype=dtype) for name, dtype in DTYPES.items()})
-    return Inventory(images, tuple(findings), tuple(path.stem for path in paths))
+    return Inventory(pd.concat(tables, ignore_index=True), tuple(findings), tuple(path.stem for path in paths))
+
+
+def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    return pd.DataFrame({name: pd.Series([row[name] for row in rows], dtype=dtype) for name, dtype in DTYPES.items()})
 
 
 def _images(archive: PlateArchive, findings: list[Finding], on_place: OnPlace | None) -> Iterator[dict[str, Any]]:
