@@ -60,7 +60,7 @@ def models(request: Request) -> Any:
     return models_answer(promoter_of(request).snapshot, service_version=request.app.state.version, agreement=request.app.state.agreement)
 
 
-@router.get("/promotions", response_model=schemas.PromotionsAnswer, summary="Changes of champions, oldest first")
+@router.get("/promotions", response_model=schemas.PromotionsAnswer, summary="The latest 1,000 changes of champions, oldest first")
 def promotions(request: Request) -> Any:
     """As this service saw them; each is kept for good."""
     from serving.answers import promotions_answer

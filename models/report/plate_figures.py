@@ -106,14 +106,14 @@ def _mark(well: pd.Series, *, x: float, y: float, size: float) -> str:
     return bar if role == "negative" else ""
 
 
-def content_words(well: pd.Series) -> str:
+def content_words(well: Any) -> str:
     """What is in a well: "doxorubicin 5 µM", "A 5 µM + B 1 nM"; empty for wells without a treatment."""
     ends = ("", "_2") if number(well, "dose_2") > 0 else ("",)
     parts = [(text(well, f"treatment{end}"), number(well, f"dose{end}"), text(well, f"dose_unit{end}")) for end in ends]
     return " + ".join(f"{name} {dose_text(dose, unit) if dose > 0 else ''}".strip() for name, dose, unit in parts if name)
 
 
-def raw_words(well: pd.Series) -> list[str]:
+def raw_words(well: Any) -> list[str]:
     """The model's own outputs for a well: ["probability 0.42", "logit −0.31"]."""
     return [f"{called} {plain(number(well, column))}" for column, called in
             (("probability", "probability"), ("logit", "logit"), ("od", "OD")) if not math.isnan(number(well, column))]

@@ -101,11 +101,11 @@ def _wells(wells: pd.DataFrame) -> dict[str, Any]:
     legend = {"called": called, "low": "0 (dead)" if in_percent else plain(low), "high": "100 (alive)" if in_percent else plain(high),
               "steps": [colour(step / (LEGEND_STEPS - 1)) for step in range(LEGEND_STEPS)]}
     shown = [_well(well, value, part=(value - low) / (high - low), decimals=0 if in_percent else 2)
-             for (_, well), value in zip(wells.iterrows(), values, strict=True)]
+             for well, value in zip(wells.to_dict("records"), values, strict=True)]
     return {"colours": legend, "letters": letter_key(wells), "wells": shown}
 
 
-def _well(well: pd.Series, value: float, *, part: float, decimals: int) -> dict[str, Any]:
+def _well(well: Mapping[Any, Any], value: float, *, part: float, decimals: int) -> dict[str, Any]:
     row, column = parse_well(text(well, "well"))
     known = math.isfinite(value)
     return {"plate": text(well, "plate"), "well": text(well, "well"), "row": row, "column": column, "role": text(well, "role"),

@@ -180,6 +180,24 @@ def test_a_well_is_looked_at_explained_left_out_and_taken_back(open_page: Open, 
     page.locator(f'.well[aria-label^="{row["well"]},"][aria-label$="left out"]').wait_for()
 
 
+def test_of_many_curves_those_in_sight_are_drawn(open_page: Open, plate: TinyPlate, http: httpx.Client) -> None:
+    """The page of fifty 1536-well plates drew 9,200 curves at once, and looked at each of their points whenever the pointer moved."""
+    page = open_page()
+    view = http.get(f"/jobs/{score(page, plate, name='browser-many')}/view").json()
+    view["treatments"] = [{**treatment, "name": f"{treatment['name']} {number}"}
+                          for number in range(200) for treatment in view["treatments"]]
+    page.route("**/view", lambda route: route.fulfill(json=view))
+    page.reload()
+    page.locator("#curves figure").last.wait_for(state="attached")
+    assert page.locator("#curves figure").count() == 400
+    page.locator("#treatments tbody tr").last.get_by_role("button").click()
+    last = page.locator("#curves figure").last
+    well = view["wells"][int(last.locator(".point").last.get_attribute("data-well") or "")]      # waits until it is drawn
+    page.locator(f"#plates [data-row='{well['row']}'][data-column='{well['column']}']").hover()
+    assert last.locator(".point.pointed").count() == 1
+    assert page.locator("#curves svg.curve").count() < 200
+
+
 def test_pairs_of_treatments_are_a_matrix_that_follows_what_is_left_out(open_page: Open, plate: TinyPlate, tmp_path: Path) -> None:
     """Every second well of alpha holds beta, too."""
     table = plate.table.copy()

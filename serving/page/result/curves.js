@@ -2,10 +2,18 @@
 import { chip, el, sentence, svg } from "../shared/dom.js";
 import { curveDrawing } from "./curve.js";
 
+const MANY = 200; // curves that are drawn at once; of more, each when it comes near the window: thousands fill a browser's memory
+
 export class CurvePanels {
   /** onChoose([well]): a point was clicked; onPoint(well): the pointer is on one, or on none (null). Wells by number. */
   constructor(view, { onChoose, onPoint }) {
-    this.figures = new Map(view.treatments.map((treatment) => [treatment.name, panel(treatment, view)]));
+    this.points = new Map(); // number of a well -> its points, as far as they are drawn
+    this.pointed = [];
+    const many = view.treatments.length > MANY;
+    this.figures = new Map(view.treatments.map((treatment) => {
+      const draw = () => this.drawn(treatment, view);
+      return [treatment.name, panel(treatment, view, many ? whenSeen(draw) : draw())];
+    }));
     const few = view.treatments.length <= 3;
     const panels = el("div", { class: few ? "panels few" : "panels" }, [...this.figures.values()]);
     this.element = el("div", key(view.summary.half, view.wells), panels);
@@ -26,16 +34,39 @@ export class CurvePanels {
 
   /** Make a well's points stand out, or none. */
   point(number) {
-    for (const point of this.element.querySelectorAll(".point")) point.classList.toggle("pointed", point.dataset.well === String(number));
+    for (const point of this.pointed) point.classList.remove("pointed");
+    this.pointed = this.points.get(String(number)) ?? [];
+    for (const point of this.pointed) point.classList.add("pointed");
+  }
+
+  /** The drawing of a treatment, whose points are known from now on. */
+  drawn(treatment, view) {
+    const drawing = curveDrawing(treatment, view);
+    for (const point of drawing.querySelectorAll(".point")) {
+      const { well } = point.dataset;
+      this.points.set(well, [...(this.points.get(well) ?? []), point]);
+    }
+    return drawing;
   }
 }
 
-function panel(treatment, view) {
+/** What holds the place of a drawing until it comes near the window. */
+function whenSeen(draw) {
+  const place = el("div.undrawn");
+  new IntersectionObserver(([...seen], observer) => {
+    if (!seen.some(({ isIntersecting }) => isIntersecting)) return;
+    observer.disconnect();
+    place.replaceWith(draw());
+  }, { rootMargin: "100%" }).observe(place);
+  return place;
+}
+
+function panel(treatment, view, drawing) {
   const { name, kind, why, half, interval, status, ok, reason, doses, unseen, score } = treatment;
   const judged = !view.summary.raw;
   return el("figure", { tabindex: "-1" },
     el("div.head", el("h3", name), judged && chip(kind, view.kinds[kind])),
-    curveDrawing(treatment, view),
+    drawing,
     el("figcaption",
       el("p", el("strong", `${view.summary.half} ${half}`), interval && el("span.dim", ` (${interval})`)),
       judged && score !== "–" && el("p", sentence(why)),

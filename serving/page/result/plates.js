@@ -31,6 +31,7 @@ export class PlateView {
     const { rows, columns } = this.view.screen;
     const quality = this.view.plates.find(({ plate }) => plate === this.plate);
     this.choice.value = this.plate;
+    this.shown = this.wells.filter(({ plate }) => plate === this.plate);
     show(this.heading, el("p", el("strong", this.plate), " ", chip(quality.grade, quality.grade_words), ` ${quality.words}.`),
       quality.numbers.length > 0 && fold("Numbers of the controls", el("dl.inline",
         quality.numbers.map(([name, value]) => el("div", el("dt", name), el("dd", value))))));
@@ -105,9 +106,7 @@ export class PlateView {
 
   /** act(cell, well) for each well of the plate that is shown. */
   each(act) {
-    for (const well of this.wells) {
-      if (well.plate === this.plate) act(this.grid.cell(well.row, well.column), well);
-    }
+    for (const well of this.shown) act(this.grid.cell(well.row, well.column), well);
   }
 }
 
