@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy import special
 
 from models.dose_response.curves import NO_DOSE, Array
 from models.errors import InputError
@@ -95,6 +96,12 @@ def usable_points(group: Ints, dose: Array, response: Array, weight: Array | Non
     if len(group):
         weight = weight * (np.bincount(group) / np.maximum(np.bincount(group, weights=weight), np.finfo(float).tiny))[group]
     return Points(group, dose[order], response[order], weight)
+
+
+def mean_half_width(batch: Batch, *, level: float) -> Array:
+    """Half-width (N,) of the confidence interval of the mean response, by the scatter of all wells about it."""
+    degrees = np.maximum(batch.n - 1, 1)
+    return np.asarray(special.stdtrit(degrees, (1 + level) / 2) * np.sqrt(batch.total / degrees / batch.n))
 
 
 def summarise(group: Ints, points: Points, count: int) -> Summary:

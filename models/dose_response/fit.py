@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from models.dose_response.batches import Batch, Summary, batches, summarise, usable_points
-from models.dose_response.checks import require_columns
+from models.dose_response.checks import MIXED_UNITS, dose_units, numbers_of, require_columns
 from models.dose_response.choice import choose_models
 from models.dose_response.curves import (
     HORMESIS,
@@ -57,14 +57,12 @@ def fit_curves(table: pd.DataFrame, *, by: str | Sequence[str], dose: str = "dos
     grouped = table.groupby(keys, sort=False, dropna=False)
     group = np.asarray(grouped.ngroup(), dtype=np.intp)
     result = table.loc[~pd.Series(group, index=table.index).duplicated().to_numpy(), keys].reset_index(drop=True)
-    values = pd.to_numeric(table[response], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
-    if "excluded" in table.columns:
-        values = np.where(table["excluded"].fillna(False).astype(bool).to_numpy(), np.nan, values)
+    values = numbers_of(table, response)
     doses = pd.to_numeric(table[dose], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
-    units, mixed = _dose_units(table, group, len(result))
+    units, mixed = dose_units(table, group, len(result))
     weights = pd.to_numeric(table[weight], errors="coerce").to_numpy(dtype=float, na_value=np.nan) if weight else None
     columns = fit_points(group, doses, values, weights, count=len(result), scale=scale, options=options)
-    _fail(columns, mixed, "several dose units in one group")
+    _fail(columns, mixed, MIXED_UNITS)
     found = {"dose_unit": pd.Series(units, dtype="str")} | {
         name: pd.Series(columns[name], dtype="str" if name in TEXT else None) for name in COLUMNS}
     return pd.DataFrame({name: result[name] for name in keys} | found)
@@ -144,18 +142,6 @@ def _store(out: dict[str, npt.NDArray[Any]], batch: Batch, *, scale: str, option
     out["log10_midpoint"][rows], out["slope"][rows] = p[MIDPOINT] + batch.shift, np.exp(p[LOG_SLOPE])
     out["asymmetry"][rows], out["hormesis"][rows] = np.exp(p[LOG_ASYMMETRY]), p[HORMESIS] / 10.0**batch.shift
     out["ec50"][rows], out["rss"][rows], out["rising"][rows] = 10.0 ** (half + batch.shift), fit.rss, fit.rising
-
-
-def _dose_units(table: pd.DataFrame, group: npt.NDArray[np.intp], count: int) -> tuple[list[str], npt.NDArray[np.bool_]]:
-    """The unit of each group, and which groups mix several."""
-    units, mixed = [""] * count, np.zeros(count, dtype=bool)
-    if "dose_unit" not in table.columns:
-        return units, mixed
-    names = table["dose_unit"].fillna("").astype(str).to_numpy(dtype=object)
-    for row, unit in dict.fromkeys(zip(group.tolist(), names.tolist(), strict=True)):
-        mixed[row] |= bool(unit and units[row])
-        units[row] = units[row] or unit
-    return units, mixed
 
 
 def _fail(columns: dict[str, npt.NDArray[Any]], rows: npt.NDArray[np.bool_], reason: str) -> None:

@@ -15,22 +15,25 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import special
 
-from models.dose_response.batches import MIN_DOSES, Batch, Points, batches, summarise, usable_points
-from models.dose_response.checks import require_columns
+from models.dose_response.batches import MIN_DOSES, Batch, Points, batches, mean_half_width, summarise, usable_points
+from models.dose_response.checks import MIXED_UNITS, dose_units, numbers_of, require_columns
+from models.dose_response.choice import free_parameters
 from models.dose_response.curves import LEFT, LOG_SLOPE, MIDPOINT, RIGHT, Array
-from models.dose_response.engine import fit_4pl_within, parameter_bounds
+from models.dose_response.engine import BatchFit, fit_4pl_within, parameter_bounds
+from models.dose_response.intervals import Limits, allowed_rise, profile_limits
 from models.dose_response.options import FitOptions
 
 SLOPES = (0.1, 5.0)
 FLAT_LEVEL = 0.05
 HALF = 0.5
-NUMBERS = ("gr50", "gr_max", "gr_inf", "gec50", "h", "gr_aoc", "r2", "p_flat", "dose_min", "dose_max")
+LEVEL = 0.95            # of the limits of GR50
+NUMBERS = ("gr50", "gr50_low", "gr50_high", "gr_max", "gr_inf", "gec50", "h", "gr_aoc", "r2", "p_flat", "dose_min", "dose_max")
 
 
 def gr_values(count: npt.ArrayLike, count_control: npt.ArrayLike, count_time0: npt.ArrayLike) -> Array:
     """GR of cell counts, elementwise; NaN where a count is not positive or the control did not grow or shrink."""
     x, xc, x0 = (np.asarray(values, dtype=float) for values in (count, count_control, count_time0))
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         gr = np.asarray(2.0 ** (np.log2(x / x0) / np.log2(xc / x0)) - 1.0)
     return np.where(np.isfinite(gr) & (x >= 0) & (xc > 0) & (x0 > 0), gr, np.nan)
 
@@ -39,29 +42,35 @@ def gr_metrics(table: pd.DataFrame, *, by: str | Sequence[str], dose: str, count
                count_time0: str) -> pd.DataFrame:
     """A row per group of `by`, in the order of their first wells.
 
-    table: row = well, with the dose (> 0) and three cell counts: treated, untreated at the end, at time zero.
-    Columns: gr50 and gr50_relation (=, > or < beyond the tested doses), gr_max (the lower of the mean GR at the two highest
+    table: row = well, with the dose (> 0) and three cell counts: treated, untreated at the end, at time zero; and, where present,
+    `dose_unit` (carried; one per group) and `excluded` (True leaves the well out).
+    Columns: gr50 and gr50_relation (=, > or < beyond the tested doses; empty where flat wells lie about GR 0.5, so that neither is known),
+    gr50_low and gr50_high (95 % by profile likelihood, NaN = open), gr_max (the lower of the mean GR at the two highest
     doses), gr_inf, gec50, h (NaN when flat), gr_aoc (mean of 1 - GR over the tested log10 doses, trapezoid of dose means),
-    r2, p_flat, n, n_doses, dose_min, dose_max, status {ok, flat, too_few_doses}, reason.
+    r2, p_flat, n, n_doses, dose_min, dose_max, dose_unit, status {ok, flat, weakly_identified (GR50 with an open limit), too_few_doses,
+    failed (several dose units)}, reason.
     Raises TableError when a column is missing.
     """
     keys = [by] if isinstance(by, str) else list(by)
     require_columns(table, [*keys, dose, count, count_control, count_time0], what="GR metrics cannot be computed")
     group = np.asarray(table.groupby(keys, sort=False, dropna=False).ngroup(), dtype=np.intp)
     result = table.loc[~pd.Series(group, index=table.index).duplicated().to_numpy(), keys].reset_index(drop=True)
-    counts = (np.asarray(pd.to_numeric(table[name], errors="coerce"), dtype=float) for name in (count, count_control, count_time0))
+    counts = (numbers_of(table, name) for name in (count, count_control, count_time0))
     doses = np.asarray(pd.to_numeric(table[dose], errors="coerce"), dtype=float)
     points = usable_points(group, np.where(doses > 0, doses, np.nan), gr_values(*counts))
     summary = summarise(group, points, len(result))
     for name in NUMBERS:
         result[name] = np.nan
+    units, mixed = dose_units(table, group, len(result))
     result = result.assign(gr50_relation="", n=summary.n, n_doses=summary.n_doses, dose_min=summary.dose_min,
-                           dose_max=summary.dose_max, status="too_few_doses",
+                           dose_max=summary.dose_max, dose_unit=units, status="too_few_doses",
                            reason=f"fewer than {MIN_DOSES} usable doses")
     for batch in batches(points, summary, pooled=True):
         for name, values in _metrics(batch).items():
             result.loc[batch.rows, name] = values
     _add_direct_metrics(result, points)
+    result.loc[mixed, [*NUMBERS]] = np.nan
+    result.loc[mixed, ["gr50_relation", "status", "reason"]] = "", "failed", MIXED_UNITS
     return result
 
 
@@ -77,14 +86,26 @@ def _metrics(batch: Batch) -> dict[str, npt.NDArray[np.object_] | Array]:
         x50 = np.where(odds > 0, fit.p[MIDPOINT] + np.log10(np.maximum(odds, 1e-300)) / np.exp(fit.p[LOG_SLOPE]), np.inf)
     p_flat = np.where(batch.total > 0, special.fdtrc(2, batch.n - 2, np.maximum(np.nan_to_num(ratio), 0.0)), 1.0)
     flat = ~(p_flat < FLAT_LEVEL)
-    x50 = np.where(flat, np.where(batch.mean() > HALF, np.inf, -np.inf), x50)
-    relation = np.where(x50 > 0, ">", np.where(x50 < batch.lowest, "<", "="))
+    limits = _limits(batch, fit, np.where(flat, np.nan, x50))
+    unclear = flat & (np.abs(batch.mean() - HALF) < mean_half_width(batch, level=LEVEL))
+    x50 = np.where(unclear, np.nan, np.where(flat, np.where(batch.mean() > HALF, np.inf, -np.inf), x50))
+    relation = np.where(unclear, "", np.where(x50 > 0, ">", np.where(x50 < batch.lowest, "<", "=")))
     dose50 = 10.0 ** (np.clip(x50, batch.lowest, 0.0) + batch.shift)
-    reason = np.where(flat, "no effect on growth beyond noise", np.where(relation == "=", "", "GR50 outside the tested doses"))
+    weak = (relation == "=") & (fit.rss > 0) & (np.isnan(limits.low) | np.isnan(limits.high))
+    reason = np.select([unclear, flat, weak, relation != "="], [
+        "no effect on growth beyond noise, and the mean is about GR 0.5, so that nothing says on which side of the doses GR50 lies",
+        "no effect on growth beyond noise", "the interval of GR50 is open", "GR50 outside the tested doses"], "")
     return {"gr50": dose50, "gr50_relation": relation.astype(object), "r2": r2, "p_flat": p_flat,
+            "gr50_low": 10.0 ** (limits.low + batch.shift), "gr50_high": 10.0 ** (limits.high + batch.shift),
             "gr_inf": np.where(flat, np.nan, fit.p[RIGHT]), "gec50": np.where(flat, np.nan, 10.0 ** (fit.p[MIDPOINT] + batch.shift)),
             "h": np.where(flat, np.nan, np.exp(fit.p[LOG_SLOPE])),
-            "status": np.where(flat, "flat", "ok").astype(object), "reason": reason.astype(object)}
+            "status": np.where(flat, "flat", np.where(weak, "weakly_identified", "ok")).astype(object), "reason": reason.astype(object)}
+
+
+def _limits(batch: Batch, fit: BatchFit, x50: Array) -> Limits:
+    """Limits of log10 GR50; x50 (N,): the estimate, infinite where the curve does not reach GR 0.5, NaN for none."""
+    rise = allowed_rise(rss=fit.rss, n=batch.n, free=free_parameters(fit), level=LEVEL)
+    return profile_limits(fit.problem, fit.p, estimate=x50, rise=rise, lowest=batch.lowest, level=np.full(len(x50), HALF))
 
 
 def _add_direct_metrics(result: pd.DataFrame, points: Points) -> None:

@@ -130,7 +130,8 @@ def _standard_steps(problem: Problem, p: Array, rise: Array) -> Array:
     _, by_z, _ = shape_terms(problem.shape, z, p[LOG_ASYMMETRY], problem.sign)
     sensitivity = ((p[RIGHT] - p[LEFT]) * by_z * LN10 * np.exp(p[LOG_SLOPE])) ** 2
     information: Array = (problem.weight * sensitivity).sum(axis=0)
-    return 1.5 * np.sqrt(rise / np.maximum(information, 1e-200))
+    with np.errstate(over="ignore"):
+        return np.asarray(1.5 * np.sqrt(rise / np.maximum(information, 1e-200)))
 
 
 def _limit(side: _Side) -> Array:

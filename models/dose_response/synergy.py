@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from models.dose_response.batches import MIN_DOSES, batches, summarise, usable_points
-from models.dose_response.checks import require_columns
+from models.dose_response.checks import numbers_of, require_columns
 from models.dose_response.curves import LEFT, RIGHT, Array, evaluate, log10_dose_at, log10_or_none
 from models.dose_response.engine import BatchFit, fit_4pl_within, parameter_bounds
 from models.dose_response.options import FitOptions
@@ -54,7 +54,8 @@ class SingleCurve:
 def synergy(table: pd.DataFrame, *, dose_1: str, dose_2: str, response: str, kind: Kind = "bliss") -> pd.DataFrame:
     """A row per well, in order: dose_1, dose_2, response, expected, fitted (zip only), excess, reason.
 
-    table   row = well of ONE combination, single-drug wells (other dose 0) included; response in percent inhibition
+    table   row = well of ONE combination, single-drug wells (other dose 0) included; response in percent inhibition; wells that a
+            column `excluded` leaves out count as without a response
     excess  response (zip: fitted response) minus expected, in percent inhibition; > 0 synergy, < 0 antagonism; 0 by
             definition where a dose is 0. NaN where it cannot be computed, and `reason` says why
     Raises TableError for missing columns, InputError for an unknown kind.
@@ -62,7 +63,8 @@ def synergy(table: pd.DataFrame, *, dose_1: str, dose_2: str, response: str, kin
     if kind not in get_args(Kind):
         raise InputError(f"kind must be one of {', '.join(get_args(Kind))}, got {kind!r}")
     require_columns(table, [dose_1, dose_2, response], what="synergy cannot be computed")
-    a, b, y = (np.asarray(pd.to_numeric(table[name], errors="coerce"), dtype=float) for name in (dose_1, dose_2, response))
+    a, b = (np.asarray(pd.to_numeric(table[name], errors="coerce"), dtype=float) for name in (dose_1, dose_2))
+    y = numbers_of(table, response)
     both = (a > 0) & (b > 0)
     cell = _cell_means(a, b, y)
     smooth = cell.copy()
