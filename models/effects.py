@@ -11,10 +11,11 @@ import pandas as pd
 
 from models.dose_response import FitOptions, fit_curves, normalise_to_controls, score_curves, viability_limits
 from models.dose_response.between_plates import BetweenPlates, between_plates
-from models.dose_response.control_error import with_control_error
+from models.dose_response.control_error import control_errors, with_control_error
 from models.dose_response.model_error import limits_of_effect_scale, limits_of_shared_error
 from models.dose_response.plate_agreement import Disagreement, disagreements, in_words
 from models.dose_response.plate_residuals import plate_residuals
+from models.dose_response.scattered_wells import with_scattered_wells
 from models.dose_response.stray_wells import StrayWell, stray_wells
 from models.dose_response.stray_wells import in_words as stray_words
 from models.dose_response.unknown_zero import with_unknown_zero
@@ -64,8 +65,10 @@ def treatment_curves(wells: pd.DataFrame, options: FitOptions, *, controls: Cont
     curves = _say_combined(score_curves(curves), usable[paired])
     if controls != "none":
         curves = _say_bare_plates(curves, usable, wells, controls=controls, value=value)
-        if value != "probability" and options.interval != "none":   # what a classifier's scale leaves open is far more
-            curves = with_control_error(curves, wells, options, value=value, positive=controls == "both")
+        if value != "probability":      # what a classifier's scale leaves open is far more
+            if options.interval != "none":
+                curves = with_control_error(curves, wells, options, value=value, positive=controls == "both")
+            curves = with_scattered_wells(curves, usable, control_errors(wells, value=value, positive=controls == "both"))
     curves = _with_model_limits(curves, usable, options, value=value, weight=weight)
     return with_unknown_zero(curves, usable, options) if controls == "negative" and options.interval != "none" else curves
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from models.dose_response.batches import MIN_DOSES, Batch, Summary
+from models.dose_response.batches import MIN_DOSES, Batch, Summary, mean_half_width
 from models.dose_response.choice import aicc, free_parameters, log_likelihood
 from models.dose_response.curves import (
     HORMESIS,
@@ -33,6 +33,7 @@ from models.dose_response.doubts import (
     DEADER_WORDS,
     ELSEWHERE,
     ELSEWHERE_WORDS,
+    FLAT_WORDS,
     MISFIT_WORDS,
     OPEN_DOSE_WORDS,
     SKIPPED_WORDS,
@@ -188,8 +189,7 @@ def _mean_at_level(batch: Batch, *, scale: str, options: FitOptions) -> Bools:
     """Whether the confidence interval of the mean effect holds the IC level, so that a flat curve lies neither above nor below it."""
     if scale == "raw":
         return np.zeros(len(batch.rows), dtype=bool)
-    degrees = np.maximum(batch.n - 1, 1)
-    half = special.stdtrit(degrees, (1 + options.level) / 2) * np.sqrt(batch.total / degrees / batch.n)
+    half = mean_half_width(batch, level=options.level)
     away = np.abs(_effect(batch.mean(), scale) - options.ic_level)
     return np.asarray(away < half * (100.0 if scale == "fraction_viability" else 1.0))
 
@@ -257,7 +257,7 @@ def _set_status(columns: Columns, doubts: list[Note], *, flat: Bools, failed: Bo
     ic50 = columns["ic50_relation"]
     notes: list[Note] = [
         (failed, "responses too large or too small to fit"),
-        (~failed & flat, "no dependence on dose beyond noise"),
+        (~failed & flat, FLAT_WORDS),
         *[(mask & ~failed & ~(flat & (text in OPEN_DOSE_WORDS)), text) for mask, text in doubts],     # of a flat curve all that is open
         *((~failed & (ic50 == relation), words) for relation, words in zip((">", "<"), BEYOND_DOSES_WORDS, strict=True))]
     columns["reason"] = np.array(["; ".join(text for mask, text in notes if mask[row]) for row in range(len(flat))], dtype=object)

@@ -28,6 +28,9 @@ DEADER = 150.0          # percent inhibition of the mean of a dose, from which o
 
 MISFIT_WORDS = ("the curve does not go through the wells: replicates agree with each other, and their effect does not rise steadily with "
                 "the dose; look at the plot")
+SCATTERED_WORDS = ("the wells lie further apart than the controls scatter, and their effect does not rise steadily with the dose: it comes "
+                   "and goes, or wells went wrong; look at the plot, and repeat it with two wells a dose")
+FLAT_WORDS = "no dependence on dose beyond noise"
 DEADER_WORDS = "wells read far below the positive controls: these do not stand for dead cells, and the IC50 is too low"
 BEYOND_WORDS = ("wells read 150 % of the negative controls or more: they grow, the compound disturbs the read-out, or the controls are not "
                 "what untreated wells are")
