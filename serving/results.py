@@ -10,6 +10,7 @@ import uuid
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -168,7 +169,7 @@ def render(result: Result, job: Job, *, kind: str, table: str = "") -> tuple[byt
     if kind in _WRITERS:
         return _archive(result, kind), FORMATS[kind], f"{stem}-{kind}.zip"
     whole: Mapping[str, Callable[[], bytes]] = {
-        "json": lambda: to_json(result.record(job)), "xlsx": lambda: _workbook(result), "html": lambda: _page(result)}
+        "json": lambda: to_json(result.record(job)), "xlsx": lambda: _workbook(result, job), "html": lambda: _page(result, job)}
     return whole[kind](), FORMATS[kind], f"{stem}.{kind}"
 
 
@@ -191,11 +192,16 @@ _WRITERS: Mapping[str, Callable[[pd.DataFrame], bytes]] = {"csv": _csv, "parquet
 
 def _archive(result: Result, kind: str) -> bytes:
     """The tables in one zip."""
+    tables = {f"{name}.{kind}": _WRITERS[kind](table) for name, table in tables_of(result.scored.tables).items()}
+    return _zipped({**tables, "flags.csv": _csv(_flags(result))})
+
+
+def _zipped(members: Mapping[str, bytes]) -> bytes:
+    """Files in one zip, without a clock: the same files give the same bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, table in tables_of(result.scored.tables).items():
-            archive.writestr(f"{name}.{kind}", _WRITERS[kind](table))
-        archive.writestr("flags.csv", _csv(_flags(result)))
+        for name, data in members.items():
+            archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
 
 
@@ -204,12 +210,16 @@ def _flags(result: Result) -> pd.DataFrame:
                         columns=list(Finding.__dataclass_fields__))
 
 
-def _workbook(result: Result) -> bytes:
-    """One sheet a table; what people look for first stands first: the treatments in words, where no censored IC50 can pass for a number."""
+def _workbook(result: Result, job: Job) -> bytes:
+    """One sheet a table; what people look for first stands first: the treatments in words, where no censored IC50 can pass for a number.
+
+    It is dated as the job is, not as asked for.
+    """
     from openpyxl import Workbook
+    from openpyxl.xml.functions import tostring
 
     scored = result.scored
-    lineage = [("lineage", *item) for item in scored.lineage.items()]
+    lineage = [("lineage", *item) for item in _lineage(result, job).items()]
     lineage += [("screen", name, value) for name, value in plain(scored.screen.to_dict()).items()]
     lineage += [("adapted", name, value) for name, value in (result.adapted or {}).items()]
     tables, treatments = tables_of(scored.tables), treatment_table(scored.tables, screen=scored.screen, gates=scored.gates)
@@ -223,7 +233,10 @@ def _workbook(result: Result) -> bytes:
         _fill(book.create_sheet(name), table)
     buffer = io.BytesIO()
     book.save(buffer)
-    return buffer.getvalue()
+    book.properties.created = book.properties.modified = datetime.fromisoformat(job.created_at)     # saving wrote the time of day there
+    with zipfile.ZipFile(buffer) as saved:
+        members = {name: saved.read(name) for name in saved.namelist()}
+    return _zipped({**members, "docProps/core.xml": tostring(book.properties.to_tree())})
 
 
 def _columns(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -259,7 +272,13 @@ def _cell(value: Any) -> str | float | bool | None:
     return _NOT_IN_XML.sub(" ", text)[:_CELL_LIMIT]
 
 
-def _page(result: Result) -> bytes:
+def _lineage(result: Result, job: Job) -> dict[str, str]:
+    """The lineage, and which job's result this is and of when, for what is printed or passed on without the service at hand."""
+    changed = f"; wells were last left out or taken back {result.changes[-1].at}" if result.changes else ""
+    return {**result.scored.lineage, "scored_at": job.finished_at, "job": job.id, "revision": f"{job.revision}{changed}"}
+
+
+def _page(result: Result, job: Job) -> bytes:
     scored = result.scored
     metrics = (result.adapted or {}).get("metrics") or {}
-    return render_report(scored.tables, screen=scored.screen, lineage=scored.lineage, gates=scored.gates, metrics=metrics).encode()
+    return render_report(scored.tables, screen=scored.screen, lineage=_lineage(result, job), gates=scored.gates, metrics=metrics).encode()

@@ -52,7 +52,8 @@ def single(table: pd.DataFrame, paired: Example) -> Result:
     return result_of(alone.reset_index(drop=True), paired)
 
 
-JOB = Job(**{**dict.fromkeys(Job.__dataclass_fields__, ""), "id": "a" * 32, "screen": "mine", "revision": 0})
+JOB = Job(**{**dict.fromkeys(Job.__dataclass_fields__, ""), "id": "a" * 32, "screen": "mine", "revision": 0,
+              "created_at": "2026-01-02T03:04:05+00:00"})
 
 
 def calls(pairs: pd.DataFrame) -> list[tuple[str, str, str]]:

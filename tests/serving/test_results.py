@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import errno
+import io
+import zipfile
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from openpyxl import load_workbook
 
 from models.dose_response import FitOptions
 from models.networks.drift import COLUMNS
 from models.plates.screen import Screen
 from models.scoring import ScoringOptions, score_measured
 from models.tables import MEASURED
-from serving.job_records import KeptChange
+from serving.job_records import Job, KeptChange
 from serving.plain import to_json
-from serving.results import Result, result_at, write_result
+from serving.results import FORMATS, Result, render, result_at, write_result
 from serving.scored import Scored, measured_lineage
 from tests.conftest import tiny_layout
 
@@ -56,3 +60,25 @@ def test_a_full_disk_keeps_nobody_from_what_was_left_out_and_becomes_no_fuller(t
     kept = result_at(tmp_path, [change], fit=FIT, revision=1)
     assert to_json(told.scored.record()) == to_json(kept.scored.record())
     assert (tmp_path / "revisions" / "1").is_dir()
+
+
+def test_a_result_is_the_same_bytes_whenever_it_is_asked_for_and_names_its_job_and_day(tmp_path: Path) -> None:
+    """Archives and workbooks held the time of day at which they were asked for, and the report on paper neither job nor day."""
+    job = Job(**{**dict.fromkeys(Job.__dataclass_fields__, ""), "id": "a" * 32, "screen": "s", "revision": 1,
+                 "created_at": "2025-01-02T03:04:05+00:00", "finished_at": "2025-01-02T03:09:00+00:00"})
+    layout, screen = tiny_layout(), Screen(name="s", sample="X")
+    write_result(tmp_path / "result", Result(scored=Scored(
+        tables=score_measured(layout, screen=screen, options=ScoringOptions(fit=FIT)), screen=screen, gates=(),
+        lineage=measured_lineage(service_version="0"))))
+    change = KeptChange(plate="P1", well=layout["well"].iloc[-1], excluded=True, reason="dry", by="me", at="2025-02-03", revision=1)
+    result = result_at(tmp_path, [change], fit=FIT, revision=1)
+    made = {kind: render(result, job, kind=kind)[0] for kind in FORMATS}
+    for kind in ("csv", "parquet", "xlsx"):
+        with zipfile.ZipFile(io.BytesIO(made[kind])) as archive:
+            assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+    book = load_workbook(io.BytesIO(made["xlsx"]))
+    assert book.properties.created == book.properties.modified == datetime(2025, 1, 2, 3, 4, 5)
+    about = {name: value for _, name, value in book["about"].iter_rows(values_only=True)}
+    for told in ("2025-01-02T03:09:00+00:00", job.id, "1; wells were last left out or taken back 2025-02-03"):
+        assert told in about.values()
+        assert told in made["html"].decode()

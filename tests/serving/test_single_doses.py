@@ -27,7 +27,8 @@ from tests.conftest import primary_screen, tiny_layout
 
 FIT = FitOptions(interval="none")
 SCREEN = Screen(name="primary", sample="A549", plate_format=384, assay="ATP", controls="both")
-JOB = Job(**{**dict.fromkeys(Job.__dataclass_fields__, ""), "id": "a" * 32, "screen": "mine", "revision": 0})
+JOB = Job(**{**dict.fromkeys(Job.__dataclass_fields__, ""), "id": "a" * 32, "screen": "mine", "revision": 0,
+              "created_at": "2026-01-02T03:04:05+00:00"})
 TABLE = primary_screen({"strong": 90.0, "some": 25.0}, inert=40)
 
 
