@@ -20,8 +20,12 @@ def overlapping(quality: pd.DataFrame, *, controls: Controls) -> dict[str, str]:
     """plate -> what is wrong, of plates whose Z' is below 0: three SDs of one kind of control reach into three of the other's.
 
     quality: as `assay_quality` gives it, a row per plate. Where single wells do that (the robust Z' is fine), it says so.
-    controls: what the screen declares; viability that rests on negative controls alone cannot suffer.
+    controls: what the screen declares; where they are negative ones alone, a read-out of 0 is 0 %, and three of their SDs reach it.
     """
+    if controls == "negative":
+        rows = quality[~quality["cv_negative"].between(0, 1 / 3) & quality["cv_negative"].notna()]
+        return {str(plate): f"negative controls of plate {plate} lie about zero (CV {cv:.2f}), which is no 100 % (is the table one of "
+                            "inhibition? Then give viability)" for plate, cv in zip(rows["plate"], rows["cv_negative"], strict=True)}
     if controls != "both":
         return {}
     rows = quality[quality["z_prime"] < 0]

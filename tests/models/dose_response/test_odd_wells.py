@@ -70,7 +70,7 @@ def test_an_effect_that_comes_and_goes_is_neither_noise_nor_an_ic50() -> None:
 
 def test_in_single_wells_the_controls_tell_an_effect_that_comes_and_goes_from_noise() -> None:
     """The flat test alone says no effect, IC50 above the top dose, no hit."""
-    window = lambda dose: np.where((dose > 1) & (dose < 30), 15.0, 100.0)      # noqa: E731
+    window = lambda dose: np.where((dose > 1) & (dose < 10), 15.0, 100.0)      # noqa: E731
     inert = {f"inert{number}": constant(100.0) for number in range(20)}
     scored = told(score(plate({"window": window, "one dead well": lambda dose: np.where(np.isclose(dose, DOSE[4]), 5.0, 100.0), **inert},
                               replicates=1)))
@@ -79,6 +79,15 @@ def test_in_single_wells_the_controls_tell_an_effect_that_comes_and_goes_from_no
     others = scored.drop(index="window")
     assert not others["reason"].str.contains("further apart").any()
     assert others.loc["one dead well", "status"] == "flat"
+
+
+def test_doses_that_no_two_wells_share_hide_no_effect_that_comes_and_goes() -> None:
+    """Dispensers write the dose that each well got: without replicates such a curve was ok, its IC50 above the top dose."""
+    table = plate({"bell": lambda dose: 100 - 80 * np.exp(-(((np.log10(dose) - 1.2) / 0.8) ** 2)), "right": killing(10.0)}, replicates=3)
+    table["dose"] *= 10 ** np.random.default_rng(1).normal(0, 0.03, len(table))
+    scored = told(score(table))
+    assert scored.loc["bell", ["status", "ic50_relation", "verdict"]].tolist() == ["weakly_identified", "", "cannot say"]
+    assert scored.loc["right", ["status", "ic50_relation"]].tolist() == ["ok", "="]
 
 
 @pytest.mark.parametrize("skipped", [3, 4, 5])
@@ -223,3 +232,13 @@ def test_stray_wells_are_found_and_sound_ones_left_in_peace() -> None:
 
 def test_doses_in_words() -> None:
     assert [dose_words(value, "nM") for value in (1000.0, 0.3728, 12345.6, 2e-5)] == ["1000 nM", "0.373 nM", "12300 nM", "2e-05 nM"]
+
+
+def test_negative_controls_about_zero_are_no_100_percent() -> None:
+    """A table of inhibition, without positive controls: its reading as viability gave IC50s and scores of 64."""
+    table = plate({"drug": killing(10.0), "other": killing(100.0)})
+    table = table[table["role"] != "positive"].assign(readout=lambda own: 6000 - own["readout"])
+    scored = score_measured(table, screen=Screen.from_dict({"name": "s", "sample": "X", "controls": "negative"}))
+    assert scored.curves["status"].eq("failed").all()
+    assert scored.curves[["ic50", "dss_asym"]].isna().all(axis=None)
+    assert [finding.rule for finding in scored.findings if "about zero" in finding.message] == ["controls_overlap"]
