@@ -241,7 +241,6 @@ def _limits_of(batch: Batch, fit: BatchFit, levels: Sequence[Array], flat: Bools
 
 def _dose_columns(name: str, x: Array, relation: npt.NDArray[Any], batch: Batch) -> Columns:
     with np.errstate(over="ignore"):
-        x = np.where(relation == ">", 0.0, np.where(relation == "<", batch.lowest, x))
         return {name: 10.0 ** (x + batch.shift), f"{name}_relation": relation.astype(object)}
 
 

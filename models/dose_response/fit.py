@@ -78,6 +78,9 @@ def fit_points(group: npt.NDArray[np.intp], dose: Array, response: Array, weight
         for part, fitted in choose_models(batch, scale=scale, options=options):
             for name, values in describe(part, fitted, scale=scale, options=options).items():
                 columns[name][part.rows] = values
+    for name in ("ec50", "ic50"):       # a tested dose to the last digit, so that others can compare it
+        for relation, end in ((">", "dose_max"), ("<", "dose_min")):
+            columns[name] = np.where(columns[f"{name}_relation"] == relation, columns[end], columns[name])
     _note_missing(columns, summary)
     if scale == "percent_inhibition" and FRACTIONS[0] <= np.abs(points.response).max(initial=0.0) <= FRACTIONS[1]:
         columns["status"][columns["status"] == "ok"] = "weakly_identified"

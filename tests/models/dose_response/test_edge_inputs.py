@@ -263,3 +263,12 @@ def test_a_flat_curve_about_the_level_lies_on_neither_side_of_it(scale: str) -> 
         row = fit_one(DOSES, response if scale == "percent_inhibition" else 1 - response / 100, scale=scale)
         assert (row["status"], row["ic50_relation"], bool(np.isnan(row["ic50"]))) == ("flat", relation, not relation)
         assert ("the mean effect is at the IC level" in row["reason"]) is (not relation)
+
+
+def test_a_censored_dose_is_the_tested_dose_to_the_last_digit() -> None:
+    """3160.0000000000005 was above a top dose of 3160, so that nobody could compare the two."""
+    wells = pd.DataFrame({"treatment": ["none", "kills"] * 16, "dose": np.repeat([0.3, 1, 3.16, 10, 31.6, 100, 316, 3160], 4),
+                          "effect": np.tile([0.0, 100.0], 16) + np.tile([1.0, -1.0, -1.0, 1.0, 2.0, -2.0, -2.0, 2.0], 4)})
+    found = fit_curves(wells, by="treatment", response="effect").set_index("treatment")
+    assert found["ic50_relation"].tolist() == [">", "<"]
+    assert found["ic50"].tolist() == found["ec50"].tolist() == [3160, 0.3]
