@@ -175,7 +175,8 @@ def score_measured(layout: pd.DataFrame, *, screen: Screen, options: ScoringOpti
         raise TableError("the table has no read-out", [Finding(
             rule="column_missing", severity="error", column="readout",
             message=f"no column holds measured values; columns found: {', '.join(map(str, layout.columns))}. Name it readout, signal, "
-                    "luminescence or od, or give the plate reader's file beside the table")])
+                    "luminescence or od (or say by command which it is: --columns readout=...), or give the plate reader's file beside the "
+                    "table")])
     missing = layout["readout"].isna() & (layout["role"] != "empty")
     flags = pd.Series([["no_readout"] if gone else [] for gone in missing], index=layout.index, dtype=object)
     own = layout.drop(columns=list(MODEL_COLUMNS), errors="ignore")

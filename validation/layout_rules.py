@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pandas as pd
@@ -13,6 +14,7 @@ from models.wells import PLATE_FORMATS, USUAL_FORMATS, in_format, row_letters, w
 from validation.evidence import Evidence, Rule, listed, of_well, reading_rule, some
 
 MOST_OUTSIDE = 1 / 8    # of a plate's wells that may be slips: a row of a plate of 96
+_SIGNS = re.compile(r"[\s®™©]+|(?<=[^\W\d])[-_]|[-_](?=[^\W\d])")   # what one drug's name may have or not: "5-FU"; not "1-12"
 
 
 def unique_wells(evidence: Evidence) -> Iterator[Finding]:
@@ -92,11 +94,11 @@ def treatments_spelled_alike(evidence: Evidence) -> Iterator[Finding]:
     names = [name for name in dict.fromkeys(evidence.layout["treatment"]) if name]
     spellings: dict[str, list[str]] = {}
     for name in names:
-        spellings.setdefault("".join(name.casefold().split()), []).append(name)
+        spellings.setdefault(_SIGNS.sub("", name.casefold()), []).append(name)
     for group in spellings.values():
         if len(group) > 1:
             yield Finding(rule="treatment_spelling", severity="warning", column="treatment", value=group[1],
-                          message=f"treatments {some(map(repr, group))} differ only in case or blanks and are "
+                          message=f"treatments {some(map(repr, group))} differ only in case, blanks, hyphens or trademark signs and are "
                                   "scored apart; spell them alike if they are one")
 
 

@@ -26,15 +26,16 @@ COLUMN_WORDS: dict[str, tuple[str, ...]] = {
     "treatment_2": ("treatment2", "compound2", "drug2", "addon", "combination", "secondtreatment", "treatmentb", "compoundb", "drugb"),
     "dose_2": ("dose2", "concentration2", "conc2", "doseb", "concentrationb", "concb"),
     "dose_unit_2": ("doseunit2", "unit2", "concunit2", "concentrationunit2", "doseunitb", "unitb"),
-    "readout": ("readout", "od", "od450", "absorbance", "luminescence", "rlu", "signal", "reading", "measurement", "messwert",
-                "extinktion", "absorption", "lumineszenz", "mesure", "读数"),
+    "readout": ("readout", "od", "od450", "absorbance", "luminescence", "rlu", "fluorescence", "rfu", "celltiterglo", "ctg", "signal",
+                "reading", "measurement", "messwert", "extinktion", "absorption", "lumineszenz", "fluoreszenz", "mesure", "读数"),
     "excluded": ("excluded", "exclude", "masked"),
     "exclusion_reason": ("exclusionreason", "excludedreason", "reasonforexclusion"),
 }
 
-CONDITION_WORDS = ("cellline", "celltype", "cell", "patient", "patientid", "donor", "timepoint", "time(h)", "time[h]", "timeh", "hours",
-                   "zelllinie", "patientennr", "zeitpunkt", "lignee", "ligneecellulaire", "细胞系", "患者", "时间")
-SAMPLE_WORDS = ("sample", "sampleid", "samplename")     # as much, or a number of each well
+CONDITION_WORDS = ("cellline", "celltype", "cell", "patient", "patientid", "donor", "donorid", "celllinename", "timepoint",
+                   "time(h)", "time[h]", "timeh", "hours", "zelllinie", "patientennr",
+                   "zeitpunkt", "lignee", "ligneecellulaire", "细胞系", "患者", "时间")
+SAMPLE_WORDS = ("sample", "sampleid", "samplename", "time", "hour", "zeit")     # as much, or a number or clock of each well
 # columns that are read for this alone: what differs in them is no replicate
 
 ROLE_WORDS: dict[str, tuple[str, ...]] = {

@@ -15,7 +15,7 @@ def hit_rule(summary: Summary, *, controls: Controls, threshold: float, judged: 
     if not summary.treatments:
         return ""
     if summary.raw:
-        return "Hits are not called: without a positive control there is no viability, so neither IC50 nor DSS."
+        return "Hits are not called: without negative controls on every plate there is no viability, so neither IC50 nor DSS."
     quality = "controls that separate" if controls == "both" else "no check of plate quality (the screen has no positive control)"
     if judged is None:
         return f"A hit has {summary.score} ≥ {threshold:g} by more than noise, a curve whose wells agree with it, and {quality}."

@@ -73,7 +73,7 @@ def test_units(text: str, unit: str) -> None:
 @pytest.mark.parametrize(("header", "column"), [
     ("WellType", ("role", "")), ("Concentration_uM", ("dose", "uM")), ("dose (nM)", ("dose", "nM")),
     ("Dose (log M)", ("dose", "log M")), ("Well (384)", ("well", "")), ("conc", ("dose", "")),
-    ("AddOn", ("treatment_2", "")), ("OD450", ("readout", "")), ("colour", ("", ""))])
+    ("AddOn", ("treatment_2", "")), ("OD450", ("readout", "")), ("CellTiter-Glo", ("readout", "")), ("colour", ("", ""))])
 def test_column_words(header: str, column: tuple[str, str]) -> None:
     assert canonical_column(header) == column
 
