@@ -28,7 +28,7 @@ from models.report.inputs import ALWAYS, flag_list, tables_of
 from models.scoring import REFITTED, Exclusion, ScoredScreen, refit_wells
 from models.single_doses import NAME as SINGLE
 from models.single_doses import read_single_doses
-from models.tables import COMBINATION_PAIRS, COMBINATIONS, CURVES, SINGLE_DOSES, WELL_SCORES, check_table
+from models.tables import COMBINATION_PAIRS, COMBINATIONS, CURVES, LAYOUT, SINGLE_DOSES, WELL_SCORES, check_table
 from serving.faults import NO_ROOM
 from serving.job_records import Job, KeptChange, WellChange
 from serving.plain import plain, records, to_json
@@ -241,8 +241,10 @@ def _workbook(result: Result, job: Job) -> bytes:
 
 def _columns(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """What each column of these tables means, and its unit: a row per column."""
-    rows = [(name, column.name, column.unit, column.meaning) for name, table in tables.items() if name in CONTRACT_OF
-            for column in CONTRACT_OF[name].columns if column.name in table]
+    rows = []
+    for name in filter(tables.__contains__, CONTRACT_OF):
+        known = {column.name: column for column in (*LAYOUT.columns, *CONTRACT_OF[name].columns)}   # the layout's own are carried along
+        rows += [(name, column, known[column].unit, known[column].meaning) for column in tables[name] if column in known]
     return pd.DataFrame(rows, columns=["sheet", "column", "unit", "meaning"])
 
 

@@ -114,6 +114,7 @@ def test_a_workbook_without_formulas(http: httpx.Client, submit: Submit, plate: 
     told = {(sheet, column): meaning for sheet, column, _, meaning in book["columns"].iter_rows(min_row=2, values_only=True)}
     assert told["curves", "dss_asym"] == "iTReX asymmetric drug sensitivity score"
     assert told["wells", "viability"].startswith("1 = negative control")
+    assert {("curves", "treatment"), ("wells", "exclusion_reason")} <= set(told)
     assert book["wells"].max_row == 97
     words = {row[0]: row for row in book["treatments"].iter_rows(values_only=True)}
     assert words["treatment"][3] == "IC50"
