@@ -104,12 +104,10 @@ def _scalar(hint: Any, value: Any, path: str) -> Any:
         if value not in typing.get_args(hint):
             raise ParamsError(f"{path}: must be one of {', '.join(map(str, typing.get_args(hint)))}, got {value!r}")
         return value
-    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    if hint is float and isinstance(value, str):  # YAML 1.1 reads 1e-7 as text
+    if hint is float and isinstance(value, int | float | str) and not isinstance(value, bool):  # YAML 1.1 reads 1e-7 as text
         try:
             return float(value)
-        except ValueError:
+        except (ValueError, OverflowError):     # 400 digits are an int, and no float
             pass
     if (hint in (int, str, bool) and (not isinstance(value, hint) or (hint is int and isinstance(value, bool)))) or hint is float:
         raise ParamsError(f"{path}: expected {hint.__name__}, got {value!r}")

@@ -15,6 +15,8 @@ PLATE_FORMATS: dict[int, tuple[int, int]] = {
 """wells -> (rows, columns), the ANSI/SLAS formats."""
 FORMAT_OF_SHAPE = {shape: wells for wells, shape in PLATE_FORMATS.items()}
 
+MAX_NAMED = 16 * 1536    # wells that a text may name, over and over
+
 USUAL_FORMATS = (96, 384, 1536)     # which a plate is taken for where nobody says it, the smallest first
 
 _NAME = re.compile(r"^\s*([A-Za-z]{1,2})\s*0*([1-9]\d?)\s*$")
@@ -95,9 +97,13 @@ def parse_wells(text: str) -> list[str]:
     Raises InputError for anything else.
     """
     names: dict[str, None] = {}
+    named = 0
     for part in text.split(","):
         first, dash, last = (side.strip() for side in part.partition("-"))
         (top, left), (bottom, right) = parse_well(first), parse_well(last if dash else first)
+        named += (abs(bottom - top) + 1) * (abs(right - left) + 1)
+        if named > MAX_NAMED:
+            raise InputError(f"it names more than {MAX_NAMED:,} wells; a plate has 1536 at most")
         names |= {well_name(row, column): None for row in range(min(top, bottom), max(top, bottom) + 1)
                   for column in range(min(left, right), max(left, right) + 1)}
     return list(names)

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -173,7 +173,7 @@ class AccessGuard:
 
     def _admit(self, scope: Scope, headers: Mapping[str, str]) -> Token:
         host, origin = headers.get("host", ""), headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        if origin is not None and _parts(origin).netloc.lower() != host.lower():
             raise HTTPException(403, f"a page of another site may not use this service: the page is of {origin[:100]}, the service was "
                                      f"asked as {host[:100]}; if these are one, the gateway before it must pass the header Host on")
         if scope["type"] != "http":
@@ -193,6 +193,14 @@ class AccessGuard:
         return token
 
 
+def _parts(address: str) -> SplitResult:
+    """An address, split. Raises HTTPException for what is none, such as "http://[": that is no name of this service either."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        raise HTTPException(403, f"'{address[:100]}' is no address that can be read") from None
+
+
 def _admit_local(scope: Scope, host: str, *, through: set[str]) -> Token:
     """Without tokens: only over loopback (a server that was told to listen elsewhere refuses here), only under a local name, which
     the page of a site that points its own name at 127.0.0.1 has not, and not `through` a gateway, which asks for others.
@@ -203,7 +211,7 @@ def _admit_local(scope: Scope, host: str, *, through: set[str]) -> Token:
     address = (scope.get("server") or ("",))[0]
     if address and not address.startswith("/") and not is_loopback(address):     # a socket file is local, too
         raise HTTPException(403, "this service has no tokens, so it answers on its own machine only; `dosewell token NAME` makes one")
-    name = urlsplit(f"//{host}").hostname or ""
+    name = _parts(f"//{host}").hostname or ""
     if name not in _LOCAL_NAMES:
         raise HTTPException(403, f"'{name[:100]}' is no name of this service; without tokens it is asked as 127.0.0.1 or localhost")
     return NOBODY

@@ -124,7 +124,7 @@ def read_mapping(text: str, *, field: str) -> dict[str, Any]:
     try:
         values = json.loads(text) if text.lstrip().startswith("{") else yaml.load(text, Loader=_PlainLoader)  # noqa: S506  # a SafeLoader
         json.dumps(values, default=str, ensure_ascii=False, skipkeys=True).encode()     # half a character, "\ud800", could not be sent back
-    except (ValueError, yaml.YAMLError, RecursionError) as error:
+    except (ValueError, ArithmeticError, yaml.YAMLError, RecursionError) as error:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise InputError(f"'{field}' cannot be read", [field_finding(field, f"'{field}' is neither JSON nor YAML: {reason}")]) from None
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
@@ -133,13 +133,15 @@ def read_mapping(text: str, *, field: str) -> dict[str, Any]:
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """A safe loader that also refuses aliases, with which a few lines stand for gigabytes, and nesting that no screen has."""
+    """A safe loader that also refuses aliases, with which a few lines stand for gigabytes, tags, and nesting that no screen has."""
 
     depth = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("anchors and aliases are not read")
+        if getattr(self.peek_event(), "tag", None):     # a text that is called !!int is none, and the loader's own faults say so
+            raise yaml.YAMLError("tags are not read")
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise yaml.YAMLError(f"it is nested more than {MAX_DEPTH} deep")

@@ -25,6 +25,9 @@ MAX_RATIO = 100                 # decoded to stored beyond that; noise of any ca
 MAX_PAGES = 10_000              # of a TIFF: 160 planes at 60 times
 MAX_SCANS = 64                  # of a progressive JPEG, which has about 10; each costs a pass over all pixels
 MAX_FRAMES = 1_000_000          # that metadata may speak of
+MAX_DESCRIPTION = 8 * 2**20     # bytes of metadata: 10,000 planes have 3 MB of them
+MAX_CHUNKS = 20_000             # of a PNG: 160 MB of pixels in the usual ones of 8 kB
+MAX_TILES = 4_096               # of a JPEG 2000, times its parts: its decoder sets up each of them before it looks at any
 
 _JPEG, _JPEG2000 = (COMPRESSION.JPEG,), (COMPRESSION.APERIO_JP2000_YCBC, COMPRESSION.APERIO_JP2000_RGB, COMPRESSION.JPEG2000)
 _BOUNDED = (COMPRESSION.NONE, COMPRESSION.LZW, COMPRESSION.DEFLATE, COMPRESSION.ADOBE_DEFLATE, COMPRESSION.PACKBITS, COMPRESSION.ZSTD,
@@ -32,6 +35,7 @@ _BOUNDED = (COMPRESSION.NONE, COMPRESSION.LZW, COMPRESSION.DEFLATE, COMPRESSION.
 _STATING = frozenset((*_JPEG, *_JPEG2000))      # whose strips state their own size
 _READ = _STATING.union(_BOUNDED)
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}     # JPEG markers that state a size
+_UNCLEAR = frozenset((0x00, 0x01, *range(0xD0, 0xDB), 0xFF))    # JPEG markers that have no length, or end what comes before a frame
 _HEADER_BYTES = 2**16           # of a strip, in which its size must be stated
 
 
@@ -64,6 +68,15 @@ def refuse_scans(data: bytes, name: str) -> None:
     """Raise ImageError for a JPEG of more than MAX_SCANS scans. The marker cannot stand within a scan's data."""
     if data.count(b"\xff\xda") > MAX_SCANS:
         raise image_error("image_bomb", name, f"is a JPEG of {data.count(bytes((0xFF, 0xDA))):,} scans; at most {MAX_SCANS} are read")
+
+
+def refuse_chunks(data: bytes, name: str) -> None:
+    """Raise ImageError for a PNG of more than MAX_CHUNKS chunks: empty ones cost its reader some microseconds each."""
+    at, count = 8, 0
+    while at + 8 <= len(data) and count <= MAX_CHUNKS:
+        at, count = at + 12 + int.from_bytes(data[at:at + 4], "big"), count + 1
+    if count > MAX_CHUNKS:
+        raise image_error("image_bomb", name, f"is a PNG of more than {MAX_CHUNKS:,} chunks; save it again")
 
 
 def refuse_pages(tiff: tifffile.TiffFile, name: str) -> None:
@@ -105,12 +118,14 @@ def _require_whole(pages: Sequence[tifffile.TiffPage], size: int) -> None:
 
 def refuse_frames(tiff: tifffile.TiffFile, name: str) -> None:
     """Raise ImageError for OME metadata that speak of more than MAX_FRAMES frames: they are listed before any is read."""
+    if len(said := tiff.pages.first.description) > MAX_DESCRIPTION:
+        raise image_error("image_bomb", name, f"has {len(said):,} characters of metadata; at most {MAX_DESCRIPTION:,} are read")
     try:
-        root = ElementTree.fromstring(tiff.pages.first.description)     # noqa: S314  # expat itself limits entities; tifffile parses it too
+        root = ElementTree.fromstring(said)     # noqa: S314  # expat itself limits entities; tifffile parses it too
     except ElementTree.ParseError:
         return      # tifffile takes it for a plain stack
     frames = sum(map(_frames, root.iter()))
-    if frames > MAX_FRAMES:
+    if not frames <= MAX_FRAMES:    # nor where they are no number
         raise image_error("image_bomb", name, f"has metadata of {frames:,.0f} planes; at most {MAX_FRAMES:,} are read")
 
 
@@ -121,11 +136,9 @@ def _frames(element: ElementTree.Element) -> float:
             return abs(float(element.attrib.get(name, default)))
         except ValueError:
             return default
-    if "SizeX" in element.attrib:
-        return number("SizeZ", 1) * number("SizeC", 1) * number("SizeT", 1)
-    if "End" in element.attrib:
-        return (number("Start", 0) + number("End", 0)) / max(number("Step", 1), 1e-9)
-    return number("PlaneCount", 0) + number("NumPlanes", 0)
+    planes = number("SizeZ", 1) * number("SizeC", 1) * number("SizeT", 1)
+    steps = (number("Start", 0) + number("End", 0)) / max(number("Step", 1), 1e-9)
+    return planes * ("SizeX" in element.attrib) + steps + number("PlaneCount", 0) + number("NumPlanes", 0)
 
 
 def _packing(page: tifffile.TiffPage) -> str:
@@ -150,9 +163,13 @@ def _check_segments(tiff: tifffile.TiffFile, page: tifffile.TiffPage, name: str)
 
 
 def _jpeg_size(data: bytes) -> int | None:
-    """Values of a JPEG by its frame header; None where there is none."""
+    """Values of a JPEG by its frame header; None where there is none, or where something stands before it of which decoders think
+    differently: bytes that fill, markers without a length.
+    """
     at = 2 if data[:2] == b"\xff\xd8" else len(data)
     while at + 10 <= len(data) and data[at] == 0xFF:
+        if data[at + 1] in _UNCLEAR:
+            return None
         if data[at + 1] in _FRAMES:
             height, width, parts = struct.unpack(">HHB", data[at + 5:at + 10])
             return int(height * width * parts) or None
@@ -161,9 +178,11 @@ def _jpeg_size(data: bytes) -> int | None:
 
 
 def _jpeg2000_size(data: bytes) -> int | None:
-    """Values of a JPEG 2000 codestream by its header; None for anything else."""
+    """Values of a JPEG 2000 codestream by its header; None for anything else, and for one of more than MAX_TILES."""
     if data[:4] != b"\xff\x4f\xff\x51" or len(data) < 42:
         return None
-    width, height, left, top = struct.unpack(">4I", data[8:24])
-    (parts,) = struct.unpack(">H", data[40:42])
-    return int((width - left) * (height - top) * parts) if width > left and height > top and parts else None
+    width, height, left, top, tile_width, tile_height, tile_left, tile_top, parts = struct.unpack(">8IH", data[8:42])
+    if not (width > left and height > top and parts and tile_width and tile_height):
+        return None
+    tiles = math.ceil((width - tile_left) / tile_width) * math.ceil((height - tile_top) / tile_height)
+    return int((width - left) * (height - top) * parts) if tiles * parts <= MAX_TILES else None

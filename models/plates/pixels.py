@@ -18,6 +18,7 @@ from PIL import Image
 from models.errors import InputError
 from models.plates.image_limits import (
     image_error,
+    refuse_chunks,
     refuse_claims,
     refuse_expanding,
     refuse_frames,
@@ -34,7 +35,7 @@ IMAGE_SUFFIXES = TIFF_SUFFIXES + PHOTO_SUFFIXES
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 _PART = re.compile(r"^t(?P<time>\d+)c(?P<channel>\d+)$")
-_UUID_FILE = re.compile(r"<UUID[^>]*\bFileName\s*=\s*\"([^\"]+)\"")
+_UUID_FILE = re.compile(r"<UUID[^<>]*\bFileName\s*=\s*\"([^\"]+)\"")
 _GREY = (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.MINISWHITE, tifffile.PHOTOMETRIC.PALETTE)
 
 
@@ -112,10 +113,12 @@ _before: _Plain | None = None
 
 
 def _decode_photo(data: bytes, name: str, at_least: int | None) -> np.ndarray:
+    if data.startswith(b"\x89PNG"):
+        refuse_chunks(data, name)
     with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
         refuse_large(image.width * image.height, name)
         refuse_expanding(image.width * image.height * _bytes_of(image.mode), len(data), name)
-        if image.format == "JPEG":
+        if image.format != "PNG":       # but "MPO", where a JPEG says that others follow
             refuse_scans(data, name)
         if at_least:
             image.draft(None, (at_least, at_least))     # the JPEG decoder leaves out the fine frequencies; PNG knows no draft

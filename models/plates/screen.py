@@ -94,7 +94,7 @@ class Screen:
             try:
                 outside = [well for well in parse_wells(str(text)) if not in_format(well, self.plate_format)]
             except (InputError, KeyError):      # KeyError: of a plate format that is no format, which is told apart
-                yield f"of {role} must be wells like 'A1-H1, C12', got {text!r}"
+                yield f"of {role} must be wells like 'A1-H1, C12', got {str(text)[:100]!r}"
                 continue
             if outside:
                 yield f"of {role} names wells outside of a {self.plate_format}-well plate: {', '.join(outside[:6])}"

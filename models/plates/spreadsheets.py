@@ -21,7 +21,7 @@ import pandas as pd
 from models.errors import Finding, TableError
 from models.plates.safe_csv import as_meant
 from models.plates.vocabulary import canonical_column
-from models.plates.zips import declared_members, overlapping
+from models.plates.zips import PLAIN, declared_members, overlapping, read_member
 
 MAX_BYTES = 100 * 2**20     # of the file, and of an XLSX when unpacked x 4
 MAX_ROWS = 2_000_000        # 1,300 plates of 1536 wells
@@ -124,12 +124,19 @@ def _csv_rows(data: bytes, name: str, max_rows: int = MAX_ROWS) -> tuple[Rows, l
     delimiter = max(DELIMITERS, key=lambda mark: _fitness(lines[:200], mark))
     try:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-        rows = [[cell.strip() for cell in row] for row in reader]
+        rows = [[cell.strip() for cell in _narrow(row, name)] for row in reader]
     except csv.Error as error:
         raise _refusal("table_unreadable", name,
                        f"cannot be read as CSV ({error}); save it again as CSV UTF-8") from None
     said = [f"{name}: read as {encoding}, not UTF-8"] if not encoding.startswith("utf-8") else []
     return rows, said
+
+
+def _narrow(row: list[str], name: str) -> list[str]:
+    """The row without empty cells beyond MAX_COLUMNS. Raises TableError for filled ones, before more such rows are kept."""
+    if any(row[MAX_COLUMNS:]):
+        raise _refusal("table_too_large", name, f"has a row of more than {MAX_COLUMNS:,} columns; save the table alone")
+    return row[:MAX_COLUMNS]
 
 
 def _decoded(data: bytes, name: str) -> tuple[str, str]:
@@ -176,7 +183,7 @@ def _workbook(data: bytes, name: str, *, first_only: bool = False, drawn: bool =
     import openpyxl  # a third of a second, and only XLSX needs it
 
     try:
-        _require_unpackable(data, name)
+        data = _unpacked(data, name)
         book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
         if not book.worksheets:
             raise _refusal("table_unreadable", name, "has no sheet with cells, only charts; save the table as a sheet, or as CSV")
@@ -188,20 +195,28 @@ def _workbook(data: bytes, name: str, *, first_only: bool = False, drawn: bool =
                        f"is not a readable XLSX ({type(error).__name__}: {error}); save it again") from None
 
 
-def _require_unpackable(data: bytes, name: str) -> None:
-    """Raise TableError for an XLSX that would unpack to more than a table can be."""
+def _unpacked(data: bytes, name: str) -> bytes:
+    """The same XLSX with its XML stored as it is: openpyxl unpacks a part whole, however few bytes it says to have. Raises TableError for
+    one that would unpack to more than a table can be.
+    """
+    honest = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         infos = archive.infolist() if declared_members(io.BytesIO(data)) <= MAX_MEMBERS else []
-    unpacked = sum(info.file_size for info in infos)
-    if not infos or unpacked > min(4 * MAX_BYTES, max(MAX_SHEETS_BYTES, MAX_RATIO * len(data))) or overlapping(infos):
-        raise _refusal("table_too_large", name, "unpacks to too many bytes; save the first sheet alone, or as CSV")
+        unpacked = sum(info.file_size for info in infos)
+        if {info.compress_type for info in infos} - {*PLAIN}:
+            raise ValueError("it is packed as no program packs a workbook")
+        if not infos or unpacked > min(4 * MAX_BYTES, max(MAX_SHEETS_BYTES, MAX_RATIO * len(data))) or overlapping(infos):
+            raise _refusal("table_too_large", name, "unpacks to too many bytes; save the first sheet alone, or as CSV")
+        with zipfile.ZipFile(honest, "w") as stored:
+            for part in dict.fromkeys(archive.namelist()):
+                if part.endswith((".xml", ".rels")):
+                    stored.writestr(part, read_member(archive, part))
+    return honest.getvalue()
 
 
 def _require_sane(rows: Rows, name: str) -> None:
-    """Raise TableError for a table with more columns than MAX_COLUMNS, or a cell longer than MAX_CELL."""
+    """Raise TableError for a table with a cell longer than MAX_CELL."""
     for place, row in enumerate(rows):
-        if len(row) > MAX_COLUMNS and any(row[MAX_COLUMNS:]):
-            raise _refusal("table_too_large", name, f"row {place + 1} has more than {MAX_COLUMNS:,} columns; save the table alone")
         if row and len(longest := max(row, key=len)) > MAX_CELL:
             raise _refusal("table_unreadable", name, f"row {place + 1} has a cell of {len(longest):,} characters ({longest[:20]!r}...); "
                            f"at most {MAX_CELL:,} are read")
@@ -237,6 +252,11 @@ def _sheet(sheet: Any, data: bytes, name: str, *, drawn: bool) -> tuple[str, Row
         styles = archive.read("xl/styles.xml") if "xl/styles.xml" in archive.namelist() else b""
     rows = list(_rows_of(sheet, name, percentages=_PERCENTAGE.search(styles) is not None))
     merged = _merged_ranges(xml)
+    copied = sum(max(0, min(bottom, len(rows)) - top) * (min(right - left, MOST_PLATE_COLUMNS) + 1 if drawn else 1)
+                 for left, top, right, bottom in merged)
+    if copied > MOST_PLATE_COLUMNS * len(rows):
+        raise _refusal("table_too_large", name, "has more merged cells than a plate has columns, one over the other; unmerge them, or save "
+                       "the table as CSV")
     _fill_merged(rows, merged, drawn=drawn)
     return str(sheet.title), rows, len(merged)
 
@@ -253,7 +273,7 @@ def _merged_ranges(xml: bytes) -> list[tuple[int, int, int, int]]:
     """(first column, first row, last column, last row), from 1. openpyxl drops them when it streams."""
     from openpyxl.utils import range_boundaries
 
-    return [tuple(range_boundaries(match.decode())) for match in _MERGED.findall(xml)]  # type: ignore[misc]  # four numbers each
+    return [tuple(range_boundaries(match.decode())) for match in dict.fromkeys(_MERGED.findall(xml))]  # type: ignore[misc]  # four numbers each
 
 
 def _fill_merged(rows: Rows, merged: list[tuple[int, int, int, int]], *, drawn: bool) -> None:

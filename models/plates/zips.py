@@ -18,6 +18,7 @@ from models.errors import Finding, ImageError
 MAX_MEMBER_BYTES = 512 * 2**20  # per member, declared and read
 MAX_MEMBERS = 400_000           # a 1536-well plate of 4 channels and 60 planes
 MAX_RATIO = 200                 # unpacked to packed
+PLAIN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what Python unpacks by pieces; a kB of bzip2 or LZMA becomes a GB at once
 _DIRECTORY_BYTES = 100          # of a member in the archive's directory, which zipfile reads whole
 
 UNPACKING_ERRORS = (zipfile.BadZipFile, OSError, EOFError, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError)
@@ -76,10 +77,11 @@ def _leads_outside(name: str) -> bool:
     return place.is_absolute() or ".." in place.parts or "\\" in name or name[1:2] == ":"
 
 
-def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
+def read_member(archive: zipfile.ZipFile, name: str | zipfile.ZipInfo) -> bytes:
     """A member's bytes. Raises one of UNPACKING_ERRORS."""
-    with archive.open(name) as stream:
-        return stream.read(archive.getinfo(name).file_size)     # asked for more, zipfile unpacks more than was declared
+    info = archive.getinfo(name) if isinstance(name, str) else name
+    with archive.open(info) as stream:
+        return stream.read(info.file_size)      # asked for more, zipfile unpacks more than was declared
 
 
 def declared_members(file: BinaryIO) -> int:
@@ -119,4 +121,6 @@ def _wrongs(info: zipfile.ZipInfo, judge_name: Judge) -> list[tuple[str, str]]:
     found += [("archive_name", unnamed)] if unnamed else []
     if info.file_size > MAX_MEMBER_BYTES or info.file_size > MAX_RATIO * max(info.compress_size, 5_000):
         found.append(("archive_size", f"declares {info.file_size:,} bytes from {info.compress_size:,}; refused as a zip bomb"))
+    if info.compress_type not in PLAIN:
+        found.append(("archive_packing", "is packed in a way that is not read; zip the images again with deflate, as is usual"))
     return found

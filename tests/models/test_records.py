@@ -69,6 +69,7 @@ def test_nested_values_take_the_types_that_the_class_states() -> None:
     ({"inner": {"width": True}}, "recipes.r.inner.width: expected int, got True"),
     ({"inner": {"width": None}}, "recipes.r.inner.width: expected int, got None"),
     ({"inner": {"width": 1, "share": "half"}}, "recipes.r.inner.share: expected float, got 'half'"),
+    ({"inner": {"width": 1, "share": 10 ** 400}}, "recipes.r.inner.share: expected float, got 1000"),
     ({"inner": {"width": 1, "share": True}}, "recipes.r.inner.share: expected float, got True"),
     ({"inner": {"width": 1, "share": [1]}}, "recipes.r.inner.share: expected float, got [1]"),
     ({"inner": {"width": -1}}, "recipes.r.inner.width must be >= 0, got -1"),

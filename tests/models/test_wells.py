@@ -64,6 +64,12 @@ def test_wells_and_rectangles(text: str, wells: list[str]) -> None:
     assert parse_wells(text) == wells
 
 
+def test_a_text_that_names_the_same_wells_over_and_over_is_refused() -> None:
+    assert len(parse_wells(",".join(["A1-AF48"] * 16))) == 1536
+    with pytest.raises(InputError, match="more than 24,576 wells"):
+        parse_wells(",".join(["A1-AF48"] * 20_000))
+
+
 @pytest.mark.parametrize("text", ["", "A1-", "A1--B2", "A1;B2", "column 1", "A1-B"])
 def test_what_is_no_list_of_wells_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="A01"):

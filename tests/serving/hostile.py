@@ -190,6 +190,43 @@ def jpeg_in_tiff(side: int = 65_000) -> bytes:
     return tiff(grey_page(8, 8, size=len(data), compression=7), data)
 
 
+def chunks(count: int = 100_000) -> bytes:
+    """A PNG with empty chunks that mean nothing."""
+    plain = png(8, 8)
+    return plain[:33] + (bytes(4) + b"prIv" + struct.pack(">I", zlib.crc32(b"prIv"))) * count + plain[33:]
+
+
+def with_others(data: bytes) -> bytes:
+    """The JPEG as the first of a file of several (MPO), for which Pillow has another name."""
+    buffer = io.BytesIO()
+    small = Image.fromarray(np.zeros((8, 8), np.uint8))
+    small.save(buffer, "MPO", save_all=True, append_images=[small])
+    said = buffer.getvalue()
+    at = said.index(b"\xff\xe2")
+    return data[:2] + said[at:at + 2 + int.from_bytes(said[at + 2:at + 4], "big")] + data[2:]
+
+
+def hidden_frame(side: int = 8_000) -> bytes:
+    """A TIFF of 64 pixels, whose strip is a JPEG of millions: a byte that fills stands before its frame header, so that who reads that byte
+    as a marker jumps into a comment, where a small header lies.
+    """
+    small, large = jpeg(8, 8), jpeg(side, side)
+    frame, scan = small.index(b"\xff\xc0"), large.index(b"\xff\xda")
+    head = large[:frame] + b"\xff" + large[frame:scan] + b"\xff\xfe\xff\xf0"
+    comment = bytes(frame + 2 + 0xC000 - len(head)) + small[frame:frame + 19]
+    data = head + comment.ljust(0xFFEE, b"\0") + large[scan:]
+    return tiff(grey_page(8, 8, size=len(data), compression=7), data)
+
+
+def many_tiles() -> bytes:
+    """A TIFF of 255 x 257 pixels, whose strip is a JPEG 2000 with a tile for each of them."""
+    import imagecodecs
+
+    data = bytearray(imagecodecs.jpeg2k_encode(np.zeros((255, 257), np.uint8), codecformat="j2k"))
+    data[24:32] = struct.pack(">2I", 1, 1)
+    return tiff(grey_page(257, 255, size=len(data), compression=34712), bytes(data))
+
+
 def png(width: int, height: int, *, mode: str = "L") -> bytes:
     """A black PNG of that size; each row of it costs a few bits."""
     channels = {"L": 1, "RGB": 3, "RGBA": 4}[mode]
@@ -275,6 +312,24 @@ def merged_wide(count: int = 5_000) -> bytes:
     return workbook(sheet(rows, after=f'<mergeCells count="1"><mergeCell ref="XFD1:XFD{count}"/></mergeCells>'))
 
 
+def merged_over(count: int = 5_000) -> bytes:
+    """Rows of two cells, and the first column merged from each row to the last."""
+    rows = "".join(f'<row r="{row}">{cell(f"A{row}")}{cell(f"B{row}")}</row>' for row in range(1, count))
+    merged = "".join(f'<mergeCell ref="A{row}:A{count}"/>' for row in range(1, count))
+    return workbook(sheet(rows, after=f"<mergeCells>{merged}</mergeCells>"))
+
+
+def lying_part(size: int = 2**26) -> bytes:
+    """An XLSX whose list of parts is followed by blanks that it does not declare."""
+    with zipfile.ZipFile(io.BytesIO(workbook(sheet("")))) as book:
+        parts = {name: book.read(name) for name in book.namelist()}
+    listed = "[Content_Types].xml"
+    data = bytearray(archive({**parts, listed: parts[listed] + b" " * size}))
+    at = data.find(listed.encode(), data.find(b"PK\1\2")) - 46    # its entry in the directory
+    data[at + 24:at + 28] = struct.pack("<I", 1_000)
+    return bytes(data)
+
+
 def sheet_bomb(rows: int = 2_000_000) -> bytes:
     """Two million rows, all alike, in 300 kB."""
     return workbook(sheet(f"<row>{cell('A1')}{cell('B1')}</row>" * rows))
@@ -286,6 +341,8 @@ IMAGES: dict[str, Callable[[], bytes]] = {
     "PNG of 60,000 x 60,000 by its header": lambda: png(60_000, 4),
     "JPEG of 65,000 x 65,000 by its header": lambda: jpeg(65_000, 65_000),
     "JPEG of 4,000 scans": scans,
+    "PNG of 100,000 chunks": chunks,
+    "JPEG of 4,000 scans that says others follow": lambda: with_others(scans()),
     "TIFF of 60,000 x 60,000 by its header": lambda: tiff(grey_page(60_000, 60_000, size=256), bytes(256)),
     "TIFF of 7,900 x 7,900, deflated": lambda: packed_tiff(7_900),
     "TIFF of 7,900 x 7,900, zstd": lambda: packed_tiff(7_900, packing="zstd"),
@@ -301,6 +358,14 @@ IMAGES: dict[str, Callable[[], bytes]] = {
     "TIFF with 200,000 strips of the same bytes": far_strips,
     "TIFF with a tag of 4 billion values": tag_beyond,
     "TIFF around a JPEG of 65,000 x 65,000": jpeg_in_tiff,
+    "TIFF around a JPEG that hides 30,000 x 30,000 behind a byte": hidden_frame,
+    "TIFF around a JPEG 2000 of 65,535 tiles": many_tiles,
+    "OME-TIFF of a billion times beside one that is no number": lambda: ome(
+        'SizeZ="1" SizeC="1" SizeT="1000000000"', after='<X SizeX="1" SizeZ="nan"/>'),
+    "OME-TIFF of a billion planes in an entry with a size": lambda: ome(
+        'SizeZ="1" SizeC="1" SizeT="1"', entry='SizeX="1" IFD="0" PlaneCount="1000000000"'),
+    "OME-TIFF of 10 MB of metadata": lambda: ome('SizeZ="1" SizeC="1" SizeT="1"', after="<a/>" * 2_500_000),
+    "OME-TIFF of 20,000 open UUIDs": lambda: ome('SizeZ="1" SizeC="1" SizeT="1"', after="<UUID " * 20_000),
     "OME-TIFF of a billion times": lambda: ome('SizeZ="1" SizeC="1" SizeT="1000000000"'),
     "OME-TIFF with an axis of a billion steps": lambda: ome(
         'SizeZ="1" SizeC="1" SizeT="1"', after='<StructuredAnnotations><XMLAnnotation ID="A" Namespace="openmicroscopy.org/omero/dimension/'
@@ -321,6 +386,8 @@ ARCHIVES: dict[str, Callable[[], bytes]] = {
     "declares 1 kB, unpacks to 250 MB": lying_sizes,
     "400 members of 18 MB that overlap": overlapping,
     "700,000 members": many_entries,
+    "bomb of bzip2 that declares 1 kB": lambda: archive({MEMBER: bytes(2**26)}, method=zipfile.ZIP_BZIP2).replace(
+        struct.pack("<I", 2**26), struct.pack("<I", 1_000)),
     "LZMA bomb": lambda: archive({MEMBER: bytes(30 * 2**20)}, method=zipfile.ZIP_LZMA),
 }
 """Plate archives, by what is wrong with them."""
@@ -330,6 +397,8 @@ TABLES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "XLSX with a cell at the end of the sheet": ("layout.xlsx", far_cells),
     "XLSX with 30,000 rows as wide as they get": ("layout.xlsx", wide_rows),
     "XLSX with its last column merged": ("layout.xlsx", merged_wide),
+    "XLSX with cells merged over one another": ("layout.xlsx", merged_over),
+    "XLSX whose list of parts says 1 kB and unpacks to 64 MB": ("layout.xlsx", lying_part),
     "XLSX of a billion laughs": ("layout.xlsx", lambda: workbook(sheet(
         '<row r="1"><c r="A1" t="inlineStr"><is><t>&a11;</t></is></c></row>', before=LAUGHS))),
     "CSV of 2 million empty rows": ("layout.csv", lambda: b"well,role,treatment,dose\nA01,treated,x,1\n" + b"\n" * 2_000_000 + b"A02\n"),

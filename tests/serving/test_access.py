@@ -151,8 +151,8 @@ def test_without_tokens_this_machine_is_let_in(tokens: Path, host: str) -> None:
 
 
 @pytest.mark.parametrize(("host", "server"), [
-    ("evil.example", "127.0.0.1"), ("127.0.0.1.evil.example", "127.0.0.1"), ("", "127.0.0.1"), ("127.0.0.1", "10.0.0.7"),
-    ("127.0.0.1", "::")])
+    ("[", "127.0.0.1"), ("evil.example", "127.0.0.1"), ("127.0.0.1.evil.example", "127.0.0.1"), ("", "127.0.0.1"),
+    ("127.0.0.1", "10.0.0.7"), ("127.0.0.1", "::")])
 def test_without_tokens_nobody_else_is(tokens: Path, host: str, server: str) -> None:
     """A name that a site points at 127.0.0.1 (rebinding), and a service that was told to listen elsewhere."""
     assert client(tokens, server=server).get("/jobs", headers={"host": host}).status_code == 403
@@ -167,7 +167,7 @@ def test_without_tokens_nobody_comes_in_through_a_gateway(tokens: Path, name: st
     assert client(tokens).get("/jobs", headers={name: "10.0.0.7", "authorization": f"Bearer {secret}"}).status_code == 200
 
 
-@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:3001", "http://localhost:3000", ""])
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:3001", "http://localhost:3000", "", "http://["])
 def test_another_sites_page_is_refused_with_or_without_a_token(tokens: Path, origin: str) -> None:
     assert client(tokens).post("/jobs", headers={"origin": origin}).status_code == 403
     secret = add_token(tokens, name="anna", role="score")

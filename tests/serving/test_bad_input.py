@@ -264,6 +264,12 @@ def test_the_service_is_well_after_all_that(post: Post, server: Server) -> None:
     assert "Traceback" not in server.log.read_text()
 
 
+@pytest.mark.parametrize("text", ["a: !!bool x", 'a: !!int ""', "a: !!timestamp x", f"a: 1{':0' * 300}:0.5"])
+def test_yaml_on_which_its_own_loader_trips_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="cannot be read"):
+        read_mapping(text, field="screen")
+
+
 def test_mappings() -> None:
     assert read_mapping('{"a": [1]}', field="options") == {"a": [1]}
     assert read_mapping("a: [1]", field="options") == {"a": [1]}

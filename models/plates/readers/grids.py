@@ -11,7 +11,7 @@ from models.wells import row_letters, well_name
 
 _LETTERS = {row_letters(row): row for row in range(32)}
 _CORNERS = ("", "<>", "row", "well", "wells", "\\")   # what stands in the corner without meaning (Tecan writes <>)
-_PLATE = re.compile(r"\b(?:plate|platte|plaque)(?:\s*(?:no\.?|nr\.?|number|id)?\s*[:#]?\s*|[_-])"
+_PLATE = re.compile(r"\b(?:plate|platte|plaque)(?:\s*+(?:no\.?|nr\.?|number|id)?\s*+[:#]?\s*+|[_-])"    # *+: a row of blanks is tried once
                     r"(?!(?:layout|map|plan|format|design|type|reader)\b)([\w-]+)", re.IGNORECASE)
 _MAP = re.compile(r"^(?:plate|platten?)[\s_-]*(?:layout|map|plan|belegung)\b[\s:;,–-]*(?=\S)", re.IGNORECASE)  # of what, stands behind it
 _HOLLOW = re.compile(r"\(\s*\)|\[\s*\]")     # what is left of "(plate 1)"
@@ -55,7 +55,7 @@ def _column_numbers(row: list[str], left: int) -> list[int]:
         return []
     numbers: list[int] = []
     for text in row[left + 1:]:
-        if not text.isdecimal() or not 1 <= int(text) <= 48 or (numbers and int(text) != numbers[-1] + 1):
+        if not text.isdecimal() or len(text) > 4 or not 1 <= int(text) <= 48 or (numbers and int(text) != numbers[-1] + 1):
             break
         numbers.append(int(text))
     return numbers if len(numbers) > 1 else []

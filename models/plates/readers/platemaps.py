@@ -20,7 +20,7 @@ from models.wells import parse_well
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx")
 TREATMENTS_FILE = "treatments.csv"
 MAX_GRID_ROWS, MAX_GRID_BYTES = 20_000, 4 * 2**20     # hundreds of plates; a longer table is searched for no grids
-MAX_SENT_ROWS = 100_000         # of a stranger's layout: more wells than an upload can hold images of
+MAX_SENT_ROWS, MAX_SENT_BYTES = 100_000, 20 * 2**20     # of a stranger's layout: more wells than an upload can hold images of
 _OF_GRIDS = ("column_repeated", "table_ragged")         # what a grid is refused for where a row per well is expected
 _ROLES_BY_NAME = ("negative", "positive", "untreated", "empty")   # roles that the name of a treatment can tell
 _SHEET_WORDS = ("sheet", "tabelle", "data", "feuil", "hoja")       # names that programs give to sheets, and persons to the only one
@@ -53,6 +53,10 @@ def read_layout_table(path: Path) -> pd.DataFrame:
     A table that names wells is taken as it stands; grids are looked for in others only, and in none that is longer than people draw plates.
     Raises TableError for a file that is no table.
     """
+    if (size := path.stat().st_size) > MAX_SENT_BYTES:
+        raise TableError(f"{path.name} cannot be read as a layout", [Finding(
+            rule="table_too_large", severity="error", value=path.name,
+            message=f"{path.name} has {size:,} bytes; at most {MAX_SENT_BYTES:,} are read: give the table of fewer plates")])
     try:
         table = read_table(path, max_rows=MAX_SENT_ROWS)
     except TableError as error:
