@@ -75,7 +75,7 @@ def read_readout_table(table: Path, readouts: Sequence[Path] = (), *, options: R
     said: tuple[str, ...] = ()
     if readouts:
         found = Found(convention="", files=pd.DataFrame(columns=list(FILE_COLUMNS)), raw_layout=raw, channels=())
-        values = pd.concat([read_readouts(path) for path in readouts], ignore_index=True)
+        values = read_readouts(*readouts)
         joined = attach_readout(found, values, tuple(readouts), name=options.readout)
         raw, said = joined.raw_layout, joined.said
     wells = options.plate_format or smallest_format(raw)

@@ -19,24 +19,29 @@ from models.plates.readers.grids import Grid, find_grids
 from models.plates.readers.platemaps import TABLE_SUFFIXES
 from models.plates.spreadsheets import sheets_of, table_of
 from models.plates.vocabulary import canonical_column, plain
+from models.plates.zips import PLAIN, UNPACKING_ERRORS, read_member
 from models.wells import joined_wells, well_or_text
 
 COLUMNS = ("name", "plate", "well", "value")
-MAX_MEMBERS, MAX_UNPACKED = 1_000, 200 * 2**20
+MAX_MEMBERS, MAX_UNPACKED = 1_000, 32 * 2**20     # files, and bytes of them all: thousands of plates
+MAX_NAME = 255      # characters, as on disks
 MAX_SMALL, MAX_RATIO = 8 * 2**20, 50     # bytes that a small archive may always become; unpacked to packed beyond
 _NUMBERED = re.compile(r"^(?P<name>.*?)[\W_]+(?:plate|p)?0*(?P<plate>\d+)$", re.IGNORECASE)
 _VALUE_WORDS = ("value", "values", "raw", "rawdata", "result", "intensity", "ctg", "cellviability")
 
 
-def read_readouts(path: Path) -> pd.DataFrame:
+def read_readouts(*paths: Path) -> pd.DataFrame:
     """Rows (name, plate, well, value), all text as in the file; plate "" where nothing names it.
 
     A file's name is split into the read-out's name and the plate's number: "CTG_2.txt" is plate 2 of CTG. Raises TableError for a
-    file that holds neither a grid nor a long table.
+    file that holds neither a grid nor a long table, and for more than MAX_UNPACKED bytes.
     """
-    if not path.is_file():
-        raise _refusal("readout_missing", path.name, "is not there")
-    tables = [_read(data, name) for name, data in _members(path)]
+    if missing := next((path for path in paths if not path.is_file()), None):
+        raise _refusal("readout_missing", missing.name, "is not there")
+    if (size := sum(path.stat().st_size for path in paths)) > MAX_UNPACKED:
+        raise _refusal("table_too_large", paths[0].name, f"{'and the others have' if len(paths) > 1 else 'has'} {size:,} bytes; at most "
+                       f"{MAX_UNPACKED:,} are read")
+    tables = [_read(data, name) for path in paths for name, data in _members(path)]
     return pd.concat(tables, ignore_index=True)
 
 
@@ -111,19 +116,23 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
         yield path.name, data
         return
     try:
-        archive = zipfile.ZipFile(io.BytesIO(data))
-    except zipfile.BadZipFile:
-        raise _refusal("readout_unreadable", path.name, "is not a readable zip archive; zip the files again") from None
-    with archive:
+        yield from _unpacked(data, path.name)
+    except UNPACKING_ERRORS as error:
+        raise _refusal("readout_unreadable", path.name, f"is not a readable zip archive ({error}); zip the files again") from None
+
+
+def _unpacked(data: bytes, name: str) -> Iterator[tuple[str, bytes]]:
+    """The tables in a zip, by name. Raises TableError, or one of UNPACKING_ERRORS."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
         infos = [info for info in archive.infolist() if not info.is_dir() and PurePosixPath(info.filename).suffix.lower() in TABLE_SUFFIXES
                  and not stat.S_ISLNK(info.external_attr >> 16) and "__MACOSX" not in info.filename]
         unpacked = sum(info.file_size for info in infos)
-        if not infos or len(infos) > MAX_MEMBERS or unpacked > min(MAX_UNPACKED, max(MAX_SMALL, MAX_RATIO * len(data))):
-            raise _refusal("readout_archive", path.name, f"holds {len(infos)} tables; expected 1 to {MAX_MEMBERS} of at most "
-                           f"{MAX_UNPACKED // 2**20} MB together")
+        if not 0 < len(infos) <= MAX_MEMBERS or any(info.compress_type not in PLAIN or len(info.filename) > MAX_NAME for info in infos) \
+                or unpacked > min(MAX_UNPACKED, max(MAX_SMALL, MAX_RATIO * len(data))):
+            raise _refusal("readout_archive", name, f"holds {len(infos)} tables; expected 1 to {MAX_MEMBERS} of at most "
+                           f"{MAX_UNPACKED // 2**20} MB together, packed with deflate")
         for info in sorted(infos, key=lambda item: item.filename):
-            with archive.open(info) as member:
-                yield PurePosixPath(info.filename).name, member.read(info.file_size)
+            yield PurePosixPath(info.filename).name, read_member(archive, info)
 
 
 def _read(data: bytes, file: str) -> pd.DataFrame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import openpyxl
 import pandas as pd
@@ -279,3 +280,40 @@ def test_a_layout_that_is_sent_is_no_longer_than_plates_can_be(tmp_path: Path, m
                 read_layout_table(path)
         else:
             assert len(read_layout_table(path)) == rows - 1
+
+
+@pytest.mark.parametrize("corner", ["plate" + " " * 3_000 + "!", "plate" * 1_000])
+def test_a_title_that_was_made_to_keep_the_reader_busy_is_read_as_any_other(tmp_path: Path, corner: str) -> None:
+    assert len(read_readouts(written(tmp_path / "x.csv", f"{corner},1,2", "A,1,2", "B,3,4"))) == 4
+
+
+def test_a_number_of_5000_digits_above_a_plate_is_refused_and_no_crash(tmp_path: Path) -> None:
+    with pytest.raises(TableError):
+        read_readouts(written(tmp_path / "x.csv", f",{'1' * 5_000},2", "A,1,2", "B,3,4"))
+
+
+def _zipped(path: Path, *, name: str = "a_1.csv", method: int = zipfile.ZIP_STORED, at: int = 0, byte: int = 0) -> Path:
+    """A zip of a read-out. byte: what stands instead of the one `at` this place of its entry in the directory."""
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr(name, ",1,2\nA,1,2\nB,3,4\n")
+    if at:
+        data = bytearray(path.read_bytes())
+        data[data.rfind(b"PK\1\2") + at] = byte
+        path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("how", [
+    {"at": 8, "byte": 1}, {"at": 10, "byte": 99}, {"at": 16, "byte": 0}, {"at": 42, "byte": 250},     # encrypted, packing, CRC, place
+    {"method": zipfile.ZIP_BZIP2}, {"name": "_" * 60_000 + "x.csv"}])
+def test_a_zip_of_read_outs_that_cannot_be_unpacked_is_refused(tmp_path: Path, how: dict[str, Any]) -> None:
+    assert len(read_readouts(_zipped(tmp_path / "good.zip"))) == 4
+    with pytest.raises(TableError, match=r"bad\.zip"):
+        read_readouts(_zipped(tmp_path / "bad.zip", **how))
+
+
+def test_more_bytes_of_read_outs_than_plates_can_have_are_refused_unread(tmp_path: Path) -> None:
+    with (tmp_path / "x.csv").open("wb") as file:
+        file.truncate(2**35)
+    with pytest.raises(TableError, match="at most 33,554,432"):
+        read_readouts(tmp_path / "x.csv")
