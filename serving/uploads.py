@@ -140,8 +140,8 @@ class _PlainLoader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("anchors and aliases are not read")
-        if getattr(self.peek_event(), "tag", None):     # a text that is called !!int is none, and the loader's own faults say so
-            raise yaml.YAMLError("tags are not read")
+        if getattr(self.peek_event(), "tag", None):  # type: ignore[no-untyped-call]  # PyYAML has no types
+            raise yaml.YAMLError("tags are not read")       # a text that is called !!int is none, on which the loader itself trips
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise yaml.YAMLError(f"it is nested more than {MAX_DEPTH} deep")

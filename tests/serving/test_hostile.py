@@ -30,7 +30,8 @@ from tests.serving.tiny import Server, TinyPlate
 
 HARMLESS = {"PNG of 60,000 x 60,000 by its header", "TIFF whose next page is itself", "TIFF with a tag of 4 billion values",
             "TIFF of 8 x 8 that unpacks to 100 MB, LZW", "TIFF of 8 x 8 that unpacks to 100 MB, LZMA", "OME-TIFF of a billion laughs",
-            "OME-TIFF of 20,000 open UUIDs", "ImageJ stack of a billion planes"}     # what lies about itself is left aside, and what is left is small
+            "OME-TIFF of 20,000 open UUIDs", "ImageJ stack of a billion planes"}
+# what lies about itself is left aside, and what is left is small
 REFUSED_UNREAD = {"image_too_large", "image_bomb", "image_pages", "image_packing", "image_unreadable"}
 
 
