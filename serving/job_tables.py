@@ -48,10 +48,11 @@ EXCLUSIONS = sa.Table(
     sa.Column("excluded", sa.Boolean, nullable=False),
     sa.Column("reason", sa.Text, nullable=False))
 
-# what jobs are asked by: the latest of all, of an owner, of a state; so that no question reads the whole table
+# what jobs are asked by: the latest of all, of an owner, of a state, the queue of an owner; so that no question reads the whole table
 sa.Index("ix_dosewell_jobs_latest", JOBS.c.created_at, JOBS.c.id)
 sa.Index("ix_dosewell_jobs_latest_of_owner", JOBS.c.owner, JOBS.c.created_at, JOBS.c.id)
 sa.Index("ix_dosewell_jobs_latest_in_state", JOBS.c.state, JOBS.c.created_at, JOBS.c.id)
+sa.Index("ix_dosewell_jobs_queue_of_owner", JOBS.c.state, JOBS.c.owner, JOBS.c.created_at, JOBS.c.id)
 
 
 def make_tables(engine: sa.Engine) -> None:

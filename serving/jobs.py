@@ -72,6 +72,7 @@ class JobStore:
         self.where = spoken(address)
         self._engine = open_database(address)
         self._made = False
+        self._served: dict[str, float] = {}     # owner -> when this worker last took a job of theirs
 
     def close(self) -> None:
         """Close the connections that are kept open; the next question opens others."""
@@ -211,7 +212,8 @@ class JobStore:
     # -- asked by workers ----------------------------------------------------------------------------------------------
 
     def claim(self, worker: str) -> Job | None:
-        """The oldest job that waits, or whose worker is gone, now this worker's; None if there is none.
+        """A job that waits, or whose worker is gone, now this worker's; None if there is none. Owners take turns, each with the oldest job
+        first: who sends a thousand makes nobody else wait for all of them.
 
         One that is this worker's already is one that it could not give back, because the database was away at that moment.
         """
@@ -226,19 +228,21 @@ class JobStore:
                     JOBS.c.id == found.id, JOBS.c.state == found.state, JOBS.c.worker == found.worker, JOBS.c.beat == found.beat).values(
                     **mine, started_at=found.started_at or now()))
                 if done.rowcount and mine["state"] == "running":
+                    self._served[found.owner] = time.monotonic()
                     return _job(connection, JOBS.c.id == found.id)
         return None
 
     def _waiting(self, worker: str) -> list[Job]:
-        """The oldest jobs that this worker could have now; some of a long queue."""
+        """Jobs that this worker could have now, the next one first; some of a long queue."""
         oldest, at = sa.select(JOBS).order_by(JOBS.c.created_at, JOBS.c.id), time.time()
         put_off = JOBS.c.not_before.between(at, at + LONGEST_WAIT)      # one put off for longer was so before the clock was put back
         with self._transaction() as connection:
             running = [_of(row) for row in connection.execute(oldest.where(JOBS.c.state == "running")).mappings()]
-            queued = [_of(row) for row in connection.execute(oldest.where(
-                JOBS.c.state == "queued", ~put_off).limit(CANDIDATES)).mappings()]
+            owners = connection.execute(sa.select(JOBS.c.owner).distinct().where(JOBS.c.state == "queued")).scalars().all()
+            queued = [_of(row) for owner in owners for row in connection.execute(oldest.where(
+                JOBS.c.state == "queued", JOBS.c.owner == owner, ~put_off).limit(max(1, CANDIDATES // len(owners)))).mappings()]
         left = [job for job in running if job.worker == worker or _is_gone(job.worker, job.beat)]
-        return sorted([*left, *queued], key=lambda job: (job.created_at, job.id))
+        return [*left, *sorted(queued, key=lambda job: (self._served.get(job.owner, 0.0), job.created_at, job.id))]
 
     def beat(self, job: str, worker: str, *, stage: str, done: int, total: int) -> bool:
         """Say that the worker lives and how far it is; False when the job is no longer its own (deleted, or taken over)."""
