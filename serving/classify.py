@@ -6,6 +6,7 @@ The same functions as the stage `score` calls for an image set, in pieces of a f
 from __future__ import annotations
 
 import base64
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -34,6 +35,7 @@ from serving.uploads import base_name, pack, read_mapping, repeated_names
 CLASSIFY_FIELDS = Fields(files=("images",), texts=("model", "imageset", "options"), required=("images", "model", "imageset"))
 PIECE = 256         # images that are in memory at a time: whole batches, so that a set of any size gives the same numbers
 MAX_IMAGES = 20_000
+MAX_SHOWN = 2**26   # pixels of all small images of an answer: 1,800 of the page's size; more images are shown smaller
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +142,7 @@ def _classified(archive: ImageArchive, table: pd.DataFrame, imageset: ImageSet, 
     spec, parts = predictor.card.recipe.input, []
     pictures: dict[str, str] = {}
     depths: dict[str, int] = {}
-    brightest = 0.0
+    brightest, size = 0.0, shown_size(options.thumbnails, images=len(table))
     for piece in _pieces(table):
         try:
             images = prepare_images(archive, piece, spec, name=imageset.name,
@@ -153,13 +155,18 @@ def _classified(archive: ImageArchive, table: pd.DataFrame, imageset: ImageSet, 
         parts.append(classify_images(images, labels, predictor=predictor, model=version.name,
                                      version=str(version.version)))
         if options.thumbnails:
-            pictures |= {image: _picture(archive.read(path), options.thumbnails)
+            pictures |= {image: _picture(archive.read(path), size)
                          for image, path in zip(piece["image_id"], piece["path"], strict=True)}
     if imageset.bit_depth > 8 and spec.intensity == "depth" and brightest * 65535 < 256:
         raise ImageError("the images cannot be used", [field_finding(
             "images", f"they have {imageset.bit_depth} bits and no grey value above 255, so that the model would see black: taken with 8 "
                       "bits and saved with more; export them with 8 bits")])
     return with_depths(pd.concat(parts, ignore_index=True), depths), pictures
+
+
+def shown_size(asked: int, *, images: int) -> int:
+    """Pixels a side of the small images, so that all together stay within MAX_SHOWN: they lie in memory until the answer is sent."""
+    return min(asked, math.isqrt(MAX_SHOWN // images))
 
 
 def _pieces(table: pd.DataFrame) -> Iterator[pd.DataFrame]:

@@ -22,6 +22,7 @@ from models.networks.predict import load_predictor
 from models.plates.images import encode_tiff
 from models.plates.imageset import ImageArchive, prepare_images
 from models.tables import IMAGE_CLASSES, check_table
+from serving.classify import MAX_IMAGES, shown_size
 from serving.client import Client, RejectedError, read_images
 from serving.client_files import left_aside
 from tests.serving.tiny import CLASSIFIER, MODEL, SCREEN, TinyPlate, known_image, noise
@@ -185,6 +186,12 @@ def test_thumbnails_where_they_are_asked_for(send: Send, answer: dict) -> None:
     prefix, _, data = rows[0]["thumbnail"].partition(",")
     assert prefix == "data:image/png;base64"
     assert Image.open(io.BytesIO(base64.b64decode(data))).size == (32, 27)
+
+
+def test_thumbnails_of_many_images_are_smaller_so_that_the_answer_stays_small() -> None:
+    assert shown_size(192, images=1_800) == 192
+    assert shown_size(512, images=MAX_IMAGES) == 57
+    assert shown_size(0, images=1) == 0
 
 
 def test_another_sample_is_refused_unless_forced(send: Send) -> None:
