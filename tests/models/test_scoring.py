@@ -24,6 +24,7 @@ from models.plates.screen import Screen
 from models.report import render_text, treatment_table
 from models.report.inputs import wells_by_curve
 from models.scoring import Exclusion, ScoredScreen, ScoringOptions, refit_wells, score_images, score_measured
+from models.suitability import same_sample
 from models.tables import CURVES, WELL_SCORES, check_table
 from tests.conftest import CONTROLS, READOUT, tiny_images, tiny_layout
 
@@ -94,6 +95,8 @@ def test_another_sample_is_refused_unless_forced() -> None:
         score(screen=other)
     assert [(finding.rule, finding.severity, finding.value) for finding in caught.value.findings] == [("sample_mismatch", "error", "Y")]
     pd.testing.assert_frame_equal(score(screen=replace(SCREEN, sample=" x")).wells, score().wells)     # another way to write X
+    assert same_sample("NCI-H1975  a", "nci-h1975 A")
+    assert not same_sample("A549", "A 549")
     forced = score(screen=other, force=True)
     assert (forced.findings[0].rule, forced.findings[0].severity) == ("sample_mismatch", "warning")
     pd.testing.assert_frame_equal(forced.wells, score().wells)

@@ -358,7 +358,7 @@ IMAGES: dict[str, Callable[[], bytes]] = {
     "TIFF with 200,000 strips of the same bytes": far_strips,
     "TIFF with a tag of 4 billion values": tag_beyond,
     "TIFF around a JPEG of 65,000 x 65,000": jpeg_in_tiff,
-    "TIFF around a JPEG that hides 30,000 x 30,000 behind a byte": hidden_frame,
+    "TIFF around a JPEG that hides 8,000 x 8,000 behind a byte": hidden_frame,
     "TIFF around a JPEG 2000 of 65,535 tiles": many_tiles,
     "OME-TIFF of a billion times beside one that is no number": lambda: ome(
         'SizeZ="1" SizeC="1" SizeT="1000000000"', after='<X SizeX="1" SizeZ="nan"/>'),
