@@ -30,7 +30,7 @@ def tables(name: str = "i0") -> ClassTables:
 
 
 def render(shown: ClassTables, **changes: object) -> str:
-    return render_classes(shown, **({"imageset": SET, "lineage": LINEAGE} | changes))  # type: ignore[arg-type]
+    return render_classes(shown, **({"imageset": SET, "lineage": LINEAGE} | changes))
 
 
 def test_wrong_images_come_with_the_surest_error_first() -> None:
@@ -78,6 +78,6 @@ def test_without_a_judged_image_nothing_is_claimed() -> None:
 
 @pytest.mark.parametrize("field", ["sample", "assay", "source"])
 def test_nothing_given_becomes_markup(field: str) -> None:
-    page = render(tables(HOSTILE), imageset=replace(SET, **{field: HOSTILE}), lineage={**LINEAGE, HOSTILE: HOSTILE})  # type: ignore[arg-type]
+    page = render(tables(HOSTILE), imageset=replace(SET, **{field: HOSTILE}), lineage={**LINEAGE, HOSTILE: HOSTILE})
     assert HOSTILE not in page
     assert page.count("<script") == 1

@@ -66,7 +66,7 @@ def make_tables(*curves: dict[str, object], quality: dict[str, object] | None = 
 
 
 def render(tables: ReportTables, *, screen: Screen = SCREEN, gates: tuple[GateResult, ...] = PASSED, **more: object) -> str:
-    return render_report(tables, screen=screen, lineage=LINEAGE, gates=gates, **more)  # type: ignore[arg-type]
+    return render_report(tables, screen=screen, lineage=LINEAGE, gates=gates, **more)
 
 
 @dataclass

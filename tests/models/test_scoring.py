@@ -45,7 +45,7 @@ def reader(recipe: Recipe = READOUT, **changes: object) -> Reader:
     values: dict[str, object] = {"name": "viability-X", "system": recipe.system, "recipe": recipe, "output": "", "sample": "X",
                                  "acquisition": {"magnification": 10.0, "pixel_size_um": 1.3, "bit_depth": None}, "weights_sha256": "",
                                  "trunk": TrunkReference(name="small_cnn", weights="none", sha256="")}
-    return Reader(build_network(recipe), Card(**{**values, **changes}), "f" * 64, torch.device("cpu"))  # type: ignore[arg-type]
+    return Reader(build_network(recipe), Card(**{**values, **changes}), "f" * 64, torch.device("cpu"))
 
 
 def score(layout: pd.DataFrame | None = None, images: WellImages | None = None, *, screen: Screen = SCREEN,
@@ -53,7 +53,7 @@ def score(layout: pd.DataFrame | None = None, images: WellImages | None = None, 
     layout = tiny_layout() if layout is None else layout
     return score_images(tiny_images(layout, noise=0) if images is None else images, layout, screen=screen,
                         predictor=predictor or reader(), model="viability-X", version="7",
-                        options=ScoringOptions(fit=FitOptions(interval="none"), **options))  # type: ignore[arg-type]
+                        options=ScoringOptions(fit=FitOptions(interval="none"), **options))
 
 
 def rules(scored: ScoredScreen) -> list[str]:

@@ -60,9 +60,9 @@ def test_without_positive_controls_zero_is_certain_and_without_any_there_are_no_
 @pytest.mark.parametrize("predictor", [reader(READOUT), reader(CONTROLS)], ids=["no interval in the card", "classifier"])
 def test_a_model_that_gives_no_interval_adds_no_limits_of_wells(predictor: object) -> None:
     layout = tiny_layout()
-    scored = score_images(tiny_images(layout), layout, screen=SCREEN, predictor=predictor, model="m", version="1")  # type: ignore[arg-type]
+    scored = score_images(tiny_images(layout), layout, screen=SCREEN, predictor=predictor, model="m", version="1")
     assert not {"viability_low", "viability_shared", "od_low", "od_shared"} & set(scored.wells)
-    if predictor.card.recipe == READOUT:  # type: ignore[attr-defined]
+    if predictor.card.recipe == READOUT:
         assert "ic50_model_low" not in scored.curves
     else:
         assert "cannot be said" in next(finding.message for finding in scored.findings if finding.rule == "effect_scale")

@@ -28,7 +28,7 @@ def score(layout: pd.DataFrame, *, controls: Controls = "both", **options: objec
 
 
 def rows(layout: pd.DataFrame, **options: object) -> pd.DataFrame:
-    return score(layout, **options).single_doses.set_index("treatment")     # type: ignore[arg-type]  # of `score`
+    return score(layout, **options).single_doses.set_index("treatment")
 
 
 @pytest.fixture(scope="module")

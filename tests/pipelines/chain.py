@@ -53,7 +53,7 @@ def commands(params: dict[str, Any]) -> dict[str, dict[str, list[str]]]:
         if "foreach" not in stage:
             found[name] = {"": shlex.split(stage["cmd"])}
             continue
-        section = params.get(re.fullmatch(r"\$\{(\w+)\}", stage["foreach"])[1], {})  # type: ignore[index]
+        section = params.get(re.fullmatch(r"\$\{(\w+)\}", stage["foreach"])[1], {})
         found[name] = {key: shlex.split(_filled(stage["do"]["cmd"], key, item)) for key, item in section.items()}
     return found
 

@@ -25,7 +25,7 @@ def params(tmp_path: Path) -> Path:
 
 
 def listed(params: Path, **changes: object) -> list[str]:
-    return add_model(NewModel(**{**WANTED, **changes}), params_file=params, data=params.parent / "data")  # type: ignore[arg-type]
+    return add_model(NewModel(**{**WANTED, **changes}), params_file=params, data=params.parent / "data")
 
 
 def test_four_lines_are_added_and_every_other_line_stays(params: Path) -> None:

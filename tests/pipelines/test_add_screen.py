@@ -57,7 +57,7 @@ def lab_folder(path: Path, *, wells: str = "AB", doses: tuple[float, ...] = (1, 
 
 
 def request(folder: Path, out: Path, **options: object) -> Request:
-    return Request(source=Source(folder=folder, plate=folder.name), name="mine", out=out, **options)  # type: ignore[arg-type]
+    return Request(source=Source(folder=folder, plate=folder.name), name="mine", out=out, **options)
 
 
 def content(folder: Path) -> dict[str, str]:

@@ -114,7 +114,7 @@ def test_the_same_command_again_reads_nothing_and_a_changed_plate_is_made_anew(
 
     def spy(stack: module._Stack, size: int, write: object = module._write_small) -> None:
         read.append(stack.plate)
-        write(stack, size)  # type: ignore[operator]
+        write(stack, size)
 
     monkeypatch.setattr(module, "_write_small", spy)
     project(request, progress=False)
@@ -180,7 +180,7 @@ def test_killed_among_the_stacks_it_goes_on_and_ends_alike(made: Path, tmp_path:
 
     def spy(stack: module._Stack, size: int, write: object = module._write_small) -> None:
         read.append(stack.plate)
-        write(stack, size)  # type: ignore[operator]
+        write(stack, size)
 
     monkeypatch.setattr(module, "_write_small", spy)
     project(Projecting(source=source(made / "raw"), out=tmp_path, size=32), progress=False)
@@ -239,4 +239,4 @@ def test_the_command_says_what_it_made_and_what_comes_next(tmp_path: Path, capsy
     ({"size": 4}, "--size"), ({"threads": 0}, "--threads"), ({"projections": ("max",)}, "--projections")])
 def test_wrong_options_are_said(options: dict[str, object], words: str) -> None:
     with pytest.raises(InputError, match=words):
-        Projecting(source=Source(folder=Path()), out=Path(), **options)  # type: ignore[arg-type]
+        Projecting(source=Source(folder=Path()), out=Path(), **options)

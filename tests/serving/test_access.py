@@ -43,8 +43,8 @@ def client(tokens: Path, *, server: str = "127.0.0.1") -> TestClient:
         Middleware(Observer), Middleware(AccessGuard, tokens=TokenFile(tokens)), Middleware(BodyLimit, max_bytes=1000)])
 
     async def reached(scope: dict, receive: object, send: object) -> None:
-        await app({**scope, "server": (server, 3000)}, receive, send)  # type: ignore[arg-type]
-    return TestClient(reached, base_url=LOCAL)  # type: ignore[arg-type]
+        await app({**scope, "server": (server, 3000)}, receive, send)
+    return TestClient(reached, base_url=LOCAL)
 
 
 @pytest.fixture

@@ -97,7 +97,7 @@ def adapt(registry: Registry, plate: TinyPlate, tmp_path_factory: pytest.TempPat
                progress=lambda stage, done, total: seen.append(stage))
         return read_result(where / "result")
     seen: list[str] = []
-    run.seen = seen  # type: ignore[attr-defined]  # stages that were told
+    run.seen = seen
     return run
 
 
@@ -139,14 +139,14 @@ def test_the_answer_says_what_it_rests_on(result: Result, adapt: Adapt) -> None:
     assert view["quality_cv"] == record["quality_cv"]
     assert view["adapted"] == record["words"]
     assert "adapted_model" in [finding.rule for finding in result.scored.tables.findings]
-    assert {"training", "registering the model", "scoring"} <= set(adapt.seen)  # type: ignore[attr-defined]
+    assert {"training", "registering the model", "scoring"} <= set(adapt.seen)
 
 
 def test_a_job_that_was_cut_off_after_its_training_does_not_train_again(result: Result, adapt: Adapt, registry: Registry,
                                                                         tmp_path_factory: pytest.TempPathFactory) -> None:
-    adapt.seen.clear()  # type: ignore[attr-defined]
+    adapt.seen.clear()
     again = adapt(folder=tmp_path_factory.getbasetemp() / "first-job")
-    assert "training" not in adapt.seen  # type: ignore[attr-defined]
+    assert "training" not in adapt.seen
     assert again.scored.tables.wells.equals(result.scored.tables.wells)
     assert len(next(model for model in registry.list_models() if model.name == "profile-PAT_9").versions) == 1
 
@@ -162,7 +162,7 @@ def test_controls_that_look_alike_make_no_model_that_scores(adapt: Adapt, regist
     told = [finding.rule for finding in forced.scored.tables.findings]
     assert "gates_failed" in told
     assert "acquisition_mismatch" in told       # the parent's plates were imaged at 10x; its own, of course, as they are
-    assert not forced.adapted["challenger"]  # type: ignore[index]
+    assert not forced.adapted["challenger"]
 
 
 def test_parents_and_names_that_cannot_be(adapt: Adapt) -> None:

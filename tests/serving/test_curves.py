@@ -95,7 +95,7 @@ def test_options_of_a_table(http: httpx.Client, table: pd.DataFrame) -> None:
     (lambda table: table, {"exclusions": [{"plate": "P9", "well": "A01", "reason": "x"}]}, "cannot exclude well A01 of plate P9"),
 ])
 def test_tables_that_are_no_use(http: httpx.Client, table: pd.DataFrame, change: object, options: dict, message: str) -> None:
-    response = post(http, change(table), options=options)  # type: ignore[operator]
+    response = post(http, change(table), options=options)
     assert response.status_code == 400
     assert message in response.text
 

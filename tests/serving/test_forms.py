@@ -133,7 +133,7 @@ def test_what_is_no_usable_form_is_refused(client: TestClient, body: bytes, mess
 
 def test_a_text_may_come_as_a_file(client: TestClient) -> None:
     status, answer = send(client, part("model", b"m", "model.txt") + part("images", b"x", "a") + b"--xyz--\r\n")
-    assert (status, answer["texts"]) == (200, {"model": "m"})  # type: ignore[index]
+    assert (status, answer["texts"]) == (200, {"model": "m"})
 
 
 def test_a_text_that_is_given_again_is_counted_and_not_kept(client: TestClient, tmp_path: Path) -> None:

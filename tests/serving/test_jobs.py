@@ -300,7 +300,7 @@ def test_whoever_looks_after_the_workers_goes_on_whatever_happens(tmp_path: Path
             asked.append("counts")
             raise AttributeError("half imported")
 
-    workers = JobWorkers(0, store=Store(), files=JobFiles(tmp_path), environment={})  # type: ignore[arg-type]
+    workers = JobWorkers(0, store=Store(), files=JobFiles(tmp_path), environment={})
     workers.start()
     until(lambda: len(asked) > 3)
     workers.stop()

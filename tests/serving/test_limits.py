@@ -63,7 +63,7 @@ def test_a_sender_that_falls_silent_is_not_waited_for_and_leaves_nothing(app: Bo
                     "body": b'--b\r\nContent-Disposition: form-data; name="images"; filename="P1.zip"\r\n\r\nxxx'}])
 
     async def receive() -> Message:
-        return next(pieces, None) or await asyncio.Event().wait()  # type: ignore[return-value]  # never
+        return next(pieces, None) or await asyncio.Event().wait()
 
     async def send(message: Message) -> None:
         answers.append(message)
@@ -78,15 +78,15 @@ def test_a_sender_that_falls_silent_is_not_waited_for_and_leaves_nothing(app: Bo
 def test_a_long_answer_is_no_silence(app: BodyLimit) -> None:
     """Who has sent everything may wait: for the answer of a plate, for minutes."""
     async def slow(scope: object, receive: object, send: object) -> None:
-        assert (await receive())["more_body"] is False  # type: ignore[operator]
+        assert (await receive())["more_body"] is False
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(receive(), 0.2)  # type: ignore[operator]
+            await asyncio.wait_for(receive(), 0.2)
     app.app = slow
     messages = iter([{"type": "http.request", "body": b"x", "more_body": False}])
 
     async def receive() -> Message:
-        return next(messages, None) or await asyncio.Event().wait()  # type: ignore[return-value]
-    asyncio.run(app({"type": "http", "headers": []}, receive, lambda _: asyncio.sleep(0)))  # type: ignore[arg-type]
+        return next(messages, None) or await asyncio.Event().wait()
+    asyncio.run(app({"type": "http", "headers": []}, receive, lambda _: asyncio.sleep(0)))
 
 
 @pytest.fixture

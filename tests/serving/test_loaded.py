@@ -23,7 +23,7 @@ class Shelf:
     def __init__(self, *, budget: float = float("inf")) -> None:
         self.loads: list[str] = []
         self.trunks: dict[str, SimpleNamespace] = {}
-        self.models = LoadedModels(self._load, budget_bytes=budget)  # type: ignore[arg-type]
+        self.models = LoadedModels(self._load, budget_bytes=budget)
 
     def _load(self, wanted: RegisteredVersion) -> SimpleNamespace:
         self.loads.append(wanted.name)
@@ -67,7 +67,7 @@ def test_those_who_ask_at_once_wait_for_one_load() -> None:
         begun.set()
         assert go_on.wait(10)
         return inner(wanted)
-    shelf.models._load = slow  # type: ignore[assignment]
+    shelf.models._load = slow
     with ThreadPoolExecutor(4) as pool:
         asked = [pool.submit(shelf.models.get, version("a1")) for _ in range(4)]
         assert begun.wait(10)
@@ -82,7 +82,7 @@ def test_a_load_that_fails_is_tried_again() -> None:
 
     def failing(wanted: RegisteredVersion) -> object:
         raise RefusedError("no")
-    shelf.models._load = failing  # type: ignore[assignment]
+    shelf.models._load = failing
     with pytest.raises(RefusedError):
         shelf.get("a1")
     shelf.models._load = inner

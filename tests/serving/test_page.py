@@ -296,7 +296,7 @@ def test_what_a_screen_file_states_is_sent_and_forgotten_with_its_plate(open_pag
     model = page.locator("select", has_text=MODEL)
     for files, expected in (([tmp_path / "screen.yaml"], ["s7", "phase, gfp", "20"]), ([], ["P1", "brightfield", ""])):
         page.set_input_files("#files", [plate.archive, plate.layout, *files])
-        until(lambda expected=expected: named["name"].input_value() == expected[0], seconds=60)     # type: ignore[misc]  # bound now
+        until(lambda expected=expected: named["name"].input_value() == expected[0], seconds=60)
         model.select_option(MODEL)
         assert [found.input_value() for found in named.values()] == expected
 
@@ -477,7 +477,7 @@ def test_a_phone_by_keyboard_in_the_dark(open_page: Open, plate: TinyPlate) -> N
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
-    assert page.locator('#plates .well[aria-selected="true"]').get_attribute("aria-label").startswith("B02")  # type: ignore[union-attr]
+    assert page.locator('#plates .well[aria-selected="true"]').get_attribute("aria-label").startswith("B02")
     job = page.url.rpartition("#")[2]
     for place in (job, "/", "/jobs", "/models", "/classify"):
         page.goto(f"/#{place}")

@@ -159,7 +159,7 @@ def away(tmp_path: Path, folder: Path, registry: Registry) -> Away:
 
 @pytest.fixture
 def promoter(away: Away, tmp_path: Path) -> Promoter:
-    return Promoter(lambda: away, PromotionLog(tmp_path / "log.jsonl"), retry_seconds=0.1, grace_seconds=0.1, device="cpu")  # type: ignore[arg-type, return-value]  # as a registry
+    return Promoter(lambda: away, PromotionLog(tmp_path / "log.jsonl"), retry_seconds=0.1, grace_seconds=0.1, device="cpu")
 
 
 def test_who_waits_for_the_first_look_is_told_once(promoter: Promoter) -> None:
@@ -428,7 +428,7 @@ def test_a_champion_that_does_not_load_when_it_is_asked_for_is_refused_from_then
 def test_the_log_survives_a_cut_line_and_a_restart(away: Away, tmp_path: Path) -> None:
     path = tmp_path / "log" / "promotions.jsonl"
     for _ in range(2):
-        Promoter(lambda: away, PromotionLog(path), device="cpu").look()  # type: ignore[arg-type, return-value]  # as a registry
+        Promoter(lambda: away, PromotionLog(path), device="cpu").look()
     assert [change.model for change in PromotionLog(path).read()] == [CLASSIFIER, MODEL]    # the same champions again are no change
     with path.open("ab") as file:
         file.write(b'{"at": "2026\xff')
@@ -457,13 +457,13 @@ def change(number: int, *, model: str = "m") -> Change:
 def test_a_restart_after_years_of_changes_is_no_change(away: Away, tmp_path: Path) -> None:
     """The last change of a model may lie any number of lines back."""
     path = tmp_path / "promotions.jsonl"
-    first = Promoter(lambda: away, PromotionLog(path), device="cpu")  # type: ignore[arg-type, return-value]  # as a registry
+    first = Promoter(lambda: away, PromotionLog(path), device="cpu")
     first.look()
     first.stop()
     with path.open("a", encoding="utf-8") as file:
         file.writelines(json.dumps(asdict(change(number, model="another"))) + "\n" for number in range(1500))
     written = path.read_text(encoding="utf-8").count(f'"{MODEL}"')
-    second = Promoter(lambda: away, PromotionLog(path), device="cpu")  # type: ignore[arg-type, return-value]  # as a registry
+    second = Promoter(lambda: away, PromotionLog(path), device="cpu")
     second.look()
     assert path.read_text(encoding="utf-8").count(f'"{MODEL}"') == written
     assert len(second.log.read()) == 1000
@@ -472,7 +472,7 @@ def test_a_restart_after_years_of_changes_is_no_change(away: Away, tmp_path: Pat
 def test_a_version_that_cannot_be_fetched_is_told_once_however_the_reason_reads(
         away: Away, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full disk names another temporary folder at every try: a line every 30 seconds, for as long as it is full."""
-    promoter = Promoter(lambda: away, PromotionLog(tmp_path / "log.jsonl"), retry_seconds=0.0, device="cpu")  # type: ignore[arg-type, return-value]  # as a registry
+    promoter = Promoter(lambda: away, PromotionLog(tmp_path / "log.jsonl"), retry_seconds=0.0, device="cpu")
     tries: list[str] = []
 
     def full(*_: object, **__: object) -> None:

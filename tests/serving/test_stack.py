@@ -191,7 +191,7 @@ def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Calla
 def new_job(number: int, **changes: object) -> NewJob:
     values = {"fingerprint": f"{number:064d}", "owner": "ann", "model": MODEL, "version": 1, "adapt": False, "screen": "s",
               "sample": "TINY", "plates": 1, "wells": 96, **changes}
-    return NewJob(**values)  # type: ignore[arg-type]
+    return NewJob(**values)
 
 
 def test_many_claims_at_once_take_each_job_once(open_store: Callable[[], JobStore]) -> None:

@@ -54,7 +54,7 @@ def test_anything_can_be_judged(raw: pd.DataFrame, images: list[dict[str, object
     rows = [row | {"member": member_name(str(row["well"]))} for row in images]
     inventory = Inventory(pd.DataFrame(rows, columns=list(DTYPES)).astype(DTYPES), (), tuple(sorted({str(row["plate"]) for row in rows})))
     parsed = parse_layout(raw, plate_format=96)
-    screen = Screen(name="s", sample="A549", controls=controls)  # type: ignore[arg-type]
+    screen = Screen(name="s", sample="A549", controls=controls)
     verdict = judge_screen(parsed, screen, inventory=inventory)
     assert len(set(verdict.findings)) == len(verdict.findings)
     told = {(replace(finding, well="", value=""), well) for finding in verdict.findings for well in ("", *finding.wells)}

@@ -80,7 +80,7 @@ def test_a_broken_rule_is_an_error(draft: Draft, tmp_path: Path, monkeypatch: py
     def broken(_: object) -> list[object]:
         raise ZeroDivisionError("by zero")
     name = suites.EXPECTATIONS[0].rule
-    rules = dict(suites._BY_NAME) | {name: Rule(name, "layout", "It breaks", broken)}  # type: ignore[arg-type]
+    rules = dict(suites._BY_NAME) | {name: Rule(name, "layout", "It breaks", broken)}
     monkeypatch.setattr(suites, "_BY_NAME", rules)
     with pytest.raises(ScreenError, match="rules broke: expect_dosewell_table_repaired"):
         suites.validate_screen(draft.evidence(tmp_path / "screen"))

@@ -123,4 +123,4 @@ def test_a_layout_can_be_judged_without_its_images(draft: Draft, tmp_path: Path)
     ("series_correlation", 2)])
 def test_thresholds_out_of_range_name_their_field(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"^{name}: must be"):
-        Thresholds(**{name: value})  # type: ignore[arg-type]
+        Thresholds(**{name: value})

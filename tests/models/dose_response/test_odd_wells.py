@@ -50,7 +50,7 @@ def plate(drugs: Mapping[str, Viability], *, replicates: int = 2, negative: floa
 
 
 def score(table: pd.DataFrame, **options: object) -> ScoredScreen:
-    return score_measured(table, screen=SCREEN, options=ScoringOptions(**options))  # type: ignore[arg-type]
+    return score_measured(table, screen=SCREEN, options=ScoringOptions(**options))
 
 
 def told(scored: ScoredScreen) -> pd.DataFrame:

@@ -31,7 +31,7 @@ def layout(kind: Plates, *, apart: float, seed: int = 1) -> pd.DataFrame:
 
 
 def score(wells: pd.DataFrame, **options: object) -> ScoredScreen:
-    return score_measured(wells, screen=SCREEN, options=ScoringOptions(**options))  # type: ignore[arg-type]
+    return score_measured(wells, screen=SCREEN, options=ScoringOptions(**options))
 
 
 @pytest.fixture(scope="module")

@@ -66,7 +66,7 @@ def test_wrong_columns_and_centres_raise() -> None:
     with pytest.raises(TableError, match="signal"):
         normalise_to_controls(plate().drop(columns="signal"), value="signal")
     with pytest.raises(InputError, match="centre"):
-        normalise_to_controls(plate(), value="signal", centre="mode")  # type: ignore[arg-type]
+        normalise_to_controls(plate(), value="signal", centre="mode")
 
 
 def test_quality_follows_its_formulas() -> None:

@@ -82,7 +82,7 @@ def test_a_missing_single_drug_well_gives_nan_with_a_reason() -> None:
 
 def test_unknown_kind_raises() -> None:
     with pytest.raises(InputError, match="kind"):
-        synergy(matrix(lambda a, b: a), **NAMES, kind="magic")  # type: ignore[arg-type]
+        synergy(matrix(lambda a, b: a), **NAMES, kind="magic")
 
 
 def test_a_published_matrix_as_a_plate_gives_the_published_excess(block: pd.DataFrame) -> None:

@@ -43,7 +43,7 @@ def make_card(recipe: Recipe = READOUT, **changes: object) -> Card:
         "gates": (GateResult(metric="r2_cv", value=0.9, minimum=0.5, maximum=None, passed=True, reason="r2_cv is 0.9"),),
         "parent": Parent(name="pretrain", sha256="1" * 64), "training_wells": (("P1", "A01", "train"), ("P1", "A02", "test")),
         "thresholds": {"raw_low": -0.2, "raw_high": 2.0}, "lineage": {"data_md5": "d.dir"}}
-    return Card(**{**values, **changes})  # type: ignore[arg-type]
+    return Card(**{**values, **changes})
 
 
 def write(folder: Path, recipe: Recipe = READOUT, *, own_trunk: bool = True, **changes: object) -> Network:

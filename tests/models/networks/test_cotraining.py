@@ -88,7 +88,7 @@ def test_learners_start_apart_see_other_images_and_leave_the_network_alone(recip
 
     monkeypatch.setattr(cotraining, "train", trained)
     many = lesson()
-    more = Lesson(PixelSource(many.source.pixels.repeat(4, 1, 1, 1), Augmentation(), torch.device("cpu")),  # type: ignore[attr-defined]
+    more = Lesson(PixelSource(many.source.pixels.repeat(4, 1, 1, 1), Augmentation(), torch.device("cpu")),
                   np.tile([1, 0], 20).astype(np.float32), np.array(["train"] * 36 + ["unlabelled"] * 4, dtype=object))
     network = build_network(recipes["toxicity"])
     before = network.head[0].weight.detach().clone()

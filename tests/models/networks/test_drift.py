@@ -128,9 +128,9 @@ def test_the_effect_of_bfloat16_allows_or_forbids_it() -> None:
     near = effect_of_bf16(viability, viability + 0.01)
     assert near is not None
     assert (near.median, near.largest, near.wells, near.allowed) == (0.01, 0.01, 101, True)
-    assert not effect_of_bf16(viability, viability + 0.02).allowed  # type: ignore[union-attr]      # in the median
+    assert not effect_of_bf16(viability, viability + 0.02).allowed
     jump = viability.copy()
     jump[3] += 0.06
-    assert not effect_of_bf16(viability, jump).allowed  # type: ignore[union-attr]      # in one well
+    assert not effect_of_bf16(viability, jump).allowed
     assert effect_of_bf16([np.nan], [np.nan]) is None
     assert effect_of_bf16([0.1, 0.2], [0.1, np.nan]) is None

@@ -77,7 +77,7 @@ def test_twins_see_neither_the_units_that_they_answer_for_nor_each_other(tiny: T
     given: list[tuple[np.ndarray, bytes]] = []
     true_train = fitting.train
 
-    def watching(network, source, targets, parts, recipe, **options):  # type: ignore[no-untyped-def]
+    def watching(network, source, targets, parts, recipe, **options):
         given.append((parts.copy(), state_bytes(network.state_dict())))
         return true_train(network, source, targets, parts, recipe, **options)
 

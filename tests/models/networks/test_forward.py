@@ -26,8 +26,8 @@ SMALL = replace(CONTROLS, input=InputSpec(size=48), trunk=TrunkSpec(name="small_
 
 def seen(recipe: object) -> Network:
     """Random weights, with batch statistics of some images, so that outputs are of ordinary size."""
-    network = build_network(recipe)  # type: ignore[arg-type]
-    size = recipe.input.size  # type: ignore[attr-defined]
+    network = build_network(recipe)
+    size = recipe.input.size
     with torch.no_grad():
         for seed in range(6):
             network.train()(images(8, size=size, seed=seed))
@@ -73,7 +73,7 @@ def test_features_do_not_depend_on_company(network: Network, kind: str, path: st
     if precision == "bf16" and not has_bf16():
         pytest.skip("this CPU has no bfloat16")
     body, size = (network, 64) if kind == "resnet" else (seen(SMALL), 48)
-    trunk = Trunk(body, CPU, size=size, path=path, precision=precision)  # type: ignore[arg-type]
+    trunk = Trunk(body, CPU, size=size, path=path, precision=precision)
     pixels = images(2 * PASS + 5, size=size).numpy().astype(np.float16)
     whole = trunk.features(pixels)
     order = np.random.default_rng(0).permutation(len(pixels))
@@ -111,7 +111,7 @@ def test_a_pass_that_fails_fails_for_those_in_it_alone() -> None:
     trunk = Trunk(seen(SMALL), CPU, size=48, path="torch")
     pixels = images(PASS + 3, size=48).numpy()
     inner = trunk._forward
-    trunk._forward = lambda batch: 1 / 0  # type: ignore[assignment, return-value]
+    trunk._forward = lambda batch: 1 / 0
     with pytest.raises(ZeroDivisionError):
         trunk.features(pixels)
     trunk._forward = inner

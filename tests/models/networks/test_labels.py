@@ -89,7 +89,7 @@ def test_too_few_units_or_a_class_in_one_unit_are_refused() -> None:
 def test_units_by_name(unit: str, expected: list[str]) -> None:
     wells = pd.DataFrame({"plate": ["P1", "P1", "P1", "P2"], "well": ["A01", "A12", "H01", "A01"], "replicate": [1, 2, 1, 1]},
                          index=[7, 3, 5, 1])
-    found = split_units(wells, unit)  # type: ignore[arg-type]
+    found = split_units(wells, unit)
     assert found.tolist() == expected
     assert found.index.equals(wells.index)
 

@@ -80,7 +80,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Seen]]:
     running: list[Seen] = []        # caching the features of a frozen trunk draws images too, and teaches nothing
     true_train, true_heads, true_take = fitting.train, fitting.train_heads, stacked._Bank.take
 
-    def watching(network, source, targets, parts, recipe, **options):  # type: ignore[no-untyped-def]
+    def watching(network, source, targets, parts, recipe, **options):
         trainings.append(Seen(recipe, parts.copy()))
         running.append(trainings[-1])
         found = true_train(network, source, targets, parts, recipe, **options)
@@ -106,7 +106,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Seen]]:
         patch.setattr(fitting, "train_heads", watching_heads)
         patch.setattr(stacked._Bank, "take", taking)
         for kind in (PixelSource, FeatureSource):
-            def drawing(self, rows, generator, true=kind.training):  # type: ignore[no-untyped-def]
+            def drawing(self, rows, generator, true=kind.training):
                 for training in running:
                     training.rows |= set(rows.tolist())
                 return true(self, rows, generator)

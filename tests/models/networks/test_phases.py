@@ -86,7 +86,7 @@ def grey_images(layout: pd.DataFrame, *, seed: int = 0) -> WellImages:
 
 def fit(images: WellImages, layout: pd.DataFrame, recipe: Recipe, start: torch.nn.Module | None = None, **options: object) -> Fitted:
     network = copy.deepcopy(start) if start is not None else build_network(recipe)
-    return fit_model(network, images, layout, recipe, device="cpu", **options)  # type: ignore[arg-type]
+    return fit_model(network, images, layout, recipe, device="cpu", **options)
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def test_phase_three_learns_controls_smoothed_and_duplicates_as_phase_two_saw_th
     given: list[tuple[np.ndarray, np.ndarray]] = []
     true_train = fitting.train
 
-    def watching(network, source, targets, parts, recipe, **options):  # type: ignore[no-untyped-def]
+    def watching(network, source, targets, parts, recipe, **options):
         given.append((targets.copy(), parts.copy()))
         return true_train(network, source, targets, parts, recipe, **options)
 
@@ -129,7 +129,7 @@ def test_a_fold_of_phase_three_starts_from_a_phase_two_that_never_saw_its_wells(
     true_train = fitting.train
     known = fitting.label_wells(tiny.images, tiny.layout, PHASE_3, unlabelled=True).wells
 
-    def watching(network, source, targets, parts, recipe, **options):  # type: ignore[no-untyped-def]
+    def watching(network, source, targets, parts, recipe, **options):
         seen.append((recipe, set(known["well"][np.isin(parts, ["train", "validation"])]), recipe.target))
         return true_train(network, source, targets, parts, recipe, **options)
 
@@ -208,4 +208,4 @@ def test_the_published_layout_gives_the_published_numbers_of_wells() -> None:
 
 
 def counts(fitted: Fitted) -> dict[tuple[str, str], int]:
-    return fitted.predictions.groupby(["role", "part"]).size().to_dict()  # type: ignore[return-value]
+    return fitted.predictions.groupby(["role", "part"]).size().to_dict()

@@ -20,7 +20,7 @@ def test_a_head_whose_units_rest_is_found_and_a_leaky_one_tells_the_wells_apart(
     features = torch.from_numpy(np.random.default_rng(0).normal(size=(60, 8)).astype(np.float32))
     found = {}
     for activation in ("relu", "leaky_relu"):
-        head = build_head(HeadSpec(hidden=(4,), outputs=1, activation=activation), 8)   # type: ignore[arg-type]
+        head = build_head(HeadSpec(hidden=(4,), outputs=1, activation=activation), 8)
         with torch.no_grad():
             head[0].weight.copy_(torch.ones(4, 8))
             head[0].bias.fill_(-1.0)

@@ -44,7 +44,7 @@ def pixels() -> torch.Tensor:
 
 def short(recipe: Recipe, **changes: object) -> Recipe:
     """The recipe with another optimizer."""
-    return replace(recipe, optimizer=replace(recipe.optimizer, **changes))  # type: ignore[arg-type]
+    return replace(recipe, optimizer=replace(recipe.optimizer, **changes))
 
 
 def feature_case() -> tuple[Recipe, Source, np.ndarray]:

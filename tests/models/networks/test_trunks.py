@@ -35,7 +35,7 @@ SMALLEST = {"inception_v3": 75, "inception_resnet_v2": 75}   # pixels below whic
 def recipe_of(name: str, **trunk: object) -> Recipe:
     """Two classes on this trunk, at the smallest size that it reads."""
     planes, size = INPUT_OF_TRUNK.get(name, (3, SMALLEST.get(name, 32)))
-    spec = TrunkSpec(name=name, mean=(0.5,) * planes, std=(0.25,) * planes, **({"trained": "all"} | trunk))  # type: ignore[arg-type]
+    spec = TrunkSpec(name=name, mean=(0.5,) * planes, std=(0.25,) * planes, **({"trained": "all"} | trunk))
     return Recipe(system="treatment", target="label", input=InputSpec(planes=("image:mid",) * planes, size=size), trunk=spec,
                   head=HeadSpec(outputs=2), augmentation=Augmentation(flip=True), optimizer=OptimizerSpec(batch_size=2, epochs=2), seed=1)
 
@@ -117,7 +117,7 @@ def test_only_the_last_blocks_learn() -> None:
 
 def test_what_is_frozen_follows_the_recipe() -> None:
     network = Network(recipe_of("small_cnn"))
-    counts = {trained: len(frozen_parts(network, TrunkSpec(name="small_cnn", trained=trained, blocks=blocks)))  # type: ignore[arg-type]
+    counts = {trained: len(frozen_parts(network, TrunkSpec(name="small_cnn", trained=trained, blocks=blocks)))
               for trained, blocks in (("all", 0), ("last", 3), ("head", 0))}
     assert counts == {"all": 0, "last": 1, "head": 4}
     with pytest.raises(ParamsError, match=r"trunk\.blocks: 4, but small_cnn has 4 blocks; name fewer, or trained: all"):

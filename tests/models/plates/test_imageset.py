@@ -156,6 +156,6 @@ def test_drawn_cells_lie_where_the_truth_says() -> None:
     darkness: dict[str, list[float]] = {"dead": [], "living": []}
     for _, drawn in example.images():
         field = float(np.median(drawn.pixels))
-        for cell in drawn.cells.itertuples():  # type: ignore[union-attr]
-            darkness[cell.state].append(field - float(drawn.pixels[int(cell.row), int(cell.column)]))  # type: ignore[index]
+        for cell in drawn.cells.itertuples():
+            darkness[cell.state].append(field - float(drawn.pixels[int(cell.row), int(cell.column)]))
     assert np.percentile(darkness["dead"], 5) > 25 > np.percentile(darkness["living"], 95)

@@ -33,7 +33,7 @@ def table(path: Path, text: str, encoding: str = "utf-8") -> pd.DataFrame:
 
 def parsed(text: str, *, plate_format: int = 96, **options: str) -> ParsedLayout:
     return parse_layout(pd.read_csv(io.StringIO(text), dtype="str", keep_default_na=False), plate_format=plate_format,
-                        **options)  # type: ignore[arg-type]
+                        **options)
 
 
 def only(result: ParsedLayout, rule: str) -> Finding:

@@ -58,7 +58,7 @@ def test_several_plates_are_called_by_their_folders(tmp_path: Path) -> None:
 
 def image(folder: Path, pixels: np.ndarray, axes: str, *, version: int = 2, **options: object) -> Path:
     """One OME-Zarr image, metadata by the specification."""
-    array = zarr.create_array(str(folder / "0"), data=pixels, zarr_format=version, **options)  # type: ignore[call-overload]
+    array = zarr.create_array(str(folder / "0"), data=pixels, zarr_format=version, **options)
     assert array.shape == pixels.shape
     scales = [{"axes": [{"name": axis} for axis in axes], "datasets": [{"path": "0"}]}]
     if version == 2:

@@ -28,7 +28,7 @@ def read(path: Path, part: str = "") -> np.ndarray:
 
 
 def written(path: Path, pixels: np.ndarray, **options: object) -> Path:
-    tifffile.imwrite(path, pixels, **options)  # type: ignore[arg-type]
+    tifffile.imwrite(path, pixels, **options)
     return path
 
 

@@ -129,7 +129,7 @@ def test_a_missing_channel_is_named(tmp_path: Path) -> None:
 ])
 def test_a_spec_out_of_range_starts_with_its_field(field: str, value: object, message: str) -> None:
     with pytest.raises(ValueError, match=f"^{message}"):
-        InputSpec(**{field: value})  # type: ignore[arg-type]
+        InputSpec(**{field: value})
 
 
 def make_images(count: int = 3, plate: str = "1E5", channels: tuple[str, ...] = ("a:mid", "b:mip"), *, size: int = 8) -> WellImages:

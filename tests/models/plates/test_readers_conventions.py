@@ -36,7 +36,7 @@ def files_in(folder: Path, *names: str, layout: str = LAYOUT) -> Path:
 
 def places(found: Found) -> list[tuple[object, ...]]:
     rows = found.files[["plate", "well", "site", "channel", "plane"]].itertuples(index=False, name=None)
-    return sorted(zip(*zip(*rows, strict=True), [path.name for path in found.files["path"]], strict=True))  # type: ignore[type-var]
+    return sorted(zip(*zip(*rows, strict=True), [path.name for path in found.files["path"]], strict=True))
 
 
 # --- ImageXpress -----------------------------------------------------------------------------------------------------------
