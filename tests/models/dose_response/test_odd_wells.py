@@ -70,10 +70,9 @@ def test_an_effect_that_comes_and_goes_is_neither_noise_nor_an_ic50() -> None:
 
 def test_in_single_wells_the_controls_tell_an_effect_that_comes_and_goes_from_noise() -> None:
     """The flat test alone says no effect, IC50 above the top dose, no hit."""
-    window = lambda dose: np.where((dose > 1) & (dose < 10), 15.0, 100.0)      # noqa: E731
     inert = {f"inert{number}": constant(100.0) for number in range(20)}
-    scored = told(score(plate({"window": window, "one dead well": lambda dose: np.where(np.isclose(dose, DOSE[4]), 5.0, 100.0), **inert},
-                              replicates=1)))
+    scored = told(score(plate({"window": lambda dose: np.where((dose > 1) & (dose < 10), 15.0, 100.0),
+                               "one dead well": lambda dose: np.where(np.isclose(dose, DOSE[4]), 5.0, 100.0), **inert}, replicates=1)))
     assert scored.loc["window", ["status", "ic50_relation", "verdict"]].tolist() == ["weakly_identified", "", "cannot say"]
     assert scored.loc["window", "reason"].startswith("the wells lie further apart than the controls scatter")
     others = scored.drop(index="window")
@@ -93,8 +92,8 @@ def test_doses_that_no_two_wells_share_hide_no_effect_that_comes_and_goes() -> N
 @pytest.mark.parametrize("skipped", [3, 4, 5])
 def test_a_dose_that_was_given_to_none_of_its_wells_is_asked_about(skipped: int) -> None:
     """A tip that took nothing up: the curve is made of wells without the drug, until they are left out."""
-    drug = lambda dose: np.where(np.isclose(dose, DOSE[skipped]), 100.0, killing(2.0)(dose))    # noqa: E731
-    table = plate({"drug": drug, "right": killing(2.0), "steep": killing(30.0, slope=4)})
+    table = plate({"drug": lambda dose: np.where(np.isclose(dose, DOSE[skipped]), 100.0, killing(2.0)(dose)),
+                   "right": killing(2.0), "steep": killing(30.0, slope=4)})
     scored = told(score(table))
     assert scored.loc["drug", "status"] == "weakly_identified"
     assert "was it skipped?" in scored.loc["drug", "reason"]

@@ -105,4 +105,4 @@ def test_parts_of_a_recipe_must_fit_together(values: dict[str, Any], message: st
 def test_the_room_opens_its_heavy_names_on_demand() -> None:
     assert models.networks.build_network is build_network
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        models.networks.nothing  # noqa: B018
+        models.networks.nothing  # noqa: B018  # to ask is what fails
