@@ -33,8 +33,9 @@ def test_each_plate_has_its_arrays(chain: Path) -> None:
         assert len(data.images) == len(data.layout) == len(layout)
         assert data.images.wells["plate"].nunique() == plates
         assert set(map(tuple, data.images.wells[["plate", "well"]].to_numpy())) == set(map(tuple, layout[["plate", "well"]].to_numpy()))
-        assert data.images.pixels.shape[1:] == (3, SIZE, SIZE)
-        assert (data.images.pixels.dtype, data.images.pixels.min() >= 0, data.images.pixels.max() <= 1) == (np.float16, True, True)
+        pixels = np.asarray(data.images.pixels)
+        assert pixels.shape[1:] == (3, SIZE, SIZE)
+        assert (pixels.dtype, pixels.min() >= 0, pixels.max() <= 1) == (np.float16, True, True)
         assert data.data_md5 == data_md5(chain / "data" / screen)
     mip, mid, again = (data.images.pixels[:, channel] for channel in range(3))
     assert (mip == again).all()
