@@ -66,9 +66,10 @@ def treatment_curves(wells: pd.DataFrame, options: FitOptions, *, controls: Cont
     if controls != "none":
         curves = _say_bare_plates(curves, usable, wells, controls=controls, value=value)
         if value != "probability":      # what a classifier's scale leaves open is far more
+            errors = control_errors(wells, value=value, positive=controls == "both")
             if options.interval != "none":
-                curves = with_control_error(curves, wells, options, value=value, positive=controls == "both")
-            curves = with_scattered_wells(curves, usable, control_errors(wells, value=value, positive=controls == "both"))
+                curves = with_control_error(curves, wells, errors, options, value=value)
+            curves = with_scattered_wells(curves, usable, errors)
     curves = _with_model_limits(curves, usable, options, value=value, weight=weight)
     return with_unknown_zero(curves, usable, options) if controls == "negative" and options.interval != "none" else curves
 

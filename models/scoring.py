@@ -61,12 +61,12 @@ from models.plates.screen import Screen
 from models.single_doses import no_single_doses, single_doses
 from models.suitability import check_model, imaging_findings, sample_findings
 from models.tables import LAYOUT, MEASURED, WELL_SCORES, check_table
-from models.wells import well_keys
+from models.wells import site_medians, well_keys
 
 if TYPE_CHECKING:
     from models.networks.predict import Predictor
 
-MODEL_COLUMNS = ("logit", "probability", "od", "od_low", "od_high", "od_shared")
+SCORED = [name for name in WELL_SCORES.names() if name not in LAYOUT.names()]   # of a layout that was a table of results they give way
 TAUGHT = "taught_left_out"
 REFITTED = (OVERLAP, ABOVE, ALL_SINK, ALL_SUNKEN, BELOW, DISAGREE, PLACE, SCATTER, STRAY, TAUGHT)   # findings that what is left out changes
 STRANGE = 0.5           # share of a plate's wells out of distribution from which on its curves are no sure ones
@@ -179,7 +179,7 @@ def score_measured(layout: pd.DataFrame, *, screen: Screen, options: ScoringOpti
                     "table")])
     missing = layout["readout"].isna() & (layout["role"] != "empty")
     flags = pd.Series([["no_readout"] if gone else [] for gone in missing], index=layout.index, dtype=object)
-    own = layout.drop(columns=list(MODEL_COLUMNS), errors="ignore")
+    own = layout.drop(columns=SCORED, errors="ignore")
     wells = own.assign(logit=np.nan, probability=np.nan, od=np.nan, flags=flags, model=MEASURED, version="measured")
     options = options or ScoringOptions()
     return _scored(with_persons(wells, options), value="readout", screen=screen, options=options, findings=())
@@ -238,8 +238,8 @@ def _strange_plates(wells: pd.DataFrame) -> dict[str, str]:
 
 def _with_raw(layout: pd.DataFrame, raw: pd.DataFrame, card: Card, image_flags: list[list[str]]) -> pd.DataFrame:
     """Layout rows with the median over sites of each raw output, and flags: those of their images, and of what the model says."""
-    medians = _medians(raw, ["logit", "probability", "od"])
-    own = layout.drop(columns=list(MODEL_COLUMNS), errors="ignore")  # a layout's extra columns of these names give way
+    medians = site_medians(raw, ["logit", "probability", "od"])
+    own = layout.drop(columns=SCORED, errors="ignore")
     wells = own.merge(medians, on=["plate", "well"], how="left", validate="one_to_one")
     trained = {(plate, well) for plate, well, part in card.training_wells if part in ("train", "validation")}
     if card.uncertainty is not None:
@@ -253,16 +253,11 @@ def _with_raw(layout: pd.DataFrame, raw: pd.DataFrame, card: Card, image_flags: 
     return wells.assign(flags=pd.Series(flags, index=wells.index, dtype=object))
 
 
-def _medians(raw: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    """plate, well and the median over sites of some columns of a predictor's answer."""
-    return raw.groupby(["plate", "well"], sort=False)[columns].median().reset_index()
-
-
 def _drift(wells: pd.DataFrame, raw: pd.DataFrame, card: Card, *, model: str) -> pd.DataFrame:
     if card.reference is None:
         return plate_drift(wells, None)
     columns = [card.reference.value, "feature_distance", *(["structure_size"] if "structure_size" in raw else [])]
-    seen = wells.drop(columns=card.reference.value).merge(_medians(raw, columns), on=["plate", "well"], how="left")
+    seen = wells.drop(columns=card.reference.value).merge(site_medians(raw, columns), on=["plate", "well"], how="left")
     return plate_drift(seen, card.reference, model=model)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import pandas as pd
 
@@ -112,6 +112,14 @@ def parse_wells(text: str) -> list[str]:
 def well_keys(table: pd.DataFrame) -> list[tuple[str, str]]:
     """(plate, well) of each row."""
     return list(zip(table["plate"].tolist(), table["well"].tolist(), strict=True))
+
+
+def site_medians(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """plate, well and the median over a well's rows of each of the columns, in the order in which wells come first."""
+    kept = table[["plate", "well", *columns]]
+    if not kept.duplicated(["plate", "well"]).any():    # of one site each: a row is its own median
+        return kept.reset_index(drop=True)
+    return kept.groupby(["plate", "well"], sort=False)[list(columns)].median().reset_index()
 
 
 def add_row_column(table: pd.DataFrame) -> pd.DataFrame:

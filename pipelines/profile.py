@@ -44,6 +44,7 @@ from models.plates.images import PlateArchive
 from models.plates.prepare import find_channel
 from models.plates.projections import parse_plane
 from models.plates.spreadsheets import read_table
+from models.wells import site_medians
 from pipelines.command import add_params, run_command
 from pipelines.figures import colour_pictures, save_figure
 from pipelines.params import Params
@@ -72,7 +73,7 @@ def screen_readouts(profiled: ProfiledScreen) -> pd.DataFrame:
     parts = [readout_of(_with_values(data.layout, profiled.stack_means), value="value", name=MEAN_OF_STACK, screen=name,
                         positive=kill.get("image", ""))]
     for label, predictor in profiled.predictors.items():
-        raw = predictor.predict(data.images).groupby(["plate", "well"], sort=False)["probability"].median().rename("value").reset_index()
+        raw = site_medians(predictor.predict(data.images), ["probability"]).rename(columns={"probability": "value"})
         parts.append(readout_of(_with_values(data.layout, raw), value="value", name=label, screen=name, positive=kill.get("image", "")))
     if "readout" in data.layout and data.layout["readout"].notna().any():
         parts.insert(0, readout_of(data.layout, value="readout", name=METABOLIC, screen=name, positive=kill.get("metabolic", "")))

@@ -20,7 +20,7 @@ from models.dose_response.score_limits import SURE, mean_of_acting
 from models.dose_response.viability import MEDIAN_ERROR
 
 
-def with_control_error(curves: pd.DataFrame, wells: pd.DataFrame, options: FitOptions, *, value: str, positive: bool) -> pd.DataFrame:
+def with_control_error(curves: pd.DataFrame, wells: pd.DataFrame, errors: pd.DataFrame, options: FitOptions, *, value: str) -> pd.DataFrame:
     """The curves with ic50_low and ic50_high moved outwards by what the medians of the controls may be wrong by, and with `control_error`,
     the half-width by which the responses that make the score may be off for it, as sure as limits of scores are (score_limits.py).
 
@@ -29,12 +29,11 @@ def with_control_error(curves: pd.DataFrame, wells: pd.DataFrame, options: FitOp
     where the curve does not reach such a level. Censored IC50s stay as they are.
 
     curves: on scale percent_inhibition, a row per treatment. wells: plate, role, treatment, viability, `value`, `excluded`; those of
-    `curves` and the controls. positive: whether positive controls are 0 %; else a read-out of 0 is.
+    `curves`. errors: of `control_errors`.
     """
     used = wells[~wells["excluded"] & wells[value].notna() & wells["treatment"].isin(curves["treatment"])]
     if used.empty:
         return curves.assign(control_error=np.nan)
-    errors = control_errors(wells, value=value, positive=positive)
     shares = _Shares.of(used, treatments=pd.Index(curves["treatment"]), plates=errors.index)
     inhibition = 100 * (1 - used["viability"])
     acting = curves["treatment"].map(mean_of_acting(inhibition, inhibition, used["treatment"])).to_numpy(dtype=float)

@@ -5,6 +5,7 @@ Images are shrunk to the network's size as a whole, so how large a cell looks de
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
@@ -64,8 +65,8 @@ def image_size(quality: pd.DataFrame) -> tuple[int, int] | None:
     """(height, width) in pixels of most images of an ImageQuality table; None where it is empty."""
     if quality.empty:
         return None
-    most: Any = quality[["height", "width"]].value_counts().idxmax()
-    return int(most[0]), int(most[1])
+    [((height, width), _)] = Counter(zip(quality["height"].tolist(), quality["width"].tolist(), strict=True)).most_common(1)
+    return int(height), int(width)
 
 
 def _other_field(given: tuple[int, ...], trained: tuple[int, ...], given_um: float | None, trained_um: float | None) -> Finding | None:

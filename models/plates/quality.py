@@ -24,7 +24,7 @@ from models.plates.measures import CONTRAST_FLOOR, DETAIL_SCALES
 from models.plates.peers import References, find_references
 from models.plates.ranks import median
 from models.separation import MAD_TO_SD
-from models.wells import well_keys
+from models.wells import site_medians, well_keys
 
 QualityFlag = Literal["out_of_focus", "empty_well", "saturated", "background", "debris", "uneven_light", "wrong_size", "wrong_depth",
                       "duplicate_image"]
@@ -107,10 +107,9 @@ def judge_wells(quality: pd.DataFrame, layout: pd.DataFrame, limits: QualityLimi
 
 def _strange(quality: pd.DataFrame, layout: pd.DataFrame, limits: QualityLimits) -> Iterator[Finding]:
     """Wells whose image stands apart from the plate's controls and from their peers, channel by channel."""
-    with_cells = layout[layout["role"] != "empty"]
+    with_cells = layout[layout["role"] != "empty"].drop(columns=list(MEASURED), errors="ignore")    # a layout may have its own
     for channel, rows in quality.groupby("channel", sort=False):
-        medians = rows.groupby(["plate", "well"], sort=False)[list(MEASURED)].median()
-        wells = with_cells.join(medians, on=["plate", "well"], how="inner").reset_index(drop=True)
+        wells = with_cells.merge(site_medians(rows, MEASURED), on=["plate", "well"])
         if wells.empty:
             continue
         references = find_references(wells, usable=_usable(wells))

@@ -23,7 +23,7 @@ from models.plates.images import WellImages
 from models.plates.screen import Screen
 from models.report import render_text, treatment_table
 from models.report.inputs import wells_by_curve
-from models.scoring import Exclusion, ScoredScreen, ScoringOptions, refit_wells, score_images, score_measured
+from models.scoring import SCORED, Exclusion, ScoredScreen, ScoringOptions, refit_wells, score_images, score_measured
 from models.suitability import same_sample
 from models.tables import CURVES, WELL_SCORES, check_table
 from tests.conftest import CONTROLS, READOUT, tiny_images, tiny_layout
@@ -79,6 +79,15 @@ def test_viability_and_curve_are_those_of_the_read_out() -> None:
     check_table(wells, WELL_SCORES, keys=("plate", "well"))
     check_table(scored.curves, CURVES)
     assert scored.quality["z_prime"].tolist() == pytest.approx([1.0], abs=0.05)
+
+
+def test_what_a_layout_says_in_columns_of_results_is_not_believed() -> None:
+    layout = tiny_layout()
+    own = layout.assign(**dict.fromkeys([*SCORED, "debris", "response", "weight", "feature_distance"], 7.0))
+    for scored in (lambda table: score(table), lambda table: score_measured(table, screen=SCREEN)):
+        plain, claimed = scored(layout), scored(own)
+        pd.testing.assert_frame_equal(claimed.wells[plain.wells.columns], plain.wells)
+        pd.testing.assert_frame_equal(claimed.curves, plain.curves)
 
 
 def test_a_classifier_gives_probability_and_logit() -> None:

@@ -17,6 +17,7 @@ from models.wells import (
     parse_well,
     parse_wells,
     row_letters,
+    site_medians,
     well_name,
     wells_of,
 )
@@ -80,3 +81,9 @@ def test_rows_and_columns_are_added_from_zero() -> None:
     table = add_row_column(pd.DataFrame({"well": ["B03", "AF48"]}))
     assert table["row"].tolist() == [1, 31]
     assert table["column"].tolist() == [2, 47]
+
+
+def test_a_well_s_value_is_the_median_of_its_sites_and_its_own_where_it_has_one() -> None:
+    sites = pd.DataFrame({"plate": "P1", "well": ["B02", "A01", "B02", "B02"], "od": [1.0, 5.0, 2.0, 9.0]})
+    assert site_medians(sites, ["od"]).to_dict("list") == {"plate": ["P1", "P1"], "well": ["B02", "A01"], "od": [2.0, 5.0]}
+    assert site_medians(sites[:2], ["od"]).to_dict("list") == sites[:2].to_dict("list")

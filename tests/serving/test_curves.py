@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from models.dose_response import FitOptions, assay_quality, fit_curves, normalise_to_controls, score_curves
-from models.dose_response.control_error import with_control_error
+from models.dose_response.control_error import control_errors, with_control_error
 from models.tables import CURVES, WELL_SCORES, check_table
 from serving import cli
 from tests.conftest import tiny_layout
@@ -44,7 +44,8 @@ def by_hand(table: pd.DataFrame) -> pd.DataFrame:
     wells = normalise_to_controls(table, value="readout")
     treated = wells[wells["role"] == "treated"].assign(response=lambda rows: 100 * (1 - rows["viability"]))
     curves = score_curves(fit_curves(treated, by=["treatment"], response="response"))
-    return with_control_error(curves, wells.assign(excluded=False), FitOptions(), value="readout", positive=True)
+    wells = wells.assign(excluded=False)
+    return with_control_error(curves, wells, control_errors(wells, value="readout", positive=True), FitOptions(), value="readout")
 
 
 def test_the_numbers_are_those_of_the_functions(http: httpx.Client, table: pd.DataFrame) -> None:

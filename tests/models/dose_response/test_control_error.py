@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from models.dose_response import FitOptions, fit_curves, normalise_to_controls, score_curves, score_limits
-from models.dose_response.control_error import with_control_error
+from models.dose_response.control_error import control_errors, with_control_error
 
 DOSES = 10.0 ** np.arange(0, 4.5, 0.5)
 IC50, OPTIONS = 100.0, FitOptions()
@@ -30,7 +30,7 @@ def curves_of(wells: pd.DataFrame) -> Iterator[pd.Series]:
     treated = wells[wells["role"] == "treated"].assign(response=lambda table: 100 * (1 - table["viability"]))
     curves = fit_curves(treated, by=["treatment"], response="response", scale="percent_inhibition", options=OPTIONS)
     yield curves.iloc[0]
-    yield with_control_error(curves, wells, OPTIONS, value="readout", positive=True).iloc[0]
+    yield with_control_error(curves, wells, control_errors(wells, value="readout", positive=True), OPTIONS, value="readout").iloc[0]
 
 
 def scores_of(wells: pd.DataFrame) -> Iterator[pd.Series]:

@@ -162,6 +162,11 @@ def test_a_well_is_judged_as_it_is_scored_by_the_median_of_its_sites(bad_sites: 
     assert flags(pd.concat(parts, ignore_index=True), layout) == ({"B03": ["out_of_focus"]} if bad_sites == 2 else {})
 
 
+def test_columns_that_a_layout_has_of_its_own_are_not_taken_for_measures() -> None:
+    layout = layout_of()
+    assert flags(measured(layout, B03=FAULTS["debris"]), layout.assign(debris="some", gradient=9.0)) == {"B03": ["debris"]}
+
+
 def test_each_channel_is_judged_and_named() -> None:
     layout = layout_of()
     both = pd.concat([measured(layout), measured(layout, B03=FAULTS["saturated"]).assign(channel="gfp")], ignore_index=True)
