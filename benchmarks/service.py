@@ -54,6 +54,7 @@ from models.plates.prepare import prepare_plate
 from models.plates.projections import resize_area
 from models.registry import Registry
 from models.wells import well_keys, wells_of
+from serving.settings import Settings
 from tests.serving.tiny import SCREEN, Server, free_port
 
 import torch  # isort: skip  # the registry's variables are set first
@@ -221,7 +222,8 @@ def bare(registry: Registry, archive: Path, *, repeats: int) -> tuple[float, flo
 
 def of_dosewell(folder: Path, registry: Registry, archives: list[Path], layout: Path, *, wells: int, clients: list[int],
                 requests: int) -> list[Row]:
-    server = Server(folder / "state", registry.tracking_uri, DOSEWELL_JOB_WORKERS="0")
+    server = Server(folder / "state", registry.tracking_uri, DOSEWELL_JOB_WORKERS="0",
+                    DOSEWELL_POLL_SECONDS=str(Settings.poll_seconds))     # as it is served; tests look more often
     server.wait(seconds=600)
     screen = json.dumps(SCREEN | {"plate_format": wells})
     files = [("images", (path.name, path.read_bytes())) for path in archives] + [("layout", (layout.name, layout.read_bytes()))]
