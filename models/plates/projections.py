@@ -135,9 +135,10 @@ class StackProjector:
         shape = self._highest.shape
         if len(shape) == 2:
             return _shrunk(partial(self._rows, projection), shape, size)
-        # mypy infers no type of a lambda with a default
-        return np.stack([_shrunk(lambda rows, part=part: self._rows(projection, rows)[..., part], shape[:2], size)  # type: ignore[misc]
-                         for part in range(shape[2])], axis=-1)
+        return np.stack([_shrunk(partial(self._colour, projection, part), shape[:2], size) for part in range(shape[2])], axis=-1)
+
+    def _colour(self, projection: Projection, part: int, rows: slice) -> np.ndarray:
+        return self._rows(projection, rows)[..., part]
 
     def _rows(self, projection: Projection, rows: slice) -> np.ndarray:
         if projection == "mos":

@@ -12,7 +12,7 @@ import pandas as pd
 
 from models.combinations import CombinationTables
 from models.report.colours import hex_of, is_dark, mixed
-from models.report.inputs import ScoredTables
+from models.report.inputs import Row, ScoredTables
 from models.report.words import NONE, count, dose_text, fixed
 from models.tables import DOSED_ROLES, combined
 
@@ -115,7 +115,7 @@ def _places(wells: pd.DataFrame) -> Places:
     return found
 
 
-def _doses(row: Any) -> frozenset[tuple[str, float]]:
+def _doses(row: Row) -> frozenset[tuple[str, float]]:
     return frozenset((str(row[f"treatment{end}"]), float(f"{row[f'dose{end}']:.12g}")) for end in ("", "_2"))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -15,6 +15,7 @@ from models.single_doses import NAME as SINGLE
 from models.single_doses import no_single_doses
 from models.tables import CURVES, DOSED_ROLES, INFORMATIVE_FLAGS, combined
 
+Row = pd.Series | Mapping[Any, Any]     # of one of the tables, as pandas or as a record
 SCORE_NAMES = {"dss_asym": "DSS_asym", "dss1": "DSS1", "dss2": "DSS2", "dss3": "DSS3"}
 
 
@@ -99,13 +100,13 @@ def flag_list(value: Any) -> list[str]:
     return [str(item) for item in value]
 
 
-def number(row: Any, name: str) -> float:
+def number(row: Row, name: str) -> float:
     """A numeric cell of a row; NaN where the column or the value is missing."""
     value = row.get(name)
     return float("nan") if value is None or pd.isna(value) else float(value)
 
 
-def text(row: Any, name: str) -> str:
+def text(row: Row, name: str) -> str:
     """A text cell of a row; empty where the column or the value is missing."""
     value = row.get(name)
     return "" if value is None or (not isinstance(value, str) and pd.isna(value)) else str(value)

@@ -11,7 +11,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from models.report.colours import hex_of, mixed
-from models.report.inputs import doubtful_flags, flag_list, number, raw_measure, text
+from models.report.inputs import Row, doubtful_flags, flag_list, number, raw_measure, text
 from models.report.svg import Frame, drawing, join, label, line, nice_ticks, short, tag
 from models.report.verdicts import GRADE_WORDS, PlateQuality
 from models.report.words import FLAG_LETTERS, dose_text, fixed, flag_words, limit_words, plain, reason_words
@@ -106,14 +106,14 @@ def _mark(well: pd.Series, *, x: float, y: float, size: float) -> str:
     return bar if role == "negative" else ""
 
 
-def content_words(well: Any) -> str:
+def content_words(well: Row) -> str:
     """What is in a well: "doxorubicin 5 µM", "A 5 µM + B 1 nM"; empty for wells without a treatment."""
     ends = ("", "_2") if number(well, "dose_2") > 0 else ("",)
     parts = [(text(well, f"treatment{end}"), number(well, f"dose{end}"), text(well, f"dose_unit{end}")) for end in ends]
     return " + ".join(f"{name} {dose_text(dose, unit) if dose > 0 else ''}".strip() for name, dose, unit in parts if name)
 
 
-def raw_words(well: Any) -> list[str]:
+def raw_words(well: Row) -> list[str]:
     """The model's own outputs for a well: ["probability 0.42", "logit −0.31"]."""
     return [f"{called} {plain(number(well, column))}" for column, called in
             (("probability", "probability"), ("logit", "logit"), ("od", "OD")) if not math.isnan(number(well, column))]

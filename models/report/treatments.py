@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
@@ -18,6 +17,7 @@ from models.report.figures import Bar, CurveValues, curve_panel, dose_span, wate
 from models.report.inputs import (
     SCORE_NAMES,
     ReportOptions,
+    Row,
     ScoredTables,
     curve_names,
     is_raw,
@@ -139,7 +139,7 @@ def treatments(scored: ScoredTables, *, found: Sequence[Verdict], options: Repor
     return sorted(rows, key=lambda row: (_ORDER[row.verdict.kind], -row.score_value if not math.isnan(row.score_value) else math.inf))
 
 
-def half_name(row: Any) -> str:
+def half_name(row: Row) -> str:
     """The column of the half-effect dose that a curve is judged by."""
     return "ec50" if text(row, "scale") == "raw" else "ic50"
 
@@ -165,7 +165,7 @@ def panels(scored: ScoredTables, rows: Sequence[Treatment], *, values: CurveValu
                                    half=half_name(scored.curves.iloc[row.curve]), values=values) for row in rows[:MOST_PANELS]}
 
 
-def _sortable(row: Any, name: str, unless: tuple[str, ...] = ()) -> float:
+def _sortable(row: Row, name: str, unless: tuple[str, ...] = ()) -> float:
     return math.nan if text(row, "status") in (*NO_VALUE, *unless) else number(row, name)
 
 

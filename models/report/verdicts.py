@@ -11,7 +11,7 @@ import pandas as pd
 
 from models.dose_response.doubts import doubt_of_plate, only_the_dose_is_open, stands_for_nothing
 from models.plates.screen import Controls
-from models.report.inputs import SCORE_NAMES, ReportOptions, number, text
+from models.report.inputs import SCORE_NAMES, ReportOptions, Row, number, text
 from models.report.words import count, fixed, status_words, why_no_value
 
 Grade = Literal["excellent", "care", "bad", "unknown"]
@@ -100,7 +100,7 @@ def _because(row: Mapping[str, Any]) -> str:
     return text(row, "reason").rstrip(".") or "its controls give no usable values"
 
 
-def judge(row: Any, *, score: str, plates: Sequence[PlateQuality], failed_gates: Sequence[str], options: ReportOptions) -> Verdict:
+def judge(row: Row, *, score: str, plates: Sequence[PlateQuality], failed_gates: Sequence[str], options: ReportOptions) -> Verdict:
     """The verdict on one curve.
 
     A hit has a score above the threshold by more than noise and the model's error, a curve whose wells are in no doubt (what it leaves
@@ -132,7 +132,7 @@ def judge(row: Any, *, score: str, plates: Sequence[PlateQuality], failed_gates:
     return Verdict("hit", f"{named} ≥ {options.hit_threshold:g}, {curve}, {_control_words(plates)}")
 
 
-def _by_noise(row: Any, score: str, status: str, options: ReportOptions) -> str:
+def _by_noise(row: Row, score: str, status: str, options: ReportOptions) -> str:
     """Words for limits of the score on both sides of the threshold, plates that disagree, or wells that follow no such curve, so
     that it has no IC50; "" where not.
     """

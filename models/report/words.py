@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 from models.plates.quality import RULE
-from models.report.inputs import number, text
+from models.report.inputs import Row, number, text
 
 NONE = "–"
 STEEP = 9.5  # fits bound the slope at 10
@@ -89,7 +88,7 @@ class Estimate:
         return self.named(half) + (f" ({self.interval})" if self.interval else "")
 
 
-def why_no_value(row: Any) -> str:
+def why_no_value(row: Row) -> str:
     """Why a curve's numbers mean nothing, "" where they do: that it has no well at all is told with its reason."""
     status = text(row, "status")
     if status == "too_few_doses" and number(row, "n") == 0 and (reason := text(row, "reason")):
@@ -97,13 +96,13 @@ def why_no_value(row: Any) -> str:
     return NO_VALUE.get(status, "")
 
 
-def status_words(row: Any) -> str:
+def status_words(row: Row) -> str:
     """How the fit ended."""
     status = text(row, "status")
     return "no curve" if status == "too_few_doses" and number(row, "n") == 0 else STATUS_WORDS.get(status, status)
 
 
-def half_dose(row: Any, name: str) -> Estimate:
+def half_dose(row: Row, name: str) -> Estimate:
     """IC50 or EC50 (`name`) of a curve with its interval, its censoring, or why there is none."""
     value, relation, status = number(row, name), text(row, f"{name}_relation"), text(row, "status")
     if why := why_no_value(row):
@@ -119,13 +118,13 @@ def half_dose(row: Any, name: str) -> Estimate:
     return Estimate(f"≈ {dose_text(value, unit)}", _interval(row, name, value), value)
 
 
-def _is_narrow(row: Any, name: str) -> bool:
+def _is_narrow(row: Row, name: str) -> bool:
     """Whether the interval is closed and not above the tenfold, and the one with the model's error too, where the row has that."""
     kinds = [name, *([f"{name}_model"] if f"{name}_model_low" in row else [])]
     return all(number(row, f"{kind}_high") <= LOOSE * number(row, f"{kind}_low") for kind in kinds)
 
 
-def _interval(row: Any, name: str, value: float) -> str:
+def _interval(row: Row, name: str, value: float) -> str:
     """The confidence interval; first the wider one with the model's own error where the row has that, which is the one to go by."""
     own = _range_words(row, number(row, f"{name}_low"), number(row, f"{name}_high"), value)
     if f"{name}_model_low" not in row:
@@ -134,7 +133,7 @@ def _interval(row: Any, name: str, value: float) -> str:
     return f"{wide} with the model’s error; {own} without"
 
 
-def _range_words(row: Any, low: float, high: float, value: float) -> str:
+def _range_words(row: Row, low: float, high: float, value: float) -> str:
     if math.isnan(low) and math.isnan(high):
         return "interval open on both sides"
     given = text(row, "dose_unit")
@@ -148,7 +147,7 @@ def _range_words(row: Any, low: float, high: float, value: float) -> str:
     return f"{dose_text(low, given)} to {dose_text(high, given)}"
 
 
-def _one_limit(row: Any, name: str, relation: str) -> str:
+def _one_limit(row: Row, name: str, relation: str) -> str:
     value, end = number(row, name), "low" if relation == ">" else "high"
     limit = number(row, f"{name}_model_{end}" if not math.isnan(number(row, f"{name}_model_{end}")) else f"{name}_{end}")
     if math.isnan(limit) or (limit > value if relation == ">" else limit < value):
@@ -156,7 +155,7 @@ def _one_limit(row: Any, name: str, relation: str) -> str:
     return f"confidence limit {'from' if relation == '>' else 'to'} {dose_text(limit, text(row, 'dose_unit'))}"
 
 
-def trusted(row: Any, name: str, *, decimals: int, unless: tuple[str, ...] = ()) -> str:
+def trusted(row: Row, name: str, *, decimals: int, unless: tuple[str, ...] = ()) -> str:
     """A number of a curve as far as its status allows: plain, "≈" if weakly determined, a dash if it means nothing."""
     status, value = text(row, "status"), number(row, name)
     if status in NO_VALUE or status in unless or math.isnan(value):
@@ -164,7 +163,7 @@ def trusted(row: Any, name: str, *, decimals: int, unless: tuple[str, ...] = ())
     return ("≈ " if status == "weakly_identified" else "") + fixed(value, decimals)
 
 
-def slope_text(row: Any) -> str:
+def slope_text(row: Row) -> str:
     """The Hill slope; none for a flat curve, and a limit where the doses lie too far apart to tell how steep it is."""
     value, status = number(row, "slope"), text(row, "status")
     if status not in (*NO_VALUE, "flat") and value >= STEEP:
@@ -172,7 +171,7 @@ def slope_text(row: Any) -> str:
     return trusted(row, "slope", decimals=2, unless=("flat",))
 
 
-def limit_words(well: Any) -> str:
+def limit_words(well: Row) -> str:
     """The interval of a well's viability: " (25 to 61 %)"; empty where the model gives none."""
     low, high = number(well, "viability_low"), number(well, "viability_high")
     return "" if math.isnan(low) or math.isnan(high) else f" ({fixed(100 * low, 0)} to {fixed(100 * high, 0)} %)"
