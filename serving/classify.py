@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from models.classifying import class_findings, classify_images, imageset_findings, require_classes, with_depths
+from models.classifying import SURE, class_findings, classify_images, imageset_findings, require_classes, with_depths
 from models.errors import Finding, ImageError, InputError
 from models.networks.bundle import Card
 from models.networks.predict import Predictor
@@ -68,7 +68,7 @@ def classify_form(form: Form, folder: Path, served: Served, *, service_version: 
         rows = [{**row, "thumbnail": pictures[row["image_id"]]} for row in rows]
     return to_json({
         "images": rows, "flags": [finding.record() for finding in (*findings, *class_findings(classes, card))],
-        "classes": list(card.classes), "calibration": plain(to_record(card.calibration)), "imageset": plain(imageset.to_dict()),
+        "classes": list(card.classes), "sure": SURE, "calibration": plain(to_record(card.calibration)), "imageset": plain(imageset.to_dict()),
         "gates": plain(to_record(card.gates)),
         "lineage": lineage_of(served.version, precision=predictor.trunk.precision, service_version=service_version)})
 

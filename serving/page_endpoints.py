@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from typing import Annotated, Any
 
 import anyio.to_thread
@@ -55,14 +56,18 @@ def example(request: Request, name: Name, file: File) -> FileResponse:
 @router.get("/jobs/{job}/view", response_class=Response, responses=schemas.ERRORS,
             summary="The result in the report's words, for a page that draws it")
 async def view(request: Request, job: JobId) -> Response:
-    """What the page shows: verdicts, plates and curves."""
+    """What the page shows: verdicts, plates and curves. Compressed where that is taken: of fifty 1536-well plates it is 47 MB, so 9."""
+    packed = "gzip" in request.headers.get("accept-encoding", "")
+
     def work() -> bytes:
         from serving.job_view import job_view
 
         found = own_job(request, job)
-        return to_json(job_view(desk_of(request).result(found)))
+        body = to_json(job_view(desk_of(request).result(found)))
+        return gzip.compress(body, 1, mtime=0) if packed else body
 
-    return Response(await anyio.to_thread.run_sync(work), media_type="application/json")
+    return Response(await anyio.to_thread.run_sync(work), media_type="application/json",
+                    headers={"vary": "accept-encoding", **({"content-encoding": "gzip"} if packed else {})})
 
 
 @router.get("/jobs/{job}/wells/{plate}/{well}.png", response_class=Response, responses=schemas.ERRORS, summary="A small image of a well")

@@ -107,6 +107,7 @@ class ClassifyAnswer(BaseModel):
                     "where options.thumbnails asks for it")
     flags: list[FindingRecord] = Field(description="what a person should know before using the classes")
     classes: list[str] = Field(description="of the model; `probability` is that of the first")
+    sure: float = Field(description="probability of the likelier class below which an image is undecided: flag `unsure`")
     calibration: dict[str, Any] | None = Field(description="temperature that the logits are divided by, and what it rests on; null: none "
                                                            "made the probabilities of held-out images better")
     imageset: dict[str, Any] = Field(description="the images' description as it was understood, fields of imageset.yaml")

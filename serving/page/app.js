@@ -1,7 +1,7 @@
 // Which page is shown: the address after "#/" names it.
 import { watchConnection } from "./shared/connection.js";
 import { el, show } from "./shared/dom.js";
-import { askForToken, watchToken } from "./shared/token.js";
+import { access, askForToken, hasToken } from "./shared/token.js";
 import { classifyPage } from "./classify/page.js";
 import { listPage } from "./jobs/list.js";
 import { jobPage } from "./jobs/job.js";
@@ -40,7 +40,10 @@ function followSkipLink(event) {
 
 document.querySelector(".skip").addEventListener("click", followSkipLink);
 addEventListener("hashchange", () => { route(); main.focus({ preventScroll: true }); scrollTo(0, 0); });
-document.getElementById("token").addEventListener("click", askForToken);
-watchToken(route);
+const token = document.getElementById("token");
+const showToken = () => { token.hidden = !hasToken(); };
+token.addEventListener("click", async () => { if (await askForToken()) route(); }); // other jobs may be seen now
+access.addEventListener("given", showToken);
+showToken();
 watchConnection(document.getElementById("connection"));
 route();

@@ -7,7 +7,7 @@ import { count, sameSample, size, unique } from "../shared/words.js";
 import { modelCard } from "../registry/card.js";
 import { catchStrayDrops, dropZone } from "../score/drop.js";
 import { setAside } from "../score/found.js";
-import { progressView, sending } from "../score/send.js";
+import { guarded, progressView, sending } from "../score/send.js";
 import { classesView } from "./result.js";
 import { chooseImages, isArchive } from "./files.js";
 
@@ -132,8 +132,8 @@ class ClassifyPage {
     show(this.outcome, progress.element);
     this.outcome.scrollIntoView({ block: "nearest" });
     try {
-      const answer = await upload("classify", this.form(), { signal: this.sending.signal,
-        onProgress: sending(progress.step, "Sent; the model looks at the images …") });
+      const answer = await guarded(() => upload("classify", this.form(), { signal: this.sending.signal,
+        onProgress: sending(progress.step, "Sent; the model looks at the images …") }));
       show(this.outcome, classesView(answer));
       this.outcome.scrollIntoView({ block: "start" });
     } catch (error) {

@@ -13,11 +13,12 @@ const DRAWN = 120; // images drawn at a time
 const isUnknown = ({ flags }) => flags.includes("out_of_distribution") || flags.includes("flat_image"); // its class does not count
 const isUnsure = (image) => image.flags.includes("unsure") && !isUnknown(image);
 const isCalled = (image) => !isUnsure(image) && !isUnknown(image);
+const bound = (part) => `${Math.round(100 * part)} %`;
 const percent = (part) => (part > 0.999 ? "> 99.9 %" : `${(100 * part).toFixed(part > 0.99 ? 1 : 0)} %`); // of the likelier class
 
 /** answer: of POST /classify with thumbnails. */
 export function classesView(answer) {
-  const { images, classes, flags, lineage, calibration } = answer;
+  const { images, classes, flags, lineage, calibration, sure } = answer;
   const of = (name) => images.filter((image) => image.class === name && isCalled(image)).length;
   const [unsure, unknown] = [isUnsure, isUnknown].map((is) => images.filter(is).length);
   const grid = new Gallery(images, classes);
@@ -25,9 +26,9 @@ export function classesView(answer) {
     el("div.cards",
       card("h3", "Result", [...classes.map((name) => `${of(name)} ${name}`), unsure > 0 && `${unsure} undecided`,
         unknown > 0 && `${unknown} unknown`].filter(Boolean).join(", "),
-      unsure > 0 && el("p.dim", "Undecided: neither class has a probability of 75 %."),
+      unsure > 0 && el("p.dim", `Undecided: neither class has a probability of ${bound(sure)}.`),
       unknown > 0 && el("p.dim", "Unknown: unlike all that the model learned from, so that its class is a guess, however sure."),
-      unsure + unknown === 0 && el("p.dim", "Every image has a class with a probability of 75 % or more.")),
+      unsure + unknown === 0 && el("p.dim", `Every image has a class with a probability of ${bound(sure)} or more.`)),
       card("h3", "Model", `${lineage.model} version ${lineage.version}`, el("p.dim", calibration
         ? `Probabilities are calibrated on ${count(calibration.images, "image")} that the model had not learned from.`
         : "Probabilities are the network's own: no calibration made them more accurate on held-out images."))),

@@ -64,10 +64,11 @@ async function drawEnd(body, job, { path, signal }) {
   };
   const page = new ResultPage(body, job, { exclude, signal });
   page.draw(await get(`${path}/view`, { signal }));
-  addEventListener("focus", () => watch(async () => { // wells may have been left out in another tab, or the job been deleted
+  const follow = async () => { // wells may have been left out in another tab, or the job been deleted
     const now = await get(path, { signal });
     if (now.revision > revision) page.draw(await get(`${path}/view`, { signal }));
     revision = Math.max(revision, now.revision);
     return null;
-  }, { place: body, signal }), { signal });
+  };
+  addEventListener("focus", () => watch(() => page.inTurn(follow), { place: body, signal }), { signal });
 }

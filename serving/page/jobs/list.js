@@ -1,5 +1,6 @@
 // All jobs, newest first.
 import { get, remove } from "../shared/api.js";
+import { ask } from "../shared/dialog.js";
 import { button, chip, el, show, table } from "../shared/dom.js";
 import { refusalView } from "../shared/findings.js";
 import { watch } from "../shared/watch.js";
@@ -55,22 +56,17 @@ function line({ id, name, sample, state, model, version, adapt, created, error }
   return row;
 }
 
-function confirmDelete(row, { id, name, told }) {
-  const dialog = el("dialog.dialog", { "aria-labelledby": "delete-title" }, el("form", { method: "dialog" },
+async function confirmDelete(row, { id, name, told }) {
+  const answer = await ask(el("dialog.dialog", { "aria-labelledby": "delete-title" }, el("form", { method: "dialog" },
     el("h2", { id: "delete-title" }, `Delete ${name}?`), el("p", "Its images and results are removed from the service for good."),
-    el("div.actions", el("button.danger", { value: "delete" }, "Delete"), el("button", { value: "" }, "Keep"))));
-  dialog.addEventListener("close", async () => {
-    dialog.remove();
-    if (dialog.returnValue !== "delete") return;
-    try {
-      await remove(`jobs/${encodeURIComponent(id)}`);
-      row.nextElementSibling?.querySelector("a").focus(); // for the keyboard: its own button goes
-      row.remove();
-      show(told);
-    } catch (error) {
-      show(told, refusalView(error));
-    }
-  });
-  document.body.append(dialog);
-  dialog.showModal();
+    el("div.actions", el("button.danger", { value: "delete" }, "Delete"), el("button", { value: "" }, "Keep")))));
+  if (answer !== "delete") return;
+  try {
+    await remove(`jobs/${encodeURIComponent(id)}`);
+    row.nextElementSibling?.querySelector("a").focus(); // for the keyboard: its own button goes
+    row.remove();
+    show(told);
+  } catch (error) {
+    show(told, refusalView(error));
+  }
 }

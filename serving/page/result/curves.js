@@ -9,10 +9,10 @@ export class CurvePanels {
   constructor(view, { onChoose, onPoint }) {
     this.points = new Map(); // number of a well -> its points, as far as they are drawn
     this.pointed = [];
-    const many = view.treatments.length > MANY;
+    const later = view.treatments.length > MANY ? new Later() : null;
     this.figures = new Map(view.treatments.map((treatment) => {
-      const draw = () => this.drawn(treatment, view);
-      return [treatment.name, panel(treatment, view, many ? whenSeen(draw) : draw())];
+      const draw = () => [this.drawn(treatment, view), caption(treatment, view.summary)];
+      return [treatment.name, el("figure", { tabindex: "-1" }, head(treatment, view), later ? later.place(draw) : draw())];
     }));
     const few = view.treatments.length <= 3;
     const panels = el("div", { class: few ? "panels few" : "panels" }, [...this.figures.values()]);
@@ -50,28 +50,34 @@ export class CurvePanels {
   }
 }
 
-/** What holds the place of a drawing until it comes near the window. */
-function whenSeen(draw) {
-  const place = el("div.undrawn");
-  new IntersectionObserver(([...seen], observer) => {
-    if (!seen.some(({ isIntersecting }) => isIntersecting)) return;
-    observer.disconnect();
-    place.replaceWith(draw());
-  }, { rootMargin: "100%" }).observe(place);
-  return place;
+/** Places of drawings that are made when they come near the window. */
+class Later {
+  draws = new WeakMap();
+
+  observer = new IntersectionObserver((seen) => {
+    for (const { target, isIntersecting } of seen) {
+      if (!isIntersecting) continue;
+      this.observer.unobserve(target);
+      target.replaceWith(...this.draws.get(target)());
+    }
+  }, { rootMargin: "100%" });
+
+  place(draw) {
+    const place = el("div.undrawn");
+    this.draws.set(place, draw);
+    this.observer.observe(place);
+    return place;
+  }
 }
 
-function panel(treatment, view, drawing) {
-  const { name, kind, why, half, interval, status, ok, reason, doses, unseen, score } = treatment;
-  const judged = !view.summary.raw;
-  return el("figure", { tabindex: "-1" },
-    el("div.head", el("h3", name), judged && chip(kind, view.kinds[kind])),
-    drawing,
-    el("figcaption",
-      el("p", el("strong", `${view.summary.half} ${half}`), interval && el("span.dim", ` (${interval})`)),
-      judged && score !== "–" && el("p", sentence(why)),
-      (!ok || reason) && el("p", sentence(`curve ${status}${reason ? `: ${reason}` : ""}`)),
-      el("p.dim", [doses, unseen].filter(Boolean).join("; "))));
+const head = ({ name, kind }, { summary, kinds }) => el("div.head", el("h3", name), !summary.raw && chip(kind, kinds[kind]));
+
+function caption({ why, half, interval, status, ok, reason, doses, unseen, score }, { half: called, raw }) {
+  return el("figcaption",
+    el("p", el("strong", `${called} ${half}`), interval && el("span.dim", ` (${interval})`)),
+    !raw && score !== "–" && el("p", sentence(why)),
+    (!ok || reason) && el("p", sentence(`curve ${status}${reason ? `: ${reason}` : ""}`)),
+    el("p.dim", [doses, unseen].filter(Boolean).join("; ")));
 }
 
 function key(half, wells) {

@@ -1,6 +1,6 @@
 // Where the model looks in a well: what raises its answer and what lowers it, laid over what it reads. Made when a person asks for it.
 import { get, isAbort } from "../shared/api.js";
-import { button, el, newId, show } from "../shared/dom.js";
+import { button, el, newId, sentence, show } from "../shared/dom.js";
 import { refusalView } from "../shared/findings.js";
 
 export class HeatMaps {
@@ -24,7 +24,7 @@ export class HeatMaps {
       show(place, maps(await this.asked.get(path)));
     } catch (error) {
       this.asked.delete(path);
-      if (!isAbort(error)) show(place, error.status === 404 ? el("p.dim", "There is no image of this well.") : refusalView(error));
+      if (!isAbort(error)) show(place, error.status === 404 ? el("p.dim", sentence(error.message)) : refusalView(error));
     }
   }
 }

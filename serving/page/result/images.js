@@ -1,6 +1,6 @@
 // The wells' images, fetched when they are looked at and kept for a while.
 import { file, isAbort } from "../shared/api.js";
-import { el } from "../shared/dom.js";
+import { el, sentence } from "../shared/dom.js";
 
 const KEPT = 200;
 const PATIENCE = 120; // milliseconds that the pointer must rest, so that a sweep over the plate fetches nothing
@@ -33,7 +33,7 @@ export class WellImages {
       image.src = this.kept.get(path);
     } catch (error) {
       if (isAbort(error)) return;
-      figure.replaceChildren(el("p.dim", error.status === 404 ? "No image of this well." : "The image could not be fetched."));
+      figure.replaceChildren(el("p.dim", error.status === 404 ? sentence(error.message) : "The image could not be fetched."));
     }
   }
 

@@ -25,10 +25,19 @@ export class ResultPage {
     Object.assign(this, { place, job, exclude, signal, images: new WellImages(job, signal), heat: new HeatMaps(job, signal) });
     this.said = el("div", { role: "status", id: "changes" });
     [this.shown, this.singleShown] = [{}, {}]; // see SortableTable
+    this.last = Promise.resolve(); // see inTurn
   }
 
-  /** view: GET /jobs/{id}/view. Drawn anew after each change; what was chosen, sorted and searched for stays so. */
+  /** What `act()` gives, when all that was begun before has ended: else an older answer might be drawn last. */
+  inTurn(act) {
+    const turn = this.last.then(act);
+    this.last = turn.catch(() => {}); // who waits for `turn` meets the error
+    return turn;
+  }
+
+  /** view: GET /jobs/{id}/view. Drawn anew after each change; what was chosen, sorted, searched for and begun to write stays so. */
   draw(view) {
+    const held = document.activeElement;
     this.view = view;
     const choose = (wells) => this.plates.choose(wells);
     const open = (treatment) => this.curves.open(treatment);
@@ -50,15 +59,20 @@ export class ResultPage {
       section("distrust", "What to distrust", distrustView(view, { onChoose: choose })),
       section("lineage", "Model and lineage", lineageView(view)),
       section("help", "How to read this", pairs(view.help)));
+    if (held.isConnected) held.focus({ preventScroll: true }); // what was moved into the new drawing lost it
   }
 
   /** Leave wells out or take them back, fit again, and say what that did. */
-  async change(wells, excluded, reason) {
+  change(wells, excluded, reason) {
+    return this.inTurn(() => this.changeNow(wells, excluded, reason));
+  }
+
+  async changeNow(wells, excluded, reason) {
     const before = this.view;
     const after = await this.exclude(wells, excluded, reason);
     const at = scrollY;
     this.draw(after);
-    this.plates.focus(); // the button that was pressed is gone
+    if (document.activeElement === document.body) this.plates.focus(); // the button that was pressed is gone
     scrollTo(0, at);
     const names = wells.map(({ well }) => well).join(", ");
     show(this.said, el("p.notice", `${names} ${excluded ? `left out (${reason})` : "taken back"}. ${changes(before, after)} `,

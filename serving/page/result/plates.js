@@ -18,7 +18,7 @@ export class PlateView {
     this.byPlace = new Map(this.wells.map((well) => [key(well.plate, well.row, well.column), well]));
     this.plate = kept?.plate ?? view.plates[0]?.plate;
     this.chosen = (kept?.chosen ?? []).map(({ number }) => this.wells[number]);
-    this.panel = new WellPanel(view, { images, heat, exclude });
+    this.panel = new WellPanel(view, { images, heat, exclude, kept: kept?.panel, chosen: this.chosen });
     [this.heading, this.map] = [el("div.plate-words"), el("div")];
     this.choice = select(view.plates.map(({ plate }) => [plate, plate]), { on: { change: () => this.open(this.choice.value) } });
     this.element = el("div.plate-view",

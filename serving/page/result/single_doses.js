@@ -6,6 +6,7 @@ const [WIDTH, LEFT, RIGHT, TOP, BOTTOM] = [900, 44, 892, 14, 260];
 const [LOWEST, HIGHEST] = [-50, 120]; // percent inhibition that is drawn; what lies beyond sits at the edge
 const TICKS = [-50, 0, 50, 100];
 const AXIS = 20; // below the drawing, for its words
+const MANY = 2000; // points that are drawn
 
 /** Nothing where every treatment has doses enough. shown: of SortableTable, kept by the caller; onChoose(wells): a row's wells are to be shown. */
 export function singleDosesView({ single_doses: found }, { shown, onChoose }) {
@@ -39,17 +40,18 @@ function legend(chips) {
 
 const mark = (shape) => svg("svg", { width: 14, height: 14, "aria-hidden": "true" }, shape);
 
-function ranking(rows, level, onChoose) {
+function ranking(known, level, onChoose) {
+  const rows = known.slice(0, MANY);
   const x = (place) => LEFT + ((place + 0.5) / rows.length) * (RIGHT - LEFT);
   const y = (value) => BOTTOM - ((Math.min(Math.max(value, LOWEST), HIGHEST) - LOWEST) / (HIGHEST - LOWEST)) * (BOTTOM - TOP);
   const rule = (value, kind) => svg("path", { d: `M${LEFT} ${y(value)}H${RIGHT}`, class: kind });
-  const hits = rows.filter(({ kind }) => kind === "hit").length;
+  const hits = known.filter(({ kind }) => kind === "hit").length;
   const drawing = svg("svg.ranking", { viewBox: `0 0 ${WIDTH} ${BOTTOM + AXIS}`, width: WIDTH, height: BOTTOM + AXIS, role: "img",
-    "aria-label": `Inhibition of ${rows.length} treatments at single doses with 95 % limits, strongest first; ${hits} are hits. The table has every value.` },
+    "aria-label": `Inhibition of ${known.length} treatments at single doses with 95 % limits, strongest first; ${hits} are hits. The table has every value.` },
   TICKS.map((value) => [rule(value, "grid"), text(LEFT - 5, y(value) + 3.5, `${value} %`, "end")]),
   rule(level, "limit"), text(RIGHT - 2, y(level) - 4, `hit: limits above ${level} %`, "end"),
   rows.map((row, place) => dot(row, { at: x(place), y, place })).reverse(), // hits on top
-  text((LEFT + RIGHT) / 2, BOTTOM + 14, `${rows.length} treatments and doses, strongest first`, "middle"));
+  text((LEFT + RIGHT) / 2, BOTTOM + 14, `${rows.length < known.length ? `the ${MANY} strongest of ` : ""}${known.length} treatments and doses, strongest first`, "middle"));
   drawing.addEventListener("click", ({ target }) => {
     const clicked = target.closest("[data-place]");
     if (clicked) onChoose(rows[Number(clicked.dataset.place)].wells);

@@ -1,7 +1,8 @@
 // A table that is sorted by its headings, and filtered by name and verdict where it is long.
-import { button, el, scrolling, select } from "../shared/dom.js";
+import { button, el, scrolling, select, show } from "../shared/dom.js";
 
 const MANY = 8; // rows from which on a filter helps
+const DRAWN = 500; // rows at a time: thousands fill a browser's memory
 
 /** What a cell shows, with a smaller line below. */
 export const words = (main, detail) => [main, detail && el("span.sub", detail)];
@@ -13,33 +14,45 @@ export class SortableTable {
    * filtered by, {} at first, changed in place, so that a redrawn table keeps it; on(item): listeners of its row.
    */
   constructor(items, columns, { label, kinds, shown, on }) {
-    Object.assign(this, { columns, shown });
-    this.rows = new Map(items.map((item) => [item, el("tr", { on: on(item) }, columns.map(({ cell, kind }, column) =>
-      (column === 0 ? el("th", { scope: "row" }, cell(item)) : el("td", { class: kind ?? "" }, cell(item)))))]));
+    Object.assign(this, { items, columns, shown, on, rows: new Map(), drawn: DRAWN });
     this.heads = columns.map(({ title, kind }, index) =>
       el("th", { scope: "col", class: kind === "n" ? "n" : "" }, button(title, () => this.sortBy(index))));
-    this.body = el("tbody", [...this.rows.values()]);
+    [this.body, this.more, this.told] = [el("tbody"), el("p.actions"), el("span.dim", { role: "status" })];
     this.tools = items.length > MANY && this.filters(kinds.filter(([kind]) => items.some((item) => item.kind === kind)));
-    this.table = scrolling(label, el("table", el("thead", el("tr", this.heads)), this.body));
-    if (shown.column !== undefined) this.apply();
+    this.table = el("div", scrolling(label, el("table", el("thead", el("tr", this.heads)), this.body)), this.more);
+    this.apply();
   }
 
   filters(kinds) {
     const { find: sought = "", only: wanted = "" } = this.shown;
     const find = el("input", { type: "search", autocomplete: "off", value: sought });
     const only = select([["", "all"], ...kinds], { value: kinds.some(([kind]) => kind === wanted) ? wanted : "" });
-    const told = el("span.dim", { role: "status" });
     const filter = () => {
       Object.assign(this.shown, { find: find.value, only: only.value });
-      for (const [{ name, kind }, row] of this.rows) {
-        row.hidden = !name.toLowerCase().includes(find.value.trim().toLowerCase()) || (only.value !== "" && kind !== only.value);
-      }
-      told.textContent = `${[...this.rows.values()].filter((row) => !row.hidden).length} shown`;
+      this.apply();
     };
     find.addEventListener("input", filter);
     only.addEventListener("input", filter);
-    if (sought || wanted) filter();
-    return el("div.table-tools", el("label", "Find ", find), kinds.length > 1 && el("label", "Show ", only), told);
+    this.shown.only = only.value; // none, where no row is of the wanted kind any more
+    return el("div.table-tools", el("label", "Find ", find), kinds.length > 1 && el("label", "Show ", only), this.told);
+  }
+
+  /** The items that are sought, in the order that is chosen. */
+  wanted() {
+    const { find = "", only = "", column, down } = this.shown;
+    const sought = find.trim().toLowerCase();
+    const found = this.items.filter(({ name, kind }) => name.toLowerCase().includes(sought) && (only === "" || kind === only));
+    if (column === undefined) return found;
+    const { by } = this.columns[column];
+    return found.sort((a, b) => compare(by(a), by(b), down));
+  }
+
+  row(item) {
+    if (!this.rows.has(item)) {
+      this.rows.set(item, el("tr", { on: this.on(item) }, this.columns.map(({ cell, kind }, column) =>
+        (column === 0 ? el("th", { scope: "row" }, cell(item)) : el("td", { class: kind ?? "" }, cell(item))))));
+    }
+    return this.rows.get(item);
   }
 
   sortBy(column) {
@@ -48,11 +61,17 @@ export class SortableTable {
   }
 
   apply() {
-    const { column, down } = this.shown;
-    const { by } = this.columns[column];
+    const { find, only, column, down } = this.shown;
     for (const head of this.heads) head.removeAttribute("aria-sort");
-    this.heads[column].setAttribute("aria-sort", down ? "descending" : "ascending");
-    this.body.append(...[...this.rows].sort(([a], [b]) => compare(by(a), by(b), down)).map(([, row]) => row));
+    this.heads[column]?.setAttribute("aria-sort", down ? "descending" : "ascending");
+    const wanted = this.wanted();
+    const left = wanted.length - this.drawn;
+    show(this.body, wanted.slice(0, this.drawn).map((item) => this.row(item)));
+    show(this.more, left > 0 && button(`Show ${Math.min(left, DRAWN)} more of ${left}`, () => {
+      this.drawn += DRAWN;
+      this.apply();
+    }));
+    this.told.textContent = find || only ? `${wanted.length} found` : "";
   }
 }
 

@@ -5,19 +5,21 @@ const [LEFT, TOP, BOTTOM, NAMES] = [40, 14, 190, 112];
 const [WIDEST, NARROWEST, USUAL] = [44, 16, 640]; // of a bar, and of the drawing where it has the choice
 const FEW = 3; // so few are not worth ranking
 const LONG = 18; // letters of a name
+const MANY = 200; // bars that are drawn
 
 /** The ranking, or nothing where it says nothing. onOpen(name): a bar was clicked. */
 export function waterfallView({ treatments, summary, kinds }, { onOpen }) {
   const known = treatments.filter(({ score_sort: score }) => score !== null).sort((a, b) => b.score_sort - a.score_sort);
   if (summary.raw || known.length <= FEW) return null;
-  const bars = [...known, ...treatments.filter(({ score_sort: score }) => score === null)];
+  const ranked = [...known, ...treatments.filter(({ score_sort: score }) => score === null)];
+  const bars = ranked.slice(0, MANY);
   const step = Math.min(Math.max(USUAL / bars.length, NARROWEST), WIDEST);
   const width = LEFT + Math.max(step * bars.length, 220) + 8;
   const highest = Math.max(known[0].score_sort, summary.hit_threshold * 1.5) * 1.05;
   const y = (value) => BOTTOM - (Math.max(value, 0) / highest) * (BOTTOM - TOP);
-  const hits = bars.filter(({ kind }) => kind === "hit").length;
+  const hits = ranked.filter(({ kind }) => kind === "hit").length;
   const drawing = svg("svg.waterfall", { viewBox: `0 0 ${width} ${BOTTOM + NAMES}`, width, height: BOTTOM + NAMES, role: "img",
-    "aria-label": `${summary.score} of ${bars.length} treatments, highest first; ${hits} are hits. The table has every value.` },
+    "aria-label": `${summary.score} of ${ranked.length} treatments, highest first; ${hits} are hits. The table has every value.` },
   ticks(highest).map((value) => [rule(y(value), width, "grid"), text(LEFT - 5, y(value) + 3.5, value, "t")]),
   bars.map((treatment, index) => bar(treatment, { x: LEFT + step * index + 2, width: step - 4, y, kinds })),
   rule(y(summary.hit_threshold), width, "limit"),
@@ -26,7 +28,8 @@ export function waterfallView({ treatments, summary, kinds }, { onOpen }) {
     const clicked = target.closest("[data-treatment]");
     if (clicked) onOpen(clicked.dataset.treatment);
   });
-  return [el("ul.keys", ["hit", "unsure", "none"].map((kind) => el("li", el("span", { class: `swatch bar-${kind}` }), kinds[kind]))),
+  return [ranked.length > MANY && el("p.dim", `The ${MANY} highest of ${ranked.length}; the table has all.`),
+    el("ul.keys", ["hit", "unsure", "none"].map((kind) => el("li", el("span", { class: `swatch bar-${kind}` }), kinds[kind]))),
     el("div.draw", { tabindex: "0", role: "region", "aria-label": "Ranking" }, drawing)];
 }
 

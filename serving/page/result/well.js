@@ -10,8 +10,10 @@ const HINT = "Point at a well, or tap it, to see its image and values. Choose on
   + "hold Shift to choose several.";
 
 export class WellPanel {
-  constructor(view, { images, heat, exclude }) {
-    Object.assign(this, { view, images, heat, exclude, chosen: null, form: null });
+  /** chosen: wells of which `kept`, the panel before a change, may have a form that a person writes in: it stays, as long as it fits them. */
+  constructor(view, { images, heat, exclude, kept, chosen }) {
+    Object.assign(this, { view, images, heat, exclude, chosen: null, form: null, out: null });
+    if (kept?.form && kept.out === areOut(chosen)) Object.assign(this, { chosen, form: kept.form, out: kept.out });
     this.element = el("aside.well-panel", { "aria-label": "The well" });
     this.channel = channelChoice(view.screen, images.channel, (channel) => {
       images.channel = channel;
@@ -30,7 +32,7 @@ export class WellPanel {
 
   /** Show the chosen wells with the form; a reason that was begun stays while the choice does. */
   choose(wells) {
-    if (wells !== this.chosen) this.form = wells.length > 0 ? this.newForm(wells) : null;
+    if (wells !== this.chosen) Object.assign(this, { form: wells.length > 0 ? this.newForm(wells) : null, out: areOut(wells) });
     this.chosen = wells;
     const [first, ...others] = wells;
     if (!first) show(this.element, el("p.dim", HINT));
@@ -60,7 +62,7 @@ export class WellPanel {
 
   /** Leave out what takes part; take back what was left out. */
   newForm(wells) {
-    const out = wells.every(({ excluded }) => excluded);
+    const out = areOut(wells);
     const many = wells.length === 1 ? wells[0].well : count(wells.length, "well");
     const list = el("datalist", { id: newId("reasons") }, REASONS.map((reason) => el("option", { value: reason })));
     const reason = el("input", { id: newId("reason"), list: list.id, required: true, maxlength: "200", autocomplete: "off" });
@@ -72,15 +74,18 @@ export class WellPanel {
       show(told, el("p.dim", { role: "status" }, "Fitting again …"));
       try {
         await this.exclude(wells, !out, reason.value.trim());
+        show(told);
       } catch (error) {
         if (!isAbort(error)) show(told, refusalView(error));
-        send.disabled = false;
       }
+      send.disabled = false;
     };
     return el("form.exclude", { on: { submit } },
       el("label", { for: reason.id }, out ? "Why it is taken back" : "Why it is left out"), el("div.actions", reason, list, send), told);
   }
 }
+
+const areOut = (wells) => wells.every(({ excluded }) => excluded);
 
 /** Which channel is shown; nothing where there is only one. */
 function channelChoice({ channels }, value, onChange) {

@@ -28,6 +28,7 @@ class ScorePage {
   sorted = null; // of sortFiles()
   layout = null; // the File that is the layout
   answer = null; // of POST /layouts
+  plates = ""; // names of those that the form was filled in for
   asked = 0; // how often a layout was sent to be read
   models = []; // of GET /models
   sending = null; // AbortController of an upload
@@ -81,6 +82,7 @@ class ScorePage {
   /** Files were dropped or chosen. */
   take(files) {
     this.sorted = addFiles(this.sorted, sortFiles(files));
+    this.screen.turn += 1;
     if (!this.sending) show(this.outcome);
     show(this.found, foundView(this.sorted, { onLayout: (layout) => this.readFirst(layout) }));
     return this.readFirst(this.sorted.layouts[0]?.file ?? null);
@@ -88,10 +90,14 @@ class ScorePage {
 
   /** Have the service read a layout that is new here, and fill in what it tells of the screen. */
   async readFirst(layout) {
-    Object.assign(this, { layout, answer: null });
-    this.asked += 1; // what is being read is no longer wanted
-    if (!layout) show(this.read);
-    else await this.readBy(this.sorted.screens[0]?.file ?? "", (answer) => this.fill(answer));
+    this.layout = layout;
+    if (layout) await this.readBy(this.sorted.screens[0]?.file ?? "", (answer) => this.fill(answer));
+    else {
+      this.asked += 1; // what is being read is no longer wanted
+      this.answer = null;
+      show(this.read);
+    }
+    if (this.answer && this.screen.readsOtherwise(this.answer.screen)) await this.readAgain();
     this.ready();
   }
 
@@ -106,6 +112,8 @@ class ScorePage {
     const { layout } = this;
     const plate = onlyPlate(this.sorted);
     const asked = (this.asked += 1);
+    this.answer = null; // nothing is sent by an older reading
+    this.ready();
     try {
       const answer = await readLayout(layout, { screen, plate, signal: this.signal });
       if (asked !== this.asked) return; // it is read anew meanwhile, or another one is
@@ -124,7 +132,9 @@ class ScorePage {
     const { archives, folders } = this.sorted;
     const names = [...plates, ...archives.map(({ path }) => path), ...folders.map(({ name }) => name), this.layout.name];
     const name = given.includes("name") ? screen.name : plates[0];
-    this.screen.fill({ ...screen, sample: screen.sample || sampleIn(names, this.models), name }, given);
+    const isOther = this.plates !== String(plates);
+    this.plates = String(plates);
+    this.screen.fill({ ...screen, sample: screen.sample || sampleIn(names, this.models), name }, given, { isOther });
     this.suggest();
   }
 

@@ -12,7 +12,8 @@ const CHANGE_THE_LAYOUT = ["plate_format", "controls"]; // how the layout is rea
 export class ScreenForm {
   known = {}; // fields that the form does not show come back as they were given
   stated = []; // names of the fields that a screen file states
-  touched = new Set(); // names of inputs that a person wrote in
+  touched = new Map(); // names of inputs that a person wrote in, and in which turn
+  turn = 0; // how often files were dropped
 
   constructor({ onSample, onPlate }) {
     this.samples = el("datalist", { id: newId("samples") });
@@ -24,7 +25,7 @@ export class ScreenForm {
     for (const [name, input] of Object.entries(this.inputs)) {
       input.name = name;
       input.addEventListener("input", () => {
-        this.touched.add(name);
+        this.touched.set(name, this.turn);
         if (name === "sample") onSample();
         if (CHANGE_THE_LAYOUT.includes(name)) onPlate();
       });
@@ -55,10 +56,24 @@ export class ScreenForm {
     this.samples.replaceChildren(...names.map((name) => el("option", { value: name })));
   }
 
-  /** Put in what is known of the screen, where the person has not written. stated: which fields a file states. */
-  fill(screen, stated) {
+  /**
+   * Put in what is known of the screen, where the person has not written: what a file newly states, and of another plate its sample and
+   * name as far as they are known, count more than what was written for the plate before. stated: which fields a file states.
+   */
+  fill(screen, stated, { isOther }) {
+    const value = ({ channels, ...fields }, name) => (name === "channels" ? channelNames(channels) : fields[name]);
+    for (const name of Object.keys(this.inputs)) {
+      const isNew = stated.includes(name) && value(screen, name) !== value(this.known, name);
+      const isOf = isOther && ["sample", "name"].includes(name) && screen[name];
+      if ((isNew || isOf) && this.touched.get(name) < this.turn) this.touched.delete(name);
+      this.put(name, value(screen, name));
+    }
     Object.assign(this, { known: screen, stated });
-    for (const name of Object.keys(this.inputs)) this.put(name, name === "channels" ? channelNames(screen.channels) : screen[name]);
+  }
+
+  /** Whether the layout is read in another way than by this screen. */
+  readsOtherwise(screen) {
+    return CHANGE_THE_LAYOUT.some((name) => this.inputs[name].value !== String(screen[name]));
   }
 
   /** A model was chosen: where nobody said how it was imaged, it was as the model expects. */

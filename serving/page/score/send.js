@@ -25,7 +25,9 @@ function nameIn({ archives, folders }, file) {
  *
  * sorted: of sortFiles(); layout: a File; texts: the other fields; onStep(words, part): how far it is, part in 0-1
  */
-export async function sendJob({ sorted, layout, texts }, { onStep, signal }) {
+export const sendJob = (job, options) => guarded(() => packAndSend(job, options));
+
+async function packAndSend({ sorted, layout, texts }, { onStep, signal }) {
   const total = sorted.folders.reduce((sum, { files }) => sum + files.length, 0);
   let packed = 0;
   const onPacked = () => {
@@ -37,6 +39,17 @@ export async function sendJob({ sorted, layout, texts }, { onStep, signal }) {
   form.set("layout", layout, layout.name);
   for (const [name, text] of Object.entries(texts)) form.set(name, text);
   return upload("jobs", form, { signal, onProgress: sending(onStep, "Sent; the service is checking it") });
+}
+
+/** What `send()` gives; until then the browser asks before it closes the tab, for what has not arrived would be lost. */
+export async function guarded(send) {
+  const ask = (event) => event.preventDefault();
+  addEventListener("beforeunload", ask);
+  try {
+    return await send();
+  } finally {
+    removeEventListener("beforeunload", ask);
+  }
 }
 
 /** An `onProgress` that tells `onStep` how much has gone and how long it will take; all: what is said when all of it has. */

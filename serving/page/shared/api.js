@@ -1,5 +1,5 @@
 // The HTTP interface. Every call either gives an answer or throws one of the two errors below.
-import { bearer, refuseToken } from "./token.js";
+import { anotherToken, bearer } from "./token.js";
 
 /** The service answered that it will not; `findings` say why. status: HTTP status. */
 export class Refused extends Error {
@@ -22,7 +22,21 @@ function lost() {
 /** Whether an error only says that the person went elsewhere. */
 export const isAbort = (error) => error?.name === "AbortError";
 
-async function answer(path, options = {}) {
+/** What `send()` gives; where the service asks for a token, once more with the one that the person gives: nothing that was typed is lost. */
+async function admitted(send) {
+  for (;;) {
+    const used = bearer();
+    try {
+      return await send();
+    } catch (error) {
+      if (error.status !== 401 || !(await anotherToken(used))) throw error;
+    }
+  }
+}
+
+const answer = (path, options) => admitted(() => fetched(path, options));
+
+async function fetched(path, options = {}) {
   let response;
   try {
     response = await fetch(path, { ...options, headers: { ...bearer(), ...options.headers } });
@@ -37,7 +51,7 @@ async function answer(path, options = {}) {
 
 /** The error in the body of a refusal; a proxy's own pages have none, and say by 502 to 504 that the service behind it is away. */
 function refusal(status, text) {
-  if (status === 401) refuseToken();
+  if (status === 401) return new Refused("this needs an access token", [], status); // how programs send one is not for a page
   try {
     const { error, findings } = JSON.parse(text);
     return new Refused(error ?? `the service answered ${status}`, findings ?? [], status);
@@ -93,8 +107,11 @@ export async function file(path, { form, signal } = {}) {
   }
 }
 
-/** POST a form and tell how much of it has gone: `onProgress(sent, total)` in bytes. fetch() cannot tell, so XMLHttpRequest. */
-export function upload(path, form, { onProgress, signal }) {
+/** POST a form and tell how much of it has gone: `onProgress(sent, total)` in bytes. */
+export const upload = (path, form, options) => admitted(() => sent(path, form, options));
+
+/** fetch() cannot tell how much has gone, so XMLHttpRequest. */
+function sent(path, form, { onProgress, signal }) {
   return new Promise((resolve, reject) => {
     signal.throwIfAborted();
     const request = new XMLHttpRequest();

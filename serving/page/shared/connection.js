@@ -1,6 +1,7 @@
-// Says when the service no longer answers, and tries again until it does.
+// Says when the service no longer answers, and tries again until it does; and when it waits for a token.
 import { connection, get } from "./api.js";
-import { el, show } from "./dom.js";
+import { button, el, show } from "./dom.js";
+import { access, askForToken } from "./token.js";
 
 const AGAIN = 2000; // milliseconds
 const THANKS = 4000; // for which the good news stays
@@ -23,13 +24,22 @@ export function watchConnection(place) {
     show(place, el("p.notice", "The service answers again."));
     setTimeout(() => since || show(place), THANKS);
   });
+  access.addEventListener("declined", () => since || show(place, el("p.notice", "The service answers only to those who have an access token. ",
+    button("Give the token", () => askForToken(), { class: "quiet" }))));
+  access.addEventListener("given", () => since || show(place));
 }
+
+/** Resolves when a token is given. Rejects when `signal` ends the wait. */
+export const whenGiven = (signal) => next(access, "given", signal);
 
 /** Resolves when the service answers again; at once where it does. Rejects when `signal` ends the wait. */
 export function whenFound(signal) {
-  if (!since) return Promise.resolve();
+  return since ? next(connection, "found", signal) : Promise.resolve();
+}
+
+function next(source, event, signal) {
   return new Promise((resolve, reject) => {
-    connection.addEventListener("found", resolve, { once: true, signal });
+    source.addEventListener(event, resolve, { once: true, signal });
     signal.addEventListener("abort", () => reject(new DOMException("left", "AbortError")), { once: true });
   });
 }

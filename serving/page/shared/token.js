@@ -1,4 +1,5 @@
 // The access token, where the service asks for one. It is kept until the tab is closed, and sent as a header only.
+import { ask } from "./dialog.js";
 import { el, field } from "./dom.js";
 
 const KEY = "token";
@@ -6,43 +7,43 @@ let token = "";
 try {
   token = sessionStorage.getItem(KEY) ?? "";
 } catch { /* no storage: kept as long as the page */ }
-let told = () => {};
+let asking = null; // while a person is asked: the promise that all who need the answer wait for
+
+export const access = new EventTarget(); // "given", and "declined" by a person who was asked
 
 /** The header that carries the token. */
 export const bearer = () => (token ? { Authorization: `Bearer ${token}` } : {});
 
-/** Call `listener` when a token was given. */
-export function watchToken(listener) {
-  told = listener;
-  document.getElementById("token").hidden = !token;
+/** Whether there is a token. */
+export const hasToken = () => token !== "";
+
+/** The service did not take `used`, a header of bearer(): resolves with whether there is another token by now to try again with. */
+export async function anotherToken(used) {
+  return bearer().Authorization !== used.Authorization || askForToken();
 }
 
-/** The service did not take the token, or asks for one. */
-export function refuseToken() {
-  document.getElementById("token").hidden = false;
-  askForToken();
-}
-
-/** Ask the person for a token. */
+/** Ask the person for a token; resolves with whether one was given. */
 export function askForToken() {
-  if (document.querySelector("dialog[open]")) return;
+  asking ??= askOnce().finally(() => { asking = null; });
+  return asking;
+}
+
+async function askOnce() {
   const input = el("input", { type: "password", autocomplete: "off", required: true, spellcheck: "false" });
   const dialog = el("dialog.dialog", { "aria-labelledby": "token-title" }, el("form", { method: "dialog" },
     el("h2", { id: "token-title" }, "Access token"),
-    el("p", "This service answers only to those who have a token. Whoever runs it can give you one."),
+    el("p", token ? "The service does not take the token that this tab has: it may have been replaced. "
+      : "This service answers only to those who have a token. ", "Whoever runs it can give you one."),
     field("Token", input, "Kept until this tab is closed."),
     el("div.actions", el("button.primary", { value: "use" }, "Use it"),
       el("button", { type: "button", on: { click: () => dialog.close() } }, "Not now"))));
-  dialog.addEventListener("close", () => {
-    dialog.remove();
-    if (dialog.returnValue !== "use") return;
+  const given = (await ask(dialog)) === "use";
+  if (given) {
     token = input.value.trim();
     try {
       sessionStorage.setItem(KEY, token);
     } catch { /* kept as long as the page */ }
-    document.getElementById("token").hidden = !token;
-    told();
-  });
-  document.body.append(dialog);
-  dialog.showModal();
+  }
+  access.dispatchEvent(new Event(given ? "given" : "declined"));
+  return given;
 }

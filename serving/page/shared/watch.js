@@ -1,6 +1,6 @@
-// Asking again and again, through lost connections, until the page is left.
+// Asking again and again, through lost connections and missing tokens, until the page is left.
 import { Lost, isAbort } from "./api.js";
-import { whenFound } from "./connection.js";
+import { whenFound, whenGiven } from "./connection.js";
 import { show } from "./dom.js";
 import { refusalView } from "./findings.js";
 
@@ -23,7 +23,7 @@ function pause(milliseconds, signal) {
  * Call `look()` until it says that nothing more will come, or the page is left.
  *
  * look: resolves with milliseconds to wait before the next look, or null at the end; what it throws is shown in `place`, but a lost
- * connection, which is waited for
+ * connection and a missing token, which are waited for: the banner says them
  */
 export async function watch(look, { place, signal }) {
   try {
@@ -32,8 +32,9 @@ export async function watch(look, { place, signal }) {
         wait = await look();
         if (wait !== null) await pause(wait, signal);
       } catch (error) {
-        if (!(error instanceof Lost)) throw error;
-        await whenFound(signal);
+        if (error.status === 401) await whenGiven(signal);
+        else if (error instanceof Lost) await whenFound(signal);
+        else throw error;
       }
     }
   } catch (error) {
