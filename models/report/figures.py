@@ -158,11 +158,16 @@ def _arrow(start: float, tip: float, y: float) -> Markup:
     return tag("path", d=f"M{short(start)} {short(y)}H{short(tip)}{head}", class_="arrow")
 
 
-def _band(row: pd.Series, frame: Frame, half: str) -> Markup:
-    """The interval to go by, with the model's error where the row has that; a limit that is open runs to the edge of the plot."""
+def half_limits(row: pd.Series, half: str) -> tuple[float, float]:
+    """The interval to go by, with the model's error where the row has that; NaN for a limit that is open."""
     kind = f"{half}_model" if f"{half}_model_low" in row else half
-    low, high = number(row, f"{kind}_low"), number(row, f"{kind}_high")
-    if math.isnan(low) and math.isnan(high):
+    return number(row, f"{kind}_low"), number(row, f"{kind}_high")
+
+
+def _band(row: pd.Series, frame: Frame, half: str) -> Markup:
+    """A limit that is open runs to the edge of the plot; of a dose beyond the tested ones the arrow says it."""
+    low, high = half_limits(row, half)
+    if math.isnan(low) and math.isnan(high) and text(row, f"{half}_relation") != "=":
         return Markup("")
     left = frame.x(math.log10(low)) if low > 0 else frame.left
     right = frame.x(math.log10(high)) if high > 0 else frame.right

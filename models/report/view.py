@@ -18,14 +18,13 @@ from models.networks.bundle import GateResult
 from models.plates.screen import Screen
 from models.report.combinations import TABLE_HEADINGS, colour_scale, legend_steps, pair_views
 from models.report.explanations import help_rows, hit_rule, training_words
-from models.report.figures import Panel, dose_ticks, drawn_half, panel_of, panel_words, response_ticks, response_title
+from models.report.figures import Panel, dose_ticks, drawn_half, half_limits, panel_of, panel_words, response_ticks, response_title
 from models.report.inputs import (
     ReportOptions,
     ScoredTables,
     doubtful_flags,
     flag_list,
     has_limits,
-    number,
     raw_measure,
     text,
     wells_by_curve,
@@ -149,13 +148,13 @@ def _panel(name: str, panel: Panel | None) -> dict[str, Any] | None:
 
 
 def _mark(row: pd.Series) -> dict[str, Any] | None:
-    """The half-effect dose and its interval, in log10 dose; an open limit is None."""
+    """The half-effect dose and the interval to go by, in log10 dose; an open limit is None."""
     half = half_name(row)
     marked = drawn_half(row, half)
     if marked is None:
         return None
     value, relation = marked
-    low, high = (number(row, f"{half}_{end}") for end in ("low", "high"))
+    low, high = half_limits(row, half)
     return {"at": math.log10(value), "relation": relation, "low": _log(low), "high": _log(high)}
 
 

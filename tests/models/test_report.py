@@ -147,12 +147,13 @@ def test_curves_of_every_scale_are_drawn_as_viability_or_read_out(curve: dict[st
 
 
 def test_the_interval_that_is_drawn_is_the_one_to_go_by() -> None:
-    """A model's error makes it wider; an open end runs to the edge."""
+    """A model's error makes it wider; an open end runs to the edge, and with both open no dose is ruled out: that had no band at all."""
     def width(**limits: float) -> float:
         tables = make_tables({})
         found = Page(render(replace(tables, curves=tables.curves.assign(**limits)))).elements
         return max(float(one.attributes["width"]) for one in found if one.attributes.get("class") == "band" and "y" in one.attributes)
-    assert width() < width(ic50_model_low=50.0, ic50_model_high=400.0) < width(ic50_model_low=50.0, ic50_model_high=NAN)
+    assert width() < width(ic50_model_low=50.0, ic50_model_high=400.0) < width(ic50_model_low=50.0, ic50_model_high=NAN) \
+        < width(ic50_model_low=NAN, ic50_model_high=NAN)
 
 
 def test_the_headline_counts_hits_and_doubts() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -48,6 +49,14 @@ def test_points_lead_to_the_wells_that_they_are(tables: ReportTables) -> None:
             assert row["treatment"] == treatment["name"]
             assert math.isclose(dose, math.log10(row["dose"]), abs_tol=1e-3)
             assert math.isclose(value, 100 * row["viability"], abs_tol=1e-2)
+
+
+def test_the_interval_drawn_is_the_one_to_go_by() -> None:
+    """The page drew the one without the model's error."""
+    tables = make_tables({})
+    wide = replace(tables, curves=tables.curves.assign(ic50_model_low=10.0, ic50_model_high=2000.0))
+    mark = view_of(wide)["treatments"][0]["panel"]["mark"]
+    assert (mark["low"], mark["high"]) == pytest.approx((1.0, math.log10(2000)))
 
 
 def test_a_censored_half_dose_is_an_arrow_at_the_last_dose(tables: ReportTables) -> None:

@@ -48,9 +48,9 @@ function halfDose({ mark, half_line: half }, at, { ok, words }) {
     label(start - out * 4, y - 5, words, { kind: "t strong halo", anchor: out > 0 ? "end" : "start" })];
 }
 
-/** The confidence interval; a limit that is open runs to the edge of the plot. */
-function interval({ low, high }, at) {
-  if (low === null && high === null) return null;
+/** The confidence interval; a limit that is open runs to the edge of the plot, of a dose beyond the tested ones the arrow says it. */
+function interval({ low, high, relation }, at) {
+  if (low === null && high === null && relation !== "=") return null;
   const [left, right] = [low === null ? BOX.left : at.x(low), high === null ? BOX.right : at.x(high)];
   return svg("rect.band", { x: left, y: BOX.top, width: Math.max(right - left, 1), height: BOX.bottom - BOX.top });
 }
