@@ -22,6 +22,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from models.classifying import SURE
 from models.plates.images import encode_tiff
 from models.registry import CHAMPION, Registry
 from tests.conftest import tiny_layout
@@ -29,7 +30,7 @@ from tests.serving.test_promotion import until
 from tests.serving.tiny import CLASSIFIER, MODEL, SAMPLE, Server, TinyPlate, noise
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page, Route
+    from playwright.sync_api import Browser, BrowserContext, Dialog, Page, Route
 
 pytestmark = pytest.mark.browser
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -180,16 +181,62 @@ def test_a_well_is_looked_at_explained_left_out_and_taken_back(open_page: Open, 
     page.locator(f'.well[aria-label^="{row["well"]},"][aria-label$="left out"]').wait_for()
 
 
+def test_what_is_typed_about_a_well_outlasts_a_token_dialog_and_an_earlier_change(open_page: Open, plate: TinyPlate) -> None:
+    """And of two changes at once, the answer to the older one is not drawn last."""
+    page = open_page()
+    score(page, plate, name="browser-typed")
+    held: list[Route] = []
+    reason = page.get_by_label("Why it is left out")
+    leave = page.get_by_role("button", name=re.compile("Leave .* out"))
+
+    def write(well: str, words: str) -> None:
+        page.locator(f'.well[aria-label^="{well},"]').click()
+        reason.fill(words)
+    page.route("**/exclusions", lambda route: route.fulfill(status=401, json={"error": "a token is needed", "findings": []}), times=1)
+    write("B02", "dry")
+    leave.click()
+    page.get_by_role("dialog").get_by_label("Token").fill("secret")
+    page.route("**/exclusions", lambda route: held.append(route), times=1)
+    page.get_by_role("button", name="Use it").click()
+    until(lambda: bool(page.wait_for_timeout(50) or held))
+    assert held[0].request.headers["authorization"] == "Bearer secret"
+    write("C03", "bubb")
+    held[0].continue_()
+    page.locator("#changes", has_text="B02 left out (dry)").wait_for()
+    page.keyboard.type("le")        # the focus is where it was
+    assert reason.input_value() == "bubble"
+    page.route("**/exclusions", lambda route: held.append(route), times=1)
+    leave.click()
+    until(lambda: bool(page.wait_for_timeout(50) or len(held) > 1))
+    write("D04", "debris")
+    leave.click()
+    page.wait_for_timeout(300)
+    held[1].continue_()
+    page.locator("#changes", has_text="D04 left out (debris)").wait_for()
+    for well in ("B02", "C03", "D04"):
+        page.locator(f'.well[aria-label^="{well},"][aria-label$="left out"]').wait_for()
+
+
+def test_a_job_that_is_gone_is_not_taken_for_a_well_without_image(open_page: Open, plate: TinyPlate, http: httpx.Client) -> None:
+    page = open_page()
+    http.delete(f"/jobs/{score(page, plate, name='browser-gone')}").raise_for_status()
+    page.locator('.well[aria-label^="B02,"]').hover()
+    page.locator(".well-panel").get_by_text("There is no such job; it was deleted").wait_for()
+
+
 def test_of_many_curves_those_in_sight_are_drawn(open_page: Open, plate: TinyPlate, http: httpx.Client) -> None:
-    """The page of fifty 1536-well plates drew 9,200 curves at once, and looked at each of their points whenever the pointer moved."""
+    """The page of fifty 1536-well plates drew 9,200 curves and rows at once, and looked at each of their points whenever the pointer moved."""
     page = open_page()
     view = http.get(f"/jobs/{score(page, plate, name='browser-many')}/view").json()
     view["treatments"] = [{**treatment, "name": f"{treatment['name']} {number}"}
-                          for number in range(200) for treatment in view["treatments"]]
+                          for number in range(300) for treatment in view["treatments"]]
     page.route("**/view", lambda route: route.fulfill(json=view))
     page.reload()
     page.locator("#curves figure").last.wait_for(state="attached")
-    assert page.locator("#curves figure").count() == 400
+    assert page.locator("#curves figure").count() == 600
+    assert page.locator("#treatments tbody tr").count() == 500
+    page.locator("#treatments").get_by_role("button", name="Show 100 more").click()
+    assert page.locator("#treatments tbody tr").count() == 600
     page.locator("#treatments tbody tr").last.get_by_role("button").click()
     last = page.locator("#curves figure").last
     well = view["wells"][int(last.locator(".point").last.get_attribute("data-well") or "")]      # waits until it is drawn
@@ -301,6 +348,36 @@ def test_what_a_screen_file_states_is_sent_and_forgotten_with_its_plate(open_pag
         assert [found.input_value() for found in named.values()] == expected
 
 
+def test_the_next_plates_own_screen_file_counts_more_than_what_was_typed_for_the_last(open_page: Open, plate: TinyPlate,
+                                                                                      tmp_path: Path) -> None:
+    """While the same plate keeps it, also where its layout is dropped again."""
+    (tmp_path / "screen.yaml").write_text("sample: HeLa\nname: s8\n")
+    page = open_page()
+    sample, name, magnification = (page.locator(f"input[name={name}]") for name in ("sample", "name", "magnification"))
+    fill_in(page, plate, name="mine")
+    page.locator("#send:enabled").wait_for()
+    magnification.evaluate("input => { input.value = '20'; input.dispatchEvent(new Event('input')); }")
+    with page.expect_response("**/layouts"):
+        page.set_input_files("#files", [plate.layout])
+    page.locator("#send:enabled").wait_for()
+    assert (sample.input_value(), name.input_value()) == (SAMPLE, "mine")
+    with page.expect_response("**/layouts"):
+        page.set_input_files("#files", [plate.archive, plate.layout, tmp_path / "screen.yaml"])
+    until(lambda: (sample.input_value(), name.input_value()) == ("HeLa", "s8"), seconds=60)
+    assert magnification.input_value() == "20"      # of which the file says nothing
+
+
+def test_a_layout_that_cannot_be_read_again_is_not_sent_by_its_older_reading(open_page: Open, plate: TinyPlate) -> None:
+    page = open_page()
+    fill_in(page, plate, name="browser-again")
+    page.locator("#send:enabled").wait_for()
+    page.route("**/layouts", lambda route: route.fulfill(status=503, json={"error": "busy", "findings": []}), times=1)
+    page.locator("select[name=controls]").select_option("negative")
+    page.get_by_text("Busy.").wait_for()
+    assert page.locator("#send").is_disabled()
+    assert "has not been read" in page.locator("#missing").inner_text()
+
+
 def test_guesses_that_make_every_dose_or_well_wrong_are_asked_about_in_the_open(open_page: Open, plate: TinyPlate, tmp_path: Path) -> None:
     table = plate.table.drop(columns="dose_unit")
     table["well"] = [chr(ord(well[0]) + 1) + well[1:] for well in table["well"]]
@@ -354,6 +431,26 @@ def test_a_file_that_was_changed_is_not_taken_for_a_service_that_is_away(open_pa
     page.locator("#send").click()
     page.get_by_text("The file layout.csv was changed or moved since it was chosen").wait_for()
     assert page.locator("#lost").count() == 0
+
+
+def test_a_tab_is_not_closed_during_an_upload_without_a_word(open_page: Open, plate: TinyPlate) -> None:
+    page = open_page()
+    fill_in(page, plate, name="browser-close")
+    asked: list[str] = []
+
+    def stay(dialog: Dialog) -> None:
+        asked.append(dialog.type)
+        dialog.dismiss()
+    page.on("dialog", stay)
+    page.route("**/jobs", lambda route: None)       # on its way
+    page.locator("#send").click()
+    page.close(run_before_unload=True)
+    until(lambda: bool(page.wait_for_timeout(50) or asked))
+    assert asked == ["beforeunload"]
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_text("Stopped.").wait_for()
+    with page.expect_event("close"):        # nothing is lost any more
+        page.close(run_before_unload=True)
 
 
 def test_the_page_goes_on_when_a_person_looks_elsewhere(open_page: Open, plate: TinyPlate) -> None:
@@ -436,6 +533,7 @@ def test_images_are_classified_without_a_layout(open_page: Open, tmp_path: Path)
     page.locator("input[name=sample]").fill(SAMPLE)
     page.locator("#classify").click()
     page.locator(".gallery li").first.wait_for()
+    page.get_by_text(f"probability of {100 * SURE:.0f} %").first.wait_for()
     assert page.locator(".gallery li").count() == 6
     assert page.locator('.gallery li[data-image="photo"] .chip').inner_text() == "unknown"
     assert page.locator('section[aria-label="Result"] .big').inner_text().endswith("1 unknown")
@@ -507,6 +605,10 @@ def test_a_job_of_the_list_is_opened_and_deleted(open_page: Open, plate: TinyPla
     job = score(page, plate, name="browser-9")
     page.get_by_role("link", name="Jobs", exact=True).click()
     row = page.locator(f'tr[data-job="{job}"]')
+    row.get_by_role("button", name="Delete browser-9").click()
+    page.go_back()      # closes the question, and does not leave the list
+    page.get_by_role("dialog").wait_for(state="detached")
+    assert page.url.endswith("#/jobs")
     row.get_by_role("button", name="Delete browser-9").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     row.wait_for(state="detached")
