@@ -68,8 +68,8 @@ def classify_form(form: Form, folder: Path, served: Served, *, service_version: 
         rows = [{**row, "thumbnail": pictures[row["image_id"]]} for row in rows]
     return to_json({
         "images": rows, "flags": [finding.record() for finding in (*findings, *class_findings(classes, card))],
-        "classes": list(card.classes), "sure": SURE, "calibration": plain(to_record(card.calibration)), "imageset": plain(imageset.to_dict()),
-        "gates": plain(to_record(card.gates)),
+        "classes": list(card.classes), "sure": SURE, "calibration": plain(to_record(card.calibration)),
+        "imageset": plain(imageset.to_dict()), "gates": plain(to_record(card.gates)),
         "lineage": lineage_of(served.version, precision=predictor.trunk.precision, service_version=service_version)})
 
 

@@ -50,7 +50,8 @@ class Verdict:
     def refusal(self) -> str:
         """For how many reasons the screen is refused and which files they are in, in one line."""
         files = ", ".join(dict.fromkeys(file_of(finding) for finding in self.errors))
-        return f"screen '{self.screen}' is refused for {len(self.errors)} reason(s), in {files}"
+        reasons = "1 reason" if len(self.errors) == 1 else f"{len(self.errors)} reasons"
+        return f"screen '{self.screen}' is refused for {reasons}, in {files}"
 
 
 def file_of(finding: Finding) -> str:

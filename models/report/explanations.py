@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
+from models.errors import Finding
 from models.plates.screen import Controls
 from models.report.inputs import flag_list
 from models.report.treatments import Summary
@@ -46,6 +49,14 @@ def help_rows(summary: Summary, *, controls: Controls, limited: bool = False) ->
     return [*measured, ("Slope, R²", "How steep the curve is, and how much of the scatter it explains. Slopes of different models are "
                                      "not comparable."),
             ("Cannot say", "A check failed or the data do not decide. It is not a “no”.")]
+
+
+def scale_words(findings: Sequence[Finding]) -> str:
+    """What stands beside the IC50s of a model that learned from controls only; empty for others."""
+    if not any(finding.rule == "effect_scale" for finding in findings):
+        return ""
+    return ("These are not the IC50s of a metabolic assay, for the model learned from controls only. Compare treatments within this "
+            "screen, and go by the limits “with the model’s error”.")
 
 
 def training_words(wells: pd.DataFrame) -> str:

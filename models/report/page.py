@@ -19,7 +19,7 @@ from models.dose_response.curves import curve_values
 from models.networks.bundle import GateResult
 from models.plates.screen import Controls, Screen
 from models.report.combinations import TABLE_HEADINGS, colour_scale, legend_steps, pair_views
-from models.report.explanations import help_rows, hit_rule, training_words
+from models.report.explanations import help_rows, hit_rule, scale_words, training_words
 from models.report.inputs import ReportOptions, ReportTables, ScoredTables, has_limits, is_raw, wells_by_curve
 from models.report.plate_figures import colour_bar, control_strips, heat_values, letter_key
 from models.report.sections import doubts, finding_groups, metric_rows, plate_views, read_first
@@ -65,7 +65,7 @@ def render_report(scored: ScoredTables, *, screen: Screen, lineage: Mapping[str,
         kind_words=KIND_WORDS, grade_words=GRADE_WORDS,
         waterfall=score_waterfall(rows, score=summary.score, threshold=options.hit_threshold),
         plates=plate_views(scored, plates, plate_format=screen.plate_format), strips=control_strips(scored.wells, plates),
-        doubts=doubts(scored.wells), training=training_words(scored.wells),
+        doubts=doubts(scored.wells), training=training_words(scored.wells), scale=scale_words(scored.findings),
         findings=finding_groups(scored.findings), read_first=read_first(scored.findings),
         lineage=lineage_rows(lineage), metrics=metric_rows(metrics or {}), gates=gates, links=safe_links(links or {}),
         model=model_name(lineage), wells=len(scored.wells), limited=has_limits(scored.wells),

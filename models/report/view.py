@@ -17,7 +17,7 @@ from models.dose_response.curves import curve_values
 from models.networks.bundle import GateResult
 from models.plates.screen import Screen
 from models.report.combinations import TABLE_HEADINGS, colour_scale, legend_steps, pair_views
-from models.report.explanations import help_rows, hit_rule, training_words
+from models.report.explanations import help_rows, hit_rule, scale_words, training_words
 from models.report.figures import Panel, dose_ticks, drawn_half, half_limits, panel_of, panel_words, response_ticks, response_title
 from models.report.inputs import (
     ReportOptions,
@@ -56,7 +56,7 @@ def report_view(scored: ScoredTables, *, screen: Screen, lineage: Mapping[str, s
         "summary": {"headline": summary.headline, "plate_words": summary.plate_words, "score": summary.score, "raw": summary.raw,
                     "half": "EC50" if summary.raw else "IC50", "failed_gates": summary.failed_gates,
                     "hit_threshold": options.hit_threshold, "model": model_name(lineage), "training": training_words(scored.wells),
-                    "read_first": read_first(scored.findings),
+                    "scale": scale_words(scored.findings), "read_first": read_first(scored.findings),
                     "hit_rule": hit_rule(summary, controls=screen.controls, threshold=options.hit_threshold,
                                          judged=is_judged(lineage, gates))},
         "screen": {**screen.to_dict(), "rows": PLATE_FORMATS[screen.plate_format][0], "columns": PLATE_FORMATS[screen.plate_format][1]},

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from models.errors import Finding
 from models.report import ReportTables, render_report, report_view
 from tests.models.test_report import CENSORED, LINEAGE, NAN, PASSED, SCREEN, TOO_FEW, make_tables, make_wells
 
@@ -57,6 +58,16 @@ def test_the_interval_drawn_is_the_one_to_go_by() -> None:
     wide = replace(tables, curves=tables.curves.assign(ic50_model_low=10.0, ic50_model_high=2000.0))
     mark = view_of(wide)["treatments"][0]["panel"]["mark"]
     assert (mark["low"], mark["high"]) == pytest.approx((1.0, math.log10(2000)))
+
+
+def test_beside_ic50s_of_a_model_that_learned_from_controls_stands_what_they_are_not(tables: ReportTables) -> None:
+    """It stood far below them, among the findings."""
+    assert view_of(tables)["summary"]["scale"] == ""
+    told = replace(tables, findings=(Finding(rule="effect_scale", severity="warning", message="the model learned from controls only"),))
+    words = view_of(told)["summary"]["scale"]
+    assert "not the IC50s of a metabolic assay" in words
+    page = render_report(told, screen=SCREEN, lineage=LINEAGE, gates=PASSED)
+    assert page.index('id="treatments"') < page.index(words) < page.index('id="curves"')
 
 
 def test_a_censored_half_dose_is_an_arrow_at_the_last_dose(tables: ReportTables) -> None:

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from models.classifying import classify_images
+from models.classifying import SURE, classify_images
 from models.networks.bundle import trunk_finder
 from models.networks.predict import load_predictor
 from models.plates.images import encode_tiff
@@ -95,6 +95,7 @@ def test_probabilities_are_calibrated(answer: dict) -> None:
     rows = pd.DataFrame(answer["images"])
     np.testing.assert_allclose(rows["probability"], 1 / (1 + np.exp(-rows["logit"] / 4)), rtol=1e-6)
     assert answer["calibration"]["temperature"] == 4.0
+    assert answer["sure"] == SURE
     assert set(rows["class"]) <= set(answer["classes"])
     assert (rows["class"] == np.where(rows["probability"] > 0.5, "toxic", "nontoxic")).all()
 

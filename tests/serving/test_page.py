@@ -225,7 +225,7 @@ def test_a_job_that_is_gone_is_not_taken_for_a_well_without_image(open_page: Ope
 
 
 def test_of_many_curves_those_in_sight_are_drawn(open_page: Open, plate: TinyPlate, http: httpx.Client) -> None:
-    """The page of fifty 1536-well plates drew 9,200 curves and rows at once, and looked at each of their points whenever the pointer moved."""
+    """The page of fifty 1536-well plates drew 9,200 curves and rows at once, and looked at each point whenever the pointer moved."""
     page = open_page()
     view = http.get(f"/jobs/{score(page, plate, name='browser-many')}/view").json()
     view["treatments"] = [{**treatment, "name": f"{treatment['name']} {number}"}

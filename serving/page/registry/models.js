@@ -48,7 +48,7 @@ function modelView(model) {
 
 function history(promotions) {
   if (promotions.length === 0) return el("p.dim", "No change has been seen yet.");
-  return table("Promotions", ["When", "Model", "Change", "From", "To", "Why"], [...promotions].reverse().map((change) => el("tr",
+  return table("Promotions", ["When", "Model", "Change", "From version", "To version", "Why"], [...promotions].reverse().map((change) => el("tr",
     el("td.when", moment(change.at)), el("th", { scope: "row" }, change.model),
     el("td", chip(...(EVENTS[change.event] ?? ["none", change.event]))),
     el("td", change.version_from ?? "–"), el("td", change.version_to ?? "–"), el("td.why", change.reason))));

@@ -25,7 +25,7 @@ export function treatmentTable(view, { shown, onOpen, onPoint }) {
   const { table, tools } = new SortableTable(view.treatments, [treatment, ...columnsOf(view)], {
     label: "Table of treatments", kinds: Object.entries(view.kinds), shown,
     on: ({ name }) => ({ pointerenter: () => onPoint(name), pointerleave: () => onPoint(null) }) });
-  return el("div", tools,
+  return el("div", tools, view.summary.scale && el("p", el("strong", view.summary.scale)),
     el("p.dim", `${view.summary.half} with its confidence interval. “>” and “<”: beyond the tested doses. “≈”: weakly determined, `,
       "or limits that are open or more than tenfold apart. “–”: no meaningful number."),
     table);

@@ -56,7 +56,8 @@ export class WellPanel {
       el("h3", el("span.well-name", well.well), ` ${well.content || well.role}`),
       el("div.well-body", el("div", this.images.figure(well), this.channel), pairs(rows)),
       treatment && el("figure.well-curve", curveDrawing(treatment, this.view, { pointed: well.number }),
-        el("figcaption", `${treatment.name}: ${this.view.summary.half} ${treatment.half}`)),
+        el("figcaption", `${treatment.name}: ${this.view.summary.half} ${treatment.half}`,
+          treatment.interval && el("span.dim", ` (${treatment.interval})`))),
     ];
   }
 

@@ -27,7 +27,8 @@ export const isUsable = ({ findings }) => findings.every(({ severity }) => sever
 export function layoutView(answer) {
   const { wells, plates, treatments, roles, findings } = answer;
   const wrong = findings.filter(({ severity }) => severity === "error").length;
-  const counted = Object.entries(roles).map(([role, number]) => `${number} ${ROLES[role]}`).join(", ") || "no roles";
+  const named = ([role, number]) => (ROLES[role].endsWith("control") ? count(number, ROLES[role]) : `${number} ${ROLES[role]}`);
+  const counted = Object.entries(roles).map(named).join(", ") || "no roles";
   return el("div.layout",
     wrong > 0 && el("p.alert", { role: "alert" }, el("strong", `The layout cannot be used yet: ${count(wrong, "thing")} to put right.`),
       " Correct the table and drop it again."),

@@ -141,7 +141,9 @@ class ScorePage {
   /** What still has to be done before sending; the button says so instead of failing. */
   lacking() {
     const { sorted, layout, answer, screen, chooser } = this;
-    if (!sorted || sorted.archives.length + sorted.folders.length === 0) return "Images are missing.";
+    if (!sorted || sorted.archives.length + sorted.folders.length === 0) {
+      return answer?.readouts > 0 ? "Images are missing; the report of the read-outs, above, needs none." : "Images are missing.";
+    }
     if (!layout) return "The layout is missing.";
     if (!answer) return "The layout has not been read yet.";
     if (!isUsable(answer)) return "The layout has to be put right first.";

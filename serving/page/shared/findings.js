@@ -74,7 +74,8 @@ function marked(name, findings, { rows, columns, roles }) {
     const own = findings.filter((finding) => finding.well === well);
     if (own.length > 0) return markedCell(well, own);
     const role = roles.get(`${name} ${well}`);
-    return role ? { label: `${well} ${role}`, attributes: { class: `role ${role}` } } : null;
+    if (role) return { label: `${well} ${role}`, attributes: { class: `role ${role}` } };
+    return roles.size === 0 ? { label: well, attributes: { class: "role" } } : null; // of a layout that is not at hand
   };
   return new PlateGrid({ label: `Plate ${name}: wells with findings`, rows, columns, cell }).element;
 }
