@@ -5,14 +5,14 @@ const [WIDTH, HEIGHT] = [300, 200];
 const BOX = { left: 36, right: WIDTH - 8, top: 18, bottom: HEIGHT - 28 };
 
 /** The drawing of a treatment of a view. pointed: number of the well that stands out. */
-export function curveDrawing({ panel, ok, half }, { wells, summary }, { pointed = null } = {}) {
+export function curveDrawing({ panel, ok, half }, { wells, summary, colours }, { pointed = null } = {}) {
   if (!panel) return el("p.dim", "No dosed well to draw.");
   const at = scales(panel);
   return svg("svg.curve", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": panel.words },
     axes(panel, at), halfDose(panel, at, { ok, words: `${summary.half} ${half}` }),
     panel.line.length > 0 && svg("path", { class: ok ? "fit" : "fit weak", d: fitted(panel.line, at) }),
     panel.bars.map(([dose, low, high]) => line(at.x(dose), at.y(low), at.x(dose), at.y(high), "well-interval")),
-    points(panel, at, wells, pointed),
+    points(panel, at, { wells, pointed, called: colours.called }),
     panel.points.length === 0 && label(WIDTH / 2, HEIGHT / 2, "no value to draw", { kind: "t dim", anchor: "middle" }));
 }
 
@@ -56,11 +56,11 @@ function interval({ low, high, relation }, at) {
 }
 
 /** Wells: filled; hollow if left out; a triangle if flagged but used. These, and the one that stands out, lie on top. */
-function points({ points: all }, at, wells, pointed) {
+function points({ points: all }, at, { wells, pointed, called }) {
   const height = ([, , number]) => (number === pointed ? 2 : wells[number].excluded || wells[number].doubtful ? 1 : 0);
   return [...all].sort((a, b) => height(a) - height(b)).map(([dose, value, number]) => {
     const [well, x, y] = [wells[number], at.x(dose), at.y(value)];
-    const title = svg("title", `${well.plate} ${well.well}: ${well.content}, ${well.value}${well.excluded ? ", left out" : ""}`);
+    const title = svg("title", `${well.plate} ${well.well}: ${well.content}; ${called}: ${well.value}${well.excluded ? "; left out" : ""}`);
     const kind = `point ${number === pointed ? "pointed" : ""}`;
     if (well.doubtful && !well.excluded) {
       return svg("path", { d: `M${x} ${y - 4.5}l4.5 8h-9z`, class: `${kind} flagged`, data: { well: number } }, title);

@@ -37,7 +37,7 @@ export class WellPanel {
     const [first, ...others] = wells;
     if (!first) show(this.element, el("p.dim", HINT));
     else if (others.length === 0) show(this.element, this.one(first), this.form, this.heat.view(first));
-    else show(this.element, several(wells), this.form);
+    else show(this.element, several(wells, this.view.colours), this.form);
   }
 
   isWrittenIn() {
@@ -96,8 +96,9 @@ function channelChoice({ channels }, value, onChange) {
   return choice;
 }
 
-function several(wells) {
+function several(wells, { called }) {
   const plates = unique(wells.map(({ plate }) => plate));
+  const words = ({ content, role, value, excluded }) => ` ${content || role}; ${called}: ${value}${excluded ? "; left out" : ""}`;
   return [el("h3", `${count(wells.length, "well")} chosen`), el("ul.chosen", wells.map((well) =>
-    el("li", el("strong", plates.length > 1 ? `${well.plate} ${well.well}` : well.well), ` ${well.content || well.role}, ${well.value}${well.excluded ? ", left out" : ""}`)))];
+    el("li", el("strong", plates.length > 1 ? `${well.plate} ${well.well}` : well.well), words(well))))];
 }
