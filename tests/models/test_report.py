@@ -8,6 +8,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass, replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -476,3 +477,19 @@ def test_of_many_treatments_the_first_are_drawn_and_all_have_their_numbers(monke
     assert "#curve-3" not in page
     assert '<th scope="row">drug-11</th>' in page
     assert "The curves of the first 2 treatments of the table are drawn. The other 1 have their numbers there" in page
+
+
+def test_bars_stand_out_from_what_is_behind_them() -> None:
+    """At least 3 to 1 (WCAG 1.4.11), in light, dark and print."""
+    css = (Path(__file__).parents[2] / "models/report/templates/page.css").read_text()
+    palettes = [dict(re.findall(r"--(\w+): (#[0-9a-f]{3,6});", block)) for block in re.findall(r":root \{(.*?)\}", css, flags=re.S)]
+    assert len(palettes) == 3
+
+    def luminance(colour: str) -> float:
+        digits = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
+        parts = np.array([int(digits[at:at + 2], 16) / 255 for at in (0, 2, 4)])
+        return float(np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4) @ (0.2126, 0.7152, 0.0722))
+    for palette in palettes:
+        for behind in ("page", "card", "soft"):
+            dark, light = sorted((luminance(palette["bar"]), luminance(palette[behind])))
+            assert (light + 0.05) / (dark + 0.05) >= 3, (palette["bar"], behind)
