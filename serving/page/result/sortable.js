@@ -10,11 +10,12 @@ export const words = (main, detail) => [main, detail && el("span.sub", detail)];
 export class SortableTable {
   /**
    * items: what the rows are about, each with a name and a kind; columns: { title, by: what sorts it, cell: what it shows, kind: its class },
-   * the first of which heads the row; kinds: [kind, words] to filter by; shown: { column, down, find, only }, what it is sorted and
-   * filtered by, {} at first, changed in place, so that a redrawn table keeps it; on(item): listeners of its row.
+   * the first of which heads the row; kinds: [kind, words] to filter by; shown: { column, down, find, only, drawn }, what it is sorted and
+   * filtered by and how many rows are drawn, {} at first, changed in place, so that a redrawn table keeps it; on(item): listeners of its row.
    */
   constructor(items, columns, { label, kinds, shown, on }) {
-    Object.assign(this, { items, columns, shown, on, rows: new Map(), drawn: DRAWN });
+    Object.assign(this, { items, columns, shown, on, rows: new Map() });
+    shown.drawn ??= DRAWN;
     this.heads = columns.map(({ title, kind }, index) =>
       el("th", { scope: "col", class: kind === "n" ? "n" : "" }, button(title, () => this.sortBy(index))));
     [this.body, this.more, this.told] = [el("tbody"), el("p.actions"), el("span.dim", { role: "status" })];
@@ -37,9 +38,10 @@ export class SortableTable {
     return el("div.table-tools", el("label", "Find ", find), kinds.length > 1 && el("label", "Show ", only), this.told);
   }
 
-  /** The items that are sought, in the order that is chosen. */
+  /** The items that are sought, where that is offered, in the order that is chosen. */
   wanted() {
-    const { find = "", only = "", column, down } = this.shown;
+    const { column, down } = this.shown;
+    const { find = "", only = "" } = this.tools ? this.shown : {};
     const sought = find.trim().toLowerCase();
     const found = this.items.filter(({ name, kind }) => name.toLowerCase().includes(sought) && (only === "" || kind === only));
     if (column === undefined) return found;
@@ -61,14 +63,14 @@ export class SortableTable {
   }
 
   apply() {
-    const { find, only, column, down } = this.shown;
+    const { find, only, column, down, drawn } = this.shown;
     for (const head of this.heads) head.removeAttribute("aria-sort");
     this.heads[column]?.setAttribute("aria-sort", down ? "descending" : "ascending");
     const wanted = this.wanted();
-    const left = wanted.length - this.drawn;
-    show(this.body, wanted.slice(0, this.drawn).map((item) => this.row(item)));
+    const left = wanted.length - drawn;
+    show(this.body, wanted.slice(0, drawn).map((item) => this.row(item)));
     show(this.more, left > 0 && button(`Show ${Math.min(left, DRAWN)} more of ${left}`, () => {
-      this.drawn += DRAWN;
+      this.shown.drawn += DRAWN;
       this.apply();
     }));
     this.told.textContent = find || only ? `${wanted.length} found` : "";

@@ -19,20 +19,22 @@ export const hasToken = () => token !== "";
 
 /** The service did not take `used`, a header of bearer(): resolves with whether there is another token by now to try again with. */
 export async function anotherToken(used) {
-  return bearer().Authorization !== used.Authorization || askForToken();
+  if (bearer().Authorization !== used.Authorization || await askForToken({ isRefused: true })) return true;
+  access.dispatchEvent(new Event("declined"));
+  return false;
 }
 
-/** Ask the person for a token; resolves with whether one was given. */
-export function askForToken() {
-  asking ??= askOnce().finally(() => { asking = null; });
+/** Ask the person for a token; resolves with whether one was given. isRefused: the service did not take the one that there is. */
+export function askForToken({ isRefused = false } = {}) {
+  asking ??= askOnce(token && isRefused).finally(() => { asking = null; });
   return asking;
 }
 
-async function askOnce() {
+async function askOnce(isRefused) {
   const input = el("input", { type: "password", autocomplete: "off", required: true, spellcheck: "false" });
   const dialog = el("dialog.dialog", { "aria-labelledby": "token-title" }, el("form", { method: "dialog" },
     el("h2", { id: "token-title" }, "Access token"),
-    el("p", token ? "The service does not take the token that this tab has: it may have been replaced. "
+    el("p", isRefused ? "The service does not take the token that this tab has: it may have been replaced. "
       : "This service answers only to those who have a token. ", "Whoever runs it can give you one."),
     field("Token", input, "Kept until this tab is closed."),
     el("div.actions", el("button.primary", { value: "use" }, "Use it"),
@@ -43,7 +45,7 @@ async function askOnce() {
     try {
       sessionStorage.setItem(KEY, token);
     } catch { /* kept as long as the page */ }
+    access.dispatchEvent(new Event("given"));
   }
-  access.dispatchEvent(new Event(given ? "given" : "declined"));
   return given;
 }
