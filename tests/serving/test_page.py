@@ -227,7 +227,9 @@ def test_a_job_that_is_gone_is_not_taken_for_a_well_without_image(open_page: Ope
 def test_of_many_curves_those_in_sight_are_drawn(open_page: Open, plate: TinyPlate, http: httpx.Client) -> None:
     """The page of fifty 1536-well plates drew 9,200 curves and rows at once, and looked at each point whenever the pointer moved."""
     page = open_page()
-    view = http.get(f"/jobs/{score(page, plate, name='browser-many')}/view").json()
+    answer = http.get(f"/jobs/{score(page, plate, name='browser-many')}/view")
+    assert answer.headers["content-encoding"] == "gzip"
+    view = answer.json()
     view["treatments"] = [{**treatment, "name": f"{treatment['name']} {number}"}
                           for number in range(300) for treatment in view["treatments"]]
     page.route("**/view", lambda route: route.fulfill(json=view))
@@ -376,6 +378,11 @@ def test_a_layout_that_cannot_be_read_again_is_not_sent_by_its_older_reading(ope
     page.get_by_text("Busy.").wait_for()
     assert page.locator("#send").is_disabled()
     assert "has not been read" in page.locator("#missing").inner_text()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if request.url.endswith("/layouts") else None)
+    page.set_input_files("#files", [plate.layout])
+    page.locator("#send:enabled").wait_for()
+    assert len(asked) == 2      # and then by what the form says
 
 
 def test_guesses_that_make_every_dose_or_well_wrong_are_asked_about_in_the_open(open_page: Open, plate: TinyPlate, tmp_path: Path) -> None:
