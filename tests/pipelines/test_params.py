@@ -61,21 +61,33 @@ def test_dvc_sees_every_part_of_a_recipe_but_its_gates() -> None:
     assert parts == {field.name for field in fields(Recipe)} - {"gates"}
 
 
-def test_scores_depend_on_every_room_that_scoring_uses() -> None:
-    """A file left out of dvc.yaml would leave stale scores after a change of it. The lowest rooms decide nothing, and of `plates` the files
-    that do are named there one by one.
+READS_LAYOUTS = {f"models/plates/{name}.py" for name in ("layout", "layout_cells", "spreadsheets", "vocabulary")} | {"models/wells.py"}
+NAMES_IMAGES = {"models/plates/member_names.py", "models/wells.py"}
+
+
+@pytest.mark.parametrize(("stage", "modules", "beside"), [
+    ("validate", [], READS_LAYOUTS | NAMES_IMAGES), ("prepare", [], NAMES_IMAGES), ("train", [], READS_LAYOUTS),
+    ("score", ["models/scoring.py", "models/classifying.py"], READS_LAYOUTS | {"models/scoring.py", "models/classifying.py"}),
+    ("compare", ["pipelines/compare.py", "pipelines/compare_networks.py", "pipelines/cross_validation.py"],
+     READS_LAYOUTS | {"pipelines/figures.py"}),
+    ("report", ["pipelines/report.py", "pipelines/class_report.py", *(f"models/report/{path.name}" for path in
+                                                                     (ROOT / "models" / "report").glob("*.py"))], set())])
+def test_a_stage_depends_on_every_room_that_it_uses(stage: str, modules: list[str], beside: set[str]) -> None:
+    """A file left out of dvc.yaml would leave stale results after a change of it. The lowest rooms decide nothing, but for which well a
+    name means; of `plates` the files that decide are named one by one, and of `networks` some where a stage needs no more.
     """
-    listed = set(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["score"]["do"]["deps"])
+    found = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"][stage]
+    listed = set(found.get("do", found)["deps"])
     seen: set[str] = set()
-    waiting = ["scoring", "classifying"]
+    waiting = [ROOT / module for module in modules]
     while waiting:
-        room = waiting.pop()
-        seen.add(room)
-        if (path := ROOT / "models" / f"{room}.py").is_file():
-            used = {name.split(".")[1] for name, _ in imported_names(path) if name.startswith("models.")}
-            waiting += [other for other in used - seen - {"plates"} if layer_of(other)]
-    wanted = {f"models/{room}" if (ROOT / "models" / room).is_dir() else f"models/{room}.py" for room in seen}
-    assert wanted <= listed, f"stage score lacks {sorted(wanted - listed)}"
+        used = {name.split(".")[1] for name, _ in imported_names(waiting.pop()) if name.startswith("models.")}
+        new = {room for room in used - seen - {"plates"} if layer_of(room)}
+        seen |= new
+        waiting += [path for room in new if (path := ROOT / "models" / f"{room}.py").is_file()]
+    listed |= {dep.rsplit("/", 1)[0] for dep in listed if dep.startswith("models/networks/")}
+    wanted = {f"models/{room}" if (ROOT / "models" / room).is_dir() else f"models/{room}.py" for room in seen} | beside
+    assert wanted <= listed, f"stage {stage} lacks {sorted(wanted - listed)}"
 
 
 def changed(*path: str, to: Any) -> dict[str, Any]:
