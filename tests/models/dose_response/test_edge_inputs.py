@@ -136,6 +136,21 @@ def test_weak_effect_is_censored() -> None:
     assert row["ec50"] == pytest.approx(0.1, rel=1.0)
 
 
+@pytest.mark.parametrize("scale", ["percent_inhibition", "fraction_viability"])
+def test_a_curve_that_never_reaches_the_level_still_says_where_its_dose_cannot_lie(scale: str) -> None:
+    for response, relation in ((effect(top=45.0), ">"), (60 + 0.4 * effect(), "<")):
+        row = fit_one(DOSES, response if scale == "percent_inhibition" else 1 - response / 100, scale=scale)
+        assert row["ic50_relation"] == relation
+        if relation == ">":
+            assert 1 < row["ic50_low"] < row["ic50"]
+            assert np.isnan(row["ic50_high"])
+        else:
+            assert row["ic50_low"] < row["ic50"] < row["ic50_high"] < 0.1
+    barely = effect(top=48.0)
+    row = fit_one(DOSES, barely if scale == "percent_inhibition" else 1 - barely / 100, scale=scale)
+    assert (row["ic50_relation"], row["status"], row["reason"]) == ("=", "weakly_identified", "the interval of IC50 is open")
+
+
 def test_strong_effect_from_the_lowest_dose_is_censored_below() -> None:
     row = fit_one(DOSES, effect(ec50=1e-5))
     assert (row["ic50_relation"], row["ic50"], row["ec50_relation"]) == ("<", DOSES[0], "<")

@@ -36,15 +36,15 @@ def test_metrics_equal_grmetrics(reference: Path) -> None:
     assert (both.loc[both["gr50_relation"] == ">", "GR50"] > both.loc[both["gr50_relation"] == ">", "dose_max"]).all()
 
 
-def simulated(*, divisions: float, noise: float, curves: int = 200) -> tuple[pd.DataFrame, float]:
+def simulated(*, divisions: float, noise: float, curves: int = 200, middle: float = 1.5) -> tuple[pd.DataFrame, float]:
     """Curves of 8 doses twice, and their true GR50."""
     rng = np.random.default_rng(0)
     curve, x, _ = (axis.ravel() for axis in np.meshgrid(np.arange(curves), np.linspace(0, 3, 8), [1, 2], indexing="ij"))
-    gr = -0.2 + 1.2 / (1 + 10 ** (1.2 * (x - 1.5)))
+    gr = -0.2 + 1.2 / (1 + 10 ** (1.2 * (x - middle)))
     error = np.exp(noise * rng.normal(size=(3, len(x))) * [[1], [0.3], [0.3]])
     cells = np.stack([2 ** (divisions * np.log2(gr + 1)), 2**divisions + 0 * x, 1 + 0 * x]) * error
     counts = dict(zip(COUNTS.values(), cells, strict=True))
-    return pd.DataFrame({"curve": curve, "dose": 10**x, **counts}), float(10 ** (1.5 + np.log10(0.5 / 0.7) / 1.2))
+    return pd.DataFrame({"curve": curve, "dose": 10**x, **counts}), float(10 ** (middle + np.log10(0.5 / 0.7) / 1.2))
 
 
 def test_limits_hold_gr50_and_cells_that_hardly_divide_get_no_censored_one() -> None:
@@ -55,6 +55,18 @@ def test_limits_hold_gr50_and_cells_that_hardly_divide_get_no_censored_one() -> 
     found = gr_metrics(wells, by="curve", dose="dose", **COUNTS)
     assert found["gr50_relation"].isin(["<", ">"]).mean() < 0.05    # "<" for a drug that acts in the middle of its doses
     assert found.loc[found["gr50_relation"] == "", "gr50"].isna().all()
+    assert found.loc[found["gr50_relation"] == "", "reason"].str.contains("on which side of the doses").all()
+
+
+@pytest.mark.parametrize(("middle", "status", "relation", "reason"), [
+    (1.5, "ok", "=", ""), (3.18, "weakly_identified", "=", "the interval of GR50 is open"), (3.7, "ok", ">", "GR50 outside the tested doses")])
+def test_gr50_near_the_top_dose_is_weak_and_beyond_it_censored(middle: float, status: str, relation: str, reason: str) -> None:
+    wells, true = simulated(divisions=2.0, noise=0.06, curves=1, middle=middle)
+    row = gr_metrics(wells, by="curve", dose="dose", **COUNTS).iloc[0]
+    assert (row["status"], row["gr50_relation"], row["reason"]) == (status, relation, reason)
+    assert row["gr50"] == (pytest.approx(true, rel=0.3) if relation == "=" else row["dose_max"])
+    assert row["gr50_low"] < true
+    assert np.isnan(row["gr50_high"]) == (status == "weakly_identified" or relation == ">")
 
 
 def test_wells_left_out_do_not_count_and_units_are_not_mixed() -> None:

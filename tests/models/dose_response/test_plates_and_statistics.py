@@ -80,7 +80,13 @@ def test_quality_follows_its_formulas() -> None:
     assert row["z_prime_mad_mean"] == pytest.approx(1 - 3 * sum(means) / abs(np.median(n) - np.median(p)))
     assert row["ssmd"] == pytest.approx((p.mean() - n.mean()) / np.hypot(n.std(ddof=1), p.std(ddof=1)))
     assert row["signal_background"] == pytest.approx(n.mean() / p.mean())
+    assert row["ssmd_robust"] == pytest.approx((np.median(p) - np.median(n)) / np.hypot(*mads))
+    assert row["signal_window"] == pytest.approx((n.mean() - p.mean() - 3 * (n.std(ddof=1) + p.std(ddof=1))) / n.std(ddof=1))
     assert row["cv_negative"] == pytest.approx(n.std(ddof=1) / n.mean())
+    assert row["cv_positive"] == pytest.approx(p.std(ddof=1) / p.mean())
+    inverted = assay_quality(wells.assign(signal=1200 - wells["signal"]), value="signal").iloc[0]    # dead wells read more
+    assert inverted["signal_window"] == pytest.approx((n.mean() - p.mean() - 3 * (n.std(ddof=1) + p.std(ddof=1))) / p.std(ddof=1))
+    assert (inverted["z_prime"], inverted["ssmd"]) == (pytest.approx(row["z_prime"]), pytest.approx(-row["ssmd"]))
     assert (row["n_negative"], row["n_positive"], row["reason"]) == (8, 8, "")
 
 
@@ -89,11 +95,22 @@ def test_trends_and_edges_are_found_and_scaled_to_the_window() -> None:
     row_number = wells["well"].str[0].map({letter: i for i, letter in enumerate("ABCDEFGH")})
     quality = assay_quality(wells.assign(signal=wells["signal"] + 90 * row_number / 7), value="signal").iloc[0]
     assert quality["row_trend"] == pytest.approx(0.1, abs=0.03)
+    assert abs(quality["column_trend"]) < 0.03 or np.isnan(quality["column_trend"])    # each control fills one column
     inner = wells["well"].isin(["D05", "E06", "D07", "E08"])
     ring = wells.assign(role=wells["role"].mask(inner, "negative"), signal=wells["signal"].mask(inner, 800.0))
+    wild = ring["signal"].mask(ring["well"] == "E08", 1e4).mask(ring["well"] == "A01", 1e-4)      # medians do not mind
     found = assay_quality(ring, value="signal")
     assert found.iloc[0]["edge_effect"] == pytest.approx(200 / 860, abs=0.04)
+    window = np.ptp([wild[ring["role"] == role].mean() for role in ("negative", "positive")])
+    assert assay_quality(ring.assign(signal=wild), value="signal").iloc[0]["edge_effect"] == pytest.approx(200 / window, abs=0.04)
     pd.testing.assert_frame_equal(assay_quality(ring.assign(well=ring["well"].str.lower()), value="signal"), found)
+
+
+def test_controls_that_were_left_out_are_counted_where_too_few_remain() -> None:
+    wells = plate().assign(excluded=lambda table: (table["role"] == "positive") & ~table["well"].isin(["A12"]))
+    row = assay_quality(wells, value="signal").iloc[0]
+    assert row["reason"] == "1 positive control well (7 left out): at least 2 are needed"
+    assert (row["n_negative"], row["n_positive"]) == (8, 1)
 
 
 @pytest.mark.parametrize(("negative", "positive"), [(8, 1), (1, 8), (8, 0), (0, 0)])

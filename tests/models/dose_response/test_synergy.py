@@ -61,13 +61,33 @@ def test_independent_drugs_have_no_bliss_and_no_zip_excess() -> None:
     wells = matrix(lambda a, b: 100 - (100 - hill(a, 1.0)) * (100 - hill(b, 0.5)) / 100)
     assert np.abs(synergy(wells, **NAMES)["excess"]).max() < 1e-9
     found = synergy(wells, **NAMES, kind="zip")
+    assert found["excess"].notna().all()
     assert np.abs(found["excess"]).max() < 0.1
     assert abs(found["excess"].mean()) < 0.01
 
 
 def test_a_drug_with_itself_has_no_loewe_excess() -> None:
     found = synergy(matrix(lambda a, b: hill(a + b, 1.0)), **NAMES, kind="loewe")
+    assert found["excess"].notna().all()
     assert np.abs(found["excess"]).max() < 0.01
+
+
+@pytest.mark.parametrize("kind", ["loewe", "zip"])
+def test_a_drug_alone_at_three_doses_gets_no_fitted_expectation_and_a_reason(kind: str) -> None:
+    wells = matrix(lambda a, b: hill(a + b, 1.0))
+    for first, second in (("conc1", "conc2"), ("conc2", "conc1")):
+        found = synergy(wells[(wells[second] > 0) | (wells[first] < 3.0)], **NAMES, kind=kind)
+        both = (found["dose_1"] > 0) & (found["dose_2"] > 0)
+        assert found.loc[both, "excess"].isna().all()
+        assert found.loc[both, "reason"].str.contains("fewer than 4 doses").all()
+
+
+def test_a_drug_that_cannot_reach_the_effect_adds_nothing_to_loewe() -> None:
+    """The partner's effect alone is what is expected then, and above both curves what the stronger one can do at most."""
+    wells = matrix(lambda a, b: np.maximum(0.2 * hill(a, 1.0), hill(b, 1.0)))
+    found = synergy(wells, **NAMES, kind="loewe")
+    strong = (found["dose_1"] > 0) & (found["dose_2"] >= 1.0)
+    assert np.abs(found.loc[strong, "excess"]).max() < 0.01
 
 
 def test_a_missing_single_drug_well_gives_nan_with_a_reason() -> None:
