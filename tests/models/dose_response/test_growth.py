@@ -59,7 +59,8 @@ def test_limits_hold_gr50_and_cells_that_hardly_divide_get_no_censored_one() -> 
 
 
 @pytest.mark.parametrize(("middle", "status", "relation", "reason"), [
-    (1.5, "ok", "=", ""), (3.18, "weakly_identified", "=", "the interval of GR50 is open"), (3.7, "ok", ">", "GR50 outside the tested doses")])
+    (1.5, "ok", "=", ""), (3.18, "weakly_identified", "=", "the interval of GR50 is open"),
+    (3.7, "ok", ">", "GR50 outside the tested doses")])
 def test_gr50_near_the_top_dose_is_weak_and_beyond_it_censored(middle: float, status: str, relation: str, reason: str) -> None:
     wells, true = simulated(divisions=2.0, noise=0.06, curves=1, middle=middle)
     row = gr_metrics(wells, by="curve", dose="dose", **COUNTS).iloc[0]
