@@ -20,6 +20,7 @@ from models.dose_response.options import Mode
 from models.errors import InputError
 
 KINDS = ("auc", "dss1", "dss2", "dss3", "dss_asym")
+ADJUSTED = "dss_asym_adj"
 THRESHOLD = 10.0          # percent inhibition that counts as activity (Yadav et al. 2014)
 _NODES, _PANELS = 20, 16
 _ITREX_POINTS = 200
@@ -34,6 +35,7 @@ def score_curves(curves: pd.DataFrame, *, kinds: Sequence[str] = KINDS, mode: Mo
             (bottom taken as 0, top at most 100, 0 when the midpoint reaches the top dose)
     dss_asym  iTReX: 50 Int max(0, y - A) dx / ((100 - A)(x2 - x0)), A = 0.1 max(100, min(110, upper plateau)); a
             falling curve counts as its value at the top dose
+    dss_asym_adj  times max(0, r2), as in iTReX; only where it is asked for
     Raises InputError for an unknown kind or mode or scale raw (which has no 0 and 100 %), TableError for missing columns.
     """
     _check(curves, kinds, mode)
@@ -49,7 +51,8 @@ def score_curves(curves: pd.DataFrame, *, kinds: Sequence[str] = KINDS, mode: Mo
     area = _Area(shape, p, sign, low, high)
     for kind in kinds:
         values = np.full(len(curves), np.nan)
-        values[known] = _score(area, kind=kind, mode=mode)
+        values[known] = (_score(area, kind=kind, mode=mode) if kind != ADJUSTED else
+                         _dss_asym(area, mode) * np.maximum(fitted["r2"].to_numpy(dtype=float), 0.0))
         scored[kind] = values
     return scored
 
@@ -143,12 +146,12 @@ class _Area:
 
 
 def _check(curves: pd.DataFrame, kinds: Sequence[str], mode: str) -> None:
-    for field, values, allowed in (("kinds", kinds, KINDS), ("mode", [mode], get_args(Mode))):
+    for field, values, allowed in (("kinds", kinds, (*KINDS, ADJUSTED)), ("mode", [mode], get_args(Mode))):
         for value in values:
             if value not in allowed:
                 raise InputError(f"{field} must be among {', '.join(allowed)}, got {value!r}")
     require_columns(curves, ["model", "scale", "direction", "bottom", "top", "log10_midpoint", "slope", "asymmetry", "hormesis",
-                             "dose_min", "dose_max"], what="curves cannot be scored")
+                             "dose_min", "dose_max", *(["r2"] if ADJUSTED in kinds else [])], what="curves cannot be scored")
     if (curves["scale"] == "raw").any():
         raise InputError("curves on scale raw have no 0 % and 100 %: normalise the responses before scoring")
 
