@@ -8,8 +8,10 @@ import pytest
 from scipy import stats
 
 from models.dose_response import assay_quality, normalise_to_controls
+from models.dose_response.assay_quality import plate_shape
 from models.dose_response.statistics import correlation, one_way_anova, paired_t, unpaired_t
 from models.errors import InputError, TableError
+from models.wells import PLATE_FORMATS
 
 
 def plate(*, positive: int = 8, negative: int = 8, seed: int = 0, name: str = "1") -> pd.DataFrame:
@@ -104,6 +106,14 @@ def test_trends_and_edges_are_found_and_scaled_to_the_window() -> None:
     window = np.ptp([wild[ring["role"] == role].mean() for role in ("negative", "positive")])
     assert assay_quality(ring.assign(signal=wild), value="signal").iloc[0]["edge_effect"] == pytest.approx(200 / window, abs=0.04)
     pd.testing.assert_frame_equal(assay_quality(ring.assign(well=ring["well"].str.lower()), value="signal"), found)
+
+
+def test_a_plate_is_the_smallest_that_has_its_wells() -> None:
+    for rows, columns in PLATE_FORMATS.values():
+        row, column = (axis.ravel().astype(float) for axis in np.indices((rows, columns)))
+        assert plate_shape(row, column) == (rows, columns)
+        assert plate_shape(row[:1], column[-1:]) == next(shape for shape in PLATE_FORMATS.values() if shape[1] >= columns)
+    assert plate_shape(np.array([99.0]), np.array([99.0])) == (100, 100)
 
 
 def test_controls_that_were_left_out_are_counted_where_too_few_remain() -> None:

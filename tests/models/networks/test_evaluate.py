@@ -95,7 +95,7 @@ def test_z_prime_and_ssmd_by_hand() -> None:
 
 def test_control_metrics() -> None:
     living = np.array([1.0, 1, 1, 0, 0, 0])
-    logit = np.array([2.0, 1.0, -0.5, -2.0, -1.0, -3.0])
+    logit = np.array([2.0, 0.2, -0.5, -2.0, -1.0, -3.0])     # 0.2 is a probability of 0.55
     probability = 1 / (1 + np.exp(-logit))
     found = control_metrics(living, probability, logit)
     assert found["accuracy"] == pytest.approx(5 / 6)

@@ -74,6 +74,9 @@ def test_the_exchange_keeps_the_mean_of_each_set_and_never_gives_a_well_its_own_
 def test_combinations_are_duplicates_only_in_both_compounds() -> None:
     table = wells([("A01", "x", 1.0)] * 3).assign(well=["A01", "A02", "A03"], treatment_2=["u", "v", "u"], dose_2=1.0)
     assert duplicate_sets(table).tolist() == [0, 1, 0]
+    alike = table.assign(treatment_2="u", dose_unit_2="nM")
+    assert duplicate_sets(alike.assign(dose_2=[1.0, 2.0, 1.0])).tolist() == [0, 1, 0]
+    assert duplicate_sets(alike.assign(dose_unit_2=["nM", "ug/mL", "nM"])).tolist() == [0, 1, 0]
 
 
 def grey_images(layout: pd.DataFrame, *, seed: int = 0) -> WellImages:
