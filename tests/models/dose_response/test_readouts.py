@@ -79,6 +79,14 @@ def test_a_missing_column_is_named() -> None:
         readout_of(wells().drop(columns="replicate"), value="image", name="image", screen="s")
 
 
+def test_curves_of_read_outs_have_the_doses_that_they_were_made_with() -> None:
+    scored = score_readouts(both()).set_index(["readout", "treatment"])
+    for name, ic50 in (("strong", 5.0), ("middle", 200.0)):
+        assert scored.loc[("image", name), "ic50"] == pytest.approx(ic50, rel=0.01)
+    assert scored.loc[("image", "late"), "ic50_relation"] == ">"
+    assert scored["hit"].groupby("treatment").any().to_dict() == {"strong": True, "middle": True, "late": False, "none": False}
+
+
 def test_duplicates_are_paired_well_by_well_and_their_correlation_is_pearsons() -> None:
     readouts = both(noise=0.1)
     pairs = duplicate_wells(readouts)

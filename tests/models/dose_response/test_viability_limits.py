@@ -76,6 +76,17 @@ def test_what_a_well_is_off_by_itself_is_added_and_without_a_shared_part_nothing
     pd.testing.assert_series_equal(both["viability_shared"], shared["viability_shared"])
 
 
+def test_without_positive_controls_a_read_out_of_nothing_is_dead_for_sure() -> None:
+    """0 % is 0 then, and has no error of its own."""
+    read = SPAN * (0.1 + 0.9 * levels()[[0, *range(2, 43)]])
+    wells = pd.DataFrame({"plate": "P1", "role": ["negative"] + ["treated"] * len(TRUTH), "od": read})
+    wells = wells.assign(od_low=read - 0.1, od_high=read + 0.1)
+    found = viability_limits(normalise_to_controls(wells, value="od", positive=None), value="od", positive=None)
+    v = read / SPAN
+    np.testing.assert_allclose(found["viability_high"] - v, np.sqrt(0.1**2 + (v * 1.2533 * 0.1) ** 2) / SPAN)
+    np.testing.assert_allclose(v - found["viability_low"], found["viability_high"] - v)
+
+
 def test_plates_are_judged_one_by_one_and_rows_stay_in_order() -> None:
     first, second = plate(BLANK + SPAN * levels()), plate(BLANK + 0.7 * SPAN * levels())
     both = pd.concat([first, second.assign(plate="P2")], ignore_index=True).sample(frac=1, random_state=3)
