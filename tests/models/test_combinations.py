@@ -280,6 +280,7 @@ def test_noise_is_the_larger_scatter_with_the_better_known_degrees_of_freedom() 
     values, groups = pd.Series([1.0, 3.0, 10.0, 14.0, 5.0]), pd.Series(list("aabbc"))
     assert pooled(values, [groups]) == (pytest.approx(np.sqrt((2 + 8) / 2)), 2)
     assert np.isnan(pooled(values.iloc[[0, 4]], [groups.iloc[[0, 4]]])[0])
+    assert pooled(values.where(groups != "c"), [groups]) == pooled(values, [groups])     # a group without a value costs nothing
     noise = noise_of((2.0, 20.0), (3.0, 4.0))
     assert (noise.sd, noise.df, noise.source) == (3.0, 20.0, "negative controls")
     assert noise_of((np.nan, 0.0), (np.nan, 0.0)).source == ""

@@ -78,10 +78,10 @@ def test_a_known_token_is_let_in_with_its_role(tokens: Path, anna: str) -> None:
     assert answer.json() == {"name": "anna", "role": "score"}
 
 
-@pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Bearer wrong", "Basic YTpi", "bearer\tx", "Bearer \xff"])
+@pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Bearer wrong", "Basic YTpi", "Basic {anna}", "{anna}", "bearer\tx", "Bearer \xff"])
 def test_anybody_else_is_not(tokens: Path, anna: str, header: str | None) -> None:
     asking = client(tokens)
-    headers = {} if header is None else {"authorization": header.encode("latin-1")}
+    headers = {} if header is None else {"authorization": header.format(anna=anna).encode("latin-1")}
     for method, path in (("GET", "/jobs"), ("POST", "/score"), ("GET", "/metrics"), ("DELETE", "/jobs/1"), ("POST", "/"), ("GET", "/pag")):
         answer = asking.request(method, path, headers=headers)
         assert answer.status_code == 401, (method, path)

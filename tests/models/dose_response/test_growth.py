@@ -67,6 +67,7 @@ def test_gr50_near_the_top_dose_is_weak_and_beyond_it_censored(middle: float, st
     assert (row["status"], row["gr50_relation"], row["reason"]) == (status, relation, reason)
     assert row["gr50"] == (pytest.approx(true, rel=0.3) if relation == "=" else row["dose_max"])
     assert row["gr50_low"] < true
+    assert middle > 2 or true / 1.3 < row["gr50_low"] < true < row["gr50_high"] < 1.3 * true
     assert np.isnan(row["gr50_high"]) == (status == "weakly_identified" or relation == ">")
 
 
