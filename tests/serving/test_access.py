@@ -20,7 +20,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.testclient import TestClient
+from starlette.testclient import TestClient, WebSocketDenialResponse
 
 from models.errors import DosewellError
 from serving.access import SCOPE_KEY, AccessGuard, TokenFile, add_token, is_loopback, parse_tokens, require_tokens
@@ -78,7 +78,8 @@ def test_a_known_token_is_let_in_with_its_role(tokens: Path, anna: str) -> None:
     assert answer.json() == {"name": "anna", "role": "score"}
 
 
-@pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Bearer wrong", "Basic YTpi", "Basic {anna}", "{anna}", "bearer\tx", "Bearer \xff"])
+@pytest.mark.parametrize("header", [
+    None, "", "Bearer", "Bearer ", "Bearer wrong", "Basic YTpi", "Basic {anna}", "{anna}", "bearer\tx", "Bearer \xff"])
 def test_anybody_else_is_not(tokens: Path, anna: str, header: str | None) -> None:
     asking = client(tokens)
     headers = {} if header is None else {"authorization": header.format(anna=anna).encode("latin-1")}
@@ -87,6 +88,13 @@ def test_anybody_else_is_not(tokens: Path, anna: str, header: str | None) -> Non
         assert answer.status_code == 401, (method, path)
         assert answer.headers["www-authenticate"].startswith("Bearer")
         assert set(answer.json()) == {"error", "findings"}
+
+
+def test_only_http_is_answered_whoever_asks(tokens: Path, anna: str) -> None:
+    with pytest.raises(WebSocketDenialResponse) as refused, client(tokens).websocket_connect("/jobs", headers={
+            "authorization": f"Bearer {anna}"}):
+        pass
+    assert (refused.value.status_code, refused.value.json()["error"]) == (403, "only HTTP is answered")
 
 
 @pytest.mark.parametrize("path", ["/", "/docs", "/livez", "/readyz", "/openapi.json", "/page/app.js", "/static_content/swagger-ui.css"])

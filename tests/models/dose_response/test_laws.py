@@ -105,6 +105,12 @@ def test_scores_equal_quadrature(middle: float, slope: float, top: float, bottom
     grid = np.linspace(-2, 2, 20_001)
     above = np.trapezoid(np.maximum(curve_values(curves, 10**grid)[0] - floor, 0), grid)
     assert scored["dss_asym"] == pytest.approx(50 * above / (100 - floor) / 4, abs=1e-4)
+    capped = curve_values(curves.assign(bottom=curves["bottom"].clip(upper=100), top=curves["top"].clip(upper=100)), 10**grid)[0]
+    dss1 = 100 * np.trapezoid(np.maximum(capped - 10, 0), grid) / (100 - 10) / 4
+    log_top = np.log10(np.clip(max(top, bottom), 10, 100))
+    assert scored["dss1"] == pytest.approx(dss1, abs=2e-3)
+    assert scored["dss2"] == pytest.approx(dss1 / log_top, abs=2e-3)
+    assert scored["dss3"] == pytest.approx(dss1 * 2 / log_top * (capped > 10).mean(), abs=1e-2)
 
 
 def test_5pl_ec50_is_not_its_midpoint() -> None:
