@@ -103,6 +103,9 @@ def test_trends_and_edges_are_found_and_scaled_to_the_window() -> None:
     wild = ring["signal"].mask(ring["well"] == "E08", 1e4).mask(ring["well"] == "A01", 1e-4)      # medians do not mind
     found = assay_quality(ring, value="signal")
     assert found.iloc[0]["edge_effect"] == pytest.approx(200 / 860, abs=0.04)
+    one = ring.assign(role=ring["role"].mask(ring["well"] == "F06", "positive"), signal=ring["signal"].mask(ring["well"] == "F06", 100.0))
+    weighed = assay_quality(one, value="signal").iloc[0]["edge_effect"]       # four negative wells inside say 200, a positive one 0
+    assert weighed == pytest.approx(4 / 5 * 200 / 860, abs=0.03)
     window = np.ptp([wild[ring["role"] == role].mean() for role in ("negative", "positive")])
     assert assay_quality(ring.assign(signal=wild), value="signal").iloc[0]["edge_effect"] == pytest.approx(200 / window, abs=0.04)
     pd.testing.assert_frame_equal(assay_quality(ring.assign(well=ring["well"].str.lower()), value="signal"), found)
@@ -117,7 +120,7 @@ def test_a_plate_is_the_smallest_that_has_its_wells() -> None:
 
 
 def test_controls_that_were_left_out_are_counted_where_too_few_remain() -> None:
-    wells = plate().assign(excluded=lambda table: (table["role"] == "positive") & ~table["well"].isin(["A12"]))
+    wells = plate().assign(excluded=lambda table: (table["role"] == "positive") & (table["well"] != "A12") | (table["well"] == "C05"))
     row = assay_quality(wells, value="signal").iloc[0]
     assert row["reason"] == "1 positive control well (7 left out): at least 2 are needed"
     assert (row["n_negative"], row["n_positive"]) == (8, 1)
