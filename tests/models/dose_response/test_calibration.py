@@ -105,6 +105,21 @@ def test_profile_intervals_cover(ec50: float) -> None:
     assert ((low <= ec50) & (ec50 <= high)).mean() >= 0.935
 
 
+@pytest.mark.parametrize("scale", ["percent_inhibition", "fraction_viability"])
+def test_curves_whose_plateau_does_not_reach_the_level_say_on_which_side_the_ic50_lies(scale: str) -> None:
+    noise = np.random.default_rng(0).normal(0, 6, (200, 10))
+    for effect, side, other, bounds in ((hill(0.1, top=44.0) + noise, "low", "high", "percent"),
+                                        (60 + hill(0.1, top=40.0) + noise, "high", "low", "free")):
+        y = effect if scale == "percent_inhibition" else 1 - effect / 100
+        found = fit_curves(long_table(DOSES, y), by="curve", response="y", scale=scale, options=FitOptions(bounds=bounds))
+        ends = found[["bottom", "top"]] if scale == "percent_inhibition" else 100 * (1 - found[["top", "bottom"]].to_numpy())
+        ends = np.asarray(ends)
+        found = found[(found["status"] != "flat") & ((ends[:, 1] < 50) if side == "low" else (ends[:, 0] > 50))]
+        assert len(found) > 20
+        assert found[f"ic50_{side}"].notna().mean() > 0.3      # the others leave open whether there is one
+        assert found[f"ic50_{other}"].isna().all()
+
+
 def test_profile_ends_are_where_the_profile_says() -> None:
     """The limit's own constrained RSS equals the threshold (the definition)."""
     from scipy import optimize, stats
