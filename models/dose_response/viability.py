@@ -81,12 +81,12 @@ def _shared_sides(wells: pd.DataFrame) -> pd.DataFrame:
 
     A well of true viability t is read with the half-width
 
-        s^2 + (t s_n)^2 + ((1 - t) s_p)^2 + 2 t (1 - t) c(1) s_n s_p - 2 t c(1 - t) s s_n - 2 (1 - t) c(t) s s_p
+        s^2 + (t s_n)^2 + ((1 - t) s_p)^2 - 2 t c(1 - t) s s_n - 2 (1 - t) c(t) s s_p
 
-    squared and over (n - p)^2, s being that of its level; c(d) = exp(-(d / ALIKE)^2 / 2) is how much two levels d apart are off alike. So
-    a model that reads all dead wells too high leaves no doubt about dead wells, because positive controls are among them, and much about
-    half-dead ones. The sides hold each t whose half-width reaches the well's reading (Neyman's construction): a half-dead well that is
-    read as dead looks as sure as a dead one, until one asks what it may have been.
+    squared and over (n - p)^2, s being that of its level; c(d) = exp(-(d / ALIKE)^2 / 2) is how much two levels d apart are off alike (the
+    two controls are not). So a model that reads all dead wells too high leaves no doubt about dead wells, because positive controls are
+    among them, and much about half-dead ones. The sides hold each t whose half-width reaches the well's reading (Neyman's construction):
+    a half-dead well that is read as dead looks as sure as a dead one, until one asks what it may have been.
     """
     known = wells[wells[["read", "shared", "v", "n", "p", "s_n", "s_p"]].notna().all(axis=1)]
     sides = pd.DataFrame(np.nan, index=wells.index, columns=["below", "above"])
@@ -101,8 +101,7 @@ def _shared_sides(wells: pd.DataFrame) -> pd.DataFrame:
     def alike(distance: npt.ArrayLike) -> npt.NDArray[np.float64]:
         return np.exp(-0.5 * (np.asarray(distance) / ALIKE) ** 2)
 
-    square = (s**2 + (t * s_n) ** 2 + ((1 - t) * s_p) ** 2 + 2 * t * (1 - t) * alike(1.0) * s_n * s_p
-              - 2 * t * alike(1 - t) * s * s_n - 2 * (1 - t) * alike(t) * s * s_p)
+    square = s**2 + (t * s_n) ** 2 + ((1 - t) * s_p) ** 2 - 2 * t * alike(1 - t) * s * s_n - 2 * (1 - t) * alike(t) * s * s_p
     half = np.sqrt(square.clip(min=0.0)) / abs(n - p)       # rounding: it is a variance
     highest = np.interp(v, np.minimum.accumulate((t - half)[::-1])[::-1], t)
     lowest = np.maximum(np.interp(v, np.maximum.accumulate(t + half), t), np.minimum(v, 0.0))     # nothing is deader than dead

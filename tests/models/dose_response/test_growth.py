@@ -31,6 +31,7 @@ def test_metrics_equal_grmetrics(reference: Path) -> None:
     sigmoid = both[both["fit"] == "sigmoid"]
     for ours_name, r_name in (("gr50", "GR50"), ("gec50", "GEC50"), ("h", "Hill"), ("gr_inf", "GRinf")):
         assert (sigmoid[ours_name] / sigmoid[r_name] - 1).abs().median() < 1e-4
+    np.testing.assert_allclose(both["p_flat"].quantile([0.1, 0.5, 0.9]), both["pval"].quantile([0.1, 0.5, 0.9]), rtol=1e-3)
     inside = sigmoid[sigmoid["gr50_relation"] == "="]
     assert (inside["gr50"] / inside["GR50"] - 1).abs().max() < 1e-3
     assert (both.loc[both["gr50_relation"] == ">", "GR50"] > both.loc[both["gr50_relation"] == ">", "dose_max"]).all()

@@ -36,9 +36,14 @@ def test_flips_and_quarter_turns_are_orientations_of_the_same_pixels(images: Ten
     which = [next(k for k, turned in enumerate(symmetries(before)) if torch.equal(turned, after))
              for before, after in zip(images, found, strict=True)]
     assert len(set(which)) >= 5  # each image has its own
-    flipped = augment(images, Augmentation(flip=True), draw())
+    turned = augment(images, Augmentation(quarter_turns=True), draw())
+    assert {next(k for k in range(4) if torch.equal(torch.rot90(before, k, (1, 2)), after))
+            for before, after in zip(images, turned, strict=True)} == {0, 1, 2, 3}
+    flipped = augment(images, Augmentation(flip=True), draw(2))
     assert all(any(torch.equal(after, before.flip(dims)) for dims in ((), (1,), (2,), (1, 2)))
                for before, after in zip(images, flipped, strict=True))
+    assert all(any(torch.equal(after, before.flip(dims)) for before, after in zip(images, flipped, strict=True))
+               for dims in ((), (1,), (2,), (1, 2)))      # of sixteen images some go each way
 
 
 def test_oblong_images_are_flipped_but_not_turned() -> None:
@@ -79,6 +84,21 @@ def test_a_crop_lies_inside_the_image() -> None:
     torch.testing.assert_close(high - low, torch.full((200,), 63 / 63 / 2), atol=0.02, rtol=0)
     assert low.min() < 0.05
     assert low.max() > 0.45
+
+
+def test_a_shift_is_a_share_of_the_side_and_a_scale_enlarges_by_its_factor() -> None:
+    """A bright square of 16 pixels in the middle of 80."""
+    image = torch.zeros(300, 1, 80, 80)
+    image[:, :, 32:48, 32:48] = 1
+    axis = torch.arange(80.0) - 39.5
+    shifted = augment(image, Augmentation(shift=0.1), draw())
+    x, y = (shifted.sum(dim=(1, dim)) @ axis / shifted.sum(dim=(1, 2, 3)) for dim in (2, 3))
+    for way in (x, y):
+        assert 7.5 < way.max() <= 8.05      # a tenth of 80 to either side
+        assert -8.05 <= way.min() < -7.5
+    for factor in (0.9, 2.0):
+        area = augment(image, Augmentation(scale=(factor, factor)), draw()).sum(dim=(1, 2, 3))
+        torch.testing.assert_close(area, torch.full((300,), (16 * factor) ** 2), rtol=0.02, atol=0)
 
 
 def test_rotation_by_a_known_angle() -> None:

@@ -135,3 +135,12 @@ def test_a_layout_well_without_an_image_is_no_label() -> None:
     images = tiny_images(layout.iloc[5:])
     found = label_wells(images, layout, replace(READOUT, split=SplitSpec(unit="well")))
     assert set(found.wells["well"]) == set(layout["well"].iloc[5:])
+
+
+def test_a_drug_well_without_a_duplicate_takes_no_part_in_phase_three() -> None:
+    layout = tiny_layout()
+    lowest = layout["dose"] == layout["dose"].min()
+    alone = layout[~lowest | (layout["replicate"] == 1)]
+    found = label_wells(tiny_images(alone), alone, replace(CONTROLS, target="controls_and_duplicates"), unlabelled=True).wells
+    assert found["role"].value_counts().to_dict() == {"treated": 7 * 4, "negative": 12, "positive": 12}
+    assert not found["dose"].eq(layout["dose"].min()).any()
