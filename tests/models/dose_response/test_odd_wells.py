@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from models.dose_response import FitOptions, fit_curves, score_curves
+from models.dose_response.curves import NO_DOSE
+from models.dose_response.doubts import means_cross
 from models.dose_response.score_limits import score_limits
 from models.dose_response.stray_wells import stray_wells
 from models.dose_response.words import dose_words
@@ -102,6 +105,14 @@ def test_a_dose_that_was_given_to_none_of_its_wells_is_asked_about(skipped: int)
     wells = table.loc[np.isclose(table["dose"], DOSE[skipped]) & (table["treatment"] == "drug"), "well"]
     without = told(score(table, exclusions=tuple(Exclusion(plate="P1", well=str(well), reason="no drug") for well in wells)))
     assert without.loc["drug", "ic50"] == pytest.approx(2.0, rel=0.3)
+
+
+def test_means_cross_the_level_on_the_straight_line_nearest_to_the_curve() -> None:
+    x = np.array([NO_DOSE, -4.0, -3.0, -2.0, -1.0, 0.0])[:, None].repeat(4, axis=1)
+    y = np.array([90.0, 10.0, 40.0, 70.0, 30.0, 90.0])[:, None].repeat(4, axis=1)
+    y[:, 3] = 10.0
+    found = means_cross(SimpleNamespace(x=x, y=y), np.full(4, 50.0), near=np.array([-2.5, -1.6, 0.5, -1.0]))
+    np.testing.assert_allclose(found, [-3 + 1 / 3, -1.5, -1 + 1 / 3, np.nan])
 
 
 def test_noise_and_duplicates_that_share_a_dispensing_error_are_no_misfit() -> None:

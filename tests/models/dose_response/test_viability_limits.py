@@ -76,6 +76,17 @@ def test_what_a_well_is_off_by_itself_is_added_and_without_a_shared_part_nothing
     pd.testing.assert_series_equal(both["viability_shared"], shared["viability_shared"])
 
 
+def test_a_median_of_more_controls_is_surer_by_the_root_of_their_number_and_left_out_ones_do_not_count() -> None:
+    wells = pd.DataFrame({"plate": "P1", "role": ["negative"] * 9 + ["positive"] * 4 + ["treated"], "excluded": False,
+                          "od": [1.6] * 9 + [0.2] * 4 + [0.55]})
+    wells.loc[0, ["od", "excluded"]] = [0.3, True]
+    wells = wells.assign(od_low=wells["od"] - 0.1, od_high=wells["od"] + 0.1)
+    row = viability_limits(normalise_to_controls(wells, value="od"), value="od").iloc[-1]
+    assert row["viability"] == pytest.approx(0.25)
+    own = np.sqrt(0.1**2 + (0.25 * 1.2533 * 0.1 / np.sqrt(8)) ** 2 + (0.75 * 1.2533 * 0.1 / np.sqrt(4)) ** 2) / 1.4
+    assert [row["viability_low"], row["viability_high"]] == pytest.approx([0.25 - own, 0.25 + own])
+
+
 def test_without_positive_controls_a_read_out_of_nothing_is_dead_for_sure() -> None:
     """0 % is 0 then, and has no error of its own."""
     read = SPAN * (0.1 + 0.9 * levels()[[0, *range(2, 43)]])
