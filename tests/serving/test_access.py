@@ -90,6 +90,14 @@ def test_anybody_else_is_not(tokens: Path, anna: str, header: str | None) -> Non
         assert set(answer.json()) == {"error", "findings"}
 
 
+def test_a_file_of_tokens_that_others_may_read_is_told(tokens: Path, anna: str, caplog: pytest.LogCaptureFixture) -> None:
+    for mode, said in ((0o600, False), (0o640, True), (0o604, True)):
+        caplog.clear()
+        tokens.chmod(mode)
+        TokenFile(tokens)
+        assert ("may be read by others" in caplog.text) is said, oct(mode)
+
+
 def test_only_http_is_answered_whoever_asks(tokens: Path, anna: str) -> None:
     with pytest.raises(WebSocketDenialResponse) as refused, client(tokens).websocket_connect("/jobs", headers={
             "authorization": f"Bearer {anna}"}):
