@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import psutil
@@ -24,6 +25,11 @@ from starlette.testclient import TestClient, WebSocketDenialResponse
 
 from models.errors import DosewellError
 from serving.access import SCOPE_KEY, AccessGuard, TokenFile, add_token, is_loopback, parse_tokens, require_tokens
+from serving.app import create_app
+from serving.job_desk import JobDesk
+from serving.job_files import JobFiles
+from serving.job_records import NewJob
+from serving.jobs import JobStore
 from serving.limits import BodyLimit
 from serving.observe import JsonFormatter, Observer
 from serving.settings import Settings, require_port, require_state
@@ -88,6 +94,32 @@ def test_anybody_else_is_not(tokens: Path, anna: str, header: str | None) -> Non
         assert answer.status_code == 401, (method, path)
         assert answer.headers["www-authenticate"].startswith("Bearer")
         assert set(answer.json()) == {"error", "findings"}
+
+
+def test_a_token_finds_its_own_jobs_alone_at_every_address_and_an_admin_everybodys(tmp_path: Path, tokens: Path, anna: str) -> None:
+    ben, boss = add_token(tokens, name="ben", role="score"), add_token(tokens, name="chief", role="admin")
+    store = JobStore(f"sqlite:///{tmp_path / 'jobs.db'}")
+    job = store.accept(NewJob(fingerprint="f", owner="anna", model="m", version=1, adapt=False, screen="s", sample="S", plates=1, wells=1))[0]
+    app = create_app(Settings(state=tmp_path))
+    app.state.desk, app.state.promoter = JobDesk(store, JobFiles(tmp_path / "jobs")), SimpleNamespace()
+    asking = TestClient(AccessGuard(app, tokens=TokenFile(tokens)), base_url=LOCAL, raise_server_exceptions=False)
+
+    def ask(secret: str, method: str, path: str, job: str) -> httpx.Response:
+        body = {"json": {"exclusions": [{"plate": "P1", "well": "A01", "excluded": True, "reason": "x"}]}} if method == "post" else {}
+        return asking.request(method, path.format(job=job, plate="P1", well="A01"), headers={"authorization": f"Bearer {secret}"}, **body)
+
+    ways = [(method, path) for path, methods in app.openapi()["paths"].items() if "{job}" in path for method in methods]
+    assert len(ways) >= 7
+    for method, path in sorted(ways):       # delete comes first
+        nothing = ask(ben, method, path, "0" * 32)
+        assert (nothing.status_code, nothing.json()["findings"][0]["rule"]) == (404, "unknown_job")
+        assert ask(ben, method, path, job.id).json() == nothing.json(), (method, path)
+        for secret in (anna, boss) if method != "delete" else ():
+            assert "unknown_job" not in ask(secret, method, path, job.id).text, (method, path)
+    for secret, seen in ((ben, []), (anna, [job.id]), (boss, [job.id])):
+        assert [line["id"] for line in ask(secret, "get", "/jobs", "").json()["jobs"]] == seen
+    assert ask(anna, "delete", "/jobs/{job}", job.id).status_code == 204
+    store.close()
 
 
 def test_a_file_of_tokens_that_others_may_read_is_told(tokens: Path, anna: str, caplog: pytest.LogCaptureFixture) -> None:
