@@ -99,7 +99,8 @@ def test_anybody_else_is_not(tokens: Path, anna: str, header: str | None) -> Non
 def test_a_token_finds_its_own_jobs_alone_at_every_address_and_an_admin_everybodys(tmp_path: Path, tokens: Path, anna: str) -> None:
     ben, boss = add_token(tokens, name="ben", role="score"), add_token(tokens, name="chief", role="admin")
     store = JobStore(f"sqlite:///{tmp_path / 'jobs.db'}")
-    job = store.accept(NewJob(fingerprint="f", owner="anna", model="m", version=1, adapt=False, screen="s", sample="S", plates=1, wells=1))[0]
+    job, _ = store.accept(NewJob(fingerprint="f", owner="anna", model="m", version=1, adapt=False, screen="s", sample="S", plates=1,
+                                 wells=1))
     app = create_app(Settings(state=tmp_path))
     app.state.desk, app.state.promoter = JobDesk(store, JobFiles(tmp_path / "jobs")), SimpleNamespace()
     asking = TestClient(AccessGuard(app, tokens=TokenFile(tokens)), base_url=LOCAL, raise_server_exceptions=False)
