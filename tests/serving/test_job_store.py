@@ -26,7 +26,7 @@ from serving.job_desk import FIRST_WORDS, JobDesk, job_line, job_record
 from serving.job_files import ABANDONED_SECONDS, JobFiles, read_sent
 from serving.job_records import Job, JobStoreError, NewJob, UnknownJobError, worker_name
 from serving.job_tables import JOBS, make_tables
-from serving.jobs import CANDIDATES, JobStore, place_of
+from serving.jobs import CANDIDATES, MAX_ATTEMPTS, SILENT_SECONDS, JobStore, place_of
 from tests.serving.tiny import MODEL, SCREEN, tiny_plate
 
 FAULT = {"error": "it cannot be", "findings": []}
@@ -134,6 +134,45 @@ def test_who_sends_many_jobs_makes_nobody_else_wait_for_all_of_them(store: JobSt
             for later in (1000, 1001):
                 store.accept(new_job(later, owner="ben"))
     assert taken == ["anna", "ben", "anna", "ben", "anna", "anna"]
+
+
+def test_a_silent_worker_is_taken_for_dead_and_a_job_at_which_five_died_is_given_up(
+        store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, later = time.time, [0.0]
+    monkeypatch.setattr("time.time", lambda: now() + later[0])
+    job, _ = store.accept(new_job())
+    for number in range(MAX_ATTEMPTS):
+        claimed = store.claim(f"elsewhere:{number}:1.00")
+        assert claimed is not None
+        assert (claimed.id, claimed.attempts) == (job.id, number + 1)
+        later[0] += SILENT_SECONDS - 5
+        assert store.claim("another:1:1.00") is None
+        later[0] += 10
+    assert store.claim("another:1:1.00") is None
+    found = store.get(job.id)
+    assert (found.state, found.worker) == ("failed", "")
+    assert found.error.startswith("5 workers died while they were at it")
+    assert [finding["rule"] for finding in found.findings] == ["workers_died"]
+    assert store.send_again(job.fingerprint).attempts == 0
+    assert store.claim("another:1:1.00") is not None
+
+
+def test_a_worker_that_gives_a_sign_of_life_at_the_last_moment_keeps_its_job(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, later = time.time, [0.0]
+    monkeypatch.setattr("time.time", lambda: now() + later[0])
+    job, _ = store.accept(new_job())
+    assert store.claim("elsewhere:1:1.00") is not None
+    later[0] = SILENT_SECONDS + 1
+    look = store._waiting
+
+    def slow(worker: str) -> list[Job]:
+        found = look(worker)
+        assert store.beat(job.id, "elsewhere:1:1.00", stage="scoring", done=1, total=2)
+        return found
+
+    monkeypatch.setattr(store, "_waiting", slow)
+    assert store.claim("another:1:1.00") is None
+    assert store.get(job.id).worker == "elsewhere:1:1.00"
 
 
 @pytest.mark.parametrize("hours", [-1, 1])

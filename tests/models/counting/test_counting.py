@@ -144,9 +144,15 @@ def test_boxes_are_matched_one_to_one() -> None:
     assert nothing.recall == 0
 
 
-def test_a_stretched_box_is_no_match() -> None:
-    long = pd.DataFrame([(0, 0, 200, 12)], columns=BOX)
-    assert not len(match_boxes(long, boxes([(6, 20)])).pairs)
+@pytest.mark.parametrize(("box", "matches"), [
+    ((5, 5, 15, 15), True),         # a quarter of the drawn one, in its middle
+    ((7, 7, 13, 13), False),        # less than a tenth of it
+    ((0, 0, 20, 38), True), ((0, 0, 20, 44), False), ((-24, 0, 20, 20), False),     # about half of each other; centre inside, and outside
+    ((0, 0, 200, 12), False)])
+def test_boxes_match_by_overlap_and_by_both_centres(box: tuple[int, int, int, int], matches: bool) -> None:
+    drawn, found = pd.DataFrame([(0, 0, 20, 20)], columns=BOX), pd.DataFrame([box], columns=BOX)
+    for first, second in ((found, drawn), (drawn, found)):
+        assert bool(len(match_boxes(first, second).pairs)) is matches
 
 
 @pytest.mark.parametrize("wrong", [np.zeros((4, 4, 2), np.uint8), np.zeros((2, 3, 4, 3), np.uint8), np.zeros((0, 5), np.uint8),

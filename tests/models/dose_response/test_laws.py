@@ -113,6 +113,16 @@ def test_scores_equal_quadrature(middle: float, slope: float, top: float, bottom
     assert scored["dss3"] == pytest.approx(dss1 * 2 / log_top * (capped > 10).mean(), abs=1e-2)
 
 
+def test_a_curve_with_hormesis_has_the_same_scores_on_both_scales() -> None:
+    percent = pd.DataFrame({"model": ["brain_cousens"], "scale": "percent_inhibition", "direction": "rising", "bottom": 0.0, "top": 90.0,
+                            "log10_midpoint": 0.5, "slope": 2.0, "asymmetry": 1.0, "hormesis": -30.0, "dose_min": 0.01, "dose_max": 100.0})
+    fraction = percent.assign(scale="fraction_viability", direction="falling", bottom=0.1, top=1.0, hormesis=0.3)
+    np.testing.assert_allclose(100 * (1 - curve_values(fraction, DOSES)), curve_values(percent, DOSES), atol=1e-9)
+    first, second = (score_curves(curves)[["auc", "dss1", "dss_asym"]].iloc[0].to_numpy(float) for curves in (percent, fraction))
+    np.testing.assert_allclose(first, second, rtol=1e-9)
+    assert curve_values(percent, DOSES).min() < -5      # it is one
+
+
 def test_5pl_ec50_is_not_its_midpoint() -> None:
     s, b, m = 0.4, 1.5, 0.3
     y = 100 / (1 + 10 ** (b * (m - np.log10(DOSES)))) ** s
