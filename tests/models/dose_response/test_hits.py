@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks.dose_response_statistics import inhibition, long_table
 from models.dose_response import FitOptions, call_hits, fit_curves, score_curves, score_limits
+from models.dose_response.doubts import BEYOND_DOSES_WORDS, BEYOND_WORDS, LEFT_OUT_WORDS, MISFIT_WORDS
 from models.dose_response.effect_scale import least_effect, most_effect
 from models.errors import TableError
 
@@ -61,6 +62,18 @@ def test_no_well_to_spare_and_plates_that_disagree_are_undecided() -> None:
     assert "undecided: dss_asym 10 or more, and no well is to spare to tell its noise but flat" in hits["hit_reason"][0]
     apart = scored(inhibition(DOSE, 0.01)).assign(status="weakly_identified", reason="plates disagree beyond their noise (p 0.001): ...")
     assert call_hits(apart)["hit_reason"][0].startswith("undecided: dss_asym 10 or more but weakly_identified: plates disagree")
+    assert not call_hits(apart)["hit"][0]
+
+
+@pytest.mark.parametrize(("reason", "relation", "hit"), [
+    ("slope at its bound", "=", True), (f"{BEYOND_DOSES_WORDS[1]}; 1 of 8 {LEFT_OUT_WORDS}", "<", True),   # the dose is open, not the area
+    (MISFIT_WORDS, "=", False), (f"slope at its bound; {BEYOND_WORDS}", "=", False),      # the area is in doubt
+    ("slope at its bound", "", False)])     # wells that follow no curve
+def test_a_strong_score_of_a_weak_curve_is_a_hit_only_where_nothing_but_the_dose_is_open(reason: str, relation: str, hit: bool) -> None:
+    weak = scored(inhibition(DOSE, 0.01)).assign(status="weakly_identified", reason=reason, ic50_relation=relation)
+    found = call_hits(weak)
+    assert bool(found["hit"][0]) is hit
+    assert found["hit_reason"][0].startswith("undecided: ") is not hit
 
 
 def test_no_hit_is_said_of_no_score_that_noise_may_have_kept_low_nor_of_wells_that_follow_no_curve() -> None:
