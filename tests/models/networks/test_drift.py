@@ -10,7 +10,17 @@ import pandas as pd
 import pytest
 
 from models.networks.bundle import Card, TrunkReference
-from models.networks.drift import LEAST_WELLS, Reference, drift_findings, make_reference, plate_drift, with_structure_sizes
+from models.networks.drift import (
+    DISTANCE,
+    LEAST_WELLS,
+    SHIFT,
+    Reference,
+    alive_words,
+    drift_findings,
+    make_reference,
+    plate_drift,
+    with_structure_sizes,
+)
 from models.networks.fitting import Fitted, fit_model
 from models.networks.heads import build_network
 from models.networks.observe import observe
@@ -134,3 +144,14 @@ def test_the_effect_of_bfloat16_allows_or_forbids_it() -> None:
     assert not effect_of_bf16(viability, jump).allowed
     assert effect_of_bf16([np.nan], [np.nan]) is None
     assert effect_of_bf16([0.1, 0.2], [0.1, np.nan]) is None
+
+
+def test_drift_is_told_beyond_its_limits_and_not_within() -> None:
+    nothing = {"plate": "P1", "model": "m", "negative_shift": 0.0, "positive_shift": 0.0, "feature_distance": 1.0}
+    for name, limit in (("negative_shift", SHIFT), ("negative_shift", -SHIFT), ("positive_shift", SHIFT), ("positive_shift", -SHIFT),
+                        ("feature_distance", DISTANCE)):
+        for factor, told in ((0.99, 0), (1.01, 1)):
+            assert len(drift_findings(pd.DataFrame([nothing | {name: factor * limit}]))) == told, (name, factor)
+    alive = [row | {"plate": str(number)} for number, row in enumerate(
+        nothing | {"positive_shift": shift} for shift in (1.01 * SHIFT, 0.99 * SHIFT, -1.01 * SHIFT, np.nan))]
+    assert list(alive_words(pd.DataFrame(alive))) == ["0"]      # dead wells that look deader are no doubt

@@ -53,6 +53,24 @@ def test_intervals_are_wide_where_the_model_is_worse() -> None:
     assert fitted.half_width([5.0]) == fitted.half_widths[-1]   # beyond what was seen: that of the nearest
 
 
+@pytest.mark.parametrize(("count", "level"), [(40, 0.95), (39, 0.9), (24, 0.8)])
+def test_half_widths_are_those_of_the_formula_well_by_well(count: int, level: float) -> None:
+    """By loops: a well's own replicate set is left out of its scale, and of n wells the ceil((n + 1) level)-th counts."""
+    table = predictions(count, replicates=4)
+    x, residual = table["prediction_cv"].to_numpy(), (table["target"] - table["prediction_cv"]).abs().to_numpy()
+
+    def scale(at: float, others: np.ndarray) -> float:
+        near = np.exp(-0.5 * ((at - x[others]) / (0.1 * (x.max() - x.min()))) ** 2)
+        return float((near @ residual[others] + 5 * residual[others].mean()) / (near.sum() + 5))
+
+    scores = [residual[well] / scale(x[well], table["unit"].to_numpy() != table["unit"][well]) for well in range(count)]
+    q = sorted(scores)[min(int(np.ceil(round((count + 1) * level, 9))), count) - 1]
+    found = measure_uncertainty(table, level=level)
+    assert found is not None
+    widths = [q * scale(at, np.ones(count, bool)) for at in np.linspace(x.min(), x.max(), 33)]
+    np.testing.assert_allclose(found.half_widths, widths, atol=2e-6)
+
+
 def test_limits_have_the_unit_of_the_read_out() -> None:
     table = predictions()
     names = ["target", "prediction_cv"]
@@ -69,6 +87,8 @@ def test_too_few_wells_give_none() -> None:
     assert measure_uncertainty(predictions(18)) is None
     assert measure_uncertainty(predictions(19)) is not None
     assert measure_uncertainty(predictions().assign(unit=1)) is None
+    assert measure_uncertainty(predictions().assign(unit=[1, 2] * 48)) is None
+    assert measure_uncertainty(predictions().assign(unit=[1, 2, 3] * 32)) is not None
     assert measure_uncertainty(predictions().assign(prediction_cv=np.nan)) is None
 
 
