@@ -107,6 +107,55 @@ def test_doses_of_one_treatment_a_thousand_times_those_of_the_others_ask_for_its
     assert all("treatment slip has doses of" in one.message and "is its unit right?" in one.message for one in found)
 
 
+def told(roles: dict[str, list[str]], drugs: dict[str, list[float]] | None = None, **columns: list[str]) -> dict[str, list[str]]:
+    """Rule -> severity of each finding, of a layout of controls (role -> wells) and of drugs (name -> doses) in the wells that are left."""
+    rows = [(well, role, "", "") for role, wells in roles.items() for well in wells]
+    free = [str(well) for well in wells_of(96) if str(well) not in {row[0] for row in rows}]
+    rows += [(free.pop(), "treated", name, f"{dose:g}") for name, doses in (drugs or {}).items() for dose in doses]
+    raw = pd.DataFrame(rows, columns=["well", "role", "treatment", "dose"]).assign(plate="P1", **columns)
+    raw["dose_unit"] = np.where(raw["dose"] != "", "nM", "")
+    found: dict[str, list[str]] = {}
+    for one in judge_layout(parse_layout(raw.astype("str"), plate_format=96), replace(SCREEN, controls="both" if roles else "none")):
+        found.setdefault(one.rule, []).append(one.severity)
+    return found
+
+
+GOOD = {"negative": ["C03", "D05", "E07", "F09"], "positive": ["C04", "D06", "E08"]}
+
+
+@pytest.mark.parametrize(("role", "wells", "rule", "severities"), [
+    ("positive", ["C04", "D06", "E08"], "controls_present", []), ("positive", ["C04", "D06"], "controls_present", ["error"]),
+    ("negative", [f"{row}{column:02d}" for row in "CDEF" for column in (3, 5, 7)], "controls_balanced", []),         # 12 to 3
+    ("negative", [f"{row}{column:02d}" for row in "CDEF" for column in (3, 5, 7)] + ["G09"], "controls_balanced", ["warning"]),
+    ("negative", ["C03", "D03", "F03"], "controls_spread", ["warning"]),
+    ("negative", ["C03", "C05", "C09"], "controls_spread", ["warning"]),
+    ("negative", ["A03", "D12", "H05"], "controls_spread", ["warning"]), ("negative", ["A03", "D11", "H05"], "controls_spread", [])])
+def test_controls_are_enough_balanced_and_spread_up_to_the_limits_and_no_further(role: str, wells: list[str], rule: str,
+                                                                                  severities: list[str]) -> None:
+    assert rule not in told(GOOD)
+    assert told(GOOD | {role: wells}).get(rule, []) == severities
+
+
+@pytest.mark.parametrize(("drugs", "rule", "count"), [
+    ({"x": [1, 10, 100, 1000]}, "dose_count", 0), ({"x": [1, 10, 100]}, "dose_count", 1),
+    ({f"x{number}": [1, 10] for number in range(8)}, "dose_count", 8), ({f"x{number}": [1, 10] for number in range(9)}, "dose_count", 1),
+    ({"x": [1, 2, 4, 8]}, "dose_range", 1), ({"x": [1, 2, 5, 10]}, "dose_range", 0),
+    ({"x": [1, 10, 100, 1000] * 2}, "replicates", 0), ({"x": [1, 10, 100, 1000] * 2 + [10_000]}, "replicates", 1)])
+def test_doses_are_enough_wide_and_replicated_up_to_the_limits_and_no_further(drugs: dict[str, list[float]], rule: str, count: int) -> None:
+    assert len(told({}, drugs).get(rule, [])) == count
+
+
+@pytest.mark.parametrize(("values", "rule", "severities"), [
+    (["0.5"] * 40, "readout_missing", []), (["0.5"] * 39 + [""], "readout_missing", ["warning"]),
+    (["0.5"] * 32 + [""] * 8, "readout_missing", ["warning"]), (["0.5"] * 31 + [""] * 9, "readout_missing", ["error"]),
+    (["0.5"] * 37 + ["2.5"] * 3, "readout_saturated", ["warning"]), (["0.5"] * 38 + ["2.5"] * 2, "readout_saturated", []),
+    (["0.5"] * 39 + ["-0.01"], "readout_negative", ["warning"]),
+    (["0.5"] * 39 + ["0"], "readout_negative", []), (["0.5"] * 39 + ["4.6"], "readout_high", ["warning"]),
+    (["500"] * 39 + ["4000"], "readout_high", [])])
+def test_read_outs_are_there_and_in_range(values: list[str], rule: str, severities: list[str]) -> None:
+    assert told({}, {"x": [1, 10, 100, 1000] * 10}, readout=values).get(rule, []) == severities
+
+
 def test_a_list_of_names_is_cut() -> None:
     assert some("abc") == "a, b, c"
     assert some("aabc", limit=1) == "a and 2 more"
