@@ -95,6 +95,7 @@ def test_a_customary_series_of_round_doses_is_no_mistake() -> None:
     assert not {"dose_ratio", "replicates"} & rules([0.98, 1.02, 10.1, 9.9, 99, 101, 1_010, 990])     # as an Echo dispenses them
     assert "dose_ratio" in rules([1, 10, 1_000, 10_000])
     assert "dose_ratio" in rules([1, 3, 9, 72, 81])
+    assert "dose_ratio" in rules([1, 10, 100, 120, 1_200])
 
 
 @pytest.mark.parametrize(("factor", "told"), [(1, False), (1e-3, True), (1e3, True), (1e-6, True), (0.1, False), (100, False)])
