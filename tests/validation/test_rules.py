@@ -157,6 +157,13 @@ def test_read_outs_are_there_and_in_range(values: list[str], rule: str, severiti
     assert told({}, {"x": [1, 10, 100, 1000] * 10}, readout=values).get(rule, []) == severities
 
 
+@pytest.mark.parametrize(("unread", "severities"), [
+    ([], []), ([0], []), ([0, 1], ["warning"]), ([4], ["warning"]), ([0, 1, 4], ["warning"] * 2)])
+def test_viability_by_read_outs_needs_enough_controls_that_were_read(unread: list[int], severities: list[str]) -> None:
+    values = ["" if place in unread else "0.5" for place in range(7 + 16)]       # four negative and three positive controls come first
+    assert told(GOOD, {"x": [1, 10, 100, 1000] * 4}, readout=values).get("readout_controls", []) == severities
+
+
 def test_a_list_of_names_is_cut() -> None:
     assert some("abc") == "a, b, c"
     assert some("aabc", limit=1) == "a and 2 more"
