@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -189,6 +190,17 @@ def test_a_version_registered_by_hand_is_refused(registry: Registry) -> None:
             registry.fetch(registry.resolve(f"{MODEL}/{entry.version}"))
     finally:
         MlflowClient(registry.tracking_uri).delete_model_version(MODEL, str(entry.version))
+
+
+def test_gates_hold_by_the_registrys_word_and_by_the_cards(registry: Registry) -> None:
+    """A tag that somebody set by hand neither makes a failed model serve nor is overlooked where it forbids to."""
+    passed, failed = registry.resolve(f"{MODEL}/1"), registry.resolve(f"{MODEL}/2")
+    for version, tag, message in ((passed, "fail: by hand", "gates fail: by hand"), (failed, "pass", "refused: r2_cv is 0.1"),
+                                  (passed, "", "is refused: gates")):
+        changed = replace(version, tags=dict(version.tags) | {"gates": tag})
+        with pytest.raises(RefusedError, match=message):
+            registry.fetch(changed)
+        assert registry.fetch(changed, check_gates=False).is_dir()      # to look at it, not to serve it
 
 
 def test_a_wrong_trunk_is_not_registered(registry: Registry, tmp_path: Path) -> None:
