@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from models.networks.predict import Predictor
 
 TRUNK_PREFIX = "trunk-"
-_REFERENCE = re.compile(r"(?P<name>[^@/:\s]+)(?:@(?P<alias>[\w.-]+)|/(?P<version>\d{1,9}))?")
+_REFERENCE = re.compile(r"(?P<name>[^@/:\s]{1,256})(?:@(?P<alias>[\w.-]{1,256})|/(?P<version>\d{1,9}))?")
 T = TypeVar("T")
 
 
@@ -88,7 +88,7 @@ def parse_reference(reference: str) -> tuple[str, str, str]:
     """(name, alias, version number) of "name", "name@alias" or "name/3", "" for what it does not state. Raises UnknownModelError."""
     match = _REFERENCE.fullmatch(reference)
     if match is None or is_trunk(match["name"]):
-        raise UnknownModelError(f"'{reference}' names no model; expected name, name@alias or name/version")
+        raise UnknownModelError(f"'{reference[:100]}' names no model; expected name, name@alias or name/version")
     return match["name"], match["alias"] or "", match["version"] or ""
 
 

@@ -12,8 +12,9 @@ import os
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from difflib import get_close_matches
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 from mlflow.entities.model_registry import ModelVersion
+from mlflow.entities.model_registry import RegisteredModel as MlflowModel
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.store.entities import PagedList
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
 EXPERIMENT = "dosewell"
 CHAMPION, CHALLENGER = "champion", "challenger"
 _PACKAGES = ("numpy", "pandas", "pillow", "safetensors", "scipy", "tifffile", "torch")
+_NAMED = 30           # models or versions that a message lists
 _DISPLAY_LIMIT = 500  # characters of a parameter that the run shows; the card holds it whole
 
 logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)  # warns that a uv environment has no pip
@@ -102,11 +105,17 @@ class Registry:
     # -- reading ------------------------------------------------------------------------------------------------------
 
     def aliases(self) -> dict[str, dict[str, int]]:
-        """model -> {alias: version}, of every registered model that is no trunk, in one cheap request."""
+        """model -> {alias: version}, of every registered model that is no trunk. MLflow reads the latest version of each with all its tags
+        for that, a millisecond of processor time a model: ask for one by `aliases_of`.
+        """
         with _reaching(self.tracking_uri):
             models = _all_pages(lambda token: self._client.search_registered_models(max_results=500, page_token=token))
-        return {model.name: {alias: int(number) for alias, number in model.aliases.items()}
-                for model in sorted(models, key=lambda model: model.name) if not is_trunk(model.name)}
+        return {model.name: _aliases(model) for model in sorted(models, key=lambda model: model.name) if not is_trunk(model.name)}
+
+    def aliases_of(self, name: str) -> dict[str, int]:
+        """alias -> version of one model. Raises UnknownModelError, RegistryError."""
+        with _reaching(self.tracking_uri):
+            return _aliases(self._client.get_registered_model(name))
 
     def list_models(self) -> tuple[RegisteredModel, ...]:
         """Every registered model that is no trunk, by name, with all its versions."""
@@ -126,13 +135,14 @@ class Registry:
         the registry cannot be reached.
         """
         name, alias, number = parse_reference(reference)
-        known = self.aliases()
-        if name not in known:
-            raise UnknownModelError(f"no model '{name}' is registered; registered: {', '.join(known) or 'none'}")
-        if not number and (alias or CHAMPION) not in known[name]:
-            raise UnknownModelError(f"model '{name}' has no alias '{alias or CHAMPION}' (aliases: {', '.join(known[name]) or 'none'}); "
+        try:
+            known = self.aliases_of(name)
+        except UnknownModelError:
+            raise UnknownModelError(f"no model '{name}' is registered; {_offered(self.aliases(), name)}") from None
+        if not number and (alias or CHAMPION) not in known:
+            raise UnknownModelError(f"model '{name}' has no alias '{alias or CHAMPION}' (aliases: {', '.join(known) or 'none'}); "
                                     f"set it in the MLflow UI, or name a version as {name}/1")
-        return self._version(name, number or str(known[name][alias or CHAMPION]), known[name])
+        return self._version(name, number or str(known[alias or CHAMPION]), known)
 
     def version(self, name: str, number: int) -> RegisteredVersion:
         """A version by its number, in one request, without its aliases. Raises UnknownModelError, RegistryError."""
@@ -143,9 +153,11 @@ class Registry:
             with _reaching(self.tracking_uri):
                 return _version(self._client.get_model_version(name, number), aliases)
         except UnknownModelError:
-            found = next((model.versions for model in self.list_models() if model.name == name), ())
+            with _reaching(self.tracking_uri):
+                found = _all_pages(lambda token: self._client.search_model_versions(f"name = '{name}'", page_token=token))
+            numbers = sorted((int(entry.version) for entry in found), reverse=True)
             raise UnknownModelError(f"model '{name}' has no version {number}; versions: "
-                                    f"{', '.join(str(version.version) for version in found) or 'none'}") from None
+                                    f"{', '.join(map(str, numbers[:_NAMED])) or 'none'}") from None
 
     def check(self, version: RegisteredVersion) -> Card:
         """The card of a version whose bundle, gates and trunk are as they should be; brings them into the cache, loads nothing.
@@ -187,7 +199,7 @@ class Registry:
         """The version of a model with this bundle hash, if it is registered."""
         with _reaching(self.tracking_uri):
             found = self._client.search_model_versions(f"name = '{name}' and tags.bundle_sha256 = '{sha256}'")
-        return _version(found[0], self.aliases().get(name, {})) if found else None
+        return _version(found[0], self.aliases_of(name)) if found else None
 
     def register(self, bundle: Path, *, find_trunk: FindTrunk, record: RunRecord | None = None) -> RegisteredVersion:
         """Register a bundle under its card's name; the same bundle again gives the version that is there.
@@ -283,6 +295,18 @@ def _all_pages(page: Callable[[str | None], PagedList]) -> list[Any]:
         items = page(items.token)
         found += items
     return found
+
+
+def _aliases(model: MlflowModel) -> dict[str, int]:
+    return {alias: int(number) for alias, number in model.aliases.items()}
+
+
+def _offered(names: Collection[str], wanted: str) -> str:
+    """What is there, to somebody who asked for what is not: all names, or of hundreds those that are spelt most alike."""
+    if len(names) <= _NAMED:
+        return f"registered: {', '.join(names) or 'none'}"
+    alike = get_close_matches(wanted, names, n=5)
+    return f"{len(names)} are registered{', the most alike: ' if alike else ''}{', '.join(alike)}"
 
 
 def _version(entry: ModelVersion, aliases: Mapping[str, int]) -> RegisteredVersion:

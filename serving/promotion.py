@@ -1,8 +1,8 @@
 """Which version of each model answers: a thread that follows the alias `champion` in the registry.
 
-It looks every two seconds. When an alias moved, it fetches the version, checks hash and gates, loads and warms it, and only then
-puts it into a new `Snapshot`; a request takes one snapshot and keeps it. A version that cannot serve is refused and the old
-one stays. An unreachable registry changes nothing but what /models says. Every change seen goes to an append-only log.
+It looks every two seconds, of hundreds of models less often (`pause`). When an alias moved, it fetches the version, checks hash and gates,
+loads and warms it, and only then puts it into a new `Snapshot`; a request takes one snapshot and keeps it. A version that cannot serve is
+refused and the old one stays. An unreachable registry changes nothing but what /models says. Every change seen goes to an append-only log.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ V = TypeVar("V")
 LOADED_AT_START = 8     # champions; of more, one of each trunk, and each other when somebody first asks for it
 TRUNKS_AT_START = 8     # of those
 BROUGHT_AT_ONCE = 4     # bundles, when the service starts
+LOOKING = 0.05          # of the time may go into asking the registry, which takes a millisecond of its processor and ours for each model
+LONGEST_PAUSE = 3.0     # seconds that this makes of the pause at most: who moves an alias sees it served within five
 
 
 class Promoter:
@@ -50,6 +52,7 @@ class Promoter:
         self._retry_seconds, self._grace_seconds = retry_seconds, grace_seconds
         self._registry: Registry | None = None
         self._missing_since: dict[str, float] = {}
+        self._asking_seconds = 0.0      # that the registry took when it was last asked for its aliases
         self._last_noted = log.last()
         self._writes = False    # the log; of several processes, one does
         self._models = LoadedModels(self._load, budget_bytes=memory_bytes)
@@ -58,11 +61,11 @@ class Promoter:
         self._thread: threading.Thread | None = None
 
     def start(self, *, poll_seconds: float, on_first: Callable[[], object] = lambda: None) -> None:
-        """Look once per `poll_seconds`, in a daemon thread, until `stop`. on_first: called after the first look."""
+        """Look with pauses of `poll_seconds` or more, in a daemon thread, until `stop`. on_first: called after the first look."""
         def follow() -> None:
             self._look_whatever_happens()
             on_first()
-            while not self._stop.wait(poll_seconds):
+            while not self._stop.wait(pause(poll_seconds, self._asking_seconds)):
                 self._look_whatever_happens()
         self._thread = threading.Thread(target=follow, name="promotion", daemon=True)
         self._thread.start()
@@ -135,7 +138,9 @@ class Promoter:
         try:
             if self._registry is None:
                 self._registry = self._open_registry()
+            asked = time.monotonic()
             aliases = self._registry.aliases()
+            self._asking_seconds = time.monotonic() - asked
         except Exception as error:  # whatever MLflow or its database raises, serving goes on
             self._note_unreachable(error)
             return
@@ -300,6 +305,11 @@ class Promoter:
 
     def _put(self, **changes: object) -> None:
         self.snapshot = replace(self.snapshot, **changes)  # type: ignore[arg-type]  # fields of Snapshot
+
+
+def pause(poll_seconds: float, asking_seconds: float) -> float:
+    """Seconds until the next look, after one for which the registry took `asking_seconds`."""
+    return max(poll_seconds, min(asking_seconds / LOOKING, LONGEST_PAUSE))
 
 
 def _is_judged(error: Exception) -> bool:

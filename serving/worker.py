@@ -133,7 +133,7 @@ class Worker:
                 raise LetGoError
         try:
             on_images(0)
-            known = self._open_registry().aliases().get(name, {}).get(CHALLENGER)
+            known = self._open_registry().aliases_of(name).get(CHALLENGER)
             if known in (None, answered.version.version):
                 return
             challenger, predictor = self._load(name, int(known))

@@ -101,6 +101,22 @@ def test_unknown_references_say_what_there_is(registry: Registry, reference: str
         registry.resolve(reference)
 
 
+def test_a_reference_is_resolved_without_reading_all_models(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 300 models that would take a third of a second of the processors, at each request that names a version."""
+    monkeypatch.setattr(registry._client, "search_registered_models", lambda **_: pytest.fail("all models were read"))
+    assert registry.resolve(f"{MODEL}@challenger").version == 3
+    assert registry.aliases_of(MODEL) == {CHALLENGER: 3, CHAMPION: 1}
+
+
+def test_of_hundreds_of_models_a_message_names_those_that_are_spelt_alike(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.registry._NAMED", 0)
+    with pytest.raises(UnknownModelError, match=f"no model 'viability-TINNY' is registered; 1 are registered, the most alike: {MODEL}$"):
+        registry.resolve("viability-TINNY")
+    with pytest.raises(UnknownModelError) as long:
+        registry.resolve("x" * 4_000_000)
+    assert len(str(long.value)) < 200
+
+
 def test_a_fetched_bundle_answers_like_the_trained_one(registry: Registry, folder: Path) -> None:
     fetched = registry.load(registry.resolve(MODEL), device="cpu")
     trained = load_predictor(folder / "models" / "m1", find_trunk=trunk_finder([folder / "models"]), device="cpu")

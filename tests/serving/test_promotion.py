@@ -25,7 +25,7 @@ from models.registered import RegisteredVersion, UnknownModelError
 from models.registry import CHAMPION, Registry
 from serving.answers import models_answer
 from serving.client import Client
-from serving.promotion import Promoter
+from serving.promotion import Promoter, pause
 from serving.promotion_log import Change, PromotionLog
 from tests.serving.conftest import Post
 from tests.serving.tiny import CLASSIFIER, MODEL, Server, free_port, tiny_bundle, tiny_registry
@@ -63,6 +63,11 @@ def record(client: Client) -> dict:
 def served(client: Client) -> int | None:
     serving = record(client)["serving"]
     return serving["version"] if serving else None
+
+
+def test_hundreds_of_models_are_looked_at_less_often_but_within_seconds() -> None:
+    assert [pause(2.0, seconds) for seconds in (0.0, 0.1, 0.12, 0.7, 30.0)] == [2.0, 2.0, pytest.approx(2.4), 3.0, 3.0]
+    assert pause(60.0, 0.7) == 60.0     # as somebody wanted it
 
 
 def test_a_promotion_under_load_fails_no_request(promote: Callable[[int], None], post: Post, client: Client) -> None:
