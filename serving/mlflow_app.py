@@ -1,17 +1,23 @@
-"""MLflow's server without its assistant: `mlflow server --app-name dosewell`, or `dosewell-accounts` for one with accounts.
+"""MLflow's server without what it would do for others than Dosewell: `mlflow server --app-name dosewell`, or `dosewell-accounts` for one
+with accounts.
 
 The assistant lets whoever reaches it from the server's own machine choose a language model of his own and have it run commands and write
-files as the server's user. No setting of MLflow switches it off.
+files as the server's user; the gateway asks addresses that accounts name; the demo fills the database. And every account may make
+experiments and models: by a place of its own choice for their files it would have the server write into folders, or read buckets, that
+are open to the server and not to the account. No setting of MLflow switches all this off.
 """
 
 from __future__ import annotations
 
+import os
+import re
 from typing import Any
 
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-CLOSED = "/mlflow/assistant"
+CLOSED = re.compile(r"/mlflow/+(assistant|gateway|mcp-servers|demo)\b|^/+gateway\b")
+OWN_PLACE = re.compile(r"(mlflow-artifacts|models|runs):/(?!/)")      # served by this server from where it keeps everything
 
 
 def create_app() -> Any:
@@ -29,17 +35,36 @@ def with_accounts() -> Any:
 
 
 def _closed(app: Any) -> Any:
+    os.environ["MLFLOW_ENABLE_AI_GATEWAY"] = "false"    # so that the UI does not offer it
+    _keep_files_in_one_place()
     app.add_middleware(_Closed)
     return app
 
 
+def _keep_files_in_one_place() -> None:
+    """Refuse a request that names a place for the files of an experiment or a version (`artifact_location`, `source`) other than the
+    server's own. Files that are there by a pipeline's direct way into the database are not asked about.
+    """
+    from mlflow.exceptions import MlflowException
+    from mlflow.server import handlers
+
+    further = handlers._validate_artifact_uri_scheme    # missing in a later MLflow: no server, rather than an open one
+
+    def own_place(uri: str, field_name: str) -> None:
+        if not OWN_PLACE.match(uri):
+            raise MlflowException.invalid_parameter_value(f"{field_name} is '{uri[:200]}', a place of your own choice; this server keeps "
+                                                          "all files in its own, which it names itself where none is given")
+        further(uri, field_name)
+    handlers._validate_artifact_uri_scheme = own_place
+
+
 class _Closed:
-    """ASGI middleware: 404 for whatever belongs to the assistant."""
+    """ASGI middleware: 404 for whatever belongs to these."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on, or not."""
-        closed = CLOSED in scope.get("path", "")
-        await (PlainTextResponse("the assistant is switched off", status_code=404) if closed else self.app)(scope, receive, send)
+        closed = CLOSED.search(scope.get("path", ""))
+        await (PlainTextResponse(f"{closed[0]} is switched off here", status_code=404) if closed else self.app)(scope, receive, send)

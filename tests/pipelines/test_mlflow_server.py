@@ -146,6 +146,27 @@ def test_with_accounts_there_is_no_assistant_either(mlflow: httpx.Client) -> Non
     assert_no_assistant(mlflow, auth=READER)
 
 
+def test_nobody_chooses_where_the_server_writes_and_reads(mlflow: httpx.Client, tmp_path: Path) -> None:
+    """Every account may make experiments and models; of a place that it named, the server would hand out and take files as its own user."""
+    api = "/api/2.0/mlflow"
+    for place in (str(tmp_path), tmp_path.as_uri(), "s3://patients/dvc", "mlflow-artifacts://elsewhere/1"):
+        for key in ("artifact_location", "artifactLocation"):
+            made = mlflow.post(f"{api}/experiments/create", json={"name": f"mine {place} {key}", key: place}, auth=READER)
+            assert (made.status_code, "a place of your own choice" in made.text) == (400, True)
+    assert mlflow.post(f"{MODELS}/create", json={"name": "mine"}, auth=READER).status_code == 200
+    for place in (str(tmp_path), "s3://patients/dvc", "dbfs:/x"):
+        made = mlflow.post(f"{api}/model-versions/create", json={"name": "mine", "source": place}, auth=READER)
+        assert (made.status_code, "a place of your own choice" in made.text) == (400, True)
+    assert mlflow.post(f"{api}/experiments/create", json={"name": "mine"}, auth=READER).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/api/3.0/mlflow/gateway/secrets/create", "/ajax-api/3.0/mlflow//gateway/secrets/create",
+                                  "/gateway/openai/v1/responses", "/api/3.0/mlflow/mcp-servers", "/ajax-api/3.0/mlflow/demo/generate"])
+def test_what_dosewell_does_not_need_is_closed(mlflow: httpx.Client, path: str) -> None:
+    """It would ask addresses that an account names, or fill the database."""
+    assert mlflow.post(path, json={}, auth=ADMIN).status_code == 404
+
+
 def test_make_up_runs_no_jobs_for_others(in_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch,
                                          capsys: pytest.CaptureFixture[str]) -> None:
     """Both servers as `make up` starts them, even where the environment asks for jobs; MLflow itself says that it runs none."""
