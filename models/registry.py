@@ -26,6 +26,7 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")   # else it takes four minutes to say that a server is away
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+os.environ.setdefault("PGCONNECT_TIMEOUT", "10")                # of a database whose machine is away: else as long as TCP tries
 
 import mlflow
 import mlflow.pyfunc
@@ -38,7 +39,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.store.entities import PagedList
 from mlflow.types import ColSpec, Schema, TensorSpec
+from sqlalchemy import create_engine
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from models.bundle_cache import BundleCache
 from models.errors import BundleError, RegistryError
@@ -86,6 +89,9 @@ def _reaching(uri: str) -> Iterator[None]:
         raise RegistryError(text) from error
     except OSError as error:
         raise RegistryError(without_password(f"the registry at {uri} cannot be reached: {error}")) from error
+    except ImportError as error:    # of a driver or of a store's client
+        raise RegistryError(without_password(f"the registry at {uri} cannot be used without the package {error.name}, which is not "
+                                             "installed (PostgreSQL: extra postgres; S3: extra s3)")) from error
 
 
 class Registry:
@@ -100,6 +106,8 @@ class Registry:
         self._cache = BundleCache(cache.absolute(), download=self._download)
         with _reaching(self.tracking_uri), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # SQLAlchemy deprecations inside MLflow's own models
+            if not self.tracking_uri.startswith("http"):
+                create_engine(self.tracking_uri, poolclass=NullPool).connect().close()   # one that is away MLflow tries for two minutes
             self._client = MlflowClient(self.tracking_uri, registry_uri=self.tracking_uri)
 
     # -- reading ------------------------------------------------------------------------------------------------------

@@ -239,13 +239,20 @@ def test_an_unreachable_registry_says_so(tmp_path: Path) -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_a_registry_whose_database_is_away_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What SQLAlchemy said of it made jobs fail that should have waited."""
-    monkeypatch.setattr("mlflow.store.db.utils.MAX_RETRY_COUNT", 1)     # else it tries for two minutes
-    (tmp_path / "mlflow.db").mkdir()
+@pytest.mark.parametrize("uri", ["sqlite:///{folder}", "postgresql+psycopg://user:secret@127.0.0.1:9/mlflow"])
+def test_a_registry_whose_database_is_away_is_away(uri: str, tmp_path: Path) -> None:
+    """At once, where MLflow tries for two minutes; and what SQLAlchemy said of it made jobs fail that should have waited."""
+    since = time.monotonic()
     with pytest.raises(RegistryError, match="cannot be used") as caught:
-        Registry(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "cache").aliases()
+        Registry(uri.format(folder=tmp_path), tmp_path / "cache").aliases()
+    assert time.monotonic() - since < 20
     assert not isinstance(caught.value, UnknownModelError | RefusedError)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_database_whose_driver_is_not_installed_is_told_by_name(tmp_path: Path) -> None:
+    with pytest.raises(RegistryError, match="without the package MySQLdb, which is not installed"):
+        Registry("mysql://user@127.0.0.1:9/mlflow", tmp_path)
 
 
 def test_a_name_without_a_version_gets_one(tmp_path: Path) -> None:
