@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
 import errno
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -36,12 +38,21 @@ def _end_with_children(number: int, _frame: object) -> None:
     sys.exit(128 + number)
 
 
+def _end_with_dvc() -> None:
+    """Ask the system for a SIGTERM when the `dvc` that started this stage is gone: else one whose DVC was killed goes on, and writes its
+    files beside the next `dvc repro`, which may take half of one for the whole. Other commands may outlive their terminal.
+    """
+    if "DVC_STAGE" in os.environ and sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)      # PR_SET_PDEATHSIG
+
+
 def run_command(main: Callable[[], None]) -> None:
     """Run a command's main(); a DosewellError becomes its message on standard error and exit status 1."""
     if (spec := sys.modules["__main__"].__spec__) and spec.name.startswith("pipelines."):
         sys.argv[0] = f"python -m {spec.name}"      # what help and usage call the command
     tolerate_any_terminal()
     before = signal.signal(signal.SIGTERM, _end_with_children)
+    _end_with_dvc()
     try:
         main()
     except DosewellError as error:

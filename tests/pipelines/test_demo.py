@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
 
 from pipelines.demo import served_models
 from pipelines.params import Params
@@ -34,3 +35,27 @@ def test_a_command_that_is_told_to_end_ends_what_it_started() -> None:
     command.send_signal(signal.SIGTERM)
     assert command.wait(timeout=20) == 128 + signal.SIGTERM
     assert [process for process in below if process.is_running() and process.status() != psutil.STATUS_ZOMBIE] == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system is asked in Linux' way")
+def test_a_stage_whose_dvc_is_killed_ends_and_another_command_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It went on beside the next `dvc repro`, and both wrote the same files."""
+    stage = ("import time; from pathlib import Path; from pipelines.command import run_command; "
+             "run_command(lambda: (Path({mark!r}).touch(), time.sleep(600)))")
+    ends = []
+    for name in ("train@viability-A549", ""):
+        mark = tmp_path / f"began {name}"
+        if name:
+            monkeypatch.setenv("DVC_STAGE", name)
+        else:
+            monkeypatch.delenv("DVC_STAGE")
+        run = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {stage.format(mark=str(mark))!r}])"
+        dvc = subprocess.Popen([sys.executable, "-c", run], cwd=ROOT)
+        until(mark.is_file, seconds=60)
+        (own,) = psutil.Process(dvc.pid).children()
+        dvc.kill()
+        dvc.wait()
+        ends.append(psutil.wait_procs([own], timeout=5)[1] == [])
+        for process in psutil.wait_procs([own], timeout=0)[1]:
+            process.kill()
+    assert ends == [True, False]
