@@ -16,6 +16,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
 from models.errors import Finding, InputError
+from serving.limits import require_room
 
 MAX_FILES = 5_000       # of a plate whose images are sent one by one
 MAX_TEXTS = 20
@@ -67,8 +68,9 @@ async def receive_form(request: Request, folder: Path, fields: Fields, *, max_te
     """Write the body's files into `folder` and return what came.
 
     max_text_bytes: of a text field. Raises InputError with a finding per missing, unknown, repeated or wrong field, and for a body
-    that is no form or ends early.
+    that is no form or ends early, OSError where the disk has no room for it.
     """
+    require_room(folder, coming=int(request.headers.get("content-length", "0")))
     content_type, parameters = parse_options_header(request.headers.get("content-type", ""))
     if content_type != b"multipart/form-data":
         return _Parts(folder, fields, max_text_bytes).form()
@@ -194,7 +196,8 @@ class _Receiver:
             raise _broken(str(error)) from None
 
     def write(self, pieces: Sequence[bytes]) -> None:
-        """Parse pieces of the body."""
+        """Parse pieces of the body. Looks at the disk each time, for others send too, and not all say how much will come."""
+        require_room(self.parts.folder)
         try:
             for piece in pieces:
                 self.parser.write(piece)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import anyio
 from starlette.exceptions import HTTPException
@@ -17,6 +20,7 @@ from serving.faults import error_response
 SMALL_BYTES = 8 * 2**20     # of a body that is read into memory: 20,000 wells with reasons fit
 IDLE_SECONDS = 60.0         # a laptop that was closed in the middle of an upload says no goodbye, and would be waited for for ever
 HEAD_BYTES = 65_536         # of address and headers
+KEPT_FREE, KEPT_SHARE = 2**30, 0.05     # bytes of the disk that no upload takes, or of a small disk this share
 _KEY = "dosewell.allowance"
 
 
@@ -31,6 +35,16 @@ def allow_upload(scope: Scope, max_bytes: int) -> None:
     """The body of this request goes to disk, so it may be large."""
     if _KEY in scope:
         scope[_KEY].max_bytes = max_bytes
+
+
+def require_room(folder: Path, *, coming: int = 0) -> None:
+    """Raises OSError (507) where an upload of which so many bytes are still to come leaves too little of the disk of `folder`: results,
+    logs, promotions and the table of jobs need some, whoever sends.
+    """
+    disk = shutil.disk_usage(folder)
+    kept = int(min(KEPT_FREE, KEPT_SHARE * disk.total))
+    if disk.free - coming < kept:
+        raise OSError(errno.ENOSPC, f"with this upload, less than {kept / 2**20:,.0f} MiB of it would be free")
 
 
 class BodyLimit:

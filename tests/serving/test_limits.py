@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import uvicorn
@@ -23,6 +24,7 @@ from starlette.types import Message
 
 from serving import limits
 from serving.endpoints import received
+from serving.faults import error_response
 from serving.forms import Fields
 from serving.limits import BodyLimit, Punctual
 from serving.settings import Settings
@@ -53,6 +55,24 @@ def test_an_upload_may_be_large_and_a_body_in_memory_may_not(app: BodyLimit) -> 
     refused = client.post("/memory", content=bytes(50_000))
     assert (refused.status_code, refused.json()["findings"][0]["rule"]) == (413, "request_too_large")
     assert client.post("/form", files={"images": ("P1.zip", bytes(200_000))}).status_code == 413
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_no_upload_takes_the_last_of_the_disk(app: BodyLimit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, declared: bool) -> None:
+    """One holder of a token could fill it for everybody, and for results and promotions too."""
+    def usage(folder: Path) -> SimpleNamespace:
+        taken = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
+        return SimpleNamespace(total=10_000_000, free=550_000 - taken)
+    monkeypatch.setattr("serving.limits.shutil.disk_usage", usage)
+    monkeypatch.setattr("serving.forms._BUFFER", 1000)
+    app.max_bytes, client = 10_000_000, TestClient(app, raise_server_exceptions=False)
+    client.app.app.add_exception_handler(OSError, lambda _, error: error_response(error))
+    assert client.post("/form", files={"images": ("P1.zip", bytes(40_000))}).text == "40000"
+    body = b'--b\r\nContent-Disposition: form-data; name="images"; filename="P1.zip"\r\n\r\n' + bytes(60_000) + b"\r\n--b--\r\n"
+    sent = body if declared else (body[start:start + 3000] for start in range(0, len(body), 3000))
+    refused = client.post("/form", content=sent, headers={"content-type": "multipart/form-data; boundary=b"})
+    assert (refused.status_code, "less than 0 MiB of it would be free" in refused.text) == (507, True)
+    assert list((tmp_path / "uploads").iterdir()) == []
 
 
 @pytest.mark.parametrize("path", ["/form", "/memory"])
