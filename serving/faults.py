@@ -21,6 +21,7 @@ OWN_MISTAKE = "the service made a mistake; its log says more"
 _STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (SampleMismatch, 409), (InputError, 400), (UnknownModelError, 404), (RefusedError, 409), (RegistryError, 503), (ClientDisconnect, 400),
     (RequestValidationError, 400), (UnknownJobError, 404), (JobConflictError, 409), (JobStoreError, 503))
+MAX_TEXT = 4_000    # characters of a message
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)     # Linux makes a damaged disk one that is only read
 
 
@@ -37,7 +38,12 @@ def error_record(error: Exception) -> dict[str, Any]:
     """{error, findings} of an exception; what nobody foresaw says nothing of the inside."""
     summary = OWN_MISTAKE if status_of(error) == 500 else _summary(error)
     findings = list(getattr(error, "findings", ())) or [Finding(rule=_rule_of(error), severity="error", message=summary)]
-    return {"error": summary, "findings": [finding.record() for finding in findings]}
+    return {"error": _cut(summary), "findings": [{name: _cut(value) for name, value in finding.record().items()} for finding in findings]}
+
+
+def _cut(value: Any) -> Any:
+    """A text of what was sent may be as long as that, and stand in the answer twice."""
+    return f"{value[:MAX_TEXT]} …" if isinstance(value, str) and len(value) > MAX_TEXT else value
 
 
 def error_response(error: Exception) -> Response:

@@ -145,6 +145,13 @@ def test_models_that_cannot_answer(post: Post, model: str, status: int, message:
     check(post(model=model), status, message)
 
 
+@pytest.mark.parametrize("options", [{"a" * 3_000_000: 1}, {"fit": {"model": "b" * 3_000_000}}])
+def test_a_long_mistake_is_not_answered_at_length(post: Post, options: dict) -> None:
+    """A value that was sent stood in the answer twice, 6 MB of it."""
+    answer = post(options=json.dumps(options))
+    assert (answer.status_code, len(answer.content) < 20_000) == (400, True)
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
 def test_a_disk_that_takes_nothing_is_no_mistake_of_the_service(number: int) -> None:
     error = OSError(number, os.strerror(number))
