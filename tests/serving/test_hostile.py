@@ -5,6 +5,7 @@ benchmarks.attacks` measures time and memory of the same over HTTP.
 from __future__ import annotations
 
 import io
+import json
 import logging
 import zipfile
 from collections.abc import Callable, Iterator
@@ -18,15 +19,19 @@ from hypothesis import strategies as st
 
 from benchmarks.attacks import with_image
 from benchmarks.tiny_service import PeakMemory, family
-from models.errors import ImageError, InputError, TableError
+from models.errors import ImageError, InputError, RefusedError, TableError
+from models.networks.bundle import read_card, trunk_finder, write_bundle
+from models.networks.predict import load_predictor
 from models.plates.images import PlateArchive, encode_tiff
 from models.plates.imageset import ImageArchive
 from models.plates.layout import parse_layout
 from models.plates.pixels import decode_image
 from models.plates.spreadsheets import read_table
+from models.registered import RegisteredVersion, refusing
+from serving.loaded import warm
 from tests.serving.conftest import Post
 from tests.serving.hostile import ARCHIVES, IMAGES, MEMBER, TABLES, packed_tiff, png, shared_strip
-from tests.serving.tiny import Server, TinyPlate
+from tests.serving.tiny import Server, TinyPlate, tiny_bundle
 
 HARMLESS = {"PNG of 60,000 x 60,000 by its header", "TIFF whose next page is itself", "TIFF with a tag of 4 billion values",
             "TIFF of 8 x 8 that unpacks to 100 MB, LZW", "TIFF of 8 x 8 that unpacks to 100 MB, LZMA", "OME-TIFF of a billion laughs",
@@ -83,6 +88,36 @@ def test_a_plate_with_such_an_image_costs_the_service_little(post: Post, plate: 
         assert "A01" in answer.text
         assert memory.extra_mb < 200
     assert post().status_code == 200
+
+
+def lying(header: dict, body: bytes, *, length: int | None = None) -> bytes:
+    """A safetensors file that says this of itself."""
+    text = json.dumps(header).encode()
+    return (len(text) if length is None else length).to_bytes(8, "little") + text + body
+
+
+WEIGHTS = {
+    "a header of 8 EB": lambda header, body: lying(header, body, length=2**63 - 1),
+    "a header of 10 GB": lambda header, body: lying(header, body, length=10**10),
+    "tensors that overlap": lambda header, body: lying(header | {"0.weight": header["0.weight"] | {"data_offsets": [0, 1024]}}, body),
+    "a tensor beyond the end": lambda header, body: lying(header | {"0.bias": header["0.bias"] | {"data_offsets": [0, 10**12]}}, body),
+    "a shape of 2 to the 80": lambda header, body: lying(header | {"0.bias": header["0.bias"] | {"shape": [2**40, 2**40]}}, body),
+    "bytes that no tensor has": lambda header, body: lying(header, bytes(4096) + body),
+    "weights that are no numbers": lambda header, body: lying(header, np.full(len(body) // 4, np.nan, np.float32).tobytes())}
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_weights_that_lie_are_refused(tmp_path: Path, name: str) -> None:
+    """Though the card has their hash: whoever may register could have made both."""
+    bundle = tiny_bundle(tmp_path / "m1")
+    good = (bundle / "weights.safetensors").read_bytes()
+    end = 8 + int.from_bytes(good[:8], "little")
+    write_bundle(tmp_path / "m2", read_card(bundle), head=WEIGHTS[name](json.loads(good[8:end]), good[end:]), trunk=None)
+
+    def load() -> None:
+        warm(load_predictor(tmp_path / "m2", find_trunk=trunk_finder([tmp_path]), device="cpu"))
+    with pytest.raises(RefusedError):
+        refusing(RegisteredVersion(name="viability-TINY", version=1, run_id=""), load)
 
 
 @given(st.binary(max_size=400), st.integers(0, 400), st.integers(0, 40))

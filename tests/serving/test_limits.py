@@ -147,6 +147,18 @@ def test_a_head_without_end_is_not_listened_to(slow_port: int, monkeypatch: pyte
         assert sender.recv(100).startswith(b"HTTP/1.1 400")
 
 
+@pytest.mark.parametrize("said", [b"Content-Length: 4\r\nTransfer-Encoding: chunked", b"Transfer-Encoding: chunked\r\nContent-Length: 4",
+                                  b"Content-Length: 4\r\nContent-Length: 5", b"Content-Length : 4", b"Transfer-Encoding: chunked, identity",
+                                  b"Content-Length: +4", b"X: a\r\n Content-Length: 4"])
+def test_a_body_whose_length_has_two_readings_is_refused(slow_port: int, said: bytes) -> None:
+    """A gateway that reads the other one would pass on what is hidden in it (request smuggling)."""
+    with socket.create_connection(("127.0.0.1", slow_port), timeout=5) as sender:
+        sender.sendall(b"POST / HTTP/1.1\r\nHost: here\r\n" + said + b"\r\n\r\n0\r\n\r\nGET / HTTP/1.1\r\nHost: here\r\n\r\n")
+        with sender.makefile("rb") as answer:
+            found = answer.read()
+    assert (found.startswith(b"HTTP/1.1 400"), found.count(b"HTTP/1.1")) == (True, 1)
+
+
 @pytest.mark.parametrize("piece", [b"x" * 1000, b"x: " + b"y" * 1000 + b"\r\n"])
 def test_nor_is_what_follows_a_body(slow_port: int, piece: bytes) -> None:
     with socket.create_connection(("127.0.0.1", slow_port), timeout=5) as sender:
