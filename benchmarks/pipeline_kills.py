@@ -105,7 +105,7 @@ def main() -> None:
         began = time.monotonic()
         finish(whole, Path(name) / "whole.log")
         seconds = time.monotonic() - began
-        met = kill_often(killed, Path(name) / "killed.log", kills=arguments.kills, longest=seconds / 4)
+        met = kill_often(killed, Path(name) / "killed.log", kills=arguments.kills, longest=seconds / 3)
         finish(killed, Path(name) / "killed.log")
         wanted, found = hashes(whole), hashes(killed)
         print(f"a run without kills: {seconds:.0f} s; killed at: {', '.join(f'{stage} x {count}' for stage, count in met.items())}")
