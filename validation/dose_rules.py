@@ -15,7 +15,6 @@ from validation.evidence import Evidence, Rule, are, have, listed, number, some
 PRIMARY_SCREEN = 8      # treatments with too few doses for a curve, from which on that is how the screen was made
 FEWEST_ALIKE, SHARED = 3, 0.75      # treatments, and share of all, with the same doses, beside which another's tell of a slipped unit
 THOUSANDS = (-6.0, -3.0, 3.0, 6.0)  # log10 of what units differ by
-SAME_LEVEL = 1.1        # dose over the next lower one, up to which both were meant to be the same
 OD_SCALE = 10   # plate readers give optical densities below this; luminescence and fluorescence count in hundreds and more
 
 
@@ -47,26 +46,17 @@ def _unit(wells: pd.DataFrame) -> str:
     return str(wells["dose_unit"].iloc[0])
 
 
-def _levels(dose: pd.Series) -> tuple[np.ndarray, np.ndarray]:
-    """(the lowest dose of each level, the level of each well): doses within a tenth of the next one are replicates, as an acoustic
-    dispenser rounds them to its droplets.
-    """
-    doses, place = np.unique(dose, return_inverse=True)
-    level = np.cumsum(np.r_[False, doses[1:] > SAME_LEVEL * doses[:-1]])
-    return doses[np.unique(level, return_index=True)[1]], level[place]
-
-
 def constant_dilution(evidence: Evidence) -> Iterator[Finding]:
     """Neighbouring doses of a treatment differ by a constant factor."""
     for treatment, wells in evidence.series.items():
-        doses, level = _levels(wells["dose"])
+        doses = np.unique(wells["dose"])
         if len(doses) < 3:
             continue
         steps = doses[1:] / doses[:-1]
         usual = float(np.median(steps))
         worst = int(np.argmax(np.abs(np.log(steps / usual))))
         if abs(steps[worst] / usual - 1) > evidence.thresholds.dilution_tolerance and not _customary(doses):
-            either_side = wells[np.isin(level, (worst, worst + 1))]
+            either_side = wells[wells["dose"].isin(doses[worst:worst + 2])]
             yield _about(treatment, either_side, rule="dose_ratio", value=f"{steps[worst]:.3g}", message=(
                 f"goes from {doses[worst]:g} to {doses[worst + 1]:g} {_unit(wells)} (a factor of {steps[worst]:.3g}, elsewhere "
                 f"{usual:.3g}); is a dose missing or mistyped?"))
@@ -107,10 +97,9 @@ def enough_replicates(evidence: Evidence) -> Iterator[Finding]:
     needed = evidence.thresholds.min_replicates
     few = []
     for wells in evidence.series.values():
-        _, level = _levels(wells["dose"])
-        counts = np.bincount(level)
-        if (counts < needed).any():
-            few.append(wells[counts[level] < needed])
+        thin = wells.groupby("dose")["dose"].transform("size") < needed
+        if thin.any():
+            few.append(wells[thin])
     for plate, wells in pd.concat(few).groupby("plate", sort=False) if few else ():
         treatments = list(dict.fromkeys(wells["treatment"]))
         patient = evidence.screen.kind == "patient"

@@ -86,7 +86,9 @@ def treatments_named(evidence: Evidence) -> Iterator[Finding]:
     for _, row in layout[nameless].iterrows() if nameless.any() else ():
         if not any(finding.column == "treatment" for finding in evidence.parsed.errors):
             yield of_well(row, rule="treatment_named", column="treatment", value="",
-                          message=f"a {row['role']} well names no treatment; fill it in, or set its role to untreated or empty")
+                          message=(
+                f"a {row['role']} well names no treatment (NA, nan, none, null and - count as empty); fill it in, with a longer name if it "
+                "is called so, or set its role to untreated or empty"))
 
 
 def treatments_spelled_alike(evidence: Evidence) -> Iterator[Finding]:
@@ -159,6 +161,7 @@ RULES = (
                  "readout_overflow"),
     Rule("dose_by_role", "layout", "Treated and reference wells have a dose above zero", doses_by_role),
     reading_rule("dose_logarithm", "Doses are doses, not their logarithms"),
+    reading_rule("dose_pooled", "Replicates of a dose have one dose"),
     reading_rule("dose_of_control", "Negative, untreated and empty wells have no dose"),
     reading_rule("unit", "Each dose has one known unit", "unit_unknown", "unit_missing", "unit_contradicted", "unit_default"),
     Rule("one_unit", "layout", "Each treatment has one dose unit", one_unit_per_treatment),

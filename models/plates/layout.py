@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from models.errors import Finding, InputError, TableError
+from models.plates.dose_levels import with_one_dose_a_level
 from models.plates.layout_cells import MOST_TOLD, Cells, numbers, say_number
 from models.plates.spreadsheets import OTHER_SHEETS, read_table
 from models.plates.vocabulary import KNOWN_UNITS, MOLAR, UNCLEAR_ROLES, canonical_column, canonical_role, canonical_unit, plain
@@ -67,6 +68,7 @@ def parse_layout(raw: pd.DataFrame, *, plate_format: int, default_plate: str = U
     zero = _read_dose(cells, "", dose_unit)
     if any(cells.text("treatment_2") + cells.text("dose_2")):
         _alone_at_dose_0(cells.out, zero, _read_dose(cells, "_2", dose_unit))
+    _pool_doses(cells)
     _read_options(cells)
     _number_replicates(cells)
     extra = [name for name in renamed.columns if name not in LAYOUT.names() and name not in ("row", "column")]
@@ -265,6 +267,16 @@ def _alone_at_dose_0(wells: pd.DataFrame, zero: pd.Series, zero_2: pd.Series) ->
     alone = second | (named & zero_2 & wells["dose"].gt(0))
     wells.loc[alone, ["treatment_2", "dose_unit_2"]] = ""
     wells.loc[alone, "dose_2"] = np.nan
+
+
+def _pool_doses(cells: Cells) -> None:
+    """One dose a level, where a dispenser's own doses are given."""
+    given = cells.out
+    cells.out, moved = with_one_dose_a_level(given)
+    treatments = given["treatment"][moved].nunique()
+    cells.once(moved, "dose", rule="dose_pooled", say=lambda count, _: (
+        f"{count} dose(s) of {treatments} treatment(s) lie within a tenth of others, as dispensers report what each well got; each is "
+        f"taken as the median of its level ({given.loc[moved, 'dose'].iloc[0]:g} as {cells.out.loc[moved, 'dose'].iloc[0]:g})"))
 
 
 def _read_options(cells: Cells) -> None:

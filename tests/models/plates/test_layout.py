@@ -164,6 +164,21 @@ def test_logarithms_of_doses_are_refused(doses: list[float], unit: str, refused:
     assert parse_layout(other, plate_format=96).errors == ()    # one odd series among others is `dose_ratio`
 
 
+@pytest.mark.parametrize(("doses", "read"), [
+    ([9.97, 10.02, 10, 101, 99.2, 1000], [10, 10, 10, 100, 100, 1000]),     # as a dispenser reports them
+    ([1, 1.1, 1.21, 1.331], [1, 1.1, 1.21, 1.331]),                         # steps of a tenth are a series
+    ([10, 10.9, 13, 100], [10, 10.9, 13, 100])])                            # nobody knows what belongs to what
+def test_doses_of_one_level_are_one_dose(doses: list[float], read: list[float]) -> None:
+    raw = pd.DataFrame({"plate": "P", "well": [f"A{n:02d}" for n in range(1, len(doses) + 1)], "role": "treated", "treatment": "x",
+                        "dose": list(map(str, doses)), "dose_unit": "nM"})
+    result = parse_layout(raw, plate_format=96)
+    assert result.layout["dose"].tolist() == pytest.approx(read)
+    assert [one.rule for one in result.findings] == ["dose_pooled"] * (doses != read)
+    second = raw.assign(treatment="y", dose="5", treatment_2="x", dose_2=raw["dose"], dose_unit_2="nM", plate="P2")
+    both = parse_layout(pd.concat([raw[2:3], second], ignore_index=True), plate_format=96).layout
+    assert both["dose_2"][1:].tolist() == pytest.approx(read)
+
+
 def test_other_units_are_kept() -> None:
     layout = parsed(GOOD.replace("0.5,nM", "0.5,µg/ml")).layout
     assert (layout["dose"][2], layout["dose_unit"][2]) == (0.5, "ug/mL")
