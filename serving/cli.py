@@ -140,8 +140,11 @@ def _tell(found: Scores | Classes, out: Path | None, also: Sequence[Path] = ()) 
 
 def curves(arguments: argparse.Namespace) -> None:
     """Curves, scores and figures of a plate reader's table; works without a service."""
+    from models.plates.data_hash import file_md5
     from models.records import from_record
     from models.report import ReportOptions, render_report, render_text
+    from models.tables import MEASURED
+    from serving.promotion_log import now
     from serving.readouts import ReadoutOptions, read_readout_table, score_table, write_figures, write_tables
 
     options = from_record(ReadoutOptions, {
@@ -150,7 +153,9 @@ def curves(arguments: argparse.Namespace) -> None:
     table = read_readout_table(arguments.table, arguments.readout, options=options, columns=dict(arguments.columns))
     scored, report = score_table(table, options), ReportOptions(hit_score=arguments.score, hit_threshold=arguments.threshold)
     print(*table.said, *scored.findings, render_text(scored, screen=table.screen, options=report), sep="\n")
-    page = render_report(scored, screen=table.screen, lineage={"model": "read-out", "version": "measured"}, options=report)
+    lineage = {"model": MEASURED, "version": "measured", "data_md5": file_md5(arguments.table), "scored_at": now(),
+               "files": ", ".join(path.name for path in (arguments.table, *arguments.readout))}
+    page = render_report(scored, screen=table.screen, lineage=lineage, options=report)
     written = [*write_tables(scored, arguments.out), arguments.out / "report.html"]
     written[-1].write_text(page, encoding="utf-8", newline="\n")
     if arguments.figures:

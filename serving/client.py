@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import httpx
 
@@ -140,7 +141,8 @@ class Client:
         self.wait(job)
         response = self._fetch(f"/jobs/{job}/result", params={"format": form})
         to.mkdir(parents=True, exist_ok=True)
-        name = Path(response.headers["content-disposition"].partition('filename="')[2].rstrip('"')).name
+        plain, _, encoded = response.headers["content-disposition"].partition("; filename*=UTF-8''")
+        name = Path(unquote(encoded) or plain.partition('filename="')[2].rstrip('"')).name
         (to / name).write_bytes(response.content)
         return to / name
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
+from urllib.parse import quote
 
 import anyio
 import anyio.to_thread
@@ -40,6 +41,12 @@ def _store(request: Request) -> JobStore:
 def own_job(request: Request, job: str) -> Job:
     """The job, if the one who asks may see it. Raises UnknownJobError."""
     return _store(request).get(job, owner=_owner(request))
+
+
+def _disposition(name: str) -> str:
+    """A file to keep, under its name, and in ASCII for whoever knows no better (RFC 6266)."""
+    plain = "".join(letter if letter.isascii() else "_" for letter in name)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name)}"
 
 
 def _token(request: Request) -> Token:
@@ -106,7 +113,7 @@ async def result(request: Request, job: JobId,
 
     body, media_type, name = await anyio.to_thread.run_sync(work)
     return Response(body, media_type=media_type, headers={
-        "content-disposition": f'attachment; filename="{name}"',    # a page with somebody's names in it is never shown under our origin
+        "content-disposition": _disposition(name),  # a page with somebody's names in it is never shown under our origin
         "content-security-policy": "sandbox"})
 
 

@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shutil
+import unicodedata
 import uuid
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -174,7 +175,7 @@ def render(result: Result, job: Job, *, kind: str, table: str = "") -> tuple[byt
 
 
 def _file_stem(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._")[:60] or "screen"
+    return re.sub(r"[^\w.-]+", "_", unicodedata.normalize("NFC", name)).strip("._")[:60] or "screen"
 
 
 def _csv(table: pd.DataFrame) -> bytes:

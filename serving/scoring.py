@@ -91,10 +91,11 @@ def unlike_training(findings: Sequence[Finding], *, plates: int) -> dict[str, in
 def score_readout_form(form: Form, folder: Path, *, service_version: str, kind: Literal["json", "html"] = "json") -> bytes:
     """The answer of POST /curves: its tables, or the report. Raises InputError with findings for unusable tables."""
     from models.report import render_report
+    from serving.promotion_log import now
     from serving.readouts import score_table
 
     table, options = read_readout_form(form, folder)
     scored, lineage = score_table(table, options), measured_lineage(service_version=service_version)
     if kind == "html":
-        return render_report(scored, screen=table.screen, lineage=lineage).encode()
+        return render_report(scored, screen=table.screen, lineage={**lineage, "scored_at": now()}).encode()
     return to_json(Scored(tables=scored, screen=table.screen, gates=(), lineage=lineage).record())

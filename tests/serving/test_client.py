@@ -258,9 +258,12 @@ def test_the_answer_of_something_else_on_the_way_is_told_with_its_status(body: o
 
 
 def test_results_are_downloaded_and_wells_are_left_out(client: Client, plate: TinyPlate, tmp_path: Path) -> None:
-    scores = client.score([plate.archive], layout=plate.layout, model=MODEL, screen=SCREEN, options={"fit": {"level": 0.86}})
-    names = {form: client.download(scores.job, form, to=tmp_path).suffix for form in ("json", "csv", "parquet", "xlsx", "html")}
-    assert names == {"json": ".json", "csv": ".zip", "parquet": ".zip", "xlsx": ".xlsx", "html": ".html"}
+    screen = {**SCREEN, "name": "Übersicht 薬"}
+    scores = client.score([plate.archive], layout=plate.layout, model=MODEL, screen=screen, options={"fit": {"level": 0.86}})
+    names = {form: client.download(scores.job, form, to=tmp_path).name for form in ("json", "csv", "parquet", "xlsx", "html")}
+    stem = f"Übersicht_薬-{scores.job[:8]}"
+    assert names == {"json": f"{stem}.json", "csv": f"{stem}-csv.zip", "parquet": f"{stem}-parquet.zip", "xlsx": f"{stem}.xlsx",
+                     "html": f"{stem}.html"}
     well = str(scores.wells.loc[scores.wells["treatment"] == "alpha", "well"].iloc[0])
     out = client.change_wells(scores.job, [{"plate": "P1", "well": well, "reason": "bubble"}])
     assert out.wells.set_index("well").loc[well, "excluded"]

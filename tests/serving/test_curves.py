@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -66,6 +67,7 @@ def test_the_same_as_a_report(http: httpx.Client, table: pd.DataFrame) -> None:
     assert page.headers["content-disposition"].startswith("attachment")
     assert page.headers["content-security-policy"] == "sandbox"
     assert "measured read-outs" in page.text
+    assert f"<dt>scored at</dt><dd><code>{datetime.now(UTC):%Y-%m-%dT}" in page.text
     assert "model’s error" not in page.text.partition("Treatments</h2>")[0]     # no model made them
     assert "flagged or left out (" not in page.text
     assert http.post("/curves?format=html", files={"layout": ("empty.csv", "well,role\n")}).json()["findings"]
@@ -129,6 +131,9 @@ def test_the_command_works_without_a_service(tmp_path: Path, table: pd.DataFrame
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "wells.csv", "curves.csv", "quality.csv", "report.html", "panel.pdf", "waterfall.pdf", "plates.pdf"}
     assert all((tmp_path / "out" / name).read_bytes()[:5] == b"%PDF-" for name in ("panel.pdf", "waterfall.pdf", "plates.pdf"))
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert f"<dt>scored at</dt><dd><code>{datetime.now(UTC):%Y-%m-%dT}" in page
+    assert "screen.csv, CTG_1.txt" in page
     curves = pd.read_csv(tmp_path / "out" / "curves.csv")
     assert curves["n"].tolist() == [31]
     assert curves["ic50"].iloc[0] == pytest.approx(by_hand(table)["ic50"].iloc[0], rel=1e-3)

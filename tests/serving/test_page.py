@@ -123,12 +123,12 @@ def test_from_upload_to_download(open_page: Open, plate: TinyPlate, http: httpx.
 
 
 def test_a_table_of_read_outs_alone_gives_a_report(open_page: Open, tmp_path: Path) -> None:
-    layout = tmp_path / "reader.csv"
+    layout = tmp_path / "Überblick 薬.csv"
     tiny_layout().to_csv(layout, index=False)
     page = open_page()
     page.set_input_files("#files", [layout])
     name, data = saved(page, "#readouts")
-    assert name == "reader.html"
+    assert name == "Überblick_薬.html"
     assert "measured read-outs" in data.decode()
     page.get_by_text("the report is among your downloads").wait_for()
 

@@ -11,4 +11,4 @@ export function save(blob, name) {
 }
 
 /** A name of a screen as one of a file. */
-export const fileStem = (name) => name.replace(/[^\w.-]+/g, "_");
+export const fileStem = (name) => name.normalize("NFC").replace(/[^\p{L}\p{M}\p{N}_.-]+/gu, "_");
