@@ -3,8 +3,8 @@
     python -m benchmarks.dose_response_statistics [--curves 4000] [--screens 250]
 
 Prints tables for docs/curve_accuracy.md: false positives and power of the flat test, coverage of the profile interval of
-EC50, and of that of IC50 where the truth has another shape or wells of a dose are off together, the error of EC50 with and
-without an outlier by loss, what is said of single wells off their curve, of plates that agree, and of plates that do not, and
+EC50, and of that of IC50 where the truth has another shape or slope or wells of a dose are off together, the error of EC50 with
+and without an outlier by loss, what is said of single wells off their curve, of plates that agree, and of plates that do not, and
 what limits of scores hold.
 """
 
@@ -104,6 +104,23 @@ def shapes(curves: int) -> pd.DataFrame:
         ok = found["status"] == "ok"
         rows.append({"truth": name, "replicates": replicates, "ok": ok.mean(), "held, of the ok": held[ok].mean(),
                      "ok and missed": (ok & ~held).mean(), "upper over lower": (found["ic50_high"] / found["ic50_low"])[ok].median()})
+    return pd.DataFrame(rows)
+
+
+def steepness(curves: int) -> pd.DataFrame:
+    """How many curves of any slope, whose IC50 lies within the doses, are called weak, and what their limits hold: 8 doses of 4 decades."""
+    rows = []
+    x = np.linspace(0.0, 4.0, 8)
+    for slope, replicates, noise in product((0.4, 0.7, 1.0, 2.0, 4.0, 6.0, 10.0), (2, 3), (5.0, 10.0)):
+        rng = np.random.default_rng(SEED)
+        true = rng.uniform(x[1], x[-2], curves)
+        effect = 100.0 / (1.0 + 10.0 ** (slope * (true[:, None] - x)))
+        y = np.repeat(effect, replicates, axis=1) + noise * rng.standard_normal((curves, replicates * len(x)))
+        found = fit_curves(long_table(np.repeat(10.0**x, replicates), y), by="curve", response="y")
+        held = (found["ic50_low"].fillna(0.0) <= 10.0**true) & (found["ic50_high"].fillna(np.inf) >= 10.0**true)
+        ok = found["status"] == "ok"
+        rows.append({"slope": slope, "replicates": replicates, "noise SD %": noise, "weak": 1 - ok.mean(), "held": held.mean(),
+                     "held, of the ok": held[ok].mean(), "upper over lower": (found["ic50_high"] / found["ic50_low"]).median()})
     return pd.DataFrame(rows)
 
 
@@ -278,7 +295,7 @@ def main() -> None:
     for title, run, count, unit in (
             ("Flat test", flat_test, curves, "curves"), ("Coverage of the 95 % profile interval of EC50", coverage, curves, "curves"),
             ("Limits of an IC50 of other shapes", shapes, curves // 4, "curves"),
-            ("Error of log10 EC50 by loss", robustness, curves, "curves"),
+            ("Steep and shallow curves", steepness, curves // 4, "curves"), ("Error of log10 EC50 by loss", robustness, curves, "curves"),
             ("Single wells off their curve", single_wells, curves, "curves"),
             ("Plates that agree and that do not", plate_disagreement, screens, "screens of 4 curves"),
             ("Limits of an IC50 pooled over plates", plate_limits, screens, "screens of 4 curves"),

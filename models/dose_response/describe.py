@@ -34,9 +34,11 @@ from models.dose_response.doubts import (
     ELSEWHERE,
     ELSEWHERE_WORDS,
     FLAT_WORDS,
+    LOOSE,
     MISFIT_WORDS,
     OPEN_DOSE_WORDS,
     SKIPPED_WORDS,
+    STEEP,
     beyond_controls,
     means_cross,
     misfits,
@@ -271,9 +273,11 @@ def _doubts(columns: Columns, batch: Batch, fit: BatchFit, flat: Bools, options:
     """Why a curve may be weakly identified."""
     p, low, high = fit.p, fit.problem.low, fit.problem.high
     at_bound = (high > low) & ((p <= low + 1e-9 * (high - low)) | (p >= high - 1e-9 * (high - low)))
+    steep = (options.mode == "clean") & (p[LOG_SLOPE] > np.log(STEEP)) & (columns["ic50_relation"] == "=") & (
+        columns["ic50_high"] <= LOOSE * columns["ic50_low"])     # between two doses, and no matter how steep
     half = log10_dose_at_half(fit.problem.shape, p, fit.problem.sign)
     open_ec50, open_ic50 = (np.isnan(columns[f"{name}_low"]) | np.isnan(columns[f"{name}_high"]) for name in ("ec50", "ic50"))
     asked = (fit.rss > 0) & ~flat & has_interval(fit.model, options)
-    of_dose = ((half > 0) | (half < batch.lowest), at_bound[LOG_SLOPE], at_bound[MIDPOINT], at_bound[LEFT] | at_bound[RIGHT],
+    of_dose = ((half > 0) | (half < batch.lowest), at_bound[LOG_SLOPE] & ~steep, at_bound[MIDPOINT], at_bound[LEFT] | at_bound[RIGHT],
                at_bound[LOG_ASYMMETRY], asked & open_ec50, asked & open_ic50 & (columns["ic50_relation"] == "="))
     return [*zip(of_dose, OPEN_DOSE_WORDS, strict=True), (batch.n <= free_parameters(fit), "no more responses than parameters")]

@@ -24,6 +24,8 @@ ELSEWHERE = 1.5         # times the IC50, or one over it, from which on such mea
 BACK, UNTREATED = 25.0, 20.0    # percent inhibition that a skipped dose lies below both of its neighbours, and its own at most
 ALONE = 0.25            # share of the way between the plateaus within which all wells but one lie
 BEYOND = -50.0          # percent inhibition of the mean of a dose, at most, that is no scatter: viability of 150 % and more
+STEEP = 9.5             # slope from which on doses lie too far apart to tell how steep it is: fits bound it at 10
+LOOSE = 10.0            # fold; an IC50 whose limits, any of them, lie further apart is about that
 DEADER = 150.0          # percent inhibition of the mean of a dose, from which on the wells are deader than the positive controls
 
 MISFIT_WORDS = ("the curve does not go through the wells: replicates agree with each other, and their effect does not rise steadily with "

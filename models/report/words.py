@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from models.dose_response.doubts import LOOSE, STEEP
 from models.plates.quality import RULE
 from models.report.inputs import Row, number, text
 
 NONE = "–"
-STEEP = 9.5  # fits bound the slope at 10
-LOOSE = 10.0  # fold; an IC50 whose limits, any of them, lie further apart is shown as about
 _MOLAR = (("pM", 1e-3), ("nM", 1.0), ("µM", 1e3), ("mM", 1e6))  # in nM
 
 BAD_CONTROLS = "bad_controls"   # a status of the report alone: of curves on plates whose controls overlap

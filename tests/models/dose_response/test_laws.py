@@ -40,6 +40,16 @@ def test_dose_unit_only_shifts_the_doses(shape: tuple[float, float, float, int],
     assert there[["status", "reason", "ic50_relation"]].tolist() == here[["status", "reason", "ic50_relation"]].tolist()
 
 
+@pytest.mark.parametrize(("slope", "step", "status"), [(6.0, 3.0, "ok"), (20.0, 3.0, "ok"), (20.0, 20.0, "weakly_identified")])
+def test_a_steep_curve_is_a_sure_one_where_its_doses_lie_close(slope: float, step: float, status: str) -> None:
+    """That nobody knows how steep it is says nothing of an IC50 between two doses, unless these lie more than tenfold apart."""
+    dose = np.repeat(step ** np.arange(8.0), 2)
+    y = 100 / (1 + (step**3.5 / dose) ** slope) + np.random.default_rng(3).normal(0, 5, len(dose))
+    curve = fit(pd.DataFrame({"treatment": "a", "dose": dose, "response": y})).iloc[0]
+    assert (curve["status"], curve["slope"] > 9.5) == (status, True)
+    assert curve["ic50_low"] < step**3.5 < curve["ic50_high"]
+
+
 @QUIET
 @given(curves_of_life, st.randoms(use_true_random=False))
 def test_row_order_does_not_matter(shape: tuple[float, float, float, int], random: object) -> None:
