@@ -22,6 +22,7 @@ from scipy.optimize import brentq
 
 from models.dose_response import FitOptions, fit_arrays, fit_curves, score_curves
 from models.dose_response.between_plates import with_between_plates
+from models.dose_response.doubts import ALONE_WORDS, BEYOND_WORDS, DEADER_WORDS, MISFIT_WORDS, SKIPPED_WORDS
 from models.dose_response.plate_agreement import LEVEL, Disagreement, with_disagreements
 from models.dose_response.score_limits import score_limits
 from models.dose_response.stray_wells import stray_wells
@@ -121,6 +122,29 @@ def steepness(curves: int) -> pd.DataFrame:
         ok = found["status"] == "ok"
         rows.append({"slope": slope, "replicates": replicates, "noise SD %": noise, "weak": 1 - ok.mean(), "held": held.mean(),
                      "held, of the ok": held[ok].mean(), "upper over lower": (found["ic50_high"] / found["ic50_low"]).median()})
+    return pd.DataFrame(rows)
+
+
+def doubts(curves: int) -> pd.DataFrame:
+    """How often a doubt is told of sound curves, and of such as it is meant for: 8 doses of 4 decades."""
+    x = np.linspace(0.0, 4.0, 8)
+    said = {"skipped": SKIPPED_WORDS, "misfit": MISFIT_WORDS, "deader": DEADER_WORDS, "beyond": BEYOND_WORDS, "one well": ALONE_WORDS}
+    rows = []
+    for kind, replicates, noise in product(("sound", "a dose above the midpoint skipped", "dead wells read 143 %", "dead wells read 167 %",
+                                            "living wells read 200 %"), (2, 3), (5.0, 10.0, 15.0)):
+        rng = np.random.default_rng(SEED)
+        middle, slope = rng.uniform(x[1], x[-2], curves), rng.uniform(0.8, 3.0, curves)
+        effect = 100.0 / (1.0 + 10.0 ** (slope[:, None] * (middle[:, None] - x)))
+        if "skipped" in kind:
+            effect[np.arange(curves), np.clip(np.searchsorted(x, middle) + 1, 1, 6)] = 0.0
+        elif "dead" in kind:
+            effect *= float(kind.split()[-2]) / 100
+        elif "living" in kind:
+            effect -= 100.0 - effect
+        y = np.repeat(effect, replicates, axis=1) + noise * rng.standard_normal((curves, replicates * len(x)))
+        reason = fit_curves(long_table(np.repeat(10.0**x, replicates), y), by="curve", response="y", options=BARE)["reason"]
+        rows.append({"curves": kind, "replicates": replicates, "noise SD %": noise,
+                     **{name: reason.str.contains(words, regex=False).mean() for name, words in said.items()}})
     return pd.DataFrame(rows)
 
 
@@ -295,7 +319,8 @@ def main() -> None:
     for title, run, count, unit in (
             ("Flat test", flat_test, curves, "curves"), ("Coverage of the 95 % profile interval of EC50", coverage, curves, "curves"),
             ("Limits of an IC50 of other shapes", shapes, curves // 4, "curves"),
-            ("Steep and shallow curves", steepness, curves // 4, "curves"), ("Error of log10 EC50 by loss", robustness, curves, "curves"),
+            ("Steep and shallow curves", steepness, curves // 4, "curves"), ("Doubts", doubts, curves // 4, "curves"),
+            ("Error of log10 EC50 by loss", robustness, curves, "curves"),
             ("Single wells off their curve", single_wells, curves, "curves"),
             ("Plates that agree and that do not", plate_disagreement, screens, "screens of 4 curves"),
             ("Limits of an IC50 pooled over plates", plate_limits, screens, "screens of 4 curves"),

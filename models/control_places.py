@@ -1,6 +1,7 @@
 """Do a plate's wells read the same wherever they lie? A drift from one side to the other (dispensing, reading, seeding, another cell line
 in half of the wells), or a border that dried or warmed, shows in the negative controls as far as they reach, and in living treated wells
-beside the curves of their treatments, as far as the replicates and doses of these lie apart.
+beside the curves of their treatments, as far as the replicates and doses of these lie apart. So does a row, a column or a quarter that
+reads otherwise than the rest, on one plate (a clogged tip) or on all alike (a dispenser, a washer, a reader).
 
 Where all controls stand in one column, and each treatment in one place, nothing is known: the rule `controls_spread` of the layout says so.
 """
@@ -27,6 +28,9 @@ WORTH, WORTH_BESIDE = 0.15, 0.1     # of the assay's window, from which on that 
 SEVERE = 0.25       # of the window, between negative controls alone, from which on no curve of the plate is a sure one
 FEWEST, FEWEST_THERE = 6, 3     # negative controls that it takes, and at the border and inside
 FEWEST_TREATED = 24
+FEWEST_IN_LINE = 4  # treatments with living wells in a row or column: one or two with odd curves are no row
+MOST_PLATES = 0.75  # of those with wells in a line that must agree, for that to be the same everywhere
+QUARTERS = 384      # wells of a plate from which on four plates of a quarter its size are stamped into it
 
 
 def place_findings(wells: pd.DataFrame, curves: pd.DataFrame, *, value: str, controls: Controls, plate_format: int) -> list[Finding]:
@@ -49,7 +53,7 @@ def place_findings(wells: pd.DataFrame, curves: pd.DataFrame, *, value: str, con
                 if axis not in told:
                     found.append(_finding(str(plate), who, words, by, column=column))
                 told.add(axis)
-    return found
+    return [*found, *_line_findings(beside[~beside["plate"].isin([one.plate for one in found])], plate_format)]
 
 
 def place_words(findings: Iterable[Finding]) -> dict[str, str]:
@@ -110,6 +114,49 @@ def _line(at: npt.NDArray[np.intp], values: Array) -> tuple[float, float]:
         return 0.0, 1.0
     line = stats.linregress(at, values)
     return float(line.slope) * span, float(line.pvalue)
+
+
+def _line_findings(beside: pd.DataFrame, plate_format: int) -> list[Finding]:
+    """A warning for each line that surely reads otherwise, on all plates alike, or where there is none, on one of them."""
+    plates = [(str(plate), own) for plate, own in beside.groupby("plate", sort=False)]
+    together = [("", beside)] if len(plates) > 1 else []
+    found: list[Finding] = []
+    for plate, own in (*together, *plates):
+        if plate and found and not found[0].plate:
+            break
+        for line, by, count in _odd_lines(own, plate_format, looks=len(plates) + len(together)):
+            where = f"plate {plate}" if plate else f"all {len(plates)} plates alike"
+            found.append(Finding(rule=RULE, severity="warning", plate=plate, column="viability", value=f"{by:+.2f}", message=(
+                f"the living treated wells in {line} of {where} lie {100 * abs(by):.0f} % of the assay's window "
+                f"{'above' if by > 0 else 'below'} the curves of their {count} treatments: look at tips, dispenser, washer and reader "
+                "there, or, where one dose stands in the line, at how that was made; leave the wells out if they went wrong")))
+    return found
+
+
+def _odd_lines(beside: pd.DataFrame, plate_format: int, *, looks: int) -> Iterator[tuple[str, float, int]]:
+    """(line, how far its wells lie off their curves, treatments in it) of the lines of which they surely do.
+
+    Each treatment counts once in a line: its wells have the errors of one curve in common. looks: at so many plates p is allowed for.
+    """
+    row, column = np.array([parse_well(name) for name in beside["well"]], dtype=np.intp).reshape(-1, 2).T
+    places = {"row": np.array([f"row {row_letters(at)}" for at in row.tolist()]),
+              "column": np.array([f"column {at + 1}" for at in column.tolist()])}
+    if plate_format >= QUARTERS:
+        places["quarter"] = np.array([f"every second row and column from {row_letters(y)}{x + 1:02d} on"
+                                      for y, x in zip((row % 2).tolist(), (column % 2).tolist(), strict=True)])
+    looks *= sum(len(np.unique(place)) for place in places.values())
+    for place in places.values():
+        means = beside.groupby([place, beside["treatment"].to_numpy()])["off"].mean()
+        for line, off in means.groupby(level=0, sort=False):
+            by, spread = float(off.mean()), float(means.std()) / np.sqrt(len(off))
+            if (len(off) >= FEWEST_IN_LINE and abs(by) >= WORTH_BESIDE and 2 * looks * stats.t.sf(abs(by) / spread, len(means) - 1) < LEVEL
+                    and _is_everywhere(beside[place == line], by)):
+                yield str(line), by, len(off)
+
+
+def _is_everywhere(line: pd.DataFrame, by: float) -> bool:
+    """Whether the wells of a line lie off to the side of `by`, and half as far at least, on most of its plates."""
+    return bool((line.groupby("plate")["off"].mean() * np.sign(by) >= abs(by) / 2).mean() >= MOST_PLATES)
 
 
 def _finding(plate: str, who: str, words: str, by: float, *, column: str) -> Finding:

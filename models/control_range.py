@@ -26,6 +26,7 @@ HIGH, FEWEST = 1.2, 3       # median viability at the lowest doses, and treatmen
 SUNKEN, STEADY = (0.2, 0.85), 0.1   # viability of steady starts that is neither alive nor dead; what two doses of one differ by at most
 STARTS, DOSES, LEVEL = 5, 4, 0.001  # treatments that it takes, doses of each, and p up to which they surely differ from the controls
 LOW, FEW_WELLS = 0.25, 3    # viability below zero, and wells of it, for a doubt about positive controls
+LITTLE, DEAD, DEAD_WELLS = 0.1, 0.25, 8     # viability below zero of the middle of all dead wells; what is taken as one; how many it takes
 SCATTER, LOGITS = 5.0, 3.0  # SDs of the positive controls that such a well must lie below them as well; on the logits of a classifier
 ENDS, END_SHARE, END_DOSES = 4, 1 / 3, 3    # treatments, and their share, that spare most and read alike; highest doses looked at
 ABOVE, BELOW, ALL_SUNKEN, ALL_SINK = "above_controls", "below_controls", "starts_sunken", "ends_sunken"     # rules of the findings
@@ -118,7 +119,7 @@ def plate_words(findings: Iterable[Finding]) -> dict[str, str]:
     said = {one.plate: f"at their lowest doses treatments of plate {one.plate} read {100 * float(one.value):.0f} % of its negative "
                        f"controls: {words[one.rule]}" for one in findings if one.rule in words}
     below = {one.plate: f"treated wells of plate {one.plate} are deader than its positive controls: what 0 % is is not known, and "
-                        f"{TOO_LOW_WORDS}" for one in findings if one.rule == BELOW}
+                        f"{TOO_LOW_WORDS}" for one in findings if one.rule == BELOW and float(one.value) < -LOW}
     return below | said
 
 
@@ -138,20 +139,33 @@ def end_words(curves: pd.DataFrame, wells: pd.DataFrame, findings: Iterable[Find
 
 
 def _below(wells: pd.DataFrame, dosed: pd.Index) -> list[Finding]:
-    """By viability; by the logits where a classifier read the wells, whose probabilities stop at what it has learned to call dead."""
+    """By viability; by the logits where a classifier read the wells, whose probabilities stop at what it has learned to call dead. Told of
+    plates with single wells far below, and of such whose dead wells lie a little below, but all of them.
+    """
     logits = bool(wells["probability"].notna().any())
     seen = normalise_to_controls(wells, value="logit") if logits else wells
-    if (seen.loc[dosed, "viability"].to_numpy(dtype=float) < -LOW).sum() < FEW_WELLS:
+    if (seen.loc[dosed, "viability"].to_numpy(dtype=float) < -LITTLE).sum() < FEW_WELLS:
         return []
-    scatter = seen[seen["role"].eq("positive") & ~seen["excluded"]].groupby("plate")["viability"].std()
-    seen = seen.loc[dosed]
-    limit = -((LOGITS if logits else SCATTER) * seen["plate"].map(scatter).astype(float).fillna(0.0)).clip(lower=LOW)
-    dead = seen[seen["viability"] < limit].groupby("plate", sort=False)["viability"].agg(["size", "median"])
-    return [Finding(rule=BELOW, severity="warning", plate=str(plate), column="viability", value=f"{row['median']:.2f}", message=(
-        f"{int(row['size'])} treated wells of plate {plate} are deader than its positive controls (viability "
-        f"{100 * row['median']:.0f} %{' by the logits' if logits else ''} in the middle): these do not stand for dead cells, so that "
-        "effects are too large and IC50s too low; take a control that kills them all, or a background"))
-        for plate, row in dead[dead["size"] >= FEW_WELLS].iterrows()]
+    controls = seen[seen["role"].eq("positive") & ~seen["excluded"] & seen["viability"].notna()].groupby("plate")["viability"]
+    found = []
+    for plate, own in seen.loc[dosed].groupby("plate", sort=False):
+        dead = controls.get_group(plate) if plate in controls.groups else pd.Series(dtype=float)
+        scatter = (LOGITS if logits else SCATTER) * float(np.nan_to_num(dead.std()))
+        far, all_dead = own[own["viability"] < -max(LOW, scatter)], own[own["viability"] < DEAD]
+        if len(far) >= FEW_WELLS:
+            found.append(_below_finding(str(plate), far["viability"], "", logits=logits))
+        elif (len(all_dead) >= DEAD_WELLS and all_dead["treatment"].nunique() >= FEWEST and all_dead["viability"].median() <= -LITTLE
+              and len(dead) > 1 and stats.ttest_ind(all_dead["viability"], dead, equal_var=False).pvalue < LEVEL):
+            found.append(_below_finding(str(plate), all_dead["viability"], "a little ", logits=logits))
+    return found
+
+
+def _below_finding(plate: str, viability: pd.Series, how: str, *, logits: bool) -> Finding:
+    middle = float(viability.median())
+    return Finding(rule=BELOW, severity="warning", plate=plate, column="viability", value=f"{middle:.2f}", message=(
+        f"{len(viability)} treated wells of plate {plate} are {how}deader than its positive controls (viability {100 * middle:.0f} %"
+        f"{' by the logits' if logits else ''} in the middle): these do not stand for dead cells, so that effects are too large and IC50s "
+        "too low; take a control that kills them all, or a background"))
 
 
 def at_ceiling(wells: pd.DataFrame, *, value: str) -> dict[str, str]:

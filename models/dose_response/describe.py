@@ -99,7 +99,7 @@ def describe(batch: Batch, fit: BatchFit, *, scale: str, options: FitOptions) ->
     _withhold(columns, "ec50", (falls & (columns["ec50_relation"] != "=")) | unclear | (flat & (scale == "raw")))
     doubts = [(falls, "the effect falls with dose, from above the IC level to below it: is the dilution series the wrong way round?"),
               (unclear, "the mean effect is at the IC level, so that nothing says on which side of the tested doses it is crossed"),
-              (~failed & (scale != "raw") & skips(_effect(batch.y, scale), batch.count), SKIPPED_WORDS),
+              (~failed & (scale != "raw") & _skips(batch, scale), SKIPPED_WORDS),
               (misfit, MISFIT_WORDS), (elsewhere & ~misfit, ELSEWHERE_WORDS), (beyond, BEYOND_WORDS), (deader, DEADER_WORDS),
               (~flat & ~misfit & ~beyond & rests_on_one(batch, fit), ALONE_WORDS), *_doubts(columns, batch, fit, flat, options)]
     _set_status(columns, doubts, flat=flat, failed=failed)
@@ -171,6 +171,13 @@ def _potency_columns(batch: Batch, fit: BatchFit, flat: Bools, bent: Bools, *, s
 def _effect(y: Array, scale: str) -> Array:
     """Responses as percent inhibition (raw: as they are)."""
     return 100.0 * (1.0 - y) if scale == "fraction_viability" else y
+
+
+def _skips(batch: Batch, scale: str) -> Bools:
+    """Whether a dose seems to have been skipped, beyond the scatter of replicates."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        noise = np.sqrt(batch.within / (batch.n - batch.levels)) * (100.0 if scale == "fraction_viability" else 1.0)
+    return skips(_effect(batch.y, scale), batch.count, noise)
 
 
 def _effect_falls(batch: Batch, *, scale: str, level: float) -> Bools:

@@ -20,8 +20,11 @@ Row = dict[Any, Any]
 MISFIT_LEVEL = 0.001    # of the lack of fit test, up to which a curve may be called no curve of these wells
 MISFIT = 10.0           # root mean square of what the means of doses lie off, in percent inhibition, from which on it is
 BENT_LEVEL = 0.1        # of the lack of fit test, up to which the curve is off the means of doses by more than wells scatter
-ELSEWHERE = 1.5         # times the IC50, or one over it, from which on such means cross its level elsewhere
-BACK, UNTREATED = 25.0, 20.0    # percent inhibition that a skipped dose lies below both of its neighbours, and its own at most
+ELSEWHERE = 1.5         # times the IC50, or one over it, from which on such means cross its level elsewhere: as far as a sound curve's own
+                        # limits lie (1.2 to 1.6 times, 8 doses twice, noise 5 to 10 %: docs/curve_accuracy.md)
+# The following were set by what they tell of sound curves (7 in 1,000 at most) and of such as they are meant for: docs/curve_accuracy.md
+BACK, UNTREATED, SKIP_SIGMA = 25.0, 20.0, 3.0   # percent inhibition that a skipped dose lies below both of its neighbours, its own at most,
+                        # and standard errors of the difference: at a noise of 15 %, 25 points alone told 49 in 1,000 sound curves
 ALONE = 0.25            # share of the way between the plateaus within which all wells but one lie
 BEYOND = -50.0          # percent inhibition of the mean of a dose, at most, that is no scatter: viability of 150 % and more
 STEEP = 9.5             # slope from which on doses lie too far apart to tell how steep it is: fits bound it at 10
@@ -112,13 +115,14 @@ def beyond_controls(effect: Array, count: Array) -> tuple[Bools, Bools]:
     return np.asarray(above), np.asarray(below)
 
 
-def skips(effect: Array, count: Array) -> Bools:
-    """Curves (N,) with a dose of two wells or more that does next to nothing between two that act.
+def skips(effect: Array, count: Array, noise: Array) -> Bools:
+    """Curves (N,) with a dose of two wells or more that does next to nothing between two that act, by more than noise.
 
-    effect: percent inhibition (D, N) of the means of doses, in order; count: wells of each dose.
+    effect: percent inhibition (D, N) of the means of doses, in order; count: wells of each dose; noise: SD (N,) of wells of one dose.
     """
-    own = effect[1:-1]
-    back = (np.minimum(effect[:-2], effect[2:]) - own >= BACK) & (own <= UNTREATED) & (count[1:-1] >= 2)
+    own, n = effect[1:-1], count[1:-1]
+    far = np.fmax(BACK, SKIP_SIGMA * noise * np.sqrt(1 / n + 1 / np.minimum(count[:-2], count[2:])))
+    back = (np.minimum(effect[:-2], effect[2:]) - own >= far) & (own <= UNTREATED) & (n >= 2)
     return np.asarray(back.any(axis=0))
 
 

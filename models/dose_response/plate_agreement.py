@@ -26,7 +26,8 @@ from models.dose_response.words import dose_words
 
 LEVEL = 0.01        # share of curves on plates that agree which are called in disagreement by chance
 PERHAPS = 0.1       # up to this p, plates whose own midpoints are FOLD apart are told, without a verdict
-FOLD = 3.0          # between the plates' own IC50s, from which on a pooled one stands for none of them
+FOLD = 3.0          # between the plates' own IC50s, from which on a pooled one stands for none of them: the minimum significant ratio up to
+                    # which the Assay Guidance Manual takes an assay for reproducible (Eastwood et al. 2006, J Biomol Screen 11:253)
 POINTS = 10.0       # between the plates' mean effects in percent: AUCs that differ by 0.1
 _NAMED = 4          # plates whose own IC50s are told; of more, the lowest and the highest
 

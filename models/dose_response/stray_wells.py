@@ -26,7 +26,7 @@ from models.dose_response.words import dose_words
 
 LEVEL = 0.01        # share of curves without a stray well of which one is called so by chance
 _LOOK = 0.2         # a quick p up to which a curve is fitted again without its worst well
-FOLD = 1.5          # by which an IC50 moves without the well, from which on the well drags the curve
+FOLD = 1.5          # by which an IC50 moves without the well, from which on the well drags the curve: beyond its own limits (ELSEWHERE)
 SCORE = 2.0         # or points of DSS_asym
 _LEAST = 20.0       # percent inhibition off the curve below which no well is worth a word
 _BAND = 0.95

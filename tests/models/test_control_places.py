@@ -99,6 +99,18 @@ def test_treated_wells_tell_of_places_where_no_control_is(wrong: dict[str, float
     assert told(scattered(np.random.default_rng(4))) == []
 
 
+@pytest.mark.parametrize(("bad", "words"), [(("P1", "P2"), "in column 7 of all 2 plates alike lie"), (("P2",), "in column 7 of plate P2 lie")])
+def test_a_column_that_reads_less_is_told_on_all_plates_or_on_the_one(bad: tuple[str, ...], words: str) -> None:
+    rng = np.random.default_rng(8)
+    table = pd.concat([scattered(rng).assign(plate=plate) for plate in ("P1", "P2")], ignore_index=True)
+    screen = Screen.from_dict({"name": "s", "sample": "X", "plate_format": FORMAT})
+    assert [one for one in score_measured(table, screen=screen).findings if one.rule == "position_effect"] == []
+    table.loc[table["well"].str.endswith("07") & table["plate"].isin(bad), "readout"] *= 0.7
+    (finding,) = [one for one in score_measured(table, screen=screen).findings if one.rule == "position_effect"]
+    assert words in finding.message
+    assert float(finding.value) < -0.1
+
+
 def test_no_curve_is_sure_where_controls_differ_by_a_quarter_of_the_window_from_place_to_place() -> None:
     """Drugs at random places, and controls among them, on a plate whose border dried."""
     table = scattered(np.random.default_rng(5), border=0.6)

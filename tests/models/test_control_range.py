@@ -64,6 +64,17 @@ def test_treated_wells_deader_than_the_positive_controls_are_told() -> None:
     assert curves["reason"].str.contains("what 0 % is is not known, and an IC50 comes out too low").all()
 
 
+def test_positive_controls_that_leave_a_few_cells_are_told_by_all_dead_wells_together() -> None:
+    """No single well lies far below them; curves keep their numbers, which are a little too low."""
+    table = plate({f"drug {number}": killing(0.3 * 4**number) for number in range(4)})
+    assert rules(score(table)) == []
+    table.loc[table["role"] == "positive", "readout"] += 50 * 18.0
+    scored = score(table)
+    (finding,) = [one for one in scored.findings if one.rule == "below_controls"]
+    assert "are a little deader than its positive controls (viability -1" in finding.message
+    assert scored.curves["status"].eq("ok").any()
+
+
 def test_a_classifier_whose_positive_controls_live_shows_it_by_its_logits() -> None:
     """Its probability stops at what it has learned to call dead, so that no viability lies below zero."""
     logit = pd.Series([2.0] * 8 + [-2.0] * 8 + [-3.2] * 4 + [1.9] * 4) + 0.1 * np.random.default_rng(1).standard_normal(24)
