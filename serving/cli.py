@@ -1,4 +1,4 @@
-"""Command line of the service and of its client: serve, score, classify, exclude, curves, token, promote."""
+"""Command line of the service and of its client: serve, score, classify, exclude, curves, compare, token, promote."""
 
 from __future__ import annotations
 
@@ -163,6 +163,28 @@ def curves(arguments: argparse.Namespace) -> None:
     print(f"\nwrote {', '.join(path.name for path in written)} in {arguments.out}")
 
 
+def compare(arguments: argparse.Namespace) -> None:
+    """IC50s of one sample beside those of another, from what `curves` or `score` wrote."""
+    import pandas as pd
+
+    from models.dose_response import compare_potency
+    from models.plates.safe_csv import write_csv
+    from models.tables import CURVES, check_table
+
+    tables = []
+    for path in (arguments.first, arguments.second):
+        tables.append(pd.read_csv(path / "curves.csv" if path.is_dir() else path))
+        if "ic50_relation" not in tables[-1]:
+            raise InputError(f"{path} is no table of curves; its columns are {', '.join(map(str, tables[-1].columns[:8]))}. Make one of a "
+                             "plate reader's table: dosewell curves TABLE --out FOLDER")
+    found = compare_potency(*(check_table(table, CURVES) for table in tables))
+    for row in found.to_dict("records"):
+        value = f"{row['fold_relation'].replace('=', '')}{row['fold']:.3g}-fold" if row["fold_relation"] else "cannot say"
+        said = row["reason"] or f"{row['fold_low']:.3g} to {row['fold_high']:.3g}: {row['call']}".replace("nan", "open")
+        print(f"{row['treatment']}: {value} ({said})")
+    print(f"wrote {write_csv(found, arguments.out)}: IC50s of {arguments.second} over those of {arguments.first}")
+
+
 def token(arguments: argparse.Namespace) -> None:
     """Make a token for somebody and show it, once."""
     from serving.access import add_token
@@ -275,6 +297,11 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--name", default="", help="title of the report (default: the table's name)")
     one.add_argument("--no-figures", dest="figures", action="store_false", help="tables and report only, which is quicker")
     one.set_defaults(run=curves)
+    one = commands.add_parser("compare", help="IC50s of one sample over those of another, with limits: how many times less potent?")
+    one.add_argument("first", type=Path, help="curves.csv, or the folder that it lies in, as `curves` and `score` write it")
+    one.add_argument("second", type=Path, help="the same of the other sample")
+    one.add_argument("--out", type=Path, required=True, help="CSV to write, a row per treatment that both have")
+    one.set_defaults(run=compare)
     one = commands.add_parser("token", help="make a token for somebody who may use the service")
     one.add_argument("name", help="whose token it is; the name appears in logs and with jobs")
     one.add_argument("--role", choices=("score", "admin"), default="score", help="admin: sees and deletes everybody's jobs")

@@ -15,8 +15,8 @@ from validation.evidence import Evidence, Rule, are, have, listed, number, some
 PRIMARY_SCREEN = 8      # treatments with too few doses for a curve, from which on that is how the screen was made
 FEWEST_ALIKE, SHARED = 3, 0.75      # treatments, and share of all, with the same doses, beside which another's tell of a slipped unit
 THOUSANDS = (-6.0, -3.0, 3.0, 6.0)  # log10 of what units differ by
-OD_SCALE = 10   # optical densities lie below: data sheets of plate readers end at OD 4 (absorbance of 99.99 %), and what they print beyond is
-                # noise of a few units; luminescence and fluorescence count in hundreds and more
+OD_SCALE = 10   # optical densities lie below: data sheets of plate readers end at OD 4 (0.01 % of the light), and what they print beyond
+                # is noise of a few units; luminescence and fluorescence count in hundreds and more
 
 
 def _about(treatment: str, wells: pd.DataFrame, *, rule: str, value: object, message: str) -> Finding:

@@ -99,7 +99,8 @@ def test_treated_wells_tell_of_places_where_no_control_is(wrong: dict[str, float
     assert told(scattered(np.random.default_rng(4))) == []
 
 
-@pytest.mark.parametrize(("bad", "words"), [(("P1", "P2"), "in column 7 of all 2 plates alike lie"), (("P2",), "in column 7 of plate P2 lie")])
+@pytest.mark.parametrize(("bad", "words"), [
+    (("P1", "P2"), "in column 7 of all 2 plates alike lie"), (("P2",), "in column 7 of plate P2 lie")])
 def test_a_column_that_reads_less_is_told_on_all_plates_or_on_the_one(bad: tuple[str, ...], words: str) -> None:
     rng = np.random.default_rng(8)
     table = pd.concat([scattered(rng).assign(plate=plate) for plate in ("P1", "P2")], ignore_index=True)

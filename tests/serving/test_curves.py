@@ -139,6 +139,19 @@ def test_the_command_works_without_a_service(tmp_path: Path, table: pd.DataFrame
     assert curves["ic50"].iloc[0] == pytest.approx(by_hand(table)["ic50"].iloc[0], rel=1e-3)
 
 
+def test_ic50s_of_two_samples_side_by_side(tmp_path: Path, table: pd.DataFrame, monkeypatch: pytest.MonkeyPatch,
+                                           capsys: pytest.CaptureFixture[str]) -> None:
+    for name, factor in (("parental", 1.0), ("resistant", 10.0)):
+        table.assign(dose=table["dose"] * factor).to_csv(tmp_path / f"{name}.csv", index=False)
+        run(monkeypatch, "curves", tmp_path / f"{name}.csv", "--out", tmp_path / name, "--no-figures")
+    run(monkeypatch, "compare", tmp_path / "parental", tmp_path / "resistant" / "curves.csv", "--out", tmp_path / "potency.csv")
+    assert "drug: 10-fold (" in capsys.readouterr().out
+    found = pd.read_csv(tmp_path / "potency.csv")
+    assert (found["fold"].round(3).tolist(), found["call"].tolist()) == ([10.0], ["higher"])
+    with pytest.raises(SystemExit, match="is no table of curves; its columns are plate, well"):
+        run(monkeypatch, "compare", tmp_path / "parental.csv", tmp_path / "resistant", "--out", tmp_path / "x.csv")
+
+
 def test_a_pipe_that_knows_few_characters_ends_nothing(tmp_path: Path, table: pd.DataFrame) -> None:
     """The prime of Z′ is not in cp1252, which pipes have on Windows: the command ended before it had written its files."""
     table.to_csv(tmp_path / "screen.csv", index=False)
