@@ -140,7 +140,8 @@ def end_words(curves: pd.DataFrame, wells: pd.DataFrame, findings: Iterable[Find
 
 def _below(wells: pd.DataFrame, dosed: pd.Index) -> list[Finding]:
     """By viability; by the logits where a classifier read the wells, whose probabilities stop at what it has learned to call dead. Told of
-    plates with single wells far below, and of such whose dead wells lie a little below, but all of them.
+    plates with single wells far below, and of such whose dead wells lie a little below, but all of them: of logits only the former, for how
+    dead a dead well looks to a classifier differs from drug to drug.
     """
     logits = bool(wells["probability"].notna().any())
     seen = normalise_to_controls(wells, value="logit") if logits else wells
@@ -154,9 +155,9 @@ def _below(wells: pd.DataFrame, dosed: pd.Index) -> list[Finding]:
         far, all_dead = own[own["viability"] < -max(LOW, scatter)], own[own["viability"] < DEAD]
         if len(far) >= FEW_WELLS:
             found.append(_below_finding(str(plate), far["viability"], "", logits=logits))
-        elif (len(all_dead) >= DEAD_WELLS and all_dead["treatment"].nunique() >= FEWEST and all_dead["viability"].median() <= -LITTLE
+        elif (not logits and len(all_dead) >= DEAD_WELLS and all_dead["treatment"].nunique() >= FEWEST and all_dead["viability"].median() <= -LITTLE
               and len(dead) > 1 and stats.ttest_ind(all_dead["viability"], dead, equal_var=False).pvalue < LEVEL):
-            found.append(_below_finding(str(plate), all_dead["viability"], "a little ", logits=logits))
+            found.append(_below_finding(str(plate), all_dead["viability"], "a little ", logits=False))
     return found
 
 

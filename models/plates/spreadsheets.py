@@ -8,38 +8,22 @@ from __future__ import annotations
 
 import csv
 import io
-import re
-import zipfile
 from collections import Counter
-from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from models.errors import Finding, TableError
+from models.errors import TableError
 from models.plates.safe_csv import as_meant
 from models.plates.vocabulary import canonical_column
-from models.plates.zips import PLAIN, declared_members, overlapping, read_member
+from models.plates.workbooks import MAX_BYTES, MAX_COLUMNS, MAX_ROWS, Rows, read_workbook, refusal
 
-MAX_BYTES = 100 * 2**20     # of the file, and of an XLSX when unpacked x 4
-MAX_ROWS = 2_000_000        # 1,300 plates of 1536 wells
-MAX_MEMBERS = 2_000         # of an XLSX, which is a zip
-MAX_COLUMNS = 1_000
 MAX_CELL = 1_000            # characters
 MAX_LINE = 1_000_000        # the same of a row of text
-MOST_PLATE_COLUMNS = 48     # of the largest plate
-MAX_GAP = 50_000            # empty rows between two that are not
-MAX_SHEETS_BYTES, MAX_RATIO = 4 * 2**20, 50     # that a small XLSX may always become; unpacked to packed beyond. Usual is 5 to 15
 OTHER_SHEETS = "only the first of"      # in a note on a workbook that has several
 DELIMITERS = (",", ";", "\t", "|")
 
 _OLE = b"\xd0\xcf\x11\xe0"  # old .xls, and password-protected .xlsx
-_PERCENTAGE = re.compile(rb"numFmtId=['\"](?:9|10)['\"]|formatCode=['\"][^'\"]*%")     # 0% and 0.00% have numbers, others stand there
-_MERGED = re.compile(rb'<mergeCell ref="([A-Z]+\d+:[A-Z]+\d+)"')
-
-Rows = list[list[str]]
 
 
 def read_table(path: Path, *, max_rows: int = MAX_ROWS) -> pd.DataFrame:
@@ -58,14 +42,14 @@ def table_of(data: bytes, name: str, *, max_rows: int = MAX_ROWS) -> pd.DataFram
     rows = [row for row in rows if any(row)]
     _require_sane(rows, name)
     if not rows:
-        raise _refusal("table_empty", name, "has no filled cell; save the table again")
+        raise refusal("table_empty", name, "has no filled cell; save the table again")
     titles = _title_rows(rows)
     if titles:
         notes.append(f"{name}: skipped {titles} title row(s) above the header")
     header, body = rows[titles], rows[titles + 1:]
     _require_unlike(header, name)
     if not body:
-        raise _refusal("table_header_only", name, f"has a header ({', '.join(filter(None, header))}) but no rows; "
+        raise refusal("table_header_only", name, f"has a header ({', '.join(filter(None, header))}) but no rows; "
                        "add one row per well")
     table = _framed(header, body, name)
     table.attrs["notes"] = tuple(notes)
@@ -83,33 +67,28 @@ def read_sheets(path: Path) -> list[tuple[str, Rows]]:
 def sheets_of(data: bytes, name: str) -> list[tuple[str, Rows]]:
     """`read_sheets` of a file's content, such as a member of an archive. `name` stands in messages."""
     if data[:4] == b"PK\x03\x04":
-        return [(title, rows) for title, rows, _ in _workbook(data, name, drawn=True)[0]]
+        return [(title, rows) for title, rows, _ in read_workbook(data, name, drawn=True)[0]]
     return [("", _csv_rows(data, name)[0])]
 
 
 def _file_bytes(path: Path) -> bytes:
     if not path.is_file():
-        raise _refusal("table_missing", path.name,
+        raise refusal("table_missing", path.name,
                        f"is not there; expected a CSV or XLSX file in {path.parent.name or '.'}/")
     if path.stat().st_size > MAX_BYTES:
-        raise _refusal("table_too_large", path.name,
+        raise refusal("table_too_large", path.name,
                        f"has {path.stat().st_size:,} bytes; at most {MAX_BYTES:,} are read")
     data = path.read_bytes()
     if not data.strip():
-        raise _refusal("table_empty", path.name, "is empty; save the table again")
+        raise refusal("table_empty", path.name, "is empty; save the table again")
     if data[:4] == _OLE:
-        raise _refusal("table_unreadable", path.name,
+        raise refusal("table_unreadable", path.name,
                        "is an old or password-protected Excel file; save it as .xlsx or .csv")
     return data
 
 
 def _too_long(name: str, max_rows: int) -> TableError:
-    return _refusal("table_too_large", name, f"has more than {max_rows:,} rows; give the table of fewer plates")
-
-
-def _refusal(rule: str, name: str, message: str) -> TableError:
-    return TableError(f"{name} cannot be read as a table", [
-        Finding(rule=rule, severity="error", value=name, message=f"{name} {message}")])
+    return refusal("table_too_large", name, f"has more than {max_rows:,} rows; give the table of fewer plates")
 
 
 def _csv_rows(data: bytes, name: str, max_rows: int = MAX_ROWS) -> tuple[Rows, list[str]]:
@@ -120,13 +99,13 @@ def _csv_rows(data: bytes, name: str, max_rows: int = MAX_ROWS) -> tuple[Rows, l
         raise _too_long(name, max_rows)
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")    # no other character ends a row
     if max(map(len, lines)) > MAX_LINE:
-        raise _refusal("table_unreadable", name, f"has a line of {max(map(len, lines)):,} characters; it is no table")
+        raise refusal("table_unreadable", name, f"has a line of {max(map(len, lines)):,} characters; it is no table")
     delimiter = max(DELIMITERS, key=lambda mark: _fitness(lines[:200], mark))
     try:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
         rows = [[cell.strip() for cell in _narrow(row, name)] for row in reader]
     except csv.Error as error:
-        raise _refusal("table_unreadable", name,
+        raise refusal("table_unreadable", name,
                        f"cannot be read as CSV ({error}); save it again as CSV UTF-8") from None
     said = [f"{name}: read as {encoding}, not UTF-8"] if not encoding.startswith("utf-8") else []
     return rows, said
@@ -135,7 +114,7 @@ def _csv_rows(data: bytes, name: str, max_rows: int = MAX_ROWS) -> tuple[Rows, l
 def _narrow(row: list[str], name: str) -> list[str]:
     """The row without empty cells beyond MAX_COLUMNS. Raises TableError for filled ones, before more such rows are kept."""
     if any(row[MAX_COLUMNS:]):
-        raise _refusal("table_too_large", name, f"has a row of more than {MAX_COLUMNS:,} columns; save the table alone")
+        raise refusal("table_too_large", name, f"has a row of more than {MAX_COLUMNS:,} columns; save the table alone")
     return row[:MAX_COLUMNS]
 
 
@@ -148,7 +127,7 @@ def _decoded(data: bytes, name: str) -> tuple[str, str]:
     elif max(zeros) > len(data[:2000]) // 4:
         candidates = ("utf-16-le",) if zeros[1] > zeros[0] else ("utf-16-be",)
     elif b"\0" in data[:2000]:
-        raise _refusal("table_unreadable", name, "is not a text table; expected CSV or XLSX")
+        raise refusal("table_unreadable", name, "is not a text table; expected CSV or XLSX")
     else:
         candidates = ("utf-8-sig", "cp1252", "latin-1")
     for encoding in candidates:
@@ -156,7 +135,7 @@ def _decoded(data: bytes, name: str) -> tuple[str, str]:
             return data.decode(encoding), encoding
         except UnicodeDecodeError:
             continue
-    raise _refusal("table_unreadable", name, f"is not valid {candidates[0]} text; save it again as CSV UTF-8")
+    raise refusal("table_unreadable", name, f"is not valid {candidates[0]} text; save it again as CSV UTF-8")
 
 
 def _fitness(lines: list[str], delimiter: str) -> tuple[bool, int, float]:
@@ -171,122 +150,19 @@ def _fitness(lines: list[str], delimiter: str) -> tuple[bool, int, float]:
 
 
 def _xlsx_rows(data: bytes, name: str, max_rows: int) -> tuple[Rows, list[str]]:
-    [(title, rows, merged)], sheets = _workbook(data, name, first_only=True)
+    [(title, rows, merged)], sheets = read_workbook(data, name, first_only=True)
     if len(rows) > max_rows:
         raise _too_long(name, max_rows)
     said = [f"{name}: {merged} merged cell(s) were filled with their value in every row"] if merged else []
     return rows, said if sheets < 2 else [*said, f"{name}: {OTHER_SHEETS} {sheets} sheets, '{title}', is read; move the table there"]
 
 
-def _workbook(data: bytes, name: str, *, first_only: bool = False, drawn: bool = False) -> tuple[list[tuple[str, Rows, int]], int]:
-    """((title, rows, number of merged cells) of the sheets, how many there are). drawn: plates may be drawn in them, see `_fill_merged`."""
-    import openpyxl  # a third of a second, and only XLSX needs it
-
-    try:
-        data = _unpacked(data, name)
-        book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
-        if not book.worksheets:
-            raise _refusal("table_unreadable", name, "has no sheet with cells, only charts; save the table as a sheet, or as CSV")
-        return [_sheet(sheet, data, name, drawn=drawn) for sheet in book.worksheets[:1 if first_only else None]], len(book.worksheets)
-    except TableError:
-        raise
-    except Exception as error:  # openpyxl raises whatever broken XML makes of it: not readable
-        raise _refusal("table_unreadable", name,
-                       f"is not a readable XLSX ({type(error).__name__}: {error}); save it again") from None
-
-
-def _unpacked(data: bytes, name: str) -> bytes:
-    """The same XLSX with its XML stored as it is: openpyxl unpacks a part whole, however few bytes it says to have. Raises TableError for
-    one that would unpack to more than a table can be.
-    """
-    honest = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        infos = archive.infolist() if declared_members(io.BytesIO(data)) <= MAX_MEMBERS else []
-        unpacked = sum(info.file_size for info in infos)
-        if {info.compress_type for info in infos} - {*PLAIN}:
-            raise ValueError("it is packed as no program packs a workbook")
-        if not infos or unpacked > min(4 * MAX_BYTES, max(MAX_SHEETS_BYTES, MAX_RATIO * len(data))) or overlapping(infos):
-            raise _refusal("table_too_large", name, "unpacks to too many bytes; save the first sheet alone, or as CSV")
-        with zipfile.ZipFile(honest, "w") as stored:
-            for part in dict.fromkeys(archive.namelist()):
-                if part.endswith((".xml", ".rels")):
-                    stored.writestr(part, read_member(archive, part))
-    return honest.getvalue()
-
-
 def _require_sane(rows: Rows, name: str) -> None:
     """Raise TableError for a table with a cell longer than MAX_CELL."""
     for place, row in enumerate(rows):
         if row and len(longest := max(row, key=len)) > MAX_CELL:
-            raise _refusal("table_unreadable", name, f"row {place + 1} has a cell of {len(longest):,} characters ({longest[:20]!r}...); "
+            raise refusal("table_unreadable", name, f"row {place + 1} has a cell of {len(longest):,} characters ({longest[:20]!r}...); "
                            f"at most {MAX_CELL:,} are read")
-
-
-def _rows_of(sheet: Any, name: str, *, percentages: bool) -> Iterator[list[str]]:
-    """Rows of text, without the empty cells at their ends. Raises TableError for a sheet that is mostly nothing."""
-    gap = 0
-    for row in islice(_texts(sheet, percentages=percentages), MAX_ROWS):
-        while row and not row[-1]:
-            row.pop()
-        gap = 0 if row else gap + 1
-        if gap > MAX_GAP or len(row) > MAX_COLUMNS:
-            raise _refusal("table_too_large", name, f"has more than {MAX_GAP:,} empty rows, or rows of more than {MAX_COLUMNS:,} cells; "
-                           "delete the empty rows and columns beside the table, or save it as CSV")
-        yield row
-
-
-def _texts(sheet: Any, *, percentages: bool) -> Iterator[list[str]]:
-    """Rows of text. Where a cell's format is a percentage, which `percentages` says may be, the file has 0.05 for what all read as 5%."""
-    if not percentages:     # cells with their formats take twice as long
-        yield from ([_cell_text(cell) for cell in cells] for cells in sheet.iter_rows(values_only=True))
-        return
-    for cells in sheet.iter_rows():
-        yield [f"{_cell_text(float(f'{100 * cell.value:.12g}'))}%" if "%" in str(cell.number_format) and isinstance(cell.value, int | float)
-               else _cell_text(cell.value) for cell in cells]
-
-
-def _sheet(sheet: Any, data: bytes, name: str, *, drawn: bool) -> tuple[str, Rows, int]:
-    sheet.reset_dimensions()  # many programs write a wrong size into the file
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        xml = archive.read(str(vars(sheet)["_worksheet_path"]).lstrip("/"))     # openpyxl has no public name for it
-        styles = archive.read("xl/styles.xml") if "xl/styles.xml" in archive.namelist() else b""
-    rows = list(_rows_of(sheet, name, percentages=_PERCENTAGE.search(styles) is not None))
-    merged = _merged_ranges(xml)
-    copied = sum(max(0, min(bottom, len(rows)) - top) * (min(right - left, MOST_PLATE_COLUMNS) + 1 if drawn else 1)
-                 for left, top, right, bottom in merged)
-    if copied > MOST_PLATE_COLUMNS * len(rows):
-        raise _refusal("table_too_large", name, "has more merged cells than a plate has columns, one over the other; unmerge them, or save "
-                       "the table as CSV")
-    _fill_merged(rows, merged, drawn=drawn)
-    return str(sheet.title), rows, len(merged)
-
-
-def _cell_text(value: object) -> str:
-    """3.0 -> "3": Excel knows no integers."""
-    if value is None:
-        return ""
-    whole = isinstance(value, float) and value.is_integer() and abs(value) < 1e15
-    return f"{value:.0f}" if whole else str(value).strip()
-
-
-def _merged_ranges(xml: bytes) -> list[tuple[int, int, int, int]]:
-    """(first column, first row, last column, last row), from 1. openpyxl drops them when it streams."""
-    from openpyxl.utils import range_boundaries
-
-    return [tuple(range_boundaries(match.decode())) for match in dict.fromkeys(_MERGED.findall(xml))]  # type: ignore[misc]  # four numbers each
-
-
-def _fill_merged(rows: Rows, merged: list[tuple[int, int, int, int]], *, drawn: bool) -> None:
-    """Copy each merged cell's value down its column. A cell merged across columns keeps its one place in a list, where it is a title; on a
-    plate that is drawn it is the same treatment in several columns, and is copied into all of them.
-    """
-    for left, top, right, bottom in merged:
-        if left > MAX_COLUMNS or top > len(rows) or left > len(rows[top - 1]):
-            continue    # nothing stands in it
-        value, last = rows[top - 1][left - 1], right if drawn and right - left < MOST_PLATE_COLUMNS else left
-        for row in rows[top - 1:bottom]:
-            row.extend([""] * (last - len(row)))
-            row[left - 1:last] = [value] * (last - left + 1)
 
 
 def _title_rows(rows: Rows) -> int:
@@ -301,7 +177,7 @@ def _require_unlike(header: list[str], name: str) -> None:
     """Raise TableError for columns of one name."""
     repeated = [text for text, count in Counter(filter(None, header)).items() if count > 1]
     if repeated:
-        raise _refusal("column_repeated", name,
+        raise refusal("column_repeated", name,
                        f"has the column {', '.join(map(repr, repeated))} more than once; rename or remove one")
 
 
@@ -309,7 +185,7 @@ def _framed(header: list[str], body: Rows, name: str) -> pd.DataFrame:
     """Rows padded to the header's width; filled cells beyond it are an error, wholly empty unnamed columns go."""
     width = len(header)
     if long := next((row for row in body if any(row[width:])), None):
-        raise _refusal("table_ragged", name, (
+        raise refusal("table_ragged", name, (
             f"has more cells ({len(long)}) in the row '{' | '.join(long)[:80]}' than in its header ({width}: {' | '.join(header)[:80]}). "
             "One row of names has to stand above the wells, with one for each column: where it has two, or one name over several columns, "
             "join them. In a CSV a text with the delimiter in it needs quotes, and a decimal comma ';' between the columns"))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from models.plates.spreadsheets import Rows
+from models.plates.workbooks import Rows
 from models.wells import row_letters, well_name
 
 _LETTERS = {row_letters(row): row for row in range(32)}
