@@ -155,10 +155,16 @@ def _below(wells: pd.DataFrame, dosed: pd.Index) -> list[Finding]:
         far, all_dead = own[own["viability"] < -max(LOW, scatter)], own[own["viability"] < DEAD]
         if len(far) >= FEW_WELLS:
             found.append(_below_finding(str(plate), far["viability"], "", logits=logits))
-        elif (not logits and len(all_dead) >= DEAD_WELLS and all_dead["treatment"].nunique() >= FEWEST and all_dead["viability"].median() <= -LITTLE
-              and len(dead) > 1 and stats.ttest_ind(all_dead["viability"], dead, equal_var=False).pvalue < LEVEL):
+        elif not logits and _lie_a_little_below(all_dead, dead):
             found.append(_below_finding(str(plate), all_dead["viability"], "a little ", logits=False))
     return found
+
+
+def _lie_a_little_below(wells: pd.DataFrame, controls: pd.Series) -> bool:
+    """Whether dead wells of several treatments lie below the positive controls in the middle, surely."""
+    if len(wells) < DEAD_WELLS or len(controls) < 2 or wells["treatment"].nunique() < FEWEST or wells["viability"].median() > -LITTLE:
+        return False
+    return bool(stats.ttest_ind(wells["viability"], controls, equal_var=False).pvalue < LEVEL)
 
 
 def _below_finding(plate: str, viability: pd.Series, how: str, *, logits: bool) -> Finding:
