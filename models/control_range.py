@@ -119,7 +119,7 @@ def plate_words(findings: Iterable[Finding]) -> dict[str, str]:
     said = {one.plate: f"at their lowest doses treatments of plate {one.plate} read {100 * float(one.value):.0f} % of its negative "
                        f"controls: {words[one.rule]}" for one in findings if one.rule in words}
     below = {one.plate: f"treated wells of plate {one.plate} are deader than its positive controls: what 0 % is is not known, and "
-                        f"{TOO_LOW_WORDS}" for one in findings if one.rule == BELOW and float(one.value) < -LOW}
+                        f"{TOO_LOW_WORDS}" for one in findings if one.rule == BELOW}
     return below | said
 
 
