@@ -17,6 +17,8 @@ from models.tracking import default_tracking_uri
 from serving.progress import Progress
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from serving.client import Client
     from serving.client_tables import Classes, Scores
 
@@ -165,24 +167,31 @@ def curves(arguments: argparse.Namespace) -> None:
 
 def compare(arguments: argparse.Namespace) -> None:
     """IC50s of one sample beside those of another, from what `curves` or `score` wrote."""
-    import pandas as pd
-
     from models.dose_response import compare_potency
     from models.plates.safe_csv import write_csv
-    from models.tables import CURVES, check_table
 
-    tables = []
-    for path in (arguments.first, arguments.second):
-        tables.append(pd.read_csv(path / "curves.csv" if path.is_dir() else path))
-        if "ic50_relation" not in tables[-1]:
-            raise InputError(f"{path} is no table of curves; its columns are {', '.join(map(str, tables[-1].columns[:8]))}. Make one of a "
-                             "plate reader's table: dosewell curves TABLE --out FOLDER")
-    found = compare_potency(*(check_table(table, CURVES) for table in tables))
+    found = compare_potency(*(_read_curves(path) for path in (arguments.first, arguments.second)))
     for row in found.to_dict("records"):
         value = f"{row['fold_relation'].replace('=', '')}{row['fold']:.3g}-fold" if row["fold_relation"] else "cannot say"
         said = row["reason"] or f"{row['fold_low']:.3g} to {row['fold_high']:.3g}: {row['call']}".replace("nan", "open")
         print(f"{row['treatment']}: {value} ({said})")
     print(f"wrote {write_csv(found, arguments.out)}: IC50s of {arguments.second} over those of {arguments.first}")
+
+
+def _read_curves(path: Path) -> pd.DataFrame:
+    """Curves that `curves` or `score` wrote. A treatment may be called NA."""
+    import pandas as pd
+
+    from models.tables import CURVES, check_table
+
+    file = path / "curves.csv" if path.is_dir() else path
+    if not file.is_file():
+        raise InputError(f"there is no {file}; give curves.csv, or the folder of a result that holds it")
+    table = pd.read_csv(file, keep_default_na=False, na_values=[""])
+    if not {"treatment", "ic50_relation"} <= set(table):
+        raise InputError(f"{file} is no table of curves; its columns are {', '.join(map(str, table.columns[:8]))}. Make one of a "
+                         "plate reader's table: dosewell curves TABLE --out FOLDER")
+    return check_table(table, CURVES)
 
 
 def token(arguments: argparse.Namespace) -> None:

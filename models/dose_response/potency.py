@@ -75,6 +75,8 @@ def _why_not(first: dict[Any, Any], second: dict[Any, Any]) -> str:
             return f"no IC50 on the {which} sample"
         if row["status"] == "weakly_identified" and not only_the_dose_is_open(row["reason"]):
             return f"the curve on the {which} sample is in doubt: {row['reason']}"
+        if row.get("uncalibrated") is True:
+            return f"the model of the {which} sample learned from controls only: its IC50s compare within that screen alone"
     for name, what in (("dose_unit", "doses in {} and in {}"), ("ic_level", "IC{:g} and IC{:g}")):
         if first[name] != second[name]:
             return what.format(first[name], second[name])

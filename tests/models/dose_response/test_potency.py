@@ -46,5 +46,8 @@ def test_what_lies_beyond_the_doses_is_compared_by_its_limit_or_not() -> None:
     assert found["reason"][1] == "both IC50s lie beyond the tested doses, on the same side"
     assert compare_potency(inside, beyond.assign(ic_level=30.0))["reason"][0] == "IC50 and IC30"
     assert compare_potency(inside, beyond.assign(dose_unit="ug/mL"))["reason"][0] == "doses in nM and in ug/mL"
+    own_scale = compare_potency(inside.assign(uncalibrated=True), beyond)
+    assert own_scale["reason"].str.startswith("the model of the first sample learned from controls only").all()
+    assert own_scale["call"].eq("").all()
     doubtful = inside.assign(status="weakly_identified", reason="plates disagree beyond their noise")
     assert compare_potency(doubtful, beyond)["reason"].str.contains("on the first sample is in doubt: plates disagree").all()
