@@ -666,6 +666,22 @@ def test_an_answer_that_comes_late_changes_nothing(open_page: Open, many_jobs: l
     page.get_by_text("The connection broke.").wait_for()
 
 
+def test_what_is_read_of_a_plate_is_not_put_under_somebody_s_hands(open_page: Open, plate: TinyPlate) -> None:
+    page = open_page()
+    held: list[Route] = []
+    page.route(re.compile("/layouts$"), lambda route: held.append(route), times=1)
+    page.set_input_files("#files", [plate.archive, plate.layout])
+    name, sample = page.locator("input[name=name]"), page.locator("input[name=sample]")
+    until(lambda: bool(page.wait_for_timeout(50) or held))
+    sample.fill(SAMPLE)
+    name.focus()
+    held[0].continue_()
+    page.locator("#send:enabled").wait_for()
+    assert name.input_value() == ""
+    sample.focus()
+    assert name.input_value() == "P1"
+
+
 def test_the_policy_lets_no_inline_script_run(http: httpx.Client) -> None:
     for path in ("/", "/page/app.js"):
         policy = http.get(path).headers["content-security-policy"]

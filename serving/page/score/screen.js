@@ -16,6 +16,7 @@ export class ScreenForm {
   turn = 0; // how often files were dropped
 
   constructor({ onSample, onPlate }) {
+    this.onSample = onSample;
     this.samples = el("datalist", { id: newId("samples") });
     const text = (attributes) => el("input", { autocomplete: "off", spellcheck: "false", ...attributes });
     const number = () => el("input", { type: "number", min: "0", step: "any" });
@@ -85,9 +86,17 @@ export class ScreenForm {
     }
   }
 
-  /** What is not known goes: it was of the plate before. */
+  /** What is not known goes: it was of the plate before. A text that somebody is about to write is left alone until they go on. */
   put(name, value) {
-    if (!this.touched.has(name)) this.inputs[name].value = value ?? "";
+    const input = this.inputs[name];
+    if (this.touched.has(name)) return;
+    if (input !== document.activeElement || !(input instanceof HTMLInputElement)) input.value = value ?? "";
+    else {
+      input.addEventListener("blur", () => {
+        this.put(name, value);
+        if (name === "sample") this.onSample();
+      }, { once: true });
+    }
   }
 
   /** The screen as the service wants it. */
