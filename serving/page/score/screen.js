@@ -86,11 +86,11 @@ export class ScreenForm {
     }
   }
 
-  /** What is not known goes: it was of the plate before. A text that somebody is about to write is left alone until they go on. */
+  /** What is not known goes: it was of the plate before. An empty field that somebody is about to write in is left alone until they go on. */
   put(name, value) {
     const input = this.inputs[name];
     if (this.touched.has(name)) return;
-    if (input !== document.activeElement || !(input instanceof HTMLInputElement)) input.value = value ?? "";
+    if (input !== document.activeElement || input.value !== "") input.value = value ?? "";
     else {
       input.addEventListener("blur", () => {
         this.put(name, value);
