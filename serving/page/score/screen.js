@@ -86,7 +86,7 @@ export class ScreenForm {
     }
   }
 
-  /** What is not known goes: it was of the plate before. An empty field that somebody is about to write in is left alone until they go on. */
+  /** What is not known goes: it was of the plate before. An empty field that somebody has the cursor in is left alone until they go on. */
   put(name, value) {
     const input = this.inputs[name];
     if (this.touched.has(name)) return;
