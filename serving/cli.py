@@ -179,15 +179,12 @@ def compare(arguments: argparse.Namespace) -> None:
 
 
 def _read_curves(path: Path) -> pd.DataFrame:
-    """Curves that `curves` or `score` wrote. A treatment may be called NA."""
-    import pandas as pd
-
+    """Curves that `curves` or `score` wrote."""
+    from models.plates.spreadsheets import read_table
     from models.tables import CURVES, check_table
 
     file = path / "curves.csv" if path.is_dir() else path
-    if not file.is_file():
-        raise InputError(f"there is no {file}; give curves.csv, or the folder of a result that holds it")
-    table = pd.read_csv(file, keep_default_na=False, na_values=[""])
+    table = read_table(file)
     if not {"treatment", "ic50_relation"} <= set(table):
         raise InputError(f"{file} is no table of curves; its columns are {', '.join(map(str, table.columns[:8]))}. Make one of a "
                          "plate reader's table: dosewell curves TABLE --out FOLDER")

@@ -10,8 +10,8 @@ from scipy import stats
 
 from models.dose_response.checks import require_columns
 from models.dose_response.doubts import only_the_dose_is_open
+from models.dose_response.viability import NORMAL_95
 
-NORMAL_95 = 1.959964
 FALSE_CALLS = 0.05      # expected share among all treatments that are called higher or lower
 COLUMNS = ("ic50_first", "ic50_second", "fold", "fold_low", "fold_high", "fold_relation", "p", "q", "call", "reason")
 NEEDED = ("dose_unit", "status", "reason", "ic50", "ic50_low", "ic50_high", "ic50_relation", "ic_level")
@@ -65,8 +65,8 @@ def _compared(first: dict[Any, Any], second: dict[Any, Any]) -> dict[str, Any]:
 def _logs(row: dict[Any, Any]) -> tuple[float, float, float]:
     """log10 of IC50 and its limits; an end of the tested doses is no limit of what lies beyond."""
     low, high = (row.get(f"ic50_model_{end}", np.nan) for end in ("low", "high"))
-    ends = [row["ic50"], row["ic50_low"] if np.isnan(low) else low, row["ic50_high"] if np.isnan(high) else high]
-    return tuple(np.log10(float(value)) if value > 0 else np.nan for value in ends)  # type: ignore[return-value]  # three
+    value, low, high = np.log10([row["ic50"], row["ic50_low"] if np.isnan(low) else low, row["ic50_high"] if np.isnan(high) else high])
+    return float(value), float(low), float(high)
 
 
 def _why_not(first: dict[Any, Any], second: dict[Any, Any]) -> str:

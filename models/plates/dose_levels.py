@@ -12,8 +12,8 @@ WIDEST = 1.1    # highest over lowest dose of a level: droplets of 2.5 nL make s
 PLAIN = 3.0     # times the widest level (as logarithms) that levels lie apart at least; nearer, nobody knows which doses belong together
 
 
-def with_one_dose_a_level(wells: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
-    """(the wells with each treatment's doses of a level, alone or second, at their median, and which of them have another dose now).
+def with_one_dose_a_level(wells: pd.DataFrame) -> pd.DataFrame:
+    """The wells with each treatment's doses of a level, in `dose` or `dose_2`, at their median to three digits.
 
     Curves count doses and compare the replicates of each, and the effects of two drugs are compared dose by dose.
     """
@@ -29,8 +29,7 @@ def with_one_dose_a_level(wells: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]
     for rows in close.groupby(["treatment", "unit"]).indices.values():
         levels.iloc[rows] = _levels(levels.iloc[rows].to_numpy())
     changed = levels[levels != close["dose"]]
-    moved = pd.Series(wells.index.isin(changed.index.get_level_values(1)), wells.index)
-    return wells.assign(**{str(name): own.droplevel(0).combine_first(wells[name]) for name, own in changed.groupby(level=0)}), moved
+    return wells.assign(**{str(name): own.droplevel(0).combine_first(wells[name]) for name, own in changed.groupby(level=0)})
 
 
 def _levels(dose: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

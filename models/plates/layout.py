@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -272,11 +273,16 @@ def _alone_at_dose_0(wells: pd.DataFrame, zero: pd.Series, zero_2: pd.Series) ->
 def _pool_doses(cells: Cells) -> None:
     """One dose a level, where a dispenser's own doses are given."""
     given = cells.out
-    cells.out, moved = with_one_dose_a_level(given)
-    treatments = given["treatment"][moved].nunique()
-    cells.once(moved, "dose", rule="dose_pooled", say=lambda count, _: (
-        f"{count} dose(s) of {treatments} treatment(s) lie within a tenth of others, as dispensers report what each well got; each is "
-        f"taken as the median of its level ({given.loc[moved, 'dose'].iloc[0]:g} as {cells.out.loc[moved, 'dose'].iloc[0]:g})"))
+    cells.out = with_one_dose_a_level(given)
+    for dose in (name for name in ("dose", "dose_2") if name in given):
+        pooled = pd.DataFrame({"treatment": given[dose.replace("dose", "treatment")], "was": given[dose], "now": cells.out[dose]})
+        pooled = pooled[pooled["was"].notna() & pooled["was"].ne(pooled["now"])]
+        cells.once(pd.Series(given.index.isin(pooled.index)), dose, rule="dose_pooled", say=partial(_pooled_words, pooled))
+
+
+def _pooled_words(pooled: pd.DataFrame, count: int, _: str) -> str:
+    return (f"{count} dose(s) of {pooled['treatment'].nunique()} treatment(s) lie within a tenth of others, as dispensers report what each "
+            f"well got; each is taken as the median of its level ({pooled['was'].iloc[0]:g} as {pooled['now'].iloc[0]:g})")
 
 
 def _read_options(cells: Cells) -> None:

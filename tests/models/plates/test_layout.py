@@ -175,8 +175,10 @@ def test_doses_of_one_level_are_one_dose(doses: list[float], read: list[float]) 
     assert result.layout["dose"].tolist() == pytest.approx(read)
     assert [one.rule for one in result.findings] == ["dose_pooled"] * (doses != read)
     second = raw.assign(treatment="y", dose="5", treatment_2="x", dose_2=raw["dose"], dose_unit_2="nM", plate="P2")
-    both = parse_layout(pd.concat([raw[2:3], second], ignore_index=True), plate_format=96).layout
-    assert both["dose_2"][1:].tolist() == pytest.approx(read)
+    both = parse_layout(pd.concat([raw[2:3], second], ignore_index=True), plate_format=96)
+    assert [one.message for one in both.findings if one.rule == "dose_pooled" and "(9.97 as 10)" not in one.message] == []
+    assert {one.column for one in both.findings if one.rule == "dose_pooled"} == ({"dose_2"} if doses != read else set())
+    assert both.layout["dose_2"][1:].tolist() == pytest.approx(read)
 
 
 def test_other_units_are_kept() -> None:
