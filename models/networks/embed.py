@@ -14,7 +14,8 @@ import pandas as pd
 import torch
 
 from models.errors import InputError
-from models.networks.predict import BATCH, Predictor
+from models.networks.forward import PASS
+from models.networks.predict import Predictor
 from models.plates.images import WellImages
 from models.tables import combined
 
@@ -27,8 +28,8 @@ def penultimate_features(predictor: Predictor, images: WellImages) -> Array:
     """Activations that enter the last layer, (N, F): 4096 for VGG19 with its dense layers, the trunk's features for a linear head."""
     layers = predictor.network.head[:-1]
     parts = [np.empty((0, 0))]
-    for start in range(0, len(images), BATCH):
-        batch = torch.from_numpy(images.pixels[start:start + BATCH]).to(predictor.device, torch.float32)  # (B, C, H, W)
+    for start in range(0, len(images), PASS):
+        batch = torch.from_numpy(images.pixels[start:start + PASS]).to(predictor.device, torch.float32)  # (B, C, H, W)
         features = predictor.network.features(batch.contiguous(memory_format=torch.channels_last))
         parts.append(layers(features).double().cpu().numpy())
     return np.concatenate(parts[1:]) if len(parts) > 1 else parts[0]

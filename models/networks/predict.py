@@ -18,12 +18,10 @@ from torch import nn
 from models.errors import BundleError, ImageError
 from models.networks.bundle import HEAD, TRUNK, Card, FindTrunk, bundle_sha256, read_card
 from models.networks.device import pick_device
-from models.networks.forward import Precision, bf16_wanted, has_bf16, path_of
+from models.networks.forward import PASS, Precision, bf16_wanted, filled, has_bf16, path_of
 from models.networks.heads import Network, living_logit
-from models.networks.trunks import PASS, POOL, Trunk, TrunkKey, filled
+from models.networks.trunks import POOL, Trunk, TrunkKey
 from models.plates.images import WellImages
-
-BATCH = PASS    # images at a time, between which progress is told
 
 
 @dataclass(frozen=True)
@@ -62,8 +60,8 @@ class Predictor:
         if images.channels != spec.planes or images.pixels.shape[2:] != (spec.size, spec.size):
             raise ImageError(f"model {self.card.name} reads {spec.planes} at {spec.size} pixels; "
                              f"got {images.channels} at {images.pixels.shape[2:]}")
-        for start in range(0, len(images), BATCH):
-            found = self.trunk.features(images.pixels[start:start + BATCH])
+        for start in range(0, len(images), self.trunk.images):
+            found = self.trunk.features(images.pixels[start:start + self.trunk.images])
             yield found
             on_images(len(found))
 

@@ -1,8 +1,7 @@
 """Trunks in memory: one copy of each, shared by all the heads that stand on it, and one forward pass for all who wait for it.
 
-An image's features do not depend on its company, to the last bit: OpenVINO gives the same for any batch, and torch, whose convolutions
-do not, always gets PASS images (a short pass is filled up with black ones). So a plate gives the same numbers alone and beside others,
-at the stage and in the service. `tests/models/networks/test_trunks.py` holds this.
+An image's features do not depend on its company, to the last bit (models/networks/forward.py). So a plate gives the same numbers alone
+and beside others, at the stage and in the service. `tests/models/networks/test_forward.py` holds this.
 """
 
 from __future__ import annotations
@@ -10,19 +9,16 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from models.networks.forward import Forward, Path, Precision, trunk_forward
+from models.networks.forward import Path, Precision, trunk_forward
 from models.networks.heads import Network
 from models.networks.recipe import TrunkSpec
 from models.plates.images import Pixels
-
-PASS = 32   # images in one forward pass at most; with torch exactly
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,18 +57,22 @@ class Trunk:
     """A loaded trunk. network: holds normalisation and trunk (its head is nobody's); several threads may ask at once."""
 
     def __init__(self, network: Network, device: torch.device, *, size: int, path: Path, precision: Precision = "fp32") -> None:
-        self.network, self.precision, self._fixed = network, precision, path == "torch"
-        self._forward: Forward = trunk_forward(network, device, size=size, path=path, precision=precision)
+        self.network, self.precision = network, precision
+        self._forward = trunk_forward(network, device, size=size, path=path, precision=precision)
         copies = 1 if path == "torch" else 2    # torch's weights stay for features that scoring does not need; estimated alike
         self.bytes = copies * sum(item.numel() * item.element_size() for item in network.trunk.state_dict().values())
         self.passes = 0
-        self._batch: Tensor | None = None
         self._queue: deque[_Waiting] = deque()
         self._queued, self._turn = threading.Lock(), threading.Lock()
 
+    @property
+    def images(self) -> int:
+        """How many images a pass takes at most."""
+        return self._forward.images
+
     def features(self, pixels: Pixels) -> np.ndarray:
-        """Pixels on 0-1 (N, C, H, W) -> features (N, F) float32. Images of all threads that wait share the passes, in the order in which
-        they came; whoever has the turn runs a pass for all.
+        """Pixels on 0-1 (N, C, H, W) float16 -> features (N, F) float32. Images of all threads that wait share the passes, in the order in
+        which they came; whoever has the turn runs a pass for all.
         """
         mine = _Waiting(pixels, np.empty((len(pixels), self.network.feature_count), np.float32))
         if not len(pixels):
@@ -90,7 +90,7 @@ class Trunk:
     def _run_pass(self) -> None:
         parts = self._take()
         try:
-            found = self._features(self._joined(parts)).numpy()     # (B, F)
+            found = self._forward([wait.pixels[rows] for wait, rows in parts])     # (B, F)
         except BaseException as error:
             for wait, _ in parts:
                 wait.error = error
@@ -106,9 +106,9 @@ class Trunk:
         self.passes += 1
 
     def _take(self) -> list[tuple[_Waiting, slice]]:
-        """The next images, PASS at most, first come first served."""
+        """The next images, as many as a pass takes, first come first served."""
         parts: list[tuple[_Waiting, slice]] = []
-        room = PASS
+        room = self.images
         with self._queued:
             while room and self._queue:
                 wait = self._queue[0]
@@ -120,28 +120,6 @@ class Trunk:
                 if wait.taken == len(wait.pixels) or wait.over.is_set():
                     self._queue.popleft()
         return parts
-
-    def _joined(self, parts: Sequence[tuple[_Waiting, slice]]) -> Tensor:
-        """The images as float32 (B, C, H, W), in memory that the next pass uses again: fresh memory costs more time than copying."""
-        if self._batch is None or self._batch.shape[1:] != parts[0][0].pixels.shape[1:]:
-            self._batch = torch.empty((PASS, *parts[0][0].pixels.shape[1:]))
-        count = 0
-        for wait, rows in parts:
-            part = torch.from_numpy(wait.pixels[rows])
-            self._batch[count:count + len(part)] = part
-            count += len(part)
-        return self._batch[:count]
-
-    @torch.inference_mode()
-    def _features(self, batch: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, F)"""
-        return self._forward(filled(batch))[:len(batch)] if self._fixed else self._forward(batch)
-
-
-def filled(rows: Tensor) -> Tensor:
-    """The rows, followed by zeros up to PASS of them."""
-    short = PASS - len(rows)
-    return torch.cat([rows, rows.new_zeros(short, *rows.shape[1:])]) if short > 0 else rows
 
 
 class TrunkPool:

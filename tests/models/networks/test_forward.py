@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -12,10 +13,10 @@ import torch
 
 from models.errors import DosewellError
 from models.networks import forward as forwards
-from models.networks.forward import Precision, bf16_wanted, has_bf16, path_of, trunk_forward
+from models.networks.forward import PASS, Precision, TorchForward, bf16_wanted, has_bf16, path_of, trunk_forward
 from models.networks.heads import Network, build_network
 from models.networks.recipe import HeadSpec, TrunkSpec
-from models.networks.trunks import PASS, Trunk, TrunkKey, TrunkPool
+from models.networks.trunks import Trunk, TrunkKey, TrunkPool
 from models.plates.prepare import InputSpec
 from tests.conftest import CONTROLS
 
@@ -43,25 +44,51 @@ def images(count: int, *, seed: int = 100, size: int = 64) -> torch.Tensor:
     return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(seed))
 
 
-@torch.no_grad()
+def pixels_of(count: int, *, seed: int = 100, size: int = 64) -> np.ndarray:
+    """As prepared images are kept."""
+    return images(count, seed=seed, size=size).numpy().astype(np.float16)
+
+
 def test_compiled_features_are_those_of_torch(network: Network) -> None:
     slow, fast = trunk_forward(network, CPU, size=64, path="torch"), trunk_forward(network, CPU, size=64, path="openvino")
     for count in (32, 1, 7):
-        wanted, found = slow(images(count)), fast(images(count))
+        wanted, found = slow([pixels_of(count)]), fast([pixels_of(count)])
         assert found.shape == wanted.shape == (count, 512)
+        assert found.dtype == wanted.dtype == np.float32
         assert wanted.std() > 0.01
-        torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
+        np.testing.assert_allclose(found, wanted, atol=1e-4, rtol=1e-4)
+    parts = [pixels_of(5, seed=seed) for seed in range(4)]
+    np.testing.assert_array_equal(fast(parts), np.concatenate([fast([part]) for part in parts]))
     with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(fast, [images(5, seed=seed) for seed in range(12)]))
+        answers = list(pool.map(fast, [[pixels_of(5, seed=seed)] for seed in range(12)]))
     for seed, answer in enumerate(answers):
-        torch.testing.assert_close(answer, slow(images(5, seed=seed)), atol=1e-4, rtol=1e-4)
+        np.testing.assert_allclose(answer, slow([pixels_of(5, seed=seed)]), atol=1e-4, rtol=1e-4)
+
+
+def test_a_pass_that_is_over_holds_no_images(network: Network) -> None:
+    """A plate's images are not kept in memory by what has read them."""
+    for path in ("torch", "openvino"):
+        forward, pixels = trunk_forward(network, CPU, size=64, path=path), pixels_of(3)
+        gone = weakref.ref(pixels)
+        features = forward([pixels])
+        del pixels
+        assert gone() is None
+        assert np.isfinite(features).all()
+
+
+def test_images_that_no_network_reads_are_refused_and_the_next_ones_are_not(network: Network) -> None:
+    forward = trunk_forward(network, CPU, size=64, path="openvino")
+    for wrong in (pixels_of(2, size=32), pixels_of(2).astype(np.float32)):
+        with pytest.raises(RuntimeError):
+            forward([wrong])
+    assert forward([pixels_of(2)]).shape == (2, 512)
 
 
 @pytest.mark.skipif(not has_bf16(), reason="this CPU has no bfloat16")
 def test_bfloat16_is_near_float32_and_not_the_same(network: Network) -> None:
     plain, short = (trunk_forward(network, CPU, size=64, path="openvino", precision=precision) for precision in ("fp32", "bf16"))
-    wanted, found = plain(images(4)), short(images(4))
-    assert 0 < (found - wanted).abs().max() < 0.2 * wanted.abs().max()
+    wanted, found = plain([pixels_of(4)]), short([pixels_of(4)])
+    assert 0 < np.abs(found - wanted).max() < 0.2 * np.abs(wanted).max()
 
 
 KINDS: list[tuple[str, str, Precision]] = [("small", "torch", "fp32"), ("resnet", "openvino", "fp32"), ("resnet", "openvino", "bf16"),
@@ -74,7 +101,7 @@ def test_features_do_not_depend_on_company(network: Network, kind: str, path: st
         pytest.skip("this CPU has no bfloat16")
     body, size = (network, 64) if kind == "resnet" else (seen(SMALL), 48)
     trunk = Trunk(body, CPU, size=size, path=path, precision=precision)
-    pixels = images(2 * PASS + 5, size=size).numpy().astype(np.float16)
+    pixels = pixels_of(2 * PASS + 5, size=size)
     whole = trunk.features(pixels)
     order = np.random.default_rng(0).permutation(len(pixels))
     np.testing.assert_array_equal(trunk.features(pixels[order]), whole[order])
@@ -83,18 +110,19 @@ def test_features_do_not_depend_on_company(network: Network, kind: str, path: st
     assert trunk.features(pixels[:0]).shape == (0, body.feature_count)
 
 
-def test_threads_that_wait_share_a_pass() -> None:
+def test_threads_that_wait_share_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     """While one pass runs, four requests of a few images come in: one more pass answers them all, each with its own numbers."""
     trunk = Trunk(seen(SMALL), CPU, size=48, path="torch")
-    requests = [images(5, size=48, seed=seed).numpy() for seed in range(4)]
+    requests = [pixels_of(5, size=48, seed=seed) for seed in range(4)]
     wanted = [trunk.features(pixels) for pixels in requests]
-    inner, first, go_on = trunk._forward, threading.Event(), threading.Event()
+    inner, first, go_on = TorchForward.__call__, threading.Event(), threading.Event()
 
-    def slow(batch: torch.Tensor) -> torch.Tensor:
+    def slow(self: TorchForward, parts: list[np.ndarray]) -> np.ndarray:
         first.set()
         assert go_on.wait(10)
-        return inner(batch)
-    trunk._forward, trunk.passes = slow, 0
+        return inner(self, parts)
+    monkeypatch.setattr(TorchForward, "__call__", slow)
+    trunk.passes = 0
     with ThreadPoolExecutor(5) as pool:
         before = pool.submit(trunk.features, requests[0])
         assert first.wait(10)
@@ -107,14 +135,13 @@ def test_threads_that_wait_share_a_pass() -> None:
     assert trunk.passes == 2
 
 
-def test_a_pass_that_fails_fails_for_those_in_it_alone() -> None:
+def test_a_pass_that_fails_fails_for_those_in_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     trunk = Trunk(seen(SMALL), CPU, size=48, path="torch")
-    pixels = images(PASS + 3, size=48).numpy()
-    inner = trunk._forward
-    trunk._forward = lambda batch: 1 / 0
-    with pytest.raises(ZeroDivisionError):
-        trunk.features(pixels)
-    trunk._forward = inner
+    pixels = pixels_of(PASS + 3, size=48)
+    with monkeypatch.context() as broken:
+        broken.setattr(TorchForward, "__call__", lambda self, parts: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            trunk.features(pixels)
     assert trunk.features(pixels).shape == (PASS + 3, 256)
     assert not trunk._queue
 
