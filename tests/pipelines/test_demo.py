@@ -12,7 +12,7 @@ import pytest
 
 from pipelines.demo import served_models
 from pipelines.params import Params
-from tests.serving.test_promotion import until
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -332,3 +333,11 @@ def test_labels_of_metrics_stay_few_whatever_is_asked(http: httpx.Client) -> Non
     assert 'dosewell_requests_total{method="GET",route="/jobs/{job}",status="404"}' in text
     assert 'dosewell_requests_total{method="GET",route="other",status="404"}' in text
     assert not [word for word in ("0f0f0f", "made-up", "bentoml_") if word in text]
+
+
+def test_the_policy_lets_no_inline_script_run(http: httpx.Client) -> None:
+    for path in ("/", "/page/app.js"):
+        policy = http.get(path).headers["content-security-policy"]
+        assert "script-src 'self'" in policy
+        assert "unsafe" not in policy
+    assert not re.search(r"<script(?![^>]*\bsrc=)|\son\w+=|style=", http.get("/").text)

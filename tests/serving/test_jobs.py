@@ -33,8 +33,8 @@ from serving.job_workers import JobWorkers
 from serving.jobs import MAX_ATTEMPTS, JobStore
 from serving.settings import Settings
 from serving.worker import Worker
-from tests.serving.test_promotion import until
 from tests.serving.tiny import MODEL, SCREEN, Server, TinyPlate
+from tests.waiting import until
 
 Submit = Callable[..., httpx.Response]
 

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from serving.app import create_app
 from serving.settings import Settings
-from tests.serving.test_promotion import until
 from tests.serving.tiny import MODEL, SCREEN, Server, TinyPlate
+from tests.waiting import until
 
 OPERATIONS = [(method.upper(), path) for path, ways in create_app(Settings()).openapi()["paths"].items() for method in ways]
 

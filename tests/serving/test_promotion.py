@@ -29,21 +29,13 @@ from serving.promotion import Promoter, pause
 from serving.promotion_log import Change, PromotionLog
 from tests.serving.conftest import Post
 from tests.serving.tiny import CLASSIFIER, MODEL, Server, free_port, tiny_bundle, tiny_registry
+from tests.waiting import until
 
 
 def stored(registry: Registry, version: RegisteredVersion) -> Path:
     """The bundle of a version where the registry keeps it."""
     uri = MlflowClient(registry.tracking_uri).get_model_version_download_uri(version.name, str(version.version))
     return next((Path(uri.removeprefix("file://")) / "data").iterdir())
-
-
-def until(true: Callable[[], bool], *, seconds: float = 10) -> float:
-    """Wait; returns the seconds that it took."""
-    started = time.monotonic()
-    while not true():
-        assert time.monotonic() - started < seconds, "it did not happen"
-        time.sleep(0.05)
-    return time.monotonic() - started
 
 
 @pytest.fixture

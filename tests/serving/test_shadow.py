@@ -30,8 +30,8 @@ from serving.settings import Settings
 from serving.shadow import Shadow
 from serving.uploads import Upload
 from serving.worker import Worker
-from tests.serving.test_promotion import until
 from tests.serving.tiny import MODEL, SCREEN, TinyPlate, tiny_registry, two_versions
+from tests.waiting import until
 
 
 def tables(viability: np.ndarray, ic50: list[float], relation: list[str], *, excluded: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -21,8 +21,8 @@ from pipelines import servers
 from serving.job_records import JobStoreError, NewJob, UnknownJobError
 from serving.jobs import JobStore
 from tests.serving.postgres import new_database, postgres_server
-from tests.serving.test_promotion import until
 from tests.serving.tiny import MODEL, SCREEN, Server, TinyPlate, free_port, two_versions
+from tests.waiting import until
 
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
 BUCKET = "dosewell"

@@ -1,0 +1,93 @@
+"""The lists of jobs and of models."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from models.registry import CHAMPION, Registry
+from tests.serving.page.steps import Open, hold, score
+from tests.serving.tiny import MODEL, TinyPlate
+from tests.waiting import until
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Route
+
+pytestmark = pytest.mark.browser
+
+
+def test_a_list_that_changes_keeps_the_focus_and_what_was_told(open_page: Open, many_jobs: list[str]) -> None:
+    page = open_page("/#/jobs")
+    row = page.locator(f"tr[data-job='{many_jobs[0]}']")
+    row.locator("button").focus()
+    seen: list[int] = []
+
+    def another(route: Route) -> None:
+        answer = route.fetch().json()
+        seen.append(len(seen))
+        answer["jobs"][0]["progress"]["done"] = seen[-1]
+        route.fulfill(json=answer)
+    page.route(re.compile(r"/jobs\?before="), another)
+    until(lambda: bool(page.wait_for_timeout(100) or len(seen) > 1))
+    assert row.locator("button").evaluate("button => button === document.activeElement")
+    page.route(re.compile(f"/jobs/{many_jobs[0]}$"), lambda route: route.fulfill(status=503, json={"error": "busy", "findings": []}))
+    row.locator("button").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    page.get_by_text("Busy.").wait_for()
+    until(lambda: bool(page.wait_for_timeout(100) or len(seen) > 4))
+    assert page.get_by_text("Busy.").is_visible()
+
+
+def test_promotions_and_refusals_are_shown(open_page: Open, registry: Registry) -> None:
+    page = open_page("/#/models")
+    card = page.locator(f'section[aria-label="{MODEL}"]')
+    card.get_by_text("in service since").first.wait_for()
+    registry.set_alias(registry.resolve(f"{MODEL}/3"), CHAMPION)
+    try:
+        card.get_by_text("Version 3 was promoted but must not serve").wait_for()
+        assert "r2_cv is 0.1" in card.inner_text()
+        page.locator("tr", has_text="refused").filter(has_text="r2_cv is 0.1").first.wait_for()
+    finally:
+        registry.set_alias(registry.resolve(f"{MODEL}/1"), CHAMPION)
+    card.get_by_text("must not serve").wait_for(state="detached")
+
+
+def test_a_job_of_the_list_is_opened_and_deleted(open_page: Open, plate: TinyPlate, http: httpx.Client) -> None:
+    page = open_page()
+    job = score(page, plate, name="browser-9")
+    page.get_by_role("link", name="Jobs", exact=True).click()
+    row = page.locator(f'tr[data-job="{job}"]')
+    row.get_by_role("button", name="Delete browser-9").click()
+    page.go_back()      # closes the question, and does not leave the list
+    page.get_by_role("dialog").wait_for(state="detached")
+    assert page.url.endswith("#/jobs")
+    row.get_by_role("button", name="Delete browser-9").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    row.wait_for(state="detached")
+    assert http.get(f"/jobs/{job}").status_code == 404
+
+
+def test_older_jobs_are_a_page_away(open_page: Open, many_jobs: list[str]) -> None:
+    page = open_page("/#/jobs")
+    page.get_by_role("button", name="Older jobs").click()
+    page.locator(f'tr[data-job="{many_jobs[-1]}"]').wait_for()
+    assert page.get_by_role("button", name="Older jobs").count() == 0
+    page.get_by_role("button", name="Newest jobs").click()
+    page.locator(f'tr[data-job="{many_jobs[0]}"]').wait_for()
+    assert page.locator(f'tr[data-job="{many_jobs[-1]}"]').count() == 0
+
+
+def test_a_page_of_jobs_that_comes_late_changes_nothing(open_page: Open, many_jobs: list[str]) -> None:
+    """The list was turned over meanwhile."""
+    page = open_page("/#/jobs")
+    page.get_by_role("button", name="Older jobs").wait_for()
+    held = hold(page, r"jobs\?before=$", lambda: None)
+    page.get_by_role("button", name="Older jobs").click()
+    page.locator(f"tr[data-job='{many_jobs[-1]}']").wait_for()
+    with page.expect_response(re.compile(r"jobs\?before=$")):
+        held.continue_()
+    page.wait_for_timeout(300)
+    assert page.locator(f"tr[data-job='{many_jobs[-1]}']").count() == 1
