@@ -19,6 +19,7 @@ from serving.faults import error_response
 
 SMALL_BYTES = 8 * 2**20     # of a body that is read into memory: 20,000 wells with reasons fit
 IDLE_SECONDS = 60.0         # a laptop that was closed in the middle of an upload says no goodbye, and would be waited for for ever
+SLOWEST = 4096              # bytes of a body a second, on average: plates come faster over any line, and a byte a minute holds on for ever
 HEAD_BYTES = 65_536         # of address and headers
 KEPT_FREE, KEPT_SHARE = 2**30, 0.05     # bytes of the disk that no upload takes, or of a small disk this share
 _KEY = "dosewell.allowance"
@@ -48,7 +49,9 @@ def require_room(folder: Path, *, coming: int = 0) -> None:
 
 
 class BodyLimit:
-    """ASGI middleware: 413 for bodies above `max_bytes`, or above SMALL_BYTES where they are no upload; 408 where nothing more comes."""
+    """ASGI middleware: 413 for bodies above `max_bytes`, or above SMALL_BYTES where they are no upload; 408 where nothing more comes, or as
+    good as nothing.
+    """
 
     def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
         self.app, self.max_bytes = app, max_bytes
@@ -67,11 +70,15 @@ class BodyLimit:
 
     async def _counted(self, scope: Scope, receive: Receive, send: Send) -> None:
         allowance: _Allowance = scope[_KEY]
-        seen, complete, answered, over = 0, False, False, False
+        seen, waited, complete, answered, over = 0, 0.0, False, False, False
 
         async def count() -> Message:
-            nonlocal seen, complete, over
-            message = await receive() if complete else await _soon(receive)
+            nonlocal seen, waited, complete, over
+            if complete:    # what comes now is that the other side goes away
+                return await receive()
+            began = anyio.current_time()
+            message = await _soon(receive, min(IDLE_SECONDS, IDLE_SECONDS + seen / SLOWEST - waited))
+            waited += anyio.current_time() - began      # not what the disk takes for it
             complete = not message.get("more_body", False)
             seen += len(message.get("body", b""))
             if seen > allowance.max_bytes:
@@ -92,14 +99,14 @@ class BodyLimit:
             await error_response(RequestTooLarge(allowance.max_bytes))(scope, receive, send)
 
 
-async def _soon(receive: Receive) -> Message:
+async def _soon(receive: Receive, seconds: float) -> Message:
     """The next piece of a body. Raises HTTPException where none comes."""
     try:
-        with anyio.fail_after(IDLE_SECONDS):
+        with anyio.fail_after(seconds):
             return await receive()
     except TimeoutError:
-        raise HTTPException(408, f"nothing came for {IDLE_SECONDS:g} s in the middle of the request; send it again",
-                            headers={"connection": "close"}) from None
+        raise HTTPException(408, f"nothing came for {IDLE_SECONDS:g} s in the middle of the request, or less than {SLOWEST / 1024:g} KiB a "
+                                 "second of all of it; send it again", headers={"connection": "close"}) from None
 
 
 class RequestTooLarge(HTTPException):
@@ -145,6 +152,12 @@ class Punctual(HttpToolsProtocol):
         self._head_bytes = 0
         self._wait_no_more("head")
         super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        """Of a body that nobody read, the rest may still come, and a next request may follow: with every byte, uvicorn would wait anew."""
+        super().on_response_complete()
+        if self.cycle.response_complete and "head" not in self._waits:
+            self._wait("head", self._give_up)
 
     def pause_writing(self) -> None:
         """The answer is not taken as fast as it is made."""

@@ -280,7 +280,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {status: {"model": ErrorAnswer, "descr
     404: "No such model, version, alias or job.",
     409: "The images are of another sample than the model's (force scores them flagged), the version must not serve, or the job is not in "
          "a state for this.",
-    408: "Nothing came for a minute in the middle of the request; send it again.",
+    408: "Nothing came for a minute in the middle of the request, or less than 4 KiB a second; send it again.",
     413: "The request is too large.",
     503: "The registry cannot be reached and the model is not loaded, or the database of jobs cannot be used now.",
     507: "The service's disk is full, or takes nothing; nothing was accepted."}.items()}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -75,24 +76,45 @@ def test_no_upload_takes_the_last_of_the_disk(app: BodyLimit, tmp_path: Path, mo
     assert list((tmp_path / "uploads").iterdir()) == []
 
 
-@pytest.mark.parametrize("path", ["/form", "/memory"])
-def test_a_sender_that_falls_silent_is_not_waited_for_and_leaves_nothing(app: BodyLimit, tmp_path: Path, path: str) -> None:
-    """A laptop that is closed in the middle of an upload: its connection, its file and the service's orderly end hung on it."""
+BEGIN = b'--b\r\nContent-Disposition: form-data; name="images"; filename="P1.zip"\r\n\r\n'
+
+
+def sent(app: BodyLimit, path: str, pieces: Iterable[bytes], *, every: float) -> list[Message]:
+    """The answer to a form of these pieces, `every` so many seconds one, and then silence."""
     answers: list[Message] = []
-    pieces = iter([{"type": "http.request", "more_body": True,
-                    "body": b'--b\r\nContent-Disposition: form-data; name="images"; filename="P1.zip"\r\n\r\nxxx'}])
+    coming = itertools.chain([BEGIN], pieces)
 
     async def receive() -> Message:
-        return next(pieces, None) or await asyncio.Event().wait()
+        await asyncio.sleep(every)
+        piece = next(coming, None)
+        return {"type": "http.request", "more_body": not piece.endswith(b"--"), "body": piece} if piece else await asyncio.Event().wait()
 
     async def send(message: Message) -> None:
         answers.append(message)
     scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "root_path": "", "headers": [
         (b"content-type", b"multipart/form-data; boundary=b")]}
     asyncio.run(asyncio.wait_for(app(scope, receive, send), 5))
+    return answers
+
+
+@pytest.mark.parametrize("path", ["/form", "/memory"])
+@pytest.mark.parametrize("pieces", [[b"xxx"], itertools.repeat(b"x")])
+def test_a_sender_that_falls_silent_or_as_good_as_that_is_not_waited_for_and_leaves_nothing(
+        app: BodyLimit, tmp_path: Path, path: str, pieces: Iterable[bytes]) -> None:
+    """A laptop that is closed in the middle of an upload, or a byte a minute: a connection, its file and the service's orderly end hung
+    on it.
+    """
+    answers = sent(app, path, pieces, every=0.01)
     assert answers[0]["status"] == 408
     assert (b"connection", b"close") in answers[0]["headers"]
     assert not list(tmp_path.glob("uploads/*"))
+
+
+def test_a_slow_line_is_waited_for(app: BodyLimit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten times as long as silence is."""
+    monkeypatch.setattr(limits, "SLOWEST", 1000)
+    answers = sent(app, "/form", [*[bytes(100)] * 50, b"\r\n--b--"], every=0.01)
+    assert (answers[0]["status"], answers[1]["body"]) == (200, b"5000")
 
 
 def test_a_long_answer_is_no_silence(app: BodyLimit) -> None:
@@ -168,6 +190,20 @@ def test_nor_is_what_follows_a_body(slow_port: int, piece: bytes) -> None:
         assert sender.recv(100_000).startswith(b"HTTP/1.1 404")
         sender.sendall(piece * 70)
         assert sender.recv(100).startswith(b"HTTP/1.1 400")
+
+
+@pytest.mark.parametrize(("asked", "further"), [
+    (b"POST /nowhere HTTP/1.1\r\nHost: here\r\nContent-Length: 1000\r\n\r\n", b"x"),
+    (b"POST /nowhere HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n", b"5\r\n"),
+    (b"GET /nowhere HTTP/1.1\r\nHost: here\r\n\r\n", b"\r\n")])
+def test_who_has_an_answer_and_falls_silent_is_not_waited_for(slow_port: int, asked: bytes, further: bytes) -> None:
+    """A single byte after any answer, a refusal too, held its connection for ever."""
+    with socket.create_connection(("127.0.0.1", slow_port), timeout=5) as sender:
+        sender.sendall(asked)
+        assert sender.recv(1000).startswith(b"HTTP/1.1 404")
+        sender.sendall(further)
+        with sender.makefile("rb") as rest:
+            assert rest.read() in (b"", b"Not Found")
 
 
 def test_who_waits_for_an_answer_and_takes_it_is(slow_port: int) -> None:
