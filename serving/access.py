@@ -34,6 +34,7 @@ SCOPE_KEY = "dosewell.token"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NAME = re.compile(r"[\w.@-]{1,64}")
 _FORWARDED = frozenset({"forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"})
+_ONCE = ("host", "origin", "authorization")
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
@@ -165,7 +166,7 @@ class AccessGuard:
             await self.app(scope, receive, send)
             return
         try:
-            scope[SCOPE_KEY] = self._admit(scope, {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]})
+            scope[SCOPE_KEY] = self._admit(scope, _headers_of(scope))
         except HTTPException as error:
             await error_response(error)(scope, receive, send)
             return
@@ -191,6 +192,16 @@ class AccessGuard:
             raise HTTPException(401, "a token is needed: send the header 'Authorization: Bearer <token>'; the service's admin gives tokens",
                                 headers={"www-authenticate": 'Bearer realm="dosewell"'})
         return token
+
+
+def _headers_of(scope: Scope) -> dict[str, str]:
+    """The headers. Raises HTTPException where one that is judged here stands twice: a gateway may have judged the other one."""
+    found: dict[str, str] = {}
+    for name, value in ((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]):
+        if name in found and name in _ONCE:
+            raise HTTPException(400, f"the header '{name}' is sent more than once; send it once")
+        found[name] = value
+    return found
 
 
 def _parts(address: str) -> SplitResult:

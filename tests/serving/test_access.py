@@ -208,6 +208,13 @@ def test_without_tokens_nobody_else_is(tokens: Path, host: str, server: str) -> 
     assert client(tokens, server=server).get("/jobs", headers={"host": host}).status_code == 403
 
 
+@pytest.mark.parametrize("header", ["host", "origin", "authorization"])
+def test_a_header_by_which_is_judged_stands_once(tokens: Path, header: str) -> None:
+    """Of two names of the service, the last one let a page of the first in."""
+    answer = client(tokens).get("/jobs", headers=[("host", "127.0.0.1"), (header, "http://evil.example"), (header, "127.0.0.1")])
+    assert (answer.status_code, "more than once" in answer.json()["error"]) == (400, True)
+
+
 @pytest.mark.parametrize("name", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"])
 def test_without_tokens_nobody_comes_in_through_a_gateway(tokens: Path, name: str) -> None:
     """One that asks as 127.0.0.1, as nginx does by itself, made everybody an admin."""
