@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
-import psutil
-
 from models.errors import DosewellError
-from models.processes import started_at
 
 State = Literal["queued", "running", "done", "refused", "failed", "deleting"]
 STATES: tuple[State, ...] = get_args(State)
@@ -110,8 +105,3 @@ class KeptChange:
 def now() -> str:
     """The time in ISO 8601, UTC, to the millisecond."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def worker_name() -> str:
-    """host:process:when it started, so that a process number that is used again is not taken for a living worker."""
-    return f"{socket.gethostname()}:{os.getpid()}:{started_at(psutil.Process())}"

@@ -7,19 +7,16 @@ again. The files of a job lie beside the database in a folder of its own (servin
 from __future__ import annotations
 
 import json
-import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-import psutil
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from models.errors import Finding
-from models.processes import started_at
 from serving.job_database import database_address, open_database, spoken
 from serving.job_records import (
     STATES,
@@ -33,35 +30,14 @@ from serving.job_records import (
     now,
 )
 from serving.job_tables import EXCLUSIONS, JOBS, make_tables
+from serving.worker_life import clock, is_gone
 
-SILENT_SECONDS = 60.0   # without a sign of life a worker elsewhere is taken for dead
-GRACE_SECONDS = 3.0     # the same for a worker of this machine whose process is gone
 MAX_ATTEMPTS = 5        # a job at which so many workers died is not tried again
 LONGEST_WAIT = 60.0     # for which `release` may put a job off
 CANDIDATES = 20         # waiting jobs that a worker looks at: of several workers that look at once, each then finds one
 
 NO_JOB = "there is no such job; it was deleted, or its id is wrong"
 _AT_NOTHING: Mapping[str, Any] = {"stage": "", "stage_done": 0, "stage_total": 0}
-
-
-def _is_gone(worker: str, beat: float) -> bool:
-    """Whether the worker that has a job is dead, or silent for so long that it is taken for dead."""
-    silent = time.time() - beat
-    host, pid, started = [*worker.rsplit(":", 2), "", ""][:3]
-    if host != socket.gethostname():
-        return silent > SILENT_SECONDS
-    if abs(silent) < GRACE_SECONDS:     # below zero, the clock was put back
-        return False
-    try:
-        process = psutil.Process(int(pid))
-        return str(started_at(process)) != started or process.status() == psutil.STATUS_ZOMBIE
-    except (psutil.Error, ValueError):
-        return True
-
-
-def _is_free(job: Job) -> bool:
-    """Whether no living worker has the job."""
-    return not job.worker or _is_gone(job.worker, job.beat)
 
 
 class JobStore:
@@ -179,7 +155,7 @@ class JobStore:
         with self._transaction() as connection:     # marked before it is looked at: a worker may claim it at this very moment
             # its fingerprint is given free: the same may be sent again before the last file of this one is gone
             connection.execute(sa.update(JOBS).where(JOBS.c.id == job).values(state="deleting", fingerprint=f"deleted {job}"))
-            return _is_free(_job(connection, JOBS.c.id == job))
+            return _is_free(_job(connection, JOBS.c.id == job), clock(connection))
 
     def end_delete(self, job: str) -> None:
         """Forget a job whose files are gone."""
@@ -219,14 +195,13 @@ class JobStore:
         """
         for found in self._waiting(worker):
             anew = found.worker != worker
-            mine = {**_AT_NOTHING, "state": "running", "worker": worker, "beat": time.time(), "stage": "starting", "note": "",
-                    "attempts": found.attempts + anew}
+            mine = {**_AT_NOTHING, "state": "running", "worker": worker, "stage": "starting", "note": "", "attempts": found.attempts + anew}
             if anew and found.attempts >= MAX_ATTEMPTS:
                 mine |= {"state": "failed", "finished_at": now(), "worker": "", **_worn_out(found)}
             with self._transaction() as connection:
                 done = connection.execute(sa.update(JOBS).where(
                     JOBS.c.id == found.id, JOBS.c.state == found.state, JOBS.c.worker == found.worker, JOBS.c.beat == found.beat).values(
-                    **mine, started_at=found.started_at or now()))
+                    **mine, beat=clock(connection), started_at=found.started_at or now()))
                 if done.rowcount and mine["state"] == "running":
                     self._served[found.owner] = time.monotonic()
                     return _job(connection, JOBS.c.id == found.id)
@@ -234,21 +209,22 @@ class JobStore:
 
     def _waiting(self, worker: str) -> list[Job]:
         """Jobs that this worker could have now, the next one first; some of a long queue."""
-        oldest, at = sa.select(JOBS).order_by(JOBS.c.created_at, JOBS.c.id), time.time()
-        put_off = JOBS.c.not_before.between(at, at + LONGEST_WAIT)      # one put off for longer was so before the clock was put back
+        oldest = sa.select(JOBS).order_by(JOBS.c.created_at, JOBS.c.id)
         with self._transaction() as connection:
+            at = clock(connection)
+            put_off = JOBS.c.not_before.between(at, at + LONGEST_WAIT)      # one put off for longer was so before the clock was put back
             running = [_of(row) for row in connection.execute(oldest.where(JOBS.c.state == "running")).mappings()]
             owners = connection.execute(sa.select(JOBS.c.owner).distinct().where(JOBS.c.state == "queued")).scalars().all()
             queued = [_of(row) for owner in owners for row in connection.execute(oldest.where(
                 JOBS.c.state == "queued", JOBS.c.owner == owner, ~put_off).limit(max(1, CANDIDATES // len(owners)))).mappings()]
-        left = [job for job in running if job.worker == worker or _is_gone(job.worker, job.beat)]
+        left = [job for job in running if job.worker == worker or is_gone(job.worker, silent=at - job.beat)]
         return [*left, *sorted(queued, key=lambda job: (self._served.get(job.owner, 0.0), job.created_at, job.id))]
 
     def beat(self, job: str, worker: str, *, stage: str, done: int, total: int) -> bool:
         """Say that the worker lives and how far it is; False when the job is no longer its own (deleted, or taken over)."""
         with self._transaction() as connection:
             return bool(connection.execute(sa.update(JOBS).where(_held(job, worker)).values(
-                beat=time.time(), stage=stage, stage_done=done, stage_total=total)).rowcount)
+                beat=clock(connection), stage=stage, stage_done=done, stage_total=total)).rowcount)
 
     def finish(self, job: str, worker: str) -> bool:
         """The result is written. False when the job is no longer this worker's."""
@@ -267,7 +243,8 @@ class JobStore:
         """Put the job back into the queue, for this worker stops or something that it needs is away. after: seconds to wait."""
         with self._transaction() as connection:
             connection.execute(sa.update(JOBS).where(_held(job, worker)).values(
-                state="queued", worker="", note=note, not_before=time.time() + after, attempts=JOBS.c.attempts - 1, **_AT_NOTHING))
+                state="queued", worker="", note=note, not_before=clock(connection) + after, attempts=JOBS.c.attempts - 1,
+                **_AT_NOTHING))
 
     def is_deleting(self, job: str, worker: str) -> bool:
         """Whether this worker's job was deleted while it was at it."""
@@ -278,13 +255,18 @@ class JobStore:
     def leftovers(self) -> list[str]:
         """Jobs that are to be deleted and that no living worker has."""
         with self._transaction() as connection:
-            rows = connection.execute(sa.select(JOBS).where(JOBS.c.state == "deleting")).mappings()
-            return [job.id for job in map(_of, rows) if _is_free(job)]
+            rows = connection.execute(sa.select(JOBS).where(JOBS.c.state == "deleting")).mappings().all()
+            return [job.id for job in map(_of, rows) if _is_free(job, clock(connection))]
 
 
 def place_of(job: Job) -> str:
     """Where a job stands in the list of all, newest first; it stays true when the job itself is deleted."""
     return f"{job.created_at} {job.id}"
+
+
+def _is_free(job: Job, at: float) -> bool:
+    """Whether no living worker has the job."""
+    return not job.worker or is_gone(job.worker, silent=at - job.beat)
 
 
 def _held(job: str, worker: str) -> sa.ColumnElement[bool]:

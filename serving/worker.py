@@ -22,11 +22,12 @@ from models.registered import RegisteredVersion, UnknownModelError
 from models.tracking import default_tracking_uri
 from serving.faults import error_record, status_of
 from serving.job_files import JobFiles, read_sent
-from serving.job_records import Job, JobStoreError, worker_name
+from serving.job_records import Job, JobStoreError
 from serving.jobs import JobStore
 from serving.observe import job_id, set_up_logging
 from serving.plain import spare_arrow
 from serving.settings import Settings
+from serving.worker_life import worker_name
 
 if TYPE_CHECKING:
     from models.networks.predict import Predictor

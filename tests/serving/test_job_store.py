@@ -24,9 +24,10 @@ from serving.engine import do_job
 from serving.forms import Form, StoredFile
 from serving.job_desk import FIRST_WORDS, JobDesk, job_line, job_record
 from serving.job_files import ABANDONED_SECONDS, JobFiles, read_sent
-from serving.job_records import Job, JobStoreError, NewJob, UnknownJobError, worker_name
+from serving.job_records import Job, JobStoreError, NewJob, UnknownJobError
 from serving.job_tables import JOBS, make_tables
-from serving.jobs import CANDIDATES, MAX_ATTEMPTS, SILENT_SECONDS, JobStore, place_of
+from serving.jobs import CANDIDATES, MAX_ATTEMPTS, JobStore, place_of
+from serving.worker_life import SILENT_SECONDS, worker_name
 from tests.serving.tiny import MODEL, SCREEN, tiny_plate
 
 FAULT = {"error": "it cannot be", "findings": []}

@@ -28,11 +28,12 @@ from starlette.testclient import TestClient
 from models.tables import CURVES, WELL_SCORES, check_table
 from serving.app import create_app
 from serving.job_files import JobFiles
-from serving.job_records import NewJob, worker_name
+from serving.job_records import NewJob
 from serving.job_workers import JobWorkers
 from serving.jobs import MAX_ATTEMPTS, JobStore
 from serving.settings import Settings
 from serving.worker import Worker
+from serving.worker_life import worker_name
 from tests.serving.tiny import MODEL, SCREEN, Server, TinyPlate
 from tests.waiting import until
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,11 +16,14 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+import sqlalchemy as sa
 
 from models.registry import CHAMPION, Registry
 from pipelines import servers
 from serving.job_records import JobStoreError, NewJob, UnknownJobError
+from serving.job_tables import JOBS
 from serving.jobs import JobStore
+from serving.worker_life import SILENT_SECONDS
 from tests.serving.postgres import new_database, postgres_server
 from tests.serving.tiny import MODEL, SCREEN, Server, TinyPlate, free_port, two_versions
 from tests.waiting import until
@@ -211,6 +215,20 @@ def test_many_claims_at_once_take_each_job_once(open_store: Callable[[], JobStor
         list(pool.map(work, range(8)))
     assert len(taken) == len(set(taken)) == 40
     assert first.counts()["done"] == 40
+
+
+def test_a_machine_whose_clock_is_ahead_takes_no_job_from_a_living_worker(postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every job was done by the machine whose clock was a minute before the others', after the others had begun it."""
+    store = JobStore(new_database(postgres))
+    store.accept(new_job(1))
+    assert store.claim("one:1:1.00") is not None
+    now = time.time
+    monkeypatch.setattr("time.time", lambda: now() + 3600)
+    assert store.claim("other:1:1.00") is None
+    with store._engine.begin() as connection:
+        connection.execute(sa.update(JOBS).values(beat=JOBS.c.beat - SILENT_SECONDS - 1))
+    assert store.claim("other:1:1.00") is not None
+    store.close()
 
 
 def test_the_same_upload_from_many_at_once_is_one_job(open_store: Callable[[], JobStore]) -> None:
