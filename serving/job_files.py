@@ -5,6 +5,7 @@
     <id>/result/                                        the scores; revisions/<n>/ after wells were excluded or restored
     <id>/training/                                      checkpoint and bundle of a job that adapts a model
     <id>/unlisted                                       there until the table lists the job, and again once it is being deleted
+    <id>.deleted/                                       what is being deleted
 """
 
 from __future__ import annotations
@@ -80,21 +81,32 @@ class JobFiles:
         (self.folder(job) / _UNLISTED).unlink(missing_ok=True)
 
     def remove(self, job: str) -> None:
-        """Delete a job's files. What is being read stays readable for its reader; what cannot be deleted now, `sweep` deletes later."""
+        """Delete a job's files, once they are where nobody looks for them: a fit that is written meanwhile would stay and be nobody's.
+        What cannot be deleted now, `sweep` deletes later.
+        """
+        gone = self.root / f"{job}.deleted"
         with contextlib.suppress(OSError):
             (self.folder(job) / _UNLISTED).touch()
-        shutil.rmtree(self.folder(job), ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self.folder(job).rename(gone)
+        for path in (gone, self.folder(job)):
+            shutil.rmtree(path, ignore_errors=True)
 
     def sweep(self, known: set[str]) -> list[str]:
         """Delete the files of uploads that became no job, and what is left of deleted ones. Returns their ids.
 
         Files that were listed once are never deleted here, so a service that is given an empty table by mistake destroys nothing.
         """
-        found = [mark.parent for mark in self.root.glob(f"*/{_UNLISTED}") if mark.parent.name not in known
-                 and time.time() - mark.stat().st_mtime > ABANDONED_SECONDS]
+        found = [mark.parent for mark in self.root.glob(f"*/{_UNLISTED}") if mark.parent.name not in known and _is_old(mark)]
         for path in found:
             shutil.rmtree(path, ignore_errors=True)
         return [path.name for path in found]
+
+
+def _is_old(mark: Path) -> bool:
+    with contextlib.suppress(FileNotFoundError):    # a job is listed at this very moment
+        return time.time() - mark.stat().st_mtime > ABANDONED_SECONDS
+    return False
 
 
 def write_sent(folder: Path, upload: Upload, form: Form, *, bundle_sha256: str, adapt: bool) -> None:

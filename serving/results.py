@@ -76,9 +76,9 @@ def write_result(folder: Path, result: Result) -> None:
             "gates": scored.record_of_gates(), "lineage": dict(scored.lineage), "adapted": plain(result.adapted),
             "drift": records(scored.tables.drift)}))
         partial.rename(folder)
-    except OSError:     # a full disk, which is not to become fuller; or two people asked for the same fit at the same moment
+    except BaseException as error:  # a full disk is not to become fuller; or two people asked for the same fit at the same moment
         shutil.rmtree(partial, ignore_errors=True)
-        if not folder.is_dir():
+        if not (isinstance(error, OSError) and folder.is_dir()):
             raise
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from openpyxl import load_workbook
@@ -55,6 +56,8 @@ def test_a_full_disk_keeps_nobody_from_what_was_left_out_and_becomes_no_fuller(t
         told = result_at(tmp_path, [change], fit=FIT, revision=1)
         with pytest.raises(OSError, match="No space left"):
             write_result(tmp_path / "other", told)
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_result(tmp_path / "other", replace(told, scored=replace(told.scored, lineage={"model": np.nan})))
     assert [path.name for path in tmp_path.rglob("*") if path.is_dir()] == ["result", "revisions"]
     assert told.changes == (change,)
     kept = result_at(tmp_path, [change], fit=FIT, revision=1)
