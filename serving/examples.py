@@ -55,9 +55,10 @@ def example_file(name: str, file: str, *, folder: Path) -> Path | None:
     if example is None or file not in _files(example):
         return None
     path = folder / f"version-{VERSION}" / name / file
-    with _making:  # two people may ask at the same time
-        if not path.is_file():
-            _make(example, path)
+    if not path.is_file():
+        with _making:  # two people may ask at the same time, and nobody waits here for what is there
+            if not path.is_file():
+                _make(example, path)
     return path
 
 
