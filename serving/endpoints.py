@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
 
 import anyio
+import anyio.from_thread
 import anyio.to_thread
 from fastapi import APIRouter, FastAPI, Query, Request
 from fastapi.responses import Response
+from starlette.requests import ClientDisconnect
 
 from serving import form_documents, schemas
 from serving.forms import Fields, Form, receive_form
@@ -45,6 +47,17 @@ async def in_thread(app: FastAPI, work: Callable[[], T]) -> T:
     if app.state.limiter is None:  # made in the event loop that it belongs to
         app.state.limiter = anyio.CapacityLimiter(app.state.settings.scoring_threads)
     return await anyio.to_thread.run_sync(work, limiter=app.state.limiter)
+
+
+async def while_asked(request: Request, work: Callable[[], T]) -> T:
+    """`in_thread`, unless the one who asked went away while others' work was done: who gives up and tries again would keep all others
+    waiting for answers that nobody takes.
+    """
+    def unless_gone() -> T:
+        if anyio.from_thread.run(request.is_disconnected):
+            raise ClientDisconnect
+        return work()
+    return await in_thread(request.app, unless_gone)
 
 
 def promoter_of(request: Request) -> Promoter:
@@ -90,7 +103,7 @@ async def score(request: Request) -> Response:
                             **({"on_answered": shadow.offer} if shadow is not None else {}))
 
     async with received(request, SCORE_FIELDS) as (form, folder):
-        body = await in_thread(request.app, lambda: work(form, folder))
+        body = await while_asked(request, lambda: work(form, folder))
     return Response(body, media_type="application/json")
 
 
@@ -103,7 +116,7 @@ async def curves(request: Request, format: Annotated[Literal["json", "html"], Qu
     from serving.uploads import CURVE_FIELDS
 
     async with received(request, CURVE_FIELDS) as (form, folder):
-        body = await in_thread(request.app, lambda: score_readout_form(
+        body = await while_asked(request, lambda: score_readout_form(
             form, folder, kind=format, service_version=request.app.state.version))
     if format == "html":
         return Response(body, media_type="text/html; charset=utf-8", headers={
@@ -122,5 +135,5 @@ async def classify(request: Request) -> Response:
         return classify_form(form, folder, served, service_version=request.app.state.version)
 
     async with received(request, CLASSIFY_FIELDS) as (form, folder):
-        body = await in_thread(request.app, lambda: work(form, folder))
+        body = await while_asked(request, lambda: work(form, folder))
     return Response(body, media_type="application/json")

@@ -84,11 +84,11 @@ class JobDesk:
         """
         _require_done(job)
         folder = self.files.folder(job.id)
-        with self._there(job):
+        with self.there(job):
             return result_at(folder, self.store.changes(job.id, upto=job.revision), fit=sent_options(folder).fit, revision=job.revision)
 
     @contextmanager
-    def _there(self, job: Job) -> Iterator[None]:
+    def there(self, job: Job) -> Iterator[None]:
         """A file that is not there is no fault of the service's where the job was deleted, and else has a way out."""
         try:
             yield
@@ -99,7 +99,7 @@ class JobDesk:
     def change_wells(self, job: Job, changes: Sequence[WellChange], *, by: str) -> Job:
         """Leave wells out or take them back, keep that, and fit again. Raises InputError, JobConflictError."""
         _require_done(job)
-        with self._there(job):
+        with self.there(job):
             check_changes(read_result(self.files.folder(job.id) / "result").scored.tables.wells, changes)
         changed = self.store.change_wells(job.id, changes, by=by)
         self.result(changed)

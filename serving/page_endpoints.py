@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from typing import Annotated, Any
 
 import anyio.to_thread
@@ -12,7 +13,7 @@ from fastapi.responses import FileResponse, Response
 from starlette.exceptions import HTTPException
 
 from serving import form_documents, schemas
-from serving.endpoints import in_thread, promoter_of, received
+from serving.endpoints import promoter_of, received, while_asked
 from serving.job_endpoints import JobId, desk_of, own_job
 from serving.plain import to_json
 
@@ -57,7 +58,7 @@ def example(request: Request, name: Name, file: File) -> FileResponse:
             summary="The result in the report's words, for a page that draws it")
 async def view(request: Request, job: JobId) -> Response:
     """What the page shows: verdicts, plates and curves. Compressed where that is taken: of fifty 1536-well plates it is 47 MB, so 9."""
-    packed = "gzip" in request.headers.get("accept-encoding", "")
+    packed = takes_gzip(request.headers.get("accept-encoding", ""))
 
     def work() -> bytes:
         from serving.job_view import job_view
@@ -70,6 +71,12 @@ async def view(request: Request, job: JobId) -> Response:
                     headers={"vary": "accept-encoding", **({"content-encoding": "gzip"} if packed else {})})
 
 
+def takes_gzip(accepted: str) -> bool:
+    """Whether a header Accept-Encoding names gzip, or all, and not to say that it is not taken (q=0)."""
+    weights = {name.strip().lower(): weight.replace(" ", "") for name, _, weight in (word.partition(";") for word in accepted.split(","))}
+    return re.fullmatch(r"q=0(\.0*)?", weights.get("gzip", weights.get("*", "q=0")).lower()) is None
+
+
 @router.get("/jobs/{job}/wells/{plate}/{well}.png", response_class=Response, responses=schemas.ERRORS, summary="A small image of a well")
 async def well_image(request: Request, job: JobId, plate: Plate, well: Well,
                      channel: Annotated[int, Query(ge=0, description="from 0, as screen.yaml orders them")] = 0) -> Response:
@@ -77,8 +84,10 @@ async def well_image(request: Request, job: JobId, plate: Plate, well: Well,
     def work() -> bytes | None:
         from serving.thumbnails import thumbnail
 
-        archive = desk_of(request).files.plates(own_job(request, job).id).get(plate)
-        return thumbnail(archive, well, channel=channel) if archive is not None else None
+        found, desk = own_job(request, job), desk_of(request)
+        archive = desk.files.plates(found.id).get(plate)
+        with desk.there(found):
+            return thumbnail(archive, well, channel=channel) if archive is not None else None
 
     image = await anyio.to_thread.run_sync(work)
     if image is None:
@@ -100,10 +109,11 @@ async def heat(request: Request, job: JobId, plate: Plate, well: Well,
             return None
         lineage = result.scored.lineage     # of an adapted job, its own model
         served = promoter_of(request).pick_to_explain(f"{lineage['model']}/{lineage['version']}", sha256=lineage["bundle_sha256"])
-        answer = heat_answer(result, archive, well, served, method=method)
+        with desk.there(found):
+            answer = heat_answer(result, archive, well, served, method=method)
         return to_json(answer) if answer is not None else None
 
-    body = await in_thread(request.app, work)
+    body = await while_asked(request, work)
     if body is None:
         raise HTTPException(404, f"the job has no image of well {well} of plate {plate}")
     return Response(body, media_type="application/json")

@@ -89,6 +89,15 @@ def test_a_job_says_what_it_is(http: httpx.Client, done: dict) -> None:
     assert http.get("/jobs", params={"state": "odd"}).status_code == 400
 
 
+@pytest.mark.parametrize(("accepted", "packed"), [
+    ("gzip", True), ("br;q=1.0, GZIP ; q=0.5", True), ("*", True), ("gzip;q=0", False), ("gzip; q=0.000, *", False), ("br", False),
+    ("", False), ("*;q=0", False), ("identity, x-gzip-not", False)])
+def test_a_view_is_packed_for_whom_takes_it_so(http: httpx.Client, done: dict, accepted: str, *, packed: bool) -> None:
+    answer = http.get(f"/jobs/{done['id']}/view", headers={"accept-encoding": accepted})
+    assert ("content-encoding" in answer.headers, answer.headers["vary"]) == (packed, "accept-encoding")
+    assert answer.json()["wells"]
+
+
 @pytest.mark.parametrize("form", ["csv", "parquet"])
 def test_tables_as_files(http: httpx.Client, done: dict, form: str) -> None:
     response = http.get(f"/jobs/{done['id']}/result", params={"format": form})
@@ -164,6 +173,11 @@ def test_what_is_no_use_is_refused_before_it_is_a_job(http: httpx.Client, server
     assert message in response.text
     assert len(http.get("/jobs").json()["jobs"]) == before
     assert len(list((server.state / "jobs").glob("*"))) == before
+
+
+def test_where_the_service_keeps_an_upload_is_not_told(submit: Submit) -> None:
+    answer = submit(images=("P1.zip", b"PK no zip"))
+    assert (answer.status_code, answer.json()["error"].startswith("P1.zip is not a readable zip archive")) == (400, True)
 
 
 def test_a_job_whose_images_are_no_use_is_refused_with_findings(http: httpx.Client, submit: Submit, plate: TinyPlate) -> None:
