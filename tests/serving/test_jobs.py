@@ -9,7 +9,6 @@ import re
 import shutil
 import signal
 import threading
-import time
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -326,7 +325,7 @@ def test_a_table_that_is_away_and_a_queue_that_stands_are_metrics(tmp_path: Path
     store = JobStore(f"sqlite:///{tmp_path / 'jobs.db'}")
     store.accept(NewJob(fingerprint="f", owner="", model="m", version=1, adapt=False, screen="s", sample="S", plates=1, wells=1))
     workers = JobWorkers(0, store=store, files=JobFiles(tmp_path), environment={})
-    time.sleep(0.05)
+    until(lambda: store.oldest_queued_seconds() >= 0.05)
     workers._look()
     assert REGISTRY.get_sample_value("dosewell_job_database_reachable") == 1
     assert 0.05 <= (REGISTRY.get_sample_value("dosewell_oldest_queued_job_seconds") or 0) < 60
@@ -350,9 +349,7 @@ def test_a_service_that_was_told_to_end_starts_no_worker_any_more(tmp_path: Path
     workers.drain()
     assert workers._thread is not None
     workers._thread.join(timeout=5)
-    before = len(started)
-    time.sleep(0.05)
-    assert len(started) == before
+    assert not workers._thread.is_alive()       # it alone starts them
     workers.stop()
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import select
 import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -29,6 +30,7 @@ from serving.faults import error_response
 from serving.forms import Fields
 from serving.limits import BodyLimit, Punctual
 from serving.settings import Settings
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -131,8 +133,16 @@ def test_a_long_answer_is_no_silence(app: BodyLimit) -> None:
     asyncio.run(app({"type": "http", "headers": []}, receive, lambda _: asyncio.sleep(0)))
 
 
+@dataclass
+class Slow:
+    """A server, and the connections that it keeps."""
+
+    port: int
+    connections: set[object]
+
+
 @pytest.fixture
-def slow_port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Slow]:
     """A server that waits 0.3 s for the other side, and takes 1 s for its answer of 20 MB."""
     monkeypatch.setattr(limits, "IDLE_SECONDS", 0.3)
 
@@ -143,7 +153,7 @@ def slow_port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     listening = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=found.run, kwargs={"sockets": [listening]})
     thread.start()
-    yield listening.getsockname()[1]
+    yield Slow(listening.getsockname()[1], found.server_state.connections)
     found.should_exit = True
     thread.join()
 
@@ -152,18 +162,18 @@ HEAD = b"GET / HTTP/1.1\r\nHost: here\r\n"
 
 
 @pytest.mark.parametrize("said", [b"", HEAD])
-def test_who_does_not_say_what_is_asked_is_not_waited_for(slow_port: int, said: bytes) -> None:
+def test_who_does_not_say_what_is_asked_is_not_waited_for(slow: Slow, said: bytes) -> None:
     """3,000 such connections of one stranger were kept for ever."""
-    with socket.create_connection(("127.0.0.1", slow_port), timeout=5) as sender:
+    with socket.create_connection(("127.0.0.1", slow.port), timeout=5) as sender:
         sender.sendall(said)
         assert sender.recv(1) == b""
 
 
 @pytest.mark.parametrize("piece", [b"x" * 1000, b"x: " + b"y" * 1000 + b"\r\n"])
-def test_a_head_without_end_is_not_listened_to(slow_port: int, monkeypatch: pytest.MonkeyPatch, piece: bytes) -> None:
+def test_a_head_without_end_is_not_listened_to(slow: Slow, monkeypatch: pytest.MonkeyPatch, piece: bytes) -> None:
     """190 MB of headers took 800 MB of memory, before anybody asked for a token."""
     monkeypatch.setattr(limits, "IDLE_SECONDS", 60)
-    with socket.create_connection(("127.0.0.1", slow_port), timeout=5) as sender:
+    with socket.create_connection(("127.0.0.1", slow.port), timeout=5) as sender:
         sender.sendall(HEAD + piece * 60)
         sender.sendall(piece * 10)
         assert sender.recv(100).startswith(b"HTTP/1.1 400")
@@ -172,9 +182,9 @@ def test_a_head_without_end_is_not_listened_to(slow_port: int, monkeypatch: pyte
 @pytest.mark.parametrize("said", [b"Content-Length: 4\r\nTransfer-Encoding: chunked", b"Transfer-Encoding: chunked\r\nContent-Length: 4",
                                   b"Content-Length: 4\r\nContent-Length: 5", b"Content-Length : 4", b"Transfer-Encoding: chunked, identity",
                                   b"Content-Length: +4", b"X: a\r\n Content-Length: 4"])
-def test_a_body_whose_length_has_two_readings_is_refused(slow_port: int, said: bytes) -> None:
+def test_a_body_whose_length_has_two_readings_is_refused(slow: Slow, said: bytes) -> None:
     """A gateway that reads the other one would pass on what is hidden in it (request smuggling)."""
-    with socket.create_connection(("127.0.0.1", slow_port), timeout=5) as sender:
+    with socket.create_connection(("127.0.0.1", slow.port), timeout=5) as sender:
         sender.sendall(b"POST / HTTP/1.1\r\nHost: here\r\n" + said + b"\r\n\r\n0\r\n\r\nGET / HTTP/1.1\r\nHost: here\r\n\r\n")
         with sender.makefile("rb") as answer:
             found = answer.read()
@@ -182,13 +192,19 @@ def test_a_body_whose_length_has_two_readings_is_refused(slow_port: int, said: b
 
 
 @pytest.mark.parametrize("piece", [b"x" * 1000, b"x: " + b"y" * 1000 + b"\r\n"])
-def test_nor_is_what_follows_a_body(slow_port: int, piece: bytes) -> None:
-    with socket.create_connection(("127.0.0.1", slow_port), timeout=5) as sender:
+def test_nor_is_what_follows_a_body(slow: Slow, monkeypatch: pytest.MonkeyPatch, piece: bytes) -> None:
+    monkeypatch.setattr(limits, "IDLE_SECONDS", 60)
+    with socket.create_connection(("127.0.0.1", slow.port), timeout=5) as sender:
         sender.sendall(b"POST /nowhere HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n")
         sender.sendall(b"186a0\r\n" + b"x" * 100_000 + b"\r\n0\r\n")       # a body is not counted
-        time.sleep(0.2)
-        assert sender.recv(100_000).startswith(b"HTTP/1.1 404")
-        sender.sendall(piece * 70)
+        answer = b""
+        while not answer.endswith(b"Not Found"):
+            answer += sender.recv(100_000)
+        assert answer.startswith(b"HTTP/1.1 404")
+        for _ in range(100):    # some of it is read with the body
+            sender.sendall(piece * 10)
+            if select.select([sender], [], [], 0.1)[0]:
+                break
         assert sender.recv(100).startswith(b"HTTP/1.1 400")
 
 
@@ -196,9 +212,9 @@ def test_nor_is_what_follows_a_body(slow_port: int, piece: bytes) -> None:
     (b"POST /nowhere HTTP/1.1\r\nHost: here\r\nContent-Length: 1000\r\n\r\n", b"x"),
     (b"POST /nowhere HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n", b"5\r\n"),
     (b"GET /nowhere HTTP/1.1\r\nHost: here\r\n\r\n", b"\r\n")])
-def test_who_has_an_answer_and_falls_silent_is_not_waited_for(slow_port: int, asked: bytes, further: bytes) -> None:
+def test_who_has_an_answer_and_falls_silent_is_not_waited_for(slow: Slow, asked: bytes, further: bytes) -> None:
     """A single byte after any answer, a refusal too, held its connection for ever."""
-    with socket.create_connection(("127.0.0.1", slow_port), timeout=5) as sender:
+    with socket.create_connection(("127.0.0.1", slow.port), timeout=5) as sender:
         sender.sendall(asked)
         assert sender.recv(1000).startswith(b"HTTP/1.1 404")
         sender.sendall(further)
@@ -206,18 +222,19 @@ def test_who_has_an_answer_and_falls_silent_is_not_waited_for(slow_port: int, as
             assert rest.read() in (b"", b"Not Found")
 
 
-def test_who_waits_for_an_answer_and_takes_it_is(slow_port: int) -> None:
+def test_who_waits_for_an_answer_and_takes_it_is(slow: Slow) -> None:
     """Also with half of the next request sent already, which then is the one that is not waited for."""
-    with socket.create_connection(("127.0.0.1", slow_port), timeout=5) as sender:
+    with socket.create_connection(("127.0.0.1", slow.port), timeout=5) as sender:
         sender.sendall(HEAD + b"\r\n" + HEAD)
         with sender.makefile("rb") as answer:
             assert len(answer.read()) > 20_000_000
 
 
-def test_who_does_not_take_an_answer_is_not_waited_for(slow_port: int) -> None:
-    with socket.create_connection(("127.0.0.1", slow_port), timeout=5) as sender:
+def test_who_does_not_take_an_answer_is_not_waited_for(slow: Slow) -> None:
+    with socket.create_connection(("127.0.0.1", slow.port), timeout=5) as sender:
         sender.sendall(HEAD + b"\r\n")
-        time.sleep(3)
+        until(lambda: bool(slow.connections))
+        until(lambda: not slow.connections)
         with sender.makefile("rb") as answer:
             assert len(answer.read()) < 20_000_000      # what lay on the way
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import httpx
@@ -43,10 +42,7 @@ def place(http: httpx.Client, plate: TinyPlate) -> dict[str, str]:
     sent = http.post("/jobs", data={"model": MODEL, "screen": json.dumps(SCREEN), "options": '{"fit": {"level": 0.93}}'}, files={
         "images": ("P1.zip", plate.archive.read_bytes()), "layout": ("layout.csv", plate.layout.read_bytes())})
     job = sent.json()["id"]
-    end = time.monotonic() + 120
-    while http.get(f"/jobs/{job}").json()["state"] != "done":
-        assert time.monotonic() < end
-        time.sleep(0.2)
+    until(lambda: http.get(f"/jobs/{job}").json()["state"] == "done", seconds=120)
     return {"job": job, "plate": "P1", "well": "B02", "name": "none", "file": "layout.csv"}
 
 

@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -159,11 +158,12 @@ def promoter(away: Away, tmp_path: Path) -> Promoter:
     return Promoter(lambda: away, PromotionLog(tmp_path / "log.jsonl"), retry_seconds=0.1, grace_seconds=0.1, device="cpu")
 
 
-def test_who_waits_for_the_first_look_is_told_once(promoter: Promoter) -> None:
+def test_who_waits_for_the_first_look_is_told_once(promoter: Promoter, monkeypatch: pytest.MonkeyPatch) -> None:
     ready: list[bool] = []
+    look, looks = promoter.look, list[None]()
+    monkeypatch.setattr(promoter, "look", lambda: looks.append(look()))
     promoter.start(poll_seconds=0.01, on_first=lambda: ready.append(promoter.ready))
-    until(lambda: bool(ready))
-    time.sleep(0.1)
+    until(lambda: len(looks) > 3, seconds=30)
     promoter.stop()
     assert ready == [True]
 
@@ -254,7 +254,7 @@ def test_any_exception_of_a_version_only_refuses_it(promoter: Promoter, away: Aw
     with pytest.raises(RefusedError, match="division by zero"):
         promoter.pick(MODEL)
     monkeypatch.undo()
-    time.sleep(0.15)
+    promoter._retry_seconds = 0
     promoter.look()
     assert promoter.pick(MODEL).version.version == 1
 
@@ -416,7 +416,7 @@ def test_a_champion_that_does_not_load_when_it_is_asked_for_is_refused_from_then
     assert promoter.snapshot.refused[MODEL].reason == "it does not load"
     assert [change.event for change in promoter.log.read() if change.model == MODEL] == ["serving", "refused"]
     monkeypatch.undo()
-    time.sleep(0.15)
+    promoter._retry_seconds = 0
     promoter.look()
     assert promoter.pick(MODEL).load().card.name == MODEL
     assert MODEL not in promoter.snapshot.refused
@@ -439,10 +439,9 @@ def test_an_alias_taken_away_while_no_service_ran_is_in_the_log(away: Away, tmp_
     before.stop()
     aliases = {name: named for name, named in away.registry.aliases().items() if name != MODEL}
     monkeypatch.setattr(away.registry, "aliases", lambda: aliases)
-    after = Promoter(lambda: away, PromotionLog(path), grace_seconds=0.1, device="cpu")
+    after = Promoter(lambda: away, PromotionLog(path), grace_seconds=0, device="cpu")
     for _ in range(3):
         after.look()
-        time.sleep(0.15)
     told = [(change.event, change.version_from, change.version_to) for change in after.log.read() if change.model == MODEL]
     assert told == [("serving", None, 1), ("withdrawn", 1, None)]
 

@@ -126,13 +126,13 @@ def answered(promoter: Promoter, plate: TinyPlate) -> Answered:
 
 
 def test_the_challenger_waits_while_requests_are_in_hand_and_is_then_compared(promoter: Promoter, plate: TinyPlate, tmp_path: Path) -> None:
-    log, in_hand = AgreementLog(tmp_path / "agreement.jsonl"), threading.Event()
+    log, in_hand, looks = AgreementLog(tmp_path / "agreement.jsonl"), threading.Event(), list[None]()
     in_hand.set()
-    shadow = Shadow(promoter, log, busy=in_hand.is_set)
+    shadow = Shadow(promoter, log, busy=lambda: looks.append(None) or in_hand.is_set())
     shadow.start()
     begun = time.monotonic()
     shadow.offer(answered(promoter, plate))
-    time.sleep(0.3)
+    until(lambda: len(looks) > 5)
     assert uploads(log) == 0
     in_hand.clear()
     until(lambda: uploads(log) > 0, seconds=30)
