@@ -336,7 +336,7 @@ def main() -> None:
     try:
         arguments.run(arguments)
     except (DosewellError, OSError, ValueError) as error:
-        sys.exit(f"{type(error).__name__}: {error}")
+        sys.exit(f"dosewell: {error}")
     except KeyboardInterrupt:
         print("interrupted; the same command continues where it stopped, and nothing that the service already has is scored twice",
               file=sys.stderr)

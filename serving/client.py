@@ -242,7 +242,8 @@ class Client:
             if "CERTIFICATE_VERIFY_FAILED" in str(error):   # waiting does not help
                 raise InputError(f"the certificate of {self._http.base_url} is not trusted ({error}); name the file of your site's "
                                  "authority in the environment variable SSL_CERT_FILE, or have it installed on this machine") from error
-            raise ServiceError(f"no answer from {self._http.base_url} ({type(error).__name__}: {error}); is the service up?") from error
+            said = str(error) or "the connection broke"
+            raise ServiceError(f"no answer from {self._http.base_url} ({said}); is the service up?") from error
 
     def _answer(self, response: httpx.Response) -> httpx.Response:
         """The response, if it is a good one."""

@@ -125,7 +125,7 @@ def read_mapping(text: str, *, field: str) -> dict[str, Any]:
         values = json.loads(text) if text.lstrip().startswith("{") else yaml.load(text, Loader=_PlainLoader)  # noqa: S506  # a SafeLoader
         json.dumps(values, default=str, ensure_ascii=False, skipkeys=True).encode()     # half a character, "\ud800", could not be sent back
     except (ValueError, ArithmeticError, yaml.YAMLError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        reason = " ".join(str(error).split())[:300]
         raise InputError(f"'{field}' cannot be read", [field_finding(field, f"'{field}' is neither JSON nor YAML: {reason}")]) from None
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise InputError(f"'{field}' cannot be read", [field_finding(field, f"'{field}' must be a mapping of names to values", text[:100])])

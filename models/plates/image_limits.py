@@ -47,9 +47,8 @@ def image_error(rule: str, name: str, message: str) -> ImageError:
 
 def unreadable(name: str, error: Exception) -> ImageError:
     """The ImageError for whatever a decoder raised."""
-    said = re.sub(r" ?<_io\.BytesIO object at \w+>", "", str(error))[:300]
-    return image_error("image_unreadable", name, f"cannot be read ({type(error).__name__}: {said}); it is damaged or not an image, copy it "
-                       "again")
+    said = re.sub(r" ?<_io\.BytesIO object at \w+>", "", str(error))[:300] or "no reason is known"  # not Python's name of it, nobody's word
+    return image_error("image_unreadable", name, f"cannot be read ({said}); it is damaged or not an image, copy it again")
 
 
 def refuse_large(pixels: int, name: str) -> None:

@@ -45,8 +45,7 @@ def read_workbook(data: bytes, name: str, *, first_only: bool = False, drawn: bo
     except TableError:
         raise
     except Exception as error:  # openpyxl raises whatever broken XML makes of it: not readable
-        raise refusal("table_unreadable", name,
-                       f"is not a readable XLSX ({type(error).__name__}: {error}); save it again") from None
+        raise refusal("table_unreadable", name, f"is not a readable XLSX ({error}); save it again") from None
 
 
 def _unpacked(data: bytes, name: str) -> bytes:

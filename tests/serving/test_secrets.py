@@ -84,6 +84,6 @@ def test_an_address_of_no_use_stops_the_start_without_being_shown(tmp_path: Path
     done = subprocess.run([sys.executable, "-m", "serving.cli", "serve", "--port", str(free_port())], cwd=tmp_path, env=environment,
                           capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
-    assert done.stderr.startswith("JobStoreError: ")
+    assert done.stderr.startswith("dosewell: ")
     assert len(done.stderr.splitlines()) == 1
     assert DATABASE not in done.stderr + done.stdout

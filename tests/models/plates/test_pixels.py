@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 from pathlib import Path
 
@@ -192,3 +193,10 @@ def test_members_of_archives_and_photos_are_planes_too(tmp_path: Path) -> None:
     Image.fromarray(np.full((640, 480), 77, np.uint8)).save(tmp_path / "x.jpg")
     with open_planes(tmp_path / "x.jpg", at_least=100) as planes:
         assert planes[0].shape == (160, 120)
+
+
+@pytest.mark.parametrize(("name", "data"), [("x.png", b"none"), ("x.tif", b"II*\0none"), ("x.jpg", b"\xff\xd8\xff"), ("x.jp2", b"")])
+def test_why_an_image_cannot_be_read_is_said_in_words_and_not_in_python_s(name: str, data: bytes) -> None:
+    with pytest.raises(ImageError) as caught:
+        decode_image(data, name)
+    assert not re.search(r"[A-Z]\w+Error\b|object at 0x", str(caught.value))
