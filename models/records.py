@@ -99,6 +99,9 @@ def _convert_tuple(arguments: tuple[Any, ...], value: Any, path: str) -> tuple[A
     return tuple(_convert(hint, item, f"{path}[{index}]") for index, (hint, item) in enumerate(zip(arguments, value, strict=True)))
 
 
+_WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+
+
 def _scalar(hint: Any, value: Any, path: str) -> Any:
     if typing.get_origin(hint) is typing.Literal:
         if value not in typing.get_args(hint):
@@ -110,5 +113,5 @@ def _scalar(hint: Any, value: Any, path: str) -> Any:
         except (ValueError, OverflowError):     # 400 digits are an int, and no float
             pass
     if (hint in (int, str, bool) and (not isinstance(value, hint) or (hint is int and isinstance(value, bool)))) or hint is float:
-        raise ParamsError(f"{path}: expected {hint.__name__}, got {value!r}")
+        raise ParamsError(f"{path}: expected {_WORDS[hint]}, got {value!r}")
     return value

@@ -152,7 +152,7 @@ def changed(*path: str, to: Any) -> dict[str, Any]:
     (("colour",), {}, "colour: unknown section; known: screens, inputs"),
     (("score", "fit"), {"model": "6pl"}, "score.fit.model: must be one of"),
     (("validate",), {"min_controls": 0}, "validate.min_controls"),
-    (("trunks", "small", "seed"), "x", "trunks.small.seed: expected int, got 'x'"),
+    (("trunks", "small", "seed"), "x", "trunks.small.seed: expected a whole number, got 'x'"),
     (("trunks", "small", "seed"), -1, "trunks.small.seed must be 0 or more, got -1"),
     (("recipes", "base", "seed"), -1, "recipes.base.seed must be 0 or more, got -1"),
     (("recipes", "base", "optimizer", "learning_rate"), float("inf"), "recipes.base.optimizer.learning_rate must be > 0, got inf"),
