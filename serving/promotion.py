@@ -24,7 +24,8 @@ from models.registry import CHAMPION, Registry
 from models.tracking import without_password
 from serving import metrics
 from serving.loaded import LoadedModels, warm
-from serving.promotion_log import Change, Event, PromotionLog, now
+from serving.promotion_log import Event, PromotionLog, now
+from serving.promotion_notes import PromotionNotes
 from serving.snapshot import Refusal, Served, Snapshot
 
 logger = logging.getLogger("dosewell.promotion")
@@ -53,8 +54,7 @@ class Promoter:
         self._registry: Registry | None = None
         self._missing_since: dict[str, float] = {}
         self._asking_seconds = 0.0      # that the registry took when it was last asked for its aliases
-        self._last_noted = log.last()
-        self._writes = False    # the log; of several processes, one does
+        self._notes = PromotionNotes(log)
         self._models = LoadedModels(self._load, budget_bytes=memory_bytes)
         self._broken: dict[str, tuple[int, RefusedError]] = {}      # champions that could not be loaded when they were asked for
         self._stop = threading.Event()
@@ -149,12 +149,11 @@ class Promoter:
             # it may be another one, restored or made anew, whose versions have the same numbers: as if each alias had been taken away
             self._missing_since |= dict.fromkeys(self.snapshot.served, time.monotonic())
         self._put(aliases=aliases, registry_error="", unreachable_since="")
-        self._writes = self._writes or self.log.take_over(self._last_noted)
+        self._notes.take_over()
         self._note_broken()
         few = sum(CHAMPION in named for named in aliases.values()) <= LOADED_AT_START
         brought = {} if self.ready or few else self._bring({name: named[CHAMPION] for name, named in aliases.items() if CHAMPION in named})
-        noted = {name for name, change in self._last_noted.items() if change.event == "serving"}   # perhaps before this process began
-        for name in sorted(aliases.keys() | self.snapshot.served.keys() | self.snapshot.refused.keys() | noted):
+        for name in sorted(aliases.keys() | self.snapshot.served.keys() | self.snapshot.refused.keys() | self._notes.served()):
             self._follow(name, aliases.get(name, {}).get(CHAMPION), loaded=self.ready or few, brought=brought.get(name))
         if not self.ready:
             logger.info("the registry was looked at", extra={"fields": {
@@ -280,8 +279,8 @@ class Promoter:
         learns too.
         """
         self._put(refused=_without(self.snapshot.refused, name))
-        served, last = self.snapshot.served.get(name), self._last_noted.get(name)
-        if served is None and (last is None or last.event != "serving"):
+        served = self.snapshot.served.get(name)
+        if served is None and name not in self._notes.served():
             return
         since = self._missing_since.setdefault(name, time.monotonic())
         if time.monotonic() - since >= self._grace_seconds:
@@ -290,18 +289,7 @@ class Promoter:
             self._note(name, "withdrawn", served, None, reason="the alias champion was taken away")
 
     def _note(self, name: str, event: Event, old: Served | None, wanted: int | None, *, reason: str = "", sha256: str = "") -> None:
-        last = self._last_noted.get(name)
-        before = old.version.version if old else last.version_to if event == "withdrawn" and last else None
-        change = Change(at=now(), model=name, event=event, version_from=before, version_to=wanted, reason=reason, bundle_sha256=sha256)
-        level = logging.WARNING if event != "serving" else logging.INFO
-        logger.log(level, "%s: %s version %s (before: %s) %s", name, event, wanted, change.version_from, reason)
-        restart = (old is None and last is not None and (last.event, last.version_to) == (event, wanted)
-                   and (event == "serving" or last.reason == reason))   # it serves again what it did, whatever had made it serve that
-        if self._writes:
-            metrics.note_change(name, event)
-        if self._writes and not restart:
-            self.log.append(change)
-        self._last_noted[name] = change
+        self._notes.note(name, event, old=old.version.version if old else None, new=wanted, reason=reason, sha256=sha256)
 
     def _put(self, **changes: object) -> None:
         self.snapshot = replace(self.snapshot, **changes)  # type: ignore[arg-type]  # fields of Snapshot
