@@ -232,7 +232,7 @@ class JobStore:
 
     def fail(self, job: str, worker: str, error: Mapping[str, Any], *, state: Literal["refused", "failed"] = "failed") -> bool:
         """The job cannot be done; error: {error, findings}; state: whose fault that is. False as `finish`."""
-        return self._end(job, worker, state=state, error=error["error"], findings=json.dumps(error["findings"]))
+        return self._end(job, worker, state=state, error=_kept(error["error"]), findings=json.dumps(error["findings"]))
 
     def _end(self, job: str, worker: str, **values: Any) -> bool:
         with self._transaction() as connection:
@@ -243,7 +243,7 @@ class JobStore:
         """Put the job back into the queue, for this worker stops or something that it needs is away. after: seconds to wait."""
         with self._transaction() as connection:
             connection.execute(sa.update(JOBS).where(_held(job, worker)).values(
-                state="queued", worker="", note=note, not_before=clock(connection) + after, attempts=JOBS.c.attempts - 1,
+                state="queued", worker="", note=_kept(note), not_before=clock(connection) + after, attempts=JOBS.c.attempts - 1,
                 **_AT_NOTHING))
 
     def is_deleting(self, job: str, worker: str) -> bool:
@@ -282,6 +282,11 @@ def _job(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> Job:
 
 def _of(row: sa.RowMapping) -> Job:
     return Job(**{**row, "findings": tuple(json.loads(row.get("findings") or "[]"))})
+
+
+def _kept(text: str) -> str:
+    """A text as every database takes it: a job whose error could not be written would be done again and again."""
+    return text.replace("\0", "").encode(errors="replace").decode()
 
 
 def _worn_out(job: Job) -> dict[str, str]:

@@ -244,6 +244,11 @@ def test_odd_ids_and_texts_are_kept_or_unknown(open_store: Callable[[], JobStore
     store = open_store()
     job, _ = store.accept(new_job(1, screen="Zelle „ü“ 💊"))
     assert store.get(job.id).screen == "Zelle „ü“ 💊"
+    for end in (lambda: store.release(job.id, "w:1:1", note="a\x00b \ud800"),
+                lambda: store.fail(job.id, "w:1:1", {"error": "a\x00b \ud800", "findings": [{"value": "a\x00b \ud800"}]})):
+        assert store.claim("w:1:1") is not None
+        end()
+    assert (store.get(job.id).state, store.get(job.id).error) == ("failed", "ab ?")
     for odd in ("\x00", "a\x00b", "' OR 1=1 --", ""):
         with pytest.raises(UnknownJobError):
             store.get(odd)
