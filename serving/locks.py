@@ -17,15 +17,17 @@ class ProcessLock:
         self._handle: int | None = None
 
     def held(self) -> bool:
-        """Whether this process has it; takes it if nobody has. Never waits. Raises OSError where no file can be made."""
+        """Whether this process has it; takes it if nobody has. Never waits. Raises OSError where no file can be made or locked."""
         if self._handle is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            except OSError as error:
                 os.close(handle)
-                return False
+                if isinstance(error, BlockingIOError):
+                    return False
+                raise
             self._handle = handle
         return True
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
+
+import psutil
+import pytest
 
 from serving.locks import ProcessLock, own_folder
 from serving.promotion_log import Change, PromotionLog
@@ -29,6 +33,18 @@ def test_a_lock_is_free_again_when_its_holder_ends(tmp_path: Path) -> None:
     assert (first.held(), second.held(), first.held()) == (True, False, True)
     first.release()
     assert (second.held(), first.held()) == (True, False)
+
+
+def test_a_file_system_without_locks_takes_no_open_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As NFS may be: whoever looks after the workers asks every second, until no file could be opened any more."""
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+    monkeypatch.setattr("serving.locks.fcntl.flock", flock)
+    lock, before = ProcessLock(tmp_path / "lock"), psutil.Process().num_fds()
+    for _ in range(3):
+        with pytest.raises(OSError, match="No locks"):
+            lock.held()
+    assert psutil.Process().num_fds() == before
 
 
 def test_uploads_of_the_living_stay_and_those_of_the_killed_go(tmp_path: Path) -> None:
