@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from serving.client import Client
     from serving.client_tables import Classes, Scores
 
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
 DEFAULT_PORT = 3000
 DRAIN_SECONDS = 40      # for requests in hand when the service is told to end; then it ends in order all the same, before systemd kills it
 DEFAULT_URL = f"http://127.0.0.1:{DEFAULT_PORT}"
@@ -252,12 +254,22 @@ def parser() -> argparse.ArgumentParser:
     """All commands and their options."""
     top = argparse.ArgumentParser(prog="dosewell", description=__doc__)
     commands = top.add_subparsers(required=True, metavar="COMMAND")
+    for add in (_add_serving, _add_sending, _add_tables, _add_rights):
+        add(commands)
+    return top
+
+
+def _add_serving(commands: Commands) -> None:
     one = commands.add_parser("serve", help="start the service")
     one.add_argument("--host", default="127.0.0.1", help="address to listen at (default: only this machine)")
     one.add_argument("--port", type=_port, default=0, help=f"default: SERVICE_PORT, else {DEFAULT_PORT}")
     one.add_argument("--bento", default="", metavar="TAG", help="a bento that `make bento` packed, e.g. dosewell:latest, or its folder "
                                                                 "(default: this code)")
     one.set_defaults(run=serve)
+
+
+def _add_sending(commands: Commands) -> None:
+    """Those that ask a service."""
     one = commands.add_parser("score", help="score a folder or archive of plate images")
     one.add_argument("images", type=Path, help="a plate zip, a folder of plate zips, or a folder of one plate's images")
     one.add_argument("--layout", type=Path, required=True, help="CSV or XLSX, one row per well")
@@ -288,6 +300,10 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--restore", action="store_true", help="take the wells back")
     one.add_argument("--out", type=Path, help="folder for the new result")
     _add_service(one, exclude)
+
+
+def _add_tables(commands: Commands) -> None:
+    """Those that read and write tables, without a service."""
     one = commands.add_parser("curves", help="curves, scores and figures of a plate reader's table, without a service")
     one.add_argument("table", type=Path, help="CSV or XLSX, a row per well: plate, well, role, treatment, dose and the read-out")
     one.add_argument("--out", type=Path, required=True, help="folder for wells.csv, curves.csv, quality.csv, report.html and the figures")
@@ -308,6 +324,10 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("second", type=Path, help="the same of the other sample")
     one.add_argument("--out", type=Path, required=True, help="CSV to write, a row per treatment that both have")
     one.set_defaults(run=compare)
+
+
+def _add_rights(commands: Commands) -> None:
+    """Who may use the service, and which version it uses."""
     one = commands.add_parser("token", help="make a token for somebody who may use the service")
     one.add_argument("name", help="whose token it is; the name appears in logs and with jobs")
     one.add_argument("--role", choices=("score", "admin"), default="score", help="admin: sees and deletes everybody's jobs")
@@ -317,7 +337,6 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("version", type=int, help="number of the version")
     one.add_argument("--tracking-uri", default="", help="address of the registry (default: MLFLOW_TRACKING_URI, else mlflow.db here)")
     one.set_defaults(run=promote)
-    return top
 
 
 def _add_service(one: argparse.ArgumentParser, run: Callable[[argparse.Namespace], None]) -> None:
