@@ -9,10 +9,10 @@ Stops = npt.NDArray[np.float64]
 """(S, 3): red, green and blue, 0-255, evenly spaced along a scale."""
 
 
-def mixed(stops: Stops, part: float) -> npt.NDArray[np.int64]:
-    """Red, green and blue (3,) at a place from 0 to 1 of a scale, clipped."""
-    place = part * (len(stops) - 1)
-    return np.rint([np.interp(place, np.arange(len(stops)), channel) for channel in stops.T]).astype(np.int64)
+def mixed(stops: Stops, parts: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    """Red, green and blue (..., 3) at places from 0 to 1 of a scale, clipped."""
+    places = np.asarray(parts, dtype=float) * (len(stops) - 1)
+    return np.rint(np.stack([np.interp(places, np.arange(len(stops)), channel) for channel in stops.T], axis=-1)).astype(np.int64)
 
 
 def hex_of(rgb: npt.NDArray[np.int64]) -> str:

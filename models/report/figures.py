@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,12 +11,23 @@ import numpy.typing as npt
 import pandas as pd
 from markupsafe import Markup
 
-from models.report.inputs import doubtful_flags, flag_list, number, raw_measure, response, response_limits, text
+from models.dose_response.curves import Array, well_values
+from models.report.inputs import (
+    Places,
+    Row,
+    doubtful_flags,
+    flag_list,
+    half_name,
+    number,
+    raw_measure,
+    response,
+    response_limits,
+    text,
+    wells_by_curve,
+)
 from models.report.svg import Frame, drawing, join, label, line, nice_ticks, polyline, short, tag
 from models.report.verdicts import KIND_WORDS, Kind
 from models.report.words import NO_VALUE, dose_text, dose_unit, fixed, flag_words, limit_words, plain
-
-CurveValues = Callable[[pd.DataFrame, npt.NDArray[np.float64]], npt.NDArray[np.float64]]
 
 WIDTH, HEIGHT, STEPS = 280.0, 186.0, 80
 MARGIN = 0.18  # decades left and right of the tested doses
@@ -26,65 +37,80 @@ MARGIN = 0.18  # decades left and right of the tested doses
 class Panel:
     """What the panel of a curve shows, in the units of the data.
 
-    row: the curve. frame: the limits, x in log10 dose, y in `scale`'s drawn unit (viability in %, or the raw read-out).
-    grid: doses of the drawn line; fitted: its values, NaN where the fit means nothing; responses: one per row of `wells`.
+    row: the curve. frame: the limits, x in log10 dose, y in `scale`'s drawn unit (viability in %, or the raw read-out, called `measure`).
+    grid: doses of the drawn line; fitted: its values, NaN where the fit means nothing. wells: rows in the table of wells; of each its dose,
+    response, limits (wells, 2; NaN where the model gives none), and whether it is left out.
     """
 
-    row: pd.Series
+    row: Row
     scale: str
+    measure: str
     frame: Frame
-    grid: npt.NDArray[np.float64]
-    fitted: npt.NDArray[np.float64]
-    wells: pd.DataFrame
-    responses: npt.NDArray[np.float64]
-
-    @property
-    def limits(self) -> npt.NDArray[np.float64]:
-        """(wells, 2): the interval of each response, NaN where the model gives none."""
-        return response_limits(self.wells, self.scale)
+    grid: Array
+    fitted: Array
+    wells: Places
+    doses: Array
+    responses: Array
+    limits: Array
+    excluded: npt.NDArray[np.bool_]
 
 
-def panel_of(curve: pd.DataFrame, wells: pd.DataFrame, *, values: CurveValues) -> Panel | None:
-    """The panel of one curve (a table of one row) and its wells; None where nothing was dosed."""
-    row = curve.iloc[0]
-    scale = text(row, "scale")
-    doses, responses = wells["dose"].to_numpy(dtype=float), response(wells, scale).to_numpy(dtype=float)
-    low, high = _dose_range(row, doses)
-    if math.isnan(low):
-        return None
-    grid = np.logspace(low + MARGIN, high - MARGIN, STEPS)  # no curve is drawn where nothing was tested
-    fitted = _shown(values(curve, grid)[0], scale) if text(row, "status") not in NO_VALUE else np.full(STEPS, np.nan)
-    return Panel(row=row, scale=scale, frame=_frame(low, high, np.concatenate([responses, fitted]), scale), grid=grid, fitted=fitted,
-                 wells=wells, responses=responses)
+def panels_of(curves: pd.DataFrame, wells: pd.DataFrame) -> list[Panel | None]:
+    """The panel of every curve; None where nothing was dosed. All lines are computed at once: one by one they took most of the time of a
+    page.
+    """
+    rows, groups = curves.to_dict("records"), wells_by_curve(curves, wells)
+    doses, excluded, measure = wells["dose"].to_numpy(dtype=float), wells["excluded"].to_numpy(dtype=bool), raw_measure(wells)[1]
+    ranges = np.array([_dose_range(row, doses[own]) for row, own in zip(rows, groups, strict=True)]).reshape(-1, 2)
+    grid = np.logspace(ranges[:, 0] + MARGIN, ranges[:, 1] - MARGIN, STEPS, axis=1)     # no curve is drawn where nothing was tested
+    drawn = np.array([place for place, row in enumerate(rows) if text(row, "status") not in NO_VALUE and np.isfinite(ranges[place, 0])],
+                     dtype=np.intp)
+    fitted = np.full(grid.shape, np.nan)
+    fitted[drawn] = well_values(curves, np.repeat(drawn, STEPS), grid[drawn].ravel()).reshape(-1, STEPS)
+    by_scale = {scale: (response(wells, scale).to_numpy(dtype=float), response_limits(wells, scale))
+                for scale in {text(row, "scale") for row in rows}}
+
+    def panel(index: int) -> Panel | None:
+        row, own, (low, high) = rows[index], groups[index], ranges[index]
+        if math.isnan(low):
+            return None
+        scale = text(row, "scale")
+        responses, limits = (values[own] for values in by_scale[scale])
+        shown = _shown(fitted[index], scale)
+        return Panel(row=row, scale=scale, measure=measure, frame=_frame(low, high, np.concatenate([responses, shown]), scale),
+                     grid=grid[index], fitted=shown, wells=own, doses=doses[own], responses=responses, limits=limits,
+                     excluded=excluded[own])
+
+    return [panel(index) for index in range(len(rows))]
 
 
-def curve_panel(curve: pd.DataFrame, wells: pd.DataFrame, *, name: str, half: str, values: CurveValues) -> Markup:
-    """The drawing of `panel_of`; `half` is the dose column drawn, ic50 or ec50."""
-    panel = panel_of(curve, wells, values=values)
+def curve_panel(panel: Panel | None, wells: Sequence[Row], *, name: str) -> Markup:
+    """The drawing of a panel. wells: records of the table of wells."""
     if panel is None:
         return drawing(WIDTH, 40.0, label(WIDTH / 2, 24, "no dosed well to draw", anchor="middle"), label=f"{name}: nothing to draw")
     row, frame, scale = panel.row, panel.frame, panel.scale
     return drawing(
-        WIDTH, HEIGHT, _axes(frame, scale=scale, unit=text(row, "dose_unit"), measure=raw_measure(wells)[1]),
-        _half_dose_marks(row, frame, half=half, scale=scale), _fitted_line(frame, panel.grid, panel.fitted, status=text(row, "status")),
-        _bars(frame, panel), _points(frame, wells, panel.responses, scale), _nothing(frame, panel.responses),
+        WIDTH, HEIGHT, _axes(frame, scale=scale, unit=text(row, "dose_unit"), measure=panel.measure),
+        _half_dose_marks(row, frame, half=half_name(row), scale=scale),
+        _fitted_line(frame, panel.grid, panel.fitted, status=text(row, "status")),
+        _bars(frame, panel), _points(panel, wells), _nothing(frame, panel.responses),
         label=panel_words(name, panel), class_="curve")
 
 
-def _dose_range(row: pd.Series, doses: npt.NDArray[np.float64]) -> tuple[float, float]:
+def _dose_range(row: Row, doses: Array) -> tuple[float, float]:
     """log10 of the range to draw: the doses of the curve and of all wells, excluded ones too."""
     known = [value for value in (number(row, "dose_min"), number(row, "dose_max"), *doses) if value > 0 and math.isfinite(value)]
     return (math.log10(min(known)) - MARGIN, math.log10(max(known)) + MARGIN) if known else (math.nan, math.nan)
 
 
-def _shown(fitted: npt.NDArray[np.float64], scale: str) -> npt.NDArray[np.float64]:
+def _shown(fitted: Array, scale: str) -> Array:
     """Fitted values as they are drawn: viability in percent, or the raw read-out."""
     if scale == "percent_inhibition":
         return 100.0 - fitted
     return 100.0 * fitted if scale == "fraction_viability" else fitted
 
 
-def _frame(low: float, high: float, values: npt.NDArray[np.float64], scale: str) -> Frame:
+def _frame(low: float, high: float, values: Array, scale: str) -> Frame:
     finite = values[np.isfinite(values)]
     lowest, highest = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
     if scale == "raw":
@@ -126,7 +152,7 @@ def _axes(frame: Frame, *, scale: str, unit: str, measure: str) -> Markup:
     return join([*parts, label(frame.left, frame.top - 6, response_title(scale, measure), class_="t dim")])
 
 
-def drawn_half(row: pd.Series, half: str) -> tuple[float, str] | None:
+def drawn_half(row: Row, half: str) -> tuple[float, str] | None:
     """(dose, relation) of the half-effect dose to mark; None where the curve gives none."""
     value, relation = number(row, half), text(row, f"{half}_relation")
     if text(row, "status") in NO_VALUE or math.isnan(value) or value <= 0 or relation not in ("=", ">", "<"):
@@ -134,7 +160,7 @@ def drawn_half(row: pd.Series, half: str) -> tuple[float, str] | None:
     return value, relation
 
 
-def _half_dose_marks(row: pd.Series, frame: Frame, *, half: str, scale: str) -> Markup:
+def _half_dose_marks(row: Row, frame: Frame, *, half: str, scale: str) -> Markup:
     """The interval as a band, the half-effect dose as a line; a censored one as an arrow out of the tested range."""
     marked = drawn_half(row, half)
     if marked is None:
@@ -158,13 +184,13 @@ def _arrow(start: float, tip: float, y: float) -> Markup:
     return tag("path", d=f"M{short(start)} {short(y)}H{short(tip)}{head}", class_="arrow")
 
 
-def half_limits(row: pd.Series, half: str) -> tuple[float, float]:
+def half_limits(row: Row, half: str) -> tuple[float, float]:
     """The interval to go by, with the model's error where the row has that; NaN for a limit that is open."""
     kind = f"{half}_model" if f"{half}_model_low" in row else half
     return number(row, f"{kind}_low"), number(row, f"{kind}_high")
 
 
-def _band(row: pd.Series, frame: Frame, half: str) -> Markup:
+def _band(row: Row, frame: Frame, half: str) -> Markup:
     """A limit that is open runs to the edge of the plot; of a dose beyond the tested ones the arrow says it."""
     low, high = half_limits(row, half)
     if math.isnan(low) and math.isnan(high) and text(row, f"{half}_relation") != "=":
@@ -174,13 +200,13 @@ def _band(row: pd.Series, frame: Frame, half: str) -> Markup:
     return tag("rect", x=left, y=frame.top, width=max(right - left, 1.0), height=frame.bottom - frame.top, class_="band")
 
 
-def _nothing(frame: Frame, responses: npt.NDArray[np.float64]) -> Markup:
+def _nothing(frame: Frame, responses: Array) -> Markup:
     if np.isfinite(responses).any():
         return Markup("")
     return label((frame.left + frame.right) / 2, (frame.top + frame.bottom) / 2 - 10, "no value to draw", class_="t dim", anchor="middle")
 
 
-def _fitted_line(frame: Frame, grid: npt.NDArray[np.float64], fitted: npt.NDArray[np.float64], *, status: str) -> Markup:
+def _fitted_line(frame: Frame, grid: Array, fitted: Array, *, status: str) -> Markup:
     finite = np.isfinite(fitted)
     if not finite.any():
         return Markup("")
@@ -191,23 +217,24 @@ def _fitted_line(frame: Frame, grid: npt.NDArray[np.float64], fitted: npt.NDArra
 def _bars(frame: Frame, panel: Panel) -> Markup:
     """The interval of each well that takes part in the curve, as thin lines behind the points; wells without one have none."""
     parts = []
-    for dose, (low, high), out in zip(panel.wells["dose"], panel.limits, panel.wells["excluded"].astype(bool), strict=True):
+    for dose, (low, high), out in zip(panel.doses, panel.limits, panel.excluded, strict=True):
         if math.isfinite(low) and math.isfinite(high) and not out:
             x = frame.x(math.log10(dose))
             parts.append(line(x, frame.y(low), x, frame.y(high), class_="err"))
     return join(parts)
 
 
-def _points(frame: Frame, wells: pd.DataFrame, responses: npt.NDArray[np.float64], scale: str) -> Markup:
+def _points(panel: Panel, wells: Sequence[Row]) -> Markup:
     """Wells: filled; hollow if excluded; a triangle if flagged but used; these two on top. Values off the plot sit at its edge."""
     parts: list[Markup] = []
     marked: list[Markup] = []
-    for (_, well), value in zip(wells.iterrows(), responses, strict=True):
+    frame = panel.frame
+    for well, value in zip((wells[place] for place in panel.wells), panel.responses, strict=True):
         if math.isfinite(value):
             x, y = frame.x(math.log10(well["dose"])), frame.y(value)
             flags, excluded = doubtful_flags(well.get("flags")), bool(well.get("excluded"))
             (marked if flags or excluded else parts).append(_point(
-                x, y, flags=flags, excluded=excluded, title=_point_words(well, value, scale=scale, inside=frame.holds_y(value))))
+                x, y, flags=flags, excluded=excluded, title=_point_words(well, value, scale=panel.scale, inside=frame.holds_y(value))))
     return join([*parts, *marked])
 
 
@@ -217,7 +244,7 @@ def _point(x: float, y: float, *, flags: list[str], excluded: bool, title: str) 
     return tag("circle", tag("title", title), cx=x, cy=y, r=3.0, class_="hollow" if excluded else "pt")
 
 
-def _point_words(well: pd.Series, value: float, *, scale: str, inside: bool) -> str:
+def _point_words(well: Row, value: float, *, scale: str, inside: bool) -> str:
     shown = f"{fixed(value, 3)}" if scale == "raw" else f"viability {fixed(value, 0)} %{limit_words(well)}"
     parts = [f"{text(well, 'plate')} {text(well, 'well')}: {dose_text(number(well, 'dose'), text(well, 'dose_unit'))}, {shown}",
              *map(flag_words, flag_list(well.get("flags"))), "left out of the curve" if well.get("excluded") else "",
@@ -275,7 +302,7 @@ def _bar(bar: Bar, frame: Frame, *, x: float, width: float) -> Markup:
     return join([body, name])
 
 
-def dose_span(row: pd.Series) -> str:
+def dose_span(row: Row) -> str:
     """The tested doses of a curve in words: "1 nM to 10 µM, 5 doses"."""
     low, high, unit = number(row, "dose_min"), number(row, "dose_max"), text(row, "dose_unit")
     if math.isnan(low) or math.isnan(high):

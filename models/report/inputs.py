@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from models.combinations import CombinationTables
@@ -16,6 +17,7 @@ from models.single_doses import no_single_doses
 from models.tables import CURVES, DOSED_ROLES, INFORMATIVE_FLAGS, combined
 
 Row = pd.Series | Mapping[Any, Any]     # of one of the tables, as pandas or as a record
+Places = npt.NDArray[np.intp]           # of rows in a table, from 0
 SCORE_NAMES = {"dss_asym": "DSS_asym", "dss1": "DSS1", "dss2": "DSS2", "dss3": "DSS3"}
 
 
@@ -118,15 +120,20 @@ def curve_keys(curves: pd.DataFrame, wells: pd.DataFrame) -> list[str]:
     return [name for name in curves.columns if name not in known and name in wells.columns] or ["treatment"]
 
 
-def wells_by_curve(curves: pd.DataFrame, wells: pd.DataFrame) -> list[pd.DataFrame]:
-    """The dosed wells of every curve, in the order of `curves`; not those that hold a second treatment, which no curve is made of."""
+def wells_by_curve(curves: pd.DataFrame, wells: pd.DataFrame) -> list[Places]:
+    """Where in `wells` the dosed wells of every curve stand, in the order of `curves`; not those that hold a second treatment, which no
+    curve is made of.
+    """
     keys = [name for name in curve_keys(curves, wells) if name in curves.columns]
-    dosed = wells[wells["role"].isin(DOSED_ROLES) & (pd.to_numeric(wells["dose"]) > 0) & ~combined(wells)]
+    dosed = np.flatnonzero(wells["role"].isin(DOSED_ROLES) & (pd.to_numeric(wells["dose"]) > 0) & ~combined(wells))
     if not keys:
         return [dosed] * len(curves)
-    dosed = dosed[dosed[keys[0]].isin(curves[keys[0]])]     # thousands of treatments of a primary screen have no curve
-    groups: dict[Hashable, pd.DataFrame] = dict(iter(dosed.groupby(keys, sort=False)))
-    return [groups.get(key, dosed.iloc[:0]) for key in curves[keys].itertuples(index=False, name=None)]
+    named = wells[keys].iloc[dosed].itertuples(index=False, name=None)
+    groups: dict[Hashable, list[int]] = {key: [] for key in curves[keys].itertuples(index=False, name=None)}
+    for place, key in zip(dosed.tolist(), named, strict=True):
+        if key in groups:       # thousands of treatments of a primary screen have no curve
+            groups[key].append(place)
+    return [np.array(groups[key], dtype=np.intp) for key in curves[keys].itertuples(index=False, name=None)]
 
 
 def curve_names(curves: pd.DataFrame, wells: pd.DataFrame) -> list[str]:
@@ -134,7 +141,7 @@ def curve_names(curves: pd.DataFrame, wells: pd.DataFrame) -> list[str]:
     keys = [name for name in curve_keys(curves, wells) if name in curves.columns]
     others = [name for name in keys if name != "treatment"]
     names = []
-    for _, row in curves.iterrows():
+    for row in curves[keys].to_dict("records"):
         extra = ", ".join(f"{name.replace('_', ' ')} {text(row, name)}" for name in others)
         names.append(" · ".join(filter(None, (text(row, "treatment"), extra))) or "unnamed")
     return names
@@ -143,6 +150,11 @@ def curve_names(curves: pd.DataFrame, wells: pd.DataFrame) -> list[str]:
 def is_raw(curves: pd.DataFrame) -> bool:
     """Whether the screen has curves of the raw read-out only, so neither viability nor IC50 nor DSS."""
     return len(curves) > 0 and bool((curves["scale"] == "raw").all())
+
+
+def half_name(row: Row) -> str:
+    """The column of the half-effect dose that a curve is judged by."""
+    return "ec50" if text(row, "scale") == "raw" else "ic50"
 
 
 def raw_measure(wells: pd.DataFrame) -> tuple[str, str]:

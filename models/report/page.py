@@ -15,7 +15,6 @@ import jinja2
 import numpy as np
 import pandas as pd
 
-from models.dose_response.curves import curve_values
 from models.networks.bundle import GateResult
 from models.plates.screen import Controls, Screen
 from models.report.combinations import TABLE_HEADINGS, colour_scale, legend_steps, pair_views
@@ -61,7 +60,7 @@ def render_report(scored: ScoredTables, *, screen: Screen, lineage: Mapping[str,
     summary = summarise(scored, found=found, plates=plates, gates=gates, options=options)
     rows = treatments(scored, found=found, options=options)
     return page_template("page.html").render(
-        screen=screen, summary=summary, rows=rows, panels=panels(scored, rows, values=curve_values), options=options,
+        screen=screen, summary=summary, rows=rows, panels=panels(scored, rows), options=options,
         kind_words=KIND_WORDS, grade_words=GRADE_WORDS,
         waterfall=score_waterfall(rows, score=summary.score, threshold=options.hit_threshold),
         plates=plate_views(scored, plates, plate_format=screen.plate_format), strips=control_strips(scored.wells, plates),
@@ -99,7 +98,8 @@ def own_rows(scored: ScoredTables, *, controls: Controls) -> ReportTables:
     graded = plate_qualities(scored.quality, list(dict.fromkeys(wells["plate"].astype(str))), controls=controls)
     bad = {plate.plate for plate in graded if plate.grade == "bad"} if controls == "both" and not is_raw(curves) else set()
     if bad:
-        spoiled = np.array([not bad.isdisjoint(own["plate"].astype(str)) for own in wells_by_curve(curves, wells)], dtype=bool)
+        names = wells["plate"].astype(str).to_numpy()
+        spoiled = np.array([not bad.isdisjoint(names[own]) for own in wells_by_curve(curves, wells)], dtype=bool)
         curves = curves.assign(status=curves["status"].mask(spoiled, BAD_CONTROLS))
     return ReportTables(wells=wells, curves=curves, quality=scored.quality.reset_index(drop=True), findings=tuple(scored.findings),
                         combinations=scored.combinations, single_doses=scored.single_doses)

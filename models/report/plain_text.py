@@ -9,10 +9,10 @@ import pandas as pd
 from models.networks.bundle import GateResult
 from models.plates.screen import Screen
 from models.report.combinations import pair_line, pair_views
-from models.report.inputs import ReportOptions, ScoredTables, is_raw, score_column
+from models.report.inputs import ReportOptions, ScoredTables, half_name, is_raw, score_column
 from models.report.page import own_rows
 from models.report.single_doses import single_dose_line, single_dose_rows, single_dose_words
-from models.report.treatments import half_name, treatments, verdicts
+from models.report.treatments import treatments, verdicts
 from models.report.verdicts import KIND_WORDS, plate_qualities
 from models.report.words import half_dose, status_words, trusted
 

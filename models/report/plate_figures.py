@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from markupsafe import Markup
 
-from models.report.colours import hex_of, mixed
+from models.report.colours import hex_of, is_dark, mixed
 from models.report.inputs import Row, doubtful_flags, flag_list, number, raw_measure, text
 from models.report.svg import Frame, drawing, join, label, line, nice_ticks, short, tag
 from models.report.verdicts import GRADE_WORDS, PlateQuality
@@ -20,11 +21,16 @@ from models.wells import PLATE_FORMATS, parse_well, row_letters
 # cividis, dark to light: readable with every kind of colour blindness and in grey print
 _COLOURS = np.array([(0, 34, 78), (53, 69, 108), (102, 105, 112), (148, 142, 119), (199, 182, 106), (254, 232, 56)], dtype=float)
 STRIP_WIDTH = 156.0
+_STEPS = 20     # of the legend
 
 
-def colour(part: float) -> str:
-    """The colour of a value between 0 (dead) and 1 (alive), clipped."""
-    return hex_of(mixed(_COLOURS, part))
+def shades(values: npt.ArrayLike, limits: tuple[float, float]) -> list[tuple[str, bool] | None]:
+    """(colour, whether light ink stands out better on it) of each value; limits: the darkest (dead) and the lightest (alive); None without
+    a value.
+    """
+    parts = (np.asarray(values, dtype=float) - limits[0]) / (limits[1] - limits[0])
+    return [(hex_of(rgb), is_dark(rgb)) if known else None
+            for rgb, known in zip(mixed(_COLOURS, np.nan_to_num(parts)), np.isfinite(parts), strict=True)]
 
 
 def heat_values(wells: pd.DataFrame) -> tuple[pd.Series, str, tuple[float, float]]:
@@ -47,8 +53,8 @@ def plate_map(wells: pd.DataFrame, *, plate_format: int, limits: tuple[float, fl
     parts = [label(left + cell * (index + 0.5), top - 5, index + 1, anchor="middle") for index in range(columns)]
     parts += [label(left - 5, top + cell * (index + 0.5) + 4, row_letters(index), anchor="end") for index in range(rows)]
     parts.append(tag("rect", x=left, y=top, width=cell * columns, height=cell * rows, class_="box"))
-    for (_, well), (row, column), value in zip(wells.iterrows(), places, values, strict=True):
-        parts.append(_cell(well, value, limits=limits, corner=(left + cell * column, top + cell * row), cell=cell))
+    for well, (row, column), value, shade in zip(wells.to_dict("records"), places, values, shades(values, limits), strict=True):
+        parts.append(_cell(well, value, shade=shade, limits=limits, corner=(left + cell * column, top + cell * row), cell=cell))
     plate = text(wells.iloc[0], "plate") if len(wells) else ""
     flagged = sum(bool(doubtful_flags(flags)) or bool(excluded) for flags, excluded in zip(wells["flags"], wells["excluded"], strict=True))
     return drawing(left + cell * columns + 2, top + cell * rows + 2, *parts, class_="wide",
@@ -60,13 +66,12 @@ def _size(places: Sequence[tuple[int, int]], plate_format: int) -> tuple[int, in
     return max([row + 1 for row, _ in places] + [rows]), max([column + 1 for _, column in places] + [columns])
 
 
-def _cell(well: pd.Series, value: float, *, limits: tuple[float, float], corner: tuple[float, float], cell: float) -> Markup:
+def _cell(well: Row, value: float, *, shade: tuple[str, bool] | None, limits: tuple[float, float], corner: tuple[float, float],
+          cell: float) -> Markup:
     x, y = corner
-    part = (value - limits[0]) / (limits[1] - limits[0])
-    fill = colour(part) if math.isfinite(value) else "url(#hatch)"
+    fill, ink = ("url(#hatch)", "ink") if shade is None else (shade[0], "ink light" if shade[1] else "ink dark")
     box = tag("rect", tag("title", _cell_words(well, value, limits)), x=x + 0.5, y=y + 0.5, width=cell - 1, height=cell - 1,
               rx=2, fill=fill, class_="w empty" if text(well, "role") == "empty" else "w")
-    ink = "ink light" if math.isfinite(value) and part < 0.55 else "ink dark" if math.isfinite(value) else "ink"
     mark = _mark(well, x=x + cell / 2, y=y + cell / 2, size=cell * 0.27)
     shape = tag("path", d=mark, class_=ink) if mark else Markup("")
     wanted = cell > 30 and math.isfinite(value) and not mark
@@ -91,7 +96,7 @@ def _short_value(value: float, limits: tuple[float, float]) -> str:
     return fixed(value, 0) if limits == (0.0, 100.0) else fixed(value, 2)
 
 
-def _mark(well: pd.Series, *, x: float, y: float, size: float) -> str:
+def _mark(well: Row, *, x: float, y: float, size: float) -> str:
     """The path of a well's mark: what to distrust goes before what the well is for."""
     a, b, c = short(x - size), short(x + size), short(2 * size)
     up, down = short(y - size), short(y + size)
@@ -119,7 +124,7 @@ def raw_words(well: Row) -> list[str]:
             (("probability", "probability"), ("logit", "logit"), ("od", "OD")) if not math.isnan(number(well, column))]
 
 
-def _cell_words(well: pd.Series, value: float, limits: tuple[float, float]) -> str:
+def _cell_words(well: Row, value: float, limits: tuple[float, float]) -> str:
     what = content_words(well)
     words = f"viability {fixed(value, 0)} %{limit_words(well)}" if math.isfinite(value) else "no viability"
     viability = [words] if limits == (0.0, 100.0) else []
@@ -130,9 +135,14 @@ def _cell_words(well: pd.Series, value: float, limits: tuple[float, float]) -> s
     return "; ".join([f"{text(well, 'well')} {text(well, 'role')}", *filter(None, [what]), *viability, *raw_words(well), *flags, *left_out])
 
 
+def legend_shades() -> list[str]:
+    """The colours of the scale, dead to alive."""
+    return [shade[0] for shade in shades(np.linspace(0.0, 1.0, _STEPS), (0.0, 1.0)) if shade]
+
+
 def colour_bar(called: str, limits: tuple[float, float]) -> Markup:
     """The legend of the heat map's colours."""
-    steps = [tag("rect", x=4.0 + 8 * index, y=2.0, width=8.5, height=12, fill=colour(index / 19)) for index in range(20)]
+    steps = [tag("rect", x=4.0 + 8 * index, y=2.0, width=8.5, height=12, fill=shade) for index, shade in enumerate(legend_shades())]
     low, high = ("0 (dead)", "100 (alive)") if limits == (0.0, 100.0) else (plain(limits[0]), plain(limits[1]))
     return drawing(172, 30, *steps, label(4, 27, low), label(164, 27, high, anchor="end"),
                    label=f"Colour scale of {called}: dark {low} to light {high}", class_="legend")
@@ -168,7 +178,7 @@ def _strip(wells: pd.DataFrame, values: pd.Series, frame: Frame, *, plate: Plate
         middle = left + STRIP_WIDTH * place
         own = values.loc[rows.index].to_numpy()
         parts += [_control(well, own[order], frame, x=middle + ((order * 37) % 11 - 5) * 2.6)
-                  for order, (_, well) in enumerate(rows.iterrows()) if math.isfinite(own[order])]
+                  for order, well in enumerate(rows.to_dict("records")) if math.isfinite(own[order])]
         used = values.loc[rows.index][~rows["excluded"].astype(bool)].dropna()
         if len(used):
             parts.append(line(middle - 20, frame.y(float(used.median())), middle + 20, frame.y(float(used.median())), class_="median"))
@@ -180,7 +190,7 @@ def _strip(wells: pd.DataFrame, values: pd.Series, frame: Frame, *, plate: Plate
                  label(middle, frame.bottom + 64, GRADE_WORDS[plate.grade], class_="t dim", anchor="middle")])
 
 
-def _control(well: pd.Series, value: float, frame: Frame, *, x: float) -> Markup:
+def _control(well: Row, value: float, frame: Frame, *, x: float) -> Markup:
     words = f"{text(well, 'plate')} {text(well, 'well')}: {plain(value)}" + ("; left out" if well.get("excluded") else "")
     shape = "hollow" if well.get("excluded") else "neg" if text(well, "role") == "negative" else "pos"
     if shape == "pos":

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from models.errors import Finding
 from models.plates.quality import RULE
-from models.report.inputs import ScoredTables, doubtful_flags, number, text
+from models.report.inputs import Row, ScoredTables, doubtful_flags, number, text
 from models.report.plate_figures import content_words, heat_values, plate_map
 from models.report.verdicts import PlateQuality
 from models.report.words import NONE, count, fixed, flag_words, plain, reason_words
@@ -71,7 +71,7 @@ def quality_numbers(row: Mapping[str, Any]) -> list[tuple[str, str]]:
 def doubts(wells: pd.DataFrame) -> list[Doubt]:
     """Wells that are flagged as doubtful or left out, grouped by plate and reason, in the order of the table."""
     groups: dict[tuple[str, tuple[str, ...], str, str], list[tuple[str, str]]] = {}
-    for _, well in wells.iterrows():
+    for well in wells.to_dict("records"):
         flags, excluded = tuple(doubtful_flags(well.get("flags"))), bool(well.get("excluded"))
         if flags or excluded:
             key = (text(well, "plate"), flags, _use(well), reason_words(text(well, "exclusion_reason"), excluded=excluded))
@@ -81,7 +81,7 @@ def doubts(wells: pd.DataFrame) -> list[Doubt]:
             for (plate, flags, used, reason), own in groups.items()]
 
 
-def _use(well: pd.Series) -> str:
+def _use(well: Row) -> str:
     """What became of a doubtful well."""
     if well.get("excluded"):
         return "left out by a rule" if text(well, "exclusion_reason").startswith(RULE) else "left out"

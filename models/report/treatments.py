@@ -6,20 +6,20 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import pandas as pd
 from markupsafe import Markup
 
 from models.dose_response.score_limits import score_limits
 from models.networks.bundle import GateResult
 from models.plates.screen import Controls
 from models.report.combinations import pair_words
-from models.report.figures import Bar, CurveValues, curve_panel, dose_span, waterfall
+from models.report.figures import Bar, curve_panel, dose_span, panels_of, waterfall
 from models.report.inputs import (
     SCORE_NAMES,
     ReportOptions,
     Row,
     ScoredTables,
     curve_names,
+    half_name,
     is_raw,
     learned_plates,
     number,
@@ -84,10 +84,11 @@ def verdicts(scored: ScoredTables, *, controls: Controls, gates: Sequence[GateRe
     by_name = {plate.plate: plate for plate in plates}
     score = score_column(scored.curves, options.hit_score)
     failed = [gate.metric for gate in gates if not gate.passed]
+    names = scored.wells["plate"].astype(str).to_numpy()
     found = []
     curves = scored.curves if is_raw(scored.curves) or not len(scored.curves) else score_limits(scored.curves, kind=score)
-    for (_, row), wells in zip(curves.iterrows(), wells_by_curve(scored.curves, scored.wells), strict=True):
-        own = [by_name[name] for name in dict.fromkeys(wells["plate"].astype(str))]
+    for row, places in zip(curves.to_dict("records"), wells_by_curve(scored.curves, scored.wells), strict=True):
+        own = [by_name[name] for name in dict.fromkeys(names[places])]
         found.append(judge(row, score=score, plates=own or plates, failed_gates=failed, options=options))
     return found, plates
 
@@ -133,21 +134,18 @@ def _curves_in_words(scored: ScoredTables, *, hits: int, unsure: int, raw: bool)
 def treatments(scored: ScoredTables, *, found: Sequence[Verdict], options: ReportOptions) -> list[Treatment]:
     """Rows of the table: hits first, then what cannot be said, then the rest; higher scores first."""
     score = score_column(scored.curves, options.hit_score)
-    names, groups = curve_names(scored.curves, scored.wells), wells_by_curve(scored.curves, scored.wells)
-    rows = [_treatment(scored.curves.iloc[index], wells, curve=index, name=names[index], verdict=found[index], score=score)
-            for index, wells in enumerate(groups)]
+    names, groups, records = (curve_names(scored.curves, scored.wells), wells_by_curve(scored.curves, scored.wells),
+                              scored.curves.to_dict("records"))
+    lost = {scale: response(scored.wells, scale).isna().to_numpy() for scale in {text(row, "scale") for row in records}}
+    rows = [_treatment(row, curve=index, name=names[index], verdict=found[index], score=score,
+                       lost=int(lost[text(row, "scale")][groups[index]].sum())) for index, row in enumerate(records)]
     return sorted(rows, key=lambda row: (_ORDER[row.verdict.kind], -row.score_value if not math.isnan(row.score_value) else math.inf))
 
 
-def half_name(row: Row) -> str:
-    """The column of the half-effect dose that a curve is judged by."""
-    return "ec50" if text(row, "scale") == "raw" else "ic50"
-
-
-def _treatment(row: pd.Series, wells: pd.DataFrame, *, curve: int, name: str, verdict: Verdict, score: str) -> Treatment:
+def _treatment(row: Row, *, curve: int, name: str, verdict: Verdict, score: str, lost: int) -> Treatment:
+    """lost: wells of it without a value."""
     half = half_name(row)
     estimate, status = half_dose(row, half), text(row, "status")
-    lost = int(response(wells, text(row, "scale")).isna().sum())
     return Treatment(
         name=name, curve=curve, verdict=verdict, half=estimate, status=status,
         status_words=status_words(row), reason=text(row, "reason"),
@@ -158,11 +156,11 @@ def _treatment(row: pd.Series, wells: pd.DataFrame, *, curve: int, name: str, ve
         unseen=f"{count(lost, 'well')} without a value {'is' if lost == 1 else 'are'} not drawn" if lost else "")
 
 
-def panels(scored: ScoredTables, rows: Sequence[Treatment], *, values: CurveValues) -> dict[int, Markup]:
+def panels(scored: ScoredTables, rows: Sequence[Treatment]) -> dict[int, Markup]:
     """The panel of each of the first MOST_PANELS rows, by its curve."""
-    groups = wells_by_curve(scored.curves, scored.wells)
-    return {row.curve: curve_panel(scored.curves.iloc[[row.curve]], groups[row.curve], name=row.name,
-                                   half=half_name(scored.curves.iloc[row.curve]), values=values) for row in rows[:MOST_PANELS]}
+    shown, wells = rows[:MOST_PANELS], scored.wells.to_dict("records")
+    drawn = panels_of(scored.curves.iloc[[row.curve for row in shown]], scored.wells)
+    return {row.curve: curve_panel(panel, wells, name=row.name) for row, panel in zip(shown, drawn, strict=True)}
 
 
 def _sortable(row: Row, name: str, unless: tuple[str, ...] = ()) -> float:

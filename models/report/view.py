@@ -10,35 +10,31 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from models.dose_response.curves import curve_values
 from models.networks.bundle import GateResult
 from models.plates.screen import Screen
 from models.report.combinations import TABLE_HEADINGS, colour_scale, legend_steps, pair_views
 from models.report.explanations import help_rows, hit_rule, scale_words, training_words
-from models.report.figures import Panel, dose_ticks, drawn_half, half_limits, panel_of, panel_words, response_ticks, response_title
+from models.report.figures import Panel, dose_ticks, drawn_half, half_limits, panel_words, panels_of, response_ticks, response_title
 from models.report.inputs import (
     ReportOptions,
+    Row,
     ScoredTables,
     doubtful_flags,
     flag_list,
+    half_name,
     has_limits,
-    raw_measure,
     text,
-    wells_by_curve,
 )
 from models.report.page import is_judged, lineage_rows, model_name, own_rows
-from models.report.plate_figures import colour, content_words, flag_letters, heat_values, letter_key, raw_words
+from models.report.plate_figures import content_words, flag_letters, heat_values, legend_shades, letter_key, raw_words, shades
 from models.report.sections import doubts, finding_groups, metric_rows, quality_numbers, read_first
 from models.report.single_doses import call_chips, single_dose_key, single_dose_rows
-from models.report.treatments import Treatment, half_name, summarise, treatments, verdicts
+from models.report.treatments import Treatment, summarise, treatments, verdicts
 from models.report.verdicts import GRADE_WORDS, KIND_WORDS, PlateQuality
 from models.report.words import fixed, flag_words, limit_words, plain, reason_words
 from models.wells import PLATE_FORMATS, parse_well
-
-LEGEND_STEPS = 20
 
 
 def report_view(scored: ScoredTables, *, screen: Screen, lineage: Mapping[str, str], metrics: Mapping[str, Any] | None = None,
@@ -98,31 +94,31 @@ def _wells(wells: pd.DataFrame) -> dict[str, Any]:
     values, called, (low, high) = heat_values(wells)
     in_percent = (low, high) == (0.0, 100.0)
     legend = {"called": called, "low": "0 (dead)" if in_percent else plain(low), "high": "100 (alive)" if in_percent else plain(high),
-              "steps": [colour(step / (LEGEND_STEPS - 1)) for step in range(LEGEND_STEPS)]}
-    shown = [_well(well, value, part=(value - low) / (high - low), decimals=0 if in_percent else 2)
-             for well, value in zip(wells.to_dict("records"), values, strict=True)]
+              "steps": legend_shades()}
+    shown = [_well(well, value, shade=shade, decimals=0 if in_percent else 2)
+             for well, value, shade in zip(wells.to_dict("records"), values, shades(values, (low, high)), strict=True)]
     return {"colours": legend, "letters": letter_key(wells), "wells": shown}
 
 
-def _well(well: Mapping[Any, Any], value: float, *, part: float, decimals: int) -> dict[str, Any]:
+def _well(well: Row, value: float, *, shade: tuple[str, bool] | None, decimals: int) -> dict[str, Any]:
     row, column = parse_well(text(well, "well"))
-    known = math.isfinite(value)
+    colour, dark = shade or (None, False)
     return {"plate": text(well, "plate"), "well": text(well, "well"), "row": row, "column": column, "role": text(well, "role"),
             "content": content_words(well), "value": fixed(value, decimals), "limits": limit_words(well).strip(" ()"),
-            "colour": colour(part) if known else None, "dark": known and part < 0.55, "raw": raw_words(well),
+            "colour": colour, "dark": dark, "raw": raw_words(well),
             "flags": [flag_words(flag) for flag in flag_list(well.get("flags"))], "letters": flag_letters(well.get("flags")),
             "doubtful": bool(doubtful_flags(well.get("flags"))), "excluded": bool(well.get("excluded")),
             "reason": reason_words(text(well, "exclusion_reason"), excluded=bool(well.get("excluded")), by_rule="by a rule")}
 
 
 def _treatments(scored: ScoredTables, rows: Iterable[Treatment]) -> list[dict[str, Any]]:
-    groups = wells_by_curve(scored.curves, scored.wells)
+    panels = panels_of(scored.curves, scored.wells)
     return [{
         "name": row.name, "kind": row.verdict.kind, "why": row.verdict.reason, "half": row.half.text, "interval": row.half.interval,
         "half_sort": _known(row.half.sort), "certain": row.half.certain, "score": row.score, "score_sort": _known(row.score_value),
         "auc": row.auc, "auc_sort": _known(row.auc_sort), "slope": row.slope, "slope_sort": _known(row.slope_sort), "r2": row.r2,
         "r2_sort": _known(row.r2_sort), "status": row.status_words, "ok": row.status == "ok", "reason": row.reason, "doses": row.doses,
-        "unseen": row.unseen, "panel": _panel(row.name, panel_of(scored.curves.iloc[[row.curve]], groups[row.curve], values=curve_values))}
+        "unseen": row.unseen, "panel": _panel(row.name, panels[row.curve])}
         for row in rows]
 
 
@@ -131,23 +127,23 @@ def _panel(name: str, panel: Panel | None) -> dict[str, Any] | None:
     if panel is None:
         return None
     frame, row = panel.frame, panel.row
+    doses = [round(math.log10(dose), 4) for dose in panel.doses.tolist()]
     return {
         "words": panel_words(name, panel), "x": [frame.x_low, frame.x_high], "y": [frame.y_low, frame.y_high],
         "x_ticks": dose_ticks(frame, text(row, "dose_unit")),
         "y_ticks": [(tick, plain(tick)) for tick in response_ticks(frame, panel.scale)],
-        "y_title": response_title(panel.scale, raw_measure(panel.wells)[1]), "half_line": 50.0 if panel.scale != "raw" else None,
-        "line": [(round(math.log10(dose), 4), round(float(value), 3))
-                 for dose, value in zip(panel.grid, panel.fitted, strict=True) if np.isfinite(value)],
-        "points": [(round(math.log10(dose), 4), round(float(value), 3), int(well))
-                   for well, dose, value in zip(panel.wells.index, panel.wells["dose"], panel.responses, strict=True)
-                   if np.isfinite(value)],
-        "bars": [(round(math.log10(dose), 4), round(float(low), 3), round(float(high), 3))
-                 for dose, (low, high), out in zip(panel.wells["dose"], panel.limits, panel.wells["excluded"].astype(bool), strict=True)
-                 if np.isfinite(low) and np.isfinite(high) and not out],
+        "y_title": response_title(panel.scale, panel.measure), "half_line": 50.0 if panel.scale != "raw" else None,
+        "line": [(round(math.log10(dose), 4), round(value, 3))
+                 for dose, value in zip(panel.grid.tolist(), panel.fitted.tolist(), strict=True) if math.isfinite(value)],
+        "points": [(dose, round(value, 3), well) for dose, value, well in zip(
+            doses, panel.responses.tolist(), panel.wells.tolist(), strict=True) if math.isfinite(value)],
+        "bars": [(dose, round(low, 3), round(high, 3))
+                 for dose, (low, high), out in zip(doses, panel.limits.tolist(), panel.excluded, strict=True)
+                 if math.isfinite(low) and math.isfinite(high) and not out],
         "mark": _mark(row)}
 
 
-def _mark(row: pd.Series) -> dict[str, Any] | None:
+def _mark(row: Row) -> dict[str, Any] | None:
     """The half-effect dose and the interval to go by, in log10 dose; an open limit is None."""
     half = half_name(row)
     marked = drawn_half(row, half)

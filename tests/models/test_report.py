@@ -442,7 +442,7 @@ def test_curves_by_plate_take_only_their_own_wells() -> None:
     wells = pd.concat([make_wells("drug"), make_wells("drug", plate="P2")], ignore_index=True)
     curves = pd.DataFrame([CURVE, CURVE]).assign(plate=["P2", "P1"])
     assert curve_names(curves, wells) == ["drug · plate P2", "drug · plate P1"]
-    assert [set(group["plate"]) for group in wells_by_curve(curves, wells)] == [{"P2"}, {"P1"}]
+    assert [set(wells["plate"].iloc[own]) for own in wells_by_curve(curves, wells)] == [{"P2"}, {"P1"}]
 
 
 def test_wells_cut_out_of_a_larger_table_are_drawn() -> None:

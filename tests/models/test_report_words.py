@@ -8,7 +8,7 @@ import pytest
 
 from models.errors import Finding
 from models.report.inputs import doubtful_flags, flag_list
-from models.report.plate_figures import colour
+from models.report.plate_figures import shades
 from models.report.sections import finding_groups, metric_rows, read_first
 from models.report.svg import nice_ticks, short
 from models.report.verdicts import grade_of, plate_qualities
@@ -52,7 +52,7 @@ def test_small_helpers() -> None:
     assert half_dose(above | {"ic50_low": 3170.0}, "ic50").interval == "beyond the tested doses"     # nobody tested 3.17 µM
     assert [flag_list(value) for value in (None, NAN, "", "a", np.array(["a", "b"]), ("a",))] == [[], [], [], ["a"], ["a", "b"], ["a"]]
     assert doubtful_flags(["training_well", "debris"]) == ["debris"]
-    assert (colour(-1), colour(0.0), colour(2.0)) == ("#00224e", "#00224e", "#fee838")
+    assert shades([-1.0, 0.0, 2.0, NAN], (0.0, 1.0)) == [("#00224e", True), ("#00224e", True), ("#fee838", False), None]
     assert nice_ticks(0, 100) == [0, 50, 100]
     assert [short(value) for value in (1.0, 1.25, -0.01, -2.04)] == ["1", "1.2", "0", "-2"]
     metrics = {"a": {"b": list(range(9)), "c": [1, 2.5]}, "d": True}
@@ -62,6 +62,17 @@ def test_small_helpers() -> None:
 @pytest.mark.parametrize(("z_prime", "grade"), [(0.51, "excellent"), (0.5, "care"), (0.0, "care"), (-0.01, "bad"), (NAN, "unknown")])
 def test_plates_are_graded_by_z_prime(z_prime: float, grade: str) -> None:
     assert grade_of(z_prime) == grade
+
+
+def test_what_is_written_on_a_well_stands_out_from_its_colour() -> None:
+    """White on the middle greys had a contrast of 4.2 (WCAG 2 AA asks for 4.5)."""
+    def luminance(colour: str) -> float:
+        rgb = np.array([int(colour[at:at + 2], 16) for at in (1, 3, 5)]) / 255
+        return float(np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4) @ (0.2126, 0.7152, 0.0722))
+
+    for colour, dark in filter(None, shades(np.linspace(0, 1, 101), (0.0, 1.0))):
+        low, high = sorted((luminance(colour), luminance("#ffffff" if dark else "#000000")))
+        assert (high + 0.05) / (low + 0.05) >= 4.5, colour
 
 
 def test_disagreement_of_plain_and_robust_z_prime_is_explained() -> None:
