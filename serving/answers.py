@@ -40,7 +40,7 @@ def serving_record(served: Served) -> dict[str, Any]:
     return {"version": version.version, "since": served.since, "run_id": version.run_id, "bundle_sha256": version.bundle_sha256,
             "git_commit": version.tags.get("git_commit", ""), "data_md5": version.tags.get("data_md5", ""), "sample": card.sample,
             "system": card.system, "output": card.output, "classes": list(card.classes), "planes": list(spec.planes), "size": spec.size,
-            "acquisition": plain(to_record(card.acquisition)), "metrics": plain(dict(card.metrics)),
+            "kind": card.kind, "acquisition": plain(to_record(card.acquisition)), "metrics": plain(dict(card.metrics)),
             "gates": version.tags.get("gates", "")}
 
 

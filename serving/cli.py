@@ -171,12 +171,12 @@ def compare(arguments: argparse.Namespace) -> None:
     """IC50s of one sample beside those of another, from what `curves` or `score` wrote."""
     from models.dose_response import compare_potency
     from models.plates.safe_csv import write_csv
+    from models.report import fold_words
 
     found = compare_potency(*(_read_curves(path) for path in (arguments.first, arguments.second)))
     for row in found.to_dict("records"):
-        value = f"{row['fold_relation'].replace('=', '')}{row['fold']:.3g}-fold" if row["fold_relation"] else "cannot say"
         said = row["reason"] or f"{row['fold_low']:.3g} to {row['fold_high']:.3g}: {row['call']}".replace("nan", "open")
-        print(f"{row['treatment']}: {value} ({said})")
+        print(f"{row['treatment']}: {fold_words(row)} ({said})")
     print(f"wrote {write_csv(found, arguments.out)}: IC50s of {arguments.second} over those of {arguments.first}")
 
 

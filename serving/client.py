@@ -27,6 +27,7 @@ from models.errors import DosewellError, Finding, InputError
 from models.plates.layout import UNNAMED, parse_layout
 from models.plates.readers.platemaps import read_layout_table
 from models.plates.screen import Screen
+from models.suitability import same_sample
 from serving.client_files import Package, Reported, pack, read_images, read_plates, sent_names
 from serving.client_tables import Classes, Scores
 from serving.progress import OnProgress, quietly
@@ -113,8 +114,10 @@ class Client:
         size = smallest_format(raw)
         acquisition = champion["acquisition"]
         channels = acquisition.get("channels") or list(dict.fromkeys(re.split("[.:]", plane)[0] for plane in champion["planes"]))
+        kind = champion["kind"] if same_sample(sample, champion["sample"]) else "cell_line"
         depth = {"bit_depth": acquisition["bit_depth"]} if acquisition.get("bit_depth") else {}
-        return {"name": layout.absolute().parent.name or "screen", "sample": sample, "plate_format": size, "channels": channels, **depth,
+        return {"name": layout.absolute().parent.name or "screen", "sample": sample, "kind": kind, "plate_format": size,
+                "channels": channels, **depth,
                 "controls": controls_of(parse_layout(raw, plate_format=size, default_plate=UNNAMED).layout)}
 
     def wait(self, job: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 from urllib.parse import quote
 
 import anyio
@@ -115,6 +115,24 @@ async def result(request: Request, job: JobId,
     return Response(body, media_type=media_type, headers={
         "content-disposition": _disposition(name),  # a page with somebody's names in it is never shown under our origin
         "content-security-policy": "sandbox"})
+
+
+@router.get("/{job}/against/{other}", response_model=schemas.ComparisonAnswer,
+            summary="How many times less potent each treatment is on another job's sample than on this one's")
+async def against(request: Request, job: JobId, other: Annotated[str, PathParameter(description="id of the other job, the second")],
+                  format: Annotated[Literal["json", "csv"], Query(  # noqa: A002  # the query's name
+                      description="csv: the table alone, as `dosewell compare` writes it")] = "json") -> Response:
+    """IC50 on the other job's sample over that on this job's, with limits and q; both jobs must be done. Nothing is kept."""
+    def work() -> Response:
+        from serving.comparing import comparison_answer, comparison_csv
+
+        first, second = ((found, desk_of(request).result(found)) for found in (own_job(request, name) for name in (job, other)))
+        if format == "json":
+            return Response(to_json(comparison_answer(first, second)), media_type="application/json")
+        table, name = comparison_csv(first, second)
+        return Response(table, media_type="text/csv; charset=utf-8", headers={"content-disposition": _disposition(name)})
+
+    return await anyio.to_thread.run_sync(work)
 
 
 @router.post("/{job}/exclusions", response_model=schemas.JobRecord, summary="Leave wells out or take them back; fits again, scores nothing")

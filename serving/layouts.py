@@ -44,7 +44,7 @@ def layout_answer(form: Form) -> dict[str, Any]:
     parsed = parse_layout(raw, plate_format=plate_format, default_plate=plate)
     screen = given or _screen_of(parsed.layout, plate_format=plate_format)
     layout, (rows, columns) = parsed.layout, PLATE_FORMATS[screen.plate_format]
-    told = plain(screen.to_dict()) | ({} if given else {"sample": _sample(layout)})
+    told = plain(screen.to_dict()) | ({} if given else _sample(layout))
     counts = layout["role"].value_counts()
     return {"screen": told, "given": names, "rows": rows, "columns": columns, "plates": list(dict.fromkeys(layout["plate"])),
             "wells": [_well(well) for _, well in layout.iterrows() if _placed(well["well"])],
@@ -61,13 +61,14 @@ def _screen_of(layout: pd.DataFrame, *, plate_format: int) -> Screen:
                    positive_control={"image": kills.pop()} if len(kills) == 1 else {})
 
 
-def _sample(layout: pd.DataFrame) -> str:
-    """The one cell line or patient that a column of the layout names, or nothing."""
+def _sample(layout: pd.DataFrame) -> dict[str, str]:
+    """The one cell line or patient that a column of the layout names, and which of the two it is where the column says so."""
     for name in layout.columns:
-        if str(name).strip().casefold() in SAMPLE_COLUMNS:
+        called = str(name).strip().casefold()
+        if called in SAMPLE_COLUMNS:
             named = {str(value).strip() for value in layout[name]} - {""}
-            return named.pop() if len(named) == 1 else ""
-    return ""
+            return {"sample": named.pop() if len(named) == 1 else "", **({"kind": "patient"} if called == "patient" else {})}
+    return {"sample": ""}
 
 
 def _placed(well: str) -> bool:

@@ -159,7 +159,7 @@ def render(result: Result, job: Job, *, kind: str, table: str = "") -> tuple[byt
         raise InputError("the result cannot be given so", [Finding(
             rule="format", severity="error", column="format", value=f"{kind} {table}".strip(),
             message=f"format is one of {', '.join(FORMATS)}; csv and parquet take table={'|'.join(TABLES)} for a single table")])
-    stem = f"{_file_stem(job.screen)}-{job.id[:8]}"
+    stem = f"{file_stem(job.screen)}-{job.id[:8]}"
     if table:
         media = "text/csv; charset=utf-8" if kind == "csv" else "application/vnd.apache.parquet"
         chosen = tables_of(result.scored.tables).get(table)
@@ -174,7 +174,8 @@ def render(result: Result, job: Job, *, kind: str, table: str = "") -> tuple[byt
     return whole[kind](), FORMATS[kind], f"{stem}.{kind}"
 
 
-def _file_stem(name: str) -> str:
+def file_stem(name: str) -> str:
+    """A name of a screen as one of a file."""
     return re.sub(r"[^\w.-]+", "_", unicodedata.normalize("NFC", name)).strip("._")[:60] or "screen"
 
 

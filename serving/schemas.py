@@ -132,6 +132,7 @@ class ServingVersion(BaseModel):
     data_md5: str = Field(description="hash of the training data, as DVC computes it")
     bundle_sha256: str = Field(description="hash of its files")
     sample: str = Field(description="cell line or patient sample that it may score")
+    kind: str = Field(description="of the sample: cell_line or patient")
     system: str = Field(description="viability, profile, treatment, toxicity or tumour")
     output: str = Field(description="what its number means")
     classes: list[str] = Field(description="of a model of single images (POST /classify); empty for a model of plates (POST /score)")
@@ -272,6 +273,45 @@ class WellChanges(BaseModel):
     """The body of POST /jobs/{id}/exclusions."""
 
     exclusions: list[WellChangeRecord] = Field(max_length=20_000, description="one per well")
+
+
+class PotencyRecord(BaseModel):
+    """A treatment that both samples have: `compare_potency` in models/dose_response."""
+
+    treatment: str = Field(description="name as in the layouts")
+    ic50_first: float | None = Field(description="on the first sample, in the curves' dose unit; a limit where that is censored")
+    ic50_second: float | None = Field(description="on the second sample, in the curves' dose unit; a limit where that is censored")
+    fold: float | None = Field(description="IC50 on the second sample over that on the first")
+    fold_low: float | None = Field(description="lower 95 % limit of fold; null: open")
+    fold_high: float | None = Field(description="upper 95 % limit of fold; null: open")
+    fold_relation: str = Field(description="of fold: =, > or <; empty where nothing can be said")
+    p: float | None = Field(description="of no difference; null where an IC50 is censored or missing")
+    q: float | None = Field(description="p corrected for the number of treatments")
+    call: str = Field(description="higher or lower (IC50 on the second sample), none (no evidence), or empty: cannot say")
+    reason: str = Field(description="why nothing can be said; empty where something can")
+
+
+class ComparedJob(BaseModel):
+    """One of two jobs that are compared."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    job: str = Field(description="its id")
+    name: str = Field(description="of the screen")
+    sample: str = Field(description="cell line or patient")
+    model: str = Field(description="registered name")
+    version: str = Field(description="number of the model's version, as text")
+    revision: int = Field(description="how often wells were excluded or restored")
+    warnings: list[str] = Field(description="what to know of it first, in words")
+
+
+class ComparisonAnswer(BaseModel):
+    """The answer of GET /jobs/{job}/against/{other}."""
+
+    first: ComparedJob = Field(description="the job that is compared with")
+    second: ComparedJob = Field(description="the other job")
+    potencies: list[PotencyRecord] = Field(description="one per treatment that both have, in the first job's order")
+    view: dict[str, Any] = Field(description="the same in the page's words: headline, rows, kinds, only_first, only_second")
 
 
 ERRORS: dict[int | str, dict[str, Any]] = {status: {"model": ErrorAnswer, "description": text} for status, text in {

@@ -274,19 +274,18 @@ def waterfall(bars: Sequence[Bar], *, score: str, threshold: float) -> Markup:
     """Scores, highest first, with the hit threshold; hits solid, doubtful ones hatched, a score that is missing as "?"."""
     ordered = sorted(bars, key=lambda bar: (math.isnan(bar.score), -bar.score if not math.isnan(bar.score) else 0, bar.name))
     step, left, top, bottom = 15.0, 40.0, 14.0, 190.0
-    width = left + max(step * len(ordered), 220.0) + 8
+    right = left + max(step * len(ordered), 220.0)
     highest = max([bar.score for bar in ordered if not math.isnan(bar.score)] + [threshold * 1.5, 1.0])
-    frame = Frame(x_low=0, x_high=max(len(ordered), 1), y_low=0, y_high=highest * 1.05, left=left, right=width - 8, top=top, bottom=bottom)
+    frame = Frame(x_low=0, x_high=max(len(ordered), 1), y_low=0, y_high=highest * 1.05, left=left, right=right, top=top, bottom=bottom)
     parts: list[Markup] = []
     for value in nice_ticks(0, frame.y_high):
-        parts += [line(left, frame.y(value), width - 8, frame.y(value), class_="grid"),
+        parts += [line(left, frame.y(value), right, frame.y(value), class_="grid"),
                   label(left - 5, frame.y(value) + 3.5, plain(value), anchor="end")]
     parts += [_bar(bar, frame, x=left + step * index + 2, width=step - 4) for index, bar in enumerate(ordered)]
     y = frame.y(threshold)
-    parts += [line(left, y, width - 8, y, class_="limit"),
-              label(width - 10, y - 4, f"hit from {threshold:g}", class_="t strong", anchor="end")]
+    parts += [line(left, y, right, y, class_="limit"), label(right + 4, y + 4, f"hit from {threshold:g}")]     # beside the bars, not on one
     hits = sum(bar.kind == "hit" for bar in ordered)
-    return drawing(width, bottom + 112, *parts, class_="wide",
+    return drawing(right + 72, bottom + 112, *parts, class_="wide",
                    label=f"Waterfall of {score} of {len(ordered)} treatments, highest first; {hits} are hits. The table has every value.")
 
 

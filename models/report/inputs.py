@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -106,6 +107,11 @@ def number(row: Row, name: str) -> float:
     """A numeric cell of a row; NaN where the column or the value is missing."""
     value = row.get(name)
     return float("nan") if value is None or pd.isna(value) else float(value)
+
+
+def known(value: float) -> float | None:
+    """A number as JSON has it."""
+    return None if math.isnan(value) else value
 
 
 def text(row: Row, name: str) -> str:

@@ -25,6 +25,7 @@ from models.report.inputs import (
     flag_list,
     half_name,
     has_limits,
+    known,
     text,
 )
 from models.report.page import is_judged, lineage_rows, model_name, own_rows
@@ -115,9 +116,9 @@ def _treatments(scored: ScoredTables, rows: Iterable[Treatment]) -> list[dict[st
     panels = panels_of(scored.curves, scored.wells)
     return [{
         "name": row.name, "kind": row.verdict.kind, "why": row.verdict.reason, "half": row.half.text, "interval": row.half.interval,
-        "half_sort": _known(row.half.sort), "certain": row.half.certain, "score": row.score, "score_sort": _known(row.score_value),
-        "auc": row.auc, "auc_sort": _known(row.auc_sort), "slope": row.slope, "slope_sort": _known(row.slope_sort), "r2": row.r2,
-        "r2_sort": _known(row.r2_sort), "status": row.status_words, "ok": row.status == "ok", "reason": row.reason, "doses": row.doses,
+        "half_sort": known(row.half.sort), "certain": row.half.certain, "score": row.score, "score_sort": known(row.score_value),
+        "auc": row.auc, "auc_sort": known(row.auc_sort), "slope": row.slope, "slope_sort": known(row.slope_sort), "r2": row.r2,
+        "r2_sort": known(row.r2_sort), "status": row.status_words, "ok": row.status == "ok", "reason": row.reason, "doses": row.doses,
         "unseen": row.unseen, "panel": _panel(row.name, panels[row.curve])}
         for row in rows]
 
@@ -156,7 +157,3 @@ def _mark(row: Row) -> dict[str, Any] | None:
 
 def _log(value: float) -> float | None:
     return math.log10(value) if value > 0 else None
-
-
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else value

@@ -3,6 +3,7 @@ import { watchConnection } from "./shared/connection.js";
 import { el, show } from "./shared/dom.js";
 import { access, askForToken, hasToken } from "./shared/token.js";
 import { classifyPage } from "./classify/page.js";
+import { comparePage } from "./compare/page.js";
 import { listPage } from "./jobs/list.js";
 import { jobPage } from "./jobs/job.js";
 import { modelsPage } from "./registry/models.js";
@@ -13,6 +14,7 @@ const PAGES = [
   { pattern: /^\/classify$/, name: "classify", title: "Classify images", draw: classifyPage },
   { pattern: /^\/jobs$/, name: "jobs", title: "Jobs", draw: listPage },
   { pattern: /^\/jobs\/([\w-]+)$/, name: "jobs", title: "Job", draw: jobPage },
+  { pattern: /^\/compare(?:\/(\w+|-)\/(\w+|-))?$/, name: "jobs", title: "Compare two samples", draw: comparePage },
   { pattern: /^\/models$/, name: "models", title: "Models", draw: modelsPage },
 ];
 

@@ -1,6 +1,6 @@
 // Images without a layout: which class each is of. For models of systems that tell classes of single images.
 import { get, upload } from "../shared/api.js";
-import { button, el, field, fold, newId, show } from "../shared/dom.js";
+import { button, el, field, fold, newId, show, tell } from "../shared/dom.js";
 import { step, tellError } from "../shared/steps.js";
 import { watch } from "../shared/watch.js";
 import { count, sameSample, size, unique } from "../shared/words.js";
@@ -36,7 +36,7 @@ class ClassifyPage {
     [this.magnification, this.pixel] = [number("magnification"), number("pixel_size_um")];
     this.force = el("input", { type: "checkbox", id: newId("force"), on: { change: () => this.ready() } });
     this.send = button("Classify", () => this.submit(), { class: "primary", id: "classify" });
-    this.missing = el("p.dim", { id: "missing" });
+    this.missing = el("p.dim", { id: "missing", role: "status" });
     const drop = dropZone({ title: "Drop the images here",
       hint: "A folder of TIFF, PNG or JPEG images, or one zip of them. No layout is needed.",
       onFiles: (files) => this.take(files), onTrouble: (error) => tellError(error, this.found) });
@@ -114,7 +114,7 @@ class ClassifyPage {
     const other = chosen && this.sample.value.trim() && !this.fits;
     if (!other) this.force.checked = false;
     show(this.note, other ? this.warning() : this.fits && el("p.good", `Trained on ${chosen.serving.sample}: fits.`));
-    this.missing.textContent = this.lacking();
+    tell(this.missing, this.lacking());
     this.send.disabled = Boolean(this.lacking() || this.sending);
   }
 

@@ -1,6 +1,6 @@
 // One job: how far it is, why it was refused, or what came out.
 import { get, post } from "../shared/api.js";
-import { chip, el, sentence, show } from "../shared/dom.js";
+import { chip, el, sentence, show, tell } from "../shared/dom.js";
 import { refusalView } from "../shared/findings.js";
 import { watch } from "../shared/watch.js";
 import { count, moment } from "../shared/words.js";
@@ -12,19 +12,25 @@ const [FIRST, LONGEST] = [400, 3000]; // milliseconds between two looks
 /** Draw the job and follow it until it is settled. */
 export function jobPage(main, { arguments: [id], signal }) {
   const path = `jobs/${encodeURIComponent(id)}`;
-  const [head, body] = [el("div"), el("div", el("p.dim", "Loading …"))];
+  // what is read out when it changes stays in its place, or a screen reader would not say it
+  const head = { name: el("h1"), state: el("span", { id: "state", role: "status" }), about: el("p.dim") };
+  const [told, body] = [el("div", { role: "status" }), el("div", el("p.dim", "Loading …"))];
   let wait = FIRST;
   let last = "";
-  show(main, el("p", el("a", { href: "#/jobs" }, "All jobs")), head, body);
+  show(main, el("p", el("a", { href: "#/jobs" }, "All jobs")), el("div.title", head.name, head.state), head.about, told, body);
   return watch(async () => {
     const job = await get(path, { signal });
     const found = JSON.stringify(job);
     if (found !== last) drawHead(head, job); // what did not change is not said again
     if (isSettled(job.state)) {
+      show(told);
       await drawEnd(body, job, { path, signal });
       return null;
     }
-    if (found !== last) show(body, progress(job));
+    if (found !== last) {
+      show(body, ...progressBar(job));
+      tell(told, inWords(job));
+    }
     last = found;
     wait = Math.min(wait * 1.3, LONGEST);
     return wait;
@@ -34,20 +40,25 @@ export function jobPage(main, { arguments: [id], signal }) {
 function drawHead(head, { name, sample, state, model, version, plates, wells, created, adapt }) {
   const { words, kind } = stateOf(state);
   document.title = `${name}: ${words} · Dosewell`;
-  show(head, el("div.title", el("h1", name), el("span", { id: "state", role: "status" }, chip(kind, words))),
-    el("p.dim", `${sample}, ${count(plates, "plate")}, ${count(wells, "well")}; sent ${moment(created)} `,
-      `${adapt ? "for a model of its own, from" : "for"} ${model} version ${version}.`));
+  tell(head.name, name);
+  if (head.state.textContent !== words) show(head.state, chip(kind, words));
+  tell(head.about, `${sample}, ${count(plates, "plate")}, ${count(wells, "well")}; sent ${moment(created)} `
+    + `${adapt ? "for a model of its own, from" : "for"} ${model} version ${version}.`);
 }
 
-function progress({ state, progress: { stage, done, total }, note }) {
-  if (state === "queued") {
-    return [el("progress", { "aria-label": "Waiting" }),
-      el("p", "Accepted. It is waiting for its turn, and it is safe: you can close this page."), note && el("p.notice", sentence(note))];
-  }
+/** The bar, and the count, which is not read out: a screen reader would never stop. */
+function progressBar({ state, progress: { done, total } }) {
   const counted = total > 1; // else there is nothing to count
-  const words = counted ? `${stage}: ${done} of ${total}` : stage;
-  return [el("progress", { "aria-label": "Progress", ...(counted ? { max: total, value: done } : {}) }),
-    el("p", { role: "status" }, sentence(words), " You can close this page; the job goes on.")];
+  return [el("progress", { "aria-label": state === "queued" ? "Waiting" : "Progress", ...(counted && { max: total, value: done }) }),
+    counted && el("p.dim", `${done} of ${total}`)];
+}
+
+/** How far a job is. */
+function inWords({ state, progress: { stage }, note }) {
+  if (state === "queued") {
+    return `Accepted. It is waiting for its turn, and it is safe: you can close this page.${note ? ` ${sentence(note)}` : ""}`;
+  }
+  return `${sentence(stage)} You can close this page; the job goes on.`;
 }
 
 async function drawEnd(body, job, { path, signal }) {

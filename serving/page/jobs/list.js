@@ -30,7 +30,8 @@ export function listPage(main, { signal }) {
     before = to;
     look().catch(() => {}); // the watch below meets the same fault, and tells it
   }
-  show(main, el("h1", "Jobs"), el("p.lead", "Every plate that was sent, until someone deletes it."), told, place);
+  show(main, el("h1", "Jobs"), el("p.lead", "Every plate that was sent, until someone deletes it. ",
+    el("a", { href: "#/compare" }, "Compare two samples")), told, place);
   return watch(look, { place, signal });
 }
 
@@ -63,7 +64,7 @@ async function confirmDelete(row, { id, name, told }) {
   if (answer !== "delete") return;
   try {
     await remove(`jobs/${encodeURIComponent(id)}`);
-    row.nextElementSibling?.querySelector("a").focus(); // for the keyboard: its own button goes
+    (row.nextElementSibling ?? row.previousElementSibling)?.querySelector("a").focus(); // for the keyboard: its own button goes
     row.remove();
     show(told);
   } catch (error) {

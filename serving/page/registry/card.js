@@ -1,6 +1,6 @@
 // A model's card: what it is for, what it reads, how good it was, and where it comes from.
 import { el, fold, pairs } from "../shared/dom.js";
-import { moment, unique } from "../shared/words.js";
+import { moment, planeWords, unique } from "../shared/words.js";
 
 const SYSTEMS = { viability: "viability of a cell line", profile: "drug profile of a patient sample or line",
   treatment: "treated or not", toxicity: "toxic or not", tumour: "tumour or not" };
@@ -14,7 +14,7 @@ export function modelCard({ serving }) {
   return el("div.model-card",
     pairs([
       ["what for", `${SYSTEMS[serving.system] ?? serving.system}, sample ${serving.sample}`],
-      ["reads", `${unique(serving.planes).join(", ")} at ${serving.size} × ${serving.size} pixels`],
+      ["reads", `${unique(serving.planes).map(planeWords).join("; ")}; at ${serving.size} × ${serving.size} pixels`],
       ["trained on images of", imaged.join(", ") || "not recorded"],
       ["gives", serving.output],
       ["its own checks", serving.gates === "pass" ? "passed" : serving.gates || "not recorded"],

@@ -10,7 +10,8 @@ export function downloadButtons(job, signal) {
   const told = el("div");
   return el("div.downloads",
     el("div.actions", { role: "group", "aria-label": "Download" }, el("span.dim", "Download"), FORMATS.map(([format, words]) =>
-      button(words, ({ currentTarget }) => fetchAndSave(job, format, { button: currentTarget, told, signal }), { data: { format } }))),
+      button(words, ({ currentTarget }) => fetchAndSave(job, format, { button: currentTarget, told, signal }), { data: { format } })),
+    el("a", { href: `#/compare/${job.id}/-` }, "Compare with another sample")),
     told);
 }
 

@@ -2,6 +2,7 @@
 import { get, isAbort } from "../shared/api.js";
 import { button, el, newId, sentence, show } from "../shared/dom.js";
 import { refusalView } from "../shared/findings.js";
+import { planeWords } from "../shared/words.js";
 
 export class HeatMaps {
   constructor(job, signal) {
@@ -10,7 +11,7 @@ export class HeatMaps {
 
   /** The maps of a well where they were asked for, else a button that does so. */
   view(well) {
-    const place = el("div.heat");
+    const place = el("div.heat", { "aria-live": "polite" });
     const path = `jobs/${encodeURIComponent(this.job.id)}/wells/${encodeURIComponent(well.plate)}/${encodeURIComponent(well.well)}/heat`;
     if (this.asked.has(path)) this.ask(path, place);
     else show(place, button("Show where the model looks", () => this.ask(path, place), { class: "quiet" }));
@@ -18,7 +19,7 @@ export class HeatMaps {
   }
 
   async ask(path, place) {
-    show(place, el("p.dim", { role: "status" }, "Asking the model; this takes a few seconds …"));
+    show(place, el("p.dim", "Asking the model; this takes a few seconds …"));
     try {
       if (!this.asked.has(path)) this.asked.set(path, get(path, { signal: this.signal }));
       show(place, maps(await this.asked.get(path)));
@@ -35,7 +36,7 @@ function maps({ seen, raises, lowers, words, reads, model, version, method }) {
     el("img", { src: seen, alt: "" }), layers.raises, layers.lowers);
   return el("figure", el("h4", "Where the model looks"), picture,
     el("div.heat-keys", toggle("raises", "raises viability", layers), toggle("lowers", "lowers viability", layers)),
-    el("figcaption.dim", `${words} ${model} version ${version}, ${method}; the picture is what it reads (${reads.join(", ")}).`));
+    el("figcaption.dim", `${words} ${model} version ${version}, ${method}; the picture is what it reads (${reads.map(planeWords).join("; ")}).`));
 }
 
 const layer = (address) => address && el("img.layer", { src: address, alt: "" });

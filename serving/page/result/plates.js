@@ -20,9 +20,10 @@ export class PlateView {
     this.chosen = (kept?.chosen ?? []).map(({ number }) => this.wells[number]);
     this.panel = new WellPanel(view, { images, heat, exclude, kept: kept?.panel, chosen: this.chosen });
     [this.heading, this.map] = [el("div.plate-words"), el("div")];
+    this.several = kept?.several ?? el("input", { type: "checkbox" });
     this.choice = select(view.plates.map(({ plate }) => [plate, plate]), { on: { change: () => this.open(this.choice.value) } });
     this.element = el("div.plate-view",
-      el("div", view.plates.length > 1 && el("p", el("label", "Plate ", this.choice)), this.heading, this.map, legend(view)),
+      el("div", view.plates.length > 1 && el("p", el("label", "Plate ", this.choice)), this.heading, this.map, this.tools(), legend(view)),
       this.panel.element);
     this.draw();
   }
@@ -56,13 +57,29 @@ export class PlateView {
     else this.panel.choose(this.chosen);
   }
 
-  /** Choose a well alone; with Shift, Ctrl or Cmd add it to those chosen, or take it from them. */
+  /** Choose a well alone; with Shift, Ctrl or Cmd, or where several are to be chosen, add it to those chosen, or take it from them. */
   pick(well, { shiftKey, ctrlKey, metaKey }) {
     const others = this.chosen.filter((other) => other !== well);
     const had = others.length < this.chosen.length;
-    if (shiftKey || ctrlKey || metaKey) this.chosen = had ? others : [...others, well];
+    if (shiftKey || ctrlKey || metaKey || this.several.checked) this.chosen = had ? others : [...others, well];
     else this.chosen = had && others.length === 0 ? [] : [well];
     this.mark();
+  }
+
+  /** Ways to choose that need neither a small target nor a key to hold: a well by its name, and several one after the other. */
+  tools() {
+    const name = el("input", { size: "6", autocomplete: "off", spellcheck: "false" });
+    const told = el("span.dim", { role: "status" });
+    const go = (event) => {
+      event.preventDefault();
+      const well = this.shown.find((one) => plainName(one.well) === plainName(name.value));
+      told.textContent = well ? "" : `This plate has no well ${name.value.trim()}.`;
+      if (!well) return;
+      this.pick(well, event);
+      this.grid.cell(well.row, well.column).focus();
+    };
+    return el("form.table-tools", { on: { submit: go } }, el("label", "Well ", name), el("button.quiet", "Choose"),
+      el("label", this.several, " Choose several"), told);
   }
 
   /** Turn to a plate. */
@@ -109,6 +126,9 @@ export class PlateView {
     for (const well of this.shown) act(this.grid.cell(well.row, well.column), well);
   }
 }
+
+/** "a1" for A01 and a1. */
+const plainName = (name) => name.trim().toLowerCase().replace(/^([a-z]+)0+(?=\d)/, "$1");
 
 const key = (plate, row, column) => `${plate}/${row},${column}`;
 

@@ -1,6 +1,6 @@
 // Treatments with too few doses for a curve: ranked in a drawing, and as a table.
 import { button, chip, el, svg } from "../shared/dom.js";
-import { SortableTable, words } from "./sortable.js";
+import { SortableTable, words } from "../shared/sortable.js";
 
 const [WIDTH, LEFT, RIGHT, TOP, BOTTOM] = [900, 44, 892, 14, 260];
 const [LOWEST, HIGHEST] = [-50, 120]; // percent inhibition that is drawn; what lies beyond sits at the edge
@@ -13,7 +13,7 @@ export function singleDosesView({ single_doses: found }, { shown, onChoose }) {
   if (!found) return null;
   const { rows, key, chips, level } = found;
   const items = rows.map((row) => ({ ...row, kind: row.chip }));
-  const { table, tools } = new SortableTable(items, columns(onChoose), { label: "Table of single doses", kinds: chips, shown, on: () => ({}) });
+  const { table, tools } = new SortableTable(items, columns(onChoose), { label: "Table of single doses", kinds: chips, shown, stacked: true });
   const known = items.filter(({ inhibition_sort: value }) => value !== null);
   return [el("p.dim", key), known.length > 1 && [legend(chips), ranking(known, level, onChoose)], tools, table];
 }
@@ -24,9 +24,8 @@ function columns(onChoose) {
     { title: "Treatment", by: ({ name }) => name.toLowerCase(),
       cell: ({ name, dose, wells }) => button(name, () => onChoose(wells), { class: "link", "aria-label": `${name} ${dose}: show its wells` }) },
     number("Dose", "dose"),
+    { ...number("Inhibition", "inhibition"), cell: ({ inhibition, limits }) => words(inhibition, limits) },
     { title: "Verdict", kind: "why", by: ({ call }) => call, cell: ({ chip: kind, call, why }) => words(chip(kind, call), why) },
-    number("Inhibition", "inhibition"),
-    { title: "Limits", kind: "n", by: ({ low }) => low, cell: ({ limits }) => limits || "–" },
     number("q", "q"), number("Robust z", "plate_z"),
     { title: "Wells", kind: "n", by: ({ n }) => n, cell: ({ n }) => n },
   ];

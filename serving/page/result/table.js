@@ -1,6 +1,6 @@
 // The table of treatments that have a curve.
 import { button, chip, el } from "../shared/dom.js";
-import { SortableTable, words } from "./sortable.js";
+import { SortableTable, words } from "../shared/sortable.js";
 
 const RANK = { hit: 0, unsure: 1, none: 2, unscored: 3 };
 const BEST = 1000; // above any score

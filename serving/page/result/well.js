@@ -7,7 +7,7 @@ import { curveDrawing } from "./curve.js";
 
 const REASONS = ["bubble", "contamination", "out of focus", "debris", "pipetting error", "cells detached", "edge effect"];
 const HINT = "Point at a well, or tap it, to see its image and values. Choose one to leave it out of the curves or take it back; "
-  + "hold Shift to choose several.";
+  + "hold Shift, or tick “Choose several”, to choose more.";
 
 export class WellPanel {
   /** chosen: wells of which `kept`, the panel before a change, may have a form that a person writes in: it stays, as long as it fits them. */
@@ -68,11 +68,11 @@ export class WellPanel {
     const list = el("datalist", { id: newId("reasons") }, REASONS.map((reason) => el("option", { value: reason })));
     const reason = el("input", { id: newId("reason"), list: list.id, required: true, maxlength: "200", autocomplete: "off" });
     const send = el("button.primary", out ? `Take ${many} back` : `Leave ${many} out`);
-    const told = el("div");
+    const told = el("div", { role: "status" });
     const submit = async (event) => {
       event.preventDefault();
       send.disabled = true;
-      show(told, el("p.dim", { role: "status" }, "Fitting again …"));
+      show(told, el("p.dim", "Fitting again …"));
       try {
         await this.exclude(wells, !out, reason.value.trim());
         show(told);

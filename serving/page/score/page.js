@@ -1,6 +1,6 @@
 // The start: images and layout, what was screened, which model; then send.
 import { get, isAbort } from "../shared/api.js";
-import { button, el, field, fold, select, show } from "../shared/dom.js";
+import { button, el, field, fold, select, show, tell } from "../shared/dom.js";
 import { step, tellError } from "../shared/steps.js";
 import { catchStrayDrops, dropZone } from "./drop.js";
 import { exampleButtons } from "./examples.js";
@@ -39,7 +39,7 @@ class ScorePage {
     this.chooser = new ModelChooser({ onChange: (model) => this.modelChosen(model) });
     this.curve = select(CURVES, { value: "4pl" });
     this.send = button("Score", () => this.submit(), { class: "primary", id: "send" });
-    this.missing = el("p.dim", { id: "missing" });
+    this.missing = el("p.dim", { id: "missing", role: "status" });
     const drop = dropZone({ title: "Drop the plate here",
       hint: "A folder with its images, or a zip per plate, together with the layout (CSV or XLSX). Of a plate reader, the table alone.",
       onFiles: (files) => this.take(files), onTrouble: (error) => this.tell(error, this.found) });
@@ -155,7 +155,7 @@ class ScorePage {
 
   ready() {
     for (const section of this.later) section.classList.toggle("later", !this.sorted);
-    this.missing.textContent = this.lacking();
+    tell(this.missing, this.lacking());
     this.send.disabled = Boolean(this.lacking() || this.sending);
   }
 

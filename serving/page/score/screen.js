@@ -1,6 +1,6 @@
 // What was screened and how it was imaged: the fields of screen.yaml, filled in as far as they are known.
 import { el, field, fold, newId, select } from "../shared/dom.js";
-import { unique } from "../shared/words.js";
+import { sameSample, unique } from "../shared/words.js";
 
 const KINDS = [["cell_line", "a cell line"], ["patient", "a patient sample"]];
 const FORMATS = [6, 12, 24, 48, 96, 384, 1536].map((wells) => [wells, `${wells} wells`]);
@@ -77,11 +77,12 @@ export class ScreenForm {
     return CHANGE_THE_LAYOUT.some((name) => this.inputs[name].value !== String(screen[name]));
   }
 
-  /** A model was chosen: where nobody said how it was imaged, it was as the model expects. */
-  expect({ acquisition, planes }) {
+  /** A model was chosen: where nobody said how it was imaged, it was as the model expects; what its own sample is, it knows. */
+  expect({ acquisition, planes, sample, kind }) {
     const read = unique(planes.map((plane) => plane.split(/[.:]/)[0]));
     const channels = acquisition.channels ? channelNames(acquisition.channels) : read.join(", ");
-    for (const [name, value] of Object.entries({ channels, bit_depth: acquisition.bit_depth })) {
+    const isOf = sameSample(sample, this.sample);
+    for (const [name, value] of Object.entries({ channels, bit_depth: acquisition.bit_depth, kind: isOf ? kind : this.known.kind })) {
       if (value && !this.stated.includes(name)) this.put(name, value);
     }
   }

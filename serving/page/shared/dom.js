@@ -40,6 +40,11 @@ export function show(place, ...children) {
   place.replaceChildren(...children.flat(Infinity).filter(isThere));
 }
 
+/** Put words into a place that is read out when it changes (role "status"); the same again is not said again. */
+export function tell(place, words) {
+  if (place.textContent !== words) place.textContent = words;
+}
+
 let counter = 0;
 
 /** An id that no other element has. */

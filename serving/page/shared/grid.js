@@ -69,7 +69,7 @@ export class PlateGrid {
   pressed(well, event) {
     if (event.key === "Enter" || event.key === " ") this.onChoose(...at(well), event);
     else if (event.key in STEPS) this.next(well, STEPS[event.key])?.focus();
-    else if (event.key === "Home" || event.key === "End") this.edge(well, event.key).focus();
+    else if (event.key === "Home" || event.key === "End") this.edge(event.ctrlKey ? null : well, event.key).focus();
     else return;
     event.preventDefault();
   }
@@ -83,9 +83,9 @@ export class PlateGrid {
     return this.cell(row, column);
   }
 
-  /** The first or last well of the same row. */
+  /** The first or last well of the same row, or of the plate (null). */
   edge(well, key) {
-    const line = [...this.cells.values()].filter((other) => other.dataset.row === well.dataset.row);
+    const line = [...this.cells.values()].filter((other) => !well || other.dataset.row === well.dataset.row);
     return line.at(key === "Home" ? 0 : -1);
   }
 }

@@ -27,6 +27,14 @@ export function duration(seconds) {
 /** "A01, A02 and 3 more". */
 export const some = (names, limit) => names.slice(0, limit).join(", ") + (names.length > limit ? ` and ${names.length - limit} more` : "");
 
+const PROJECTIONS = { mip: "brightest of all planes (maximum projection)", mid: "middle plane", mos: "mean of all planes" };
+
+/** "hoechst, brightest of all planes (maximum projection)" of "hoechst:mip", as a model's card names what it reads. */
+export function planeWords(plane) {
+  const [channel, projection] = plane.split(":");
+  return `${channel.replace(".", ", ")}, ${PROJECTIONS[projection] ?? projection ?? "as it is"}`;
+}
+
 /** Whether two names are of one cell line or patient, as the service compares them: "a549" is A549. */
 export const sameSample = (...names) => unique(names.map((name) => name.trim().replace(/\s+/g, " ").toLowerCase())).length === 1;
 

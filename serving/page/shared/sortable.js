@@ -1,5 +1,5 @@
 // A table that is sorted by its headings, and filtered by name and verdict where it is long.
-import { button, el, scrolling, select, show } from "../shared/dom.js";
+import { button, el, scrolling, select, show } from "./dom.js";
 
 const MANY = 8; // rows from which on a filter helps
 const DRAWN = 500; // rows at a time: thousands fill a browser's memory
@@ -11,16 +11,17 @@ export class SortableTable {
   /**
    * items: what the rows are about, each with a name and a kind; columns: { title, by: what sorts it, cell: what it shows, kind: its class },
    * the first of which heads the row; kinds: [kind, words] to filter by; shown: { column, down, find, only, drawn }, what it is sorted and
-   * filtered by and how many rows are drawn, {} at first, changed in place, so that a redrawn table keeps it; on(item): listeners of its row.
+   * filtered by and how many rows are drawn, {} at first, changed in place, so that a redrawn table keeps it; on(item): listeners of its row;
+   * stacked: on a phone the cells of a row stand under each other, each with its heading.
    */
-  constructor(items, columns, { label, kinds, shown, on }) {
+  constructor(items, columns, { label, kinds, shown, on = () => ({}), stacked = false }) {
     Object.assign(this, { items, columns, shown, on, rows: new Map() });
     shown.drawn ??= DRAWN;
     this.heads = columns.map(({ title, kind }, index) =>
       el("th", { scope: "col", class: kind === "n" ? "n" : "" }, button(title, () => this.sortBy(index))));
     [this.body, this.more, this.told] = [el("tbody"), el("p.actions"), el("span.dim", { role: "status" })];
     this.tools = items.length > MANY && this.filters(kinds.filter(([kind]) => items.some((item) => item.kind === kind)));
-    this.table = el("div", scrolling(label, el("table", el("thead", el("tr", this.heads)), this.body)), this.more);
+    this.table = el("div", scrolling(label, el(stacked ? "table.stacked" : "table", el("thead", el("tr", this.heads)), this.body)), this.more);
     this.apply();
   }
 
@@ -51,8 +52,8 @@ export class SortableTable {
 
   row(item) {
     if (!this.rows.has(item)) {
-      this.rows.set(item, el("tr", { on: this.on(item) }, this.columns.map(({ cell, kind }, column) =>
-        (column === 0 ? el("th", { scope: "row" }, cell(item)) : el("td", { class: kind ?? "" }, cell(item))))));
+      this.rows.set(item, el("tr", { on: this.on(item) }, this.columns.map(({ title, cell, kind }, column) =>
+        (column === 0 ? el("th", { scope: "row" }, cell(item)) : el("td", { class: kind ?? "", data: { title } }, cell(item))))));
     }
     return this.rows.get(item);
   }
