@@ -126,7 +126,8 @@ async def against(request: Request, job: JobId, other: Annotated[str, PathParame
     def work() -> Response:
         from serving.comparing import comparison_answer, comparison_csv
 
-        first, second = ((found, desk_of(request).result(found)) for found in (own_job(request, name) for name in (job, other)))
+        both = [own_job(request, name) for name in (job, other)]    # before either is looked into
+        first, second = ((found, desk_of(request).result(found)) for found in both)
         if format == "json":
             return Response(to_json(comparison_answer(first, second)), media_type="application/json")
         table, name = comparison_csv(first, second)

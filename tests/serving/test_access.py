@@ -108,7 +108,8 @@ def test_a_token_finds_its_own_jobs_alone_at_every_address_and_an_admin_everybod
 
     def ask(secret: str, method: str, path: str, job: str) -> httpx.Response:
         body = {"json": {"exclusions": [{"plate": "P1", "well": "A01", "excluded": True, "reason": "x"}]}} if method == "post" else {}
-        return asking.request(method, path.format(job=job, plate="P1", well="A01"), headers={"authorization": f"Bearer {secret}"}, **body)
+        path = path.format(job=job, other=job, plate="P1", well="A01")
+        return asking.request(method, path, headers={"authorization": f"Bearer {secret}"}, **body)
 
     ways = [(method, path) for path, methods in app.openapi()["paths"].items() if "{job}" in path for method in methods]
     assert len(ways) >= 7
@@ -120,6 +121,11 @@ def test_a_token_finds_its_own_jobs_alone_at_every_address_and_an_admin_everybod
             assert "unknown_job" not in ask(secret, method, path, job.id).text, (method, path)
     for secret, seen in ((ben, []), (anna, [job.id]), (boss, [job.id])):
         assert [line["id"] for line in ask(secret, "get", "/jobs", "").json()["jobs"]] == seen
+    bens, _ = store.accept(NewJob(fingerprint="b", owner="ben", model="m", version=1, adapt=False, screen="s", sample="S", plates=1,
+                                  wells=1))
+    for first, second in ((bens.id, job.id), (job.id, bens.id)):    # one of two is not enough
+        assert ask(ben, "get", f"/jobs/{{job}}/against/{second}", first).status_code == 404
+    assert ask(boss, "get", f"/jobs/{{job}}/against/{bens.id}", job.id).status_code == 409     # neither is done
     assert ask(anna, "delete", "/jobs/{job}", job.id).status_code == 204
     store.close()
 
