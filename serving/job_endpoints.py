@@ -118,6 +118,7 @@ async def result(request: Request, job: JobId,
 
 
 @router.get("/{job}/against/{other}", response_model=schemas.ComparisonAnswer,
+            responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
             summary="How many times less potent each treatment is on another job's sample than on this one's")
 async def against(request: Request, job: JobId, other: Annotated[str, PathParameter(description="id of the other job, the second")],
                   format: Annotated[Literal["json", "csv"], Query(  # noqa: A002  # the query's name

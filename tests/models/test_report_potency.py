@@ -15,7 +15,8 @@ from tests.models.dose_response.test_potency import sample
 def curves() -> tuple[pd.DataFrame, pd.DataFrame]:
     """Less potent, more potent, alike, beyond the doses on the second sample, in doubt; and one treatment more each."""
     first, second = (sample(np.array(middles), seed=seed) for middles, seed in (
-        ([1.5, 2.5, 2.0, 2.0, 2.0, 2.0], 1), ([2.7, 1.3, 2.0, 4.2, 2.0, 2.0], 2)))
+        ([1.5, 2.5, 2.0, 2.0, 2.0, 2.0], 1), ([2.7, 1.3, 2.0, 4.5, 2.0, 2.0], 2)))
+    second.loc[3, "ic50_low"] = 8000.0
     second.loc[4, ["status", "reason"]] = "weakly_identified", "plates disagree: <b>P1</b>"
     return first.replace({"treatment": {"drug 5": "only A"}}), second.replace({"treatment": {"drug 5": "only B"}})
 

@@ -77,7 +77,9 @@ def test_a_column_of_samples_and_the_only_kill_compound_are_told(http: httpx.Cli
     table = plate.table.assign(cell_line="A549")
     table.loc[table["role"] == "positive", "treatment"] = "staurosporine"
     screen = ask(http, plate.csv(table)).json()["screen"]
-    assert (screen["sample"], screen["positive_control"]) == ("A549", {"image": "staurosporine"})
+    assert (screen["sample"], screen["kind"], screen["positive_control"]) == ("A549", "cell_line", {"image": "staurosporine"})
+    screen = ask(http, plate.csv(plate.table.assign(Patient="PAT_7"))).json()["screen"]
+    assert (screen["sample"], screen["kind"]) == ("PAT_7", "patient")
 
 
 @pytest.mark.parametrize(("well", "plate_format"), [("P24", 384), ("AF48", 1536), ("Z99", 96)])
