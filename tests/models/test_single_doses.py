@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -197,6 +198,7 @@ def test_report_page_and_terminal_show_them_once(screen: pd.DataFrame) -> None:
     page = render_report(scored, screen=SCREEN, lineage={})
     assert "Ranking of single doses" in page
     assert 'id="curves"' not in page
+    assert set(re.findall(r'href="#([^"]+)"', page)) <= set(re.findall(r'id="([^"]+)"', page))     # "Skip to the treatments" led nowhere
     text = render_text(scored, screen=SCREEN)
     assert "strong 1 µM: hit. Inhibition" in text
     assert "inert" not in text

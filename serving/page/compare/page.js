@@ -1,9 +1,9 @@
 // Two scored jobs side by side: how many times less potent each treatment is on the second sample.
-import { file, get } from "../shared/api.js";
+import { get } from "../shared/api.js";
 import { button, chip, el, field, select, show } from "../shared/dom.js";
-import { refusalView } from "../shared/findings.js";
-import { fileStem, save } from "../shared/save.js";
-import { SortableTable, words } from "../shared/sortable.js";
+import { downloadButton } from "../shared/download.js";
+import { fileStem } from "../shared/save.js";
+import { SortableTable, number, words } from "../shared/sortable.js";
 import { watch } from "../shared/watch.js";
 import { moment, some, unique } from "../shared/words.js";
 import { foldDrawing } from "./drawing.js";
@@ -32,17 +32,22 @@ export function comparePage(main, { arguments: jobs, signal }) {
 async function doneJobs(chosen, signal) {
   const { jobs } = await get(`jobs?state=done&limit=${OFFERED}`, { signal });
   const missing = unique(chosen).filter((id) => id && jobs.every((job) => job.id !== id));
-  return [...jobs, ...await Promise.all(missing.map((id) => get(`jobs/${id}`, { signal })))];
+  const older = await Promise.allSettled(missing.map((id) => get(`jobs/${id}`, { signal }))); // one that is gone is told below
+  return [...jobs, ...older.filter(({ status }) => status === "fulfilled").map(({ value }) => value)];
 }
 
 function chooserView(jobs, chosen) {
   if (jobs.length < 2) return el("p", "This needs two jobs that are done. ", el("a", { href: "#/" }, "Score a plate."));
   const open = (first, second) => { location.hash = `#/compare/${first || NONE}/${second || NONE}`; };
   const options = [["", "Choose a job"], ...jobs.map(({ id, name, sample, created }) => [id, `${sample}: ${name}, ${moment(created)}`])];
-  const [first, second] = [chosen.first, chosen.second].map((value) =>
-    select(options, { value, on: { change: () => open(first.value, second.value) } }));
-  return [el("div.fields", field("First sample", first, "What is compared with, such as the parental line."), field("Second sample", second)),
-    el("p.actions", button("Exchange the two", () => open(second.value, first.value), { class: "quiet" }))];
+  const [first, second] = [chosen.first, chosen.second].map((value) => select(options, { value, required: true }));
+  const submit = (event) => { // not as soon as one is chosen: arrow keys pass over others
+    event.preventDefault();
+    open(first.value, second.value);
+  };
+  return el("form", { on: { submit } },
+    el("div.fields", field("First sample", first, "What is compared with, such as the parental line."), field("Second sample", second)),
+    el("div.actions", el("button.primary", "Compare"), button("Exchange the two", () => open(second.value, first.value))));
 }
 
 function comparisonView({ first, second, view }, { path, signal }) {
@@ -56,7 +61,8 @@ function comparisonView({ first, second, view }, { path, signal }) {
     el("p.dim", "Fold: IC50 on the second sample over that on the first, with 95 % limits. “Less” and “more potent” need q ≤ 0.05, corrected for ",
       "the number of treatments; where an IC50 lies beyond the tested doses, its limit decides. “No difference seen” is no proof of ",
       "equality: look at the limits."),
-    rows.length > 0 && [el("div.actions", button("Download CSV", () => keep(path, { second, first, told, signal }), { id: "fold-csv" })), told,
+    rows.length > 0 && [el("div.actions", downloadButton("Download CSV", `${path}?format=csv`, { id: "fold-csv", told, signal,
+      name: () => `${fileStem(second.name)}-over-${fileStem(first.name)}.csv` })), told,
       foldDrawing(rows, kinds), tools, table],
     [onlyFirst, onlySecond].map((only, side) => only.length > 0 && el("p.dim", `Only on ${names[side]}: ${some(only, NAMED)}.`)),
     [first, second].map(sideView)];
@@ -69,7 +75,6 @@ const sideView = ({ job, name, sample, model, version, revision }) => el("p.dim"
 const called = (...sides) => sides.map(({ sample, name }) => (sides[0].sample === sides[1].sample ? `${sample} (${name})` : sample));
 
 function columns([first, second]) {
-  const number = (title, name) => ({ title, by: (row) => row[`${name}_sort`], cell: (row) => row[name], kind: "n" });
   return [
     { title: "Treatment", by: ({ name }) => name.toLowerCase(), cell: ({ name }) => name },
     { title: "Verdict", kind: "why", by: ({ kind }) => kind, cell: ({ chip: word, why }) => words(word, why) },
@@ -77,13 +82,4 @@ function columns([first, second]) {
     { title: "Limits", kind: "n", by: ({ low }) => low, cell: ({ limits }) => limits || "–" },
     number(`IC50 on ${first}`, "first"), number(`IC50 on ${second}`, "second"), number("q", "q"),
   ];
-}
-
-async function keep(path, { first, second, told, signal }) {
-  try {
-    save(await file(`${path}?format=csv`, { signal }), `${fileStem(second.name)}-over-${fileStem(first.name)}.csv`);
-    show(told);
-  } catch (error) {
-    show(told, refusalView(error));
-  }
 }

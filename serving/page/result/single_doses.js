@@ -1,6 +1,6 @@
 // Treatments with too few doses for a curve: ranked in a drawing, and as a table.
 import { button, chip, el, svg } from "../shared/dom.js";
-import { SortableTable, words } from "../shared/sortable.js";
+import { SortableTable, number, words } from "../shared/sortable.js";
 
 const [WIDTH, LEFT, RIGHT, TOP, BOTTOM] = [900, 44, 892, 14, 260];
 const [LOWEST, HIGHEST] = [-50, 120]; // percent inhibition that is drawn; what lies beyond sits at the edge
@@ -19,7 +19,6 @@ export function singleDosesView({ single_doses: found }, { shown, onChoose }) {
 }
 
 function columns(onChoose) {
-  const number = (title, name) => ({ title, by: (row) => row[`${name}_sort`], cell: (row) => row[name], kind: "n" });
   return [
     { title: "Treatment", by: ({ name }) => name.toLowerCase(),
       cell: ({ name, dose, wells }) => button(name, () => onChoose(wells), { class: "link", "aria-label": `${name} ${dose}: show its wells` }) },

@@ -1,13 +1,12 @@
 // The table of treatments that have a curve.
 import { button, chip, el } from "../shared/dom.js";
-import { SortableTable, words } from "../shared/sortable.js";
+import { SortableTable, number, words } from "../shared/sortable.js";
 
 const RANK = { hit: 0, unsure: 1, none: 2, unscored: 3 };
 const BEST = 1000; // above any score
 
 /** The columns after the name. */
 function columnsOf({ summary, kinds }) {
-  const number = (title, name) => ({ title, by: (row) => row[`${name}_sort`], cell: (row) => row[name], kind: "n" });
   const verdict = { title: "Verdict", kind: "why", by: ({ kind, score_sort: score }) => RANK[kind] * BEST - (score ?? 0),
     cell: ({ kind, why }) => words(chip(kind, kinds[kind]), why) };
   const half = { title: summary.half, kind: "half", by: ({ half_sort: value }) => value,

@@ -6,8 +6,12 @@ const PHOTO = /\.(png|jpe?g)$/i;
 const TABLE = /\.(csv|tsv|txt|xlsx)$/i;
 const LAYOUT_NAME = /layout|plate.?map/i;
 const SCREEN = /^screen\.(ya?ml|json)$/i;
-const CLUTTER = /^\.|^thumbs\.db$|^__macosx$/i;
 const NOT_A_LAYOUT = /(^|\/)(treatments\.|truth\/)/i; // files of a Dosewell screen that describe other things
+
+const CLUTTER = /^\.|^thumbs\.db$|^__macosx$/i;
+
+/** Whether a path is of what systems leave in folders. */
+export const isClutter = (path) => path.split("/").some((part) => CLUTTER.test(part));
 
 /** Every file of a drop with its path; folders are walked. */
 export async function droppedFiles(transfer) {
@@ -20,7 +24,7 @@ export async function droppedFiles(transfer) {
 export const chosenFiles = (files) => [...files].map((file) => ({ path: file.webkitRelativePath || file.name, file }));
 
 async function walk(entry) {
-  if (CLUTTER.test(entry.name)) return [];
+  if (isClutter(entry.name)) return [];
   if (entry.isFile) {
     const file = await new Promise((resolve, reject) => { entry.file(resolve, reject); });
     return [{ path: entry.fullPath.replace(/^\//, ""), file }];
@@ -41,7 +45,7 @@ async function walk(entry) {
 export function sortFiles(files) {
   const kinds = { archives: [], tiffs: [], photos: [], layouts: [], screens: [], aside: [] };
   for (const item of files) {
-    if (!item.path.split("/").some((part) => CLUTTER.test(part))) kinds[kindOf(item.path)].push(item);
+    if (!isClutter(item.path)) kinds[kindOf(item.path)].push(item);
   }
   const { tiffs, photos, ...sorted } = kinds;
   const images = tiffs.length + sorted.archives.length > 0 ? tiffs : photos; // beside TIFFs and zips photos only illustrate

@@ -2,7 +2,7 @@
 import { anotherToken, bearer } from "./token.js";
 
 /** The service answered that it will not; `findings` say why. status: HTTP status. */
-export class Refused extends Error {
+class Refused extends Error {
   constructor(message, findings, status) {
     super(message);
     Object.assign(this, { findings, status });

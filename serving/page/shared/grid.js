@@ -4,7 +4,7 @@ import { el } from "./dom.js";
 const STEPS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 
 /** "A", ..., "Z", "AA", ... of a row counted from 0. */
-export function rowLetters(row) {
+function rowLetters(row) {
   return (row < 26 ? "" : String.fromCharCode(64 + Math.floor(row / 26))) + String.fromCharCode(65 + (row % 26));
 }
 

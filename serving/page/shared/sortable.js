@@ -7,6 +7,9 @@ const DRAWN = 500; // rows at a time: thousands fill a browser's memory
 /** What a cell shows, with a smaller line below. */
 export const words = (main, detail) => [main, detail && el("span.sub", detail)];
 
+/** A column of numbers that come in words, and as `<name>_sort` to sort by. */
+export const number = (title, name) => ({ title, by: (row) => row[`${name}_sort`], cell: (row) => row[name], kind: "n" });
+
 export class SortableTable {
   /**
    * items: what the rows are about, each with a name and a kind; columns: { title, by: what sorts it, cell: what it shows, kind: its class },

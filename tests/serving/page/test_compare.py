@@ -30,6 +30,7 @@ def test_two_jobs_are_compared_and_the_table_is_kept(open_page: Open, plate: Tin
     page.goto(f"/#/jobs/{first}")
     page.get_by_role("link", name="Compare with another sample").click()
     page.get_by_label("Second sample").select_option(second)
+    page.get_by_role("button", name="Compare", exact=True).click()
     row = page.locator("tbody tr", has_text="beta")
     row.wait_for()
     assert "10-fold" in row.inner_text()
