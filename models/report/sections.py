@@ -71,11 +71,12 @@ def quality_numbers(row: Mapping[str, Any]) -> list[tuple[str, str]]:
 def doubts(wells: pd.DataFrame) -> list[Doubt]:
     """Wells that are flagged as doubtful or left out, grouped by plate and reason, in the order of the table."""
     groups: dict[tuple[str, tuple[str, ...], str, str], list[tuple[str, str]]] = {}
-    for well in wells.to_dict("records"):
-        flags, excluded = tuple(doubtful_flags(well.get("flags"))), bool(well.get("excluded"))
-        if flags or excluded:
-            key = (text(well, "plate"), flags, _use(well), reason_words(text(well, "exclusion_reason"), excluded=excluded))
-            groups.setdefault(key, []).append((text(well, "well"), content_words(well) or text(well, "role")))
+    doubtful = [bool(out) or bool(doubtful_flags(flags)) for out, flags in zip(wells["excluded"], wells["flags"], strict=True)]
+    for well in wells[doubtful].to_dict("records"):
+        excluded = bool(well["excluded"])
+        key = (text(well, "plate"), tuple(doubtful_flags(well["flags"])), _use(well),
+               reason_words(text(well, "exclusion_reason"), excluded=excluded))
+        groups.setdefault(key, []).append((text(well, "well"), content_words(well) or text(well, "role")))
     return [Doubt(plate=plate, words=[*map(flag_words, flags), *filter(None, [reason])] or ["left out; no reason was given"],
                   used=used, wells=own)
             for (plate, flags, used, reason), own in groups.items()]
