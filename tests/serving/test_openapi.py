@@ -82,7 +82,7 @@ def test_made_up_requests(document: Any, server: Server, method: str, path: str)
 
 @pytest.mark.parametrize(("method", "path"), [item for item in OPERATIONS if "{job}" in item[1] and item[0] != "DELETE"])
 def test_requests_for_a_job_that_is_there(document: Any, server: Server, place: dict[str, str], method: str, path: str) -> None:
-    known = {name: value for name, value in place.items() if f"{{{name}}}" in path}
+    known = {name: value for name, value in {**place, "other": place["job"]}.items() if f"{{{name}}}" in path}
     assert examine(document, server, method=method, path=path, known=known, examples=8) >= 1
 
 
