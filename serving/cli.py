@@ -171,7 +171,7 @@ def compare(arguments: argparse.Namespace) -> None:
     """IC50s of one sample beside those of another, from what `curves` or `score` wrote."""
     from models.dose_response import compare_potency
     from models.plates.safe_csv import write_csv
-    from models.report import fold_words
+    from models.report.potency import fold_words
 
     found = compare_potency(*(_read_curves(path) for path in (arguments.first, arguments.second)))
     for row in found.to_dict("records"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from models.plates.safe_csv import to_csv
-from models.report import comparison
+from models.report.potency import comparison
 from models.report.sections import read_first
 from serving.job_records import Job
 from serving.plain import records

@@ -4,9 +4,7 @@ from models.report.class_page import ClassTables, class_index_entry, render_clas
 from models.report.inputs import ReportOptions, ReportTables, ScoredTables
 from models.report.page import IndexEntry, index_entry, render_index, render_report
 from models.report.plain_text import render_text, treatment_table
-from models.report.potency import comparison, fold_words
 from models.report.view import report_view
 
-__all__ = ["ClassTables", "IndexEntry", "ReportOptions", "ReportTables", "ScoredTables", "class_index_entry", "comparison", "fold_words",
-           "index_entry", "render_classes", "render_index", "render_report", "render_text", "report_view", "treatment_table",
-           "wrong_images"]
+__all__ = ["ClassTables", "IndexEntry", "ReportOptions", "ReportTables", "ScoredTables", "class_index_entry", "index_entry",
+           "render_classes", "render_index", "render_report", "render_text", "report_view", "treatment_table", "wrong_images"]

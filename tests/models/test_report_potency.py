@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from models.dose_response import compare_potency
-from models.report import comparison, fold_words
+from models.report.potency import comparison, fold_words
 from tests.models.dose_response.test_potency import sample
 
 
