@@ -16,16 +16,16 @@ LIVING_ROLES = ("negative", "untreated")
 
 @dataclass(frozen=True)
 class References:
-    """Row numbers of a table of wells. controls: plate -> a list of rows per kind of control that the plate has enough of;
-    alike: for each row, those of the same treatment and dose, on any plate, never itself; peers: for each row, what it is best
-    compared with; plates: plate -> its rows; usable: (N,) bool, which rows may serve as a reference.
+    """Row numbers of a table of wells. controls: plate -> a list of rows per kind of control that the plate has enough of; peers: for each
+    row, what it is best compared with, never itself; plates: plate -> its rows; usable: (N,) bool, which rows may serve as a reference;
+    alike: (N,) int, the same for wells of one treatment at one dose, on any plate.
     """
 
     controls: Mapping[str, list[np.ndarray]]
-    alike: list[np.ndarray]
     peers: list[np.ndarray]
     plates: Mapping[str, np.ndarray]
     usable: np.ndarray
+    alike: np.ndarray
 
     def peers_median(self, values: np.ndarray) -> np.ndarray:
         """For each row the median of its peers' values, (N,); NaN values do not count, and none of them gives NaN."""
@@ -35,6 +35,11 @@ class References:
         each = np.arange(len(ordered))
         middle = (ordered[each, np.maximum(known - 1, 0) // 2] + ordered[each, np.minimum(known // 2, ordered.shape[1] - 1)]) / 2
         return np.where(known > 0, middle, np.nan)
+
+    def others_alike(self, which: np.ndarray) -> np.ndarray:
+        """For each row how many other usable wells of its treatment and dose are among `which`, (N,) bool."""
+        counted = which & self.usable
+        return np.bincount(self.alike, weights=counted)[self.alike] - counted
 
     @cached_property
     def _peers_table(self) -> tuple[np.ndarray, np.ndarray]:
@@ -52,38 +57,47 @@ def find_references(wells: pd.DataFrame, *, usable: np.ndarray) -> References:
     Peers are sought on the well's own plate first, then on the others, then among the neighbouring doses of the treatment, until
     there are three.
     """
-    plates = {str(plate): np.flatnonzero(wells["plate"] == plate) for plate in wells["plate"].unique()}
+    plates = {str(plate): rows for plate, rows in wells.groupby("plate", sort=False).indices.items()}
     roles = wells["role"].to_numpy()
     kinds = [np.isin(roles, LIVING_ROLES), roles == "positive"]
     controls = {plate: [chosen for kind in kinds if len(chosen := rows[kind[rows] & usable[rows]]) >= MIN_CONTROLS]
                 for plate, rows in plates.items()}
-    alike, near = _by_dose(wells, usable)
-    plate = pd.factorize(wells["plate"])[0]
-    peers = [_enough(_choices(same, beside, on_plate=plate == own)) for own, same, beside in zip(plate, alike, near, strict=True)]
-    return References(controls, alike, peers, plates, usable)
-
-
-def _choices(same: np.ndarray, beside: np.ndarray, *, on_plate: np.ndarray) -> Iterator[np.ndarray]:
-    """Peers from the nearest to the farthest: of the dose and of those next to it, on the well's plate and on all."""
-    yield same[on_plate[same]]
-    yield same
-    yield np.concatenate([same, beside[on_plate[beside]]])
-    yield np.concatenate([same, beside])
-
-
-def _by_dose(wells: pd.DataFrame, usable: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """For each row, the usable rows of the same treatment at the same dose, and at the doses next to it; never the row itself."""
     series, step = _series_and_step(wells)
-    rows: dict[tuple[int, int], list[int]] = {}
-    places = list(zip(series.tolist(), step.tolist(), strict=True))
-    for row in np.flatnonzero(usable).tolist():
-        rows.setdefault(places[row], []).append(row)
-    members = {place: np.array(own, dtype=int) for place, own in rows.items()}
-    nobody = np.empty(0, dtype=int)
-    alike = [(own := members.get(place, nobody))[own != row] for row, place in enumerate(places)]
-    near = {(own, dose): np.concatenate([members.get((own, dose + away), nobody) for away in (-1, 1)])
-            for own, dose in dict.fromkeys(places)}
-    return alike, [near[place] for place in places]
+    places = _Places(series, step, pd.factorize(wells["plate"])[0], usable)
+    peers = [_enough(places.peers(row)) for row in range(len(wells))]
+    return References(controls, peers, plates, usable, alike=pd.DataFrame({"series": series, "step": step}).groupby(
+        ["series", "step"]).ngroup().to_numpy())
+
+
+class _Places:
+    """Where wells stand: their dose series, the step of their dose in it, and the plate, (N,) int each."""
+
+    def __init__(self, series: np.ndarray, step: np.ndarray, plate: np.ndarray, usable: np.ndarray) -> None:
+        self._doses = list(zip(series.tolist(), step.tolist(), strict=True))
+        self._plate = plate
+        of_dose: dict[tuple[int, int], list[int]] = {}
+        on_plate: dict[tuple[tuple[int, int], int], list[int]] = {}
+        for row in np.flatnonzero(usable).tolist():
+            of_dose.setdefault(self._doses[row], []).append(row)
+            on_plate.setdefault((self._doses[row], int(plate[row])), []).append(row)
+        self._of_dose = {dose: np.array(rows, dtype=int) for dose, rows in of_dose.items()}
+        self._on_plate = {place: np.array(rows, dtype=int) for place, rows in on_plate.items()}
+
+    def peers(self, row: int) -> Iterator[np.ndarray]:
+        """A well's peers from the nearest to the farthest: of the dose and of those next to it, on the well's plate and on all.
+
+        Each is made when it is asked for: the controls of a screen of a thousand plates are thousands, of which a well needs three.
+        """
+        nobody = np.empty(0, dtype=int)
+        dose, plate = self._doses[row], self._plate[row]
+        here = self._on_plate.get((dose, int(plate)), nobody)
+        yield here[here != row]
+        same = self._of_dose.get(dose, nobody)
+        same = same[same != row]
+        yield same
+        beside = np.concatenate([self._of_dose.get((dose[0], dose[1] + away), nobody) for away in (-1, 1)])
+        yield np.concatenate([same, beside[self._plate[beside] == plate]])
+        yield np.concatenate([same, beside])
 
 
 def _enough(choices: Iterable[np.ndarray]) -> np.ndarray:

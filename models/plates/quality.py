@@ -250,5 +250,5 @@ def _alone(wells: pd.DataFrame, odd: np.ndarray, values: np.ndarray, *, usable: 
     """
     references = find_references(wells, usable=usable)
     apart = np.abs(values - references.peers_median(values)) > limits.scatter * scatter(values, references)
-    few_odd = [len(same) >= MIN_ALIKE and odd[same].mean() < 0.5 for same in references.alike]
-    return odd & apart & np.array(few_odd, dtype=bool)
+    count = references.others_alike(np.ones(len(wells), dtype=bool))
+    return odd & apart & (count >= MIN_ALIKE) & (references.others_alike(odd) < 0.5 * count)
