@@ -121,5 +121,5 @@ def _validating(units: np.ndarray, strata: np.ndarray, blocks: np.ndarray, free:
 
 
 def _by_unit(units: np.ndarray, strata: np.ndarray) -> pd.Series:
-    """Stratum of each unit, sorted by unit: that of most of its rows."""
-    return pd.DataFrame({"unit": units, "stratum": strata}).groupby("unit", sort=True)["stratum"].agg(lambda s: s.mode().iloc[0])
+    """Stratum of each unit, sorted by unit: that of most of its rows, the lowest of several."""
+    return pd.crosstab(units, strata).idxmax(axis=1)
