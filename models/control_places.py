@@ -41,10 +41,11 @@ def place_findings(wells: pd.DataFrame, curves: pd.DataFrame, *, value: str, con
     """
     wells = wells[~wells["excluded"] & wells[value].notna()]
     beside = _beside_curves(wells, curves)
+    by_plate = dict(iter(beside.groupby("plate", sort=False)))
     found = []
     for plate, own in wells.groupby("plate", sort=False):
         told: set[str] = set()
-        treated = beside[beside["plate"] == plate]
+        treated = by_plate.get(plate, beside[:0])
         for who, column, values, names, worth in (
                 (f"negative controls of plate {plate}", value, *_living_controls(own, value=value, controls=controls), WORTH),
                 (f"living treated wells of plate {plate}, beside their treatments' curves,", "viability", treated["off"].to_numpy(),
@@ -139,14 +140,13 @@ def _odd_lines(beside: pd.DataFrame, plate_format: int, *, looks: int) -> Iterat
     Each treatment counts once in a line: its wells have the errors of one curve in common. looks: at so many plates p is allowed for.
     """
     row, column = np.array([parse_well(name) for name in beside["well"]], dtype=np.intp).reshape(-1, 2).T
-    places = {"row": np.array([f"row {row_letters(at)}" for at in row.tolist()]),
-              "column": np.array([f"column {at + 1}" for at in column.tolist()])}
+    places = [[f"row {row_letters(at)}" for at in row.tolist()], [f"column {at + 1}" for at in column.tolist()]]
     if plate_format >= QUARTERS:
-        places["quarter"] = np.array([f"every second row and column from {row_letters(y)}{x + 1:02d} on"
-                                      for y, x in zip((row % 2).tolist(), (column % 2).tolist(), strict=True)])
-    looks *= sum(len(np.unique(place)) for place in places.values())
-    for place in places.values():
-        means = beside.groupby([place, beside["treatment"].to_numpy()])["off"].mean()
+        places.append([f"every second row and column from {row_letters(y)}{x + 1:02d} on"
+                       for y, x in zip((row % 2).tolist(), (column % 2).tolist(), strict=True)])
+    looks *= sum(len(set(place)) for place in places)
+    for place in (pd.Series(names, beside.index) for names in places):      # a Series: pandas writes an array out in words, to group by it
+        means = beside.groupby([place, beside["treatment"]])["off"].mean()
         for line, off in means.groupby(level=0, sort=False):
             by, spread = float(off.mean()), float(means.std()) / np.sqrt(len(off))
             if (len(off) >= FEWEST_IN_LINE and abs(by) >= WORTH_BESIDE and 2 * looks * stats.t.sf(abs(by) / spread, len(means) - 1) < LEVEL

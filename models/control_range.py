@@ -181,10 +181,11 @@ def at_ceiling(wells: pd.DataFrame, *, value: str) -> dict[str, str]:
     """
     read = wells[~wells["excluded"] & wells[value].notna() & wells["role"].ne("empty")]
     top = read[value] == read.groupby("plate")[value].transform("max")
+    of_plate = read.loc[read["role"].eq("negative"), "plate"].value_counts()
     words = {}
     for plate, own in read[top].groupby("plate", sort=False):
         negative, dosed = int(own["role"].eq("negative").sum()), int(own["role"].isin(DOSED_ROLES).sum())
-        controls = int((read["plate"].eq(plate) & read["role"].eq("negative")).sum())
+        controls = int(of_plate.get(plate, 0))
         if min(negative, dosed) >= FEW_WELLS and 2 * negative >= controls:
             words[str(plate)] = (f"{negative} negative controls and {dosed} treated wells of plate {plate} read exactly its highest value, "
                                  f"as at the end of a reader's range: what 100 % is is not known, and {TOO_HIGH_WORDS}")

@@ -180,14 +180,14 @@ def _say_bare_plates(curves: pd.DataFrame, usable: pd.DataFrame, wells: pd.DataF
     place of "0 doses".
     """
     wanted = ("negative", "positive") if controls == "both" else ("negative",)
-    there = wells[~wells["excluded"] & wells[value].notna()]
+    there = wells[~wells["excluded"] & wells[value].notna() & wells["role"].isin(wanted)]
+    medians = there.pivot_table(index="plate", columns="role", values=value, aggfunc="median").reindex(
+        index=list(dict.fromkeys(wells["plate"])), columns=list(wanted))
     words = {}
-    for plate in dict.fromkeys(wells["plate"]):
-        own = there[there["plate"] == plate]
-        if gone := [role for role in wanted if role not in set(own["role"])]:
-            words[plate] = f"no {' and no '.join(gone)} control is left on plate {plate}"
-        elif own.groupby("role")[value].median().reindex(wanted).nunique() < len(wanted):
-            words[plate] = f"negative and positive controls of plate {plate} read the same"
+    for plate, own in medians[medians.isna().any(axis=1) | (medians.nunique(axis=1) < len(wanted))].iterrows():
+        gone = [role for role in wanted if np.isnan(own[role])]
+        words[str(plate)] = (f"no {' and no '.join(gone)} control is left on plate {plate}" if gone else
+                             f"negative and positive controls of plate {plate} read the same")
     if not words:
         return curves
     reasons = words_of_plates(curves, usable[usable[value].notna() & ~usable["excluded"]], words).where(curves["n"] == 0, "")

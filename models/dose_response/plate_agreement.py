@@ -70,7 +70,8 @@ def disagreements(residuals: PlateResiduals, options: FitOptions) -> list[Disagr
         return []
     used = residuals.used[residuals.used["treatment"].isin(doubtful["treatment"])]
     own = _own_curves(used, options, scale=str(residuals.curves["scale"].iloc[0]))
-    found = [_disagreement(row, own[own["treatment"] == row["treatment"]]) for _, row in doubtful.iterrows()]
+    by_treatment = dict(iter(own.groupby("treatment", sort=False)))
+    found = [_disagreement(row, by_treatment[row["treatment"]]) for _, row in doubtful.iterrows()]
     return [one for one in found if one.p < LEVEL or one.fold >= FOLD]
 
 
