@@ -97,10 +97,10 @@ def _checked_column(table: pd.DataFrame, column: Column) -> tuple[pd.Series, lis
     if not bad.any():
         return converted, []
     expected = f"one of {', '.join(filter(None, column.allowed))}" if column.allowed else f"a {column.kind}"
+    wrong = table[[name for name in ("plate", "well") if name in table]][bad].astype(str).to_dict("records")
     return converted, [Finding(
-        rule="column_value", severity="error", column=column.name, value=str(values.loc[index]),
-        plate=_cell(table, index, "plate"), well=_cell(table, index, "well"),
-        message=f"'{column.name}' must be {expected}, got {values.loc[index]!r}") for index in table.index[bad]]
+        rule="column_value", severity="error", column=column.name, value=str(value), **place,
+        message=f"'{column.name}' must be {expected}, got {value!r}") for value, place in zip(values[bad], wrong, strict=True)]
 
 
 def _convert(values: pd.Series, kind: Kind) -> tuple[pd.Series, np.ndarray]:
@@ -137,7 +137,3 @@ def _repeated_keys(table: pd.DataFrame, contract: Contract, keys: Sequence[str])
                     plate=str(row.get("plate", "")), well=str(row.get("well", "")),
                     message=f"{contract.name} names {' '.join(str(row[key]) for key in keys)} more than once")
             for _, row in table[again].iterrows()]
-
-
-def _cell(table: pd.DataFrame, index: object, name: str) -> str:
-    return str(table.at[index, name]) if name in table.columns else ""

@@ -132,8 +132,9 @@ def end_words(curves: pd.DataFrame, wells: pd.DataFrame, findings: Iterable[Find
              for plate in sunken}
     used = wells[on_curves(wells)]
     said = words_of_plates(curves, used, words)
-    doses = used.groupby("treatment")["dose"].apply(lambda own: np.sort(own.unique())[::-1])
-    reached = [text and relation == "=" and ic50 > doses[name][min(max(sunken.values()), len(doses[name]) - 1)]
+    doses = {name: np.sort(own.unique())[::-1] for name, own in used.groupby("treatment")["dose"]}
+    most = used["plate"].map(sunken).groupby(used["treatment"]).max()       # of a treatment's own plates, NaN where none sinks
+    reached = [bool(text) and relation == "=" and ic50 > doses[name][min(int(most[name]), len(doses[name]) - 1)]
                for text, name, ic50, relation in zip(said, curves["treatment"], curves["ic50"], curves["ic50_relation"], strict=True)]
     return said.where(pd.Series(reached, index=curves.index, dtype=bool), "")
 

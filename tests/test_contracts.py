@@ -47,6 +47,15 @@ def test_text_in_a_number_names_plate_well_and_value() -> None:
     assert (finding.plate, finding.well, finding.column, finding.value) == ("A549-1", "B03", "dose", "ten")
 
 
+def test_a_wrong_cell_is_named_by_its_place_where_rows_of_several_tables_share_their_numbers() -> None:
+    row = examples.LAYOUT_ROWS["viability"]
+    with pytest.raises(TableError) as caught:
+        check_table(pd.DataFrame([row, row | {"well": "B04", "role": "dmso?"}], index=[0, 0]), LAYOUT)
+    (finding,) = caught.value.findings
+    assert (finding.plate, finding.well, finding.value) == ("A549-1", "B04", "dmso?")
+    assert finding.message.endswith("got 'dmso?'")
+
+
 def test_repeated_key_is_found() -> None:
     row = examples.LAYOUT_ROWS["viability"]
     with pytest.raises(TableError, match="A549-1 B03 more than once"):

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models.control_range import range_findings
+from models.control_range import end_words, range_findings
 from models.dose_response import call_hits, normalise_to_controls
+from models.errors import Finding
 from models.scoring import ScoredScreen
 from tests.models.dose_response.test_odd_wells import constant, killing, plate, score, told
 
@@ -110,6 +111,15 @@ def test_a_solvent_that_kills_at_the_top_dose_makes_no_sure_ic50(last: tuple[flo
     assert not curves["status"][doubtful].eq("ok").any()
     only = score(wrong[~wrong["treatment"].isin(["inert 2", "inert 3"])])     # two drugs may well act alike
     assert rules(only) == []
+
+
+def test_a_curve_is_doubted_for_the_doses_at_which_its_own_plate_sinks() -> None:
+    wells = pd.DataFrame([(treatment, plate, dose) for treatment, plate in (("a", "P1"), ("b", "P2")) for dose in (1.0, 10.0, 100.0, 1000.0)],
+                         columns=["treatment", "plate", "dose"]).assign(role="treated", excluded=False)
+    curves = pd.DataFrame({"treatment": ["a", "b"], "ic50": 50.0, "ic50_relation": "="})
+    sinking = [Finding(rule="ends_sunken", severity="warning", message="", plate=plate, value=doses)
+               for plate, doses in (("P1", "3"), ("P2", "1"))]
+    assert end_words(curves, wells, sinking).ne("").tolist() == [True, False]
 
 
 def test_of_controls_that_overlap_no_more_is_said() -> None:
