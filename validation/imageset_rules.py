@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from models.errors import Finding, InputError, Severity
+from models.plates.images import COLOURS, planes_of
 from models.plates.imageset import ImageArchive, ImageSet, check_images
 from validation.evidence import some
 from validation.verdicts import Verdict
@@ -23,12 +24,13 @@ from validation.verdicts import Verdict
 FOLDS = 4           # groups of each class that cross-fitting asks for
 FEW_OF_CLASS = 0.1  # share of the labelled images below which a class is rare
 TOLD = 5            # images named in one finding
+_CONTENTS = ["path", "colours", "depth", "low", "high", "sha256"]
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What lies in images.zip: path, height, width, planes (1 grey, 3 colour), depth (bits), low, high (grey values), sha256 of the
-    pixels; findings on what cannot be read.
+    """What lies in images.zip: path, colours (1 grey, 3 RGB), depth (bits), low, high (grey values), sha256 of the pixels; findings on what
+    cannot be read.
     """
 
     images: pd.DataFrame
@@ -41,7 +43,7 @@ def take_contents(path: Path) -> Contents:
     try:
         archive = ImageArchive(path)
     except InputError as error:
-        return Contents(pd.DataFrame(columns=["path", "height", "width", "planes", "depth", "low", "high", "sha256"]), error.findings)
+        return Contents(pd.DataFrame(columns=_CONTENTS), error.findings)
     with archive:
         for name in archive.images():
             try:
@@ -49,11 +51,9 @@ def take_contents(path: Path) -> Contents:
             except InputError as error:
                 findings += list(error.findings)
                 continue
-            height, width = pixels.shape[:2] if pixels.shape[-1] == 3 or pixels.ndim == 2 else pixels.shape[1:3]
-            rows.append({"path": name, "height": height, "width": width, "planes": 3 if pixels.ndim == 3 and pixels.shape[-1] == 3 else 1,
-                         "depth": 8 * pixels.itemsize, "low": int(pixels.min()), "high": int(pixels.max()),
-                         "sha256": hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()})
-    return Contents(pd.DataFrame(rows, columns=["path", "height", "width", "planes", "depth", "low", "high", "sha256"]), tuple(findings))
+            rows.append((name, COLOURS if planes_of(pixels)[0].ndim == 3 else 1, 8 * pixels.itemsize, int(pixels.min()), int(pixels.max()),
+                         hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()))
+    return Contents(pd.DataFrame(rows, columns=_CONTENTS), tuple(findings))
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def _flat(evidence: ImageSetEvidence) -> Iterator[Finding]:
 
 
 def _mixed(evidence: ImageSetEvidence) -> Iterator[Finding]:
-    for column, words in (("planes", "grey and colour images"), ("depth", "8- and 16-bit images")):
+    for column, words in (("colours", "grey and colour images"), ("depth", "8- and 16-bit images")):
         if evidence.contents.images[column].nunique() > 1:
             yield _finding("mixed", f"{words} are mixed; a model may learn the camera instead of the cells if the classes differ in it",
                            column=column, error=False)

@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 
 from models.errors import Finding, ImageError
-from models.plates.images import PlateArchive
+from models.plates.images import PlateArchive, planes_of
 from models.plates.measures import grey_counts, mean_step
-from models.plates.pixels import decode_image
+from models.plates.pixels import TIFF_STARTS, decode_image
 
 DTYPES: dict[str, Any] = {
     "plate": "str", "member": "str", "well": "str", "site": "int64", "channel": "int64", "plane": "int64",
@@ -32,7 +32,7 @@ SAMPLED_ROWS = 256      # so that at least this many do
 SAMPLED_COLUMNS = 64    # and rows of the grid that tells how two channels overlap
 THREADS = min(4, os.cpu_count() or 1)
 SMALL_BYTES = 2**18     # of an image in its archive, on average: below, one thread looks at them all
-KINDS = {b"II*\0": "tiff", b"MM\0*": "tiff", b"II+\0": "tiff", b"MM\0+": "tiff", b"\x89PNG": "png"}
+KINDS = {**dict.fromkeys(TIFF_STARTS, "tiff"), b"\x89PNG": "png"}
 
 
 @dataclass(frozen=True)
@@ -166,15 +166,14 @@ def _kind(start: bytes) -> str:
 
 
 def _properties(pixels: np.ndarray) -> dict[str, Any]:
-    """pixels: (H, W), (H, W, 3) or (Z, H, W). Of tall images every n-th row tells mean, sd, texture and skew.
+    """pixels: (H, W), (H, W, 3), or a stack of either, (Z, ...). Of tall images every n-th row tells mean, sd, texture and skew.
 
     sample: float64 (n,), pixels of a grid, the same places in every image of that size.
     """
-    colour = pixels.ndim == 3 and pixels.shape[-1] in (3, 4)
-    height, width = pixels.shape[:2] if colour or pixels.ndim == 2 else pixels.shape[-2:]
+    colour = planes_of(pixels)[0].ndim == 3
+    height, width = pixels.shape[-3:-1] if colour else pixels.shape[-2:]
     step = height // SAMPLED_ROWS if height >= TALL else 1
-    rows = pixels[::step] if colour or pixels.ndim == 2 else pixels[:, ::step]
-    grey = rows[..., :3].mean(axis=-1, dtype=np.float32) if colour else rows
+    grey = pixels[..., ::step, :, :].mean(axis=-1, dtype=np.float32) if colour else pixels[..., ::step, :]
     flat = grey.reshape(-1, width)
     limit, brightest = np.iinfo(pixels.dtype).max, pixels.max()
     mean, sd, skew = _moments(flat)
