@@ -88,7 +88,7 @@ def combination_tables(wells: pd.DataFrame, overlapping: Mapping[str, str], *, c
     for first, second in pairs.itertuples(index=False, name=None):
         own = _of_pair(treated, first, second)
         plates = list(dict.fromkeys(own.loc[own["y"].notna(), "plate"]))
-        floor = wells[wells["plate"].isin(plates) & wells["role"].isin(("negative", "positive")) & ~wells["excluded"].astype(bool)]
+        floor = wells[wells["plate"].isin(plates) & wells["role"].isin(("negative", "positive")) & ~wells["excluded"]]
         obstacle = _obstacle(own, [overlapping[plate] for plate in plates if plate in overlapping], controls=controls, value=value)
         found.append(_Pair((first, second), own, floor.assign(y=100 * (1 - floor["viability"])), plates, controls, obstacle).tables())
     return CombinationTables(check_table(pd.concat([rows for rows, _ in found], ignore_index=True), COMBINATIONS),
@@ -104,8 +104,8 @@ def _treated(wells: pd.DataFrame, value: str) -> pd.DataFrame:
     doubtful = [not INFORMATIVE_FLAGS.issuperset(flags) for flags in own["flags"]]
     table = own[["plate", "treatment", "dose", "dose_unit"]].assign(
         **{name: own.get(name, empty) for name, empty in (("treatment_2", ""), ("dose_2", np.nan), ("dose_unit_2", ""))},
-        y=(100 * (1 - own["viability"])).mask(own["excluded"].astype(bool)), shift=100 * shared_error(own), flagged=doubtful, both=both,
-        bare=~own["excluded"].astype(bool) & own[value].notna() & own["viability"].isna())
+        y=(100 * (1 - own["viability"])).mask(own["excluded"]), shift=100 * shared_error(own), flagged=doubtful, both=both,
+        bare=~own["excluded"] & own[value].notna() & own["viability"].isna())
     return _named_alike(table.astype({"dose": float, "dose_2": float}))
 
 

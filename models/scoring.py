@@ -60,7 +60,7 @@ from models.plates.quality import judge_wells, leave_out
 from models.plates.screen import Screen
 from models.single_doses import no_single_doses, single_doses
 from models.suitability import check_model, imaging_findings, sample_findings
-from models.tables import LAYOUT, MEASURED, WELL_SCORES, check_table
+from models.tables import LAYOUT, MEASURED, WELL_SCORES, check_table, left_out
 from models.wells import site_medians, well_keys
 
 if TYPE_CHECKING:
@@ -272,10 +272,9 @@ def _outside(wells: pd.DataFrame, card: Card) -> np.ndarray:
 
 def with_persons(wells: pd.DataFrame, options: ScoringOptions) -> pd.DataFrame:
     """The wells with `excluded` and `exclusion_reason` as the layout has them and the options change them."""
-    excluded = wells["excluded"].astype(bool) if "excluded" in wells else pd.Series(False, index=wells.index)
     reasons = wells["exclusion_reason"] if "exclusion_reason" in wells else pd.Series("", index=wells.index, dtype="str")
     places = {key: row for row, key in enumerate(well_keys(wells))}     # a person may have left out thousands
-    out_now, why = excluded.to_numpy(copy=True), reasons.to_numpy(dtype=object, copy=True)
+    out_now, why = left_out(wells).to_numpy(copy=True), reasons.to_numpy(dtype=object, copy=True)
     for choice, out in [*((item, True) for item in options.exclusions), *((item, False) for item in options.keep)]:
         row = places.get((choice.plate, choice.well))
         if row is None:

@@ -89,10 +89,10 @@ def _measured(alone: pd.DataFrame, dosed: pd.DataFrame, value: str) -> pd.DataFr
     """The wells with y (% inhibition, NaN where left out), shift (half-width of the model's error that replicates share, % inhibition),
     plate_z, flagged. dosed: all wells of the screen that hold a treatment, which tell what is usual on a plate.
     """
-    out = alone["excluded"].astype(bool)
-    plates = dosed[value].mask(dosed["excluded"].astype(bool)).groupby(dosed["plate"])
+    out = alone["excluded"]
+    plates = dosed[value].mask(dosed["excluded"]).groupby(dosed["plate"])
     middle = plates.transform("median")
-    away = (dosed[value] - middle).mask(dosed["excluded"].astype(bool))
+    away = (dosed[value] - middle).mask(dosed["excluded"])
     spread = MAD_TO_SD * away.abs().groupby(dosed["plate"]).transform("median")
     known = (plates.transform("count") >= PLATE_WELLS) & (spread > 0)
     return alone.assign(y=(100 * (1 - alone["viability"])).mask(out), shift=100 * shared_error(alone), plate_z=(away / spread).where(known),
@@ -108,7 +108,7 @@ def _counted(own: pd.DataFrame) -> pd.DataFrame:
 
 
 def _scatter_of_negatives(wells: pd.DataFrame) -> tuple[float, float]:
-    negative = wells[(wells["role"] == "negative") & ~wells["excluded"].astype(bool)]
+    negative = wells[(wells["role"] == "negative") & ~wells["excluded"]]
     return pooled(100 * (1 - negative["viability"]), [negative["plate"]])
 
 
@@ -145,7 +145,7 @@ def _variance(own: pd.DataFrame, wells: pd.DataFrame, noise: Noise, keys: pd.Dat
 
 def _median_variance(wells: pd.DataFrame, role: str, noise: Noise) -> pd.Series:
     """Of each plate's controls of a role, in viability^2; a single one scatters as the other wells do."""
-    groups = wells[(wells["role"] == role) & ~wells["excluded"].astype(bool)].groupby("plate")["viability"]
+    groups = wells[(wells["role"] == role) & ~wells["excluded"]].groupby("plate")["viability"]
     sd, n = groups.std().fillna(noise.sd / 100), groups.count()
     return pd.Series(median_variance(np.asarray(sd, dtype=float), np.asarray(n, dtype=float)), index=sd.index)
 
@@ -165,7 +165,7 @@ def _if_dead_wells_read(rows: pd.DataFrame, own: pd.DataFrame, dosed: pd.DataFra
     """Upper limits where no positive control says what dead wells read: if it is q of what living ones do, an inhibition y is truly
     y / (1 - q) (models/dose_response/unknown_zero.py). own: the wells of the rows; dosed: all that hold a treatment.
     """
-    levels = dead_level(dosed[~dosed["excluded"].astype(bool) & dosed["viability"].notna()])
+    levels = dead_level(dosed[~dosed["excluded"] & dosed["viability"].notna()])
     used = own[own["y"].notna()]
     q = used["plate"].map(levels).astype(float).groupby([used[name] for name in KEYS]).mean().reindex(pd.MultiIndex.from_frame(rows[KEYS]))
     high = rows["inhibition_high"]

@@ -267,3 +267,8 @@ def combined(wells: pd.DataFrame) -> pd.Series:
     if "treatment_2" not in wells or "dose_2" not in wells:
         return pd.Series(False, index=wells.index)
     return wells["treatment_2"].ne("") & wells["dose_2"].gt(0)
+
+
+def left_out(wells: pd.DataFrame) -> pd.Series:
+    """Which wells of a table its column `excluded` leaves out: (N,) bool; none where it has no such column, or says nothing of a well."""
+    return wells["excluded"].fillna(False).astype(bool) if "excluded" in wells else pd.Series(False, index=wells.index)

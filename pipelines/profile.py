@@ -142,7 +142,7 @@ def phenotypes(profiled: ProfiledScreen, label: str, scored: pd.DataFrame) -> tu
     """(map, its places, complementary hits) by the features of one read-out's model. scored: curves of that screen and read-out."""
     data, predictor = profiled.data, profiled.predictors[label]
     wells = data.images.wells.merge(data.layout, on=["plate", "well"], how="left", validate="many_to_one")
-    rows = top_dose_wells(wells.assign(excluded=wells["excluded"].eq(True) if "excluded" in wells else False))
+    rows = top_dose_wells(wells)
     images, wells = data.images.take(rows), wells.iloc[rows].reset_index(drop=True)
     wells = _named(wells, profiled.treatments)
     components = principal_components(penultimate_features(predictor, images))

@@ -13,7 +13,7 @@ import pandas as pd
 from models.errors import Finding, InputError, Severity
 from models.plates.layout import ParsedLayout
 from models.plates.screen import Screen
-from models.tables import DOSED_ROLES
+from models.tables import DOSED_ROLES, left_out
 from models.wells import add_row_column, has_well, parse_well, well_keys
 from validation.behaviour import MeasuredPlate, plate_signals
 from validation.inventory import Inventory
@@ -41,7 +41,7 @@ class Evidence:
     @cached_property
     def wells(self) -> pd.DataFrame:
         """Those of `usable` that no person excluded."""
-        return self.usable[~self.usable["excluded"]] if "excluded" in self.usable.columns else self.usable
+        return self.usable[~left_out(self.usable)]
 
     @cached_property
     def by_plate(self) -> dict[str, pd.DataFrame]:

@@ -13,6 +13,7 @@ from models.dose_response.checks import require_columns
 from models.dose_response.curves import Array
 from models.errors import InputError
 from models.separation import MAD_TO_SD, sd, separation
+from models.tables import left_out
 from models.wells import PLATE_FORMATS, parse_well
 
 _UNIFORM_ROLES = ("negative", "positive", "untreated")       # wells of one role that should all read the same
@@ -61,7 +62,7 @@ def assay_quality(wells: pd.DataFrame, *, value: str, by: Sequence[str] = ("plat
     keys = list(by)
     require_columns(wells, ["role", value, *keys], what="plate quality cannot be computed")
     numbers = pd.to_numeric(wells[value], errors="coerce").astype("float64")
-    gone = wells["excluded"].fillna(False).astype(bool) if "excluded" in wells.columns else pd.Series(False, index=wells.index)
+    gone = left_out(wells)
     numbers = numbers.where(np.isfinite(numbers) & ~gone)
     records = []
     for name, rows in wells.groupby(keys, sort=False, dropna=False).indices.items():
@@ -69,22 +70,22 @@ def assay_quality(wells: pd.DataFrame, *, value: str, by: Sequence[str] = ("plat
         plate = wells.iloc[rows]
         place = well_positions(plate["well"]) if "well" in plate.columns else None
         quality = plate_quality(np.asarray(numbers.iloc[rows], dtype=float), plate["role"].to_numpy(dtype=object), place=place,
-                                left_out=gone.iloc[rows].to_numpy())
+                                gone=gone.iloc[rows].to_numpy())
         records.append(dict(zip(keys, names, strict=True)) | asdict(quality))
     return pd.DataFrame(records, columns=[*keys, *PlateQuality.__dataclass_fields__])
 
 
 def plate_quality(values: Array, roles: npt.NDArray[np.object_], *, place: tuple[Array, Array] | None = None,
-                  left_out: npt.NDArray[np.bool_] | None = None) -> PlateQuality:
-    """Quality of one plate from the values and roles of its wells; place: row and column numbers from 0; left_out: wells that
+                  gone: npt.NDArray[np.bool_] | None = None) -> PlateQuality:
+    """Quality of one plate from the values and roles of its wells; place: row and column numbers from 0; gone: wells that
     were left out, NaN in `values`, which the reason counts where too few controls remain.
     """
     finite = np.isfinite(values)
     n, p = (values[finite & (roles == role)] for role in ("negative", "positive"))
-    gone = {role: 0 if left_out is None else int((left_out & (roles == role)).sum()) for role in ("negative", "positive")}
+    lost = {role: 0 if gone is None else int((gone & (roles == role)).sum()) for role in ("negative", "positive")}
     window = abs(np.mean(p) - np.mean(n)) if len(p) and len(n) else abs(np.mean(n)) if len(n) else np.nan
     pair = len(n) > 1 and len(p) > 1
-    edge, row, column = _layout_effects(values, roles, place, window)
+    edge, row_trend, column_trend = _layout_effects(values, roles, place, window)
     mean_n, mean_p = (float(np.mean(v)) if len(v) > 1 else np.nan for v in (n, p))
     sd_n, sd_p = (sd(v) if len(v) > 1 else np.nan for v in (n, p))
     plain, robust = separation(p, n), separation(p, n, centre=np.median, spread=_mad)     # SSMD of plates is m_p - m_n
@@ -93,8 +94,8 @@ def plate_quality(values: Array, roles: npt.NDArray[np.object_], *, place: tuple
         ssmd=plain[1], ssmd_robust=robust[1],
         signal_background=_over(max(mean_n, mean_p), min(mean_n, mean_p)) if pair else np.nan,
         signal_window=_over(window - 3 * (sd_p + sd_n), sd_n if mean_n > mean_p else sd_p) if pair else np.nan,
-        cv_negative=_over(sd_n, mean_n), cv_positive=_over(sd_p, mean_p), edge_effect=edge, row_trend=row,
-        column_trend=column, n_negative=len(n), n_positive=len(p), reason=_reason(n, p, gone))
+        cv_negative=_over(sd_n, mean_n), cv_positive=_over(sd_p, mean_p), edge_effect=edge, row_trend=row_trend,
+        column_trend=column_trend, n_negative=len(n), n_positive=len(p), reason=_reason(n, p, lost))
 
 
 def _mad(values: Array) -> float:
@@ -109,9 +110,9 @@ def _over(part: float, whole: float) -> float:
     return float(part / whole) if whole != 0 else np.nan
 
 
-def _reason(n: Array, p: Array, left_out: Mapping[str, int]) -> str:
+def _reason(n: Array, p: Array, lost: Mapping[str, int]) -> str:
     notes = [f"{len(values)} {role} control well{'' if len(values) == 1 else 's'}"
-             + (f" ({left_out[role]} left out)" if left_out[role] else "") + ": at least 2 are needed"
+             + (f" ({lost[role]} left out)" if lost[role] else "") + ": at least 2 are needed"
              for role, values in (("negative", n), ("positive", p)) if len(values) < 2]
     if not notes and np.mean(n) == np.mean(p):
         notes.append("positive and negative controls read the same")
@@ -155,9 +156,8 @@ def _layout_effects(values: Array, roles: npt.NDArray[np.object_], place: tuple[
     rows, columns = plate_shape(row[known], column[known])
     outer = (row == 0) | (row == rows - 1) | (column == 0) | (column == columns - 1)
     usable = known & np.isfinite(values)
-    trends = (_trend(values, roles, axis, usable) for axis in (row, column))
-    edge = _edge(values, roles, outer, usable)
-    return edge / window, *(trend / window for trend in trends)  # type: ignore[return-value]  # three floats
+    return (_edge(values, roles, outer, usable) / window, _trend(values, roles, row, usable) / window,
+            _trend(values, roles, column, usable) / window)
 
 
 def _edge(values: Array, roles: npt.NDArray[np.object_], outer: npt.NDArray[np.bool_], usable: npt.NDArray[np.bool_]) -> float:

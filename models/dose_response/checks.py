@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from models.errors import Finding, TableError
+from models.tables import left_out
 
 MIXED_UNITS = "several dose units in one group"
 
@@ -26,9 +27,7 @@ def require_columns(table: pd.DataFrame, names: Sequence[str], *, what: str) -> 
 def numbers_of(table: pd.DataFrame, column: str) -> npt.NDArray[np.float64]:
     """The numbers (rows,) of a column; NaN where there is none, or where a column `excluded` leaves the well out."""
     values = pd.to_numeric(table[column], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
-    if "excluded" not in table.columns:
-        return values
-    return np.where(table["excluded"].fillna(False).astype(bool).to_numpy(), np.nan, values)
+    return np.where(left_out(table).to_numpy(), np.nan, values)
 
 
 def dose_units(table: pd.DataFrame, group: npt.NDArray[np.intp], count: int) -> tuple[list[str], npt.NDArray[np.bool_]]:

@@ -21,6 +21,7 @@ from models.dose_response.bands import confidence_band
 from models.dose_response.checks import require_columns
 from models.dose_response.curves import curve_values
 from models.dose_response.words import dose_words
+from models.tables import left_out
 from models.wells import row_letters
 
 BLUE, ORANGE, GREEN, VERMILION, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#6F6F6F"
@@ -192,6 +193,5 @@ def _mark_wells(axes: Axes, wells: pd.DataFrame, at: np.ndarray) -> None:
             axes.scatter(at[chosen, 1], at[chosen, 0], marker="s", s=70, facecolors="none", edgecolors=colour, linewidths=1.4, label=role)
         if wells["role"].isin(["negative", "positive"]).any():
             axes.legend(fontsize=6, loc="upper left", bbox_to_anchor=(0.0, -0.01), ncols=2, frameon=True, facecolor="#BBBBBB")
-    if "excluded" in wells.columns:
-        gone = wells["excluded"].fillna(False).astype(bool).to_numpy()
-        axes.plot(at[gone, 1], at[gone, 0], "x", color="black", markersize=6)
+    gone = left_out(wells).to_numpy()
+    axes.plot(at[gone, 1], at[gone, 0], "x", color="black", markersize=6)

@@ -19,7 +19,7 @@ from models.dose_response.selection import HIT_THRESHOLD, call_hits
 from models.dose_response.sensitivity import score_curves
 from models.dose_response.statistics import correlation, correlation_interval
 from models.dose_response.viability import normalise_to_controls
-from models.tables import DOSED_ROLES, combined
+from models.tables import DOSED_ROLES, combined, left_out
 
 COLUMNS = ("screen", "readout", "plate", "well", "role", "treatment", "dose", "dose_unit", "replicate", "value", "viability", "excluded")
 WELL_KEYS = ("screen", "readout", "treatment", "dose")
@@ -38,9 +38,8 @@ def readout_of(wells: pd.DataFrame, *, value: str, name: str, screen: str, posit
     Raises TableError when a column is missing.
     """
     require_columns(wells, ["plate", "well", "role", "treatment", "dose", "replicate", value], what=f"read-out {name} cannot be used")
-    left_out = wells["excluded"].fillna(False).astype(bool) if "excluded" in wells else False
     table = wells.assign(role=_roles(wells, positive), value=pd.to_numeric(wells[value], errors="coerce").astype("float64"),
-                         excluded=combined(wells) | left_out, dose_unit=wells.get("dose_unit", ""), screen=screen, readout=name)
+                         excluded=combined(wells) | left_out(wells), dose_unit=wells.get("dose_unit", ""), screen=screen, readout=name)
     return normalise_to_controls(table, value="value")[list(COLUMNS)].reset_index(drop=True)
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from models.dose_response.checks import require_columns
 from models.errors import InputError
+from models.tables import left_out
 
 
 def normalise_to_controls(wells: pd.DataFrame, *, value: str, positive: str | None = "positive",
@@ -126,9 +127,5 @@ def _control_error(wells: pd.DataFrame, half: pd.Series, *, role: str, keys: lis
 def _control_level(wells: pd.DataFrame, numbers: pd.Series, *, role: str, keys: list[str],
                    centre: Literal["median", "mean", "sum"]) -> pd.Series:
     """Centre (or sum) of the role's wells of the same group, for every well."""
-    control = wells["role"].eq(role) & np.isfinite(numbers)
-    if "excluded" in wells.columns:
-        control &= ~wells["excluded"].fillna(False).astype(bool)
-    groups = [wells[key] for key in keys]
-    grouped = numbers.where(control).groupby(groups, dropna=False)
-    return grouped.transform(centre)
+    control = wells["role"].eq(role) & np.isfinite(numbers) & ~left_out(wells)
+    return numbers.where(control).groupby([wells[key] for key in keys], dropna=False).transform(centre)

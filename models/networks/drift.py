@@ -149,7 +149,7 @@ def plate_drift(wells: pd.DataFrame, reference: Reference | None, *, model: str 
     """
     if reference is None:
         return pd.DataFrame(columns=list(COLUMNS))
-    kept = wells[~wells["excluded"].astype(bool) & wells[reference.value].notna()]
+    kept = wells[~wells["excluded"] & wells[reference.value].notna()]
     plates = [(str(plate), group) for plate, group in kept.groupby("plate", sort=True) if (group["role"] == "negative").any()]
     return pd.DataFrame([(plate, model, *_of_plate(group, reference)) for plate, group in plates], columns=list(COLUMNS))
 

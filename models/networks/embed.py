@@ -17,7 +17,7 @@ from models.errors import InputError
 from models.networks.forward import PASS
 from models.networks.predict import Predictor
 from models.plates.images import WellImages
-from models.tables import combined
+from models.tables import combined, left_out
 
 Array = npt.NDArray[np.float64]
 VARIANCE = 0.95         # share that the principal components keep (seeds/004)
@@ -70,7 +70,7 @@ def top_dose_wells(wells: pd.DataFrame) -> npt.NDArray[np.intp]:
     treated = (wells["role"] == "treated") & ~combined(wells)
     top = wells[treated].groupby("treatment")["dose"].transform("max")
     chosen = wells["role"].isin(["negative", "positive", "untreated"]) | (treated & (wells["dose"] == top.reindex(wells.index)))
-    return np.flatnonzero(chosen & ~wells["excluded"] if "excluded" in wells else chosen)
+    return np.flatnonzero(chosen & ~left_out(wells))
 
 
 def complementary_hits(components: Array, wells: pd.DataFrame, scored: pd.DataFrame, *, kind: str = "dss_asym",

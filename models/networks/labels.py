@@ -12,6 +12,7 @@ from models.networks.phases import duplicate_sets
 from models.networks.recipe import Recipe
 from models.networks.splits import split_units
 from models.plates.images import WellImages
+from models.tables import left_out
 
 LIVING, DEAD = 1.0, 0.0
 
@@ -51,7 +52,7 @@ def label_wells(images: WellImages, layout: pd.DataFrame, recipe: Recipe, *, unl
     Raises InputError when there is nothing to learn from, or a class has no well.
     """
     joined = images.wells.assign(_row=np.arange(len(images))).merge(layout, on=["plate", "well"], how="inner", sort=False)
-    joined = joined[~joined["excluded"]] if "excluded" in joined else joined
+    joined = joined[~left_out(joined)]
     if recipe.target == "label":
         chosen = _images_with_label(joined, recipe, unlabelled=unlabelled and recipe.augmentation.cotraining is not None)
     elif recipe.learns_controls:

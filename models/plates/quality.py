@@ -24,6 +24,7 @@ from models.plates.measures import CONTRAST_FLOOR, DETAIL_SCALES
 from models.plates.peers import References, find_references
 from models.plates.ranks import median
 from models.separation import MAD_TO_SD
+from models.tables import left_out
 from models.wells import site_medians, well_keys
 
 QualityFlag = Literal["out_of_focus", "empty_well", "saturated", "background", "debris", "uneven_light", "wrong_size", "wrong_depth",
@@ -112,18 +113,13 @@ def _strange(quality: pd.DataFrame, layout: pd.DataFrame, limits: QualityLimits)
         wells = with_cells.merge(site_medians(rows, MEASURED), on=["plate", "well"])
         if wells.empty:
             continue
-        references = find_references(wells, usable=_usable(wells))
+        references = find_references(wells, usable=~left_out(wells).to_numpy())
         for test in _tests(wells, references, limits):
             over = excess(test.values, references, side=test.side)
             least = np.maximum(test.limit, limits.scatter * scatter(test.values, references))
             for row in np.flatnonzero(over > least):
                 well = wells.iloc[row]
                 yield _finding(test.flag, str(well["plate"]), str(well["well"]), str(channel), f"{well[test.column]:.4g}")
-
-
-def _usable(wells: pd.DataFrame) -> np.ndarray:
-    """Which wells may serve as references: those that no person left out."""
-    return ~wells["excluded"].to_numpy(dtype=bool) if "excluded" in wells else np.ones(len(wells), dtype=bool)
 
 
 @dataclass(frozen=True)
@@ -233,7 +229,7 @@ def leave_out(wells: pd.DataFrame, limits: QualityLimits, *, raw: str = "logit")
     more than `limits.scatter`, and these are not out as well: a drug may act more strongly than any control, and of wells that scatter
     about a limit only those on one side of it would go.
     """
-    excluded = wells["excluded"].astype(bool) if "excluded" in wells else pd.Series(False, index=wells.index)
+    excluded = left_out(wells)
     reasons = wells["exclusion_reason"].astype("str") if "exclusion_reason" in wells else pd.Series("", index=wells.index, dtype="str")
     odd = np.array([OUTSIDE in flags for flags in wells["flags"]], dtype=bool)
     shared = ~_alone(wells, odd, wells[raw].to_numpy(dtype=float), usable=~excluded.to_numpy(), limits=limits) if odd.any() else odd
