@@ -22,12 +22,14 @@ from models.dose_response.excess import (
     Noise,
     bliss_covariance,
     joint_half_widths,
+    mean_variance,
     median_variance,
     noise_of,
     pooled,
 )
 from models.dose_response.synergy import Kind
 from models.dose_response.viability import NORMAL_95, shared_error
+from models.plates.dose_levels import one_dose
 from models.plates.screen import Controls
 from models.tables import COMBINATION_PAIRS, COMBINATIONS, DOSED_ROLES, INFORMATIVE_FLAGS, check_table, combined
 
@@ -127,7 +129,7 @@ def _of_pair(treated: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
     other = alone[(alone["treatment"] == second) & alone["dose_unit"].isin(both["dose_unit_2"])]
     other = other.assign(dose_2=other["dose"], dose=0.0)
     own = pd.concat([both, one, other])
-    return own.assign(**{name: [float(f"{dose:.12g}") for dose in own[name]] for name in DOSES})   # 0.1 uM and 100 nM are one dose
+    return own.assign(**{name: own[name].map(one_dose) for name in DOSES})
 
 
 def _obstacle(own: pd.DataFrame, overlapping: list[str], *, controls: Controls, value: str) -> _Obstacle:
@@ -212,13 +214,12 @@ class _Pair:
     def _covariance(self, rows: pd.DataFrame, used: pd.DataFrame, noise: Noise) -> np.ndarray:
         groups = used.groupby(DOSES)
         means = groups["y"].agg(["mean", "count", "var"])
-        # a group that scatters more than the rest is believed; that one which scatters less is better than the rest is not
-        variance = means["var"].fillna(0.0).clip(lower=noise.sd**2) / means["count"]
         share = pd.crosstab([used["dose"], used["dose_2"]], used["plate"], normalize="index").reindex(columns=self.plates, fill_value=0.0)
         place = {doses: number for number, doses in enumerate(means.index)}
         at = [np.array([place[doses] for doses in zip(*columns, strict=True)], dtype=np.intp) for columns in (
             (rows["dose"], rows["dose_2"]), (rows["dose"], [0.0] * len(rows)), ([0.0] * len(rows), rows["dose_2"]))]
-        effects = Effects(means["mean"].to_numpy(float), variance.to_numpy(float), share.loc[means.index].to_numpy(float),
+        effects = Effects(means["mean"].to_numpy(float), mean_variance(means, noise).to_numpy(float),
+                          share.loc[means.index].to_numpy(float),
                           np.stack([self._median_variance(role, noise) for role in ("negative", "positive")]),
                           groups["shift"].mean().to_numpy(float) / NORMAL_95)
         return bliss_covariance(effects, *at)

@@ -50,6 +50,11 @@ def _hints(cls: type) -> dict[str, Any]:
     return typing.get_type_hints(cls)
 
 
+def six_digits(value: float) -> float:
+    """The value to six digits: what a card need not hold does not make its hash."""
+    return float(f"{value:.6g}")
+
+
 def to_record(value: Any) -> Any:
     """Plain mappings, lists and scalars; `from_record` reads them back."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

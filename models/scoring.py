@@ -131,17 +131,11 @@ def score_images(images: WellImages, layout: pd.DataFrame, *, screen: Screen, pr
         raw = with_structure_sizes(raw, images, layout, predictor.card.reference)
         before, seen, judge = None, images, predictor
     else:
-        seen, judge = images.take(_controls(images, layout)), parent
+        seen, judge = images.take(images.have_role(layout, "negative", "positive")), parent
         before = with_structure_sizes(parent.predict(seen), seen, layout, parent.card.reference)
     scored = score_predicted(raw, images.quality, layout, screen=screen, card=predictor.card, model=model, version=version, options=options,
                              before=None if before is None else (before, judge.card))
     return replace(scored, findings=(*inversion_findings(seen, raw if before is None else before, layout, judge), *scored.findings))
-
-
-def _controls(images: WellImages, layout: pd.DataFrame) -> np.ndarray:
-    """Rows of the images of control wells."""
-    keys = pd.MultiIndex.from_frame(layout.loc[layout["role"].isin(["negative", "positive"]), ["plate", "well"]])
-    return np.flatnonzero(pd.MultiIndex.from_frame(images.wells[["plate", "well"]]).isin(keys))
 
 
 def score_predicted(raw: pd.DataFrame, quality: pd.DataFrame, layout: pd.DataFrame, *, screen: Screen, card: Card, model: str, version: str,

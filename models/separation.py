@@ -18,6 +18,11 @@ def sd(values: Array) -> float:
     return float(np.std(values, ddof=1))
 
 
+def scaled_mad(values: Array) -> float:
+    """Median absolute deviation, as large as the SD for a normal variable."""
+    return float(MAD_TO_SD * np.median(np.abs(values - np.median(values))))
+
+
 def separation(first: Array, second: Array, *, centre: Measure = np.mean, spread: Measure = sd) -> tuple[float, float]:
     """(Z', SSMD) from centres m and spreads s: 1 - 3 (s_1 + s_2)/|m_1 - m_2| (Zhang et al. 1999) and (m_1 - m_2)/sqrt(s_1^2 + s_2^2)
     (Zhang 2007), which is above 0 where the first read more; NaN with fewer than two wells of a kind, or where one divides by 0.

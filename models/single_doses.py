@@ -18,9 +18,10 @@ import pandas as pd
 from scipy import stats
 
 from models.dose_response.batches import MIN_DOSES
-from models.dose_response.excess import Noise, median_variance, noise_of, pooled
+from models.dose_response.excess import Noise, mean_variance, median_variance, noise_of, pooled
 from models.dose_response.unknown_zero import dead_level
 from models.dose_response.viability import NORMAL_95, shared_error
+from models.plates.dose_levels import one_dose
 from models.plates.screen import Controls
 from models.separation import MAD_TO_SD
 from models.tables import DOSED_ROLES, INFORMATIVE_FLAGS, SINGLE_DOSES, check_table, combined
@@ -63,11 +64,11 @@ def single_doses(wells: pd.DataFrame, overlapping: dict[str, str], *, controls: 
     """
     dosed = wells[wells["role"].isin(DOSED_ROLES) & (wells["treatment"] != "") & (wells["dose"] > 0)].reset_index(drop=True)
     alone = dosed[~combined(dosed)]
-    doses = alone["dose"].map("{:.12g}".format)     # 0.1 uM and 100 nM are one dose
+    doses = alone["dose"].map(one_dose)
     few = doses.groupby(alone["treatment"]).transform("nunique") < MIN_DOSES
     if not few.any():
         return no_single_doses()
-    own = _measured(alone, dosed, value)[few].assign(dose=doses[few].astype(float))
+    own = _measured(alone, dosed, value)[few].assign(dose=doses[few])
     rows = _counted(own)
     noise = noise_of(pooled(own["y"], [own[name] for name in KEYS]), _scatter_of_negatives(wells))
     spoiled = _plates_in_words(own, overlapping)
@@ -132,8 +133,7 @@ def _variance(own: pd.DataFrame, wells: pd.DataFrame, noise: Noise, keys: pd.Dat
     used = own[own["y"].notna()]
     groups = used.groupby(KEYS, sort=False)
     each = groups["y"].agg(["mean", "count", "var"])
-    # a group that scatters more than the rest is believed; that one which scatters less is better than the rest is not
-    found = each["var"].fillna(0.0).clip(lower=noise.sd**2) / each["count"] + (groups["shift"].mean() / NORMAL_95) ** 2
+    found = mean_variance(each, noise) + (groups["shift"].mean() / NORMAL_95) ** 2
     on_plate = used.groupby([*KEYS, "plate"], sort=False)["y"].count()      # long, not wide: hundreds of plates share few treatments
     share = on_plate / on_plate.groupby(KEYS).transform("sum")
     for role, part in (("negative", 100 - each["mean"]), ("positive", each["mean"])):

@@ -12,7 +12,7 @@ import pandas as pd
 from models.dose_response.checks import require_columns
 from models.dose_response.curves import Array
 from models.errors import InputError
-from models.separation import MAD_TO_SD, sd, separation
+from models.separation import scaled_mad, sd, separation
 from models.tables import left_out
 from models.wells import PLATE_FORMATS, parse_well
 
@@ -88,7 +88,7 @@ def plate_quality(values: Array, roles: npt.NDArray[np.object_], *, place: tuple
     edge, row_trend, column_trend = _layout_effects(values, roles, place, window)
     mean_n, mean_p = (float(np.mean(v)) if len(v) > 1 else np.nan for v in (n, p))
     sd_n, sd_p = (sd(v) if len(v) > 1 else np.nan for v in (n, p))
-    plain, robust = separation(p, n), separation(p, n, centre=np.median, spread=_mad)     # SSMD of plates is m_p - m_n
+    plain, robust = separation(p, n), separation(p, n, centre=np.median, spread=scaled_mad)     # SSMD of plates is m_p - m_n
     return PlateQuality(
         z_prime=plain[0], z_prime_robust=robust[0], z_prime_mad_mean=separation(p, n, centre=np.median, spread=_mean_deviation)[0],
         ssmd=plain[1], ssmd_robust=robust[1],
@@ -96,10 +96,6 @@ def plate_quality(values: Array, roles: npt.NDArray[np.object_], *, place: tuple
         signal_window=_over(window - 3 * (sd_p + sd_n), sd_n if mean_n > mean_p else sd_p) if pair else np.nan,
         cv_negative=_over(sd_n, mean_n), cv_positive=_over(sd_p, mean_p), edge_effect=edge, row_trend=row_trend,
         column_trend=column_trend, n_negative=len(n), n_positive=len(p), reason=_reason(n, p, lost))
-
-
-def _mad(values: Array) -> float:
-    return float(MAD_TO_SD * np.median(np.abs(values - np.median(values))))
 
 
 def _mean_deviation(values: Array) -> float:

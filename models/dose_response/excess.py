@@ -74,6 +74,14 @@ def median_variance(sd: Array, n: Array) -> Array:
     return np.asarray((MEDIAN_ERROR * sd) ** 2 / np.where(n > 0, n, np.nan))
 
 
+def mean_variance(groups: pd.DataFrame, noise: Noise) -> pd.Series:
+    """Variance of the mean of each group of wells alike. groups: `var` and `count` of them, var NaN of one well alone.
+
+    A group that scatters more than the rest is believed; that one which scatters less is better than the rest is not.
+    """
+    return groups["var"].fillna(0.0).clip(lower=noise.sd**2) / groups["count"]
+
+
 def bliss_covariance(effects: Effects, together: Ints, first: Ints, second: Ints) -> Array:
     """Covariance (K, K) of the excesses of K dose pairs. together, first, second (K,): their groups, of both drugs and of each alone."""
     rows = np.arange(len(together))

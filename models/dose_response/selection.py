@@ -23,9 +23,9 @@ def selective_scores(scored: pd.DataFrame, controls: pd.DataFrame, *, by: str = 
     require_columns(scored, [by, kind], what="selective scores cannot be computed")
     require_columns(controls, [by, kind], what="selective scores cannot be computed, in the controls")
     groups = controls.groupby(by)[kind]
-    mean, sd, median, count = (scored[by].map(series) for series in (groups.mean(), groups.std(), groups.median(), groups.count()))
-    mad = scored[by].map(groups.apply(lambda values: MAD_TO_SD * float(np.nanmedian(np.abs(values - np.nanmedian(values))))
-                                      if values.notna().any() else np.nan))
+    away = (controls[kind] - groups.transform("median")).abs().groupby(controls[by])
+    mean, sd, median, count, mad = (scored[by].map(series) for series in (
+        groups.mean(), groups.std(), groups.median(), groups.count(), MAD_TO_SD * away.median()))
     return scored.assign(**{
         f"s_{kind}": scored[kind] - mean, f"z_{kind}": (scored[kind] - mean) / (sd + 1.0),
         f"r_{kind}": (scored[kind] - median) / (mad + 1.0), "n_controls": count.fillna(0).astype("int64")})

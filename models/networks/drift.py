@@ -29,6 +29,7 @@ import pandas as pd
 from models.errors import Finding
 from models.networks.structure import Structure
 from models.plates.images import WellImages
+from models.records import six_digits
 from models.separation import separation
 
 Array = npt.NDArray[np.float64]
@@ -97,9 +98,10 @@ def make_reference(features: npt.ArrayLike, predictions: pd.DataFrame, *, regres
     mean, whitening = _gaussian(rows)
     z_prime = separation(negative, values["positive"])[0]
     return Reference(
-        value="od" if regression else "logit", negative=_short(level), positive=None if other is None else _short(other), gap=_short(gap),
-        z_prime=_short(z_prime) if np.isfinite(z_prime) else None, wells=len(rows), feature_mean=tuple(map(_short, mean)),
-        feature_whitening=tuple(tuple(map(_short, row[:count + 1] / own)) for count, row in enumerate(whitening)))
+        value="od" if regression else "logit", negative=six_digits(level), positive=None if other is None else six_digits(other),
+        gap=six_digits(gap), z_prime=six_digits(z_prime) if np.isfinite(z_prime) else None, wells=len(rows),
+        feature_mean=tuple(map(six_digits, mean)),
+        feature_whitening=tuple(tuple(map(six_digits, row[:count + 1] / own)) for count, row in enumerate(whitening)))
 
 
 def _outputs(predictions: pd.DataFrame, role: str, *, regression: bool) -> Array:
@@ -124,19 +126,13 @@ def _squares(rows: Array, of: Array) -> Array:
     return np.asarray((((of - mean) @ whitening.T) ** 2).mean(axis=1))
 
 
-def _short(value: float) -> float:
-    """Six digits: what a card need not hold does not make its hash."""
-    return float(f"{value:.6g}")
-
-
 def with_structure_sizes(raw: pd.DataFrame, images: WellImages, layout: pd.DataFrame, reference: Reference | None) -> pd.DataFrame:
     """A predictor's answer for images, in their order, with `structure_size` of the negative controls; NaN of others, which no one asks
     for, and of all where the card knows none.
     """
     sizes = np.full(len(raw), np.nan)
     if reference is not None and reference.structure is not None:
-        keys = pd.MultiIndex.from_frame(layout.loc[layout["role"] == "negative", ["plate", "well"]])
-        rows = np.flatnonzero(pd.MultiIndex.from_frame(images.wells[["plate", "well"]]).isin(keys))
+        rows = np.flatnonzero(images.have_role(layout, "negative"))
         if len(rows):
             sizes[rows] = reference.structure.sizes(images.pixels[row, 0] for row in rows)
     return raw.assign(structure_size=sizes)
@@ -205,10 +201,14 @@ def size_findings(drift: pd.DataFrame, *, model: str) -> list[Finding]:
     asked = "was another objective, binning or field used than for {}'s plates, or is the plate out of focus?"
     own = "Its numbers may be wrong by far: image it as those plates were, or train a model on plates like it"
     adapted = "{} has learned from these controls all the same: judge it by its cross-fitted quality, and image plates as the parent's were"
-    return [Finding(rule="structure_size", severity="warning", plate=plate, column="drift", value=whose, message=(
-        f"{words}{f' of {whose}' if whose != model else ''}: {asked.format(whose)} {own if whose == model else adapted.format(model)}"))
-        for (plate, words), whose in ((item, str(drift.loc[drift['plate'] == item[0], 'model'].iloc[0]))
-                                      for item in size_words(drift).items())]
+    asked_of = dict(zip(drift["plate"], drift["model"], strict=True))
+    found = []
+    for plate, words in size_words(drift).items():
+        whose = str(asked_of[plate])
+        told, so = (f"{words}:", own) if whose == model else (f"{words} of {whose}:", adapted.format(model))
+        found.append(Finding(rule="structure_size", severity="warning", plate=plate, column="drift", value=whose,
+                             message=f"{told} {asked.format(whose)} {so}"))
+    return found
 
 
 def alive_words(drift: pd.DataFrame) -> dict[str, str]:

@@ -30,8 +30,7 @@ def inversion_findings(images: WellImages, raw: pd.DataFrame, layout: pd.DataFra
     """
     if predictor.card.reference is None:
         return []
-    controls = layout.loc[layout["role"] == "negative", ["plate", "well"]]
-    negative = pd.MultiIndex.from_frame(images.wells[["plate", "well"]]).isin(pd.MultiIndex.from_frame(controls))
+    negative = images.have_role(layout, "negative")
     distance = raw["feature_distance"].to_numpy(float)
     plates = images.wells["plate"].to_numpy()
     found = []

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from models.records import six_digits
+
 Array = npt.NDArray[np.float64]
 
 LEAST = 20          # images that say how a set looks
@@ -56,10 +58,10 @@ def looks_of(pixels: npt.NDArray[np.floating], groups: npt.ArrayLike) -> Looks |
         return None
     rows, fold = _described(pixels), number % FOLDS
     apart = np.concatenate([_distances(rows[fold == own], *_gaussian(rows[fold != own])) for own in range(FOLDS)])
-    limit = _short(ROOM * float(np.quantile(apart, 0.99)))
+    limit = six_digits(ROOM * float(np.quantile(apart, 0.99)))
     mean, whitening = _gaussian(rows)
-    return Looks(mean=tuple(map(_short, mean)), whitening=tuple(tuple(map(_short, row)) for row in whitening), limit=limit,
-                 usual=_short(float(np.quantile(apart, 0.9)) / limit), images=len(rows))
+    return Looks(mean=tuple(map(six_digits, mean)), whitening=tuple(tuple(map(six_digits, row)) for row in whitening), limit=limit,
+                 usual=six_digits(float(np.quantile(apart, 0.9)) / limit), images=len(rows))
 
 
 def fingerprint(image: npt.NDArray[np.floating]) -> str:
@@ -121,8 +123,3 @@ def _distances(rows: Array, mean: Array, whitening: Array) -> Array:
     """Root mean square whitened distances (n,) of rows (n, K)."""
     away = np.einsum("nk,jk->nj", rows - mean, whitening)      # not by BLAS, whose last bits depend on how many rows there are
     return np.asarray(np.sqrt((away**2).mean(axis=1)))
-
-
-def _short(value: float) -> float:
-    """Six digits: what a card need not hold does not make its hash."""
-    return float(f"{value:.6g}")

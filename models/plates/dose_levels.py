@@ -12,6 +12,11 @@ WIDEST = 1.1    # highest over lowest dose of a level: droplets of 2.5 nL make s
 PLAIN = 3.0     # times the widest level (as logarithms) that levels lie apart at least; nearer, nobody knows which doses belong together
 
 
+def one_dose(dose: float) -> float:
+    """The dose to twelve digits: 0.1 uM and 100 nM are one, whatever multiplying made of the last digits."""
+    return float(f"{dose:.12g}")
+
+
 def with_one_dose_a_level(wells: pd.DataFrame) -> pd.DataFrame:
     """The wells with each treatment's doses of a level, in `dose` or `dose_2`, at their median to three digits.
 

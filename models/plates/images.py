@@ -53,6 +53,11 @@ class WellImages:
     def __len__(self) -> int:
         return len(self.pixels)
 
+    def have_role(self, layout: pd.DataFrame, *roles: str) -> np.ndarray:
+        """Which images are of wells that have one of these roles in the layout, (N,) bool."""
+        wells = pd.MultiIndex.from_frame(layout.loc[layout["role"].isin(roles), ["plate", "well"]])
+        return pd.MultiIndex.from_frame(self.wells[["plate", "well"]]).isin(wells)
+
     def take(self, rows: np.ndarray) -> WellImages:
         """The images of these rows (positions or a boolean mask), in their order, with the quality of their wells and sites."""
         wells = (self.wells.iloc[rows] if rows.dtype != bool else self.wells[rows]).reset_index(drop=True)

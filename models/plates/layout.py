@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from models.errors import Finding, InputError, TableError
-from models.plates.dose_levels import with_one_dose_a_level
+from models.plates.dose_levels import one_dose, with_one_dose_a_level
 from models.plates.layout_cells import MOST_TOLD, Cells, numbers, say_number
 from models.plates.spreadsheets import OTHER_SHEETS, read_table
 from models.plates.vocabulary import KNOWN_UNITS, MOLAR, UNCLEAR_ROLES, canonical_column, canonical_role, canonical_unit, plain
@@ -191,7 +191,7 @@ def _read_dose(cells: Cells, suffix: str, default_unit: str | None) -> pd.Series
     doses, beside = numbers(cells, dose)
     units = _read_unit(cells, dose, unit, doses, beside, default_unit)
     _refuse_logarithms(cells, dose, doses, units)
-    scaled = (doses * units.map(MOLAR).fillna(1.0).astype("float64")).map(lambda value: float(f"{value:.12g}"))
+    scaled = (doses * units.map(MOLAR).fillna(1.0).astype("float64")).map(one_dose)
     cells.each(np.isinf(scaled), dose, rule="number", say=lambda value: say_number(value, dose))
     scaled = scaled.mask(np.isinf(scaled), np.nan)
     zero = scaled.eq(0)

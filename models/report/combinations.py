@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from models.combinations import CombinationTables
+from models.plates.dose_levels import one_dose
 from models.report.colours import hex_of, is_dark, mixed
 from models.report.inputs import Row, ScoredTables
 from models.report.words import NONE, count, dose_text, fixed
@@ -116,7 +117,7 @@ def _places(wells: pd.DataFrame) -> Places:
 
 
 def _doses(row: Row) -> frozenset[tuple[str, float]]:
-    return frozenset((str(row[f"treatment{end}"]), float(f"{row[f'dose{end}']:.12g}")) for end in ("", "_2"))
+    return frozenset((str(row[f"treatment{end}"]), one_dose(row[f"dose{end}"])) for end in ("", "_2"))
 
 
 def _view(row: Mapping[Any, Any], doses: pd.DataFrame, places: Places, *, scale: float, failed_gates: Sequence[str]) -> PairView:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from models.plates.dose_levels import one_dose
 from models.report.inputs import ScoredTables
 from models.report.svg import Frame, drawing, join, label, line, nice_ticks, tag
 from models.report.words import NONE, count, dose_text, fixed
@@ -145,7 +146,7 @@ def _places(wells: pd.DataFrame) -> dict[tuple[str, float, str], list[int]]:
     own = (wells["role"].isin(DOSED_ROLES) & ~combined(wells)).to_numpy()
     found: dict[tuple[str, float, str], list[int]] = {}
     for place, (name, dose, unit) in zip(np.flatnonzero(own), wells.loc[own, KEYS].itertuples(index=False, name=None), strict=True):
-        found.setdefault((name, float(f"{dose:.12g}"), unit), []).append(int(place))
+        found.setdefault((name, one_dose(dose), unit), []).append(int(place))
     return found
 
 

@@ -114,8 +114,8 @@ def test_a_solvent_that_kills_at_the_top_dose_makes_no_sure_ic50(last: tuple[flo
 
 
 def test_a_curve_is_doubted_for_the_doses_at_which_its_own_plate_sinks() -> None:
-    wells = pd.DataFrame([(treatment, plate, dose) for treatment, plate in (("a", "P1"), ("b", "P2")) for dose in (1.0, 10.0, 100.0, 1000.0)],
-                         columns=["treatment", "plate", "dose"]).assign(role="treated", excluded=False)
+    rows = [(treatment, plate, dose) for treatment, plate in (("a", "P1"), ("b", "P2")) for dose in (1.0, 10.0, 100.0, 1000.0)]
+    wells = pd.DataFrame(rows, columns=["treatment", "plate", "dose"]).assign(role="treated", excluded=False)
     curves = pd.DataFrame({"treatment": ["a", "b"], "ic50": 50.0, "ic50_relation": "="})
     sinking = [Finding(rule="ends_sunken", severity="warning", message="", plate=plate, value=doses)
                for plate, doses in (("P1", "3"), ("P2", "1"))]
