@@ -11,6 +11,7 @@ from scipy import stats
 from models.dose_response.checks import require_columns
 from models.dose_response.doubts import only_the_dose_is_open
 from models.dose_response.viability import NORMAL_95
+from models.errors import Finding, TableError
 
 FALSE_CALLS = 0.05      # expected share among all treatments that are called higher or lower
 COLUMNS = ("ic50_first", "ic50_second", "fold", "fold_low", "fold_high", "fold_relation", "p", "q", "call", "reason")
@@ -26,10 +27,12 @@ def compare_potency(first: pd.DataFrame, second: pd.DataFrame, *, by: str = "tre
     fold_relation    "=", ">" or "<" where one of the two IC50s is censored, "" where nothing can be said
     p, q             of no difference; q corrected for the number of treatments (Benjamini and Hochberg 1995); a censored one has no p
     call             higher, lower (IC50 on the second, q <= 0.05; of a censored one by its limit), none (no evidence), "" = cannot say
-    first, second    Curves. Raises TableError when a column is missing.
+    first, second    Curves. Raises TableError when a column is missing, or a treatment has several curves.
     """
     for table, which in ((first, "first"), (second, "second")):
-        require_columns(table, [by, *NEEDED], what=f"potencies cannot be compared, in the {which} curves")
+        what = f"potencies cannot be compared, in the {which} curves"
+        require_columns(table, [by, *NEEDED], what=what)
+        _require_one_each(table, by, what=what)
     there = {row[by]: row for row in second.to_dict("records")}
     rows = [{by: row[by], **_compared(row, there[row[by]])} for row in first.to_dict("records") if row[by] in there]
     found = pd.DataFrame(rows, columns=[by, *(name for name in COLUMNS if name != "q")])
@@ -40,6 +43,16 @@ def compare_potency(first: pd.DataFrame, second: pd.DataFrame, *, by: str = "tre
     judged = known & found["q"].gt(FALSE_CALLS).to_numpy()
     found.loc[judged, "call"] = "none"
     return found[[by, *COLUMNS]]
+
+
+def _require_one_each(curves: pd.DataFrame, by: str, *, what: str) -> None:
+    """Raise TableError, one finding per treatment that has several curves: which of them to compare, nobody said."""
+    count = curves[by].value_counts(sort=False)
+    several = [Finding(rule="treatment_repeated", severity="error", column=by, value=str(name),
+                       message=f"'{name}' has {number} curves; expected one. Compare tables of one sample each")
+               for name, number in count[count > 1].items()]
+    if several:
+        raise TableError(f"{what}: {len(several)} with several curves, first {several[0].message}", several)
 
 
 def _compared(first: dict[Any, Any], second: dict[Any, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from models.dose_response import compare_potency, fit_curves
+from models.errors import TableError
 
 X = np.linspace(0.0, 4.0, 8)
 
@@ -51,3 +52,11 @@ def test_what_lies_beyond_the_doses_is_compared_by_its_limit_or_not() -> None:
     assert own_scale["call"].eq("").all()
     doubtful = inside.assign(status="weakly_identified", reason="plates disagree beyond their noise")
     assert compare_potency(doubtful, beyond)["reason"].str.contains("on the first sample is in doubt: plates disagree").all()
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_treatment_with_several_curves_is_not_compared_by_whichever_stands_last(side: int) -> None:
+    samples = [sample(np.array([1.5, 2.0]), seed=8), sample(np.array([2.5, 2.0]), seed=9)]
+    samples[side] = pd.concat([samples[side], sample(np.array([3.5]), seed=10)])
+    with pytest.raises(TableError, match=f"in the {('first', 'second')[side]} curves: 1 with several curves, first 'drug 0' has 2 curves"):
+        compare_potency(*samples)
