@@ -31,7 +31,9 @@ NUMBERS = ("gr50", "gr50_low", "gr50_high", "gr_max", "gr_inf", "gec50", "h", "g
 
 
 def gr_values(count: npt.ArrayLike, count_control: npt.ArrayLike, count_time0: npt.ArrayLike) -> Array:
-    """GR of cell counts, elementwise; NaN where a count is not positive or the control did not grow or shrink."""
+    """GR of cell counts, elementwise: -1 where the treated are all gone; NaN where a control is not positive or its
+    count did not change.
+    """
     x, xc, x0 = (np.asarray(values, dtype=float) for values in (count, count_control, count_time0))
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         gr = np.asarray(2.0 ** (np.log2(x / x0) / np.log2(xc / x0)) - 1.0)
@@ -111,8 +113,10 @@ def _limits(batch: Batch, fit: BatchFit, x50: Array) -> Limits:
 def _add_direct_metrics(result: pd.DataFrame, points: Points) -> None:
     """GRmax and GR_AOC, which need no fit, from the dose means of every group with at least two doses."""
     means = pd.DataFrame({"group": points.group, "dose": points.dose, "gr": points.response}).groupby(["group", "dose"])["gr"].mean()
-    for number, series in means.groupby(level="group"):
-        gr, x = series.to_numpy(), np.log10(series.index.get_level_values("dose").to_numpy())
-        if len(gr) > 1:
-            result.loc[number, "gr_max"] = gr[-2:].min()
-            result.loc[number, "gr_aoc"] = np.trapezoid(1.0 - gr, x) / (x[-1] - x[0])
+    group, x, gr = means.index.get_level_values("group"), np.log10(means.index.get_level_values("dose").to_numpy()), means.to_numpy()
+    number, first, size = np.unique(group, return_index=True, return_counts=True)
+    highest, area = (np.full(len(result), np.nan) for _ in range(2))
+    for row, start, end in zip(number[size > 1], first[size > 1], (first + size)[size > 1], strict=True):
+        highest[row] = gr[end - 2:end].min()
+        area[row] = np.trapezoid(1.0 - gr[start:end], x[start:end]) / (x[end - 1] - x[start])
+    result["gr_max"], result["gr_aoc"] = highest, area
