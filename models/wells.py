@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import pandas as pd
 
@@ -54,6 +54,11 @@ def joined_wells(rows: pd.Series, columns: pd.Series) -> pd.Series:
     """Texts of rows and columns as texts of wells: "B" and "3", or "2" and "3", are "B3". A number that is no row is left as it is."""
     letters = {text: row_letters(int(text) - 1) for text in rows.unique() if text.isdecimal() and 1 <= int(text) <= PLATE_FORMATS[1536][0]}
     return rows.map(lambda text: letters.get(text, text)).astype("str") + columns
+
+
+def well_texts(table: pd.DataFrame, columns: Mapping[str, str]) -> pd.Series:
+    """The wells of a table's rows as written. columns: "well", or "row" and "column" -> column of the table."""
+    return table[columns["well"]] if "well" in columns else joined_wells(table[columns["row"]], table[columns["column"]])
 
 
 def well_or_text(text: str) -> str:

@@ -61,8 +61,8 @@ class MeasuredPlate:
 
     @cached_property
     def apart(self) -> float:
-        """How clearly its controls are apart (`separation`)."""
-        return separation(self.signals, *self.controls())
+        """How clearly its controls are apart (`balanced_accuracy`)."""
+        return balanced_accuracy(self.signals, *self.controls())
 
 
 def _image_signals(wells: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
@@ -113,14 +113,16 @@ def effect(signals: pd.DataFrame, negative: list[str], positive: list[str]) -> p
     return pd.Series(found, index=signals.index, dtype=float)
 
 
-def distance(high: pd.Series, low: pd.Series) -> float:
-    """SSMD of two groups by medians and MADs, which up to a third of strange wells hardly move; NaN if neither group varies."""
+def robust_ssmd(high: pd.Series, low: pd.Series) -> float:
+    """Strictly standardised mean difference of two groups, by medians and MADs, which up to a third of strange wells hardly move; NaN if
+    neither group varies.
+    """
     square = sum(MAD_TO_SD**2 * float((group - group.median()).abs().median()) ** 2 for group in (high, low))
     return (high.median() - low.median()) / square**0.5 if square else float("nan")
 
 
-def separation(signals: pd.DataFrame, negative: list[str], positive: list[str]) -> float:
-    """Balanced share of control wells that stand nearer to their own kind's median when left out themselves; 0-1, NaN if < 3."""
+def balanced_accuracy(signals: pd.DataFrame, negative: list[str], positive: list[str]) -> float:
+    """Of telling the controls apart by the nearer median of a kind, itself left out: 0-1, 0.5 by chance; NaN if < 3 of a kind."""
     if min(len(negative), len(positive)) < 3:
         return float("nan")
     values = {"negative": _of(signals, negative), "positive": _of(signals, positive)}

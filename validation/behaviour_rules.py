@@ -8,7 +8,7 @@ import numpy as np
 
 from models.errors import Finding
 from models.tables import DOSED_ROLES
-from validation.behaviour import MeasuredPlate, control_way, distance, effect, rank_correlation, separation, turned
+from validation.behaviour import MeasuredPlate, balanced_accuracy, control_way, effect, rank_correlation, robust_ssmd, turned
 from validation.evidence import Evidence, Rule, listed, number
 from validation.layout_fit import SWAPPED, Suspicion, likeliest
 
@@ -122,7 +122,7 @@ def _controls_tell(plate: MeasuredPlate, mistake: str, evidence: Evidence) -> bo
     """Whether clearly more controls act as their kind with the mistake undone."""
     if mistake == SWAPPED:
         return True
-    undone = separation(plate.signals, *plate.controls(turned(plate.wells, mistake, evidence.screen.plate_format)))
+    undone = balanced_accuracy(plate.signals, *plate.controls(turned(plate.wells, mistake, evidence.screen.plate_format)))
     return bool(undone - plate.apart > SEPARATION_GAIN)
 
 
@@ -209,7 +209,7 @@ def controls_act_as_their_kind(evidence: Evidence) -> Iterator[Finding]:
         if not plate.apart < 1 or min(len(negative), len(positive)) < FEW_CONTROLS:
             continue
         effects = effect(plate.signals, negative, positive)
-        if plate.apart < CLEARLY_APART and distance(effects[positive], effects[negative]) < FAR_APART:
+        if plate.apart < CLEARLY_APART and robust_ssmd(effects[positive], effects[negative]) < FAR_APART:
             continue    # the kinds overlap; else a whole column of them may be mislabelled
         for kind, wells, wrong in (("negative", negative, effects > 0.5), ("positive", positive, effects < 0.5)):
             strays = [well for well in wells if wrong[well]]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+import pandas as pd
+
 COLUMN_WORDS: dict[str, tuple[str, ...]] = {
     "plate": ("plate", "plateid", "platename", "platenumber", "plateno", "barcode", "platebarcode", "assayplate", "platte", "plaque",
               "板", "板号"),
@@ -95,6 +97,11 @@ def canonical_column(header: str) -> tuple[str, str]:
         return "", ""
     name, unit = _COLUMN_OF.get(plain(header.strip()[:match.start()]), ""), match["in"] or match["after"]
     return name, (canonical_unit(unit) or unit) if name in ("dose", "dose_2") else ""
+
+
+def contract_columns(table: pd.DataFrame) -> dict[str, str]:
+    """Column of the contract -> the first column of the table that means it; under "" one that means none."""
+    return {canonical_column(str(name))[0]: str(name) for name in reversed(table.columns)}
 
 
 def canonical_role(text: str) -> str:

@@ -13,7 +13,7 @@ from models.plates.images import encode_tiff
 from models.plates.layout import ParsedLayout, parse_layout
 from models.plates.screen import Screen
 from models.wells import PLATE_FORMATS, parse_well, well_name
-from validation.behaviour import TURNS, effect, rank_correlation, separation
+from validation.behaviour import TURNS, balanced_accuracy, effect, rank_correlation
 from validation.behaviour_rules import RULES, disagreeing
 from validation.layout_fit import MISTAKES, SWAPPED, suspicions
 from validation.rules import judge_screen
@@ -239,9 +239,9 @@ def test_effect_runs_from_negative_to_positive() -> None:
     assert effect(SIGNALS, list("ABC"), list("ABC")).isna().all()
 
 
-def test_separation() -> None:
-    assert separation(SIGNALS, list("ABC"), list("DEF")) == 1
-    assert np.isnan(separation(SIGNALS, list("AB"), list("DEF")))
+def test_balanced_accuracy() -> None:
+    assert balanced_accuracy(SIGNALS, list("ABC"), list("DEF")) == 1
+    assert np.isnan(balanced_accuracy(SIGNALS, list("AB"), list("DEF")))
 
 
 def test_rank_correlation() -> None:

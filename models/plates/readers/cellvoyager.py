@@ -10,7 +10,7 @@ import pandas as pd
 
 from models.errors import Finding, InputError
 from models.plates.readers.base import Found, Source, channel_words
-from models.plates.readers.files import agreed, found_with_layout, last_timepoint, plate_names
+from models.plates.readers.files import agreed, found_with_layout, last_timepoint, plate_names, with_planes
 from models.plates.readers.xml_records import Record, xml_records
 from models.wells import FORMAT_OF_SHAPE, well_name
 
@@ -49,9 +49,8 @@ class CellVoyagerConvention:
         details = _details(indexes[0].parent)
         _, differing = agreed({names[index.parent.resolve()]: _stated(_details(index.parent)) for index in indexes})
         labels, files = _channels(files, details)
-        planes = files.groupby(["plate", "well", "site", "channel"])["number"].rank(method="dense").astype("int64") - 1
         return found_with_layout(
-            self.name, source, files.assign(plane=planes), channels=channel_words(labels), findings=(*findings, *late, *differing),
+            self.name, source, with_planes(files), channels=channel_words(labels), findings=(*findings, *late, *differing),
             inputs=(*indexes, *_described_by(indexes[0].parent)), facts=_facts(details), said=_said(details, labels))
 
 

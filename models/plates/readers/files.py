@@ -16,7 +16,7 @@ from models.plates.readers.base import FILE_COLUMNS, Found, Source
 from models.plates.readers.parts import split_parts
 from models.plates.readers.platemaps import find_platemap, read_platemap
 from models.plates.spreadsheets import OTHER_SHEETS
-from models.plates.vocabulary import canonical_column
+from models.plates.vocabulary import contract_columns
 
 LOOK_AT = 5_000     # files that `detect` looks at before it gives up
 
@@ -55,6 +55,12 @@ def last_timepoint(files: pd.DataFrame, source: Source) -> tuple[pd.DataFrame, t
         message=f"{len(times)} time points ({', '.join(map(str, times))}); the last of each plate is used. Choose with --timepoint"),)
     wanted = last if source.timepoint is None else source.timepoint
     return files[files["timepoint"] == wanted].reset_index(drop=True), findings
+
+
+def with_planes(files: pd.DataFrame, *, by: str = "number") -> pd.DataFrame:
+    """The files with `plane`, counted from 0 within the stack of each plate, well, site and channel, in the order of the column `by`."""
+    planes = files.groupby(["plate", "well", "site", "channel"])[by].rank(method="dense").astype("int64") - 1
+    return files.assign(plane=planes)
 
 
 def agreed(stated: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], tuple[Finding, ...]]:
@@ -149,7 +155,7 @@ def match_plates(files: pd.DataFrame, raw_layout: pd.DataFrame) -> tuple[pd.Data
     "<screen>_P1" is plate "1" or "P1". Raises InputError where nothing fits.
     """
     plates = sorted(files["plate"].unique())
-    column = next((name for name in raw_layout.columns if canonical_column(str(name))[0] == "plate"), None)
+    column = contract_columns(raw_layout).get("plate")
     stated = [name for name in dict.fromkeys(raw_layout[column].astype("str").str.strip()) if name] if column is not None else []
     if not stated:
         if len(plates) > 1 and (unread := next((note for note in raw_layout.attrs.get("notes", ()) if OTHER_SHEETS in note), "")):

@@ -16,7 +16,16 @@ import tifffile
 
 from models.errors import InputError
 from models.plates.readers.base import Found, Source, channel_words
-from models.plates.readers.files import agreed, found_with_layout, images_in, last_timepoint, plate_names, some_image, unmatched
+from models.plates.readers.files import (
+    agreed,
+    found_with_layout,
+    images_in,
+    last_timepoint,
+    plate_names,
+    some_image,
+    unmatched,
+    with_planes,
+)
 from models.plates.readers.xml_records import xml_text_records
 from models.wells import FORMAT_OF_SHAPE, canonical_well
 
@@ -71,14 +80,12 @@ def _row(path: Path) -> dict[str, Any] | None:
 
 def _planes(files: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """Planes counted from 0 in each stack; projections only where there are no single planes."""
-    place = ["plate", "well", "site", "channel"]
     projection = files["step"] < 1
-    stacked = (~projection).groupby([files[name] for name in place]).transform("any")
+    stacked = (~projection).groupby([files[name] for name in ("plate", "well", "site", "channel")]).transform("any")
     kept = files[~(projection & stacked)]
-    planes = kept.groupby(place)["step"].rank(method="dense").astype("int64") - 1
     dropped = len(files) - len(kept)
     said = f"{dropped} projection(s) beside single planes are left out" if dropped else ""
-    return kept.assign(plane=planes).reset_index(drop=True), said
+    return with_planes(kept.reset_index(drop=True), by="step"), said
 
 
 def _htd_files(folder: Path) -> tuple[Path, ...]:

@@ -11,7 +11,16 @@ import pandas as pd
 
 from models.errors import Finding, InputError
 from models.plates.readers.base import Found, Source, channel_words
-from models.plates.readers.files import agreed, found_with_layout, images_in, last_timepoint, plate_names, some_image, unmatched
+from models.plates.readers.files import (
+    agreed,
+    found_with_layout,
+    images_in,
+    last_timepoint,
+    plate_names,
+    some_image,
+    unmatched,
+    with_planes,
+)
 from models.plates.readers.xml_records import Record, xml_records
 from models.wells import FORMAT_OF_SHAPE, well_name
 
@@ -46,11 +55,10 @@ class OperaPhenixConvention:
         files, findings = _there(pd.DataFrame(rows).assign(
             plate=_plates([row["root"] for row in rows], source)), indexed=bool(indexes))
         files, late = last_timepoint(files, source)
-        planes = files.groupby(["plate", "well", "site", "channel"])["number"].rank(method="dense").astype("int64") - 1
         keys = sorted(files["channel"].unique(), key=lambda key: int(key.removeprefix("ch")))
         known, differing = agreed(stated)
         return found_with_layout(
-            self.name, source, files.assign(plane=planes), channels=channel_words({key: known.get(key, "") for key in keys}),
+            self.name, source, with_planes(files), channels=channel_words({key: known.get(key, "") for key in keys}),
             said=(f"places from {indexes[0].name}" if indexes else "no Index.idx.xml: places from file names",), inputs=tuple(indexes),
             findings=(*unread, *findings, *late, *differing, *_measured_again(files["plate"].unique())),
             facts={name: known[name] for name in FACTS if name in known})

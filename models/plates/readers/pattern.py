@@ -17,7 +17,7 @@ import pandas as pd
 
 from models.errors import Finding, InputError
 from models.plates.readers.base import Found, Source, channel_word
-from models.plates.readers.files import LOOK_AT, found_with_layout, images_in, last_timepoint, unmatched
+from models.plates.readers.files import LOOK_AT, found_with_layout, images_in, last_timepoint, unmatched, with_planes
 from models.wells import row_letters, well_or_text
 
 PARTS = {"plate": r"[^/]+?", "well": r"[A-Za-z]{1,2}\d{1,2}", "row": r"(?:[A-Za-z]{1,2}|\d{1,2})", "column": r"\d{1,2}", "site": r"\d+",
@@ -67,9 +67,8 @@ class PatternConvention:
         timed = any(match.groupdict().get("time") for match in matches.values())
         files, late = last_timepoint(pd.DataFrame([_row(path, match, source) for path, match in matches.items()]),
                                      source if timed else replace(source, timepoint=None))
-        planes = files.groupby(["plate", "well", "site", "channel"])["number"].rank(method="dense").astype("int64") - 1
         keys = sorted(files["channel"].unique())
-        found = found_with_layout(self.name, source, files.assign(plane=planes), channels={key: channel_word(key) or key for key in keys},
+        found = found_with_layout(self.name, source, with_planes(files), channels={key: channel_word(key) or key for key in keys},
                                   findings=(*unmatched(paths, matches), *late, *_bare_sites(matches)), said=(_said(source, matches),))
         if source.timepoint is not None and not timed and not any(found.files["part"]):
             raise InputError(f"no time point {source.timepoint}; neither names nor files tell times. Put {{time}} into --pattern")

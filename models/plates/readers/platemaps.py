@@ -13,7 +13,7 @@ from models.plates.layout_cells import MISSING
 from models.plates.readers.base import Source
 from models.plates.readers.grids import Grid, find_grids
 from models.plates.spreadsheets import read_sheets, read_table
-from models.plates.vocabulary import canonical_column, canonical_role, plain
+from models.plates.vocabulary import canonical_column, canonical_role, contract_columns, plain
 from models.tables import TREATMENTS, check_table
 from models.wells import parse_well
 
@@ -123,7 +123,7 @@ def _is_layout(path: Path) -> bool:
 
 def _names_wells(table: pd.DataFrame) -> bool:
     """Whether the columns say which well a row is of, and anything of what is in it."""
-    names = {canonical_column(str(name))[0] for name in table.columns}
+    names = set(contract_columns(table))
     return ("well" in names or {"row", "column"} <= names) and bool({"role", "treatment", "dose"} & names)
 
 
@@ -192,7 +192,7 @@ def _with_roles(layout: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """A layout without roles gets them from the names of its treatments: DMSO is a negative control, an empty cell an empty well. One with
     a dose is not empty but lacks its treatment, which the rules then ask for.
     """
-    names = {canonical_column(str(name))[0]: str(name) for name in reversed(layout.columns)}
+    names = contract_columns(layout)
     if "role" in names or "treatment" not in names:
         return layout, ()
     treatments = layout[names["treatment"]].mask(layout[names["treatment"]].str.lower().isin(MISSING), "")

@@ -18,9 +18,9 @@ from models.plates.readers.base import Found
 from models.plates.readers.grids import Grid, find_grids
 from models.plates.readers.platemaps import TABLE_SUFFIXES
 from models.plates.spreadsheets import sheets_of, table_of
-from models.plates.vocabulary import canonical_column, plain
+from models.plates.vocabulary import contract_columns, plain
 from models.plates.zips import PLAIN, UNPACKING_ERRORS, read_member
-from models.wells import joined_wells, well_or_text
+from models.wells import well_or_text, well_texts
 
 COLUMNS = ("name", "plate", "well", "value")
 MAX_MEMBERS, MAX_UNPACKED = 1_000, 32 * 2**20     # files, and bytes of them all: thousands of plates
@@ -53,11 +53,11 @@ def attach_readout(found: Found, readouts: pd.DataFrame, inputs: tuple[Path, ...
     """
     chosen = _one_readout(readouts, name)
     layout = found.raw_layout
-    columns = {canonical_column(str(column))[0]: str(column) for column in reversed(layout.columns)}
+    columns = contract_columns(layout)
     plates = layout[columns["plate"]] if "plate" in columns else pd.Series("", index=layout.index, dtype="str")
     same = _plates(list(dict.fromkeys(chosen["plate"])), list(dict.fromkeys(plates)))
     values = {(same[plate], well): value for plate, well, value in _one_value(chosen, inputs[0].name).itertuples(index=False)}
-    wells = layout[columns["well"]] if "well" in columns else joined_wells(layout[columns["row"]], layout[columns["column"]])
+    wells = well_texts(layout, columns)
     places = list(zip(plates, wells.map(well_or_text), strict=True))
     filled = sum(place in values for place in places)
     if not filled:
@@ -166,12 +166,12 @@ def _numeric(text: str) -> bool:
 def _long(data: bytes, file: str, name: str, plate: str) -> pd.DataFrame:
     """A table with a row per well: well (or row and column), value, maybe plate."""
     table = table_of(data, file)
-    columns = {canonical_column(str(column))[0]: str(column) for column in reversed(table.columns)}
+    columns = contract_columns(table)
     value = columns.get("readout") or next((str(column) for column in table.columns if plain(str(column)) in _VALUE_WORDS), None)
     if value is None or not ("well" in columns or {"row", "column"} <= set(columns)):
         raise _refusal("readout_form", file, "holds neither a plate grid (numbers above, letters at the left) nor a table with columns "
                        f"well and readout; columns found: {', '.join(map(str, table.columns))}")
-    wells = table[columns["well"]] if "well" in columns else joined_wells(table[columns["row"]], table[columns["column"]])
+    wells = well_texts(table, columns)
     plates = table[columns["plate"]] if "plate" in columns else pd.Series(plate, index=table.index, dtype="str")
     return pd.DataFrame({"name": name, "plate": plates, "well": wells.map(well_or_text), "value": table[value]})
 

@@ -14,7 +14,7 @@ from models.plates.readers.parts import split_parts
 from models.plates.readers.platemaps import TABLE_SUFFIXES, with_contract_names
 from models.plates.spreadsheets import read_table
 from models.plates.vocabulary import canonical_column, plain
-from models.wells import joined_wells, well_or_text
+from models.wells import well_or_text, well_texts
 
 _FILE_WORDS = ("filename", "file", "image", "img", "path", "url")
 _SITE_WORDS, _PLANE_WORDS = ("site", "field", "fov"), ("plane", "z", "slice", "zplane")
@@ -149,7 +149,7 @@ def _places(table: pd.DataFrame, default_plate: str) -> pd.DataFrame:
         raise TableError("the platemap has no column of wells", [Finding(
             rule="column_missing", severity="error", column="well",
             message=f"no column 'well'; columns found: {', '.join(map(str, table.columns))}. Name it with --columns well=...")])
-    wells = table[columns["well"]] if "well" in columns else joined_wells(table[columns["row"]], table[columns["column"]])
+    wells = well_texts(table, columns)
     plates = table[columns["plate"]] if "plate" in columns else pd.Series("", index=table.index, dtype="str")
     return pd.DataFrame({
         "plate": plates.where(plates != "", default_plate), "well": [well_or_text(text) for text in wells],
