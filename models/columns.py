@@ -97,10 +97,11 @@ def _checked_column(table: pd.DataFrame, column: Column) -> tuple[pd.Series, lis
     if not bad.any():
         return converted, []
     expected = f"one of {', '.join(filter(None, column.allowed))}" if column.allowed else f"a {column.kind}"
-    wrong = table[[name for name in ("plate", "well") if name in table]][bad].astype(str).to_dict("records")
+    plates, wells = (table[name][bad].astype(str) if name in table else [""] * int(bad.sum()) for name in ("plate", "well"))
     return converted, [Finding(
-        rule="column_value", severity="error", column=column.name, value=str(value), **place,
-        message=f"'{column.name}' must be {expected}, got {value!r}") for value, place in zip(values[bad], wrong, strict=True)]
+        rule="column_value", severity="error", column=column.name, value=str(value), plate=plate, well=well,
+        message=f"'{column.name}' must be {expected}, got {value!r}") for value, plate, well in zip(
+            values[bad], plates, wells, strict=True)]
 
 
 def _convert(values: pd.Series, kind: Kind) -> tuple[pd.Series, np.ndarray]:

@@ -11,11 +11,14 @@ import types
 import typing
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from models.errors import InputError, ParamsError
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
 
 
 def from_record(cls: type[T], values: object, *, path: str) -> T:
@@ -26,7 +29,7 @@ def from_record(cls: type[T], values: object, *, path: str) -> T:
     """
     if not isinstance(values, Mapping):
         raise ParamsError(f"{path}: expected a mapping, got {values!r}")
-    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]  # T is a dataclass
+    fields = {field.name: field for field in dataclasses.fields(cls)}
     for key in values:
         if key not in fields:
             near = difflib.get_close_matches(str(key), fields, 1)
@@ -36,7 +39,7 @@ def from_record(cls: type[T], values: object, *, path: str) -> T:
                and field.default_factory is dataclasses.MISSING]
     if missing:
         raise ParamsError(f"{path}.{missing[0]}: missing; it has no default")
-    hints = _hints(cls)     # type: ignore[arg-type]  # a class is hashable
+    hints = _hints(cls)
     arguments = {name: _convert(hints[name], value, f"{path}.{name}") for name, value in values.items()}
     try:
         return cls(**arguments)

@@ -130,8 +130,8 @@ def _bars_by_screen(axes: Axes, table: pd.DataFrame, names: list[str], screens: 
         axes.bar(x, rows["pearson"], width=0.92 * width, color=colours[name], label=name)
         limits = np.vstack([rows["pearson"] - rows["pearson_low"], rows["pearson_high"] - rows["pearson"]]).astype(float)
         axes.errorbar(x, rows["pearson"].astype(float), yerr=np.nan_to_num(limits.clip(min=0)), fmt="none", ecolor="black", elinewidth=0.7)
-    turned = {"rotation": 30.0, "ha": "right"} if len(screens) > 4 else {}
-    axes.set_xticks(range(len(screens)), screens, fontsize=7, **turned)  # type: ignore[arg-type]  # text options of two kinds
+    angle, end = (30.0, "right") if len(screens) > 4 else (0.0, "center")
+    axes.set_xticks(range(len(screens)), screens, fontsize=7, rotation=angle, ha=end)
     axes.axhline(0, color="black", linewidth=0.6)
     axes.set_ylabel("Pearson's R", fontsize=8)
     axes.set_xlim(-0.6, len(screens) - 0.4)

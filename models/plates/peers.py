@@ -57,7 +57,7 @@ def find_references(wells: pd.DataFrame, *, usable: np.ndarray) -> References:
     Peers are sought on the well's own plate first, then on the others, then among the neighbouring doses of the treatment, until
     there are three.
     """
-    plates = {str(plate): rows for plate, rows in wells.groupby("plate", sort=False).indices.items()}
+    plates = {str(plate): np.asarray(rows) for plate, rows in wells.groupby("plate", sort=False).indices.items()}
     roles = wells["role"].to_numpy()
     kinds = [np.isin(roles, LIVING_ROLES), roles == "positive"]
     controls = {plate: [chosen for kind in kinds if len(chosen := rows[kind[rows] & usable[rows]]) >= MIN_CONTROLS]
