@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from models.errors import Finding, InputError, Severity
+from models.errors import Finding, InputError
 from models.plates.layout import ParsedLayout
 from models.plates.screen import Screen
 from models.tables import DOSED_ROLES, left_out
@@ -120,9 +120,9 @@ def reading_rule(name: str, title: str, *says: str) -> Rule:
     return Rule(name, "layout", title, lambda evidence: [one for one in evidence.parsed.findings if one.rule in (name, *says)], says)
 
 
-def of_well(row: pd.Series, *, rule: str, column: str, value: object, message: str, severity: Severity = "error") -> Finding:
-    """A finding about one cell of a layout row."""
-    return Finding(rule=rule, severity=severity, plate=str(row["plate"]), well=str(row["well"]), column=column,
+def of_well(row: pd.Series, *, rule: str, column: str, value: object, message: str) -> Finding:
+    """An error in one cell of a layout row."""
+    return Finding(rule=rule, severity="error", plate=str(row["plate"]), well=str(row["well"]), column=column,
                    value=str(value), message=message)
 
 

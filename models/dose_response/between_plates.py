@@ -70,8 +70,8 @@ def between_plates(residuals: PlateResiduals, apart: Sequence[Disagreement]) -> 
     variance = float((spread - spare.sum()) / share.sum())
     if df < ENOUGH or variance <= 0:
         return None
-    counts = residuals.plates.groupby("treatment")["n"]
-    plates = counts.sum() ** 2 / counts.apply(lambda n: (n**2).sum())
+    n, treatment = residuals.plates["n"], residuals.plates["treatment"]
+    plates = n.groupby(treatment).sum() ** 2 / (n**2).groupby(treatment).sum()
     return BetweenPlates(sd=variance**0.5, df=df, p=float(chi2.sf(spread, spare.sum())), treatments=len(sums),
                          plates={str(name): float(number) for name, number in plates.items()})
 

@@ -269,11 +269,16 @@ def _set_status(columns: Columns, doubts: list[Note], *, flat: Bools, failed: Bo
         *[(mask & ~failed & ~(flat & (text in OPEN_DOSE_WORDS)), text) for mask, text in doubts],     # of a flat curve all that is open
         *((~failed & (ic50 == relation), words) for relation, words in zip((">", "<"), BEYOND_DOSES_WORDS, strict=True))]
     columns["reason"] = np.array(["; ".join(text for mask, text in notes if mask[row]) for row in range(len(flat))], dtype=object)
+    withdraw(columns, failed)
+
+
+def withdraw(columns: Columns, rows: Bools) -> None:
+    """Takes back every number of the rows but counts, doses and the level asked for, and what is said of numbers."""
     for name, values in columns.items():
         if name in ("direction", "ec50_relation", "ic50_relation"):
-            values[failed] = ""
-        elif name not in TEXT and name not in COUNTS:
-            columns[name] = np.where(failed, np.nan, values)
+            values[rows] = ""
+        elif name not in (*TEXT, *COUNTS, "dose_min", "dose_max", "ic_level"):
+            columns[name] = np.where(rows, np.nan, values)
 
 
 def _doubts(columns: Columns, batch: Batch, fit: BatchFit, flat: Bools, options: FitOptions) -> list[Note]:

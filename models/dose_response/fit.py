@@ -24,7 +24,7 @@ from models.dose_response.curves import (
     Array,
     log10_dose_at_half,
 )
-from models.dose_response.describe import COLUMNS, COUNTS, TEXT, describe, empty_columns
+from models.dose_response.describe import COLUMNS, TEXT, describe, empty_columns, withdraw
 from models.dose_response.doubts import LEFT_OUT_WORDS
 from models.dose_response.engine import fit_batch
 from models.dose_response.options import DEFAULT_OPTIONS, FitOptions, check_scale
@@ -62,7 +62,8 @@ def fit_curves(table: pd.DataFrame, *, by: str | Sequence[str], dose: str = "dos
     units, mixed = dose_units(table, group, len(result))
     weights = pd.to_numeric(table[weight], errors="coerce").to_numpy(dtype=float, na_value=np.nan) if weight else None
     columns = fit_points(group, doses, values, weights, count=len(result), scale=scale, options=options)
-    _fail(columns, mixed, MIXED_UNITS)
+    withdraw(columns, mixed)
+    columns["status"][mixed], columns["reason"][mixed] = "failed", MIXED_UNITS
     found = {"dose_unit": pd.Series(units, dtype="str")} | {
         name: pd.Series(columns[name], dtype="str" if name in TEXT else None) for name in COLUMNS}
     return pd.DataFrame({name: result[name] for name in keys} | found)
@@ -145,16 +146,6 @@ def _store(out: dict[str, npt.NDArray[Any]], batch: Batch, *, scale: str, option
     out["log10_midpoint"][rows], out["slope"][rows] = p[MIDPOINT] + batch.shift, np.exp(p[LOG_SLOPE])
     out["asymmetry"][rows], out["hormesis"][rows] = np.exp(p[LOG_ASYMMETRY]), p[HORMESIS] / 10.0**batch.shift
     out["ec50"][rows], out["rss"][rows], out["rising"][rows] = 10.0 ** (half + batch.shift), fit.rss, fit.rising
-
-
-def _fail(columns: dict[str, npt.NDArray[Any]], rows: npt.NDArray[np.bool_], reason: str) -> None:
-    """Withdraws every number of the rows but counts and doses."""
-    for name, values in columns.items():
-        if name in ("direction", "ec50_relation", "ic50_relation"):
-            values[rows] = ""
-        elif name not in TEXT and name not in (*COUNTS, "dose_min", "dose_max", "ic_level"):
-            values[rows] = np.nan
-    columns["status"][rows], columns["reason"][rows] = "failed", reason
 
 
 def _note_missing(columns: dict[str, npt.NDArray[Any]], summary: Summary) -> None:

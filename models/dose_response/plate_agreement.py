@@ -22,7 +22,7 @@ from models.dose_response.doubts import APART, Row, with_changes
 from models.dose_response.fit import fit_curves
 from models.dose_response.options import FitOptions
 from models.dose_response.plate_residuals import PlateResiduals
-from models.dose_response.words import dose_words
+from models.dose_response.words import stated
 
 LEVEL = 0.01        # share of curves on plates that agree which are called in disagreement by chance
 PERHAPS = 0.1       # up to this p, plates whose own midpoints are FOLD apart are told, without a verdict
@@ -154,6 +154,5 @@ def in_words(one: Disagreement) -> str:
 
 def _midpoint(row: Any, name: str) -> str:
     if row[f"{name}_relation"] in ("=", ">", "<"):
-        sign = "" if row[f"{name}_relation"] == "=" else f"{row[f'{name}_relation']} "
-        return sign + dose_words(row[name], row["dose_unit"])
+        return stated(row[name], row[f"{name}_relation"], row["dose_unit"])
     return f"unknown (mean effect {row['mean_effect']:.3g}{'' if name == 'ec50' else ' %'})"

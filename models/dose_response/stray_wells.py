@@ -22,7 +22,7 @@ from models.dose_response.doubts import Row, with_changes
 from models.dose_response.fit import as_arrays, fit_arrays
 from models.dose_response.options import FitOptions
 from models.dose_response.sensitivity import score_curves
-from models.dose_response.words import dose_words
+from models.dose_response.words import dose_words, stated
 
 LEVEL = 0.01        # share of curves without a stray well of which one is called so by chance
 _LOOK = 0.2         # a quick p up to which a curve is fitted again without its worst well
@@ -200,7 +200,4 @@ def in_words(one: StrayWell) -> str:
 
 
 def _ic50(row: dict[str, Any]) -> str:
-    if not row["ic50_relation"]:
-        return "no IC50"
-    sign = "" if row["ic50_relation"] == "=" else f"{row['ic50_relation']} "
-    return f"IC50 {sign}{dose_words(row['ic50'], row['dose_unit'])}"
+    return f"IC50 {stated(row['ic50'], row['ic50_relation'], row['dose_unit'])}" if row["ic50_relation"] else "no IC50"

@@ -22,6 +22,15 @@ def stream_curves(tables: Iterable[pd.DataFrame], *, by: str | Sequence[str], do
     (see progress_bar). Raises as fit_curves does.
     """
     keys = [by] if isinstance(by, str) else list(by)
+    for wells in _whole_groups(tables, keys):
+        curves = fit_curves(wells, by=keys, dose=dose, response=response, scale=scale, options=options)
+        if on_curves is not None:
+            on_curves(len(curves))
+        yield curves
+
+
+def _whole_groups(tables: Iterable[pd.DataFrame], keys: list[str]) -> Iterator[pd.DataFrame]:
+    """The wells of all tables, cut where a group ends: the last group of a table waits for the next one."""
     held = pd.DataFrame()
     for table in tables:
         require_columns(table, keys, what="curves cannot be fitted")
@@ -30,9 +39,9 @@ def stream_curves(tables: Iterable[pd.DataFrame], *, by: str | Sequence[str], do
         last = group == group.iloc[-1] if len(group) else group.astype(bool)
         held, ready = wells[last], wells[~last]
         if len(ready):
-            yield _fit(ready, keys, dose, response, scale, options, on_curves)
+            yield ready
     if len(held):
-        yield _fit(held, keys, dose, response, scale, options, on_curves)
+        yield held
 
 
 def progress_bar(total: int | None = None) -> Callable[[int], object]:
@@ -40,11 +49,3 @@ def progress_bar(total: int | None = None) -> Callable[[int], object]:
     from tqdm import tqdm
 
     return tqdm(total=total, unit="curve", unit_scale=True, disable=not sys.stderr.isatty()).update
-
-
-def _fit(wells: pd.DataFrame, keys: list[str], dose: str, response: str, scale: str, options: FitOptions,
-         on_curves: Callable[[int], object] | None) -> pd.DataFrame:
-    curves = fit_curves(wells, by=keys, dose=dose, response=response, scale=scale, options=options)
-    if on_curves is not None:
-        on_curves(len(curves))
-    return curves

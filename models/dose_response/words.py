@@ -10,3 +10,8 @@ def dose_words(value: float, unit: str) -> str:
     plain = 1e-4 <= abs(value) < 1e6
     shown = np.format_float_positional(value, precision=3, fractional=False, trim="-") if plain else f"{value:.3g}"
     return f"{shown} {unit}".strip()
+
+
+def stated(value: float, relation: str, unit: str) -> str:
+    """A dose that is known or censored: "350 nM", "> 1000 nM"."""
+    return f"{relation} {dose_words(value, unit)}".removeprefix("= ")

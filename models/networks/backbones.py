@@ -251,6 +251,6 @@ def state_sha256(state: State) -> str:
     return hashlib.sha256(state_bytes(state)).hexdigest()
 
 
-def parameter_count(module: nn.Module, *, only: Callable[[nn.Parameter], bool] = lambda parameter: True) -> int:
-    """Number of parameters, all or those that `only` picks."""
-    return sum(parameter.numel() for parameter in module.parameters() if only(parameter))
+def parameter_count(module: nn.Module) -> int:
+    """How many weights there are to learn."""
+    return sum(parameter.numel() for parameter in module.parameters())
