@@ -48,7 +48,7 @@ def compare_potency(first: pd.DataFrame, second: pd.DataFrame, *, by: str = "tre
 def _require_one_each(curves: pd.DataFrame, by: str, *, what: str) -> None:
     """Raise TableError, one finding per treatment that has several curves: which of them to compare, nobody said."""
     count = curves[by].value_counts(sort=False)
-    several = [Finding(rule="treatment_repeated", severity="error", column=by, value=str(name),
+    several = [Finding(rule="key_repeated", severity="error", column=by, value=str(name),
                        message=f"'{name}' has {number} curves; expected one. Compare tables of one sample each")
                for name, number in count[count > 1].items()]
     if several:

@@ -193,7 +193,7 @@ def _read_options(cells: Cells) -> None:
 
 
 def _number_replicates(cells: Cells) -> None:
-    """replicate: as stated, else counted within plate, role, treatment and dose."""
+    """replicate: as stated, else counted within plate, role, treatment and dose, on from the highest that is stated there."""
     given, _ = numbers(cells, "replicate")
     whole = (given >= 1) & (given <= MOST_REPLICATES) & (given % 1 == 0)
     cells.each(given.notna() & ~whole, "replicate", rule="replicate", say=lambda text:
@@ -201,6 +201,8 @@ def _number_replicates(cells: Cells) -> None:
     keys = ("plate", "role", "treatment", "dose", "treatment_2", "dose_2")
     same = [name for name in keys if name in cells.out.columns]
     usable = given.where(whole)
-    if usable.isna().any():
-        usable = usable.fillna(cells.out.groupby(same, dropna=False, sort=False).cumcount() + 1)
+    unstated = usable.isna()
+    if unstated.any():
+        alike = cells.out.assign(highest=usable, order=unstated).groupby(same, dropna=False, sort=False)
+        usable = usable.fillna(alike["highest"].transform("max").fillna(0) + alike["order"].cumsum())
     cells.out["replicate"] = usable.astype("int64")

@@ -193,6 +193,11 @@ def test_a_replicate_that_none_can_be_is_named(replicate: str) -> None:
     assert result.layout["replicate"].tolist() == [1, 1, 1, 2]
 
 
+def test_a_replicate_that_is_not_stated_gets_a_number_of_its_own() -> None:
+    rows = "".join(f"P1,A0{number},treated,x,5,nM,{stated}\n" for number, stated in enumerate(("", "1", "3", "", "2"), 1))
+    assert parsed(GOOD.splitlines()[0] + "\n" + rows).layout["replicate"].tolist() == [4, 1, 3, 5, 2]
+
+
 def test_missing_optional_columns_are_filled_and_said() -> None:
     result = parsed("well,role,treatment,dose\nA01,neg,,0\nA02,treated,x,5\nA03,treated,x,5\nA04,treated,x,6\n")
     assert result.layout["replicate"].tolist() == [1, 1, 2, 1]
