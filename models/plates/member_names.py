@@ -24,10 +24,10 @@ MEMBER = re.compile(rf"^(?:[^/]+/)*(?P<well>[A-Z]{{1,2}}\d{{1,2}})_s(?P<site>{_N
 
 FORM = "<well>_s<site>_c<channel>_z<plane>.tif, like B03_s1_c0_z0.tif"
 _WAY_OUT = "rename it, or have `python -m pipelines.add_screen` read the microscope's own names"
-_SUFFIX = r"\.(?:tiff?|png|jpe?g)$"
+SUFFIX = r"(?i:\.(?:tiff?|png|jpe?g))$"
 _WELL = r"(?P<well>(?:[A-Z]|A[A-F])\d{1,2})"
-_GUID = r"[0-9A-F]{8}(?:-[0-9A-F]{4}){3}-[0-9A-F]{12}"
-_FORMS = tuple(re.compile(text + _SUFFIX, re.IGNORECASE) for text in (
+GUID = r"(?i:[0-9A-F]{8}(?:-[0-9A-F]{4}){3}-[0-9A-F]{12})"     # of MetaXpress, behind a file's name
+_FORMS = tuple(re.compile(text + SUFFIX, re.IGNORECASE) for text in (
     rf"^(?P<lead>(?:.*_)?){_WELL}_T(?P<time>\d+)F(?P<site>{_N})L\d+A\d+Z(?P<plane>{_N})C(?P<channel>{_N})",
     rf"^(?P<lead>(?:.*/)?)r(?P<row>{_N})c(?P<column>\d+)f(?P<site>{_N})p(?P<plane>{_N})-ch(?P<channel>{_N})sk(?P<time>\d+)fk\d+fl\d+",
     rf"^(?P<lead>(?:.*/)?)(?P<row>\d{{3}})(?P<column>\d{{3}})-(?P<site>{_N})-(?P<plane>\d{{3}})(?P<time>\d{{3}})(?P<channel>\d{{3}})",
@@ -36,12 +36,12 @@ _FORMS = tuple(re.compile(text + _SUFFIX, re.IGNORECASE) for text in (
     rf"^(?P<lead>(?:.*[_/])?){_WELL}_(?P<site>{_N})_(?P<time>(?:\d{{4}}y\d\dm)?\d\dd_?\d\dh\d\dm)",
     rf"^(?P<lead>(?:.*/)?[A-Z]+)(?P<channel>{_N})-\d+-(?P<row>[A-Z]|A[A-F])-(?P<column>\d\d)",
     rf"^(?P<lead>(?:.*?[/_ -])??){_WELL}(?:[_-](?:s|f|site|field)(?P<site>{_N}))?(?:[_-]z(?P<plane>{_N}))?"
-    rf"(?:[_-](?:w|ch?|channel)(?P<channel>{_N}?))?(?:[_-]z(?P<z>{_N}))?(?:{_GUID})?",
+    rf"(?:[_-](?:w|ch?|channel)(?P<channel>{_N}?))?(?:[_-]z(?P<z>{_N}))?(?:{GUID})?",
     rf"^(?P<lead>(?:[^/]*/)*){_WELL}(?P<rest>[_ -].+)",     # the rest says nothing where it is the same for all
 ))
 _BARE = re.compile(r"[_ -]\d+")
 _LONGEST = 300      # of a usual name, with its folders
-_FIRST_ROWS = 16    # A to P; names with rows beyond only count something else, such as planes (Z05) or times (T01)
+FIRST_ROWS = 16    # A to P; names with rows beyond only count something else, such as planes (Z05) or times (T01)
 _SHOWN = 3
 
 
@@ -100,7 +100,7 @@ def _usual_places(matches: Sequence[re.Match[str]]) -> list[Place]:
     channels = _channels([match.groupdict().get("channel") for match in matches], matches[0].string)
     places = [Place(match.string, _well(match), int(_part(match, "site") or 1), channel, int(_part(match, "plane", "z") or 0))
               for match, channel in zip(matches, channels, strict=True)]
-    if all(parse_well(place.well)[0] >= _FIRST_ROWS for place in places):
+    if all(parse_well(place.well)[0] >= FIRST_ROWS for place in places):
         raise InputError(f"names such as {places[0].member!r} lie in no row from A to P, and may count something else than wells; write "
                          f"the wells: {FORM}")
     count = Counter(place[1:] for place in places)

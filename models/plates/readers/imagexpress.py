@@ -15,6 +15,7 @@ import pandas as pd
 import tifffile
 
 from models.errors import InputError
+from models.plates.member_names import GUID
 from models.plates.readers.base import Found, Source, channel_words
 from models.plates.readers.files import (
     agreed,
@@ -29,10 +30,9 @@ from models.plates.readers.files import (
 from models.plates.readers.xml_records import xml_text_records
 from models.wells import FORMAT_OF_SHAPE, canonical_well
 
-_GUID = r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
-_NAME = re.compile(rf"_(?P<well>[A-Z]{{1,2}}\d{{2}})(?:_s(?P<site>\d+?))?(?:_w(?P<wave>\d+?))?(?:{_GUID})?\.tiff?$", re.IGNORECASE)
-_GUIDED = re.compile(rf"_[A-Z]{{1,2}}\d{{2}}(?:_s\d+?)?(?:_w\d+?)?(?:_thumb)?{_GUID}\.tiff?$", re.IGNORECASE)
-_THUMB = re.compile(rf"_thumb(?:{_GUID})?\.tiff?$", re.IGNORECASE)
+_NAME = re.compile(rf"_(?P<well>[A-Z]{{1,2}}\d{{2}})(?:_s(?P<site>\d+?))?(?:_w(?P<wave>\d+?))?(?:{GUID})?\.tiff?$", re.IGNORECASE)
+_GUIDED = re.compile(rf"_[A-Z]{{1,2}}\d{{2}}(?:_s\d+?)?(?:_w\d+?)?(?:_thumb)?{GUID}\.tiff?$", re.IGNORECASE)
+_THUMB = re.compile(rf"_thumb(?:{GUID})?\.tiff?$", re.IGNORECASE)
 _TIME, _STEP = re.compile(r"^TimePoint_(\d+)$", re.IGNORECASE), re.compile(r"^ZStep_(\d+)$", re.IGNORECASE)
 HTD_BYTES = 10**6
 

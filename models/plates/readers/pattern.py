@@ -16,29 +16,29 @@ from typing import Any
 import pandas as pd
 
 from models.errors import Finding, InputError
+from models.plates.member_names import FIRST_ROWS, SUFFIX
 from models.plates.readers.base import Found, Source, channel_word
 from models.plates.readers.files import LOOK_AT, found_with_layout, images_in, last_timepoint, unmatched, with_planes
 from models.wells import row_letters, well_or_text
 
 PARTS = {"plate": r"[^/]+?", "well": r"[A-Za-z]{1,2}\d{1,2}", "row": r"(?:[A-Za-z]{1,2}|\d{1,2})", "column": r"\d{1,2}", "site": r"\d+",
          "field": r"\d+", "channel": r"[^/_]+?", "plane": r"\d+", "z": r"\d+", "time": r"\d+(?:[A-Za-z]_?(?:\d+|(?=\W|_|$)))*"}
-_SUFFIX = r"\.(?:tiff?|png|jpe?g)$"
-_PLACE = (r"(?P<well>(?:[A-Z]|A[A-F])0?\d{1,2})(?:[_-](?:(?:s|f|site|field)(?P<site>\d+)|(?P<bare>\d+)))?(?:[_-]z(?P<plane>\d+))?"
-          r"(?:[_-][tT](?P<time>\d+)|[_-](?:w|ch?|channel)?(?P<channel>\d+|[A-Za-z]\w*?))?(?:[_-]z(?P<z>\d+))?" + _SUFFIX)
+_PLACE = (r"(?P<well>(?:[A-Z]|A[A-F])0?\d{1,2})(?:[_-](?:(?i:s|f|site|field)(?P<site>\d+)|(?P<bare>\d+)))?(?:[_-](?i:z)(?P<plane>\d+))?"
+          r"(?:[_-](?i:t)(?P<time>\d+))?(?:[_-](?:(?i:w|ch?|channel)(?=\d))?(?P<channel>\d+|[A-Za-z]\w*?))?"     # but cy5 is no channel y5
+          r"(?:[_-](?i:z)(?P<z>\d+))?" + SUFFIX)
 USUAL = (   # of those that fit nine of ten images the one that tells most wells is taken, or the first of several
-    r"(?:^|[_/])(?P<well>(?:[A-Z]|A[A-F])\d{2})_T(?P<time>\d+)F(?P<site>\d+)L\d+A\d+Z(?P<plane>\d+)C(?P<channel>\d+)" + _SUFFIX,
-    r"(?:^|/)(?P<channel>[A-Za-z]+\d*)-\d+-(?P<row>[A-Z]|A[A-F])-(?P<column>\d{2})" + _SUFFIX,
+    r"(?:^|[_/])(?P<well>(?:[A-Z]|A[A-F])\d{2})_T(?P<time>\d+)F(?P<site>\d+)L\d+A\d+Z(?P<plane>\d+)C(?P<channel>\d+)" + SUFFIX,
+    r"(?:^|/)(?P<channel>[A-Za-z]+\d*)-\d+-(?P<row>[A-Z]|A[A-F])-(?P<column>\d{2})" + SUFFIX,
     # Columbus, IN Cell, Incucyte
-    r"(?:^|/)(?P<row>\d{3})(?P<column>\d{3})-(?P<site>\d+)-(?P<plane>\d{3})(?P<time>\d{3})(?P<channel>\d{3})" + _SUFFIX,
+    r"(?:^|/)(?P<row>\d{3})(?P<column>\d{3})-(?P<site>\d+)-(?P<plane>\d{3})(?P<time>\d{3})(?P<channel>\d{3})" + SUFFIX,
     r"(?:^|/)(?P<row>[A-Z]|A[A-F]) - (?P<column>\d{1,2})"
-    r"\((?:fld (?P<site>\d+) ?)?(?:wv (?P<channel>[^()]+?))?(?: z (?P<plane>\d+))?\)" + _SUFFIX,
-    r"(?:^|[_/])(?P<well>(?:[A-Z]|A[A-F])\d{1,2})_(?P<site>\d+)_(?P<time>(?:\d{4}y\d\dm)?\d\dd_?\d\dh\d\dm)" + _SUFFIX,
+    r"\((?:fld (?P<site>\d+) ?)?(?:wv (?P<channel>[^()]+?))?(?: z (?P<plane>\d+))?\)" + SUFFIX,
+    r"(?:^|[_/])(?P<well>(?:[A-Z]|A[A-F])\d{1,2})_(?P<site>\d+)_(?P<time>(?:\d{4}y\d\dm)?\d\dd_?\d\dh\d\dm)" + SUFFIX,
     r"(?:^|[_/ -])" + _PLACE,
     r"^(?:.*[_/ -])?" + _PLACE,     # P1_A01.tif, H9_B03.tif: what comes first looks like a well
 )
 _TEMPLATE = re.compile(r"\{(\w+)\}")
 FITTING = 0.9
-ROWS = 16
 
 
 class PatternConvention:
@@ -116,9 +116,9 @@ def _usual(folder: Path) -> re.Pattern[str] | None:
 
 
 def _first_rows(match: re.Match[str]) -> bool:
-    """Whether the well lies in the rows A to P: names with rows beyond only count something else, such as planes (Z05) or times (T01)."""
+    """Whether the well lies in FIRST_ROWS."""
     row = match[_groups(match)[0]]
-    return int(row) <= ROWS if row.isdecimal() else row.rstrip("0123456789") <= row_letters(ROWS - 1)
+    return int(row) <= FIRST_ROWS if row.isdecimal() else row.rstrip("0123456789") <= row_letters(FIRST_ROWS - 1)
 
 
 def _groups(match: re.Match[str]) -> tuple[str, ...]:
