@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -83,6 +84,16 @@ def check_table(table: pd.DataFrame, contract: Contract, *, keys: Sequence[str] 
     if findings:
         raise TableError(f"{contract.name} breaks its contract in {len(findings)} place(s)", findings)
     return checked
+
+
+def no_rows(contract: Contract) -> pd.DataFrame:
+    """A table of the contract without rows."""
+    return _no_rows(contract).copy()
+
+
+@cache      # to make a table costs as much as to fit a curve, and most screens need several without rows
+def _no_rows(contract: Contract) -> pd.DataFrame:
+    return check_table(pd.DataFrame(columns=contract.names()), contract)
 
 
 def _checked_column(table: pd.DataFrame, column: Column) -> tuple[pd.Series, list[Finding]]:

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 
-from models.columns import Contract
 from models.dose_response import synergy
 from models.dose_response.excess import (
     Effects,
@@ -31,7 +29,7 @@ from models.dose_response.synergy import Kind
 from models.dose_response.viability import NORMAL_95, shared_error
 from models.plates.dose_levels import one_dose
 from models.plates.screen import Controls
-from models.tables import COMBINATION_PAIRS, COMBINATIONS, DOSED_ROLES, INFORMATIVE_FLAGS, check_table, combined
+from models.tables import COMBINATION_PAIRS, COMBINATIONS, DOSED_ROLES, INFORMATIVE_FLAGS, check_table, combined, no_rows
 
 NAMES = ("combinations", "combination_pairs")   # of the tables as files and in answers
 KIND: Kind = "bliss"
@@ -40,17 +38,12 @@ DOSES = ["dose", "dose_2"]
 NO_FLOOR = "less than expected, but the screen has no positive control: dead wells stay above 0 %, which looks the same"
 
 
-@cache      # most screens combine nothing, and to make a table costs as much as to fit a curve
-def _empty(contract: Contract) -> pd.DataFrame:
-    return check_table(pd.DataFrame(columns=contract.names()), contract)
-
-
 @dataclass(frozen=True)
 class CombinationTables:
     """doses: Combinations, a row per dose pair; pairs: CombinationPairs, a row per pair of treatments. No rows where no well holds two."""
 
-    doses: pd.DataFrame = field(default_factory=lambda: _empty(COMBINATIONS).copy())
-    pairs: pd.DataFrame = field(default_factory=lambda: _empty(COMBINATION_PAIRS).copy())
+    doses: pd.DataFrame = field(default_factory=lambda: no_rows(COMBINATIONS))
+    pairs: pd.DataFrame = field(default_factory=lambda: no_rows(COMBINATION_PAIRS))
 
     @classmethod
     def read(cls, folder: Path) -> CombinationTables:

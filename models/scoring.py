@@ -58,9 +58,9 @@ from models.overlap import overlap_findings, overlapping, withhold
 from models.plates.images import WellImages
 from models.plates.quality import judge_wells, leave_out
 from models.plates.screen import Screen
-from models.single_doses import no_single_doses, single_doses
+from models.single_doses import single_doses
 from models.suitability import check_model, imaging_findings, sample_findings
-from models.tables import LAYOUT, MEASURED, WELL_SCORES, check_table, left_out
+from models.tables import LAYOUT, MEASURED, SINGLE_DOSES, WELL_SCORES, check_table, left_out, no_rows
 from models.wells import site_medians, well_keys
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class ScoredScreen:
     findings: tuple[Finding, ...]
     drift: pd.DataFrame = field(default_factory=lambda: plate_drift(pd.DataFrame(), None))
     combinations: CombinationTables = field(default_factory=CombinationTables)
-    single_doses: pd.DataFrame = field(default_factory=no_single_doses)
+    single_doses: pd.DataFrame = field(default_factory=lambda: no_rows(SINGLE_DOSES))
 
 
 def score_images(images: WellImages, layout: pd.DataFrame, *, screen: Screen, predictor: Predictor, model: str, version: str,

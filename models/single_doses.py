@@ -8,7 +8,6 @@ Biotechnology 24:167): what stands out from the controls only may be the control
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from models.dose_response.viability import NORMAL_95, shared_error
 from models.plates.dose_levels import one_dose
 from models.plates.screen import Controls
 from models.separation import MAD_TO_SD
-from models.tables import DOSED_ROLES, INFORMATIVE_FLAGS, SINGLE_DOSES, check_table, combined
+from models.tables import DOSED_ROLES, INFORMATIVE_FLAGS, SINGLE_DOSES, check_table, combined, no_rows
 
 NAME = "single_doses"       # of the table as a file and in answers
 CONFIDENCE = 0.95           # of the limits of each row
@@ -39,20 +38,10 @@ Array = npt.NDArray[np.float64]
 KEYS = ["treatment", "dose", "dose_unit"]
 
 
-@cache      # most screens have none, and to make a table costs as much as to fit a curve
-def _empty() -> pd.DataFrame:
-    return check_table(pd.DataFrame(columns=SINGLE_DOSES.names()), SINGLE_DOSES)
-
-
-def no_single_doses() -> pd.DataFrame:
-    """SingleDoses without rows."""
-    return _empty().copy()
-
-
 def read_single_doses(folder: Path) -> pd.DataFrame:
     """SingleDoses from a folder of Parquet files; without rows where it lacks them."""
     path = folder / f"{NAME}.parquet"
-    return check_table(pd.read_parquet(path), SINGLE_DOSES) if path.is_file() else no_single_doses()
+    return check_table(pd.read_parquet(path), SINGLE_DOSES) if path.is_file() else no_rows(SINGLE_DOSES)
 
 
 def single_doses(wells: pd.DataFrame, overlapping: dict[str, str], *, controls: Controls, value: str, level: float = 50.0) -> pd.DataFrame:
@@ -67,7 +56,7 @@ def single_doses(wells: pd.DataFrame, overlapping: dict[str, str], *, controls: 
     doses = alone["dose"].map(one_dose)
     few = doses.groupby(alone["treatment"]).transform("nunique") < MIN_DOSES
     if not few.any():
-        return no_single_doses()
+        return no_rows(SINGLE_DOSES)
     own = _measured(alone, dosed, value)[few].assign(dose=doses[few])
     rows = _counted(own)
     noise = noise_of(pooled(own["y"], [own[name] for name in KEYS]), _scatter_of_negatives(wells))

@@ -11,6 +11,7 @@ import pandas as pd
 
 from models.columns import Column, Contract, key, number, option
 from models.columns import check_table as check_table  # who needs a contract finds its check beside it
+from models.columns import no_rows as no_rows
 
 ROLES = ("negative", "positive", "reference", "treated", "untreated", "empty")
 MEASURED = "read-out"   # stands for the model where wells were measured, not predicted

@@ -14,8 +14,7 @@ import pandas as pd
 from models.combinations import CombinationTables
 from models.errors import Finding
 from models.single_doses import NAME as SINGLE
-from models.single_doses import no_single_doses
-from models.tables import CURVES, DOSED_ROLES, INFORMATIVE_FLAGS, combined
+from models.tables import CURVES, DOSED_ROLES, INFORMATIVE_FLAGS, SINGLE_DOSES, combined, no_rows
 
 Row = pd.Series | Mapping[Any, Any]     # of one of the tables, as pandas or as a record
 Places = npt.NDArray[np.intp]           # of rows in a table, from 0
@@ -68,7 +67,7 @@ class ReportTables:
     quality: pd.DataFrame
     findings: tuple[Finding, ...] = ()
     combinations: CombinationTables = field(default_factory=CombinationTables)
-    single_doses: pd.DataFrame = field(default_factory=no_single_doses)
+    single_doses: pd.DataFrame = field(default_factory=lambda: no_rows(SINGLE_DOSES))
 
 
 @dataclass(frozen=True, kw_only=True)
