@@ -23,9 +23,12 @@ from models.wells import row_letters, well_or_text
 
 PARTS = {"plate": r"[^/]+?", "well": r"[A-Za-z]{1,2}\d{1,2}", "row": r"(?:[A-Za-z]{1,2}|\d{1,2})", "column": r"\d{1,2}", "site": r"\d+",
          "field": r"\d+", "channel": r"[^/_]+?", "plane": r"\d+", "z": r"\d+", "time": r"\d+(?:[A-Za-z]_?(?:\d+|(?=\W|_|$)))*"}
-_PLACE = (r"(?P<well>(?:[A-Z]|A[A-F])0?\d{1,2})(?:[_-](?:(?i:s|f|site|field)(?P<site>\d+)|(?P<bare>\d+)))?(?:[_-](?i:z)(?P<plane>\d+))?"
-          r"(?:[_-](?i:t)(?P<time>\d+))?(?:[_-](?:(?i:w|ch?|channel)(?=\d))?(?P<channel>\d+|[A-Za-z]\w*?))?"     # but cy5 is no channel y5
-          r"(?:[_-](?i:z)(?P<z>\d+))?" + SUFFIX)
+_TIME = r"(?:[_-](?i:t)\d+)?"       # may stand between any two others
+_PLACE = _TIME.join((
+    r"(?P<well>(?:[A-Z]|A[A-F])0?\d{1,2})(?=(?:[^/]*?[_-](?i:t)(?P<time>\d+)(?=[_.-]))?)",
+    r"(?:[_-](?:(?i:s|f|site|field)(?P<site>\d+)|(?P<bare>\d+)))?", r"(?:[_-](?i:z)(?P<plane>\d+))?",
+    r"(?:[_-](?:(?i:w|ch?|channel)(?=\d))?(?P<channel>\d+|[A-Za-z]\w*?))?",        # cy5 is no channel y5
+    r"(?:[_-](?i:z)(?P<z>\d+))?", SUFFIX))
 USUAL = (   # of those that fit nine of ten images the one that tells most wells is taken, or the first of several
     r"(?:^|[_/])(?P<well>(?:[A-Z]|A[A-F])\d{2})_T(?P<time>\d+)F(?P<site>\d+)L\d+A\d+Z(?P<plane>\d+)C(?P<channel>\d+)" + SUFFIX,
     r"(?:^|/)(?P<channel>[A-Za-z]+\d*)-\d+-(?P<row>[A-Z]|A[A-F])-(?P<column>\d{2})" + SUFFIX,

@@ -233,6 +233,8 @@ def test_a_template_names_the_parts_and_folders_count(tmp_path: Path) -> None:
     (("B02_S2_Z3_W1.TIF", "B02_S2_Z4_W1.TIF"), [("B02", 2, "ch1", 0), ("B02", 2, "ch1", 1)]),       # not channels of one site and plane
     (("B02_s1_cy5.tif", "B03_s1_wga.tif", "B04_s1_cherry.tif"), [("B02", 1, "cy5", 0), ("B03", 1, "wga", 0), ("B04", 1, "cherry", 0)]),
     (("B02_t1_c2.tif", "B02_t3_c2.tif"), [("B02", 1, "ch2", 0)]),                                                # the last of two times
+    (("B02_s2_t1_z1_c2.tif", "B02_s2_t3_z1_c2.tif", "B02_s2_t3_z2_c2.tif"), [("B02", 2, "ch2", 0), ("B02", 2, "ch2", 1)]),
+    (("B02_dapi_t1.tif", "B02_dapi_t3.tif"), [("B02", 1, "dapi", 0)]),
     (("Channel1-01-B-02.tif", "Channel2-01-D-08.tif"), [("B02", 1, "channel1", 0), ("D08", 1, "channel2", 0)]),
     (("y_D08_T0001F003L01A01Z02C02.tif", "y_D08_T0001F003L01A01Z01C02.tif"), [("D08", 3, "ch2", 0), ("D08", 3, "ch2", 1)]),
 ])
