@@ -24,7 +24,7 @@ def selective_scores(scored: pd.DataFrame, controls: pd.DataFrame, *, by: str = 
     require_columns(controls, [by, kind], what="selective scores cannot be computed, in the controls")
     groups = controls.groupby(by)[kind]
     away = (controls[kind] - groups.transform("median")).abs().groupby(controls[by])
-    mean, sd, median, count, mad = (scored[by].map(series) for series in (
+    mean, sd, median, count, mad = (scored[by].map(series).astype(float) for series in (
         groups.mean(), groups.std(), groups.median(), groups.count(), MAD_TO_SD * away.median()))
     return scored.assign(**{
         f"s_{kind}": scored[kind] - mean, f"z_{kind}": (scored[kind] - mean) / (sd + 1.0),

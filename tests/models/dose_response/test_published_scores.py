@@ -78,6 +78,7 @@ def test_selective_scores_follow_their_formulas() -> None:
     assert (found["s_dss_asym"][1], found["n_controls"].tolist()) == (3.0, [4, 1, 0])
     assert np.isnan(found["s_dss_asym"][2])
     assert np.isnan(found["z_dss_asym"][1])
+    assert selective_scores(scored[:0], controls).dtypes.to_dict() == found.dtypes.to_dict()
 
 
 def test_selective_scores_equal_itrex(reference: Path) -> None:
