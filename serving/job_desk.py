@@ -9,7 +9,7 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
-from models.errors import InputError
+from models.errors import ImageError, InputError
 from models.networks.bundle import Card
 from models.plates.images import PlateArchive
 from models.suitability import require_plates
@@ -88,11 +88,13 @@ class JobDesk:
             return result_at(folder, self.store.changes(job.id, upto=job.revision), fit=sent_options(folder).fit, revision=job.revision)
 
     @contextmanager
-    def there(self, job: Job) -> Iterator[None]:
-        """A file that is not there is no fault of the service's where the job was deleted, and else has a way out."""
+    def there(self, job: Job, *archives: Path) -> Iterator[None]:
+        """A file that is not there, these archives too, is no fault of the service's where the job was deleted, and else has a way out."""
         try:
             yield
-        except FileNotFoundError as error:
+        except (FileNotFoundError, ImageError) as error:
+            if isinstance(error, ImageError) and all(path.is_file() for path in archives):
+                raise
             self.store.get(job.id)
             raise JobConflictError(f"the files of job {job.id} are no longer there; send the same again, and it is done anew") from error
 

@@ -86,8 +86,10 @@ async def well_image(request: Request, job: JobId, plate: Plate, well: Well,
 
         found, desk = own_job(request, job), desk_of(request)
         archive = desk.files.plates(found.id).get(plate)
-        with desk.there(found):
-            return thumbnail(archive, well, channel=channel) if archive is not None else None
+        if archive is None:
+            return None
+        with desk.there(found, archive):
+            return thumbnail(archive, well, channel=channel)
 
     image = await anyio.to_thread.run_sync(work)
     if image is None:
@@ -109,7 +111,7 @@ async def heat(request: Request, job: JobId, plate: Plate, well: Well,
             return None
         lineage = result.scored.lineage     # of an adapted job, its own model
         served = promoter_of(request).pick_to_explain(f"{lineage['model']}/{lineage['version']}", sha256=lineage["bundle_sha256"])
-        with desk.there(found):
+        with desk.there(found, archive):
             answer = heat_answer(result, archive, well, served, method=method)
         return to_json(answer) if answer is not None else None
 

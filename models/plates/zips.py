@@ -47,8 +47,6 @@ def open_zip(path: Path, *, plate: str, judge_name: Judge = lambda name: "") -> 
         with path.open("rb") as file:
             count = declared_members(file)
         archive = zipfile.ZipFile(path) if count <= MAX_MEMBERS else None
-    except FileNotFoundError:
-        raise
     except (*UNPACKING_ERRORS, ValueError, struct.error) as error:  # of a damaged directory
         raise ImageError(f"{path.name} is not a readable zip archive ({error})", [
             finding("archive_unreadable", path.name, " is not a readable zip archive; zip the images again")]) from None
