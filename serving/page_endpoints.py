@@ -115,6 +115,7 @@ async def heat(request: Request, job: JobId, plate: Plate, well: Well,
             answer = heat_answer(result, archive, well, served, method=method)
         return to_json(answer) if answer is not None else None
 
+    await request.body()    # there is none; what comes after it is that the one who asks goes away
     body = await while_asked(request, work)
     if body is None:
         raise HTTPException(404, f"the job has no image of well {well} of plate {plate}")

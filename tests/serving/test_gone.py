@@ -19,7 +19,7 @@ from starlette.types import Message
 from serving.app import create_app
 from serving.job_desk import JobDesk
 from serving.job_files import JobFiles
-from serving.job_records import NewJob
+from serving.job_records import NewJob, UnknownJobError
 from serving.jobs import JobStore
 from serving.settings import Settings
 from tests.serving.tiny import MODEL, SCREEN
@@ -31,23 +31,27 @@ def app(tmp_path: Path) -> FastAPI:
     return create_app(Settings(state=tmp_path, scoring_threads=1))
 
 
-def test_a_plate_is_not_scored_for_somebody_who_went_away_while_it_waited(app: FastAPI) -> None:
+FORM: dict[str, Any] = {"data": {"model": MODEL, "screen": json.dumps(SCREEN)},
+                        "files": {"images": ("P1.zip", b"x"), "layout": ("layout.csv", b"x")}}
+
+
+@pytest.mark.parametrize("request_", [
+    httpx.Request("POST", "http://x/score", **FORM), httpx.Request("GET", "http://x/jobs/a/wells/P1/A1/heat")])
+def test_nothing_is_scored_or_explained_for_somebody_who_went_away_while_it_waited(app: FastAPI, request_: httpx.Request) -> None:
     """Each try of a client that gave up kept everybody else waiting for an answer that nobody took."""
-    form = httpx.Request("POST", "http://x", data={"model": MODEL, "screen": json.dumps(SCREEN)},
-                         files={"images": ("P1.zip", b"x"), "layout": ("layout.csv", b"x")})
     picked, over = [], threading.Event()
 
-    def pick(reference: str) -> Any:
-        picked.append(reference)
+    def begin(name: str, **_: object) -> None:
+        picked.append(name)
         over.wait(30)
-        return SimpleNamespace()
-    app.state.promoter = SimpleNamespace(pick=pick)
-    scope = {"type": "http", "method": "POST", "path": "/score", "query_string": b"", "root_path": "", "headers": [
-        (name.lower(), value) for name, value in form.headers.raw]}
+        raise UnknownJobError(name)
+    app.state.promoter, app.state.desk = SimpleNamespace(pick=begin), SimpleNamespace(store=SimpleNamespace(get=begin))
+    scope = {"type": "http", "method": request_.method, "path": request_.url.path, "query_string": b"", "root_path": "", "headers": [
+        (name.lower(), value) for name, value in request_.headers.raw]}
 
     async def ask(*, gone: asyncio.Event) -> int:
         answers: list[Message] = []
-        body: list[Message] = [{"type": "http.request", "body": form.read(), "more_body": False}]
+        body: list[Message] = [{"type": "http.request", "body": request_.read(), "more_body": False}]
 
         async def receive() -> Message:
             if body:
@@ -70,7 +74,7 @@ def test_a_plate_is_not_scored_for_somebody_who_went_away_while_it_waited(app: F
         goes.set()
         over.set()
         return list(await asyncio.gather(*asked))
-    assert asyncio.run(all_ask())[1:3] == [400, 400]
+    assert asyncio.run(all_ask()) == [404, 400, 400, 404]
     assert len(picked) == 2
 
 
