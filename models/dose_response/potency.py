@@ -15,7 +15,8 @@ from models.errors import Finding, TableError
 
 FALSE_CALLS = 0.05      # expected share among all treatments that are called higher or lower
 COLUMNS = ("ic50_first", "ic50_second", "fold", "fold_low", "fold_high", "fold_relation", "p", "q", "call", "reason")
-NEEDED = ("dose_unit", "status", "reason", "ic50", "ic50_low", "ic50_high", "ic50_relation", "ic_level")
+NEEDED = ("dose_unit", "status", "reason", "ic50", "ic50_low", "ic50_high", "ic50_relation", "ic_level", "scale", "bottom", "top", "rmse",
+          "rmse_doses", "n", "n_doses", "dose_min", "dose_max")
 
 
 def compare_potency(first: pd.DataFrame, second: pd.DataFrame, *, by: str = "treatment") -> pd.DataFrame:
@@ -76,10 +77,27 @@ def _compared(first: dict[Any, Any], second: dict[Any, Any]) -> dict[str, Any]:
 
 
 def _logs(row: dict[Any, Any]) -> tuple[float, float, float]:
-    """log10 of IC50 and its limits; an end of the tested doses is no limit of what lies beyond."""
+    """log10 of IC50 and its limits; an end of the tested doses is no limit of what lies beyond, unless the curve is flat and far enough
+    from the level.
+    """
     low, high = (row.get(f"ic50_model_{end}", np.nan) for end in ("low", "high"))
-    value, low, high = np.log10([row["ic50"], row["ic50_low"] if np.isnan(low) else low, row["ic50_high"] if np.isnan(high) else high])
+    low, high = row["ic50_low"] if np.isnan(low) else low, row["ic50_high"] if np.isnan(high) else high
+    if row["status"] == "flat":
+        least, most = _effects_of_flat(row)
+        low, high = row["dose_max"] if most < row["ic_level"] else np.nan, row["dose_min"] if least > row["ic_level"] else np.nan
+    value, low, high = np.log10([row["ic50"], low, high])
     return float(value), float(low), float(high)
+
+
+def _effects_of_flat(row: dict[Any, Any]) -> tuple[float, float]:
+    """The least and the most inhibition, in percent, that any tested dose of a flat curve may have: what the curve runs between, and 97.5 %
+    of the t of a dose's mean beyond. A dose counts as one well where the means of doses scatter more than their wells say.
+    """
+    unit, sign = {"percent_inhibition": (1.0, 1.0), "fraction_viability": (100.0, -1.0)}.get(row["scale"], (np.nan, np.nan))
+    error = max(row["rmse"] / np.sqrt(row["n"] / row["n_doses"]), row["rmse_doses"])
+    reach = stats.t.ppf(0.975, max(row["n_doses"] - 1, 1)) * error * unit
+    ends = [value * unit if sign > 0 else 100.0 - value * unit for value in (row["bottom"], row["top"])]
+    return min(ends) - reach, max(ends) + reach
 
 
 def _why_not(first: dict[Any, Any], second: dict[Any, Any]) -> str:

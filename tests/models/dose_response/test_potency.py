@@ -54,6 +54,33 @@ def test_what_lies_beyond_the_doses_is_compared_by_its_limit_or_not() -> None:
     assert compare_potency(doubtful, beyond)["reason"].str.contains("on the first sample is in doubt: plates disagree").all()
 
 
+def test_a_flat_curve_tells_how_far_its_ic50_is_away_where_its_wells_are_sure() -> None:
+    """The plainest resistance: nothing happens up to the top dose. Not so where the wells scatter as far as the level."""
+    inside, flat, noisy = sample(np.array([2.0]), seed=6), sample(np.array([9.0]), seed=7), sample(np.array([9.0]), seed=7, noise=60.0)
+    assert (flat["status"][0], noisy["status"][0]) == ("flat", "flat")
+    for second in (flat, _as_viability(flat)):
+        found = compare_potency(inside, second).iloc[0]
+        assert (found["fold_relation"], found["call"], found["reason"]) == (">", "higher", "")
+        assert found["fold_low"] == pytest.approx(10**4 / inside["ic50_high"][0])
+        back = compare_potency(second, inside).iloc[0]
+        assert (back["fold_relation"], back["call"]) == ("<", "lower")
+    unsure = compare_potency(inside, noisy).iloc[0]
+    assert (unsure["call"], unsure["reason"]) == ("", "nothing tells how far the IC50 lies beyond the tested doses")
+
+
+def _as_viability(curves: pd.DataFrame) -> pd.DataFrame:
+    """The same curves on scale fraction_viability."""
+    return curves.assign(scale="fraction_viability", bottom=1 - curves["top"] / 100, top=1 - curves["bottom"] / 100,
+                         rmse=curves["rmse"] / 100, rmse_doses=curves["rmse_doses"] / 100)
+
+
+def test_equal_samples_whose_ic50_lies_near_the_top_dose_are_not_told_apart_because_one_looks_flat() -> None:
+    for noise in (10.0, 25.0):
+        middle = np.linspace(3.5, 4.1, 150)
+        found = compare_potency(sample(middle, seed=11, noise=noise), sample(middle, seed=12, noise=noise))
+        assert found["call"].isin(["higher", "lower"]).mean() <= 0.05
+
+
 @pytest.mark.parametrize("side", [0, 1])
 def test_a_treatment_with_several_curves_is_not_compared_by_whichever_stands_last(side: int) -> None:
     samples = [sample(np.array([1.5, 2.0]), seed=8), sample(np.array([2.5, 2.0]), seed=9)]
