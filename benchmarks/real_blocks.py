@@ -45,7 +45,7 @@ def blocks_of(plate: Path, recipe: Recipe, folder: Path) -> dict[str, PreparedSc
         if add_screen.main([str(plate), "--name", name, "--rows", rows, "--sample", name, "--assay", "FKHR-EGFP translocation", "--out",
                             str(folder / "data")]):
             raise SystemExit(f"{plate} could not be brought in")
-        prepare.run(folder / "data" / name, recipe.input, folder / "prepared" / name)
+        prepare.run(folder / "data" / name, recipe.input, folder / "prepared" / name, kept=folder / "kept" / name)
         found[name] = read_prepared(folder / "data" / name, folder / "prepared" / name)
     return found
 

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from models.dose_response.midpoints import midpoint_tests, set_midpoints
 from models.errors import InputError
+from models.kept import kept_files
 from models.networks.bundle import CARD, Card, trunk_finder
 from models.networks.evaluate import control_metrics, regression_metrics
 from models.networks.labels import Labelled, label_wells
@@ -37,6 +38,7 @@ from pipelines.compare_figures import plot_midpoints, plot_pairs_of_wells, plot_
 from pipelines.compare_networks import NetworkRun, write_networks
 from pipelines.cross_validation import write_folds
 from pipelines.figures import heat_map, save_figure
+from pipelines.kept_features import KeepingPredictor
 from pipelines.params import Params
 from pipelines.prepared import PreparedScreen, read_prepared, sound_wells
 
@@ -165,18 +167,21 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="one folder per screen")
     parser.add_argument("--artifacts", type=Path, required=True, help="prepared plates and models of the stages before")
     parser.add_argument("--out", type=Path, required=True, help="folder for the tables")
+    parser.add_argument("--kept", type=Path, required=True, help="folder for what trunks saw of plates that did not change")
     arguments = parser.parse_args()
     params, root = Params.read(arguments.params), arguments.artifacts
     trained = [name for name in params.models if (root / "models" / name / CARD).is_file()]
     own = {name: pd.read_parquet(root / "trained" / name / "predictions.parquet") for name in trained}
     names = [name for name in trained if params.models[name].screen in params.screens]
     find = trunk_finder([root / "models", root / "trunks"])
-    predictors = {name: load_predictor(root / "models" / name, find_trunk=find, device=params.score.device) for name in names}
     ready = [screen for screen in params.screens if (root / "prepared" / screen / "source.json").is_file()]
     screens = {screen: read_prepared(arguments.data / screen, root / "prepared" / screen) for screen in ready}
     runs = [NetworkRun(name, model.screen, model.recipe, params.recipes[model.recipe], own[name])
             for name, model in params.models.items() if name in trained and name not in names]
-    metrics = write_comparison(run(predictors, screens, own), arguments.out) | write_networks(runs, arguments.out)
+    with kept_files(arguments.kept) as keep:
+        predictors = {name: KeepingPredictor.of(load_predictor(root / "models" / name, find_trunk=find, device=params.score.device), keep)
+                      for name in names}
+        metrics = write_comparison(run(predictors, screens, own), arguments.out) | write_networks(runs, arguments.out)
     (arguments.out / "metrics.json").write_text(json.dumps(metrics, indent=1, sort_keys=True) + "\n")
     write_folds({name: own[name] for name in names}, {name: predictor.card for name, predictor in predictors.items()}, arguments.out)
 

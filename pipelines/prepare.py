@@ -7,39 +7,81 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterator
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tqdm import tqdm
 
+import models
 from models.errors import ScreenError
+from models.kept import kept_files, maker
+from models.plates.data_hash import file_md5
 from models.plates.images import PlateArchive
-from models.plates.prepare import InputSpec, prepare_plate, save_prepared
+from models.plates.prepare import QUALITY_SUFFIX, InputSpec, load_prepared, prepare_plate, save_prepared
+from models.whole_file import whole_file
 from pipelines.command import add_params, run_command
 from pipelines.lineage import data_md5
 from pipelines.params import Params
 from pipelines.screens import read_screen
 from validation.verdicts import require_accepted
 
+CODE = (Path(models.__path__[0]), Path(models.__path__[0]) / "plates")      # what decides on the content of a prepared plate
 
-def run(folder: Path, spec: InputSpec, out: Path) -> int:
-    """Prepare every plate of the screen in `folder` into `out`; returns the number of wells and sites.
 
-    Writes <plate>.safetensors per plate and source.json (data_md5 of what it was made from).
+def run(folder: Path, spec: InputSpec, out: Path, *, kept: Path) -> tuple[int, list[str]]:
+    """Prepare every plate of the screen in `folder` into `out`; returns the number of wells and sites, and the plates that were new.
+
+    Writes <plate>.safetensors and <plate>.quality.csv per plate and source.json (data_md5 of what it was made from). kept: folder of the
+    same files by what they are made from, which become those of `out` by hard links.
     """
     screen = read_screen(folder)
     archives = sorted((folder / "images").glob("*.zip"))
     if not archives:
         raise ScreenError(f"{folder / 'images'} holds no plate archive; `python -m pipelines.add_screen` makes them from a folder")
-    count = 0
+    channels = [channel.name for channel in screen.channels]
+    count, made = 0, []
+    with kept_files(kept) as keep:
+        known = archive_md5s(archives, keep.place("md5 of archives").with_suffix(".json"))
+        for path in archives:
+            piece = keep.place(path.name, known[path.name], spec, channels, maker(*CODE)).with_suffix(".safetensors")
+            if not piece.is_file():
+                with PlateArchive(path) as archive, progress(archive.members["well"].nunique(), unit="well", name=path.stem) as on_well:
+                    save_prepared(prepare_plate(archive, spec, channels=channels, on_well=on_well), piece)
+                made.append(path.stem)
+            for suffix in (".safetensors", QUALITY_SUFFIX):
+                _link(piece.with_suffix(suffix), out / f"{path.stem}{suffix}")
+            count += len(load_prepared(piece))
+    md5 = data_md5(folder, known={f"images/{name}": value for name, value in known.items()})
+    (out / "source.json").write_text(json.dumps({"data_md5": md5}) + "\n")
+    return count, made
+
+
+def archive_md5s(archives: Iterable[Path], notes: Path) -> dict[str, str]:
+    """Archive -> md5, as DVC has it; read again only where the system says that the file is another one or was touched since `notes`."""
+    before = json.loads(notes.read_text(encoding="utf-8")) if notes.is_file() else {}
+    states, found = {}, dict[str, str]()
     for path in archives:
-        with PlateArchive(path) as archive, progress(archive.members["well"].nunique(), unit="well", name=path.stem) as on_well:
-            images = prepare_plate(archive, spec, channels=[channel.name for channel in screen.channels], on_well=on_well)
-        save_prepared(images, out / f"{path.stem}.safetensors")
-        count += len(images)
-    (out / "source.json").write_text(json.dumps({"data_md5": data_md5(folder)}) + "\n")
-    return count
+        about = path.stat()
+        states[path.name] = [about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns]     # the last: no copy carries it over
+        old, md5 = before.get(path.name, ([], ""))
+        found[path.name] = md5 if old == states[path.name] else file_md5(path)
+    with whole_file(notes) as making:
+        making.write_text(json.dumps({name: (state, found[name]) for name, state in states.items()}) + "\n", encoding="utf-8")
+    return found
+
+
+def _link(piece: Path, place: Path) -> None:
+    """The piece at `place` too, in the place of what is there; a copy where the file system has no hard links."""
+    piece.chmod(0o444)      # one file by two names: whoever changes one would change the other
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.unlink(missing_ok=True)
+    try:
+        os.link(piece, place)
+    except OSError:
+        shutil.copyfile(piece, place)
 
 
 @contextmanager
@@ -53,13 +95,14 @@ def progress(total: int, *, unit: str, name: str) -> Iterator[Callable[[str], No
 
 
 def read_arguments(description: str | None, *, what: str) -> argparse.Namespace:
-    """The command line of a stage that prepares `what`: name, params, data and out. Raises ScreenError for what `validate` refused."""
+    """The command line of a stage that prepares `what`. Raises ScreenError for what `validate` refused."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("name", help=f"name of the {what}, as in params.yaml")
     add_params(parser)
     parser.add_argument("--data", type=Path, required=True, help=f"the folder of the {what}")
     parser.add_argument("--verdict", type=Path, required=True, help="what `validate` said of it")
     parser.add_argument("--out", type=Path, required=True, help="folder for the prepared plates")
+    parser.add_argument("--kept", type=Path, required=what == "screen", help="folder for plates that are prepared already")
     arguments = parser.parse_args()
     require_accepted(arguments.verdict)
     return arguments
@@ -69,8 +112,8 @@ def main() -> None:
     """Command line of the stage."""
     arguments = read_arguments(__doc__, what="screen")
     params = Params.read(arguments.params)
-    count = run(arguments.data, params.inputs[params.screens[arguments.name].input], arguments.out)
-    print(f"{arguments.name}: {count} wells and sites ready in {arguments.out}")
+    count, made = run(arguments.data, params.inputs[params.screens[arguments.name].input], arguments.out, kept=arguments.kept)
+    print(f"{arguments.name}: {count} wells and sites ready in {arguments.out}, {len(made)} plate(s) of them prepared now")
 
 
 if __name__ == "__main__":

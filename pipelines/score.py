@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from models.classifying import classify_images
 from models.errors import Finding
+from models.kept import KeptFiles, kept_files
 from models.networks.bundle import FindTrunk, trunk_finder
 from models.networks.predict import Predictor, load_predictor
 from models.plates.safe_csv import write_csv
@@ -20,6 +21,7 @@ from models.report.inputs import tables_of
 from models.scoring import ScoredScreen, ScoringOptions, score_images
 from pipelines.command import add_params, run_command
 from pipelines.imagesets import is_imageset
+from pipelines.kept_features import KeepingPredictor
 from pipelines.lineage import commit_in_words, lineage_of
 from pipelines.params import Params
 from pipelines.prepared import PreparedImageSet, PreparedScreen, read_prepared, read_prepared_imageset
@@ -91,22 +93,26 @@ def main() -> None:
     parser.add_argument("--prepared", type=Path, required=True, help="its prepared plates")
     parser.add_argument("--bundle", type=Path, required=True, help="the model that scores")
     parser.add_argument("--out", type=Path, required=True, help="folder for the tables")
+    parser.add_argument("--kept", type=Path, required=True, help="folder for what trunks saw of plates that did not change")
     arguments = parser.parse_args()
-    params = Params.read(arguments.params)
+    with kept_files(arguments.kept) as keep:
+        print(_score(arguments, Params.read(arguments.params), keep))
+
+
+def _score(arguments: argparse.Namespace, params: Params, keep: KeptFiles) -> str:
     find = trunk_finder([arguments.bundle.parent, arguments.bundle.parent.parent / "trunks"])
-    predictor = load_predictor(arguments.bundle, find_trunk=find, device=params.score.device)
+    predictor = KeepingPredictor.of(load_predictor(arguments.bundle, find_trunk=find, device=params.score.device), keep)
     if is_imageset(arguments.data):
         images = read_prepared_imageset(arguments.data, arguments.prepared)
         classes = classify(images, predictor)
         write_classes(classes, arguments.out, lineage=_lineage(images, predictor))
-        print(f"{arguments.screen}: {len(classes)} images, " + ", ".join(
-            f"{count} {name}" for name, count in classes["class"].value_counts().items()))
-        return
+        return f"{arguments.screen}: {len(classes)} images, " + ", ".join(
+            f"{count} {name}" for name, count in classes["class"].value_counts().items())
     data = read_prepared(arguments.data, arguments.prepared)
     parent = stranger_to(data, predictor, models=arguments.bundle.parent, find_trunk=find, device=params.score.device)
-    scored = run(data, predictor, ScoringOptions(fit=params.score.fit), parent=parent)
+    scored = run(data, predictor, ScoringOptions(fit=params.score.fit), parent=parent and KeepingPredictor.of(parent, keep))
     write_scores(scored, arguments.out, lineage=_lineage(data, predictor))
-    print(f"{arguments.screen}: {len(scored.wells)} wells, {len(scored.curves)} curves, {count_flags(scored.findings)}")
+    return f"{arguments.screen}: {len(scored.wells)} wells, {len(scored.curves)} curves, {count_flags(scored.findings)}"
 
 
 if __name__ == "__main__":

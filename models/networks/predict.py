@@ -41,6 +41,14 @@ class Predictor:
         """What gives the features."""
         return self.shared or Trunk(self.network, self.device, size=self.card.recipe.input.size, path="torch")
 
+    @cached_property
+    def trunk_state(self) -> str:
+        """Changes with all but the pixels that decides on `features`: the trunk, its input, its arithmetic, and on how many threads."""
+        key = TrunkKey.of(self.card.recipe.trunk, sha256=self.card.trunk.sha256, size=self.card.recipe.input.size, device=self.device,
+                          precision=self.trunk.precision)
+        card = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else ""
+        return f"{key} {path_of(key.name, self.device)} {torch.get_num_threads()} {card}"
+
     @property
     def head_bytes(self) -> int:
         """Memory of what is this model's alone."""

@@ -23,6 +23,7 @@ from models.plates.joined import JoinedPixels
 from models.plates.measures import measure_stack, with_gradients
 from models.plates.projections import PROJECTIONS, Projection, parse_plane, project, resize_area
 from models.tables import IMAGE_QUALITY, check_table
+from models.whole_file import whole_file
 
 Intensity = Literal["depth", "plate", "well"]
 QUALITY_SUFFIX = ".quality.csv"
@@ -207,14 +208,15 @@ def _alike_channels(pixels: Pixels) -> bool:
 def save_prepared(images: WellImages, path: Path) -> None:
     """One plate's images as safetensors, with the wells in its metadata, and their quality as <plate>.quality.csv beside it.
 
-    A plane that fills all channels is written once. Same images, same bytes.
+    A plane that fills all channels is written once. Same images, same bytes. Where the first file is, both are there, and whole.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path.with_suffix(QUALITY_SUFFIX)) as making:
+        images.quality.to_csv(making, index=False, lineterminator="\n")
     record = {"channels": images.channels, "wells": json.loads(images.wells.to_json(orient="split", index=False))}
     pixels = images.pixels[:, :1] if _alike_channels(images.pixels) else images.pixels
-    save_file({"pixels": np.ascontiguousarray(pixels)}, path,
-              metadata={"images": json.dumps(record)})  # one entry: safetensors writes several in a random order
-    images.quality.to_csv(path.with_suffix(QUALITY_SUFFIX), index=False, lineterminator="\n")
+    with whole_file(path) as making:
+        save_file({"pixels": np.ascontiguousarray(pixels)}, making,
+                  metadata={"images": json.dumps(record)})  # one entry: safetensors writes several in a random order
 
 
 def load_prepared(path: Path) -> WellImages:

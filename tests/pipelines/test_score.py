@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from models.errors import SampleMismatch
 from models.networks.bundle import Parent, bundle_sha256, read_card, trunk_finder, write_card
 from models.networks.predict import load_predictor
+from models.networks.trunks import Trunk
+from models.plates.prepare import load_prepared, save_prepared
 from models.scoring import ScoringOptions
 from models.tables import CURVES, WELL_SCORES, check_table
 from pipelines import score
@@ -61,6 +65,64 @@ def test_the_same_input_gives_the_same_files(chain: Path, tmp_path: Path) -> Non
         assert (tmp_path / name).read_bytes() == (chain / "artifacts" / "scores" / "patient-1" / name).read_bytes(), name
 
 
+def score_main(chain: Path, patch: pytest.MonkeyPatch, screen: str, prepared: Path, bundle: Path, out: Path, *, kept: Path) -> None:
+    patch.setattr("sys.argv", list(map(str, (
+        "pipelines.score", screen, "--params", chain / "params.yaml", "--data", chain / "data" / screen,
+        "--prepared", prepared, "--bundle", bundle, "--out", out, "--kept", kept))))
+    score.main()
+
+
+def test_a_new_plate_alone_is_shown_to_the_network_and_the_tables_are_those_of_a_run_from_scratch(
+        chain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two models of one frozen trunk share what it saw; a plate that changes, or another trunk, is looked at."""
+    screen, models, kept, numbers = "patient-1", tmp_path / "models", tmp_path / "kept", count()
+    shutil.copytree(chain / "artifacts" / "prepared" / screen, tmp_path / "prepared")
+    shutil.copytree(chain / "artifacts" / "trunks", tmp_path / "trunks")
+    for name, parent in (("phase-1", None), ("phase-2", Parent(name="phase-1", sha256="0" * 64))):
+        shutil.copytree(chain / "artifacts" / "models" / "profile-PAT_1", models / name)
+        card = read_card(models / name)
+        write_card(models / name, replace(card, name=name, parent=parent, lineage={**card.lineage, "screen": screen if parent else "other"}))
+    seen: list[int] = []
+    features = Trunk.features
+    monkeypatch.setattr(Trunk, "features", lambda trunk, pixels: (seen.append(len(pixels)), features(trunk, pixels))[1])
+
+    def again() -> int:
+        """Images that were shown to a trunk, beside those of a run from scratch."""
+        out = tmp_path / f"{next(numbers)}"
+        seen.clear()
+        score_main(chain, monkeypatch, screen, tmp_path / "prepared", models / "phase-2", out / "now", kept=kept)
+        shown = sum(seen)
+        score_main(chain, monkeypatch, screen, tmp_path / "prepared", models / "phase-2", out / "fresh", kept=out / "kept")
+        files = sorted(path.name for path in (out / "fresh").iterdir())
+        assert [name for name in files if (out / "now" / name).read_bytes() != (out / "fresh" / name).read_bytes()] == []
+        assert len(files) >= 6
+        assert {path.name for path in kept.iterdir()} == {path.name for path in (out / "kept").iterdir()}
+        return shown
+
+    prepared, controls = tmp_path / "prepared", 16     # of a plate, which the parent is shown
+    for suffix in (".safetensors", ".quality.csv"):
+        (prepared / f"PAT_1-P2{suffix}").rename(tmp_path / f"later{suffix}")
+    assert again() == 96 + controls
+    for suffix in (".safetensors", ".quality.csv"):
+        (tmp_path / f"later{suffix}").rename(prepared / f"PAT_1-P2{suffix}")
+    assert again() == 96 + controls
+    assert again() == 0
+    plate = load_prepared(prepared / "PAT_1-P1.safetensors")
+    pixels = np.array(plate.pixels)
+    pixels[-1] = 1 - pixels[-1]     # one image of it
+    save_prepared(replace(plate, pixels=pixels), prepared / "PAT_1-P1.safetensors")
+    assert again() >= 96
+    card = read_card(models / "phase-2")
+    write_card(models / "phase-2", replace(card, recipe=replace(card.recipe, trunk=replace(card.recipe.trunk, offset=0.25))))
+    assert again() >= 2 * 96
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads + 1)
+    try:
+        assert again() >= 2 * 96
+    finally:
+        torch.set_num_threads(threads)
+
+
 def test_controls_that_a_model_learned_from_are_judged_by_phase_one(chain: Path, tmp_path: Path,
                                                                     monkeypatch: pytest.MonkeyPatch) -> None:
     artifacts, models, screen = chain / "artifacts", tmp_path / "models", "patient-1"
@@ -70,10 +132,7 @@ def test_controls_that_a_model_learned_from_are_judged_by_phase_one(chain: Path,
         card = read_card(models / name)
         write_card(models / name, replace(card, name=name, parent=Parent(name=parent, sha256="0" * 64) if parent else None,
                                           lineage={**card.lineage, "screen": taught}))
-        monkeypatch.setattr("sys.argv", list(map(str, (
-            "pipelines.score", screen, "--params", chain / "params.yaml", "--data", chain / "data" / screen,
-            "--prepared", artifacts / "prepared" / screen, "--bundle", models / name, "--out", tmp_path / name))))
-        score.main()
+        score_main(chain, monkeypatch, screen, artifacts / "prepared" / screen, models / name, tmp_path / name, kept=tmp_path / "kept")
         judges = pd.read_parquet(tmp_path / name / "drift.parquet")["model"]
         assert set(judges) == {"phase-1"}, name
 
