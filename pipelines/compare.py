@@ -35,7 +35,7 @@ from models.suitability import same_sample
 from models.tables import combined
 from pipelines.command import add_params, run_command
 from pipelines.compare_figures import plot_midpoints, plot_pairs_of_wells, plot_predicted_on_measured
-from pipelines.compare_networks import NetworkRun, write_networks
+from pipelines.compare_networks import FIGURES, NetworkRun, write_networks
 from pipelines.cross_validation import write_folds
 from pipelines.figures import heat_map, save_figure
 from pipelines.kept_features import KeepingPredictor
@@ -187,8 +187,8 @@ def main() -> None:
 
 
 def write_comparison(found: Comparison, out: Path) -> dict[str, dict[str, float]]:
-    """Write matrix.csv, midpoints.csv, midpoint_tests.csv and the figures into `out`; means of the metrics by system and relation."""
-    out.mkdir(parents=True, exist_ok=True)
+    """Write matrix.csv, midpoints.csv, midpoint_tests.csv and figures/ into `out`; means of the metrics by system and relation."""
+    (out / FIGURES).mkdir(parents=True, exist_ok=True)
     table = found.matrix
     for name in ("matrix", "midpoints", "midpoint_tests"):
         getattr(found, name).round(6).to_csv(out / f"{name}.csv", index=False)
@@ -201,9 +201,9 @@ def write_comparison(found: Comparison, out: Path) -> dict[str, dict[str, float]
         metrics[str(system)] = {f"{name}_{relation}": round(float(value), 4) for relation, values in means.iterrows()
                                 for name, value in values.items() if math.isfinite(value)}
         matrix = rows.set_index(["model", "screen"])[shown[0]].unstack(sort=False)
-        heat_map(matrix, out / f"{system}.png", title=f"{system}: {shown[0]} of every model on every screen", unit=shown[0])
+        heat_map(matrix, out / FIGURES / f"{system}.png", title=f"{system}: {shown[0]} of every model on every screen", unit=shown[0])
         print(f"\n{system}\n{rows[['model', 'screen', 'relation', *shown]].round(3).to_string(index=False)}")
-    _write_readout_figures(found, out)
+    _write_readout_figures(found, out / FIGURES)
     return metrics
 
 

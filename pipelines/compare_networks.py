@@ -22,6 +22,7 @@ from models.records import to_record
 from pipelines.class_figures import class_names, plot_roc
 from pipelines.figures import save_figure
 
+FIGURES = "figures"     # folder of all that `compare` draws
 METRICS = ("accuracy", "sensitivity", "specificity", "precision", "f_score", "mcc", "kappa", "auroc", "loss")
 NETWORK_COLUMNS = ("system", "imageset", "model", "network", "trunk", "trained", "seed", "n", *METRICS)
 ANOVA_COLUMNS = ("imageset", "networks", "units", "f", "df_between", "df_error", "p")
@@ -81,8 +82,8 @@ def anova_of(units: pd.DataFrame) -> pd.DataFrame:
 
 
 def write_networks(runs: Sequence[NetworkRun], out: Path) -> dict[str, dict[str, float]]:
-    """Write networks.csv, anova.csv and roc-<image set>.png into `out` and print the tables; system -> accuracy of each model."""
-    out.mkdir(parents=True, exist_ok=True)
+    """Write networks.csv, anova.csv and figures/roc-<image set>.png into `out` and print the tables; system -> accuracy of each model."""
+    (out / FIGURES).mkdir(parents=True, exist_ok=True)
     networks, anova = compare_networks(runs)
     networks.round(6).to_csv(out / "networks.csv", index=False)
     anova.round(6).to_csv(out / "anova.csv", index=False)
@@ -91,7 +92,7 @@ def write_networks(runs: Sequence[NetworkRun], out: Path) -> dict[str, dict[str,
         tables = {run.model: held_out_logits(run.predictions) for run in of_set}
         tables = {model: table for model, table in tables.items() if table["target"].nunique() == 2}
         if tables:
-            save_figure(plot_roc(tables, class_names(of_set[0].predictions)), out / f"roc-{imageset}.png")
+            save_figure(plot_roc(tables, class_names(of_set[0].predictions)), out / FIGURES / f"roc-{imageset}.png")
     if len(networks):
         shown = networks.drop(columns=["system", "trunk", "trained"]).round(3)
         print("\nnetworks on image sets, held out\n" + shown.to_string(index=False))

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from scipy import stats
 
 from models.networks.bundle import Parent, read_card, trunk_finder
@@ -92,8 +93,15 @@ def test_means_stand_beside_the_matrix(chain: Path, matrix: pd.DataFrame) -> Non
     for relation, rows in viability.groupby("relation"):
         assert metrics["viability"][f"r2_{relation}"] == pytest.approx(rows["r2"].mean(), abs=1e-4)
     assert "auroc_autologous" in metrics["profile"]
-    assert {path.name for path in (chain / "artifacts" / "compare").glob("*.png")} == {
+    assert {path.name for path in (chain / "artifacts" / "compare" / "figures").iterdir()} == {
         "viability.png", "profile.png", "predicted_on_measured.png", "pairs_of_wells.png", "midpoints.png"}
+
+
+def test_dvc_keeps_all_that_is_written(chain: Path) -> None:
+    """What is no output stays as another commit's run left it, and cannot be pulled or compared."""
+    stage = yaml.safe_load((chain / "dvc.yaml").read_text())["stages"]["compare"]
+    listed = {path for part in ("outs", "metrics", "plots") for path in stage[part]}
+    assert listed == {f"artifacts/compare/{path.name}" for path in (chain / "artifacts" / "compare").iterdir()}
 
 
 def test_midpoints_of_replicate_sets_are_tested_pair_by_pair(chain: Path) -> None:

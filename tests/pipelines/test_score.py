@@ -81,7 +81,8 @@ def test_a_new_plate_alone_is_shown_to_the_network_and_the_tables_are_those_of_a
     for name, parent in (("phase-1", None), ("phase-2", Parent(name="phase-1", sha256="0" * 64))):
         shutil.copytree(chain / "artifacts" / "models" / "profile-PAT_1", models / name)
         card = read_card(models / name)
-        write_card(models / name, replace(card, name=name, parent=parent, lineage={**card.lineage, "screen": screen if parent else "other"}))
+        taught = screen if parent else "control-plate"
+        write_card(models / name, replace(card, name=name, parent=parent, lineage={**card.lineage, "screen": taught}))
     seen: list[int] = []
     features = Trunk.features
     monkeypatch.setattr(Trunk, "features", lambda trunk, pixels: (seen.append(len(pixels)), features(trunk, pixels))[1])
