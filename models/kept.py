@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 import platform
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,6 +45,16 @@ def kept_files(folder: Path) -> Iterator[KeptFiles]:
         name = file.name.partition(".")[0]
         if _NAME.fullmatch(name) and name not in kept._used:
             file.unlink()
+
+
+def link_file(path: Path, place: Path) -> None:
+    """The file at `place` too, in the place of what is there; a copy where the file system has no hard links."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.unlink(missing_ok=True)
+    try:
+        os.link(path.resolve(), place)      # the file itself, where DVC has put a symbolic link
+    except OSError:
+        shutil.copyfile(path, place)
 
 
 @functools.cache

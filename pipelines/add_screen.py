@@ -1,7 +1,7 @@
 """Bring a folder of images and its platemap into data/<name>/: screen.yaml, layout.csv, images/<plate>.zip.
 
     python -m pipelines.add_screen SOURCE --name my-screen [--platemap FILE] [--columns well=Position,role=Type]
-        [--rows A-D] [--dose-unit uM] [--sample U2OS] [--channels gfp=file_gfp,dna=file_dna] [--readout FILE]
+        [--rows A-D] [--dose-unit uM] [--sample U2OS] [--channels gfp=file_gfp,dna=file_dna] [--readout FILE] [--add | --force]
 
 Says what it recognised, refuses what cannot be used with findings, and leaves nothing half-written. The same source and
 options again: nothing to do; a run that was cut off goes on where it stopped. docs/bring_your_plate.md has all conventions.
@@ -22,7 +22,7 @@ import pandas as pd
 
 from models.errors import Finding, InputError, ScreenError
 from models.plates.images import PlateArchive
-from models.plates.layout import parse_layout, write_layout
+from models.plates.layout import parse_layout, read_layout, write_layout
 from models.plates.readers import Found, Source, read_source
 from models.plates.readers.platemaps import TREATMENTS_FILE, find_treatments, read_treatments
 from models.plates.readers.readouts import attach_readout, read_readouts
@@ -32,16 +32,17 @@ from models.tables import DOSED_ROLES, LAYOUT, check_table
 from models.wells import add_row_column, joined_wells, parse_well, usual_format
 from pipelines.command import run_command
 from pipelines.exclude import decisions_kept
-from pipelines.image_copy import NOTES, copy_images, file_digest, source_digests, source_state
+from pipelines.image_copy import NOTES, copy_images, file_digest, read_notes, source_digests, source_state, write_notes
+from pipelines.more_plates import joined_screen, lost_with, require_new, write_joined
 from pipelines.screen_words import next_steps, plate_maps, summary, without_partner
-from pipelines.screens import SCREEN_FILE, bring_back, folder_of, read_screen, whole_folder, write_screen
+from pipelines.screens import bring_back, folder_of, read_screen, whole_folder, write_screen
 from pipelines.sources import add_fact_options, add_source_options, facts_of, source_of
 from validation.evidence import some
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a person asks for.
+    """What a person asks for. add: these plates beside those of the screen that is there; force: in their place.
 
     rows: "A-D" or "A,C-E", empty for all. facts: fields of screen.yaml; they win over what the source tells. readout: a plate reader's
     export, readout_name: which one of those in it. jpeg_size: JPEGs may come in smaller, not below so many pixels a side.
@@ -56,6 +57,7 @@ class Request:
     plate_format: int | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     force: bool = False
+    add: bool = False
     readout: Path | None = None
     readout_name: str = ""
     jpeg_size: int | None = None
@@ -67,30 +69,51 @@ def add_screen(request: Request, *, params: Path = Path("params.yaml"), progress
     Raises InputError, with findings, for a source that cannot be used or a screen of that name with other content.
     """
     target, root = folder_of(request.name, request.out), request.source.folder.resolve()
+    if request.add:
+        request = replace(request, plate_format=read_screen(target).plate_format)
     found = _found(request)
-    layout, files, warnings = _chosen(request, found)
+    layout, files, warnings = _chosen(request, found, target)
     bring_back(target)
     if target.exists() and not request.force:
-        if read_screen(target).source != _mark(request, found, source_digests(files, root=root, progress=progress)):
-            raise ScreenError(f"{target} is already there with other content; choose another --name, or --force to replace it")
-        return [f"{target}: already there, made from the same files and options",
-                *next_steps(read_screen(target), layout, params, planes=_planes(target))]
-    layout, kept = decisions_kept(layout, target)
+        mark = _mark(request, found, source_digests(files, root=root, progress=progress))
+        if mark in read_screen(target).source.split("; ") if request.add else mark == read_screen(target).source:
+            return [f"{target}: already there, made from the same files and options",
+                    *next_steps(read_screen(target), layout, params, planes=_planes(target))]
+        if not request.add:
+            raise ScreenError(f"{target} is already there with other content; choose another --name, --add to add these plates to it, or "
+                              "--force to replace it")
+        require_new(target, {*layout["plate"], *files["plate"]})
+    layout, kept = (layout, []) if request.add else decisions_kept(layout, target)
     with whole_folder(target, key=_mark(request, found, {"": source_state(files)})[-16:]) as folder:
-        copied = copy_images(folder, files, found.channels, root=root, jpeg_size=request.jpeg_size, progress=progress)
+        copied = copy_images(folder, files, found.channels, root=root, jpeg_size=request.jpeg_size, before=target,
+                             progress=progress)
         if copied.findings:
             raise ScreenError(f"{len(copied.findings)} image(s) cannot be used", copied.findings)
         screen = _describe(request, found, layout, depth=copied.depth, source=_mark(request, found, copied.digests))
-        kept += _said_before(target, screen)
-        write_layout(layout, folder / "layout.csv")
+        if request.add:
+            screen = joined_screen(read_screen(target), screen, known=found.facts)
+            write_joined(target, folder, layout, plate_format=screen.plate_format)
+        else:
+            kept += lost_with(target, screen, plates=copied.plates)
+            write_layout(layout, folder / "layout.csv")
         write_screen(folder, screen)
-        if (treatments := find_treatments(request.source)) is not None:
-            read_treatments(treatments).to_csv(folder / TREATMENTS_FILE, index=False, lineterminator="\n")
+        _write_treatments(request, folder)
         shutil.rmtree(folder / NOTES)
+    write_notes(target, (read_notes(target) if request.add else {}) | copied.plates)
     return [*(f"convention {found.convention}: {line}" for line in found.said), *map(str, warnings), *kept, *without_partner(layout, files),
             *([f"{len(copied.resumed)} plate(s) had been copied by a run that was cut off"] if copied.resumed else []),
+            *([f"{len(copied.same)} of {len(copied.plates)} plate(s) are as they were, and were not copied again"] if copied.same else []),
             *summary(layout, screen, shapes=copied.shapes, planes=copied.planes), *plate_maps(layout, files, screen.plate_format),
-            f"{target}: made", *next_steps(screen, layout, params, planes=copied.planes)]
+            f"{target}: {f'{len(copied.plates)} plate(s) added' if request.add else 'made'}",
+            *next_steps(screen, layout, params, planes=copied.planes)]
+
+
+def _write_treatments(request: Request, folder: Path) -> None:
+    """treatments.csv of the source; treatments that the screen's own names already stay as they are there."""
+    if (source := find_treatments(request.source)) is not None:
+        place = folder / TREATMENTS_FILE
+        tables = [*([read_treatments(place)] if place.is_file() else []), read_treatments(source)]
+        pd.concat(tables).drop_duplicates("treatment").to_csv(place, index=False, lineterminator="\n")
 
 
 def _found(request: Request) -> Found:
@@ -118,17 +141,23 @@ def parse_rows(text: str) -> set[int]:
     return rows
 
 
-def number_replicates(layout: pd.DataFrame) -> pd.DataFrame:
+def number_replicates(layout: pd.DataFrame, *, after: pd.DataFrame | None = None) -> pd.DataFrame:
     """The layout in plate order, wells of the same role, treatment and dose numbered from 1 in that order.
 
-    Dosed wells count through all plates (duplicates on two plates are 1 and 2), controls within their plate.
+    Dosed wells count through all plates (duplicates on two plates are 1 and 2), and on from those of the layout `after`; controls within
+    their plate.
     """
     places = add_row_column(layout)
     ordered = layout.loc[places.sort_values(["plate", "row", "column"], kind="stable").index].reset_index(drop=True)
     dosed = ordered["role"].isin(DOSED_ROLES)
     same = ["role", "treatment", "dose", *(name for name in ("treatment_2", "dose_2") if name in ordered)]
     keys = [ordered["plate"].mask(dosed, "")] + [ordered[name] for name in same]
-    return ordered.assign(replicate=ordered.groupby(keys, dropna=False, sort=False).cumcount() + 1)
+    number = ordered.groupby(keys, dropna=False, sort=False).cumcount() + 1
+    if after is not None:
+        last = after.reindex(columns=[*same, "replicate"]).groupby(same, dropna=False)["replicate"].max().reset_index()
+        before = ordered[same].merge(last.astype(ordered[same].dtypes.to_dict()), on=same, how="left")["replicate"]
+        number += before.where(dosed, 0).fillna(0).astype(int)
+    return ordered.assign(replicate=number)
 
 
 def _repeated(files: pd.DataFrame) -> list[Finding]:
@@ -150,7 +179,7 @@ def _as_read(file: pd.Series) -> str:
     return f"plate {file['plate']}, well {file['well']} ({file['path'].name})"
 
 
-def _chosen(request: Request, found: Found) -> tuple[pd.DataFrame, pd.DataFrame, list[Finding]]:
+def _chosen(request: Request, found: Found, target: Path) -> tuple[pd.DataFrame, pd.DataFrame, list[Finding]]:
     """The checked Layout and the image files of the rows that are wanted, and the warnings."""
     layout, findings = _layout(request, found)
     files, findings = found.files, [*found.findings, *findings]
@@ -170,7 +199,10 @@ def _chosen(request: Request, found: Found) -> tuple[pd.DataFrame, pd.DataFrame,
         raise ScreenError("several images for one place", repeated)
     checked = check_table(layout, LAYOUT, keys=("plate", "well"))
     stated = any(canonical_column(str(name))[0] == "replicate" for name in found.raw_layout.columns)
-    return checked if stated else number_replicates(checked), files, findings
+    if stated:
+        return checked, files, findings
+    after = read_layout(target / "layout.csv", plate_format=request.plate_format or 0) if request.add else None
+    return number_replicates(checked, after=after), files, findings
 
 
 def _layout(request: Request, found: Found) -> tuple[pd.DataFrame, list[Finding]]:
@@ -226,18 +258,6 @@ def _planes(folder: Path) -> int:
     return depth + 1
 
 
-def _said_before(target: Path, screen: Screen) -> list[str]:
-    """Warnings: fields of the screen.yaml that is to be replaced which say something that the new one does not."""
-    if not (target / SCREEN_FILE).is_file():
-        return []
-    try:
-        before, now = read_screen(target).to_dict(), screen.to_dict()
-    except ScreenError:
-        return [f"warning: {target / SCREEN_FILE} could not be read; what a person wrote into it is gone"]
-    return [f"warning: {SCREEN_FILE} said {name}: {value} before, and now {now[name] or 'nothing'}; write it there again if it still holds"
-            for name, value in before.items() if value and value != now[name] and name != "source"]
-
-
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m pipelines.add_screen", description="Bring a plate into data/.")
     add_source_options(parser)
@@ -250,14 +270,17 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     add_fact_options(parser)
     parser.add_argument("--out", type=Path, default=Path("data"), help="folder of the screens (default: data)")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="read to suggest a recipe (default: params.yaml)")
-    parser.add_argument("--force", action="store_true", help="replace a screen of that name")
+    there = parser.add_mutually_exclusive_group()
+    there.add_argument("--add", action="store_true", help="add these plates to the screen of that name")
+    there.add_argument("--force", action="store_true", help="replace a screen of that name; only what changed is copied")
     return parser.parse_args(argv)
 
 
 def _request(arguments: argparse.Namespace) -> Request:
     return Request(source=source_of(arguments), name=arguments.name, out=arguments.out, convention=arguments.convention,
                    rows=arguments.rows, dose_unit=arguments.dose_unit, plate_format=arguments.plate_format, facts=facts_of(arguments),
-                   force=arguments.force, readout=arguments.readout, readout_name=arguments.readout_name, jpeg_size=arguments.jpeg_size)
+                   force=arguments.force, add=arguments.add, readout=arguments.readout, readout_name=arguments.readout_name,
+                   jpeg_size=arguments.jpeg_size)
 
 
 def main(argv: list[str] | None = None) -> None:

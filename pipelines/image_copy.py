@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,41 +14,46 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+import models.plates
 from models.errors import Finding, ImageError
+from models.kept import link_file, maker
 from models.plates.images import member_name, write_plate
 from models.plates.planes import open_planes
 from models.wells import add_row_column
 from models.whole_file import whole_file
 
 NOTES = ".copied"   # folder of what is known about the plates that are done; gone when the screen is
+CODE = (Path(models.plates.__path__[0]), Path(__file__))     # what decides on the content of a copy
 _BLOCK = 2**20
 
 
 @dataclass(frozen=True)
 class PlateCopy:
-    """What a plate's images turned out to be: shapes of planes, bits a sample, planes of the deepest stack, sha256 of the files."""
+    """What a plate's images turned out to be: shapes of planes, bits a sample, planes of the deepest stack, sha256 of the files. state:
+    what the copy was made of and how; archive: what it holds, by `archive_digest`.
+    """
 
     shapes: tuple[tuple[int, ...], ...]
     depths: tuple[int, ...]
     planes: int
     digest: str
+    state: str
+    archive: str
 
     @classmethod
-    def from_json(cls, text: str) -> PlateCopy:
-        """What `to_json` wrote."""
-        values = json.loads(text)
-        return cls(tuple(map(tuple, values["shapes"])), tuple(values["depths"]), values["planes"], values["digest"])
-
-    def to_json(self) -> str:
-        """The record as JSON."""
-        return json.dumps(asdict(self))
+    def from_record(cls, values: Mapping[str, Any]) -> PlateCopy:
+        """What `asdict` gave, by way of JSON."""
+        return cls(**{**values, "shapes": tuple(map(tuple, values["shapes"])), "depths": tuple(values["depths"])})
 
 
 @dataclass
 class Copied:
-    """What all images turned out to be. resumed: plates that an earlier run had done. findings: images that cannot be used."""
+    """What all images turned out to be. resumed: plates that an earlier run had done; same: those of the screen that is replaced.
+    findings: images that cannot be used.
+    """
 
     plates: dict[str, PlateCopy] = field(default_factory=dict)
+    same: list[str] = field(default_factory=list)
     resumed: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
@@ -73,30 +79,65 @@ class Copied:
 
 
 def copy_images(folder: Path, files: pd.DataFrame, channels: tuple[str, ...], *, root: Path, jpeg_size: int | None = None,
-                progress: bool = True) -> Copied:
+                before: Path | None = None, progress: bool = True) -> Copied:
     """Write images/<plate>.zip for every plate of the files (FILE_COLUMNS); plates that are there with their note are left alone.
 
-    root: the source's folder, below which files are known by their place. Images that cannot be read become findings, so that all
-    are named at once; a plate with one gets no archive.
+    root: the source's folder, below which files are known by their place. before: a screen whose archives are taken, by hard links, where
+    they still hold what was copied of the same files. Images that cannot be read become findings, so that all are named at once; a plate
+    with one gets no archive.
     """
-    copied = Copied()
+    copied, known = Copied(), {} if before is None else read_notes(before)
     (folder / NOTES).mkdir(exist_ok=True)
     with tqdm(total=len(files), desc="images", unit="image", disable=not progress, leave=False) as bar:
-        for plate, chosen in files.groupby("plate"):
-            note = folder / NOTES / f"{plate}.json"
-            if note.is_file():
-                copied.plates[str(plate)] = PlateCopy.from_json(note.read_text(encoding="utf-8"))
-                copied.resumed.append(str(plate))
-                bar.update(len(chosen))
-                continue
+        for name, chosen in files.groupby("plate"):
+            plate = str(name)
+            note, archive = folder / NOTES / f"{plate}.json", folder / "images" / f"{plate}.zip"
             ordered = add_row_column(chosen).assign(number=chosen["channel"].map(list(channels).index))
             ordered = ordered.sort_values(["row", "column", "site", "number", "plane"], kind="stable")
-            work = _PlateWork(root, copied.findings, bar, jpeg_size)
-            write_plate(folder / "images" / f"{plate}.zip", work.members(ordered.to_dict("records")))   # type: ignore[arg-type]  # str keys
-            if not copied.findings:
-                copied.plates[str(plate)] = work.result()
-                _write_note(note, work.result())
+            state = _copy_state(ordered, jpeg_size)
+            if note.is_file():
+                copied.plates[plate] = PlateCopy.from_record(json.loads(note.read_text(encoding="utf-8")))
+                copied.resumed.append(plate)
+            elif before is not None and plate in known and known[plate].state == state and (
+                    archive_digest(before / "images" / archive.name) == known[plate].archive):
+                link_file(before / "images" / archive.name, archive)
+                copied.plates[plate] = known[plate]
+                copied.same.append(plate)
+            else:
+                work = _PlateWork(root, copied.findings, bar, jpeg_size)
+                write_plate(archive, work.members(ordered.to_dict("records")))   # type: ignore[arg-type]  # str keys
+                if not copied.findings:
+                    copied.plates[plate] = work.result(state=state, archive=archive_digest(archive))
+                    _write_note(note, copied.plates[plate])
+                continue
+            bar.update(len(chosen))
     return copied
+
+
+def notes_of(screen: Path) -> Path:
+    """Where the notes on a screen's archives lie: beside it, for they are about this machine's files."""
+    return screen.with_name(f".{screen.name}.copied.json")
+
+
+def read_notes(screen: Path) -> dict[str, PlateCopy]:
+    """plate -> how its archive was made, as far as it is known here."""
+    path = notes_of(screen)
+    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return {plate: PlateCopy.from_record(values) for plate, values in found.items()}
+
+
+def write_notes(screen: Path, plates: Mapping[str, PlateCopy]) -> None:
+    """What `read_notes` gives back."""
+    with whole_file(notes_of(screen)) as making:
+        making.write_text(json.dumps({plate: asdict(copy) for plate, copy in plates.items()}) + "\n", encoding="utf-8")
+
+
+def archive_digest(path: Path) -> str:
+    """sha256 of what a plate archive says that it holds, member by member (name, size, CRC-32), without reading them; "" for none."""
+    if not path.is_file() or not zipfile.is_zipfile(path):
+        return ""
+    with zipfile.ZipFile(path) as archive:
+        return hashlib.sha256(repr([(info.filename, info.file_size, info.CRC) for info in archive.infolist()]).encode()).hexdigest()
 
 
 def source_digests(files: pd.DataFrame, *, root: Path, progress: bool = True) -> dict[str, str]:
@@ -161,8 +202,14 @@ class _PlateWork:
                 self.planes = max(self.planes, number + 1)
                 yield member_name(file["well"], site=file["site"], channel=file["number"], plane=number), plane
 
-    def result(self) -> PlateCopy:
-        return PlateCopy(tuple(sorted(self.shapes)), tuple(sorted(self.depths)), self.planes, _digest(self.hashes))
+    def result(self, *, state: str, archive: str) -> PlateCopy:
+        return PlateCopy(tuple(sorted(self.shapes)), tuple(sorted(self.depths)), self.planes, _digest(self.hashes), state, archive)
+
+
+def _copy_state(files: pd.DataFrame, jpeg_size: int | None) -> str:
+    """What a plate's archive is made of, without reading it: files and which image each part is, the option, and the code."""
+    images = files[["well", "site", "number", "plane", "path", "part"]].to_csv(index=False)
+    return hashlib.sha256(repr((source_state(files), images, jpeg_size, maker(*CODE))).encode()).hexdigest()
 
 
 def _hashed(paths: pd.Series, root: Path, bar: tqdm[Any], count: int) -> dict[str, str]:
@@ -186,4 +233,4 @@ def _contents(path: Path) -> list[Path]:
 
 def _write_note(path: Path, plate: PlateCopy) -> None:
     with whole_file(path) as making:
-        making.write_text(plate.to_json(), encoding="utf-8")
+        making.write_text(json.dumps(asdict(plate)), encoding="utf-8")

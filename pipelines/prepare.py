@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +15,7 @@ from tqdm import tqdm
 
 import models
 from models.errors import ScreenError
-from models.kept import kept_files, maker
+from models.kept import kept_files, link_file, maker
 from models.plates.data_hash import file_md5
 from models.plates.images import PlateArchive
 from models.plates.prepare import QUALITY_SUFFIX, InputSpec, load_prepared, prepare_plate, save_prepared
@@ -52,7 +50,8 @@ def run(folder: Path, spec: InputSpec, out: Path, *, kept: Path) -> tuple[int, l
                     save_prepared(prepare_plate(archive, spec, channels=channels, on_well=on_well), piece)
                 made.append(path.stem)
             for suffix in (".safetensors", QUALITY_SUFFIX):
-                _link(piece.with_suffix(suffix), out / f"{path.stem}{suffix}")
+                piece.with_suffix(suffix).chmod(0o444)      # one file by two names: whoever changes one would change the other
+                link_file(piece.with_suffix(suffix), out / f"{path.stem}{suffix}")
             count += len(load_prepared(piece))
     md5 = data_md5(folder, known={f"images/{name}": value for name, value in known.items()})
     (out / "source.json").write_text(json.dumps({"data_md5": md5}) + "\n")
@@ -71,17 +70,6 @@ def archive_md5s(archives: Iterable[Path], notes: Path) -> dict[str, str]:
     with whole_file(notes) as making:
         making.write_text(json.dumps({name: (state, found[name]) for name, state in states.items()}) + "\n", encoding="utf-8")
     return found
-
-
-def _link(piece: Path, place: Path) -> None:
-    """The piece at `place` too, in the place of what is there; a copy where the file system has no hard links."""
-    piece.chmod(0o444)      # one file by two names: whoever changes one would change the other
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.unlink(missing_ok=True)
-    try:
-        os.link(piece, place)
-    except OSError:
-        shutil.copyfile(piece, place)
 
 
 @contextmanager
