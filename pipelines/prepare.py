@@ -82,23 +82,23 @@ def progress(total: int, *, unit: str, name: str) -> Iterator[Callable[[str], No
         yield tick
 
 
-def read_arguments(description: str | None, *, what: str) -> argparse.Namespace:
-    """The command line of a stage that prepares `what`. Raises ScreenError for what `validate` refused."""
+def stage_parser(description: str | None, *, what: str) -> argparse.ArgumentParser:
+    """The command line of a stage that prepares `what`."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("name", help=f"name of the {what}, as in params.yaml")
     add_params(parser)
     parser.add_argument("--data", type=Path, required=True, help=f"the folder of the {what}")
     parser.add_argument("--verdict", type=Path, required=True, help="what `validate` said of it")
     parser.add_argument("--out", type=Path, required=True, help="folder for the prepared plates")
-    parser.add_argument("--kept", type=Path, required=what == "screen", help="folder for plates that are prepared already")
-    arguments = parser.parse_args()
-    require_accepted(arguments.verdict)
-    return arguments
+    return parser
 
 
 def main() -> None:
     """Command line of the stage."""
-    arguments = read_arguments(__doc__, what="screen")
+    parser = stage_parser(__doc__, what="screen")
+    parser.add_argument("--kept", type=Path, required=True, help="folder for plates that are prepared already")
+    arguments = parser.parse_args()
+    require_accepted(arguments.verdict)
     params = Params.read(arguments.params)
     count, made = run(arguments.data, params.inputs[params.screens[arguments.name].input], arguments.out, kept=arguments.kept)
     print(f"{arguments.name}: {count} wells and sites ready in {arguments.out}, {len(made)} plate(s) of them prepared now")

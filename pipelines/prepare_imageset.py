@@ -14,7 +14,8 @@ from pipelines.command import run_command
 from pipelines.imagesets import FILES, IMAGES_ARCHIVE, read_images, read_imageset
 from pipelines.lineage import data_md5
 from pipelines.params import Params
-from pipelines.prepare import progress, read_arguments
+from pipelines.prepare import progress, stage_parser
+from validation.verdicts import require_accepted
 
 
 def run(folder: Path, spec: InputSpec, out: Path) -> int:
@@ -30,7 +31,8 @@ def run(folder: Path, spec: InputSpec, out: Path) -> int:
 
 def main() -> None:
     """Command line of the stage."""
-    arguments = read_arguments(__doc__, what="image set")
+    arguments = stage_parser(__doc__, what="image set").parse_args()
+    require_accepted(arguments.verdict)
     params = Params.read(arguments.params)
     count = run(arguments.data, params.inputs[params.imagesets[arguments.name].input], arguments.out)
     print(f"{arguments.name}: {count} images ready in {arguments.out}")

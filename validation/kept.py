@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
 
 import models.plates
+from models.kept import kept_files, maker
 from models.whole_file import whole_file
 from validation import inventory as code
 from validation.inventory import Inventory, take_inventory
+
+CODE = (Path(str(code.__file__)), Path(models.plates.__path__[0]))      # what decides on the content of an inventory
 
 
 def kept_inventory(archives: Iterable[Path], folder: Path) -> Inventory:
@@ -20,13 +21,12 @@ def kept_inventory(archives: Iterable[Path], folder: Path) -> Inventory:
 
     An archive changed when its name, size or time of change did. Kept are those in which all could be read, one file each.
     """
-    parts, files = [], set[Path]()
-    for archive in sorted(archives):
-        file = folder / f"{_state(archive)}.parquet"
-        files.add(file)
-        parts.append(_read(file, archive) or _taken(file, archive))
-    for gone in set(folder.glob("*.parquet")) - files:
-        gone.unlink()
+    parts = []
+    with kept_files(folder) as keep:
+        for archive in sorted(archives):
+            about = archive.stat()
+            file = keep.place(archive.name, about.st_size, about.st_mtime_ns, maker(*CODE)).with_suffix(".parquet")
+            parts.append(_read(file, archive) or _taken(file, archive))
     if not parts:
         return take_inventory([])
     images = pd.concat([part.images for part in parts], ignore_index=True)
@@ -44,15 +44,3 @@ def _taken(file: Path, archive: Path) -> Inventory:
         with whole_file(file) as making:
             found.images.to_parquet(making, index=False)
     return found
-
-
-def _state(archive: Path) -> str:
-    about = archive.stat()
-    return hashlib.sha256(f"{archive.name}\0{about.st_size}\0{about.st_mtime_ns}\0{_code()}".encode()).hexdigest()[:32]
-
-
-@functools.cache
-def _code() -> str:
-    """Changes with the code that makes an inventory."""
-    sources = [Path(str(code.__file__)), *sorted(Path(models.plates.__path__[0]).glob("*.py"))]
-    return hashlib.sha256(b"\0".join(source.read_bytes() for source in sources)).hexdigest()
