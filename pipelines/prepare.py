@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -42,12 +42,16 @@ def run(folder: Path, spec: InputSpec, out: Path, *, kept: Path) -> tuple[int, l
     channels = [channel.name for channel in screen.channels]
     count, made = 0, []
     with kept_files(kept) as keep:
-        known = archive_md5s(archives, keep.place("md5 of archives").with_suffix(".json"))
+        states = {path.name: _state(path) for path in archives}
+        known = archive_md5s(folder / "images", states, keep.place("md5 of archives").with_suffix(".json"))
         for path in archives:
             piece = keep.place(path.name, known[path.name], spec, channels, maker(*CODE)).with_suffix(".safetensors")
             if not piece.is_file():
                 with PlateArchive(path) as archive, progress(archive.members["well"].nunique(), unit="well", name=path.stem) as on_well:
-                    save_prepared(prepare_plate(archive, spec, channels=channels, on_well=on_well), piece)
+                    images = prepare_plate(archive, spec, channels=channels, on_well=on_well)
+                if _state(path) != states[path.name]:
+                    raise ScreenError(f"{path} was changed while it was read; run the stage again when it is whole")
+                save_prepared(images, piece)
                 made.append(path.stem)
             for suffix in (".safetensors", QUALITY_SUFFIX):
                 piece.with_suffix(suffix).chmod(0o444)      # one file by two names: whoever changes one would change the other
@@ -58,18 +62,19 @@ def run(folder: Path, spec: InputSpec, out: Path, *, kept: Path) -> tuple[int, l
     return count, made
 
 
-def archive_md5s(archives: Iterable[Path], notes: Path) -> dict[str, str]:
-    """Archive -> md5, as DVC has it; read again only where the system says that the file is another one or was touched since `notes`."""
+def archive_md5s(images: Path, states: Mapping[str, list[int]], notes: Path) -> dict[str, str]:
+    """Archive -> md5, as DVC has it; read again only where its state is another one than in `notes`."""
     before = json.loads(notes.read_text(encoding="utf-8")) if notes.is_file() else {}
-    states, found = {}, dict[str, str]()
-    for path in archives:
-        about = path.stat()
-        states[path.name] = [about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns]     # the last: no copy carries it over
-        old, md5 = before.get(path.name, ([], ""))
-        found[path.name] = md5 if old == states[path.name] else file_md5(path)
+    found = {name: before[name][1] if before.get(name, [None])[0] == state else file_md5(images / name) for name, state in states.items()}
     with whole_file(notes) as making:
         making.write_text(json.dumps({name: (state, found[name]) for name, state in states.items()}) + "\n", encoding="utf-8")
     return found
+
+
+def _state(path: Path) -> list[int]:
+    """What the system says of a file: changes with its content, for no copy carries the last over."""
+    about = path.stat()
+    return [about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns]
 
 
 @contextmanager

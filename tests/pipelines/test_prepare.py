@@ -109,6 +109,18 @@ def test_a_preparation_that_was_cut_off_goes_on(chain: Path, tmp_path: Path, mon
         patch.setattr(prepare, "prepare_plate", cut)
         with pytest.raises(KeyboardInterrupt):
             prepare.run(data, spec, tmp_path / "out", kept=tmp_path / "kept")
+    shutil.copytree(data, tmp_path / "data")
+
+    def overtaken(archive: PlateArchive, *arguments: Any, **options: Any) -> WellImages:
+        found = prepare_plate(archive, *arguments, **options)
+        os.utime(archive.path)      # somebody is still copying it
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(prepare, "prepare_plate", overtaken)
+        with pytest.raises(ScreenError, match=r"PAT_1-P1.zip was changed while it was read; run the stage again"):
+            prepare.run(tmp_path / "data", spec, tmp_path / "other", kept=tmp_path / "fresh")
+    assert not list((tmp_path / "fresh").glob("*.safetensors"))
     with monkeypatch.context() as patch:    # killed while it wrote: between a plate's two files
         patch.setattr("models.plates.prepare.save_file", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
