@@ -15,6 +15,7 @@ from models.errors import InputError
 from models.plates.imageset import ImageArchive
 from models.plates.spreadsheets import read_table
 from pipelines.add_imageset import main
+from pipelines.imagesets import read_imageset
 
 RNG = np.random.default_rng(0)
 COLOUR = RNG.integers(0, 255, (24, 30, 3), dtype=np.uint8)
@@ -154,3 +155,46 @@ def test_images_that_would_be_called_alike_keep_apart(tmp_path: Path) -> None:
     Image.fromarray(COLOUR).save(source / "dead" / "img_0.tif")
     add(source, tmp_path / "data")
     assert {"dead/img_0.png", "dead/img_0.tif"} < set(read_table(tmp_path / "data" / "mine" / "images.csv")["image_id"])
+
+
+def test_groups_that_share_an_image_become_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Else what taught a model tests it: a patient twice in the set under two names."""
+    source = folder_of(tmp_path / "source", "dead", "living")
+    groups = {"dead/img_0.png": "ann", "dead/img_1.png": "bea", "dead/img_2.png": "cleo", "living/img_0.png": "dora",
+              "living/img_1.png": "dora", "living/img_2.png": "eve", "dead/again_0.png": "cleo", "dead/again_1.png": "cleo"}
+    for number in (0, 1):       # cleo has images of ann and of bea
+        Image.open(source / "dead" / f"img_{number}.png").save(source / "dead" / f"again_{number}.png", compress_level=0)
+    rows = "\n".join(f"{path},{path.partition('/')[0]},{group}" for path, group in groups.items())
+    (source / "labels.csv").write_text(f"path,label,group\n{rows}\n")
+    add(source, tmp_path / "data", "--labels", str(source / "labels.csv"))
+    said = capsys.readouterr().out
+    table = read_table(tmp_path / "data" / "mine" / "images.csv")
+    named = dict(zip(table["path"], table["group"], strict=True))
+    assert len({named[path] for path, group in groups.items() if group in ("ann", "bea", "cleo")}) == 1
+    assert len(set(named.values())) == 3
+    assert "2 image(s) are copies of images of other groups" in said
+    assert "groups that a split keeps together: 3" in said
+
+
+def test_a_box_becomes_a_square_about_its_middle(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    grey = COLOUR[..., 0]
+    Image.fromarray(grey).save(source / "a.png")
+    (source / "boxes.csv").write_text("image,label,xmin,ymin,xmax,ymax\na.png,toxic,10,6,20,10\na.png,nontoxic,0,8,4,16\n")
+    add(source, tmp_path / "data", "--boxes", str(source / "boxes.csv"), "--margin", "1")
+    table = read_table(tmp_path / "data" / "mine" / "images.csv")
+    assert set(table["group"]) == {"a.png"}
+    with ImageArchive(tmp_path / "data" / "mine" / "images.zip") as archive:
+        wide, tall = (archive.read(path) for path in ("a_000.tif", "a_001.tif"))
+    np.testing.assert_array_equal(wide, grey[3:13, 10:20])
+    np.testing.assert_array_equal(tall, np.concatenate([grey[8:16, 1::-1], grey[8:16, 0:6]], axis=1))     # mirrored beyond the image
+    with pytest.raises(InputError, match="already there with other content"):
+        add(source, tmp_path / "data", "--boxes", str(source / "boxes.csv"), "--margin", "2")
+
+
+def test_the_depth_is_that_of_most_images(tmp_path: Path) -> None:
+    source = folder_of(tmp_path / "source", "dead", "living", kind="grey")
+    KINDS["sixteen bits"](COLOUR).save(source / "dead" / "odd.png")
+    add(source, tmp_path / "data")
+    assert read_imageset(tmp_path / "data" / "mine").bit_depth == 8

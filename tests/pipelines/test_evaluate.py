@@ -78,10 +78,10 @@ def test_figures_are_the_same_bytes_each_time(chain: Path, tmp_path: Path) -> No
         assert path.read_bytes() == (chain / "artifacts" / "evaluate" / "profile-PAT_1" / "figures" / path.name).read_bytes()
 
 
-def predictions(*, shift: float = 1.0, cv: bool = True) -> pd.DataFrame:
-    """Read-outs that fall at 100 nM (drug a) and 1000 nM (drug b), predicted at `shift` times that."""
+def predictions(*, shifts: tuple[float, float] = (1.0, 1.0), cv: bool = True) -> pd.DataFrame:
+    """Read-outs that fall at 100 nM (drug a) and 1000 nM (drug b), predicted at `shifts` times that."""
     rows = []
-    for drug, midpoint in (("a", 100.0), ("b", 1000.0)):
+    for drug, midpoint, shift in (("a", 100.0, shifts[0]), ("b", 1000.0, shifts[1])):
         for dose in 10.0 ** np.arange(0, 6):
             for replicate in range(4):
                 rows.append({"role": "treated", "treatment": drug, "dose": dose, "dose_unit": "nM",
@@ -93,14 +93,14 @@ def predictions(*, shift: float = 1.0, cv: bool = True) -> pd.DataFrame:
 
 @pytest.mark.parametrize("cv", [True, False])
 def test_midpoints_measured_and_predicted(cv: bool) -> None:
-    found = evaluate.midpoint_metrics(predictions(shift=2.0, cv=cv))
+    found = evaluate.midpoint_metrics(predictions(shifts=(2.0, 0.25), cv=cv))
     assert found["log10_ec50_measured"] == pytest.approx(2.5, abs=0.01)
-    assert found["log10_ec50_predicted"] == pytest.approx(2.5 + math.log10(2), abs=0.01)
-    assert found["log10_ec50_difference"] == pytest.approx(math.log10(2), abs=0.01)
+    assert found["log10_ec50_predicted"] == pytest.approx(2.5 - math.log10(2) / 2, abs=0.01)
+    assert found["log10_ec50_difference"] == pytest.approx(math.log10(4), abs=0.01)     # of the compound that is farthest off
 
 
 def test_wells_of_two_treatments_take_no_part_in_the_midpoint_of_one() -> None:
-    alone = predictions(shift=2.0, cv=True)
+    alone = predictions(shifts=(2.0, 2.0), cv=True)
     both = alone.assign(treatment_2="other", dose_2=5.0, target=0.1, prediction_cv=0.1)
     mixed = pd.concat([alone.assign(treatment_2="", dose_2=np.nan), both], ignore_index=True)
     assert evaluate.midpoint_metrics(mixed) == evaluate.midpoint_metrics(alone)

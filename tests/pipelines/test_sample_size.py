@@ -84,10 +84,11 @@ def test_recipes_that_train_more_than_a_head_are_refused(chain: Path, controls: 
 
 
 def test_words_say_what_the_last_wells_brought() -> None:
-    table = pd.DataFrame({"wells": [10] * 3 + [20] * 3, "r2": [0.5, 0.6, 0.7, 0.7, 0.8, 0.9], "rmse": [0.3, 0.2, 0.25, 0.1, 0.2, 0.15]})
+    table = pd.DataFrame({"wells": [5] * 3 + [10] * 3 + [20] * 3, "r2": [0.1, 0.2, 0.3, 0.5, 0.6, 0.7, 0.7, 0.8, 0.9],
+                          "rmse": [0.4, 0.5, 0.6, 0.3, 0.2, 0.25, 0.1, 0.2, 0.15]})
     sizes = sample_size.over_draws(table)
-    assert sizes["r2"].tolist() == [0.6, 0.8]
-    assert sizes["draws"].tolist() == [3, 3]
+    assert sizes["r2"].tolist() == [0.2, 0.6, 0.8]
+    assert sizes["draws"].tolist() == [3, 3, 3]
     words = sample_size.in_words(sizes)
     assert "0.800 with 20 to learn from (0.720 to 0.880" in words
     assert "0.600 with 10: the last 10 brought +0.200" in words
