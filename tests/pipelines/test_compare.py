@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import yaml
 from scipy import stats
+from scipy.special import expit
 
 from models.networks.bundle import Parent, read_card, trunk_finder
 from models.networks.evaluate import control_metrics, regression_metrics
@@ -176,6 +177,21 @@ def test_nothing_to_compare_and_classifiers_alone_are_written(chain: Path, tmp_p
     assert pd.read_csv(tmp_path / "midpoint_tests.csv").empty
     assert len(pd.read_csv(tmp_path / "matrix.csv")) == len(models)
     assert set(metrics) == ({"profile"} if models else set())
+
+
+def test_a_classifier_is_judged_by_its_probabilities_elsewhere_too(chain: Path) -> None:
+    found = compare.pair_predictions(predictor(chain, "profile-PAT_1"), screen(chain, "patient-1"), None, compare.Known())
+    np.testing.assert_allclose(found["predicted"], expit(found["logit"]))
+    assert set(found["target"]) == {0, 1}
+
+
+def test_a_well_is_the_median_of_its_sites(chain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = compare.pair_predictions
+    pair = {"viability-HEK293": predictor(chain, "viability-HEK293")}, {"a549": screen(chain, "a549")}
+    one = compare.run(*pair, {}).wells
+    monkeypatch.setattr(compare, "pair_predictions", lambda *words: pd.concat([
+        rows.assign(predicted=rows["predicted"] + shift) for rows in [known(*words)] for shift in (0, 1, 5)]))
+    pd.testing.assert_frame_equal(compare.run(*pair, {}).wells, one.assign(predicted=one["predicted"] + 1))
 
 
 def test_cards_know_their_screen(chain: Path) -> None:
