@@ -11,7 +11,8 @@ import numpy as np
 
 import models.networks
 from models.kept import KeptFiles, maker
-from models.networks.predict import BATCH, Predictor
+from models.networks.forward import PASS
+from models.networks.predict import Predictor
 from models.plates.images import Pixels, WellImages
 from models.whole_file import whole_file
 
@@ -41,7 +42,7 @@ class KeepingPredictor(Predictor):
                 with whole_file(piece) as making, making.open("wb") as file:
                     np.save(file, np.concatenate(found))
             features = np.load(piece, mmap_mode="r")
-            yield from (np.array(features[start:start + BATCH]) for start in range(0, len(part), BATCH))
+            yield from (np.array(features[start:start + self.trunk.images]) for start in range(0, len(part), self.trunk.images))
 
 
 def _plates(images: WellImages) -> Iterator[slice]:
@@ -54,7 +55,7 @@ def _plates(images: WellImages) -> Iterator[slice]:
 def _digest(pixels: Pixels) -> str:
     """sha256 of the images (N, C, H, W); a plane that fills all channels counts once, its number of channels is the caller's to name."""
     digest = hashlib.sha256(repr((pixels.shape, pixels.dtype)).encode())
-    for start in range(0, len(pixels), BATCH):
-        block = pixels[start:start + BATCH]
+    for start in range(0, len(pixels), PASS):
+        block = pixels[start:start + PASS]
         digest.update(np.ascontiguousarray(block[:, :1] if block.strides[1] == 0 else block).data)
     return digest.hexdigest()
