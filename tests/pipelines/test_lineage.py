@@ -60,9 +60,11 @@ def test_the_commit_and_whether_it_is_all(in_folder: Callable[[str], Path], monk
     git("add", ".")
     git("commit", "-q", "-m", "nothing that decides")
     assert not git_commit()[1]
-    for name in ("models/a.py", "params.yaml", "dvc.lock", "models/untracked.py"):
+    deciding = ("models/a.py", "pipelines/a.py", "validation/a.py", "data.dvc", "dvc.yaml", "params.yaml", "pyproject.toml", "uv.lock")
+    for name in (*deciding, "dvc.lock", "models/untracked.py"):
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text("1")
-    git("add", "models/a.py", "params.yaml", "dvc.lock")
+    git("add", *deciding, "dvc.lock")
     git("commit", "-q", "-m", "first")
     commit, dirty = git_commit()
     assert (len(commit), dirty) == (40, False)
@@ -71,7 +73,7 @@ def test_the_commit_and_whether_it_is_all(in_folder: Callable[[str], Path], monk
     assert git_commit() == (commit, False)
     git("commit", "-q", "-m", "the lock and the documents", "dvc.lock", "README.md")
     assert git_commit() == (commit, False)
-    for number, name in enumerate(("models/a.py", "params.yaml")):
+    for number, name in enumerate(deciding):
         before = git_commit()[0]
         (folder / name).write_text("2")
         assert git_commit() == (before, True)

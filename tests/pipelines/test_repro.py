@@ -27,7 +27,7 @@ def folder(in_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) ->
     (found / "data").mkdir()
     (found / "bin").mkdir()
     dvc = found / "bin" / "dvc"
-    dvc.write_text("#!/bin/sh\necho \"$@\" >> calls\ncase \"$*\" in *--single-item*) exit 0;; esac\n"
+    dvc.write_text("#!/bin/sh\necho \"$@\" >> calls\necho \"$OMP_NUM_THREADS\" >> threads\ncase \"$*\" in *--single-item*) exit 0;; esac\n"
                    "echo \"Running stage 'validate':\"\nsleep ${PAUSE:-0}\necho \"Running stage 'prepare@a549':\"\nexit ${CODE:-0}\n")
     dvc.chmod(0o755)
     monkeypatch.setenv("PATH", f"{dvc.parent}{os.pathsep}{os.environ['PATH']}")
@@ -117,6 +117,19 @@ def test_cells_run_side_by_side_and_then_all_is_looked_at_again(folder: Path) ->
     waves = repro.waves(Params.read("params.yaml"))
     assert sorted(cell for share in asked for cell in share) == sorted(cell for wave in waves for cell in wave)
     assert sorted(len(share) for share in asked if share[0].startswith("score@")) == [2, 2]
+
+
+@pytest.mark.parametrize(("stated", "told"), [("", "4"), ("3", "3")])
+def test_cells_side_by_side_share_the_cores_unless_a_person_says_how_many(folder: Path, monkeypatch: pytest.MonkeyPatch, stated: str,
+                                                                         told: str) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    if stated:
+        monkeypatch.setenv("OMP_NUM_THREADS", stated)
+    (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    repro.reproduce(jobs=2)
+    *cells, whole = (folder / "threads").read_text().splitlines()
+    assert (set(cells), whole) == ({told}, stated)
 
 
 def test_waves_hold_every_cell_of_the_pipeline_after_what_it_needs() -> None:
