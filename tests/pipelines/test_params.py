@@ -216,5 +216,6 @@ def test_the_hash_of_a_model_is_that_of_what_it_is_trained_with() -> None:
         lambda values: values["recipes"]["head"].update(seed=5),
         lambda values: values["recipes"]["head"]["optimizer"].update(epochs=41),
         lambda values: values["inputs"]["brightfield"].update(size=40),
+        lambda values: values.update(image_quality={"focus": 0.6}),
         lambda values: values["models"]["viability-HEK293"].update(parent="trunks/small"))}
-    assert len(others | {first}) == 5
+    assert len(others | {first}) == 6
