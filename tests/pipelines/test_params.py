@@ -171,6 +171,25 @@ def test_what_is_wrong_is_named_by_its_path(path: tuple[str, ...], value: Any, m
     assert str(caught.value).startswith(message)
 
 
+@pytest.mark.parametrize(("screen", "head", "parent"), [
+    ("patient-2", None, "models/profile-PAT_1"), ("patient-1", {"hidden": [3]}, "models/profile-PAT_1"),
+    ("patient-1", None, "trunks/small"), ("patient-1", None, "models/profile-3")])
+def test_phase_three_goes_on_from_a_phase_two_of_its_own_screen(screen: str, head: dict[str, Any] | None, parent: str) -> None:
+    """It takes labels of drug wells from its parent, which must know these very wells."""
+    def values(screen: str, head: dict[str, Any] | None, parent: str) -> dict[str, Any]:
+        found = copy.deepcopy(tiny_params())
+        alike = found["recipes"]["controls"] | {"target": "controls_and_duplicates"}
+        found["recipes"] |= {"alike": alike, "third": alike | {"head": alike["head"] | (head or {})}}
+        found["screens"]["patient-2"] = found["screens"]["patient-1"]
+        found["models"] |= {"profile-3": {"screen": "patient-1", "recipe": "alike", "parent": "models/profile-PAT_1"},
+                            "profile-4": {"screen": screen, "recipe": "third", "parent": parent}}
+        return found
+
+    Params.parse(values("patient-1", None, "models/profile-PAT_1"))
+    with pytest.raises(ParamsError, match=r"^models.profile-4.parent: recipe third \(phase III\) goes on from a model of screen"):
+        Params.parse(values(screen, head, parent))
+
+
 def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
     """A section that is pasted below would replace the one that is there, and with it all screens, without a word."""
     path = tmp_path / "params.yaml"
