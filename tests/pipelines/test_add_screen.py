@@ -132,6 +132,20 @@ def test_what_a_person_decided_or_wrote_is_not_lost_when_a_screen_is_replaced(tm
     assert "warning: decisions are gone with their wells: plate7 A02" in said
 
 
+def test_what_the_platemap_itself_says_of_a_well_wins_over_what_was_decided_before(tmp_path: Path) -> None:
+    folder, out = lab_folder(tmp_path / "plate7"), tmp_path / "data"
+    add_screen(request(folder, out), progress=False)
+    apply_choice(out / "mine", Choice(wells=("A02", "A03"), reason="pipetted twice"))
+    edit(folder, "well,role,compound", "excluded,exclusion_reason,well,role,compound")
+    for line in (folder / "platemap.csv").read_text(encoding="utf-8").splitlines()[1:]:
+        edit(folder, line, f"{'false,it is sound' if line.startswith('A2') else ','},{line}")
+    said = add_screen(request(folder, out, force=True), progress=False)
+    layout = read_layout(out / "mine" / "layout.csv", plate_format=96).set_index("well")
+    assert layout.loc[["A02", "A03"], ["excluded", "exclusion_reason"]].to_numpy().tolist() == [
+        [False, "it is sound"], [True, "pipetted twice"]]
+    assert "a person's decisions are kept, on the wells: plate7 A03" in said
+
+
 def test_rows_keep_those_rows_only_and_faults_elsewhere_do_not_matter(tmp_path: Path) -> None:
     folder, out = lab_folder(tmp_path / "plate7", wells="ABC"), tmp_path / "data"
     (folder / "A3_g.tif").unlink()

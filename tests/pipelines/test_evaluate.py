@@ -121,6 +121,20 @@ def test_classifiers_have_no_midpoints() -> None:
     assert not any(name.startswith("log10") for name in found)
 
 
+def test_probabilities_are_judged_by_cross_fitted_wells_where_there_are_any() -> None:
+    """And only a gate on what is judged may be asked for: another would fail every model."""
+    logit = np.random.default_rng(0).normal(0, 1, 60) + np.repeat([2.0, -2.0], 30)
+    rows = pd.DataFrame({"part": ["train"] * 20 + ["test"] * 10 + ["train"] * 20 + ["test"] * 10, "target": np.repeat([1.0, 0.0], 30),
+                         "prediction": 1 / (1 + np.exp(-logit)), "logit": logit, "fold": np.tile(range(4), 15), "plate": "P",
+                         "well": [f"A{number:02d}" for number in range(60)]})
+    crossed = rows["part"] == "train"
+    rows = rows.assign(prediction_cv=rows["prediction"].where(crossed), logit_cv=rows["logit"].where(crossed))
+    recipe = replace(CONTROLS, split=replace(CONTROLS.split, test=0.25, folds=4))
+    given = {name for name in evaluate.run(rows, recipe) if name.startswith("calibration_error")}
+    assert given == {name for name in possible_metrics(recipe) if name.startswith("calibration_error")} == {
+        "calibration_error_cv", "calibration_error_calibrated_cv"}
+
+
 def test_gates_of_today_judge_a_model_of_yesterday(chain: Path) -> None:
     card = read_card(chain / "artifacts" / "trained" / "viability-HEK293" / "bundle")
     predictions = pd.read_parquet(chain / "artifacts" / "trained" / "viability-HEK293" / "predictions.parquet")
