@@ -69,11 +69,11 @@ def add_screen(request: Request, *, params: Path = Path("params.yaml"), progress
     Raises InputError, with findings, for a source that cannot be used or a screen of that name with other content.
     """
     target, root = folder_of(request.name, request.out), request.source.folder.resolve()
+    bring_back(target)
     if request.add:
         request = replace(request, plate_format=read_screen(target).plate_format)
     found = _found(request)
     layout, files, warnings = _chosen(request, found, target)
-    bring_back(target)
     if target.exists() and not request.force:
         mark = _mark(request, found, source_digests(files, root=root, progress=progress))
         if mark in read_screen(target).source.split("; ") if request.add else mark == read_screen(target).source:

@@ -515,6 +515,7 @@ def test_plates_of_another_folder_join_a_screen(tmp_path: Path, monkeypatch: pyt
     assert layout.loc[layout["excluded"], ["plate", "well", "exclusion_reason"]].to_numpy().tolist() == [["P1", "A03", "pipetted twice"]]
     screen = read_screen(out / "mine")
     assert (screen.sample, screen.magnification, screen.source.count("sha256")) == ("U2OS", 20, 2)
+    (out / "mine").rename(out / ".mine.replaced-999999999")     # killed before its successor took its place
     assert "already there" in add_screen(request(later, out, add=True), progress=False)[0]
     assert content(out / "mine") == after
     add_screen(request(plates_folder(tmp_path / "week3", "P4"), out, add=True), progress=False)
