@@ -1,4 +1,4 @@
-"""Command line of the service and of its client: serve, score, classify, exclude, curves, compare, token, promote."""
+"""Command line of the service and of its client: serve, score, classify, exclude, curves, fit, compare, token, promote."""
 
 from __future__ import annotations
 
@@ -153,17 +153,35 @@ def curves(arguments: argparse.Namespace) -> None:
 
     options = from_record(ReadoutOptions, {
         "fit": arguments.fit, "controls": arguments.controls, "plate_format": arguments.plate_format,
-        "readout": arguments.readout_name, "name": arguments.name or arguments.table.stem, "exclusions": arguments.exclude}, path="options")
-    table = read_readout_table(arguments.table, arguments.readout, options=options, columns=dict(arguments.columns))
+        "readout": arguments.readout_name, "name": arguments.name or arguments.table.stem, "exclusions": arguments.exclude,
+        "roles": dict(arguments.roles), "dose_unit": arguments.dose_unit, "columns": dict(arguments.columns)}, path="options")
+    table = read_readout_table(arguments.table, arguments.readout, options=options)
     scored, report = score_table(table, options), ReportOptions(hit_score=arguments.score, hit_threshold=arguments.threshold)
-    print(*table.said, *scored.findings, render_text(scored, screen=table.screen, options=report), sep="\n")
     lineage = {"model": MEASURED, "version": "measured", "data_md5": file_md5(arguments.table), "scored_at": now(),
                "files": ", ".join(path.name for path in (arguments.table, *arguments.readout))}
     page = render_report(scored, screen=table.screen, lineage=lineage, options=report)
-    written = [*write_tables(scored, arguments.out), arguments.out / "report.html"]
+    written = [*write_tables(scored, arguments.out, screen=table.screen, report=report), arguments.out / "report.html"]
     written[-1].write_text(page, encoding="utf-8", newline="\n")
     if arguments.figures:
         written += write_figures(scored, arguments.out, score=arguments.score, threshold=arguments.threshold)
+    print(*table.said, *scored.findings, render_text(scored, screen=table.screen, options=report), sep="\n")
+    print(f"\nwrote {', '.join(path.name for path in written)} in {arguments.out}")
+
+
+def fit(arguments: argparse.Namespace) -> None:
+    """Curves and scores of responses that are normalised already, or GR values of counted cells; works without a service."""
+    from models.dose_response import FitOptions
+    from models.plates.safe_csv import write_csv
+    from models.records import from_record
+    from models.report import curve_lines
+    from serving.responses import fit_responses, read_responses
+
+    options = from_record(FitOptions, arguments.fit, path="fit")
+    responses = read_responses(arguments.table, by=arguments.by, columns=dict(arguments.columns), dose_unit=arguments.dose_unit)
+    tables = fit_responses(responses, options, score=arguments.score, threshold=arguments.threshold)
+    _require_folder(arguments.out)
+    written = [write_csv(table, arguments.out / f"{name}.csv") for name, table in tables.items()]
+    print(*responses.said, *responses.findings, curve_lines(tables["curves"], by=responses.by, score=arguments.score), sep="\n")
     print(f"\nwrote {', '.join(path.name for path in written)} in {arguments.out}")
 
 
@@ -306,10 +324,13 @@ def _add_tables(commands: Commands) -> None:
     """Those that read and write tables, without a service."""
     one = commands.add_parser("curves", help="curves, scores and figures of a plate reader's table, without a service")
     one.add_argument("table", type=Path, help="CSV or XLSX, a row per well: plate, well, role, treatment, dose and the read-out")
-    one.add_argument("--out", type=Path, required=True, help="folder for wells.csv, curves.csv, quality.csv, report.html and the figures")
+    one.add_argument("--out", type=Path, required=True, help="folder for wells.csv, curves.csv, hits.csv, quality.csv, report.html and the "
+                                                                  "figures")
     one.add_argument("--readout", type=Path, nargs="+", default=[], help="the plate reader's own files, where the table has no read-out")
     one.add_argument("--readout-name", default="", help="which read-out, where those files hold several")
     one.add_argument("--columns", type=_pairs, default=(), metavar="dose=Conc,...", help="columns that the table calls by another name")
+    one.add_argument("--roles", type=_pairs, default=(), metavar="positive=BzCl,...", help="treatments that are controls")
+    one.add_argument("--dose-unit", default="", help="of doses for which the table names none (default: nM, which is told)")
     one.add_argument("--controls", choices=("auto", "both", "negative", "none"), default="auto", help="controls to normalise by")
     one.add_argument("--plate-format", type=int, default=0, help="wells of a plate (default: the smallest that fits)")
     one.add_argument("--exclude", type=_exclusion, nargs="+", default=[], metavar="PLATE:WELL=REASON", help="wells to leave out")
@@ -319,6 +340,19 @@ def _add_tables(commands: Commands) -> None:
     one.add_argument("--name", default="", help="title of the report (default: the table's name)")
     one.add_argument("--no-figures", dest="figures", action="store_false", help="tables and report only, which is quicker")
     one.set_defaults(run=curves)
+    one = commands.add_parser("fit", help="curves and scores of responses that are normalised already, or GR50 of counted cells")
+    one.add_argument("table", type=Path, help="CSV or XLSX, a row per treatment, dose and replicate: treatment, dose, and viability, "
+                                              "inhibition, or cell_count, cell_count__ctrl and cell_count__time0")
+    one.add_argument("--out", type=Path, required=True, help="folder for curves.csv, and gr.csv of counted cells")
+    one.add_argument("--by", nargs="+", default=[], metavar="COLUMN", help="columns that name a curve beside the treatment (default: those "
+                                                                           "of cell lines, patients and times)")
+    one.add_argument("--columns", type=_pairs, default=(), metavar="viability=Resp,...",
+                     help="columns that the table calls by another name")
+    one.add_argument("--dose-unit", default="", help="of doses for which the table names none (default: nM, which is told)")
+    one.add_argument("--fit", type=_mapping, default={}, help='curve options as JSON, e.g. {"model": "5pl", "loss": "tukey"}')
+    one.add_argument("--score", choices=("dss_asym", "dss1", "dss2", "dss3"), default="dss_asym", help="score by which hits are called")
+    one.add_argument("--threshold", type=float, default=10.0, help="lowest score that is called a hit")
+    one.set_defaults(run=fit)
     one = commands.add_parser("compare", help="IC50s of one sample over those of another, with limits: how many times less potent?")
     one.add_argument("first", type=Path, help="curves.csv, or the folder that it lies in, as `curves` and `score` write it")
     one.add_argument("second", type=Path, help="the same of the other sample")

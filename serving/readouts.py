@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Literal
 import pandas as pd
 
 from models.dose_response import FitOptions
-from models.errors import Finding, InputError
 from models.plates.layout import ParsedLayout, parse_layout
 from models.plates.readers.base import FILE_COLUMNS, Found
 from models.plates.readers.platemaps import read_layout_table
 from models.plates.readers.readouts import attach_readout, read_readouts
 from models.plates.safe_csv import write_csv
 from models.plates.screen import Controls, Screen
-from models.report.inputs import tables_of
+from models.plates.vocabulary import KNOWN_UNITS, canonical_unit
+from models.report import ReportOptions, treatment_table
+from models.report.inputs import ALWAYS, tables_of
 from models.scoring import Exclusion, ScoredScreen, ScoringOptions, score_measured
 from models.tables import DOSED_ROLES
 from models.wells import PLATE_FORMATS, USUAL_FORMATS, usual_format
@@ -39,7 +40,9 @@ class ReadoutOptions:
 
     fit: curve options; exclusions: wells left out by a person; controls: which controls normalise, "auto" = those that the table
     has; plate_format: wells, 0 = the smallest that holds all wells of the table; readout: which of several read-outs of a plate
-    reader's file; name: title of the report.
+    reader's file; name: title of the report; roles: role -> the treatment whose wells have it, such as positive -> BzCl;
+    columns: contract column -> column of the table, where its name is not understood; dose_unit: of doses for which the table names
+    none, "" = nM, which is told.
     """
 
     fit: FitOptions = field(default_factory=FitOptions)
@@ -48,10 +51,15 @@ class ReadoutOptions:
     plate_format: int = 0
     readout: str = ""
     name: str = ""
+    roles: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict)
+    dose_unit: str = ""
 
     def __post_init__(self) -> None:
         if self.plate_format and self.plate_format not in PLATE_FORMATS:
             raise ValueError(f"plate_format: must be one of {sorted(PLATE_FORMATS)}, or 0 to find it out, got {self.plate_format}")
+        if self.dose_unit and not canonical_unit(self.dose_unit):
+            raise ValueError(f"dose_unit: must be one of {', '.join(KNOWN_UNITS)}, got {self.dose_unit!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,15 +71,13 @@ class ReadoutTable:
     said: tuple[str, ...] = ()
 
 
-def read_readout_table(table: Path, readouts: Sequence[Path] = (), *, options: ReadoutOptions | None = None,
-                       columns: Mapping[str, str] | None = None) -> ReadoutTable:
+def read_readout_table(table: Path, readouts: Sequence[Path] = (), *, options: ReadoutOptions | None = None) -> ReadoutTable:
     """Read a layout with a column of read-outs, or a layout and the plate reader's own files.
 
-    columns: contract column -> column of the table, where its name is not understood. Raises InputError (TableError) for what is no
-    table, and for read-outs that do not fit the plates.
+    Raises InputError (TableError) for what is no table, and for read-outs that do not fit the plates.
     """
     options = options or ReadoutOptions()
-    raw = _renamed(read_layout_table(table), columns or {})
+    raw = read_layout_table(table, columns=options.columns, roles=options.roles)
     said: tuple[str, ...] = ()
     if readouts:
         found = Found(convention="", files=pd.DataFrame(columns=list(FILE_COLUMNS)), raw_layout=raw, channels=())
@@ -79,22 +85,10 @@ def read_readout_table(table: Path, readouts: Sequence[Path] = (), *, options: R
         joined = attach_readout(found, values, tuple(readouts), name=options.readout)
         raw, said = joined.raw_layout, joined.said
     wells = options.plate_format or smallest_format(raw)
-    parsed = parse_layout(raw, plate_format=wells)
+    parsed = parse_layout(raw, plate_format=wells, dose_unit=options.dose_unit or None)
     screen = Screen(name=options.name or table.stem, sample=SAMPLE, plate_format=wells, assay="plate-reader table",
                     controls=controls_of(parsed.layout) if options.controls == "auto" else options.controls)
     return ReadoutTable(parsed=parsed, screen=screen, said=said)
-
-
-def _renamed(raw: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
-    missing = [name for name in columns.values() if name not in raw.columns]
-    if missing:
-        raise InputError(f"the table has no column '{missing[0]}'", [Finding(
-            rule="column_missing", severity="error", column=missing[0],
-            message=f"no column '{missing[0]}'; columns found: {', '.join(map(str, raw.columns))}")])
-    taken = [name for name in columns if name in raw.columns and name not in columns.values()]
-    renamed = raw.drop(columns=taken).rename(columns={column: name for name, column in columns.items()})
-    renamed.attrs = dict(raw.attrs)
-    return renamed
 
 
 def smallest_format(raw: pd.DataFrame) -> int:
@@ -120,10 +114,13 @@ def score_table(table: ReadoutTable, options: ReadoutOptions | None = None) -> S
     return replace(scored, findings=(*verdict.findings, *scored.findings))
 
 
-def write_tables(scored: ScoredScreen, out: Path) -> list[Path]:
-    """wells.csv, curves.csv, quality.csv, and those of single doses and combinations where there are some; returns their paths."""
+def write_tables(scored: ScoredScreen, out: Path, *, screen: Screen, report: ReportOptions | None = None) -> list[Path]:
+    """wells.csv, curves.csv, quality.csv, hits.csv (the report's verdicts), and those of single doses and combinations where there are
+    some; returns their paths.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    return [write_csv(table, out / f"{name}.csv") for name, table in tables_of(scored).items()]
+    tables = {**tables_of(scored), "hits": treatment_table(scored, screen=screen, options=report)}
+    return [write_csv(table, out / f"{name}.csv") for name, table in tables.items() if len(table) or name in ALWAYS]
 
 
 def write_figures(scored: ScoredScreen, out: Path, *, score: str = "dss_asym", threshold: float = 10.0) -> list[Path]:

@@ -123,7 +123,9 @@ def _missing_columns(renamed: pd.DataFrame, raw: pd.DataFrame) -> list[Finding]:
     missing = [] if "well" in renamed.columns or {"row", "column"} <= set(renamed.columns) else ["well"]
     missing += [name for name in ("role", "treatment", "dose") if name not in renamed.columns]
     return [Finding(rule="column_missing", severity="error", column=name, message=(
-        f"the layout has no column '{name}'; columns found: {found}{hint}. Add it, or rename the column that holds it"))
+        f"the layout has no column '{name}'; columns found: {found}{hint}. Add it, or rename the column that holds it"
+        + ("; without it the wells of dose 0, and those whose treatment is called DMSO or vehicle, are the negative controls, and there "
+           "are none here" if name == "role" and "treatment" in renamed else "")))
             for name in missing]
 
 

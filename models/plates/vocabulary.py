@@ -8,33 +8,35 @@ import unicodedata
 import pandas as pd
 
 COLUMN_WORDS: dict[str, tuple[str, ...]] = {
-    "plate": ("plate", "plateid", "platename", "platenumber", "plateno", "barcode", "platebarcode", "assayplate", "platte", "plaque",
-              "板", "板号"),
+    "plate": ("plate", "plateid", "platename", "platenumber", "plateno", "barcode", "platebarcode", "assayplate", "upid", "platte",
+              "plaque", "板", "板号"),
     "well": ("well", "wellid", "wellname", "wellposition", "position", "wells", "kavitat", "kavitaet", "puits", "孔", "孔位",
              "孔号"),
     "row": ("row", "wellrow", "platerow", "zeile", "ligne", "行"),
     "column": ("column", "col", "wellcolumn", "wellcol", "platecolumn", "spalte", "colonne", "列"),
     "role": ("role", "welltype", "type", "wellrole", "controltype", "control", "contenttype", "rolle", "typ", "roles", "类型", "角色"),
     "treatment": ("treatment", "compound", "drug", "cpd", "cmpd", "compoundname", "drugname", "treatmentname", "substance", "therapy",
-                  "compoundid", "drugid", "perturbation", "pertiname", "treatment1", "compound1", "drug1",
-                  "treatmenta", "compounda", "druga", "substanz", "wirkstoff", "verbindung", "behandlung", "compose", "traitement",
-                  "treatments", "compounds", "drugs", "化合物", "药物", "处理"),
+                  "compoundid", "drugid", "perturbation", "pertiname", "broadsample", "agent", "treatment1",
+                  "compound1", "drug1", "treatmenta", "compounda", "druga", "substanz", "wirkstoff", "verbindung", "behandlung", "compose",
+                  "traitement", "treatments", "compounds", "drugs", "化合物", "药物", "处理"),
     "dose": ("dose", "concentration", "conc", "finalconcentration", "finalconc", "dosage", "drugconcentration",
-             "dose1", "concentration1", "conc1", "dosea", "concentrationa", "conca", "dosis", "konzentration", "konz",
-             "doses", "concentrations", "浓度", "剂量"),
+             "mmoles", "dose1", "concentration1", "conc1", "drug1conc", "dosea", "concentrationa", "conca", "dosis", "konzentration",
+             "konz", "doses", "concentrations", "浓度", "剂量"),
     "dose_unit": ("doseunit", "unit", "units", "concentrationunit", "concunit", "doseunits", "concentrationunits", "doseunit1", "unit1",
-                  "doseunita", "unita", "einheit", "unite", "单位"),
+                  "drug1units", "doseunita", "unita", "einheit", "unite", "单位"),
     "replicate": ("replicate", "rep", "repl", "replicateno", "replicatenumber", "replikat", "replicat", "重复"),
     "treatment_2": ("treatment2", "compound2", "drug2", "addon", "combination", "secondtreatment", "treatmentb", "compoundb", "drugb"),
-    "dose_2": ("dose2", "concentration2", "conc2", "doseb", "concentrationb", "concb"),
-    "dose_unit_2": ("doseunit2", "unit2", "concunit2", "concentrationunit2", "doseunitb", "unitb"),
+    "dose_2": ("dose2", "concentration2", "conc2", "drug2conc", "doseb", "concentrationb", "concb"),
+    "dose_unit_2": ("doseunit2", "unit2", "concunit2", "concentrationunit2", "drug2units", "doseunitb", "unitb"),
     "readout": ("readout", "od", "od450", "absorbance", "luminescence", "rlu", "fluorescence", "rfu", "celltiterglo", "ctg", "signal",
-                "reading", "measurement", "messwert", "extinktion", "absorption", "lumineszenz", "fluoreszenz", "mesure", "读数"),
+                "reading", "readoutvalue", "wellsignal", "rawdata", "measurement", "messwert", "extinktion", "absorption",
+                "lumineszenz", "fluoreszenz", "mesure", "读数"),
     "excluded": ("excluded", "exclude", "masked"),
     "exclusion_reason": ("exclusionreason", "excludedreason", "reasonforexclusion"),
 }
 
-CONDITION_WORDS = ("cellline", "celltype", "cell", "patient", "patientid", "donor", "donorid", "celllinename", "timepoint",
+CONDITION_WORDS = ("cellline", "celltype", "cell", "patient", "patientid", "donor", "donorid", "celllinename", "clid", "screenname",
+                   "timepoint",
                    "time(h)", "time[h]", "timeh", "hours", "zelllinie", "patientennr",
                    "zeitpunkt", "lignee", "ligneecellulaire", "细胞系", "患者", "时间")
 SAMPLE_WORDS = ("sample", "sampleid", "samplename", "time", "hour", "zeit")     # as much, or a number or clock of each well
@@ -75,7 +77,9 @@ KNOWN_UNITS = ("nM", "uM", "mM", "M", "pM", *dict.fromkeys(_OTHER_WORDS.values()
 _COLUMN_OF = {word: name for name, words in COLUMN_WORDS.items() for word in words}
 _ROLE_OF = {word: role for role, words in ROLE_WORDS.items() for word in words}
 _FULL_WIDTH = str.maketrans("（）［］", "()[]")      # as a Chinese or Japanese keyboard writes brackets
-_HEADER_UNIT = re.compile(r"(?:[\[(](?P<in>[^\[(\])]{1,40})[\])]|[_ ](?P<after>[munpµμ]?M))$")
+_HEADER_UNIT = re.compile(r"(?:[\[(](?P<in>[^\[(\])]{1,40})[\])]|[_ ](?P<after>[munpµμ]?M)|(?<=mmoles)_per_liter)$")
+_SPELT_OUT = "mM"       # platemaps of the Broad Institute call a dose mmoles_per_liter
+METADATA = "Metadata_"  # before the columns of a profile that are no features (pycytominer)
 
 
 def plain(text: str) -> str:
@@ -89,14 +93,18 @@ def canonical_column(header: str) -> tuple[str, str]:
 
     What stands in a dose's brackets and is no unit is given as it stands: "Dose (log M)" -> ("dose", "log M").
     """
-    header = header.translate(_FULL_WIDTH)
+    header = header.translate(_FULL_WIDTH).strip().removeprefix(METADATA)
     if plain(header) in _COLUMN_OF:
         return _COLUMN_OF[plain(header)], ""
-    match = _HEADER_UNIT.search(header.strip())
-    if match is None:
-        return "", ""
-    name, unit = _COLUMN_OF.get(plain(header.strip()[:match.start()]), ""), match["in"] or match["after"]
-    return name, (canonical_unit(unit) or unit) if name in ("dose", "dose_2") else ""
+    name, unit = _COLUMN_OF.get(plain(_HEADER_UNIT.sub("", header)), ""), header_unit(header)
+    return name, unit if name in ("dose", "dose_2") else ""
+
+
+def header_unit(header: str) -> str:
+    """What stands in a header's brackets or behind its name as a unit, or "": "Conc. [µM]" -> "uM", "Dose (log M)" -> "log M"."""
+    match = _HEADER_UNIT.search(header.translate(_FULL_WIDTH).strip())
+    unit = match["in"] or match["after"] or _SPELT_OUT if match else ""
+    return canonical_unit(unit) or unit
 
 
 def contract_columns(table: pd.DataFrame) -> dict[str, str]:

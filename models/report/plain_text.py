@@ -29,12 +29,23 @@ def render_text(scored: ScoredTables, *, screen: Screen, options: ReportOptions 
         curves = curves.sort_values(options.hit_score, ascending=False, na_position="last", kind="stable")
     plates = list(dict.fromkeys(scored.wells["plate"]))
     quality = [f"plate {plate.plate}: {plate.words}" for plate in plate_qualities(scored.quality, plates, controls=screen.controls)]
-    rows = [_row(row, options) for _, row in curves.iterrows()]
-    widths = [max(len(line[column]) for line in (headings, *rows)) for column in range(len(headings))]
-    table = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in (headings, *rows)]
-    parts = [quality, [table[0], "-" * len(table[0]), *table[1:]] if rows or scored.single_doses.empty else [], _single_doses(scored),
+    table = _aligned(headings, [_row(row, options) for _, row in curves.iterrows()])
+    parts = [quality, table if len(curves) or scored.single_doses.empty else [], _single_doses(scored),
              [pair_line(pair) for pair in pair_views(scored)]]
     return "\n\n".join("\n".join(part) for part in parts if part)
+
+
+def curve_lines(curves: pd.DataFrame, *, by: Sequence[str], score: str = "dss_asym") -> str:
+    """The table of `render_text` alone, of curves that are named by several columns, in their order."""
+    options = ReportOptions(hit_score=score)
+    rows = [(*(str(row[name]) for name in by), *_row(row, options)[1:]) for _, row in curves.iterrows()]
+    return "\n".join(_aligned((*by, "IC50", *_HEADINGS[2:]), rows))
+
+
+def _aligned(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(line[column]) for line in (headings, *rows)) for column in range(len(headings))]
+    table = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in (headings, *rows)]
+    return [table[0], "-" * len(table[0]), *table[1:]]
 
 
 def _single_doses(scored: ScoredTables) -> list[str]:
@@ -49,11 +60,12 @@ def _row(row: pd.Series, options: ReportOptions) -> tuple[str, ...]:
             trusted(row, "auc", decimals=2), status_words(row))
 
 
-def treatment_table(scored: ScoredTables, *, screen: Screen, gates: Sequence[GateResult] = ()) -> pd.DataFrame:
+def treatment_table(scored: ScoredTables, *, screen: Screen, gates: Sequence[GateResult] = (),
+                    options: ReportOptions | None = None) -> pd.DataFrame:
     """A row per treatment as people read it, in the page's order: verdict and why, IC50 with its unit and ">" where it is beyond the tested
     doses, interval or why there is none, hit score and AUC as numbers, how far the curve can be trusted, and what was tested.
     """
-    scored, options = own_rows(scored, controls=screen.controls), ReportOptions()
+    scored, options = own_rows(scored, controls=screen.controls), options or ReportOptions()
     found, _ = verdicts(scored, controls=screen.controls, gates=gates, options=options)
     half = "EC50" if is_raw(scored.curves) else "IC50"
     rows = [(row.name, KIND_WORDS[row.verdict.kind], row.verdict.reason, row.half.text, row.half.interval, round(row.score_value, 1),

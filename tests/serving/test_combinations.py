@@ -132,7 +132,8 @@ def test_the_client_reads_and_writes_them(result: Result, tmp_path: Path) -> Non
     assert {f"{name}.csv" for name in NAMES} <= {path.name for path in scores.write(tmp_path)}
     assert "bortezomib + gemcitabine: synergy." in scores.summary()
     assert calls(check_table(pd.read_csv(tmp_path / "combination_pairs.csv"), COMBINATION_PAIRS)) == PAIRS
-    assert {path.name for path in write_tables(result.scored.tables, tmp_path)} >= {f"{name}.csv" for name in NAMES}
+    written = write_tables(result.scored.tables, tmp_path, screen=result.scored.screen)
+    assert {path.name for path in written} >= {f"{name}.csv" for name in NAMES}
 
 
 def test_a_table_of_read_outs_gives_them_over_http(http: httpx.Client, table: pd.DataFrame) -> None:

@@ -129,7 +129,7 @@ def test_the_command_works_without_a_service(tmp_path: Path, table: pd.DataFrame
     assert "drug" in printed
     assert "Z′ 1.00: excellent" in printed
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "wells.csv", "curves.csv", "quality.csv", "report.html", "panel.pdf", "waterfall.pdf", "plates.pdf"}
+        "wells.csv", "curves.csv", "quality.csv", "hits.csv", "report.html", "panel.pdf", "waterfall.pdf", "plates.pdf"}
     assert all((tmp_path / "out" / name).read_bytes()[:5] == b"%PDF-" for name in ("panel.pdf", "waterfall.pdf", "plates.pdf"))
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert f"<dt>scored at</dt><dd><code>{datetime.now(UTC):%Y-%m-%dT}" in page
@@ -164,7 +164,9 @@ def test_a_pipe_that_knows_few_characters_ends_nothing(tmp_path: Path, table: pd
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    (["--columns", "dose=Conc"], "no column 'Conc'; columns found: plate, well"),
+    (["--columns", "dose=Conc"], "--columns names 'Conc', but screen.csv has: plate, well"),
+    (["--roles", "positive=BzCl"], "no well has the treatment 'BzCl'; treatments: drug"),
+    (["--dose-unit", "furlong"], "dose_unit: must be one of nM"),
     (["--readout-name", "CTG", "--readout", "nowhere.txt"], "nowhere.txt"),
     (["--fit", '{"ic_level": 300}'], "ic_level")])
 def test_the_command_says_what_is_wrong(tmp_path: Path, table: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, arguments: list[str],

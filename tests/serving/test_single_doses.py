@@ -96,7 +96,7 @@ def test_the_client_reads_and_writes_them(result: Result, tmp_path: Path) -> Non
     assert "single_doses.csv" in {path.name for path in scores.write(tmp_path)}
     assert calls(check_table(pd.read_csv(tmp_path / "single_doses.csv"), SINGLE_DOSES)) == FOUND
     assert "\nstrong 1 µM: hit. Inhibition 88\u00a0%" in scores.summary()
-    assert "single_doses.csv" in {path.name for path in write_tables(result.scored.tables, tmp_path)}
+    assert "single_doses.csv" in {path.name for path in write_tables(result.scored.tables, tmp_path, screen=result.scored.screen)}
 
 
 def test_a_table_of_read_outs_gives_them_over_http(http: httpx.Client) -> None:

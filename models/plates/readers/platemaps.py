@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import pandas as pd
 
@@ -13,8 +14,8 @@ from models.plates.layout_cells import MISSING
 from models.plates.readers.base import Source
 from models.plates.readers.grids import Grid, find_grids
 from models.plates.spreadsheets import read_sheets, read_table
-from models.plates.vocabulary import canonical_column, canonical_role, contract_columns, plain
-from models.tables import TREATMENTS, check_table
+from models.plates.vocabulary import canonical_column, canonical_role, contract_columns, header_unit, plain
+from models.tables import ROLES, TREATMENTS, check_table
 from models.wells import parse_well
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx")
@@ -44,15 +45,26 @@ def read_platemap(path: Path, *, columns: Mapping[str, str] | None = None) -> Pl
     drawn = _drawn(path)
     if drawn is not None:
         return replace(drawn, raw_layout=with_contract_names(drawn.raw_layout, columns or {}, path.name))
-    return _without_sample(with_contract_names(read_table(path), columns or {}, path.name))
+    listed = _without_sample(with_contract_names(read_table(path), columns or {}, path.name))
+    layout, said = _with_roles(listed.raw_layout, listed=True)
+    return replace(listed, raw_layout=layout, said=(*listed.said, *said))
 
 
-def read_layout_table(path: Path) -> pd.DataFrame:
+def read_layout_table(path: Path, *, columns: Mapping[str, str] | None = None, roles: Mapping[str, str] | None = None) -> pd.DataFrame:
     """The layout in an uploaded file: a table of text with a row per well, ready for parse_layout; `attrs["notes"]` says how it was read.
 
+    columns: contract column -> its column in the file. roles: role -> the treatment whose wells have it, whatever else the file says.
     A table that names wells is taken as it stands; grids are looked for in others only, and in none that is longer than people draw plates.
-    Raises TableError for a file that is no table.
+    Raises TableError for a file that is no table, or lacks such a column or treatment.
     """
+    table, drawn = _listed_or_drawn(path)
+    layout, said = _with_roles(with_contract_names(table, columns or {}, path.name), listed=not drawn, named=roles or {})
+    layout.attrs = {"notes": (*table.attrs.get("notes", ()), *said)}
+    return layout
+
+
+def _listed_or_drawn(path: Path) -> tuple[pd.DataFrame, bool]:
+    """The file's rows of wells, and whether they were drawn as plates."""
     if (size := path.stat().st_size) > MAX_SENT_BYTES:
         raise TableError(f"{path.name} cannot be read as a layout", [Finding(
             rule="table_too_large", severity="error", value=path.name,
@@ -66,9 +78,9 @@ def read_layout_table(path: Path) -> pd.DataFrame:
     else:
         drawn = None if _names_wells(table) or len(table) > MAX_GRID_ROWS else _drawn(path)
         if drawn is None:
-            return table
+            return table, False
     drawn.raw_layout.attrs["notes"] = drawn.said
-    return drawn.raw_layout
+    return drawn.raw_layout, True
 
 
 def find_platemap(folder: Path) -> Path:
@@ -188,19 +200,55 @@ def _plate_rows(plate: str, quantities: dict[str, dict[str, str]], *, only: bool
     return table
 
 
-def _with_roles(layout: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """A layout without roles gets them from the names of its treatments: DMSO is a negative control, an empty cell an empty well. One with
-    a dose is not empty but lacks its treatment, which the rules then ask for.
+def _with_roles(layout: pd.DataFrame, *, listed: bool = False, named: Mapping[str, str] = MappingProxyType({})) -> tuple[
+        pd.DataFrame, tuple[str, ...]]:
+    """A layout without roles gets them from the names of its treatments: DMSO is a negative control, dose 0 of anything too, an empty cell
+    an empty well. One with a dose is not empty but lacks its treatment, which the rules then ask for.
+
+    listed: a row per well, not drawn: there dose 0 of nothing is a negative control too, and a table that has none is left as it is.
+    named: role -> the treatment whose wells have it. Raises TableError for a role or treatment that there is not.
     """
     names = contract_columns(layout)
-    if "role" in names or "treatment" not in names:
+    if "treatment" not in names or ("role" in names and not named):
         return layout, ()
-    treatments = layout[names["treatment"]].mask(layout[names["treatment"]].str.lower().isin(MISSING), "")
-    dosed = layout[names["dose"]].str.contains("[1-9]") if "dose" in names else pd.Series(False, index=layout.index)
-    roles = [(role if (role := canonical_role(name)) in _ROLES_BY_NAME else "treated") if name or dose else "empty"
-             for name, dose in zip(treatments, dosed, strict=True)]
-    return layout.assign(role=roles), ("no block of roles: they are read from the treatments' names (DMSO negative, blank empty, "
-                                       "else treated); add a block 'role' if that is wrong",)
+    texts = {name: layout[names[name]].mask(layout[names[name]].str.lower().isin(MISSING), "") if name in names else
+             pd.Series("", index=layout.index, dtype="str") for name in ("treatment", "treatment_2", "dose", "dose_2", "role")}
+    chosen = _named_roles(texts["treatment"], named)
+    if "role" in names:
+        return layout.assign(**{names["role"]: chosen.where(chosen != "", texts["role"])}), ()
+    dosed = (texts["dose"] + " " + texts["dose_2"]).str.contains("[1-9]")
+    roles = [_role_by_name(*row, listed=listed) for row in zip(texts["treatment"], texts["treatment_2"], texts["dose"], dosed, strict=True)]
+    found = chosen.where(chosen != "", pd.Series(roles, index=layout.index, dtype="str"))
+    if listed and not found.eq("negative").any():
+        return layout, ()
+    counts = ", ".join(f"{count} {role}" for role, count in found.value_counts().items())
+    form = "column" if listed else "block"
+    return layout.assign(role=found), (
+        f"no {form} of roles: they are read from the treatments' names (DMSO and dose 0 negative, blank empty, else treated: {counts}); "
+        f"add a {form} 'role' if that is wrong",)
+
+
+def _role_by_name(treatment: str, second: str, dose: str, dosed: bool, *, listed: bool) -> str:
+    role = canonical_role(treatment)
+    if role in _ROLES_BY_NAME:
+        return role
+    if not dosed and "0" in dose and (treatment or listed):
+        return "negative"
+    return "treated" if treatment or second or dosed else "empty"
+
+
+def _named_roles(treatments: pd.Series, named: Mapping[str, str]) -> pd.Series:
+    """The role that a person gave each well's treatment, or ""."""
+    chosen = pd.Series("", index=treatments.index, dtype="str")
+    for role, treatment in named.items():
+        wells = treatments.str.casefold() == treatment.casefold()
+        if role not in ROLES or not wells.any():
+            problem = f"'{role}' is not a role; use one of {', '.join(ROLES)}" if role not in ROLES else \
+                f"no well has the treatment '{treatment}'; treatments: {', '.join(sorted(set(treatments) - {''}))[:200]}"
+            raise TableError("the roles of treatments cannot be used", [Finding(
+                rule="role_unknown", severity="error", column="role", value=treatment, message=problem)])
+        chosen = chosen.mask(wells, role)
+    return chosen
 
 
 def with_contract_names(table: pd.DataFrame, columns: Mapping[str, str], file: str) -> pd.DataFrame:
@@ -213,9 +261,16 @@ def with_contract_names(table: pd.DataFrame, columns: Mapping[str, str], file: s
         raise TableError(f"{file} has no column '{missing[0]}'", [Finding(
             rule="column_missing", severity="error", column=missing[0],
             message=f"--columns names '{missing[0]}', but {file} has: {', '.join(map(str, table.columns))}")])
-    renamed = table.rename(columns={column: name for name, column in columns.items()})
+    taken = [name for name in columns if name in table.columns and name not in columns.values()]
+    renamed = table.drop(columns=taken).rename(columns={column: _with_unit(name, column) for name, column in columns.items()})
     renamed.attrs = dict(table.attrs)
     return renamed
+
+
+def _with_unit(name: str, header: str) -> str:
+    """The contract's name, with the unit that the file's own header gives a dose."""
+    unit = header_unit(header) if name in ("dose", "dose_2") else ""
+    return f"{name} [{unit}]" if unit else name
 
 
 def _without_sample(table: pd.DataFrame) -> Platemap:
