@@ -39,7 +39,8 @@ CURVES_FORM = _form(("layout",), {
     "readout": {"type": "array", "items": _BINARY, "description":
                 "instead of that column: the plate reader's own files (grids or lists; TXT, CSV, XLSX), named <read-out>_<plate>"},
     "options": {"type": "string", "description":
-                'JSON: {"fit": {...}, "exclusions": [...], "controls": "auto", "plate_format": 0, "readout": "", "name": ""}'}})
+                'JSON: {"fit": {...}, "exclusions": [...], "controls": "auto", "plate_format": 0, "readout": "", "name": "", '
+                '"roles": {"positive": "BzCl"}, "columns": {"dose": "Level"}, "dose_unit": "uM"}'}})
 LAYOUT_FORM = _form(("layout",), {
     "layout": _LAYOUT,
     "screen": {"type": "string", "description":

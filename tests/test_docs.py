@@ -265,7 +265,7 @@ def test_the_page_of_the_service_has_every_address_status_and_state() -> None:
     assert [state for state in (*STATES, "refused") if state != "deleting" and f"| `{state}` |" not in text] == []
 
 
-COMMANDS = "serve|score|classify|exclude|curves|token|promote"
+COMMANDS = "serve|score|classify|exclude|curves|fit|compare|token|promote"
 
 
 def options_of(command: str) -> set[str]:

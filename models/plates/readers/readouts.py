@@ -19,14 +19,16 @@ from models.plates.readers.grids import Grid, find_grids
 from models.plates.readers.platemaps import TABLE_SUFFIXES
 from models.plates.spreadsheets import sheets_of, table_of
 from models.plates.vocabulary import contract_columns, plain
+from models.plates.workbooks import Rows
 from models.plates.zips import PLAIN, UNPACKING_ERRORS, read_member
-from models.wells import well_or_text, well_texts
+from models.wells import PLATE_FORMATS, row_letters, well_or_text, well_texts
 
 COLUMNS = ("name", "plate", "well", "value")
 MAX_MEMBERS, MAX_UNPACKED = 1_000, 32 * 2**20     # files, and bytes of them all: thousands of plates
 MAX_NAME = 255      # characters, as on disks
 MAX_SMALL, MAX_RATIO = 8 * 2**20, 50     # bytes that a small archive may always become; unpacked to packed beyond
 _NUMBERED = re.compile(r"^(?P<name>.*?)[\W_]+(?:plate|p)?0*(?P<plate>\d+)$", re.IGNORECASE)
+FORMATS = sorted(((columns, rows) for rows, columns in PLATE_FORMATS.values()), reverse=True)   # (columns, rows), the widest first
 _VALUE_WORDS = ("value", "values", "raw", "rawdata", "result", "intensity", "ctg", "cellviability")
 
 
@@ -139,7 +141,7 @@ def _read(data: bytes, file: str) -> pd.DataFrame:
     stem = PurePosixPath(file).stem
     match = _NUMBERED.match(stem)
     name, plate = (match["name"], match["plate"]) if match else (stem, "")
-    grids = [grid for grid in find_grids(sheets_of(data, file)) if len(grid.cells) > 2]
+    grids = [grid for grid in find_grids([(sheet, _lettered(rows, file)) for sheet, rows in sheets_of(data, file)]) if len(grid.cells) > 2]
     if not grids:
         return _long(data, file, name, plate)
     if len(grids) == 1:
@@ -147,6 +149,26 @@ def _read(data: bytes, file: str) -> pd.DataFrame:
     labels = [grid.plate or (grid.sheet if len({one.sheet for one in grids}) == len(grids) else "") for grid in grids]
     plates = labels if all(labels) and len(set(labels)) == len(labels) else [str(number + 1) for number in range(len(grids))]
     return pd.concat([_rows(grid, file, stem, plate) for grid, plate in zip(grids, plates, strict=True)], ignore_index=True)
+
+
+def _lettered(rows: Rows, file: str) -> Rows:
+    """SoftMax Pro writes a plate without letters, its first row beside the temperature: with them it is a grid as any other.
+
+    Only plates that were read once: the several reads of a kinetic are left to be refused, and so are several wavelengths side by side.
+    """
+    if not rows or not rows[0] or not rows[0][0].startswith("##BLOCKS="):
+        return rows
+    lettered = [list(row) for row in rows]
+    for top, row in enumerate(rows[:-1]):
+        numbers = next((count for count, _ in FORMATS if rows[top + 1][2:2 + count] == [str(number + 1) for number in range(count)]), 0)
+        if numbers and row[0] == "Plate:" and "Endpoint" in row:
+            if any(rows[top + 1][2 + numbers:]):
+                raise _refusal("readout_repeated", file, "has several wavelengths of a plate side by side; export the one that counts, or "
+                               "what SoftMax Pro reduced them to")
+            for down in range(dict(FORMATS)[numbers]):
+                if top + 2 + down < len(lettered) and len(lettered[top + 2 + down]) > 1:
+                    lettered[top + 2 + down][1] = row_letters(down)
+    return lettered
 
 
 def _rows(grid: Grid, file: str, name: str, plate: str) -> pd.DataFrame:

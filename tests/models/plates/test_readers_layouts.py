@@ -225,6 +225,26 @@ def test_a_well_with_two_values_is_refused(tmp_path: Path) -> None:
     assert attach_readout(found(layout), pd.concat([times[:2]] * 2), (tmp_path,)).raw_layout["readout"].tolist() == ["0.5", "0.7"]
 
 
+SOFTMAX = ("##BLOCKS= 1", "Plate:\tOD600\t1.3\tPlateFormat\tEndpoint\tAbsorbance\tRaw\tFALSE\t1",
+           "\tTemperature(°C)\t" + "\t".join(map(str, range(1, 13))),
+           *("\t".join(["", "" if row else "24.1", *(str(100 * row + column) for column in range(1, 13))]) for row in range(8)), "", "~End")
+
+
+def test_a_plate_that_softmax_pro_wrote_without_letters(tmp_path: Path) -> None:
+    values = read_readouts(written(tmp_path / "CTG_3.txt", *SOFTMAX)).set_index("well")["value"]
+    assert (len(values), values["A01"], values["C07"], values["H12"]) == (96, "1", "207", "712")
+    two = [f"{line}\t\t1\t2" if "Temperature" in line else line for line in SOFTMAX]
+    with pytest.raises(TableError, match="several wavelengths of a plate side by side"):
+        read_readouts(written(tmp_path / "CTG_4.txt", *two))
+    with pytest.raises(TableError):      # each of the reads of a kinetic is a plate, and none of them the read-out
+        read_readouts(written(tmp_path / "CTG_5.txt", *(line.replace("Endpoint", "Kinetic") for line in SOFTMAX)))
+
+
+def test_a_list_as_bmg_writes_it(tmp_path: Path) -> None:
+    listed = written(tmp_path / "CTG_1.csv", "Well Row,Well Col,Content,Raw Data (lens)", "A,1,Sample X1,15230", "P,24,Blank,12")
+    assert read_readouts(listed)[["well", "value"]].values.tolist() == [["A01", "15230"], ["P24", "12"]]
+
+
 @pytest.mark.parametrize(("lines", "words"), [
     (("\t1\t2", "A\t1\tmuch", "B\t1\t2"), "'much' is not a number"), (("a,b", "1,2"), "neither a plate grid")])
 def test_a_readout_that_is_none_says_so(tmp_path: Path, lines: tuple[str, ...], words: str) -> None:
