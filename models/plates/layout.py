@@ -18,10 +18,11 @@ from models.plates.layout_cells import Cells, numbers
 from models.plates.layout_doses import alone_at_dose_0, pool_doses, read_dose
 from models.plates.spreadsheets import OTHER_SHEETS, read_table
 from models.plates.vocabulary import UNCLEAR_ROLES, canonical_column, canonical_role, plain
-from models.tables import LAYOUT, ROLES, check_table
+from models.tables import DOSED_ROLES, LAYOUT, ROLES, check_table
 from models.wells import PLATE_FORMATS, canonical_well, has_well, joined_wells, row_letters
 from models.whole_file import whole_file
 
+MOST_UNUSED = 10        # columns that are told one by one: a profile has thousands of features
 _APART = re.compile(r"^([A-Za-z]{1,2})\s*[-_:]\s*(\d+)$")
 MOST_REPLICATES = 1_000_000
 UNNAMED = "plate1"      # a plate that nothing names
@@ -97,9 +98,11 @@ def _canonical_columns(raw: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str],
     """The table under contract names, the units that headers named, and findings on its columns."""
     names: dict[str, str] = {}
     units: dict[str, str] = {}
-    findings = []
+    findings, unused = [], []
     for header in sorted(map(str, raw.columns), key=lambda header: header not in LAYOUT.names()):  # the contract's own names first
         name, unit = canonical_column(header)
+        if name and name in names.values() and name in raw.attrs.get("named", ()):
+            name = ""       # a person said which column it is
         if name and name in names.values():
             first = next(old for old, new in names.items() if new == name)
             findings.append(Finding(rule="column_repeated", severity="error", column=name, value=header,
@@ -109,8 +112,13 @@ def _canonical_columns(raw: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str],
             names[header] = name
             units |= {name: unit} if unit else {}
         else:
-            findings.append(Finding(rule="column_unused", severity="warning", column=header,
-                                    message=f"column '{header}' is not used; it is kept as it is"))
+            unused.append(header)
+    told = unused[:MOST_UNUSED] if len(unused) > MOST_UNUSED + 1 else unused
+    findings += [Finding(rule="column_unused", severity="warning", column=header,
+                         message=f"column '{header}' is not used; it is kept as it is") for header in told]
+    if rest := len(unused) - len(told):
+        findings.append(Finding(rule="column_unused", severity="warning",
+                                message=f"{rest} more columns are not used; they are kept as they are"))
     renamed = raw.rename(columns=names).reset_index(drop=True)
     renamed.attrs = {}
     return renamed, units, findings + _missing_columns(renamed, raw)
@@ -125,7 +133,9 @@ def _missing_columns(renamed: pd.DataFrame, raw: pd.DataFrame) -> list[Finding]:
     return [Finding(rule="column_missing", severity="error", column=name, message=(
         f"the layout has no column '{name}'; columns found: {found}{hint}. Add it, or rename the column that holds it"
         + ("; without it the wells of dose 0, and those whose treatment is called DMSO or vehicle, are the negative controls, and there "
-           "are none here" if name == "role" and "treatment" in renamed else "")))
+           "are none here" if name == "role" and "treatment" in renamed else "")
+        + ("; a plate reader's own file goes beside a layout (--readout, field readout)" if name == "treatment" and "readout" in renamed
+           else "")))
             for name in missing]
 
 
@@ -172,14 +182,28 @@ def _read_roles(cells: Cells) -> None:
     raw = cells.text("role")
     roles = raw.map({text: canonical_role(text) for text in raw.unique()}).astype("str")
     idle = (raw == "") & (cells.text("treatment") == "") & (cells.text("dose") == "")
+    untold = (raw == "") & _named_with_dose(cells, roles)
+    roles = roles.mask(untold, "treated")
     cells.out["role"] = roles.where(~idle, "empty").astype("str")
     if "role" not in cells.raw.columns:
         return
+    cells.once(untold, "role", rule="role_default", say=lambda count, _:
+                f"{count} well(s) without role are taken as treated, because they have a treatment and a dose")
     cells.once(idle, "role", rule="role_default", say=lambda count, _:
                 f"{count} well(s) without role, treatment and dose are taken as empty")
     cells.each((roles == "") & ~idle, "role", rule="role_unknown", say=lambda text:
                 f"'{text}' is not a role; use one of {', '.join(ROLES)}" if plain(text) not in UNCLEAR_ROLES else
                 f"'{text}' stands for wells without cells in one lab and for untreated cells in another; write empty or untreated")
+
+
+def _named_with_dose(cells: Cells, roles: pd.Series) -> pd.Series:
+    """Wells with a dose of a treatment that is no control's, in a table that names its negative controls: as platemaps of JUMP have them,
+    whose column of controls is empty elsewhere.
+    """
+    treatment = cells.text("treatment")
+    controls = set(treatment[~roles.isin(("", *DOSED_ROLES))]) | {""}
+    dosed = cells.text("dose").str.contains("[1-9]")
+    return ~treatment.isin(controls) & dosed if roles.eq("negative").any() else dosed & False
 
 
 def _read_options(cells: Cells) -> None:

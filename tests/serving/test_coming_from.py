@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from models.dose_response import FitOptions, fit_curves, score_curves
+from models.plates.layout import parse_layout
 from models.plates.readers.platemaps import read_layout_table
 from serving import cli
 from serving.responses import fit_responses, read_responses
@@ -119,7 +120,20 @@ def test_roles_and_units_of_a_long_table_that_names_neither(tmp_path: Path) -> N
     path.write_text("\n".join(LISTED))
     read = read_layout_table(path, columns={"dose": "Level [uM]"}, roles={"positive": "bzcl", "negative": "H2O"})
     assert read["role"].tolist() == ["negative", "negative", "negative", "treated", "empty", "positive", "negative"]
-    assert list(read.columns) == ["well", "drug", "dose [uM]", "Raw", "role"]      # a thousand times less without its unit
+    assert list(read.columns) == ["dose [uM]", "well", "drug", "Raw", "role"]      # a thousand times less without its unit
     assert "4 negative" in read.attrs["notes"][0]
     path.write_text("\n".join(line for line in LISTED if line[:2] not in ("A1", "A3", "A7")))
     assert "role" not in read_layout_table(path)        # nothing tells the controls: the rules ask for roles
+
+
+def test_a_column_that_a_person_names_counts_and_others_of_its_meaning_do_not(tmp_path: Path) -> None:
+    """As in a platemap of JUMP: two names of each compound, and roles of controls alone."""
+    path = tmp_path / "jump.csv"
+    path.write_text("Metadata_Well,Metadata_broad_sample,Metadata_pert_iname,Metadata_mmoles_per_liter,Metadata_control_type\n"
+                    "A01,BRD-1,DMSO,,negcon\nA02,BRD-2,dexamethasone,0.005,\n")
+    assert [one.rule for one in parse_layout(read_layout_table(path), plate_format=384).errors] == ["column_repeated"]
+    parsed = parse_layout(read_layout_table(path, columns={"treatment": "Metadata_pert_iname"}), plate_format=384)
+    assert parsed.errors == ()
+    assert parsed.layout[["role", "treatment", "dose"]].fillna(0).values.tolist() == [
+        ["negative", "DMSO", 0], ["treated", "dexamethasone", 5000]]
+    assert any("1 well(s) without role are taken as treated" in one.message for one in parsed.findings)

@@ -59,7 +59,7 @@ def read_layout_table(path: Path, *, columns: Mapping[str, str] | None = None, r
     """
     table, drawn = _listed_or_drawn(path)
     layout, said = _with_roles(with_contract_names(table, columns or {}, path.name), listed=not drawn, named=roles or {})
-    layout.attrs = {"notes": (*table.attrs.get("notes", ()), *said)}
+    layout.attrs = {"notes": (*table.attrs.get("notes", ()), *said), "named": tuple(columns or ())}
     return layout
 
 
@@ -262,8 +262,9 @@ def with_contract_names(table: pd.DataFrame, columns: Mapping[str, str], file: s
             rule="column_missing", severity="error", column=missing[0],
             message=f"--columns names '{missing[0]}', but {file} has: {', '.join(map(str, table.columns))}")])
     taken = [name for name in columns if name in table.columns and name not in columns.values()]
-    renamed = table.drop(columns=taken).rename(columns={column: _with_unit(name, column) for name, column in columns.items()})
-    renamed.attrs = dict(table.attrs)
+    rest = [name for name in table.columns if name not in (*taken, *columns.values())]     # first is what counts where two mean the same
+    renamed = table[[*columns.values(), *rest]].rename(columns={column: _with_unit(name, column) for name, column in columns.items()})
+    renamed.attrs = {**table.attrs, "named": tuple(columns)}
     return renamed
 
 

@@ -84,6 +84,13 @@ def test_role_words(word: str, role: str) -> None:
     assert canonical_role(word) == role
 
 
+def test_a_profile_of_many_features_is_told_in_a_few_lines() -> None:
+    names = [f"Cells_{number}" for number in range(900)]
+    rows = [["plate,well,role,treatment,dose", *names], ["P,A01,negative,,", *["1"] * 900]]
+    unused = [one.message for one in parsed("\n".join(map(",".join, rows)) + "\n").findings if one.rule == "column_unused"]
+    assert (len(unused), unused[-1]) == (11, "890 more columns are not used; they are kept as they are")
+
+
 def test_a_word_that_labs_use_for_two_roles_is_asked_about() -> None:
     found, = parsed("plate,well,role,treatment,dose,unit\nP,A01,Medium,,,\nP,A02,treated,x,5,nM\n").errors
     assert found.rule == "role_unknown"
