@@ -114,8 +114,8 @@ def _csv_rows(data: bytes, name: str, max_rows: int = MAX_ROWS) -> tuple[Rows, l
 def _narrow(row: list[str], name: str) -> list[str]:
     """The row without empty cells beyond MAX_COLUMNS. Raises TableError for filled ones, before more such rows are kept."""
     if any(row[MAX_COLUMNS:]):
-        raise refusal("table_too_large", name, f"has a row of more than {MAX_COLUMNS:,} columns; save those of wells, treatments, doses and "
-                      "read-out alone")
+        raise refusal("table_too_large", name, f"has a row of more than {MAX_COLUMNS:,} columns; save those of wells, treatments and "
+                      "read-outs alone")
     return row[:MAX_COLUMNS]
 
 
