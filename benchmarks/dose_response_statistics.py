@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -22,7 +23,7 @@ from scipy.optimize import brentq
 
 from models.dose_response import FitOptions, fit_arrays, fit_curves, score_curves
 from models.dose_response.between_plates import with_between_plates
-from models.dose_response.doubts import ALONE_WORDS, BEYOND_WORDS, DEADER_WORDS, MISFIT_WORDS, SKIPPED_WORDS
+from models.dose_response.doubts import ALONE_WORDS, BENT_LEVEL, BEYOND_WORDS, DEADER_WORDS, MISFIT_WORDS, SKIPPED_WORDS
 from models.dose_response.plate_agreement import LEVEL, Disagreement, with_disagreements
 from models.dose_response.score_limits import score_limits
 from models.dose_response.stray_wells import stray_wells
@@ -91,20 +92,23 @@ SHAPES: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float]] = {
     "two phases": (two_phases, 0.0)}
 
 
-def shapes(curves: int) -> pd.DataFrame:
-    """What 95 % limits of an IC50 hold where the truth is no 4PL, or wells of a dose are off together: 9 doses of 4 decades, noise 4 %."""
+def shapes(curves: int, *, doses: int = 9, replicates_of: Sequence[int] = (1, 2, 3)) -> pd.DataFrame:
+    """What 95 % limits of an IC50 hold where the truth is no 4PL, or wells of a dose are off together: 4 decades, noise 4 %."""
     rows = []
-    x = np.linspace(-2.0, 2.0, 9)
-    for (name, (effect, together)), replicates in product(SHAPES.items(), (1, 2, 3)):
+    x = np.linspace(-2.0, 2.0, doses)
+    for (name, (effect, together)), replicates in product(SHAPES.items(), replicates_of):
         rng = np.random.default_rng(SEED)
         true = 10.0 ** brentq(lambda at, effect=effect: float(effect(np.array([at]))[0]) - 50.0, -2.0, 2.0)
-        doses = effect(x) + together * rng.standard_normal((curves, len(x)))
-        y = np.repeat(doses, replicates, axis=1) + 4.0 * rng.standard_normal((curves, replicates * len(x)))
+        of_doses = effect(x) + together * rng.standard_normal((curves, len(x)))
+        y = np.repeat(of_doses, replicates, axis=1) + 4.0 * rng.standard_normal((curves, replicates * len(x)))
         found = fit_curves(long_table(np.repeat(10.0**x, replicates), y), by="curve", response="y")
         held = (found["ic50_low"].fillna(0.0) <= true) & (found["ic50_high"].fillna(np.inf) >= true)
         ok = found["status"] == "ok"
-        rows.append({"truth": name, "replicates": replicates, "ok": ok.mean(), "held, of the ok": held[ok].mean(),
-                     "ok and missed": (ok & ~held).mean(), "upper over lower": (found["ic50_high"] / found["ic50_low"])[ok].median()})
+        wide = found["ic50_high"].fillna(np.inf) / found["ic50_low"].fillna(0.0).clip(lower=1e-12)
+        bent = found["p_lack_of_fit"] < BENT_LEVEL
+        rows.append({"truth": name, "replicates": replicates, "ok": ok.mean(), "held": held.mean(), "held, of the ok": held[ok].mean(),
+                     "ok and missed": (ok & ~held).mean(), "upper over lower": wide[ok].median(), "replicates disagree less": bent.mean(),
+                     "upper over lower then": wide[bent].median()})
     return pd.DataFrame(rows)
 
 
@@ -319,6 +323,7 @@ def main() -> None:
     for title, run, count, unit in (
             ("Flat test", flat_test, curves, "curves"), ("Coverage of the 95 % profile interval of EC50", coverage, curves, "curves"),
             ("Limits of an IC50 of other shapes", shapes, curves // 4, "curves"),
+            ("The same with five doses", partial(shapes, doses=5, replicates_of=(2, 3)), curves // 4, "curves"),
             ("Steep and shallow curves", steepness, curves // 4, "curves"), ("Doubts", doubts, curves // 4, "curves"),
             ("Error of log10 EC50 by loss", robustness, curves, "curves"),
             ("Single wells off their curve", single_wells, curves, "curves"),

@@ -34,6 +34,7 @@ from models.dose_response.doubts import (
     ELSEWHERE,
     ELSEWHERE_WORDS,
     FLAT_WORDS,
+    LEAST_FREEDOM,
     LOOSE,
     MISFIT_WORDS,
     OPEN_DOSE_WORDS,
@@ -238,7 +239,8 @@ def _limits_of(batch: Batch, fit: BatchFit, levels: Sequence[Array], flat: Bools
         return [Limits(nothing, nothing) for _ in levels]
     free = free_parameters(fit)
     rise = allowed_rise(rss=fit.rss if fit.scatter is None else fit.scatter, n=batch.n, free=free, level=options.level)
-    rise = np.where(bent, np.fmax(rise, allowed_rise(rss=fit.rss - batch.within, n=batch.levels, free=free, level=options.level)), rise)
+    of_doses = allowed_rise(rss=fit.rss - batch.within, n=batch.levels, free=free, level=options.level, least=LEAST_FREEDOM)
+    rise = np.where(bent, np.fmax(rise, of_doses), rise)
     estimates = [np.where(flat, np.nan, _estimate(batch, fit, level, scale=scale, options=options)) for level in levels]
     if options.interval == "wald":
         return [wald_limits(fit.problem, fit.p, estimate=estimate, rise=rise) for estimate in estimates]

@@ -20,6 +20,8 @@ Row = dict[Any, Any]
 MISFIT_LEVEL = 0.001    # of the lack of fit test, up to which a curve may be called no curve of these wells
 MISFIT = 10.0           # root mean square of what the means of doses lie off, in percent inhibition, from which on it is
 BENT_LEVEL = 0.1        # of the lack of fit test, up to which the curve is off the means of doses by more than wells scatter
+LEAST_FREEDOM = 2.0     # degrees of the F by which limits then go: the one that five doses leave opens them without end, and holds no more
+                        # curves (docs/curve_accuracy.md)
 ELSEWHERE = 1.5         # times the IC50, or one over it, from which on such means cross its level elsewhere: as far as a sound curve's own
                         # limits lie (1.2 to 1.6 times, 8 doses twice, noise 5 to 10 %: docs/curve_accuracy.md)
 # The following were set by what they tell of sound curves (7 in 1,000 at most) and of such as they are meant for: docs/curve_accuracy.md

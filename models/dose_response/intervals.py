@@ -63,11 +63,11 @@ class _End:
         self.x[rows], self.f[rows], self.p[:, rows] = end.x, end.f, end.p
 
 
-def allowed_rise(*, rss: Array, n: npt.NDArray[np.intp], free: npt.NDArray[np.intp], level: float) -> Array:
-    """Rise of the residual sum of squares at a confidence limit; NaN without degrees of freedom."""
+def allowed_rise(*, rss: Array, n: npt.NDArray[np.intp], free: npt.NDArray[np.intp], level: float, least: float = 1.0) -> Array:
+    """Rise of the residual sum of squares at a confidence limit; NaN without degrees of freedom. least: of them, that the F has."""
     spare = (n - free).astype(float)
     spare = np.where(spare > 0, spare, np.nan)
-    rise: Array = rss / spare * special.fdtri(1, spare, level)
+    rise: Array = rss / spare * special.fdtri(1, np.fmax(spare, least), level)
     return rise
 
 

@@ -32,6 +32,18 @@ def test_noise_is_called_an_effect_five_times_in_a_hundred(doses: int, replicate
     assert 0.07 < (p < 0.10).mean() < 0.13
 
 
+def test_five_doses_in_duplicate_have_limits_of_use() -> None:
+    """Where duplicates happen to agree better than the curve fits, one degree of freedom opened the limits of 1 sound curve in 20."""
+    dose = np.repeat(np.logspace(-2, 2, 5), 2)
+    y = 100 / (1 + 1 / dose) + 4.0 * np.random.default_rng(7).standard_normal((600, len(dose)))
+    found = fit_curves(long_table(dose, y), by="curve", response="y")
+    assert (found["status"] == "ok").mean() > 0.99
+    assert 0.93 < found["ic50_low"].le(1.0).mul(found["ic50_high"].ge(1.0)).mean() < 0.97
+    bent = found["p_lack_of_fit"] < 0.1
+    assert bent.sum() > 40
+    assert (found["ic50_high"] / found["ic50_low"])[bent].median() < 10
+
+
 def test_an_uneven_design_with_missing_wells_is_calibrated_too() -> None:
     rng = np.random.default_rng(5)
     noise = rng.standard_normal((2000, 9))
