@@ -89,6 +89,16 @@ def test_options_of_a_table(http: httpx.Client, table: pd.DataFrame) -> None:
     assert (answer["screen"]["plate_format"], answer["screen"]["name"]) == (384, "mine")
 
 
+def test_a_table_of_another_program_says_the_rest_by_options(http: httpx.Client, table: pd.DataFrame) -> None:
+    """No roles, another name of the read-out, no unit: docs/coming_from.md."""
+    named = table["treatment"].mask(table["role"] == "negative", "DMSO").mask(table["role"] == "positive", "BzCl")
+    other = table.assign(treatment=named, cells=table["readout"]).drop(columns=["role", "readout", "dose_unit"])
+    answer = post(http, other, options={"roles": {"positive": "BzCl"}, "columns": {"readout": "cells"}, "dose_unit": "nM"}).json()
+    pd.testing.assert_frame_equal(pd.DataFrame(answer["curves"]), pd.DataFrame(post(http, table).json()["curves"]))
+    assert "no column of roles" in json.dumps(answer["flags"])
+    assert "use one of negative" in post(http, other, options={"roles": {"killed": "BzCl"}}).text
+
+
 @pytest.mark.parametrize(("change", "options", "message"), [
     (lambda table: table.drop(columns="role"), {}, "no column 'role'"),
     (lambda table: table.assign(dose=table["dose"].astype(object).where(table["role"] != "treated", "ten")), {}, "'ten'"),
