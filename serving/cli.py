@@ -174,13 +174,15 @@ def fit(arguments: argparse.Namespace) -> None:
     from models.plates.safe_csv import write_csv
     from models.records import from_record
     from models.report import curve_lines
-    from serving.responses import fit_responses, read_responses
+    from serving.responses import draw_responses, fit_responses, read_responses
 
     options = from_record(FitOptions, arguments.fit, path="fit")
     responses = read_responses(arguments.table, by=arguments.by, columns=dict(arguments.columns), dose_unit=arguments.dose_unit)
     tables = fit_responses(responses, options, score=arguments.score, threshold=arguments.threshold)
     _require_folder(arguments.out)
     written = [write_csv(table, arguments.out / f"{name}.csv") for name, table in tables.items()]
+    if arguments.figures:
+        written += draw_responses(responses, tables["curves"], arguments.out, score=arguments.score, threshold=arguments.threshold)
     print(*responses.said, *responses.findings, curve_lines(tables["curves"], by=responses.by, score=arguments.score), sep="\n")
     print(f"\nwrote {', '.join(path.name for path in written)} in {arguments.out}")
 
@@ -343,7 +345,7 @@ def _add_tables(commands: Commands) -> None:
     one = commands.add_parser("fit", help="curves and scores of responses that are normalised already, or GR50 of counted cells")
     one.add_argument("table", type=Path, help="CSV or XLSX, a row per treatment, dose and replicate: treatment, dose, and viability, "
                                               "inhibition, or cell_count, cell_count__ctrl and cell_count__time0")
-    one.add_argument("--out", type=Path, required=True, help="folder for curves.csv, and gr.csv of counted cells")
+    one.add_argument("--out", type=Path, required=True, help="folder for curves.csv, the figures, and gr.csv of counted cells")
     one.add_argument("--by", nargs="+", default=[], metavar="COLUMN", help="columns that name a curve beside the treatment (default: those "
                                                                            "of cell lines, patients and times)")
     one.add_argument("--columns", type=_pairs, default=(), metavar="viability=Resp,...",
@@ -352,6 +354,7 @@ def _add_tables(commands: Commands) -> None:
     one.add_argument("--fit", type=_mapping, default={}, help='curve options as JSON, e.g. {"model": "5pl", "loss": "tukey"}')
     one.add_argument("--score", choices=("dss_asym", "dss1", "dss2", "dss3"), default="dss_asym", help="score by which hits are called")
     one.add_argument("--threshold", type=float, default=10.0, help="lowest score that is called a hit")
+    one.add_argument("--no-figures", dest="figures", action="store_false", help="tables only, which is quicker")
     one.set_defaults(run=fit)
     one = commands.add_parser("compare", help="IC50s of one sample over those of another, with limits: how many times less potent?")
     one.add_argument("first", type=Path, help="curves.csv, or the folder that it lies in, as `curves` and `score` write it")

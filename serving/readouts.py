@@ -125,7 +125,7 @@ def write_tables(scored: ScoredScreen, out: Path, *, screen: Screen, report: Rep
 
 def write_figures(scored: ScoredScreen, out: Path, *, score: str = "dss_asym", threshold: float = 10.0) -> list[Path]:
     """panel.pdf (all curves), waterfall.pdf (where there are scores), plates.pdf (a heat map per plate); returns their paths."""
-    from models.dose_response.plots import plot_panel, plot_plate, plot_waterfall
+    from models.dose_response.plots import plot_plate, plot_waterfall
 
     wells, curves = scored.wells, scored.curves
     if len(scored.single_doses):    # they have no curve to draw
@@ -135,8 +135,7 @@ def write_figures(scored: ScoredScreen, out: Path, *, score: str = "dss_asym", t
     response = wells["readout"] if raw else 100 * (1 - wells["viability"])
     drawn = wells.assign(response=response)[wells["role"].isin(DOSED_ROLES) & ~wells["excluded"]]
     figures: dict[str, Callable[[], list[Figure]]] = {
-        "panel.pdf": lambda: [plot_panel(curves.iloc[first:first + PANELS], drawn, by="treatment", dose="dose", response="response")
-                              for first in range(0, len(curves), PANELS)],
+        "panel.pdf": lambda: panels(curves, drawn, by="treatment", response="response"),
         "waterfall.pdf": lambda: [plot_waterfall(curves, score=score, threshold=threshold)],
         "plates.pdf": lambda: [plot_plate(plate, value=value, title=str(name), label=label)
                                for name, plate in wells.groupby("plate", sort=False)]}
@@ -144,10 +143,19 @@ def write_figures(scored: ScoredScreen, out: Path, *, score: str = "dss_asym", t
         del figures["panel.pdf"], figures["waterfall.pdf"]
     elif score not in curves or curves[score].isna().all():
         del figures["waterfall.pdf"]
-    return [_write_pages(draw(), out / name) for name, draw in figures.items()]
+    return [write_pages(draw(), out / name) for name, draw in figures.items()]
 
 
-def _write_pages(pages: Sequence[Figure], path: Path) -> Path:
+def panels(curves: pd.DataFrame, wells: pd.DataFrame, *, by: str, response: str) -> list[Figure]:
+    """All curves, a page for every PANELS of them."""
+    from models.dose_response.plots import plot_panel
+
+    return [plot_panel(curves.iloc[first:first + PANELS], wells, by=by, dose="dose", response=response)
+            for first in range(0, len(curves), PANELS)]
+
+
+def write_pages(pages: Sequence[Figure], path: Path) -> Path:
+    """A PDF of the figures; the same figures give the same bytes."""
     from matplotlib.backends.backend_pdf import PdfPages
 
     path.parent.mkdir(parents=True, exist_ok=True)

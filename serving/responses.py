@@ -20,6 +20,7 @@ from models.plates.spreadsheets import read_table
 from models.plates.vocabulary import CONDITION_WORDS, SAMPLE_WORDS, canonical_column, plain
 from models.tables import DOSED_ROLES
 from models.wells import PLATE_FORMATS, well_name
+from serving.readouts import panels, write_pages
 
 VIABILITY = ("viability", "relativeviability", "percentviability", "viabilitypercent", "survival", "relcellcount", "relativecellcount")
 INHIBITION = ("inhibition", "percentinhibition", "inhibitionpercent")
@@ -85,6 +86,16 @@ def fit_responses(responses: Responses, options: FitOptions, *, score: str = "ds
         tables["gr"] = gr_metrics(responses.wells, by=list(responses.by), dose="dose", count=count, count_control=control,
                                   count_time0=start)
     return tables
+
+
+def draw_responses(responses: Responses, curves: pd.DataFrame, out: Path, *, score: str = "dss_asym",
+                   threshold: float = 10.0) -> list[Path]:
+    """panel.pdf and waterfall.pdf, each curve named by all that tells it from others; returns their paths."""
+    from models.dose_response.plots import plot_waterfall
+
+    fitted, wells = (table.assign(curve=table[list(responses.by)].astype(str).agg(" ".join, axis=1)) for table in (curves, responses.wells))
+    return [write_pages(panels(fitted, wells, by="curve", response="viability"), out / "panel.pdf"),
+            write_pages([plot_waterfall(fitted, name="curve", score=score, threshold=threshold)], out / "waterfall.pdf")]
 
 
 def _named(raw: pd.DataFrame, words: Sequence[str]) -> str:

@@ -59,6 +59,8 @@ def test_the_page_runs_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         else:
             assert [line for line in block.splitlines() if line not in printed] == []
     assert commands == 5
+    assert {path.name for path in Path("gr").iterdir()} == {"curves.csv", "gr.csv", "panel.pdf", "waterfall.pdf"}
+    assert Path("fit/panel.pdf").read_bytes()[:5] == b"%PDF-"
     gr = pd.read_csv("gr/gr.csv")
     assert gr[["gr50", "gr50_low", "gr50_high"]].round(1).iloc[0].tolist() == [55.1, 50.9, 59.5]
     curves = pd.read_csv("curator/curves.csv").set_index("treatment")
