@@ -17,7 +17,7 @@ from models.errors import Finding
 from models.networks.bundle import GateResult
 from models.plates.safe_csv import write_csv
 from models.plates.screen import Screen
-from models.report import render_report, render_text
+from models.report import render_report, render_text, treatment_table
 from models.report.inputs import tables_of
 from models.single_doses import NAME as SINGLE
 from models.tables import COMBINATION_PAIRS, COMBINATIONS, CURVES, IMAGE_CLASSES, SINGLE_DOSES, WELL_SCORES, check_table
@@ -59,14 +59,16 @@ class Scores:
         return str(self.answer.get("job", ""))
 
     def write(self, folder: Path) -> list[Path]:
-        """wells.csv, curves.csv, quality.csv, those of single doses and combinations where there are some, answer.json, and report.html:
-        one page that works offline. Returns their paths.
+        """wells.csv, curves.csv, quality.csv, those of hits, single doses and combinations where there are some, answer.json, and
+        report.html: one page that works offline. Returns their paths.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        tables = [write_csv(table, folder / f"{name}.csv") for name, table in tables_of(self).items()]
         (folder / "answer.json").write_text(json.dumps(self.answer, indent=1) + "\n", encoding="utf-8")
         metrics = (self.answer.get("adapted") or {}).get("metrics") or {}
         gates = [GateResult(**gate) for gate in self.answer["gates"]]
+        hits = treatment_table(self, screen=self.screen, gates=gates)
+        tables = [write_csv(table, folder / f"{name}.csv") for name, table in
+                  {**tables_of(self), **({"hits": hits} if len(hits) else {})}.items()]
         page = render_report(self, screen=self.screen, lineage=self.lineage, gates=gates, metrics=metrics)
         (folder / "report.html").write_text(page, encoding="utf-8")
         return [folder / "report.html", *tables, folder / "answer.json"]

@@ -193,9 +193,14 @@ _WRITERS: Mapping[str, Callable[[pd.DataFrame], bytes]] = {"csv": _csv, "parquet
 
 
 def _archive(result: Result, kind: str) -> bytes:
-    """The tables in one zip."""
+    """The tables in one zip, with the report's verdicts where there are some."""
     tables = {f"{name}.{kind}": _WRITERS[kind](table) for name, table in tables_of(result.scored.tables).items()}
-    return _zipped({**tables, "flags.csv": _csv(_flags(result))})
+    hits = _verdicts(result)
+    return _zipped({**tables, **({"hits.csv": _csv(hits)} if len(hits) else {}), "flags.csv": _csv(_flags(result))})
+
+
+def _verdicts(result: Result) -> pd.DataFrame:
+    return treatment_table(result.scored.tables, screen=result.scored.screen, gates=result.scored.gates)
 
 
 def _zipped(members: Mapping[str, bytes]) -> bytes:
@@ -224,7 +229,7 @@ def _workbook(result: Result, job: Job) -> bytes:
     lineage = [("lineage", *item) for item in _lineage(result, job).items()]
     lineage += [("screen", name, value) for name, value in plain(scored.screen.to_dict()).items()]
     lineage += [("adapted", name, value) for name, value in (result.adapted or {}).items()]
-    tables, treatments = tables_of(scored.tables), treatment_table(scored.tables, screen=scored.screen, gates=scored.gates)
+    tables, treatments = tables_of(scored.tables), _verdicts(result)
     sheets = {**({"treatments": treatments} if len(treatments) or SINGLE not in tables else {}),
               **{name: tables[name] for name in (SINGLE, "curves", *reversed(NAMES), "wells", "quality") if name in tables},
               "flags": _flags(result),

@@ -105,7 +105,7 @@ def test_a_result_without_combinations_is_as_it_was(single: Result, tmp_path: Pa
     write_result(tmp_path / "result", single)
     assert not [path for path in (tmp_path / "result").iterdir() if path.stem in NAMES]
     assert not {"combinations", "combination_pairs"} & set(json.loads(render(single, JOB, kind="json")[0]))
-    assert members(render(single, JOB, kind="csv")[0]) == {"wells.csv", "curves.csv", "quality.csv", "flags.csv"}
+    assert members(render(single, JOB, kind="csv")[0]) == {"wells.csv", "curves.csv", "quality.csv", "hits.csv", "flags.csv"}
     with pytest.raises(InputError, match="no such table") as caught:
         render(single, JOB, kind="csv", table="combinations")
     assert "no well of this job holds two treatments" in caught.value.findings[0].message
