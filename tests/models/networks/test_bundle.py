@@ -29,8 +29,9 @@ from models.networks.bundle import (
     write_bundle,
     write_card,
 )
+from models.networks.forward import PASS
 from models.networks.heads import Network, build_network
-from models.networks.predict import BATCH, load_predictor, output_columns
+from models.networks.predict import load_predictor, output_columns
 from models.networks.recipe import Recipe
 from tests.conftest import CONTROLS, READOUT, Tiny, tiny_images
 
@@ -150,7 +151,7 @@ def test_a_predictor_answers_as_its_network(recipe: Recipe, tiny: Tiny, tmp_path
     found = predictor.predict(tiny.images, on_images=told.append)
     assert list(found.columns) == ["plate", "well", "site", "logit", "probability", "od", "feature_distance"]
     assert found["well"].tolist() == tiny.images.wells["well"].tolist()
-    assert told == [BATCH, len(tiny.images) - BATCH]
+    assert told == [PASS, len(tiny.images) - PASS]
     with torch.no_grad():
         outputs = network(torch.from_numpy(tiny.images.pixels).float()).numpy()
     if recipe.is_regression:
