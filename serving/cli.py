@@ -330,37 +330,35 @@ def _add_tables(commands: Commands) -> None:
                                                                   "figures")
     one.add_argument("--readout", type=Path, nargs="+", default=[], help="the plate reader's own files, where the table has no read-out")
     one.add_argument("--readout-name", default="", help="which read-out, where those files hold several")
-    one.add_argument("--columns", type=_pairs, default=(), metavar="dose=Conc,...", help="columns that the table calls by another name")
     one.add_argument("--roles", type=_pairs, default=(), metavar="positive=BzCl,...", help="treatments that are controls")
-    one.add_argument("--dose-unit", default="", help="of doses for which the table names none (default: nM, which is told)")
     one.add_argument("--controls", choices=("auto", "both", "negative", "none"), default="auto", help="controls to normalise by")
     one.add_argument("--plate-format", type=int, default=0, help="wells of a plate (default: the smallest that fits)")
     one.add_argument("--exclude", type=_exclusion, nargs="+", default=[], metavar="PLATE:WELL=REASON", help="wells to leave out")
-    one.add_argument("--fit", type=_mapping, default={}, help='curve options as JSON, e.g. {"model": "5pl", "loss": "tukey"}')
-    one.add_argument("--score", choices=("dss_asym", "dss1", "dss2", "dss3"), default="dss_asym", help="score by which hits are called")
-    one.add_argument("--threshold", type=float, default=10.0, help="lowest score that is called a hit")
     one.add_argument("--name", default="", help="title of the report (default: the table's name)")
-    one.add_argument("--no-figures", dest="figures", action="store_false", help="tables and report only, which is quicker")
-    one.set_defaults(run=curves)
+    _add_fitting(one, curves)
     one = commands.add_parser("fit", help="curves and scores of responses that are normalised already, or GR50 of counted cells")
     one.add_argument("table", type=Path, help="CSV or XLSX, a row per treatment, dose and replicate: treatment, dose, and viability, "
                                               "inhibition, or cell_count, cell_count__ctrl and cell_count__time0")
     one.add_argument("--out", type=Path, required=True, help="folder for curves.csv, the figures, and gr.csv of counted cells")
     one.add_argument("--by", nargs="+", default=[], metavar="COLUMN", help="columns that name a curve beside the treatment (default: those "
                                                                            "of cell lines, patients and times)")
-    one.add_argument("--columns", type=_pairs, default=(), metavar="viability=Resp,...",
-                     help="columns that the table calls by another name")
-    one.add_argument("--dose-unit", default="", help="of doses for which the table names none (default: nM, which is told)")
-    one.add_argument("--fit", type=_mapping, default={}, help='curve options as JSON, e.g. {"model": "5pl", "loss": "tukey"}')
-    one.add_argument("--score", choices=("dss_asym", "dss1", "dss2", "dss3"), default="dss_asym", help="score by which hits are called")
-    one.add_argument("--threshold", type=float, default=10.0, help="lowest score that is called a hit")
-    one.add_argument("--no-figures", dest="figures", action="store_false", help="tables only, which is quicker")
-    one.set_defaults(run=fit)
+    _add_fitting(one, fit)
     one = commands.add_parser("compare", help="IC50s of one sample over those of another, with limits: how many times less potent?")
     one.add_argument("first", type=Path, help="curves.csv, or the folder that it lies in, as `curves` and `score` write it")
     one.add_argument("second", type=Path, help="the same of the other sample")
     one.add_argument("--out", type=Path, required=True, help="CSV to write, a row per treatment that both have")
     one.set_defaults(run=compare)
+
+
+def _add_fitting(one: argparse.ArgumentParser, run: Callable[[argparse.Namespace], None]) -> None:
+    """How the table's columns and doses are meant, how curves are fitted and judged, and what does it."""
+    one.add_argument("--columns", type=_pairs, default=(), metavar="dose=Conc,...", help="columns that the table calls by another name")
+    one.add_argument("--dose-unit", default="", help="of doses for which the table names none (default: nM, which is told)")
+    one.add_argument("--fit", type=_mapping, default={}, help='curve options as JSON, e.g. {"model": "5pl", "loss": "tukey"}')
+    one.add_argument("--score", choices=("dss_asym", "dss1", "dss2", "dss3"), default="dss_asym", help="score by which hits are called")
+    one.add_argument("--threshold", type=float, default=10.0, help="lowest score that is called a hit")
+    one.add_argument("--no-figures", dest="figures", action="store_false", help="no figures, which is quicker")
+    one.set_defaults(run=run)
 
 
 def _add_rights(commands: Commands) -> None:
