@@ -60,6 +60,9 @@ def read_responses(path: Path, *, by: Sequence[str] = (), columns: Mapping[str, 
     wells = layout[["treatment", "dose", "dose_unit"]].assign(**{key: raw[key] for key in keys})
     if viability or inhibition:
         percent = bool(layout["readout"].abs().max() > LARGEST_FRACTION)
+        if not percent and re.search("%|percent", viability or inhibition, re.IGNORECASE):
+            raise _refusal(raw, f"column '{viability or inhibition}' says percent, and no value in it is beyond {LARGEST_FRACTION:g}: are "
+                                "they fractions of 1? Then call it viability or inhibition")
         share = layout["readout"] / (100.0 if percent else 1.0)
         wells["viability"] = share if viability else 1.0 - share
         kind, unit = "viability" if viability else "inhibition", "percent" if percent else "fractions of 1"

@@ -100,6 +100,7 @@ def test_the_example_of_grmetrics_as_it_is() -> None:
     (["drug,dose,response", "x,1,50"], {}, "no column holds a response"),
     (["drug,viability", "x,50"], {}, "no column 'dose'"),
     (["drug,dose,viability", "x,ten,50"], {}, "'ten' in column dose is not a number"),
+    (["drug,dose,Viability (%)", "x,1,0.9", "x,10,0.2"], {}, "says percent, and no value in it is beyond 3: are they fractions of 1"),
     (["drug,dose,resp", "x,1,50"], {"viability": "Resp"}, "--columns names 'Resp'")])
 def test_tables_that_cannot_be_fitted_are_told_why(tmp_path: Path, rows: list[str], columns: dict[str, str], said: str) -> None:
     (tmp_path / "table.csv").write_text("\n".join(rows))
