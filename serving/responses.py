@@ -62,7 +62,7 @@ def read_responses(path: Path, *, by: Sequence[str] = (), columns: Mapping[str, 
         percent = bool(layout["readout"].abs().max() > LARGEST_FRACTION)
         if not percent and re.search("%|percent", viability or inhibition, re.IGNORECASE):
             raise _refusal(raw, f"column '{viability or inhibition}' says percent, and no value in it is beyond {LARGEST_FRACTION:g}: are "
-                                "they fractions of 1? Then call it viability or inhibition")
+                                "they fractions of 1? Then call it viability or inhibition", rule="readout_form")
         share = layout["readout"] / (100.0 if percent else 1.0)
         wells["viability"] = share if viability else 1.0 - share
         kind, unit = "viability" if viability else "inhibition", "percent" if percent else "fractions of 1"
@@ -129,6 +129,6 @@ def _parsed(raw: pd.DataFrame, response: str, dose_unit: str) -> tuple[pd.DataFr
     return parsed.layout, findings
 
 
-def _refusal(raw: pd.DataFrame, problem: str) -> TableError:
+def _refusal(raw: pd.DataFrame, problem: str, *, rule: str = "column_missing") -> TableError:
     return TableError("the table cannot be fitted", [Finding(
-        rule="column_missing", severity="error", message=f"{problem}. Columns found: {', '.join(map(str, raw.columns))}")])
+        rule=rule, severity="error", message=f"{problem}. Columns found: {', '.join(map(str, raw.columns))}")])
