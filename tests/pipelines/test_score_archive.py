@@ -111,7 +111,7 @@ def test_the_scores_are_those_of_the_stage(tmp_path: Path, bundle: Path, command
     with_reference(bundle)
     out = command(screen) / "scores" / "one"
     predictor = load_predictor(bundle, find_trunk=trunk_finder([bundle.parent]), device="cpu")
-    prepare(screen, predictor.card.recipe.input, tmp_path / "prepared")
+    prepare(screen, predictor.card.recipe.input, tmp_path / "prepared", kept=tmp_path / "kept")
     data = read_prepared(screen, tmp_path / "prepared")
     expected = score(data, predictor, OPTIONS)
     assert expected.drift["structure_size"].notna().tolist() == [True, True]
