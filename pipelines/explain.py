@@ -20,15 +20,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from models.errors import InputError
-from models.networks.bundle import trunk_finder
 from models.networks.explain import METHODS, Explanation, Method, explain_wells
-from models.networks.predict import Predictor, load_predictor
+from models.networks.predict import Predictor
 from models.tables import DOSED_ROLES
 from models.wells import well_or_text
-from pipelines.command import add_params, run_command
+from pipelines.command import run_command
 from pipelines.figures import colour_pictures, save_figure
-from pipelines.params import Params
-from pipelines.prepared import PreparedImageSet, PreparedScreen, read_source
+from pipelines.model_on_screen import add_model_on_screen, read_model_on_screen
+from pipelines.prepared import PreparedImageSet, PreparedScreen
 
 RAISES, LOWERS = (0.0, 0.45, 0.70), (0.84, 0.37, 0.0)     # blue and vermilion, told apart by colour-blind eyes too
 SHOWN = ("plate", "well", "site", "role", "label", "treatment", "dose", "dose_unit", "answer", "logit")
@@ -118,22 +117,14 @@ def _overlaid(grey: np.ndarray, maps: np.ndarray, colour: tuple[float, float, fl
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", help="name in the section `models` of params.yaml")
-    parser.add_argument("--screen", help="screen or image set; default: the one that the model was trained on")
+    add_model_on_screen(parser)
     parser.add_argument("--wells", nargs="*", default=[], help="C07 or plate:C07")
     parser.add_argument("--method", choices=METHODS, default="gradcam", help="how the heat is computed (default: %(default)s)")
-    add_params(parser)
-    parser.add_argument("--data", type=Path, default=Path("data"), help="one folder per screen or image set (default: %(default)s)")
-    parser.add_argument("--artifacts", type=Path, default=Path("artifacts"), help="what the pipeline made (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="the sheet; default artifacts/explain/MODEL_SCREEN_METHOD.png")
     arguments = parser.parse_args()
-    params, root = Params.read(arguments.params), arguments.artifacts
-    screen = arguments.screen or params.model(arguments.model).screen
-    find = trunk_finder([root / "models", root / "trunks"])
-    predictor = load_predictor(root / "models" / arguments.model, find_trunk=find, device=params.score.device)
-    data = read_source(arguments.data / screen, root / "prepared" / screen)
+    predictor, data, name = read_model_on_screen(arguments)
     sheet, table = run(predictor, data, names=arguments.wells, method=arguments.method)
-    out = arguments.out or root / "explain" / f"{arguments.model}_{screen}_{arguments.method}.png"
+    out = arguments.out or arguments.artifacts / "explain" / f"{name}_{arguments.method}.png"
     out.parent.mkdir(parents=True, exist_ok=True)
     save_figure(sheet, out)
     table.round(4).to_csv(out.with_suffix(".csv"), index=False)

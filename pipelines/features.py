@@ -15,14 +15,13 @@ from pathlib import Path
 import pandas as pd
 
 from models.errors import InputError
-from models.networks.bundle import trunk_finder
 from models.networks.embed import penultimate_features
-from models.networks.predict import Predictor, load_predictor
+from models.networks.predict import Predictor
 from models.plates.vocabulary import METADATA
 from models.wells import site_medians
-from pipelines.command import add_params, run_command
-from pipelines.params import Params
-from pipelines.prepared import PreparedImageSet, PreparedScreen, read_source
+from pipelines.command import run_command
+from pipelines.model_on_screen import add_model_on_screen, read_model_on_screen
+from pipelines.prepared import PreparedImageSet, PreparedScreen
 
 FORMS = (".parquet", ".csv", ".csv.gz")
 
@@ -50,21 +49,13 @@ def write_profiles(profiles: pd.DataFrame, path: Path) -> None:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", help="name in the section `models` of params.yaml")
-    parser.add_argument("--screen", help="screen or image set; default: the one that the model was trained on")
-    add_params(parser)
-    parser.add_argument("--data", type=Path, default=Path("data"), help="one folder per screen or image set (default: %(default)s)")
-    parser.add_argument("--artifacts", type=Path, default=Path("artifacts"), help="what the pipeline made (default: %(default)s)")
+    add_model_on_screen(parser)
     parser.add_argument("--out", type=Path, help="the file; default artifacts/features/MODEL_SCREEN.parquet")
     arguments = parser.parse_args()
-    params, root = Params.read(arguments.params), arguments.artifacts
-    screen = arguments.screen or params.model(arguments.model).screen
-    out = arguments.out or root / "features" / f"{arguments.model}_{screen}.parquet"
-    if not out.name.lower().endswith(FORMS):
-        raise InputError(f"--out {out}: expected a file that ends with one of {', '.join(FORMS)}")
-    predictor = load_predictor(root / "models" / arguments.model, find_trunk=trunk_finder([root / "models", root / "trunks"]),
-                               device=params.score.device)
-    profiles = run(predictor, read_source(arguments.data / screen, root / "prepared" / screen))
+    if arguments.out and not arguments.out.name.lower().endswith(FORMS):
+        raise InputError(f"--out {arguments.out}: expected a file that ends with one of {', '.join(FORMS)}")
+    predictor, data, name = read_model_on_screen(arguments)
+    out, profiles = arguments.out or arguments.artifacts / "features" / f"{name}.parquet", run(predictor, data)
     write_profiles(profiles, out)
     features = sum(name.startswith("feature_") for name in profiles.columns)
     print(f"{len(profiles)} wells, {features} features: {out}")

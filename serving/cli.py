@@ -191,11 +191,11 @@ def compare(arguments: argparse.Namespace) -> None:
     """IC50s of one sample beside those of another, from what `curves` or `score` wrote."""
     from models.dose_response import compare_potency
     from models.plates.safe_csv import write_csv
-    from models.report.potency import fold_words
+    from models.report.potency import fold_words, limit_words
 
     found = compare_potency(*(_read_curves(path) for path in (arguments.first, arguments.second)))
     for row in found.to_dict("records"):
-        said = row["reason"] or f"{row['fold_low']:.3g} to {row['fold_high']:.3g}: {row['call']}".replace("nan", "open")
+        said = row["reason"] or f"{limit_words(row)}: {row['call']}"
         print(f"{row['treatment']}: {fold_words(row)} ({said})")
     print(f"wrote {write_csv(found, arguments.out)}: IC50s of {arguments.second} over those of {arguments.first}")
 

@@ -54,6 +54,11 @@ MODELS: dict[Model, CurveModel] = {
 }
 
 
+def inhibition(responses: Array, scale: str) -> Array:
+    """Responses as percent inhibition; on scale raw as they are."""
+    return 100.0 * (1.0 - responses) if scale == "fraction_viability" else responses
+
+
 def mirror_signs(model: CurveModel, *, rising: npt.NDArray[np.bool_], scale: str) -> Array:
     """+1 where the shape is g(z), -1 where it is 1 - g(-z); `rising` is the response's direction on `scale`."""
     if model.mirror == 0:

@@ -21,6 +21,7 @@ from models.dose_response.curves import (
     RIGHT,
     Array,
     evaluate,
+    inhibition,
     log10_dose_at,
     log10_dose_at_half,
     mirror_signs,
@@ -87,7 +88,7 @@ def describe(batch: Batch, fit: BatchFit, *, scale: str, options: FitOptions) ->
     columns = _parameter_columns(batch, fit, scale)
     columns |= _quality_columns(batch, fit)
     failed = ~np.isfinite(fit.rss)
-    beyond, deader = (~failed & (scale != "raw") & side for side in beyond_controls(_effect(batch.y, scale), batch.count))
+    beyond, deader = (~failed & (scale != "raw") & side for side in beyond_controls(inhibition(batch.y, scale), batch.count))
     misfit = ~failed & ~beyond & ~deader & misfits(batch, fit.rss, columns["p_lack_of_fit"], scale=scale)
     bent = columns["p_lack_of_fit"] < BENT_LEVEL
     flat = ~failed & ~(columns["p_flat"] <= options.flat_level) & ~misfit & ~beyond
@@ -149,7 +150,7 @@ def _potency_columns(batch: Batch, fit: BatchFit, flat: Bools, bent: Bools, *, s
     """EC50 and IC with relations and limits, in dose units; and of which curves the doses' means cross the IC level far from the IC."""
     shape, sign = fit.problem.shape, fit.problem.sign
     half = log10_dose_at_half(shape, fit.p, sign)
-    nothing, strong = np.full(len(half), np.nan), _effect(batch.mean(), scale) >= options.ic_level
+    nothing, strong = np.full(len(half), np.nan), inhibition(batch.mean(), scale) >= options.ic_level
     relation = np.where(flat, np.where(strong, "<", ">"), np.where(half > 0, ">", np.where(half < batch.lowest, "<", "=")))
     columns = _dose_columns("ec50", half, relation, batch)
     if scale == "raw":
@@ -159,7 +160,7 @@ def _potency_columns(batch: Batch, fit: BatchFit, flat: Bools, bent: Bools, *, s
             "ic50_relation": np.full(len(half), "", dtype=object)}, np.zeros(len(half), dtype=bool)
     level = np.full(len(half), options.ic_level if scale == "percent_inhibition" else 1.0 - options.ic_level / 100.0)
     crossing = log10_dose_at(shape, level, fit.p, sign)
-    at_low, at_top = (_effect(evaluate(shape, x[None], fit.p, sign)[0], scale) for x in (batch.lowest, 0.0 * batch.lowest))
+    at_low, at_top = (inhibition(evaluate(shape, x[None], fit.p, sign)[0], scale) for x in (batch.lowest, 0.0 * batch.lowest))
     relation = np.where(at_top < options.ic_level, ">", np.where(at_low >= options.ic_level, "<", "="))
     relation = np.where(flat, np.where(strong, "<", ">"), np.where(np.isnan(crossing) & (relation == "="), ">", relation))
     of_ec50, of_ic50 = _limits(batch, fit, [nothing, level], flat, bent, scale=scale, options=options)
@@ -169,29 +170,24 @@ def _potency_columns(batch: Batch, fit: BatchFit, flat: Bools, bent: Bools, *, s
             | _limit_columns("ic50", of_ic50, batch)), np.asarray(np.abs(of_means - crossing) >= np.log10(ELSEWHERE))
 
 
-def _effect(y: Array, scale: str) -> Array:
-    """Responses as percent inhibition (raw: as they are)."""
-    return 100.0 * (1.0 - y) if scale == "fraction_viability" else y
-
-
 def _skips(batch: Batch, scale: str) -> Bools:
     """Whether a dose seems to have been skipped, beyond the scatter of replicates."""
     with np.errstate(divide="ignore", invalid="ignore"):
         noise = np.sqrt(batch.within / (batch.n - batch.levels)) * (100.0 if scale == "fraction_viability" else 1.0)
-    return skips(_effect(batch.y, scale), batch.count, noise)
+    return skips(inhibition(batch.y, scale), batch.count, noise)
 
 
 def _effect_falls(batch: Batch, *, scale: str, level: float) -> Bools:
     """Whether the lower half of the doses acts beyond the IC level in the mean and the upper half does not: such an IC50 is not ">"."""
     if scale == "raw":
         return np.zeros(len(batch.rows), dtype=bool)
-    effect, half = _effect(batch.y, scale), len(batch.y) // 2
+    effect, half = inhibition(batch.y, scale), len(batch.y) // 2
     return np.asarray((effect[:half].mean(axis=0) >= level) & (effect[-half:].mean(axis=0) < level))
 
 
 def _on_both_sides(batch: Batch, *, scale: str, level: float) -> Bools:
     """Whether some dose acts beyond the IC level in the mean, and some does not."""
-    effect = _effect(batch.y, scale)
+    effect = inhibition(batch.y, scale)
     return np.asarray((scale != "raw") & (effect.max(axis=0) >= level) & (effect.min(axis=0) < level))
 
 
@@ -200,7 +196,7 @@ def _mean_at_level(batch: Batch, *, scale: str, options: FitOptions) -> Bools:
     if scale == "raw":
         return np.zeros(len(batch.rows), dtype=bool)
     half = mean_half_width(batch, level=options.level)
-    away = np.abs(_effect(batch.mean(), scale) - options.ic_level)
+    away = np.abs(inhibition(batch.mean(), scale) - options.ic_level)
     return np.asarray(away < half * (100.0 if scale == "fraction_viability" else 1.0))
 
 
@@ -214,7 +210,7 @@ def _estimate(batch: Batch, fit: BatchFit, level: Array, *, scale: str, options:
     """log10 of the dose (N,) at a level, infinite where the curve does not reach it at any dose; the EC50 where the level is NaN."""
     shape, sign = fit.problem.shape, fit.problem.sign
     crossing = log10_dose_at(shape, level, fit.p, sign)
-    at_top = _effect(evaluate(shape, np.zeros((1, len(level))), fit.p, sign)[0], scale)
+    at_top = inhibition(evaluate(shape, np.zeros((1, len(level))), fit.p, sign)[0], scale)
     reaches = fit.rising == (scale == "percent_inhibition")              # the effect grows with dose
     unreached = np.where(at_top < options.ic_level, np.inf, -np.inf)
     return np.where(np.isnan(level), log10_dose_at_half(shape, fit.p, sign), np.where(reaches & np.isnan(crossing), unreached, crossing))

@@ -17,6 +17,7 @@ from models.dose_response.curves import (
     MODELS,
     RIGHT,
     Array,
+    inhibition,
     mirror_signs,
 )
 from models.dose_response.options import FitOptions, Model
@@ -203,8 +204,7 @@ def _fixed_plateaus(pair: tuple[Pair, Pair], *, model: Model, scale: str, rising
 
 
 def _fimm_plateaus(batch: Batch, scale: str) -> tuple[Pair, Pair]:
-    inhibition = 100.0 * (1.0 - batch.y) if scale == "fraction_viability" else batch.y
-    top = np.minimum(100.0, inhibition.max(axis=0))
+    top = np.minimum(100.0, inhibition(batch.y, scale).max(axis=0))
     if scale == "fraction_viability":
         top = 1.0 - top / 100.0
     return _on_scale((0.0, 0.0), scale), (top, top)

@@ -9,6 +9,7 @@ import pandas as pd
 from scipy import stats
 
 from models.dose_response.checks import require_columns
+from models.dose_response.curves import inhibition
 from models.dose_response.doubts import only_the_dose_is_open
 from models.dose_response.viability import NORMAL_95
 from models.errors import Finding, TableError
@@ -93,11 +94,11 @@ def _effects_of_flat(row: dict[Any, Any]) -> tuple[float, float]:
     """The least and the most inhibition, in percent, that any tested dose of a flat curve may have: what the curve runs between, and 97.5 %
     of the t of a dose's mean beyond. A dose counts as one well where the means of doses scatter more than their wells say.
     """
-    unit, sign = {"percent_inhibition": (1.0, 1.0), "fraction_viability": (100.0, -1.0)}.get(row["scale"], (np.nan, np.nan))
     error = max(row["rmse"] / np.sqrt(row["n"] / row["n_doses"]), row["rmse_doses"])
-    reach = stats.t.ppf(0.975, max(row["n_doses"] - 1, 1)) * error * unit
-    ends = [value * unit if sign > 0 else 100.0 - value * unit for value in (row["bottom"], row["top"])]
-    return min(ends) - reach, max(ends) + reach
+    reach = stats.t.ppf(0.975, max(row["n_doses"] - 1, 1)) * error
+    low, high = sorted((row["bottom"], row["top"]))
+    least, most = sorted(inhibition(np.array([low - reach, high + reach]), row["scale"]).tolist())
+    return least, most
 
 
 def _why_not(first: dict[Any, Any], second: dict[Any, Any]) -> str:

@@ -74,12 +74,6 @@ def trunk_forward(network: Network, device: torch.device, *, size: int, path: Pa
     return TorchForward(network, device)
 
 
-def filled(rows: Tensor) -> Tensor:
-    """The rows, followed by zeros up to PASS of them."""
-    short = PASS - len(rows)
-    return torch.cat([rows, rows.new_zeros(short, *rows.shape[1:])]) if short > 0 else rows
-
-
 class TorchForward:
     """Torch, on any device; a short pass is filled up with black images."""
 

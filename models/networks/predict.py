@@ -18,7 +18,7 @@ from torch import nn
 from models.errors import BundleError, ImageError
 from models.networks.bundle import HEAD, TRUNK, Card, FindTrunk, bundle_sha256, read_card
 from models.networks.device import pick_device
-from models.networks.forward import PASS, Precision, bf16_wanted, filled, has_bf16, path_of
+from models.networks.forward import PASS, Precision, bf16_wanted, has_bf16, path_of
 from models.networks.heads import Network, living_logit
 from models.networks.trunks import POOL, Trunk, TrunkKey
 from models.plates.images import WellImages
@@ -91,8 +91,13 @@ class Predictor:
         found = [np.empty((0, self.card.recipe.head.outputs), np.float32)]
         for start in range(0, len(features), PASS):
             rows = torch.from_numpy(features[start:start + PASS])
-            found.append(self.network.head(filled(rows).to(self.device))[:len(rows)].float().cpu().numpy())
+            found.append(self.network.head(_filled(rows).to(self.device))[:len(rows)].float().cpu().numpy())
         return np.concatenate(found)
+
+
+def _filled(rows: torch.Tensor) -> torch.Tensor:
+    """The rows, followed by zeros up to PASS of them."""
+    return torch.cat([rows, rows.new_zeros(PASS - len(rows), *rows.shape[1:])])
 
 
 def output_columns(outputs: np.ndarray, *, regression: bool) -> dict[str, np.ndarray]:

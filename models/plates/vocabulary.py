@@ -36,9 +36,8 @@ COLUMN_WORDS: dict[str, tuple[str, ...]] = {
 }
 
 CONDITION_WORDS = ("cellline", "celltype", "cell", "patient", "patientid", "donor", "donorid", "celllinename", "clid", "screenname",
-                   "timepoint",
-                   "time(h)", "time[h]", "timeh", "hours", "zelllinie", "patientennr",
-                   "zeitpunkt", "lignee", "ligneecellulaire", "细胞系", "患者", "时间")
+                   "timepoint", "time(h)", "time[h]", "timeh", "hours", "zelllinie", "patientennr", "zeitpunkt", "lignee",
+                   "ligneecellulaire", "细胞系", "患者", "时间")
 SAMPLE_WORDS = ("sample", "sampleid", "samplename", "time", "hour", "zeit")     # as much, or a number or clock of each well
 # columns that are read for this alone: what differs in them is no replicate
 

@@ -110,7 +110,7 @@ def number(row: Row, name: str) -> float:
 
 def known(value: float) -> float | None:
     """A number as JSON has it."""
-    return None if math.isnan(value) else value
+    return None if math.isnan(value) else float(value)
 
 
 def text(row: Row, name: str) -> str:

@@ -13,7 +13,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from models.plates.dose_levels import one_dose
-from models.report.inputs import ScoredTables
+from models.report.inputs import ScoredTables, known
 from models.report.svg import Frame, drawing, join, label, line, nice_ticks, tag
 from models.report.words import NONE, count, dose_text, fixed
 from models.single_doses import FALSE_CALLS, KEYS
@@ -158,9 +158,9 @@ def _row(row: Mapping[Any, Any], wells: list[int], failed_gates: Sequence[str]) 
     low, high = row["inhibition_low"], row["inhibition_high"]
     return SingleDose(
         name=row["treatment"], dose=dose_text(row["dose"], row["dose_unit"]), dose_sort=row["dose"], call=CALL_WORDS[call],
-        chip=CHIPS[call], why=why, inhibition=_percent(row["inhibition"]), inhibition_sort=_known(row["inhibition"]), low=_known(low),
-        high=_known(high), limits="" if math.isnan(low) else f"{fixed(low, 0)} to {fixed(high, 0)} %",
-        q=_share(row["q"]), q_sort=_known(row["q"]), plate_z=fixed(row["plate_z"], 1), plate_z_sort=_known(row["plate_z"]),
+        chip=CHIPS[call], why=why, inhibition=_percent(row["inhibition"]), inhibition_sort=known(row["inhibition"]), low=known(low),
+        high=known(high), limits="" if math.isnan(low) else f"{fixed(low, 0)} to {fixed(high, 0)} %",
+        q=_share(row["q"]), q_sort=known(row["q"]), plate_z=fixed(row["plate_z"], 1), plate_z_sort=known(row["plate_z"]),
         n=f"{row['n']}{lost}", wells=wells)
 
 
@@ -170,7 +170,3 @@ def _percent(value: float) -> str:
 
 def _share(value: float) -> str:
     return NONE if math.isnan(value) else "< 0.001" if value < 0.001 else fixed(value, 3)
-
-
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)

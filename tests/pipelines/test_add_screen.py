@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
-import subprocess
-import sys
-from collections.abc import Iterable
-from dataclasses import replace
-from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -26,50 +20,16 @@ from models.plates.prepare import missing_channels
 from models.plates.readers import Source
 from models.plates.screen import Screen
 from models.wells import PLATE_FORMATS, wells_of
-from pipelines import image_copy
 from pipelines.add_model import main as list_model
 from pipelines.add_screen import Request, add_screen, main, number_replicates, parse_rows
 from pipelines.exclude import Choice, apply_choice
 from pipelines.params import Params
 from pipelines.screen_words import next_steps, plate_maps, summary
-from pipelines.screens import read_screen, whole_folder, write_screen
+from pipelines.screens import read_screen, write_screen
+from tests.pipelines.lab import content, edit, images_of, lab_folder, layout_of, pixels, request
 
 SHARED = Path(os.environ.get("DOSEWELL_SHARED", Path(__file__).parents[3] / "shared")) / "data"
 PARAMS = Path(__file__).parents[2] / "params.yaml"
-
-
-def pixels(value: int) -> np.ndarray:
-    return np.full((8, 6), value, dtype=np.uint8)
-
-
-def lab_folder(path: Path, *, wells: str = "AB", doses: tuple[float, ...] = (1, 10), bits: int = 8) -> Path:
-    """Rows of one negative, one positive and treated wells each; channels gfp and dna; doses in uM."""
-    path.mkdir(parents=True, exist_ok=True)
-    lines, value = ["well,role,compound,dose,unit,file_gfp,file_dna"], 0
-    for row in wells:
-        roles = [("negative", "", "0"), ("positive", "killer", "100"), *(("treated", "drug", f"{dose:g}") for dose in doses)]
-        for column, (role, compound, dose) in enumerate(roles, start=1):
-            names = [f"{row}{column}_{channel}.tif" for channel in ("g", "d")]
-            lines.append(f"{row}{column},{role},{compound},{dose},uM,{','.join(names)}")
-            for name in names:
-                value += 1
-                (path / name).write_bytes(encode_tiff(pixels(value).astype(f"uint{bits}")))
-    (path / "platemap.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path
-
-
-def request(folder: Path, out: Path, **options: object) -> Request:
-    return Request(source=Source(folder=folder, plate=folder.name), name="mine", out=out, **options)
-
-
-def content(folder: Path) -> dict[str, str]:
-    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
-def edit(folder: Path, old: str, new: str) -> None:
-    table = folder / "platemap.csv"
-    table.write_text(table.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
 
 
 def test_a_screen_holds_the_layout_the_images_and_what_is_known(tmp_path: Path) -> None:
@@ -336,22 +296,6 @@ def test_jpegs_may_come_in_smaller_where_a_small_image_will_do(tmp_path: Path) -
 
 # --- plates of every size and kind -----------------------------------------------------------------------------------------
 
-def images_of(folder: Path, wells: Iterable[str], *, plate: str = "") -> Path:
-    """A small image of each well, named after it."""
-    (folder / plate).mkdir(parents=True, exist_ok=True)
-    for number, well in enumerate(wells):
-        (folder / plate / f"{well}.tif").write_bytes(encode_tiff(pixels(number % 250)))
-    return folder
-
-
-def layout_of(folder: Path, wells: Iterable[str], *, columns: str = "well,role,treatment,dose,unit") -> Path:
-    """A negative, a positive, then treated wells in turns."""
-    roles = ["negative,DMSO,,", "positive,killer,5,uM", "treated,drug,1,ug/mL", "treated,drug,10,ug/mL"]
-    lines = [f"{well},{roles[number % 4]}" for number, well in enumerate(wells)]
-    (folder / "layout.csv").write_text("\n".join([columns, *lines]) + "\n", encoding="utf-8")
-    return folder
-
-
 @pytest.mark.parametrize(("plate_format", "asked", "last"), [(6, 6, "B03"), (12, 12, "C04"), (24, 24, "D06"), (48, 48, "F08"),
                                                             (96, None, "H12"), (384, None, "P24"), (1536, None, "AF48")])
 def test_plates_of_6_to_1536_wells(tmp_path: Path, plate_format: int, asked: int | None, last: str) -> None:
@@ -431,207 +375,6 @@ def test_patterns_of_plates_are_drawn_once_each_and_not_without_end() -> None:
     assert lines[-1] == "... and 2 other patterns on other plates"
     screen = Screen.from_dict({"name": "s", "sample": "X"})
     assert "d: 1 dose, 1 nM, 1 replicate" in summary(layout, screen, shapes=[(8, 6)], planes=1)
-
-
-# --- more plates -----------------------------------------------------------------------------------------------------------
-
-def plates_folder(path: Path, *plates: str) -> Path:
-    """A source of plates, one negative, one positive and two treated wells each, whose images differ."""
-    roles = ("negative,,", "positive,killer,100", "treated,drug,1", "treated,drug,10")
-    rows = ["plate,well,role,compound,dose,unit,image"]
-    for number, plate in enumerate(plates):
-        for column, role in enumerate(roles, start=1):
-            name = f"{plate}/A{column}.tif"
-            (path / plate).mkdir(parents=True, exist_ok=True)
-            (path / name).write_bytes(encode_tiff(pixels(10 * number + column)))
-            rows.append(f"{plate},A{column},{role},uM,{name}")
-    (path / "platemap.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    return path
-
-
-def copied_now(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Plates that are copied from now on."""
-    copied: list[str] = []
-    write = image_copy.write_plate
-    monkeypatch.setattr(image_copy, "write_plate", lambda path, images: (copied.append(path.stem), write(path, images)))
-    return copied
-
-
-def test_a_screen_that_is_replaced_copies_what_changed_and_is_as_from_scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source, out, copied, numbers = plates_folder(tmp_path / "s", "P1", "P2"), tmp_path / "data", copied_now(monkeypatch), count()
-
-    def again(**options: object) -> list[str]:
-        copied.clear()
-        said = add_screen(request(source, out, force=True, **options), progress=False)
-        found = sorted(copied)
-        assert any("as they were" in line for line in said) == (len(found) < len(list((out / "mine" / "images").iterdir())))
-        fresh = tmp_path / f"fresh{next(numbers)}"
-        add_screen(request(source, fresh, **options), progress=False)
-        assert content(out) == content(fresh)
-        return found
-
-    archives = out / "mine" / "images"
-    assert again() == ["P1", "P2"]
-    plates_folder(source, "P1", "P2", "P3")
-    for image in (*source.glob("P1/*.tif"), *source.glob("P2/*.tif")):
-        os.utime(image, (1, 1))
-    again()
-    assert again() == []
-    (source / "P2" / "A3.tif").write_bytes(encode_tiff(pixels(200)))        # of the same size
-    assert again() == ["P2"]
-    edit(source, "treated,drug,10", "treated,drug,20")
-    assert again() == []
-    shutil.copy(archives / "P1.zip", tmp_path / "copy.zip")     # as DVC puts its own copy or a symbolic link in the place of a file
-    (archives / "P1.zip").unlink()
-    (archives / "P1.zip").symlink_to(tmp_path / "copy.zip")
-    assert again() == []
-    assert not (archives / "P1.zip").is_symlink()
-    (archives / "P3.zip").unlink()
-    shutil.copy(archives / "P1.zip", archives / "P3.zip")       # another content by the same name
-    assert again() == ["P3"]
-    (archives / "P1.zip").write_bytes(b"damaged")
-    assert again() == ["P1"]
-    monkeypatch.setattr(image_copy, "CODE", (tmp_path,))
-    assert again() == ["P1", "P2", "P3"]
-
-
-def test_plates_of_another_folder_join_a_screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    out, facts = tmp_path / "data", {"sample": "U2OS", "magnification": 20.0}
-    first, later = plates_folder(tmp_path / "week1", "P1", "P2"), plates_folder(tmp_path / "week2", "P3")
-    add_screen(request(first, out, facts=facts), progress=False)
-    apply_choice(out / "mine", Choice(wells=("P1:A03",), reason="pipetted twice"))
-    (out / "mine" / "truth").mkdir()
-    (out / "mine" / "truth" / "wells.csv").write_text("well\n")
-    before, copied = content(out / "mine"), copied_now(monkeypatch)
-    said = add_screen(request(later, out, add=True), progress=False)
-    assert copied == ["P3"]
-    assert f"{out / 'mine'}: 1 plate(s) added" in said
-    after = content(out / "mine")
-    assert {name for name in after if after[name] != before.get(name)} == {"layout.csv", "screen.yaml", "images/P3.zip"}
-    assert set(before) < set(after)
-    add_screen(request(plates_folder(tmp_path / "all", "P1", "P2", "P3"), tmp_path / "whole", facts=facts), progress=False)
-    layout, whole = (read_layout(place / "mine" / "layout.csv", plate_format=96) for place in (out, tmp_path / "whole"))
-    pd.testing.assert_frame_equal(layout[whole.columns.tolist()], whole)      # replicates count on
-    assert layout.loc[layout["excluded"], ["plate", "well", "exclusion_reason"]].to_numpy().tolist() == [["P1", "A03", "pipetted twice"]]
-    screen = read_screen(out / "mine")
-    assert (screen.sample, screen.magnification, screen.source.count("sha256")) == ("U2OS", 20, 2)
-    (out / "mine").rename(out / ".mine.replaced-999999999")     # killed before its successor took its place
-    assert "already there" in add_screen(request(later, out, add=True), progress=False)[0]
-    assert content(out / "mine") == after
-    add_screen(request(plates_folder(tmp_path / "week3", "P4"), out, add=True), progress=False)
-    assert copied == ["P3", "P1", "P2", "P3", "P4"]     # those of the whole one between
-    said = add_screen(request(first, out, force=True), progress=False)
-    assert "warning: plate(s) P3, P4 are in the screen no longer, because the source does not hold them" in said
-
-
-@pytest.mark.parametrize(("plates", "options", "message"), [
-    (("P9", "P2"), {}, r"has plate\(s\) P2 already; give the new ones other names"),
-    (("P9",), {"facts": {"sample": "HeLa"}}, "do not fit screen 'mine' .sample: U2OS there, HeLa here.; bring them in as a"),
-    (("P9",), {"bits": 16}, "bit_depth: 8 there, 16 here"),
-    (("P9",), {"channel": "dapi"}, "channels: brightfield there, dapi here")])
-def test_plates_that_do_not_fit_do_not_join(tmp_path: Path, plates: tuple[str, ...], options: dict[str, object], message: str) -> None:
-    out, other = tmp_path / "data", plates_folder(tmp_path / "other", *plates)
-    add_screen(request(plates_folder(tmp_path / "s", "P1", "P2"), out, facts={"sample": "U2OS"}), progress=False)
-    before = content(out)
-    if options.pop("bits", 8) == 16:
-        for image in other.rglob("*.tif"):
-            image.write_bytes(encode_tiff(pixels(7).astype(np.uint16)))
-    asked = request(other, out, add=True, facts=options.get("facts", {}))
-    if channel := options.get("channel"):
-        asked = replace(asked, source=replace(asked.source, channels={str(channel): "image"}))
-    with pytest.raises(ScreenError, match=message):
-        add_screen(asked, progress=False)
-    assert content(out) == before
-    with pytest.raises(ScreenError, match=r"nobody' cannot be used"):
-        add_screen(replace(asked, name="nobody"), progress=False)
-
-
-# --- cut off ---------------------------------------------------------------------------------------------------------------
-
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from models.plates.readers import Source
-from pipelines import add_screen, image_copy
-
-def kill(*_):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-def after_a_plate(path, plate, note=image_copy._write_note):
-    note(path, plate)
-    kill()
-
-def among_images(self, file, count=[0], planes=image_copy._PlateWork._planes):
-    count[0] += 1
-    if count[0] == 7:
-        kill()
-    yield from planes(self, file)
-
-def between_renames(path, target, rename=Path.rename):
-    rename(path, target)
-    if ".replaced-" in str(target):
-        kill()
-
-source, out = Path(sys.argv[1]), Path(sys.argv[2])
-for name, patch in (("after", (image_copy, "_write_note", after_a_plate)), ("among", (image_copy._PlateWork, "_planes", among_images)),
-                    ("between", (Path, "rename", between_renames))):
-    if not (child := os.fork()):
-        setattr(*patch)
-        add_screen.add_screen(add_screen.Request(source=Source(folder=source, pattern="{plate}/{well}.tif"), name="mine", out=out / name,
-                                                 force=True), progress=False)
-        os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL, name
-"""
-
-
-def test_killed_at_any_moment_nothing_is_half_written_and_the_next_run_goes_on(tmp_path: Path) -> None:
-    wells = ["A01", "A02", "A03", "A04"]
-    folder = tmp_path / "run"
-    for plate in ("P1", "P2", "P3"):
-        images_of(folder, wells, plate=plate)
-    layout_of(folder, wells)
-    wanted = Request(source=Source(folder=folder, pattern="{plate}/{well}.tif"), name="mine")
-    add_screen(replace(wanted, out=tmp_path / "whole"), progress=False)
-    add_screen(replace(wanted, out=tmp_path / "between"), progress=False)
-    whole = content(tmp_path / "whole")
-    done = subprocess.run([sys.executable, "-c", KILLED, str(folder), str(tmp_path)], cwd=PARAMS.parent, capture_output=True, text=True,
-                          env={**os.environ, "PYTHONWARNINGS": "ignore"}, check=False)
-    assert done.returncode == 0, done.stderr
-    for name, said in (("after", "1 plate(s) had been copied"), ("among", "1 plate(s) had been copied"), ("between", "already there")):
-        out = tmp_path / name
-        assert not (out / "mine").exists(), name
-        assert all(path.name.startswith(".mine.") for path in out.iterdir())
-        assert said in "\n".join(add_screen(replace(wanted, out=out), progress=False)), name
-        assert content(out) == whole, name
-
-
-def test_work_of_another_content_is_not_gone_on_with(tmp_path: Path) -> None:
-    folder, out = lab_folder(tmp_path / "plate7"), tmp_path / "data"
-    with whole_folder(out / "mine", key="other") as making:
-        (making / "half").write_text("x")
-        left = shutil.copytree(making, out / ".mine.making-other-999999999")
-    shutil.rmtree(out / "mine")
-    add_screen(request(folder, out), progress=False)
-    assert not left.exists()
-    assert {path.name for path in out.iterdir()} == {"mine", ".mine.copied.json"}
-
-
-def test_an_interrupted_run_keeps_its_work_and_a_running_one_keeps_others_out(tmp_path: Path) -> None:
-    target = tmp_path / "mine"
-
-    def interrupt(word: str) -> None:
-        with whole_folder(target, key="k") as folder:
-            (folder / word).write_text(word)
-            raise KeyboardInterrupt
-
-    for word in ("one", "two"):
-        with pytest.raises(KeyboardInterrupt):
-            interrupt(word)
-    with whole_folder(target, key="k") as folder:
-        assert sorted(path.name for path in folder.iterdir()) == ["one", "two"]
-    (tmp_path / f".mine.making-k-{os.getppid()}").mkdir()
-    with pytest.raises(ScreenError, match=f"process {os.getppid()} is making"), whole_folder(target, key="k"):
-        pass
 
 
 @pytest.mark.parametrize("name", ["../elsewhere", "my screen", ".", "a.b", "-x", "x" * 101, ""])

@@ -58,8 +58,9 @@ def read_layout_table(path: Path, *, columns: Mapping[str, str] | None = None, r
     Raises TableError for a file that is no table, or lacks such a column or treatment.
     """
     table, drawn = _listed_or_drawn(path)
-    layout, said = _with_roles(with_contract_names(table, columns or {}, path.name), listed=not drawn, named=roles or {})
-    layout.attrs = {"notes": (*table.attrs.get("notes", ()), *said), "named": tuple(columns or ())}
+    named = with_contract_names(table, columns or {}, path.name)
+    layout, said = _with_roles(named, listed=not drawn, named=roles or {})
+    layout.attrs = {**named.attrs, "notes": (*named.attrs.get("notes", ()), *said)}
     return layout
 
 
@@ -242,9 +243,9 @@ def _named_roles(treatments: pd.Series, named: Mapping[str, str]) -> pd.Series:
     chosen = pd.Series("", index=treatments.index, dtype="str")
     for role, treatment in named.items():
         wells = treatments.str.casefold() == treatment.casefold()
-        if role not in ROLES or not wells.any():
-            problem = f"'{role}' is not a role; use one of {', '.join(ROLES)}" if role not in ROLES else \
-                f"no well has the treatment '{treatment}'; treatments: {', '.join(sorted(set(treatments) - {''}))[:200]}"
+        problem = (f"'{role}' is not a role; use one of {', '.join(ROLES)}" if role not in ROLES else "" if wells.any() else
+                   f"no well has the treatment '{treatment}'; treatments: {', '.join(sorted(set(treatments) - {''}))[:200]}")
+        if problem:
             raise TableError("the roles of treatments cannot be used", [Finding(
                 rule="role_unknown", severity="error", column="role", value=treatment, message=problem)])
         chosen = chosen.mask(wells, role)

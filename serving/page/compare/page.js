@@ -60,7 +60,7 @@ function comparisonView({ first, second, view }, { path, signal }) {
     [first, second].map(({ warnings }, side) => warnings.map((warning) => el("p.alert", el("strong", `${names[side]}: `), warning))),
     el("p.dim", "Fold: IC50 on the second sample over that on the first, with 95 % limits. “Less” and “more potent” need q ≤ 0.05, corrected for ",
       "the number of treatments; where an IC50 lies beyond the tested doses, its limit decides. “No difference seen” is no proof of ",
-      "equality: look at the limits."),
+      "equality: look at the limits. A treatment without any effect on one sample may not have been dispensed there."),
     rows.length > 0 && [el("div.actions", downloadButton("Download CSV", `${path}?format=csv`, { id: "fold-csv", told, signal,
       name: () => `${fileStem(second.name)}-over-${fileStem(first.name)}.csv` })), told,
       foldDrawing(rows, kinds), tools, table],

@@ -27,9 +27,9 @@ def fill_in(page: Page, plate: TinyPlate, *, name: str, layout: Path | None = No
     page.locator("input[name=name]").fill(name)
 
 
-def score(page: Page, plate: TinyPlate, *, name: str) -> str:
+def score(page: Page, plate: TinyPlate, *, name: str, layout: Path | None = None) -> str:
     """From the first page to the result; the job's id."""
-    fill_in(page, plate, name=name)
+    fill_in(page, plate, name=name, layout=layout)
     page.locator("#send").click()
     page.locator("#state", has_text=re.compile("^done$")).wait_for()
     page.locator("#plates").wait_for()

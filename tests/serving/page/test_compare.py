@@ -9,7 +9,7 @@ import httpx
 import pandas as pd
 import pytest
 
-from tests.serving.page.steps import Open, fill_in, saved, score
+from tests.serving.page.steps import Open, saved, score
 from tests.serving.tiny import SAMPLE, TinyPlate
 
 pytestmark = pytest.mark.browser
@@ -23,10 +23,7 @@ def test_two_jobs_are_compared_and_the_table_is_kept(open_page: Open, plate: Tin
     table = plate.table.assign(dose=10 * plate.table["dose"]).replace({"treatment": {"alpha": HOSTILE}})
     (tmp_path / "layout.csv").write_bytes(plate.csv(table))
     page.goto("/")
-    fill_in(page, plate, name=HOSTILE, layout=tmp_path / "layout.csv")
-    page.locator("#send").click()
-    page.locator("#plates").wait_for()
-    second = page.url.rpartition("/")[2]
+    second = score(page, plate, name=HOSTILE, layout=tmp_path / "layout.csv")
     page.goto(f"/#/jobs/{first}")
     page.get_by_role("link", name="Compare with another sample").click()
     page.get_by_label("Second sample").select_option(second)

@@ -13,7 +13,7 @@ import openpyxl
 import pandas as pd
 import pytest
 
-from tests.serving.page.steps import LOADED, Open, fill_in, hold, saved, score
+from tests.serving.page.steps import LOADED, Open, hold, saved, score
 from tests.serving.tiny import TinyPlate
 from tests.waiting import until
 
@@ -139,8 +139,7 @@ def test_pairs_of_treatments_are_a_matrix_that_follows_what_is_left_out(open_pag
     layout = tmp_path / "pairs.csv"
     layout.write_bytes(plate.csv(table))
     page = open_page()
-    fill_in(page, plate, name="browser-pairs", layout=layout)
-    page.locator("#send").click()
+    score(page, plate, name="browser-pairs", layout=layout)
     pair = page.locator("#combinations figure.pair")
     pair.wait_for()
     assert pair.locator("h3").inner_text() == "alpha + beta"
@@ -172,8 +171,7 @@ def test_single_doses_are_ranked_and_lead_to_their_wells(open_page: Open, plate:
     layout = tmp_path / "single.csv"
     layout.write_bytes(plate.csv(table))
     page = open_page()
-    fill_in(page, plate, name="browser-single", layout=layout)
-    page.locator("#send").click()
+    score(page, plate, name="browser-single", layout=layout)
     found = page.locator("#single-doses")
     found.wait_for()
     assert page.locator("#treatments").count() == 0

@@ -1,0 +1,104 @@
+"""A screen whose making is cut off: nothing is half-written, and the next run goes on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from models.errors import ScreenError
+from models.plates.readers import Source
+from pipelines.add_screen import Request, add_screen
+from pipelines.screens import whole_folder
+from tests.pipelines.chain import ROOT
+from tests.pipelines.lab import content, images_of, lab_folder, layout_of, request
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from models.plates.readers import Source
+from pipelines import add_screen, image_copy
+
+def kill(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def after_a_plate(path, plate, note=image_copy._write_note):
+    note(path, plate)
+    kill()
+
+def among_images(self, file, count=[0], planes=image_copy._PlateWork._planes):
+    count[0] += 1
+    if count[0] == 7:
+        kill()
+    yield from planes(self, file)
+
+def between_renames(path, target, rename=Path.rename):
+    rename(path, target)
+    if ".replaced-" in str(target):
+        kill()
+
+source, out = Path(sys.argv[1]), Path(sys.argv[2])
+for name, patch in (("after", (image_copy, "_write_note", after_a_plate)), ("among", (image_copy._PlateWork, "_planes", among_images)),
+                    ("between", (Path, "rename", between_renames))):
+    if not (child := os.fork()):
+        setattr(*patch)
+        add_screen.add_screen(add_screen.Request(source=Source(folder=source, pattern="{plate}/{well}.tif"), name="mine", out=out / name,
+                                                 force=True), progress=False)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL, name
+"""
+
+
+def test_killed_at_any_moment_nothing_is_half_written_and_the_next_run_goes_on(tmp_path: Path) -> None:
+    wells = ["A01", "A02", "A03", "A04"]
+    folder = tmp_path / "run"
+    for plate in ("P1", "P2", "P3"):
+        images_of(folder, wells, plate=plate)
+    layout_of(folder, wells)
+    wanted = Request(source=Source(folder=folder, pattern="{plate}/{well}.tif"), name="mine")
+    add_screen(replace(wanted, out=tmp_path / "whole"), progress=False)
+    add_screen(replace(wanted, out=tmp_path / "between"), progress=False)
+    whole = content(tmp_path / "whole")
+    done = subprocess.run([sys.executable, "-c", KILLED, str(folder), str(tmp_path)], cwd=ROOT, capture_output=True, text=True,
+                          env={**os.environ, "PYTHONWARNINGS": "ignore"}, check=False)
+    assert done.returncode == 0, done.stderr
+    for name, said in (("after", "1 plate(s) had been copied"), ("among", "1 plate(s) had been copied"), ("between", "already there")):
+        out = tmp_path / name
+        assert not (out / "mine").exists(), name
+        assert all(path.name.startswith(".mine.") for path in out.iterdir())
+        assert said in "\n".join(add_screen(replace(wanted, out=out), progress=False)), name
+        assert content(out) == whole, name
+
+
+def test_work_of_another_content_is_not_gone_on_with(tmp_path: Path) -> None:
+    folder, out = lab_folder(tmp_path / "plate7"), tmp_path / "data"
+    with whole_folder(out / "mine", key="other") as making:
+        (making / "half").write_text("x")
+        left = shutil.copytree(making, out / ".mine.making-other-999999999")
+    shutil.rmtree(out / "mine")
+    add_screen(request(folder, out), progress=False)
+    assert not left.exists()
+    assert {path.name for path in out.iterdir()} == {"mine", ".mine.copied.json"}
+
+
+def test_an_interrupted_run_keeps_its_work_and_a_running_one_keeps_others_out(tmp_path: Path) -> None:
+    target = tmp_path / "mine"
+
+    def interrupt(word: str) -> None:
+        with whole_folder(target, key="k") as folder:
+            (folder / word).write_text(word)
+            raise KeyboardInterrupt
+
+    for word in ("one", "two"):
+        with pytest.raises(KeyboardInterrupt):
+            interrupt(word)
+    with whole_folder(target, key="k") as folder:
+        assert sorted(path.name for path in folder.iterdir()) == ["one", "two"]
+    (tmp_path / f".mine.making-k-{os.getppid()}").mkdir()
+    with pytest.raises(ScreenError, match=f"process {os.getppid()} is making"), whole_folder(target, key="k"):
+        pass

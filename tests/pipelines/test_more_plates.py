@@ -1,0 +1,133 @@
+"""A screen that is there already: plates that join it, and one that is replaced copies what changed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from models.errors import ScreenError
+from models.plates.images import encode_tiff
+from models.plates.layout import read_layout
+from pipelines import image_copy
+from pipelines.add_screen import add_screen
+from pipelines.exclude import Choice, apply_choice
+from pipelines.screens import read_screen
+from tests.pipelines.lab import content, edit, pixels, request
+
+
+def plates_folder(path: Path, *plates: str) -> Path:
+    """A source of plates, one negative, one positive and two treated wells each, whose images differ."""
+    roles = ("negative,,", "positive,killer,100", "treated,drug,1", "treated,drug,10")
+    rows = ["plate,well,role,compound,dose,unit,image"]
+    for number, plate in enumerate(plates):
+        for column, role in enumerate(roles, start=1):
+            name = f"{plate}/A{column}.tif"
+            (path / plate).mkdir(parents=True, exist_ok=True)
+            (path / name).write_bytes(encode_tiff(pixels(10 * number + column)))
+            rows.append(f"{plate},A{column},{role},uM,{name}")
+    (path / "platemap.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return path
+
+
+def copied_now(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Plates that are copied from now on."""
+    copied: list[str] = []
+    write = image_copy.write_plate
+    monkeypatch.setattr(image_copy, "write_plate", lambda path, images: (copied.append(path.stem), write(path, images)))
+    return copied
+
+
+def test_a_screen_that_is_replaced_copies_what_changed_and_is_as_from_scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, out, copied, numbers = plates_folder(tmp_path / "s", "P1", "P2"), tmp_path / "data", copied_now(monkeypatch), count()
+
+    def again(**options: object) -> list[str]:
+        copied.clear()
+        said = add_screen(request(source, out, force=True, **options), progress=False)
+        found = sorted(copied)
+        assert any("as they were" in line for line in said) == (len(found) < len(list((out / "mine" / "images").iterdir())))
+        fresh = tmp_path / f"fresh{next(numbers)}"
+        add_screen(request(source, fresh, **options), progress=False)
+        assert content(out) == content(fresh)
+        return found
+
+    archives = out / "mine" / "images"
+    assert again() == ["P1", "P2"]
+    plates_folder(source, "P1", "P2", "P3")
+    for image in (*source.glob("P1/*.tif"), *source.glob("P2/*.tif")):
+        os.utime(image, (1, 1))
+    again()
+    assert again() == []
+    (source / "P2" / "A3.tif").write_bytes(encode_tiff(pixels(200)))        # of the same size
+    assert again() == ["P2"]
+    edit(source, "treated,drug,10", "treated,drug,20")
+    assert again() == []
+    shutil.copy(archives / "P1.zip", tmp_path / "copy.zip")     # as DVC puts its own copy or a symbolic link in the place of a file
+    (archives / "P1.zip").unlink()
+    (archives / "P1.zip").symlink_to(tmp_path / "copy.zip")
+    assert again() == []
+    assert not (archives / "P1.zip").is_symlink()
+    (archives / "P3.zip").unlink()
+    shutil.copy(archives / "P1.zip", archives / "P3.zip")       # another content by the same name
+    assert again() == ["P3"]
+    (archives / "P1.zip").write_bytes(b"damaged")
+    assert again() == ["P1"]
+    monkeypatch.setattr(image_copy, "CODE", (tmp_path,))
+    assert again() == ["P1", "P2", "P3"]
+
+
+def test_plates_of_another_folder_join_a_screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, facts = tmp_path / "data", {"sample": "U2OS", "magnification": 20.0}
+    first, later = plates_folder(tmp_path / "week1", "P1", "P2"), plates_folder(tmp_path / "week2", "P3")
+    add_screen(request(first, out, facts=facts), progress=False)
+    apply_choice(out / "mine", Choice(wells=("P1:A03",), reason="pipetted twice"))
+    (out / "mine" / "truth").mkdir()
+    (out / "mine" / "truth" / "wells.csv").write_text("well\n")
+    before, copied = content(out / "mine"), copied_now(monkeypatch)
+    said = add_screen(request(later, out, add=True), progress=False)
+    assert copied == ["P3"]
+    assert f"{out / 'mine'}: 1 plate(s) added" in said
+    after = content(out / "mine")
+    assert {name for name in after if after[name] != before.get(name)} == {"layout.csv", "screen.yaml", "images/P3.zip"}
+    assert set(before) < set(after)
+    add_screen(request(plates_folder(tmp_path / "all", "P1", "P2", "P3"), tmp_path / "whole", facts=facts), progress=False)
+    layout, whole = (read_layout(place / "mine" / "layout.csv", plate_format=96) for place in (out, tmp_path / "whole"))
+    pd.testing.assert_frame_equal(layout[whole.columns.tolist()], whole)      # replicates count on
+    assert layout.loc[layout["excluded"], ["plate", "well", "exclusion_reason"]].to_numpy().tolist() == [["P1", "A03", "pipetted twice"]]
+    screen = read_screen(out / "mine")
+    assert (screen.sample, screen.magnification, screen.source.count("sha256")) == ("U2OS", 20, 2)
+    (out / "mine").rename(out / ".mine.replaced-999999999")     # killed before its successor took its place
+    assert "already there" in add_screen(request(later, out, add=True), progress=False)[0]
+    assert content(out / "mine") == after
+    add_screen(request(plates_folder(tmp_path / "week3", "P4"), out, add=True), progress=False)
+    assert copied == ["P3", "P1", "P2", "P3", "P4"]     # those of the whole one between
+    said = add_screen(request(first, out, force=True), progress=False)
+    assert "warning: plate(s) P3, P4 are in the screen no longer, because the source does not hold them" in said
+
+
+@pytest.mark.parametrize(("plates", "options", "message"), [
+    (("P9", "P2"), {}, r"has plate\(s\) P2 already; give the new ones other names"),
+    (("P9",), {"facts": {"sample": "HeLa"}}, "do not fit screen 'mine' .sample: U2OS there, HeLa here.; bring them in as a"),
+    (("P9",), {"bits": 16}, "bit_depth: 8 there, 16 here"),
+    (("P9",), {"channel": "dapi"}, "channels: brightfield there, dapi here")])
+def test_plates_that_do_not_fit_do_not_join(tmp_path: Path, plates: tuple[str, ...], options: dict[str, object], message: str) -> None:
+    out, other = tmp_path / "data", plates_folder(tmp_path / "other", *plates)
+    add_screen(request(plates_folder(tmp_path / "s", "P1", "P2"), out, facts={"sample": "U2OS"}), progress=False)
+    before = content(out)
+    if options.pop("bits", 8) == 16:
+        for image in other.rglob("*.tif"):
+            image.write_bytes(encode_tiff(pixels(7).astype(np.uint16)))
+    asked = request(other, out, add=True, facts=options.get("facts", {}))
+    if channel := options.get("channel"):
+        asked = replace(asked, source=replace(asked.source, channels={str(channel): "image"}))
+    with pytest.raises(ScreenError, match=message):
+        add_screen(asked, progress=False)
+    assert content(out) == before
+    with pytest.raises(ScreenError, match=r"nobody' cannot be used"):
+        add_screen(replace(asked, name="nobody"), progress=False)
