@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from models.instructions import VARIABLE
+
 _NAME = re.compile(r"[0-9a-f]{32}")
 
 
@@ -63,7 +65,8 @@ def maker(*sources: Path) -> str:
     files = [file for source in sources for file in ([source] if source.is_file() else sorted(source.glob("*.py")))]
     packages = sorted(found.name for folder in set(sys.path) for found in Path(folder or ".").glob("*.dist-info"))
     code = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
-    return hashlib.sha256(repr((code, packages, sys.version, platform.machine(), _processor())).encode()).hexdigest()
+    processor = (platform.machine(), _processor(), os.environ.get(VARIABLE))
+    return hashlib.sha256(repr((code, packages, sys.version, *processor)).encode()).hexdigest()
 
 
 def _processor() -> str:

@@ -15,8 +15,9 @@ from collections.abc import Callable
 
 import psutil
 
-from models.environment import tolerate_any_terminal
+from models.environment import choice, tolerate_any_terminal
 from models.errors import DosewellError
+from models.instructions import CHOICES, VARIABLE
 
 NO_ROOM = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EROFS: "the disk can only be read",
            errno.EACCES: "this may not be read or written by you", errno.EPERM: "this may not be read or written by you"}
@@ -54,6 +55,7 @@ def run_command(main: Callable[[], None]) -> None:
     before = signal.signal(signal.SIGTERM, _end_with_children)
     _end_with_dvc()
     try:
+        choice(os.environ, VARIABLE, CHOICES)   # a wrong word is named
         main()
     except DosewellError as error:
         sys.exit(f"{type(error).__name__}: {error}")

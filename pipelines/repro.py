@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 
 from models.errors import DosewellError
+from models.instructions import VARIABLE
 from pipelines.command import run_command
 from pipelines.params import Params
 from pipelines.yaml_text import read_yaml, unfinished_merge
@@ -69,8 +70,8 @@ def compared_with_commit() -> str:
     if not other:
         return f"all {len(now)} stages gave what the committed {LOCK} says, byte for byte"
     return (f"{len(other)} of {len(now)} stages gave other results than the committed {LOCK} ({', '.join(other[:3])}"
-            f"{' ...' if len(other) > 3 else ''}): data, parameters or code have changed, or another processor rounds otherwise; "
-            f"`dvc metrics diff` compares, and committing {LOCK} keeps them")
+            f"{' ...' if len(other) > 3 else ''}): data, parameters or code have changed, or another processor rounds otherwise "
+            f"({VARIABLE}=portable makes x86 processors agree); `dvc metrics diff` compares, and committing {LOCK} keeps them")
 
 
 def _hashes(lock: str) -> dict[str, list[str]]:

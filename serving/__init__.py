@@ -1,1 +1,5 @@
 """The scoring service over the registered models."""
+
+from models.instructions import settle
+
+settle()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from models.environment import choice, count, number
 from models.errors import DosewellError
+from models.instructions import CHOICES, VARIABLE
 from models.tracking import absolute_uri, default_tracking_uri
 
 MEBIBYTE = 2**20
@@ -80,12 +81,13 @@ class Settings:
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
         """MLFLOW_TRACKING_URI and DOSEWELL_STATE, _POLL_SECONDS, _RETRY_SECONDS, _GRACE_SECONDS, _MAX_UPLOAD_MB,
         _SCORING_THREADS, _DEVICE, _TOKENS, _LOG, _DATABASE_URL, _JOB_WORKERS, _MODEL_MEMORY_MB,
-        _SHADOW, _WORKERS, _PRECISION. Raises DosewellError naming the variable at fault.
+        _SHADOW, _WORKERS, _PRECISION, _INSTRUCTIONS. Raises DosewellError naming the variable at fault.
         """
         defaults = cls()
         state = Path(environment.get("DOSEWELL_STATE") or defaults.state).absolute()
         tokens = Path(environment.get("DOSEWELL_TOKENS") or state / "tokens").absolute()
         choice(environment, "DOSEWELL_PRECISION", ("auto", "fp32"))     # models.networks.forward reads it, when the first model is loaded
+        choice(environment, VARIABLE, CHOICES)                          # models.instructions has read it
         return cls(
             tracking_uri=absolute_uri(uri) if (uri := environment.get("MLFLOW_TRACKING_URI", "")) else "", state=state,
             tokens=tokens, tokens_needed=bool(environment.get("DOSEWELL_TOKENS")) or tokens.is_file(),

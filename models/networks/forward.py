@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from models.environment import choice
+from models.instructions import held_back
 from models.networks.backbones import OWN
 from models.networks.heads import Network
 
@@ -50,8 +51,8 @@ def path_of(trunk: str, device: torch.device) -> Path:
 
 @functools.cache
 def has_bf16() -> bool:
-    """Whether OpenVINO is installed and computes in bfloat16 on this CPU."""
-    if not importlib.util.find_spec("openvino"):
+    """Whether OpenVINO is installed and computes in bfloat16 on this CPU, and may (models/instructions.py)."""
+    if held_back() or not importlib.util.find_spec("openvino"):
         return False
     import openvino
 

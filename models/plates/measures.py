@@ -246,18 +246,29 @@ def _blocks(plane: np.ndarray) -> np.ndarray:
 def _rises(dim: np.ndarray) -> np.ndarray:
     """How much the background of images rises from end to end, (N,) grey values, by low percentiles (N, side * side) of their blocks: a
     plane fitted from below (expectiles, 0.1) and without the far ones (Huber's weights), so that cells and dirt do not bend it.
+
+    No call of linear algebra, whose last bits are another processor's choice: sums in a stated order, whatever the number of images.
     """
     side = round(dim.shape[-1] ** 0.5)
-    down, right = (axis.ravel() for axis in np.meshgrid(*(np.linspace(-1, 1, side),) * 2, indexing="ij"))
-    design, values, weights = np.column_stack([np.ones_like(down), down, right]), dim[..., None], np.ones_like(dim)
+    down, right = (axis.reshape(-1, 1) for axis in np.meshgrid(*(np.linspace(-1, 1, side),) * 2, indexing="ij"))
+    values = np.ascontiguousarray(dim.T)                                        # (blocks, N)
+    weights = np.ones_like(values)
     for _ in range(20):
-        weighted = design.T * weights[:, None]                                  # (N, 3, blocks)
-        fitted = np.linalg.solve(weighted @ design, weighted @ values)          # (N, 3, 1)
-        above = (values - design @ fitted)[..., 0]
+        total = _summed(weights)
+        middle = [_summed(weights * axis) / total for axis in (down, right, values)]
+        y, x, z = down - middle[0], right - middle[1], values - middle[2]
+        yy, xx, yx, yz, xz = (_summed(weights * one * other) for one, other in ((y, y), (x, x), (y, x), (y, z), (x, z)))
+        slopes = (yz * xx - xz * yx) / (yy * xx - yx * yx), (xz * yy - yz * yx) / (yy * xx - yx * yx)
+        above = z - slopes[0] * y - slopes[1] * x
         away = np.abs(above)
-        far = away / np.maximum(1.5 * MAD_TO_SD * median_of_rows(away), 1e-9)
+        far = away / np.maximum(1.5 * MAD_TO_SD * median_of_rows(away.T).T, 1e-9)
         weights = np.where(above > 0, 0.1, 0.9) / np.maximum(1.0, far)
-    return np.asarray(2 * np.hypot(fitted[:, 1, 0], fitted[:, 2, 0]))
+    return np.asarray(2 * np.sqrt(slopes[0] * slopes[0] + slopes[1] * slopes[1]))
+
+
+def _summed(values: np.ndarray) -> np.ndarray:
+    """Sums of columns (rows, N), (N,), row after row. Not `sum`, whose order depends on N."""
+    return np.asarray(np.add.accumulate(values, axis=0)[-1])
 
 
 def _debris(halved: list[np.ndarray], middle: float, noise: float) -> float:
@@ -269,4 +280,5 @@ def _debris(halved: list[np.ndarray], middle: float, noise: float) -> float:
     plane = halved[times]
     away = cv2.GaussianBlur(plane, (0, 0), wanted / 2**times, dst=_scratch("smooth", plane.shape), borderType=cv2.BORDER_REPLICATE)
     away = np.abs(np.subtract(away, np.float32(middle), out=away), out=away).ravel()
-    return float(np.log2(max(largest(away, max(1, round(DEBRIS_SHARE * away.size))).mean(), noise)))
+    most = largest(away, max(1, round(DEBRIS_SHARE * away.size)))
+    return float(np.log2(max(math.fsum(most) / len(most), noise)))      # exact: processors leave the largest in an order of their own

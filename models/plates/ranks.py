@@ -32,8 +32,10 @@ def lower_decile_of_rows(values: np.ndarray) -> np.ndarray:
 def mean_square_of_smaller_half(values: np.ndarray) -> float:
     """Mean square of the half of the values (..., N) that is nearest to 0; whole numbers are counted instead of ranked."""
     sizes, half = np.abs(values).ravel(), max(1, values.size // 2)
-    if sizes.dtype.kind != "i":
-        return float((np.partition(sizes, half - 1)[:half] ** 2).mean(dtype=np.float64))
+    if sizes.dtype.kind != "i":     # summed as they lie: processors leave the smaller half in an order of their own
+        limit = np.partition(sizes, half - 1)[half - 1]
+        smaller = np.square(sizes[sizes < limit], dtype=np.float64)
+        return float((smaller.sum() + (half - smaller.size) * float(limit) ** 2) / half)
     taken = np.diff(np.minimum(np.cumsum(np.bincount(sizes)), half), prepend=0)
     return float(taken @ np.arange(len(taken), dtype=np.float64) ** 2 / half)
 
