@@ -17,7 +17,7 @@ CHOICES = ("native", "portable")
 _AVX2 = {
     "ATEN_CPU_CAPABILITY": "avx2",                                      # torch
     "ONEDNN_MAX_CPU_ISA": "AVX2",                                       # convolutions of torch and OpenVINO
-    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+    "MKL_CBWR": "COMPATIBLE",                                           # products of matrices of torch: Intel's and others' alike
     "OPENBLAS_CORETYPE": "Haswell",                                     # linear algebra of NumPy and SciPy
     "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",         # sorting, sums, logarithms of NumPy
 }
