@@ -97,7 +97,7 @@ IMAGE_QUALITY = Contract("ImageQuality", "well, site and channel", (
     Column("bits", "int", "per pixel, 8 or 16", nullable=False),
     Column("digest", "str", "the first 16 digits of the SHA-256 of all its pixels, by which copies are found; empty for a uniform image"),
     Column("brightest", "int", "highest grey value", nullable=False),
-    number("saturated_share", "share of pixels at the highest grey value in any plane"),
+    number("saturated_share", "share of pixels at the highest grey value in any plane and colour"),
     number("background", "5th percentile", "grey values"),
     number("contrast", "99.9th percentile above the background", "grey values"),
     number("noise", "SD of the camera's noise", "grey values"),

@@ -59,8 +59,8 @@ def measure_stack(stack: np.ndarray, plane: np.ndarray) -> dict[str, Any]:
 
 
 def _share_at(value: int, rows: np.ndarray, width: int) -> float:
-    """Share of pixels with this value in any plane of rows of a stack (Z, rows, W) or (Z, rows, W, 3), whose colours count each."""
-    there = rows == value
+    """Share of pixels with this value in any plane, and any colour, of rows of a stack (Z, rows, W) or (Z, rows, W, 3)."""
+    there = rows == value if rows.ndim < 4 else (rows == value).any(axis=-1)
     return np.count_nonzero(there if len(rows) == 1 else there.any(axis=0)) / (rows.shape[1] * width)
 
 
