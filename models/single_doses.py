@@ -3,7 +3,8 @@
 An effect is compared with the scatter of wells, and with what the controls' medians and the model leave uncertain; of hundreds of
 treatments that do nothing, some look as if they did, so that calls are corrected for their number (Benjamini and Hochberg 1995). Beside
 it stands how far the wells lie from the other wells of their plate, which needs no controls (robust z; Malo et al. 2006, Nature
-Biotechnology 24:167): what stands out from the controls only may be the controls' fault.
+Biotechnology 24:167): what stands out from the controls only may be the controls' fault. And how far from their row and column (B score):
+what only stands out with these may be the plate's.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from models.dose_response.excess import Noise, mean_variance, median_variance, n
 from models.dose_response.unknown_zero import dead_level
 from models.dose_response.viability import NORMAL_95, shared_error
 from models.plates.dose_levels import one_dose
+from models.plates.median_polish import PLATE_WELLS, b_scores
 from models.plates.screen import Controls
 from models.separation import MAD_TO_SD
 from models.tables import DOSED_ROLES, INFORMATIVE_FLAGS, SINGLE_DOSES, check_table, combined, no_rows
@@ -28,8 +30,7 @@ from models.tables import DOSED_ROLES, INFORMATIVE_FLAGS, SINGLE_DOSES, check_ta
 NAME = "single_doses"       # of the table as a file and in answers
 CONFIDENCE = 0.95           # of the limits of each row
 FALSE_CALLS = 0.05          # expected share among all rows that are called anything but none
-PLATE_WELLS = 20            # dosed wells from which on a plate's own median and scatter say what is usual on it
-USUAL_Z = 2.0               # nearer to the plate's median than that, a well is one of many
+USUAL_Z = 2.0               # nearer to the plate's median than that, a well is one of many; as for what its row and column lets expect
 NO_CONTROLS = "the screen has no controls to compute viability by; plate_z says how far the wells lie from the others of their plate"
 UNCALIBRATED = ("the model learned from controls only; between them its viability is not calibrated, so whether the effect exceeds "
                 "{level:g} % cannot be said")
@@ -77,15 +78,16 @@ def single_doses(wells: pd.DataFrame, overlapping: dict[str, str], *, controls: 
 
 def _measured(alone: pd.DataFrame, dosed: pd.DataFrame, value: str) -> pd.DataFrame:
     """The wells with y (% inhibition, NaN where left out), shift (half-width of the model's error that replicates share, % inhibition),
-    plate_z, flagged. dosed: all wells of the screen that hold a treatment, which tell what is usual on a plate.
+    plate_z, b_score, flagged. dosed: all wells of the screen that hold a treatment, which tell what is usual on a plate.
     """
     out = alone["excluded"]
-    plates = dosed[value].mask(dosed["excluded"]).groupby(dosed["plate"])
-    middle = plates.transform("median")
-    away = (dosed[value] - middle).mask(dosed["excluded"])
+    raw = dosed[value].mask(dosed["excluded"])
+    plates = raw.groupby(dosed["plate"])
+    away = raw - plates.transform("median")
     spread = MAD_TO_SD * away.abs().groupby(dosed["plate"]).transform("median")
     known = (plates.transform("count") >= PLATE_WELLS) & (spread > 0)
     return alone.assign(y=(100 * (1 - alone["viability"])).mask(out), shift=100 * shared_error(alone), plate_z=(away / spread).where(known),
+                        b_score=b_scores(raw, dosed["plate"], dosed["well"]),
                         flagged=[not INFORMATIVE_FLAGS.issuperset(flags) for flags in alone["flags"]])
 
 
@@ -93,7 +95,7 @@ def _counted(own: pd.DataFrame) -> pd.DataFrame:
     """A row per treatment and dose with means and counts."""
     groups = own.assign(lost=own["y"].isna(), doubtful=own["flagged"] & own["y"].notna()).groupby(KEYS, sort=False)
     rows = groups.agg(n=("y", "count"), n_left_out=("lost", "sum"), n_flagged=("doubtful", "sum"), inhibition=("y", "mean"),
-                      plate_z=("plate_z", "mean")).reset_index()
+                      plate_z=("plate_z", "mean"), b_score=("b_score", "mean")).reset_index()
     return rows.assign(viability=1 - rows["inhibition"] / 100)
 
 
@@ -179,6 +181,9 @@ def _reason(row: dict[Any, Any], spoiled: str, *, controls: Controls, calibrated
     if row["call"] not in ("", "none") and abs(row["plate_z"]) < USUAL_Z:
         said.append(f"it differs from the controls but not from the other wells of its plate (robust z {row['plate_z']:.1f}): either most "
                     "treatments there act alike, or the controls are off")
+    elif row["call"] not in ("", "none") and abs(row["b_score"]) < USUAL_Z:
+        said.append(f"it differs from its plate but not from its row and column there (B score {row['b_score']:.1f}): it may be a pattern "
+                    "of the plate, such as a dry edge or a dispenser's tip")
     if row["call"] == "effect" and not calibrated and row["inhibition_high"] > row["level"]:
         said.append(UNCALIBRATED.format(level=row["level"]))
     return "; ".join(filter(None, said))

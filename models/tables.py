@@ -175,6 +175,7 @@ SINGLE_DOSES = Contract("SingleDoses", "dose of a treatment that has too few of 
     number("p", "p of no effect at all, two-sided"),
     number("q", "p adjusted for the number of rows: the share of false calls among all with this q or less (Benjamini and Hochberg 1995)"),
     number("plate_z", "raw output against the median of all dosed wells of its plate, in 1.4826 MAD of them; mean of the wells used"),
+    number("b_score", "the same against what the medians of its row and column let expect (B score; Brideau et al. 2003)"),
     number("level", "inhibition that a hit must surely exceed", "% inhibition"),
     Column("call", "str", "hit: surely above the level; effect: above 0; growth: below 0; none: no evidence; empty: cannot say",
            allowed=EFFECTS),

@@ -62,7 +62,7 @@ TREATMENT_ROWS: dict[str, dict[str, Any]] = {
 SINGLE_DOSE_ROWS: dict[str, dict[str, Any]] = {
     "viability": {"treatment": "doxorubicin", "dose": 1000.0, "dose_unit": "nM", "n": 2, "n_left_out": 0, "n_flagged": 0, "viability": 0.22,
                   "inhibition": 78.0, "inhibition_low": 68.4, "inhibition_high": 87.6, "p": 1.2e-24, "q": 1.4e-22, "plate_z": -9.6,
-                  "level": 50.0, "call": "hit", "status": "ok", "reason": ""},
+                  "b_score": -9.1, "level": 50.0, "call": "hit", "status": "ok", "reason": ""},
 }
 
 COMBINATION_ROWS: dict[str, dict[str, Any]] = {

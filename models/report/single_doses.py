@@ -47,6 +47,8 @@ class SingleDose:
     q_sort: float | None
     plate_z: str
     plate_z_sort: float | None
+    b_score: str
+    b_score_sort: float | None
     n: str
     wells: list[int]
 
@@ -161,6 +163,7 @@ def _row(row: Mapping[Any, Any], wells: list[int], failed_gates: Sequence[str]) 
         chip=CHIPS[call], why=why, inhibition=_percent(row["inhibition"]), inhibition_sort=known(row["inhibition"]), low=known(low),
         high=known(high), limits="" if math.isnan(low) else f"{fixed(low, 0)} to {fixed(high, 0)} %",
         q=_share(row["q"]), q_sort=known(row["q"]), plate_z=fixed(row["plate_z"], 1), plate_z_sort=known(row["plate_z"]),
+        b_score=fixed(row["b_score"], 1), b_score_sort=known(row["b_score"]),
         n=f"{row['n']}{lost}", wells=wells)
 
 

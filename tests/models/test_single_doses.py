@@ -227,3 +227,19 @@ def test_curves_and_single_doses_stand_side_by_side() -> None:
     assert [row["name"] for row in view["treatments"]] == ["drug"]
     assert view["summary"]["headline"].startswith("drug: IC50")
     assert view["summary"]["headline"].endswith("1 hit among 31 treatments at single doses.")
+
+
+def test_a_call_that_a_pattern_of_the_plate_may_have_made_says_so() -> None:
+    """The first column dried out: its treatments look like effects, against the controls and against the plate."""
+    layout = primary_screen(EFFECTS, inert=300)
+    dry = (layout["role"] == "treated") & layout["well"].str.endswith("01")
+    strong = layout["treatment"].isin(["strong"])
+    found = rows(layout.assign(readout=layout["readout"] - 0.8 * (dry & ~strong)))
+    names = layout.loc[dry & ~strong, "treatment"].unique()
+    assert len(names) >= 8
+    assert found.loc[names, "call"].isin(["hit", "effect"]).all()
+    assert (found.loc[names, "plate_z"] < -2).all()
+    assert found.loc[names, "b_score"].abs().max() < 2
+    assert found.loc[names, "reason"].str.contains("a pattern of the plate, such as a dry edge").all()
+    assert found.loc["strong", "b_score"] < -6
+    assert found.loc["strong", "reason"] == ""

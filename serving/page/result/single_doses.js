@@ -25,7 +25,7 @@ function columns(onChoose) {
     number("Dose", "dose"),
     { ...number("Inhibition", "inhibition"), cell: ({ inhibition, limits }) => words(inhibition, limits) },
     { title: "Verdict", kind: "why", by: ({ call }) => call, cell: ({ chip: kind, call, why }) => words(chip(kind, call), why) },
-    number("q", "q"), number("Robust z", "plate_z"),
+    number("q", "q"), number("Robust z", "plate_z"), number("B score", "b_score"),
     { title: "Wells", kind: "n", by: ({ n }) => n, cell: ({ n }) => n },
   ];
 }

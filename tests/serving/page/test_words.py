@@ -41,7 +41,7 @@ def test_the_words_of_the_threshold_lie_on_no_bar_and_a_phone_shows_all_of_a_sin
     view["treatments"] = [{**treatment, "name": f"{treatment['name']} {number}"} for number in range(6) for treatment in view["treatments"]]
     row = {"name": "drug", "dose": "1 µM", "dose_sort": 1000, "call": "hit", "chip": "hit", "why": "its limits lie above 50 %",
            "inhibition": "80 %", "inhibition_sort": 80, "low": 70, "high": 90, "limits": "70 to 90 %", "q": "0.01", "q_sort": 0.01,
-           "plate_z": "5", "plate_z_sort": 5, "n": "2", "wells": [0]}
+           "plate_z": "5", "plate_z_sort": 5, "b_score": "4", "b_score_sort": 4, "n": "2", "wells": [0]}
     view["single_doses"] = {"rows": [row], "key": "", "chips": [["hit", "hit"]], "level": 50}
     page.route("**/view", lambda route: route.fulfill(json=view))
     page.reload()
