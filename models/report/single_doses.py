@@ -99,7 +99,8 @@ def single_dose_key(scored: ScoredTables) -> str:
     return (f"Treatments with fewer than four doses, which have no curve. Hit: the 95 % limits of the inhibition lie above {level:g} %. "
             f"Effect: beyond the scatter of wells and controls, but not surely above {level:g} %. Of all calls but “no effect seen”, "
             f"{100 * FALSE_CALLS:g} % are expected to be false: q corrects for the number of treatments. Robust z: how far the wells lie "
-            f"from all treated wells of their plate, which needs no controls.{more}")
+            f"from all treated wells of their plate, which needs no controls. B score: the same beside what their rows and columns there "
+            f"share.{more}")
 
 
 def call_chips(rows: Sequence[SingleDose]) -> list[tuple[str, str]]:
