@@ -32,7 +32,7 @@ import mlflow
 import mlflow.pyfunc
 import numpy as np
 from mlflow import MlflowClient
-from mlflow.entities import Metric
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.entities.model_registry import RegisteredModel as MlflowModel
 from mlflow.exceptions import MlflowException
@@ -64,6 +64,7 @@ from models.registered import (
     version_tags,
 )
 from models.tracking import absolute_uri, without_password
+from models.version_notes import Noted, describe_model, describe_trunk, describe_version
 
 if TYPE_CHECKING:
     from models.networks.predict import Predictor
@@ -75,6 +76,7 @@ _NAMED = 30           # models or versions that a message lists
 _DISPLAY_LIMIT = 500  # characters of a parameter that the run shows; the card holds it whole
 
 logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)  # warns that a uv environment has no pip
+logging.getLogger("mlflow.store.model_registry.abstract_store").setLevel(logging.WARNING)   # tells of each version that a server makes
 
 
 @contextmanager
@@ -234,8 +236,10 @@ class Registry:
     def _log_version(self, bundle: Path, *, card: Card, record: RunRecord, tags: dict[str, str]) -> RegisteredVersion:
         mlflow.set_tracking_uri(self.tracking_uri)
         mlflow.set_registry_uri(self.tracking_uri)
+        recipe = {key: str(value)[:_DISPLAY_LIMIT] for key, value in flatten(to_record(card.recipe)).items()}
         with mlflow.start_run(experiment_id=self._experiment(), run_name=card.name, tags=tags) as run:
-            mlflow.log_params({key: str(value)[:_DISPLAY_LIMIT] for key, value in flatten(to_record(card.recipe)).items()})
+            mlflow.log_params(recipe)
+            self._client.log_inputs(run.info.run_id, datasets=_datasets(card))
             info = mlflow.pyfunc.log_model(
                 name=card.name, loader_module=__name__, data_path=str(bundle), signature=_signature(card),
                 pip_requirements=[f"{name}=={installed_version(name)}" for name in _PACKAGES], tags=tags)
@@ -243,10 +247,27 @@ class Registry:
             self._log_epochs(run.info.run_id, record.epochs)
             if record.figures is not None and record.figures.is_dir():
                 mlflow.log_artifacts(str(record.figures), "figures")
-        self._require_name(card.name, tags={"sample": card.sample, "system": card.system})
+        self._require_name(card.name, tags={"sample": card.sample, "system": card.system}, description=describe_model(card))
+        text = describe_version(card.gates, Noted(metrics=card.metrics, recipe=recipe, tags=tags), self._noted_champion(card.name))
         entry = self._client.create_model_version(card.name, source=info.model_uri, run_id=run.info.run_id, tags=tags,
-                                                  model_id=info.model_id)
+                                                  model_id=info.model_id, description=text)
+        self._client.set_tag(run.info.run_id, "mlflow.note.content", text)
+        self._client.update_run(run.info.run_id, name=f"{card.name} v{entry.version}")     # so that charts of two trainings tell them apart
         return _version(entry, {})
+
+    def _noted_champion(self, name: str) -> Noted | None:
+        """What the champion and its run say; None without a champion. Of a run that was deleted for good nothing but the tags is left."""
+        number = self.aliases_of(name).get(CHAMPION)
+        if number is None:
+            return None
+        entry = self._client.get_model_version(name, str(number))
+        try:
+            noted = self._client.get_run(entry.run_id).data if entry.run_id else None
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            noted = None
+        return Noted(version=number, tags=entry.tags, metrics=noted.metrics if noted else {}, recipe=noted.params if noted else {})
 
     def _log_epochs(self, run_id: str, epochs: Mapping[str, Path]) -> None:
         now = int(time.time() * 1000)
@@ -269,14 +290,14 @@ class Registry:
             run = self._client.create_run(self._experiment(), run_name=name, tags={"sha256": sha256})
             self._client.log_artifact(run.info.run_id, str(source), "trunk")
             self._client.set_terminated(run.info.run_id)
-            self._require_name(name, tags={"kind": "trunk"})
+            self._require_name(name, tags={"kind": "trunk"}, description=describe_trunk(card))
             self._client.create_model_version(name, source=f"runs:/{run.info.run_id}/trunk", run_id=run.info.run_id,
                                               tags={"sha256": sha256, "trunk": card.trunk.name, "weights": card.trunk.weights})
 
-    def _require_name(self, name: str, *, tags: dict[str, str]) -> None:
+    def _require_name(self, name: str, *, tags: dict[str, str], description: str) -> None:
         """Register a name that is not there yet: another process may do the same now, or was killed before it gave the name a version."""
         try:
-            self._client.create_registered_model(name, tags=tags)
+            self._client.create_registered_model(name, tags=tags, description=description)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
@@ -322,6 +343,15 @@ def _version(entry: ModelVersion, aliases: Mapping[str, int]) -> RegisteredVersi
     number = int(entry.version)
     return RegisteredVersion(name=entry.name, version=number, run_id=entry.run_id or "", tags=dict(entry.tags),
                              aliases=tuple(alias for alias, target in aliases.items() if target == number))
+
+
+def _datasets(card: Card) -> list[DatasetInput]:
+    """What the model learned from, as the UI lists and filters it; MLflow's digest has room for 36 characters."""
+    screen, md5 = card.lineage.get("screen"), card.lineage.get("data_md5", "")
+    if not screen:
+        return []
+    return [DatasetInput(Dataset(screen, md5.removesuffix(".dir")[:36], "dvc", f"data/{screen}"),
+                         [InputTag("mlflow.data.context", "training")])]
 
 
 def _signature(card: Card) -> ModelSignature:

@@ -13,8 +13,11 @@ _ADDRESS = re.compile(r"(?:https?|(?:postgresql|mysql|mssql)(?:\+\w+)?)://[^/\s]
 
 
 def default_tracking_uri() -> str:
-    """MLFLOW_TRACKING_URI, else an SQLite file in the working folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+    """MLFLOW_TRACKING_URI, else an SQLite file in the working folder; of an experiment that DVC runs in a copy of the project (`dvc exp run
+    --temp`, `--queue`) in the project's own, because DVC deletes the copy, and with it what was registered there.
+    """
+    project, copy, _ = str(Path.cwd()).partition("/.dvc/tmp/exps/")
+    return os.environ.get("MLFLOW_TRACKING_URI") or (f"{_SQLITE}{project}/mlflow.db" if copy else f"{_SQLITE}mlflow.db")
 
 
 def absolute_uri(tracking_uri: str) -> str:

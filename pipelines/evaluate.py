@@ -102,7 +102,8 @@ def main() -> None:
     epochs.to_csv(arguments.out / "epochs.csv", index=False)
     predictions.to_csv(arguments.out / "predictions.csv", index=False)
     tables = arguments.out / "tables"
-    tables.mkdir(exist_ok=True)     # empty but for system S4
+    tables.mkdir(exist_ok=True)
+    pd.DataFrame([to_record(gate) for gate in card.gates]).to_csv(tables / "gates.csv", index=False)
     for name, kept in (("rounds.csv", "cotraining.csv"), ("gan/epochs.csv", "gan.csv")):
         if (arguments.trained / name).is_file():
             shutil.copyfile(arguments.trained / name, tables / kept)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -56,9 +57,12 @@ def run_record(evaluation: Path, tags: Mapping[str, str]) -> RunRecord:
 
 
 def commit_tags() -> dict[str, str]:
-    """The git commit of the working folder, and whether tracked files differ from it."""
+    """The git commit of the working folder, whether tracked files differ from it, and the name of the DVC experiment that runs the stage:
+    `dvc exp apply` of it brings back what differs.
+    """
     commit, dirty = git_commit()
-    return {"git_commit": commit, "git_dirty": str(dirty).lower()}
+    experiment = os.environ.get("DVC_EXP_NAME")
+    return {"git_commit": commit, "git_dirty": str(dirty).lower(), **({"dvc_experiment": experiment} if experiment else {})}
 
 
 def receipt(version: RegisteredVersion) -> dict[str, Any]:

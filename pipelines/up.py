@@ -15,6 +15,7 @@ from pipelines.params import listed
 from pipelines.register import CACHE, register_missing
 
 ARTIFACTS = Path("artifacts")
+MODELS_PAGE = "/#/models?workflowType=machine_learning"     # else MLflow's menu is that of language models, which names no models
 
 
 def start() -> None:
@@ -31,7 +32,8 @@ def start() -> None:
     service = servers.running("service") or servers.start(
         "service", servers.service_command(service_port), port=service_port, health="/readyz",
         environment={"MLFLOW_TRACKING_URI": registry})
-    print(f"MLflow   {without_password(registry)}   promote: move the alias `champion` of a registered model to another version")
+    print(f"MLflow   {without_password(registry)}")
+    print(f"models   {without_password(registry)}{MODELS_PAGE}   promote: move the alias `champion` of a model to another version")
     print(f"service  {service.url}   OpenAPI at /openapi.json, models at /models")
     print("`make down` ends both; their logs are in var/log")
 

@@ -16,7 +16,7 @@ from typing import Any
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-CLOSED = re.compile(r"/mlflow/+(assistant|gateway|mcp-servers|demo)\b|^/+gateway\b")
+CLOSED = re.compile(r"/mlflow/+(assistant|gateway(?!-proxy)|mcp-servers|demo)\b|^/+gateway\b")
 OWN_PLACE = re.compile(r"(mlflow-artifacts|models|runs):/(?!/)")      # served by this server from where it keeps everything
 
 
@@ -36,6 +36,8 @@ def with_accounts() -> Any:
 
 def _closed(app: Any) -> Any:
     os.environ["MLFLOW_ENABLE_AI_GATEWAY"] = "false"    # so that the UI does not offer it
+    os.environ.pop("MLFLOW_DEPLOYMENTS_TARGET", None)   # without it `gateway-proxy`, which every page of the UI asks, lists nothing and
+    #                                                     asks nobody; closed, it would lay a red error over the page's buttons
     _keep_files_in_one_place()
     app.add_middleware(_Closed)
     return app

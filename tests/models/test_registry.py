@@ -18,7 +18,8 @@ from models.networks.bundle import bundle_sha256, file_sha256, read_card, trunk_
 from models.networks.predict import load_predictor
 from models.registered import RunRecord, UnknownModelError, finite_numbers, flatten, read_epochs, trunk_name
 from models.registry import CHALLENGER, CHAMPION, Registry
-from tests.serving.tiny import MODEL, tiny_bundle, tiny_registry
+from models.tracking import default_tracking_uri
+from tests.serving.tiny import MODEL, tiny_bundle, tiny_registry, two_versions
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +70,32 @@ def test_the_run_holds_recipe_metrics_epochs_and_figures(registry: Registry) -> 
     assert "empty" not in run.data.metrics
     assert [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, "epoch/loss")] == [(0, 1.0), (1, 0.5)]
     assert [item.path for item in client.list_artifacts(run.info.run_id, "figures")] == ["figures/fit.png"]
+
+
+def test_a_version_is_described_against_the_champion_of_its_time(registry: Registry) -> None:
+    client = MlflowClient(registry.tracking_uri, registry_uri=registry.tracking_uri)
+    third = client.get_model_version(MODEL, "3")
+    assert third.description.startswith("r2_cv 0.9, asked at least 0.5. Gates passed.")    # nobody was champion yet
+    assert "No version was champion" in third.description
+    assert client.get_run(third.run_id).data.tags["mlflow.note.content"] == third.description
+    assert client.get_model_version(MODEL, "2").description.startswith("GATES FAILED: r2_cv 0.1, asked at least 0.5.")
+    texts = {model.name: model.description for model in client.search_registered_models()}
+    assert texts[MODEL].startswith("TINY (cell line). It answers od.")
+    assert all("do not delete it" in text for name, text in texts.items() if name.startswith("trunk-"))
+
+
+def test_an_experiment_in_a_copy_registers_with_its_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`dvc exp run --temp` and `--queue`: DVC deletes the copy, so its versions were lost, and receipts named others' numbers."""
+    copy = tmp_path / ".dvc" / "tmp" / "exps" / "standalone" / "tmpx1"
+    copy.mkdir(parents=True)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(copy)
+    assert default_tracking_uri() == f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
+    assert default_tracking_uri() == "http://127.0.0.1:5000"
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    monkeypatch.chdir(tmp_path)
+    assert default_tracking_uri() == "sqlite:///mlflow.db"
 
 
 def test_challenger_is_a_version_whose_gates_passed(registry: Registry) -> None:
@@ -262,6 +289,35 @@ def test_a_name_without_a_version_gets_one(tmp_path: Path) -> None:
         MlflowClient(registry.tracking_uri, registry_uri=registry.tracking_uri).create_registered_model(name)
     assert registry.register(bundle, find_trunk=trunk_finder([tmp_path / "models"])).version == 1
     assert registry.load(registry.resolve(f"{MODEL}/1"), device="cpu").card.name == MODEL
+
+
+def test_two_trainings_are_told_apart_and_their_data_are_listed(tmp_path: Path) -> None:
+    """All runs of a model had its name alone, in tables and charts; and their datasets were empty."""
+    own = tiny_registry(tmp_path)
+    for number in (1, 2):
+        bundle = tiny_bundle(tmp_path / "models" / f"m{number}", seed=number)
+        card = json.loads((bundle / "card.json").read_text())
+        card["lineage"] |= {"screen": "plates-of-may", "data_md5": "e" * 32 + ".dir"}
+        (bundle / "card.json").write_text(json.dumps(card))
+        own.register(bundle, find_trunk=trunk_finder([tmp_path / "models"]))
+    client = MlflowClient(own.tracking_uri, registry_uri=own.tracking_uri)
+    found = [client.get_run(version.run_id) for version in own.list_models()[0].versions]
+    assert [run.info.run_name for run in found] == [f"{MODEL} v2", f"{MODEL} v1"]
+    (used,) = found[0].inputs.dataset_inputs
+    assert (used.dataset.name, used.dataset.digest, used.dataset.source) == ("plates-of-may", "e" * 32, "data/plates-of-may")
+
+
+def test_a_champion_without_a_run_stops_no_registration(tmp_path: Path) -> None:
+    """As one that a person registered by hand, or whose run was deleted for good."""
+    own = two_versions(tiny_registry(tmp_path), tmp_path)
+    client = MlflowClient(own.tracking_uri, registry_uri=own.tracking_uri)
+    third = own.register(tiny_bundle(tmp_path / "models" / "m3", seed=3), find_trunk=trunk_finder([tmp_path / "models"]))
+    assert "| metric | this version | champion, version 1 |" in client.get_model_version(MODEL, "3").description
+    assert "- recipe: `seed` 3 (was 1)" in client.get_model_version(MODEL, str(third.version)).description
+    by_hand = client.create_model_version(MODEL, source=f"models:/{MODEL}/1")
+    client.set_registered_model_alias(MODEL, CHAMPION, by_hand.version)
+    own.register(tiny_bundle(tmp_path / "models" / "m4", seed=4), find_trunk=trunk_finder([tmp_path / "models"]))
+    assert "the champion's is not noted" in client.get_model_version(MODEL, "5").description
 
 
 def test_flatten_and_numbers(tmp_path: Path) -> None:

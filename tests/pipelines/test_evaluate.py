@@ -69,6 +69,10 @@ def test_plots_and_figures_are_there(chain: Path, model: str, figures: list[str]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in (folder / "figures").iterdir())
     assert {"epoch", "loss", "validation_loss"} <= set(pd.read_csv(folder / "epochs.csv").columns)
     assert {"target", "prediction"} <= set(pd.read_csv(folder / "predictions.csv").columns)
+    gates = pd.read_csv(folder / "tables" / "gates.csv")     # DVC warns of an empty folder, for each model
+    assert (gates["metric"].tolist(), gates["passed"].tolist()) == (
+        [gate.metric for gate in read_card(chain / "artifacts" / "models" / model).gates],
+        [gate.passed for gate in read_card(chain / "artifacts" / "models" / model).gates])
 
 
 def test_figures_are_the_same_bytes_each_time(chain: Path, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     (folder / "auth.ini").write_text("[mlflow]\ndefault_permission = READ\ndatabase_uri = sqlite:///auth.db\nadmin_username = admin\n"
                                      "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n")
     accounts = {"MLFLOW_AUTH_CONFIG_PATH": str(folder / "auth.ini"), "MLFLOW_AUTH_ADMIN_PASSWORD": ADMIN[1],
-                "MLFLOW_FLASK_SERVER_SECRET_KEY": "x" * 32}
+                "MLFLOW_FLASK_SERVER_SECRET_KEY": "x" * 32, "MLFLOW_DEPLOYMENTS_TARGET": "http://127.0.0.1:9"}
     command = [*servers.mlflow_command(port), "--app-name", "dosewell-accounts"]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -167,6 +167,12 @@ def test_what_dosewell_does_not_need_is_closed(mlflow: httpx.Client, path: str) 
     assert mlflow.post(path, json={}, auth=ADMIN).status_code == 404
 
 
+def test_what_every_page_of_the_ui_asks_is_no_error(mlflow: httpx.Client) -> None:
+    """A red message lay over the buttons of each page; and the server asks no address for the answer, whatever its environment names."""
+    asked = mlflow.get("/ajax-api/2.0/mlflow/gateway-proxy", params={"gateway_path": "api/2.0/endpoints/"}, auth=READER)
+    assert (asked.status_code, asked.json()) == (200, {"endpoints": []})
+
+
 def test_make_up_runs_no_jobs_for_others(in_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch,
                                          capsys: pytest.CaptureFixture[str]) -> None:
     """Both servers as `make up` starts them, even where the environment asks for jobs; MLflow itself says that it runs none."""
@@ -195,7 +201,9 @@ def test_make_up_runs_no_jobs_for_others(in_folder: Callable[[str], Path], monke
         assert not [command for command in commands if "huey" in command or "mlflow.server.jobs" in command]
         (model,) = httpx.get(f"{service.url}/models", trust_env=False).json()["models"]
         assert (model["name"], model["aliases"]) == (MODEL, {CHALLENGER: 1})
-        assert f"MLflow   {mlflow.url}" in capsys.readouterr().out
+        said = capsys.readouterr().out
+        assert f"MLflow   {mlflow.url}\n" in said
+        assert f"models   {mlflow.url}/#/models?workflowType=machine_learning " in said
     finally:
         up.stop()
     assert servers.running("mlflow") is servers.running("service") is None

@@ -42,6 +42,12 @@ def test_the_stage_registers_all_models_and_says_the_same_again(registry: Regist
     assert registry.aliases() == {"viability-A": {CHALLENGER: 1}, "viability-B": {}}
 
 
+def test_a_version_names_the_experiment_that_made_it(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DVC_EXP_NAME", "hot-lr")
+    command(monkeypatch)
+    assert registry.resolve("viability-A/1").tags["dvc_experiment"] == "hot-lr"
+
+
 def test_missing_bundles_are_registered_and_known_ones_left_alone(registry: Registry) -> None:
     folders = {"evaluations": Path("artifacts/evaluate"), "trunks": Path("artifacts/trunks"), "names": ("viability-A", "viability-B")}
     added = register.register_missing(Path("artifacts/models"), registry=registry, **folders)
