@@ -33,7 +33,7 @@ def plot_predicted_on_measured(wells: pd.DataFrame) -> Figure:
         axes.text(0.04, 0.95, said, transform=axes.transAxes, fontsize=6, va="top")
         axes.set(xlim=limits, ylim=limits, aspect="equal")
 
-    return _grid(wells, draw, x="measured OD450", y="predicted OD450")
+    return _grid(wells, draw, x="measured read-out", y="predicted read-out")
 
 
 def plot_pairs_of_wells(wells: pd.DataFrame) -> Figure:
@@ -51,7 +51,7 @@ def plot_pairs_of_wells(wells: pd.DataFrame) -> Figure:
         p = _p(paired_t(measured, predicted).p)
         axes.set_title(f"{difference.mean():+.3f} ± {difference.std(ddof=1):.3f}, paired p = {p}", fontsize=6, pad=2)
 
-    return _grid(wells, draw, x="", y="OD450")
+    return _grid(wells, draw, x="", y="read-out")
 
 
 def plot_midpoints(midpoints: pd.DataFrame) -> Figure:

@@ -90,7 +90,7 @@ def _predicted_on_measured(predictions: pd.DataFrame) -> Figure:
                      alpha=0.8, label=f"{label} (n = {len(values)})", linewidths=0)
     limits = [0, max(values.max() for values in series.values()) * 1.05]
     axes.plot(limits, limits, color="black", linewidth=0.8)
-    axes.set(xlabel="measured OD450", ylabel="predicted OD450", xlim=limits, ylim=limits, aspect="equal")
+    axes.set(xlabel="measured read-out", ylabel="predicted read-out", xlim=limits, ylim=limits, aspect="equal")
     axes.legend(frameon=False, fontsize=8)
     return figure
 
