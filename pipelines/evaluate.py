@@ -10,14 +10,14 @@ import json
 import math
 import shutil
 import statistics
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pandas as pd
 
 from models.dose_response import fit_curves
 from models.dose_response.options import FitOptions
-from models.networks.bundle import HEAD, TRUNK, Card, read_card, write_card
+from models.networks.bundle import HEAD, TRUNK, Card, GateResult, read_card, write_card
 from models.networks.calibration import calibration_metrics, measure_calibration
 from models.networks.evaluate import judge_gates, level_gap, model_metrics
 from models.networks.recipe import Recipe
@@ -103,7 +103,8 @@ def main() -> None:
     predictions.to_csv(arguments.out / "predictions.csv", index=False)
     tables = arguments.out / "tables"
     tables.mkdir(exist_ok=True)
-    pd.DataFrame([to_record(gate) for gate in card.gates]).to_csv(tables / "gates.csv", index=False)
+    gates = pd.DataFrame([to_record(gate) for gate in card.gates], columns=[field.name for field in fields(GateResult)])
+    gates.to_csv(tables / "gates.csv", index=False)
     for name, kept in (("rounds.csv", "cotraining.csv"), ("gan/epochs.csv", "gan.csv")):
         if (arguments.trained / name).is_file():
             shutil.copyfile(arguments.trained / name, tables / kept)

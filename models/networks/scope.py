@@ -36,6 +36,6 @@ def _gap_findings(card: Card) -> list[Finding]:
     if not share >= WIDE_GAP:
         return []
     return [Finding(rule="level_gap", severity="warning", column="viability", value=card.name, message=(
-        f"model {card.name} has learned from no well that reads between {low:.2f} and {high:.2f} OD450 ({share:.0%} of its range): what "
+        f"model {card.name} has learned from no well that reads between {low:.2f} and {high:.2f} ({share:.0%} of its range): what "
         "reads so is interpolated, and IC50s with it; look at the limits \"with the model's error\". A training plate "
         "with doses in between would tell"))]

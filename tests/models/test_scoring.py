@@ -123,7 +123,7 @@ def test_a_model_that_learned_from_nothing_between_two_levels_says_so() -> None:
         learned = {"level_gap": gap, "level_gap_low": 0.44, "level_gap_high": 1.01}
         return [finding.message for finding in score(predictor=reader(metrics=learned)).findings if finding.rule == "level_gap"]
     assert said(0.2) == []
-    assert "between 0.44 and 1.01 OD450 (39% of its range)" in said(0.39)[0]
+    assert "between 0.44 and 1.01 (39% of its range)" in said(0.39)[0]
 
 
 def test_a_well_without_an_image_is_kept_and_flagged() -> None:
