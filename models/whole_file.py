@@ -17,3 +17,10 @@ def whole_file(path: Path) -> Iterator[Path]:
         making.replace(path)
     finally:
         making.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, data: str | bytes) -> Path:
+    """Write a file, whole or not at all; text in UTF-8, with its line breaks as they are. Returns the path."""
+    with whole_file(path) as making:
+        making.write_bytes(data.encode() if isinstance(data, str) else data)
+    return path

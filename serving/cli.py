@@ -138,8 +138,17 @@ def _require_folder(out: Path | None) -> None:
 def _tell(found: Scores | Classes, out: Path | None, also: Sequence[Path] = ()) -> None:
     """Write what was found, where a folder for it is named, and sum it up. also: what was written before."""
     if out is not None:
-        print(f"wrote {', '.join(path.name for path in [*found.write(out), *also])} in {out}")
+        _tell_written(out, [*found.write(out), *also])
     print(found.summary())
+
+
+def _tell_written(out: Path, written: Sequence[Path]) -> None:
+    """Say what was written, and what lies beside it and is not of this result."""
+    from serving.readouts import left_before
+
+    print(f"wrote {', '.join(path.name for path in written)} in {out}")
+    if others := left_before(out, written):
+        print(f"NOT of this result, but there from before: {', '.join(others)}")
 
 
 def curves(arguments: argparse.Namespace) -> None:
@@ -148,6 +157,7 @@ def curves(arguments: argparse.Namespace) -> None:
     from models.records import from_record
     from models.report import ReportOptions, render_report, render_text
     from models.tables import MEASURED
+    from models.whole_file import write_whole
     from serving.promotion_log import now
     from serving.readouts import ReadoutOptions, read_readout_table, score_table, write_figures, write_tables
 
@@ -160,12 +170,12 @@ def curves(arguments: argparse.Namespace) -> None:
     lineage = {"model": MEASURED, "version": "measured", "data_md5": file_md5(arguments.table), "scored_at": now(),
                "files": ", ".join(path.name for path in (arguments.table, *arguments.readout))}
     page = render_report(scored, screen=table.screen, lineage=lineage, options=report)
-    written = [*write_tables(scored, arguments.out, screen=table.screen, report=report), arguments.out / "report.html"]
-    written[-1].write_text(page, encoding="utf-8", newline="\n")
+    written = [*write_tables(scored, arguments.out, screen=table.screen, report=report), write_whole(arguments.out / "report.html", page)]
     if arguments.figures:
         written += write_figures(scored, arguments.out, score=arguments.score, threshold=arguments.threshold)
     print(*table.said, *scored.findings, render_text(scored, screen=table.screen, options=report), sep="\n")
-    print(f"\nwrote {', '.join(path.name for path in written)} in {arguments.out}")
+    print()
+    _tell_written(arguments.out, written)
 
 
 def fit(arguments: argparse.Namespace) -> None:
@@ -184,7 +194,8 @@ def fit(arguments: argparse.Namespace) -> None:
     if arguments.figures:
         written += draw_responses(responses, tables["curves"], arguments.out, score=arguments.score, threshold=arguments.threshold)
     print(*responses.said, *responses.findings, curve_lines(tables["curves"], by=responses.by, score=arguments.score), sep="\n")
-    print(f"\nwrote {', '.join(path.name for path in written)} in {arguments.out}")
+    print()
+    _tell_written(arguments.out, written)
 
 
 def compare(arguments: argparse.Namespace) -> None:

@@ -28,6 +28,7 @@ from models.plates.layout import UNNAMED, parse_layout
 from models.plates.readers.platemaps import read_layout_table
 from models.plates.screen import Screen
 from models.suitability import same_sample
+from models.whole_file import write_whole
 from serving.client_files import Package, Reported, pack, read_images, read_plates, sent_names
 from serving.client_tables import Classes, Scores
 from serving.progress import OnProgress, quietly
@@ -140,14 +141,12 @@ class Client:
         return Scores.of(self._get(f"/jobs/{job}/result"))
 
     def download(self, job: str, form: str, *, to: Path) -> Path:
-        """The result as json, csv, parquet (a zip of tables), xlsx or html, in the folder `to` under the service's name for it."""
+        """The result as json, csv, parquet (a zip of tables), xlsx or html, in the folder `to` under the service's name: whole or not."""
         self.wait(job)
         response = self._fetch(f"/jobs/{job}/result", params={"format": form})
-        to.mkdir(parents=True, exist_ok=True)
-        plain, _, encoded = response.headers["content-disposition"].partition("; filename*=UTF-8''")
-        name = Path(unquote(encoded) or plain.partition('filename="')[2].rstrip('"')).name
-        (to / name).write_bytes(response.content)
-        return to / name
+        plain, _, encoded = response.headers.get("content-disposition", "").partition("; filename*=UTF-8''")
+        name = Path(unquote(encoded) or plain.partition('filename="')[2].rstrip('"')).name      # a gateway may have taken it away
+        return write_whole(to / (name or f"{job}.{'zip' if form in ('csv', 'parquet') else form}"), response.content)
 
     def change_wells(self, job: str, changes: Sequence[Mapping[str, Any]]) -> Scores:
         """Leave wells out of a job's curves or take them back: [{plate, well, reason, excluded}]. Fitted again, not scored again, and kept.

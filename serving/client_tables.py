@@ -17,10 +17,11 @@ from models.errors import Finding
 from models.networks.bundle import GateResult
 from models.plates.safe_csv import write_csv
 from models.plates.screen import Screen
-from models.report import render_report, render_text, treatment_table
-from models.report.inputs import tables_of
+from models.report import render_report, render_text
 from models.single_doses import NAME as SINGLE
 from models.tables import COMBINATION_PAIRS, COMBINATIONS, CURVES, IMAGE_CLASSES, SINGLE_DOSES, WELL_SCORES, check_table
+from models.whole_file import write_whole
+from serving.readouts import write_tables
 
 TOLD = 20   # findings in a summary
 
@@ -62,16 +63,11 @@ class Scores:
         """wells.csv, curves.csv, quality.csv, those of hits, single doses and combinations where there are some, answer.json, and
         report.html: one page that works offline. Returns their paths.
         """
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "answer.json").write_text(json.dumps(self.answer, indent=1) + "\n", encoding="utf-8")
         metrics = (self.answer.get("adapted") or {}).get("metrics") or {}
         gates = [GateResult(**gate) for gate in self.answer["gates"]]
-        hits = treatment_table(self, screen=self.screen, gates=gates)
-        tables = [write_csv(table, folder / f"{name}.csv") for name, table in
-                  {**tables_of(self), **({"hits": hits} if len(hits) else {})}.items()]
         page = render_report(self, screen=self.screen, lineage=self.lineage, gates=gates, metrics=metrics)
-        (folder / "report.html").write_text(page, encoding="utf-8")
-        return [folder / "report.html", *tables, folder / "answer.json"]
+        return [write_whole(folder / "report.html", page), *write_tables(self, folder, screen=self.screen, gates=gates),
+                _write_answer(self.answer, folder)]
 
     def summary(self) -> str:
         """Plate quality and curves in words, and the first warnings."""
@@ -96,10 +92,7 @@ class Classes:
 
     def write(self, folder: Path) -> list[Path]:
         """classes.csv and answer.json. Returns their paths."""
-        folder.mkdir(parents=True, exist_ok=True)
-        write_csv(self.images, folder / "classes.csv")
-        (folder / "answer.json").write_text(json.dumps(self.answer, indent=1) + "\n", encoding="utf-8")
-        return [folder / "classes.csv", folder / "answer.json"]
+        return [write_csv(self.images, folder / "classes.csv"), _write_answer(self.answer, folder)]
 
     def summary(self) -> str:
         """How many images of each class, how many that are of none, and the warnings."""
@@ -110,6 +103,10 @@ class Classes:
                          + ([f"{(~judged).sum()} that the model does not know"] if not judged.all() else []))
         head = f"{self.lineage['model']} version {self.lineage['version']}: {len(self.images)} images, {told}"
         return "\n".join([head, *_told(self.findings)])
+
+
+def _write_answer(answer: Mapping[str, Any], folder: Path) -> Path:
+    return write_whole(folder / "answer.json", json.dumps(answer, indent=1) + "\n")
 
 
 def _told(findings: tuple[Finding, ...]) -> Iterable[str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
+from models.combinations import NAMES
 from models.dose_response import FitOptions
 from models.plates.layout import ParsedLayout, parse_layout
 from models.plates.readers.base import FILE_COLUMNS, Found
@@ -21,17 +22,23 @@ from models.plates.safe_csv import write_csv
 from models.plates.screen import Controls, Screen
 from models.plates.vocabulary import KNOWN_UNITS, canonical_unit
 from models.report import ReportOptions, treatment_table
-from models.report.inputs import ALWAYS, tables_of
+from models.report.inputs import ALWAYS, ScoredTables, tables_of
 from models.scoring import Exclusion, ScoredScreen, ScoringOptions, score_measured
+from models.single_doses import NAME as SINGLE
 from models.tables import DOSED_ROLES
 from models.wells import PLATE_FORMATS, USUAL_FORMATS, usual_format
+from models.whole_file import whole_file
 from validation.rules import judge_screen
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from models.networks.bundle import GateResult
+
 SAMPLE = "not stated"
 PANELS = 20     # curves on a page
+SOMETIMES = (*(f"{name}.csv" for name in ("hits", SINGLE, *NAMES, "gr")), "panel.pdf", "waterfall.pdf", "plates.pdf")
+"""Files of a result that not every one has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,13 +121,20 @@ def score_table(table: ReadoutTable, options: ReadoutOptions | None = None) -> S
     return replace(scored, findings=(*verdict.findings, *scored.findings))
 
 
-def write_tables(scored: ScoredScreen, out: Path, *, screen: Screen, report: ReportOptions | None = None) -> list[Path]:
-    """wells.csv, curves.csv, quality.csv, hits.csv (the report's verdicts), and those of single doses and combinations where there are
-    some; returns their paths.
+def write_tables(scored: ScoredTables, out: Path, *, screen: Screen, gates: Sequence[GateResult] = (),
+                 report: ReportOptions | None = None) -> list[Path]:
+    """wells.csv, curves.csv, quality.csv, and those of hits (the report's verdicts), single doses and combinations where there are some;
+    returns their paths.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    tables = {**tables_of(scored), "hits": treatment_table(scored, screen=screen, options=report)}
+    tables = {**tables_of(scored), "hits": treatment_table(scored, screen=screen, gates=gates, options=report)}
     return [write_csv(table, out / f"{name}.csv") for name, table in tables.items() if len(table) or name in ALWAYS]
+
+
+def left_before(out: Path, written: Sequence[Path]) -> list[str]:
+    """Files of an earlier result in the folder that this one does not have. They would pass for a part of it, so a person is told; they are
+    not deleted, for files of a person's own may be called so too.
+    """
+    return [name for name in SOMETIMES if (out / name).is_file() and name not in {path.name for path in written}]
 
 
 def write_figures(scored: ScoredScreen, out: Path, *, score: str = "dss_asym", threshold: float = 10.0) -> list[Path]:
@@ -158,8 +172,7 @@ def write_pages(pages: Sequence[Figure], path: Path) -> Path:
     """A PDF of the figures; the same figures give the same bytes."""
     from matplotlib.backends.backend_pdf import PdfPages
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with PdfPages(path, metadata={"CreationDate": None}) as file:   # no clock: the same table gives the same bytes
+    with whole_file(path) as making, PdfPages(making, metadata={"CreationDate": None}) as file:     # no clock
         for page in pages:
             file.savefig(page)
     return path

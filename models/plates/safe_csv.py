@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from models.whole_file import whole_file
+
 STARTS = ("=", "+", "-", "@", "\t", "\n", "＝", "＋", "－", "＠")   # the wide ones are formulas in some languages
 MARK = "'"
 
@@ -24,8 +26,11 @@ def to_csv(table: pd.DataFrame) -> str:
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> Path:
-    """Write the table as `to_csv` gives it, in UTF-8; returns the path."""
-    path.write_text(to_csv(table), encoding="utf-8", newline="\n")
+    """Write the table as `to_csv` gives it, in UTF-8, whole or not at all: half a table would pass for one with fewer rows. Returns the
+    path.
+    """
+    with whole_file(path) as making:
+        making.write_text(to_csv(table), encoding="utf-8", newline="\n")
     return path
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import resource
 import shutil
 import signal
 import socket
@@ -274,6 +275,27 @@ def test_results_are_downloaded_and_wells_are_left_out(client: Client, plate: Ti
     client.delete(scores.job)
     with pytest.raises(RejectedError, match="no such job"):
         client.job(scores.job)
+
+
+@pytest.mark.parametrize("headers", [{"content-disposition": "attachment; filename=\"P.xlsx\"; filename*=UTF-8''P.xlsx"}, {}])
+def test_a_download_that_the_disk_does_not_take_leaves_what_was_there(headers: dict[str, str], tmp_path: Path) -> None:
+    """Half a workbook under its final name would be opened as the result. A gateway may take the name away."""
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/result"):
+            return httpx.Response(200, content=b"x" * 100_000, headers=headers)
+        return httpx.Response(200, json={"state": "done"})
+    before, name = resource.getrlimit(resource.RLIMIT_FSIZE), "P.xlsx" if headers else "j1.xlsx"
+    (tmp_path / name).write_text("the one before")
+    with Client("http://service", patience=0) as client:
+        client._http = httpx.Client(base_url="http://service", transport=httpx.MockTransport(answer))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+        try:
+            with pytest.raises(OSError, match="File too large"):
+                client.download("j1", "xlsx", to=tmp_path)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "the one before")]
+        assert client.download("j1", "xlsx", to=tmp_path / "new") == tmp_path / "new" / name
 
 
 def test_all_jobs_are_listed_however_many(client: Client, many_jobs: list[str]) -> None:

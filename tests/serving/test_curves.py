@@ -147,6 +147,10 @@ def test_the_command_works_without_a_service(tmp_path: Path, table: pd.DataFrame
     curves = pd.read_csv(tmp_path / "out" / "curves.csv")
     assert curves["n"].tolist() == [31]
     assert curves["ic50"].iloc[0] == pytest.approx(by_hand(table)["ic50"].iloc[0], rel=1e-3)
+    assert "from before" not in printed
+    table.to_csv(tmp_path / "other.csv", index=False)
+    run(monkeypatch, "curves", tmp_path / "other.csv", "--out", tmp_path / "out", "--no-figures")   # they would pass for its own
+    assert "NOT of this result, but there from before: panel.pdf, waterfall.pdf, plates.pdf" in capsys.readouterr().out
 
 
 def test_ic50s_of_two_samples_side_by_side(tmp_path: Path, table: pd.DataFrame, monkeypatch: pytest.MonkeyPatch,
