@@ -7,9 +7,10 @@ from typing import Any
 from models.plates.safe_csv import to_csv
 from models.report.potency import comparison
 from models.report.sections import read_first
+from serving.attachments import file_stem
 from serving.job_records import Job
 from serving.plain import records
-from serving.results import Result, file_stem
+from serving.results import Result
 
 
 def comparison_answer(first: tuple[Job, Result], second: tuple[Job, Result]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from fastapi.responses import Response
 from starlette.requests import ClientDisconnect
 
 from serving import form_documents, schemas
+from serving.attachments import attachment, file_stem
 from serving.forms import Fields, Form, receive_form
 from serving.limits import allow_upload
 
@@ -116,11 +117,10 @@ async def curves(request: Request, format: Annotated[Literal["json", "html"], Qu
     from serving.uploads import CURVE_FIELDS
 
     async with received(request, CURVE_FIELDS) as (form, folder):
-        body = await while_asked(request, lambda: score_readout_form(
+        body, title = await while_asked(request, lambda: score_readout_form(
             form, folder, kind=format, service_version=request.app.state.version))
     if format == "html":
-        return Response(body, media_type="text/html; charset=utf-8", headers={
-            "content-disposition": 'attachment; filename="report.html"', "content-security-policy": "sandbox"})
+        return Response(body, media_type="text/html; charset=utf-8", headers=attachment(f"{file_stem(title)}.html"))
     return Response(body, media_type="application/json")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
-from urllib.parse import quote
 
 import anyio
 import anyio.to_thread
@@ -14,6 +13,7 @@ from fastapi.responses import Response
 
 from serving import form_documents, schemas
 from serving.access import NOBODY, SCOPE_KEY, Token
+from serving.attachments import attachment
 from serving.endpoints import in_thread, promoter_of, received
 from serving.forms import Form
 from serving.job_records import STATES, Job, WellChange
@@ -41,12 +41,6 @@ def _store(request: Request) -> JobStore:
 def own_job(request: Request, job: str) -> Job:
     """The job, if the one who asks may see it. Raises UnknownJobError."""
     return _store(request).get(job, owner=_owner(request))
-
-
-def _disposition(name: str) -> str:
-    """A file to keep, under its name, and in ASCII for whoever knows no better (RFC 6266)."""
-    plain = "".join(letter if letter.isascii() else "_" for letter in name)
-    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name)}"
 
 
 def _token(request: Request) -> Token:
@@ -112,9 +106,7 @@ async def result(request: Request, job: JobId,
         return render(desk_of(request).result(found), found, kind=format, table=table)
 
     body, media_type, name = await anyio.to_thread.run_sync(work)
-    return Response(body, media_type=media_type, headers={
-        "content-disposition": _disposition(name),  # a page with somebody's names in it is never shown under our origin
-        "content-security-policy": "sandbox"})
+    return Response(body, media_type=media_type, headers=attachment(name))
 
 
 @router.get("/{job}/against/{other}", response_model=schemas.ComparisonAnswer,
@@ -132,7 +124,7 @@ async def against(request: Request, job: JobId, other: Annotated[str, PathParame
         if format == "json":
             return Response(to_json(comparison_answer(first, second)), media_type="application/json")
         table, name = comparison_csv(first, second)
-        return Response(table, media_type="text/csv; charset=utf-8", headers={"content-disposition": _disposition(name)})
+        return Response(table, media_type="text/csv; charset=utf-8", headers=attachment(name))
 
     return await anyio.to_thread.run_sync(work)
 

@@ -6,7 +6,6 @@ import io
 import json
 import re
 import shutil
-import unicodedata
 import uuid
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,6 +29,7 @@ from models.scoring import REFITTED, Exclusion, ScoredScreen, refit_wells
 from models.single_doses import NAME as SINGLE
 from models.single_doses import read_single_doses
 from models.tables import COMBINATION_PAIRS, COMBINATIONS, CURVES, LAYOUT, SINGLE_DOSES, WELL_SCORES, check_table
+from serving.attachments import file_stem
 from serving.faults import NO_ROOM
 from serving.job_records import Job, KeptChange, WellChange
 from serving.plain import plain, records, to_json
@@ -172,11 +172,6 @@ def render(result: Result, job: Job, *, kind: str, table: str = "") -> tuple[byt
     whole: Mapping[str, Callable[[], bytes]] = {
         "json": lambda: to_json(result.record(job)), "xlsx": lambda: _workbook(result, job), "html": lambda: _page(result, job)}
     return whole[kind](), FORMATS[kind], f"{stem}.{kind}"
-
-
-def file_stem(name: str) -> str:
-    """A name of a screen as one of a file."""
-    return re.sub(r"[^\w.-]+", "_", unicodedata.normalize("NFC", name)).strip("._")[:60] or "screen"
 
 
 def _csv(table: pd.DataFrame) -> bytes:

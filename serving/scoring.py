@@ -88,8 +88,9 @@ def unlike_training(findings: Sequence[Finding], *, plates: int) -> dict[str, in
     return {rule: plates if "" in found else len(found) for rule, found in named.items()}
 
 
-def score_readout_form(form: Form, folder: Path, *, service_version: str, kind: Literal["json", "html"] = "json") -> bytes:
-    """The answer of POST /curves: its tables, or the report. Raises InputError with findings for unusable tables."""
+def score_readout_form(form: Form, folder: Path, *, service_version: str,
+                       kind: Literal["json", "html"] = "json") -> tuple[bytes, str]:
+    """The answer of POST /curves, its tables or the report, and its title. Raises InputError with findings for unusable tables."""
     from models.report import render_report
     from serving.promotion_log import now
     from serving.readouts import score_table
@@ -97,5 +98,5 @@ def score_readout_form(form: Form, folder: Path, *, service_version: str, kind: 
     table, options = read_readout_form(form, folder)
     scored, lineage = score_table(table, options), measured_lineage(service_version=service_version)
     if kind == "html":
-        return render_report(scored, screen=table.screen, lineage={**lineage, "scored_at": now()}).encode()
-    return to_json(Scored(tables=scored, screen=table.screen, gates=(), lineage=lineage).record())
+        return render_report(scored, screen=table.screen, lineage={**lineage, "scored_at": now()}).encode(), table.screen.name
+    return to_json(Scored(tables=scored, screen=table.screen, gates=(), lineage=lineage).record()), table.screen.name

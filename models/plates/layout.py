@@ -127,7 +127,7 @@ def _canonical_columns(raw: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str],
 def _missing_columns(renamed: pd.DataFrame, raw: pd.DataFrame) -> list[Finding]:
     found = ", ".join(map(str, raw.columns))
     other_sheets = next((note for note in raw.attrs.get("notes", ()) if OTHER_SHEETS in note), "")
-    hint = f"; {other_sheets}" if other_sheets else "; is the delimiter one of , ; | or tab?" if len(raw.columns) == 1 else ""
+    hint = f"; {other_sheets}" if other_sheets else " (is the delimiter one of , ; | or tab?)" if len(raw.columns) == 1 else ""
     missing = [] if "well" in renamed.columns or {"row", "column"} <= set(renamed.columns) else ["well"]
     missing += [name for name in ("role", "treatment", "dose") if name not in renamed.columns]
     return [Finding(rule="column_missing", severity="error", column=name, message=(

@@ -12,13 +12,14 @@ import { scorePage } from "./score/page.js";
 const PAGES = [
   { pattern: /^\/?$/, name: "score", title: "Score plates", draw: scorePage },
   { pattern: /^\/classify$/, name: "classify", title: "Classify images", draw: classifyPage },
-  { pattern: /^\/jobs$/, name: "jobs", title: "Jobs", draw: listPage },
+  { pattern: /^\/jobs(?:\?(.*))?$/, name: "jobs", title: "Jobs", draw: listPage },
   { pattern: /^\/jobs\/([\w-]+)$/, name: "jobs", title: "Job", draw: jobPage },
   { pattern: /^\/compare(?:\/(\w+|-)\/(\w+|-))?$/, name: "jobs", title: "Compare two samples", draw: comparePage },
   { pattern: /^\/models$/, name: "models", title: "Models", draw: modelsPage },
 ];
 
 const main = document.getElementById("main");
+const places = new Map(); // address -> where it was scrolled to when it was left
 let leave = new AbortController(); // ends what the page that is left still waits for
 
 function route() {
@@ -26,6 +27,7 @@ function route() {
   const page = PAGES.find(({ pattern }) => pattern.test(path));
   leave.abort();
   leave = new AbortController();
+  history.replaceState({ seen: true }, ""); // an entry of the history that comes into view again is known by it
   for (const link of document.querySelectorAll("[data-page]")) {
     if (link.dataset.page === page?.name) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
@@ -41,7 +43,28 @@ function followSkipLink(event) {
 }
 
 document.querySelector(".skip").addEventListener("click", followSkipLink);
-addEventListener("hashchange", () => { route(); main.focus({ preventScroll: true }); scrollTo(0, 0); });
+/** The page that a person comes back to is where it was left, once that much of it has been fetched; unless they scroll by themselves. */
+function returnTo(place, signal) {
+  const grown = new ResizeObserver(() => {
+    scrollTo(0, place);
+    if (scrollY > place - 1) grown.disconnect();
+  });
+  grown.observe(main);
+  for (const act of ["wheel", "touchmove", "pointerdown", "keydown"]) addEventListener(act, () => grown.disconnect(), { once: true, signal });
+  signal.addEventListener("abort", () => grown.disconnect());
+}
+
+function moved({ oldURL }) {
+  places.set(new URL(oldURL).hash, scrollY);
+  const isBack = history.state?.seen;
+  route();
+  main.focus({ preventScroll: true });
+  scrollTo(0, 0);
+  if (isBack) returnTo(places.get(location.hash) ?? 0, leave.signal);
+}
+
+history.scrollRestoration = "manual"; // the browser's own comes before the page is drawn
+addEventListener("hashchange", moved);
 const token = document.getElementById("token");
 const showToken = () => { token.hidden = !hasToken(); };
 token.addEventListener("click", async () => { if (await askForToken()) route(); }); // other jobs may be seen now

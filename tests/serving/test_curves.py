@@ -64,7 +64,7 @@ def test_the_numbers_are_those_of_the_functions(http: httpx.Client, table: pd.Da
 def test_the_same_as_a_report(http: httpx.Client, table: pd.DataFrame) -> None:
     page = http.post("/curves?format=html", files={"layout": ("my plate.csv", table.to_csv(index=False))})
     assert page.status_code == 200, page.text
-    assert page.headers["content-disposition"].startswith("attachment")
+    assert page.headers["content-disposition"].startswith('attachment; filename="my_plate.html"')
     assert page.headers["content-security-policy"] == "sandbox"
     assert "measured read-outs" in page.text
     assert f"<dt>scored at</dt><dd><code>{datetime.now(UTC):%Y-%m-%dT}" in page.text

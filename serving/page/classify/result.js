@@ -87,5 +87,5 @@ class Gallery {
 function saveTable({ images, lineage }) {
   const columns = ["image_id", "class", "probability", "logit", "unlikeness", "flags", "model", "version"];
   const table = csv([columns, ...images.map((image) => columns.map((name) => image[name]))]);
-  save(new Blob([table], { type: "text/csv" }), `classes-${lineage.model}.csv`);
+  save(new File([table], `classes-${lineage.model}.csv`, { type: "text/csv" }));
 }

@@ -2,7 +2,6 @@
 import { get } from "../shared/api.js";
 import { button, chip, el, field, select, show } from "../shared/dom.js";
 import { downloadButton } from "../shared/download.js";
-import { fileStem } from "../shared/save.js";
 import { SortableTable, number, words } from "../shared/sortable.js";
 import { watch } from "../shared/watch.js";
 import { moment, some, unique } from "../shared/words.js";
@@ -61,8 +60,7 @@ function comparisonView({ first, second, view }, { path, signal }) {
     el("p.dim", "Fold: IC50 on the second sample over that on the first, with 95 % limits. “Less” and “more potent” need q ≤ 0.05, corrected for ",
       "the number of treatments; where an IC50 lies beyond the tested doses, its limit decides. “No difference seen” is no proof of ",
       "equality: look at the limits. A treatment without any effect on one sample may not have been dispensed there."),
-    rows.length > 0 && [el("div.actions", downloadButton("Download CSV", `${path}?format=csv`, { id: "fold-csv", told, signal,
-      name: () => `${fileStem(second.name)}-over-${fileStem(first.name)}.csv` })), told,
+    rows.length > 0 && [el("div.actions", downloadButton("Download CSV", `${path}?format=csv`, { id: "fold-csv", told, signal })), told,
       foldDrawing(rows, kinds), tools, table],
     [onlyFirst, onlySecond].map((only, side) => only.length > 0 && el("p.dim", `Only on ${names[side]}: ${some(only, NAMED)}.`)),
     [first, second].map(sideView)];

@@ -1,5 +1,5 @@
 // The states of a job in words.
-const STATES = {
+export const STATES = {
   queued: { words: "waiting", kind: "waits" },
   running: { words: "at work", kind: "waits" },
   done: { words: "done", kind: "pass" },

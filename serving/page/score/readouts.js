@@ -1,7 +1,7 @@
 // A table that holds read-outs needs no images: its curves come as a report.
 import { file } from "../shared/api.js";
 import { button, el, show } from "../shared/dom.js";
-import { fileStem, save } from "../shared/save.js";
+import { save } from "../shared/save.js";
 import { tellError } from "../shared/steps.js";
 import { count } from "../shared/words.js";
 
@@ -20,7 +20,7 @@ export function readoutsView(layout, answer, { model }) {
     pressed.disabled = true;
     show(told);
     try {
-      save(await file("curves?format=html", { form }), `${fileStem(layout.name.replace(/\.[^.]*$/, ""))}.html`);
+      save(await file("curves?format=html", { form }));
       show(told, el("p.dim", "Done: the report is among your downloads."));
     } catch (error) {
       tellError(error, told, { again: "Try again", retry: () => report(pressed), plate: answer });

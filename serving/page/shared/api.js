@@ -97,15 +97,19 @@ export async function remove(path) {
   await answer(path, { method: "DELETE" });
 }
 
-/** GET a file, or the one that a posted form is answered by. */
+/** GET a file, or the one that a posted form is answered by; it has the name that the service gives it, "" for none. */
 export async function file(path, { form, signal } = {}) {
   const response = await answer(path, { signal, ...(form && { method: "POST", body: form }) });
   try {
-    return await response.blob();
+    const blob = await response.blob();
+    return new File([blob], nameOf(response.headers.get("content-disposition") ?? ""), { type: blob.type });
   } catch (error) {
     throw isAbort(error) ? error : lost();
   }
 }
+
+/** The name in a header Content-Disposition (RFC 6266). */
+const nameOf = (header) => decodeURIComponent(/filename\*=UTF-8''([^;]*)/.exec(header)?.[1] ?? /filename="([^"]*)"/.exec(header)?.[1] ?? "");
 
 /** POST a form and tell how much of it has gone: `onProgress(sent, total)` in bytes. */
 export const upload = (path, form, options) => admitted(() => sent(path, form, options));

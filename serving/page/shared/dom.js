@@ -98,5 +98,7 @@ export function table(label, headings, rows) {
 /** Terms and what they are. */
 export const pairs = (rows) => el("dl.pairs", rows.map(([term, value]) => [el("dt", term), el("dd", value)]));
 
+const FIRST = /^[a-z](?=[a-z]*([ ,;:]|$))/; // of a plain word, not of a name such as "layout.csv"
+
 /** The first letter large, and a full stop. */
-export const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
+export const sentence = (text) => text.replace(FIRST, (letter) => letter.toUpperCase()) + (/[.!?]$/.test(text) ? "" : ".");

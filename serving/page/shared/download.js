@@ -4,18 +4,13 @@ import { button, show } from "./dom.js";
 import { refusalView } from "./findings.js";
 import { save } from "./save.js";
 
-/**
- * A button that fetches a file and has the browser keep it: a link could not carry the access token.
- *
- * name(blob): of the file; told: the place where it is said why there is none
- */
-export function downloadButton(words, path, { name, told, signal, ...attributes }) {
+/** A button that fetches a file and has the browser keep it: a link could not carry the access token. told: where it is said why not. */
+export function downloadButton(words, path, { told, signal, ...attributes }) {
   return button(words, async ({ currentTarget: pressed }) => {
     pressed.disabled = true;
     show(told);
     try {
-      const blob = await file(path, { signal });
-      save(blob, name(blob));
+      save(await file(path, { signal }));
     } catch (error) {
       if (!isAbort(error)) show(told, refusalView(error));
     }

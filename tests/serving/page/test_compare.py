@@ -36,7 +36,7 @@ def test_two_jobs_are_compared_and_the_table_is_kept(open_page: Open, plate: Tin
     assert page.get_by_text(f"Only on {SAMPLE} (parental): alpha").is_visible()
     assert page.locator("svg.folds g").count() == 1
     name, data = saved(page, "#fold-csv")
-    assert name == "_img_src_x_onerror_alert_1_-over-parental.csv"
+    assert name == "img_src_x_onerror_alert_1-over-parental.csv"
     assert data == http.get(f"/jobs/{first}/against/{second}?format=csv").content
     found = pd.read_csv(io.BytesIO(data))
     assert found["fold"].tolist() == pytest.approx([10.0], rel=1e-6)

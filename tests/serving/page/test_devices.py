@@ -28,3 +28,14 @@ def test_a_phone_by_keyboard_in_the_dark(open_page: Open, plate: TinyPlate) -> N
         if place == "/jobs":    # "Delete" needed sideways scrolling
             page.locator("tr[data-job] button").first.wait_for()
             assert page.evaluate("document.querySelector('.scroll').scrollWidth - document.querySelector('.scroll').clientWidth") <= 0
+
+
+def test_on_paper_nothing_is_cut_off_and_no_control_is_printed(open_page: Open, plate: TinyPlate) -> None:
+    page = open_page(viewport={"width": 718, "height": 1000})      # A4 with margins
+    score(page, plate, name="N" * 200)
+    page.emulate_media(media="print")
+    assert page.evaluate("document.scrollingElement.scrollWidth - innerWidth") <= 0
+    assert page.evaluate("""() => [...document.querySelectorAll("main button:not(.link, th *, .square), main input")]
+        .filter(control => control.checkVisibility()).map(control => control.outerHTML)""") == []
+    tops = [page.locator("#curves figure").nth(number).evaluate("figure => figure.getBoundingClientRect().top") for number in (0, 1)]
+    assert tops[0] == tops[1]       # two curves filled a sheet each

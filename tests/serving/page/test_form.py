@@ -75,6 +75,10 @@ def test_a_plate_of_another_name_than_the_layouts_is_told_before_it_is_sent(open
     (tmp_path / "old.xls").write_bytes(b"")
     page.set_input_files("#files", [plate.archive, tmp_path / "old.xls"])
     page.get_by_text("This kind of spreadsheet cannot be read").wait_for()
+    (tmp_path / "layout.csv").write_text("")
+    page.set_input_files("#files", [plate.archive, tmp_path / "layout.csv"])
+    page.get_by_text("layout.csv is empty", exact=False).wait_for()
+    assert "Layout.csv" not in page.locator("main").inner_text()   # a file's name is no first word of a sentence
 
 
 def test_what_a_screen_file_states_is_sent_and_forgotten_with_its_plate(open_page: Open, plate: TinyPlate, tmp_path: Path) -> None:

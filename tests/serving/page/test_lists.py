@@ -80,6 +80,43 @@ def test_older_jobs_are_a_page_away(open_page: Open, many_jobs: list[str]) -> No
     assert page.locator(f'tr[data-job="{many_jobs[-1]}"]').count() == 0
 
 
+def test_back_leads_to_the_same_place_of_the_list(open_page: Open, many_jobs: list[str]) -> None:
+    page = open_page("/#/jobs")
+    page.get_by_role("button", name="Older jobs").click()
+    job = page.locator(f"tr[data-job='{many_jobs[-5]}']")
+    job.get_by_role("link").click()
+    page.get_by_text("All jobs").wait_for()
+    assert page.evaluate("scrollY") == 0
+    page.go_back()
+    job.wait_for()
+    until(lambda: bool(page.wait_for_timeout(50) or page.evaluate("scrollY > 0")))
+    assert job.evaluate("row => row.getBoundingClientRect().top < innerHeight")
+
+
+def test_jobs_of_a_state_and_of_several_people_whatever_they_are_called(open_page: Open) -> None:
+    page = open_page("/#/models")
+    page.locator(".model-list").wait_for()
+    job = {"id": "a" * 32, "name": "N" * 200, "state": "refused", "model": "m", "version": 1, "adapt": False, "sample": "s", "by": "anna",
+           "plates": 1, "wells": 9, "created": "2026-11-21T10:00:00.000+00:00", "error": "the layout cannot be used", "revision": 0}
+    asked: list[str] = []
+
+    def answer(route: Route) -> None:
+        asked.append(route.request.url.rpartition("?")[2])
+        route.fulfill(json={"jobs": [job, {**job, "id": "b" * 32, "by": "bob"}], "next": ""})
+    page.route(re.compile(r"/jobs\?"), answer)
+    page.get_by_role("link", name="Jobs", exact=True).click()
+    row = page.locator("tr[data-job]").first
+    row.get_by_text("by anna").wait_for()
+    box = row.get_by_role("button", name="Delete").bounding_box()
+    assert box is not None
+    assert box["x"] + box["width"] <= page.evaluate("innerWidth")     # a long name had pushed it out of sight
+    page.get_by_label("Show").select_option("refused")
+    until(lambda: bool(page.wait_for_timeout(50) or "state=refused" in asked[-1]))
+    page.reload()
+    row.wait_for()
+    assert page.get_by_label("Show").input_value() == "refused"
+
+
 def test_a_page_of_jobs_that_comes_late_changes_nothing(open_page: Open, many_jobs: list[str]) -> None:
     """The list was turned over meanwhile."""
     page = open_page("/#/jobs")

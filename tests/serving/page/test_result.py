@@ -31,7 +31,7 @@ def test_from_upload_to_download(open_page: Open, plate: TinyPlate, http: httpx.
     assert page.locator("#curves figure svg.curve").count() == 2
     assert page.locator("#combinations").count() == 0
     name, data = saved(page, "[data-format=xlsx]")
-    assert name.endswith(".xlsx")
+    assert name == f"browser-1-{job[:8]}.xlsx"     # as the service and its client name it: two jobs of one screen are told apart
     assert openpyxl.load_workbook(io.BytesIO(data)).sheetnames[0] == "treatments"
     _, data = saved(page, "[data-format=csv]")
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
