@@ -213,8 +213,9 @@ def _parts(address: str) -> SplitResult:
 
 
 def _admit_local(scope: Scope, host: str, *, through: set[str]) -> Token:
-    """Without tokens: only over loopback (a server that was told to listen elsewhere refuses here), only under a local name, which
-    the page of a site that points its own name at 127.0.0.1 has not, and not `through` a gateway, which asks for others.
+    """Who may ask where there are no tokens: a client on this machine, by the server's loopback address and under a local name. The name is
+    checked because a web site can point its own name at 127.0.0.1 and have its visitors' browsers ask. through: headers of a gateway, which
+    asks for somebody elsewhere. Raises HTTPException.
     """
     if through:
         raise HTTPException(403, f"this service has no tokens, and a gateway asks it for somebody else ({', '.join(sorted(through))}); "

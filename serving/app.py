@@ -76,7 +76,9 @@ class _App(FastAPI):
 
 
 class _Nowhere(BaseRoute):
-    """Whatever no other route knows, which BentoML would answer with a text. PARTIAL: a known address with another method goes before."""
+    """The last route, which answers every unknown address by 404 in our own form; BentoML would answer a text. It matches as PARTIAL only,
+    so that a known address asked by a wrong method is still answered by 405.
+    """
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Always, and last."""

@@ -51,8 +51,8 @@ async def in_thread(app: FastAPI, work: Callable[[], T]) -> T:
 
 
 async def while_asked(request: Request, work: Callable[[], T]) -> T:
-    """`in_thread`, unless the one who asked went away while others' work was done: who gives up and tries again would keep all others
-    waiting for answers that nobody takes.
+    """`in_thread`, but not for a client that disconnected while it waited for its turn. Clients that give up and ask again would otherwise
+    fill the few threads with answers that nobody reads. Raises ClientDisconnect.
     """
     def unless_gone() -> T:
         if anyio.from_thread.run(request.is_disconnected):

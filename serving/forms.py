@@ -21,7 +21,7 @@ from serving.limits import require_room
 MAX_FILES = 5_000       # of a plate whose images are sent one by one
 MAX_TEXTS = 20
 _BUFFER = 2**20         # bytes that are parsed at a time, away from the event loop
-_OBJECT = 64            # bytes that a piece takes in memory beside its own: a sender may cut the body into the smallest
+_OBJECT = 64            # bytes of memory that each piece costs beside its content: a hostile sender may send single bytes
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,7 +56,9 @@ class JobDesk:
         return job, is_new
 
     def _take_in(self, received: Path, new: NewJob) -> tuple[Job, bool]:
-        """The job as which these files are kept, and whether it is new; of one that is known they are kept only where its own were lost."""
+        """The job of these files, and whether it is new. Of a job that is known the files are dropped, unless its own were lost: then these
+        take their place, and it is done anew.
+        """
         if known := self.store.find(new.fingerprint):
             if missing := not self.files.folder(known.id).is_dir():
                 received = self.files.keep(received, known.id)
@@ -66,7 +68,9 @@ class JobDesk:
         return self._enter(new)
 
     def _enter(self, new: NewJob) -> tuple[Job, bool]:
-        """Put a job whose files are kept into the table; they go where it did not get there, else each try would fill the disk further."""
+        """Put a job into the table whose files are kept already. Where that fails, the files are deleted: each further try would leave
+        another copy on the disk.
+        """
         try:
             job, is_new = self.store.accept(new)
         except JobStoreError:
@@ -89,7 +93,10 @@ class JobDesk:
 
     @contextmanager
     def there(self, job: Job, *archives: Path) -> Iterator[None]:
-        """A file that is not there, these archives too, is no fault of the service's where the job was deleted, and else has a way out."""
+        """Answer for files of the job that are missing in the block: UnknownJobError where the job was deleted meanwhile, else a
+        JobConflictError that says to send the plate again. archives: plates that are read in the block; one that is there but damaged stays
+        an ImageError.
+        """
         try:
             yield
         except (FileNotFoundError, ImageError) as error:

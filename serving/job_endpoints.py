@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi import Path as PathParameter
 from fastapi.responses import Response
 
-from serving import form_documents, schemas
+from serving import form_documents, job_schemas, schemas
 from serving.access import NOBODY, SCOPE_KEY, Token
 from serving.attachments import attachment
 from serving.endpoints import in_thread, promoter_of, received
@@ -53,7 +53,7 @@ def _owner(request: Request) -> str | None:
     return None if token.role == "admin" else token.name
 
 
-@router.post("", status_code=202, response_model=schemas.JobRecord, openapi_extra=form_documents.JOB_FORM,
+@router.post("", status_code=202, response_model=job_schemas.JobRecord, openapi_extra=form_documents.JOB_FORM,
              summary="Score plates in the background; what was sent before is recognised")
 async def submit(request: Request) -> Response:
     """202 for a new job, 200 for one that is there already. When this answers, the job is on disk."""
@@ -72,7 +72,7 @@ async def submit(request: Request) -> Response:
                     headers={"location": f"jobs/{job.id}"})
 
 
-@router.get("", response_model=schemas.JobsAnswer, summary="The latest jobs, newest first")
+@router.get("", response_model=job_schemas.JobsAnswer, summary="The latest jobs, newest first")
 def latest(request: Request,
            state: Annotated[str, Query(pattern=f"^({'|'.join(STATES)}|)$", description="only these")] = "",
            limit: Annotated[int, Query(ge=1, le=1000, description="so many")] = 100,
@@ -85,7 +85,7 @@ def latest(request: Request,
     return {"jobs": [job_line(job) for job in found], "next": place_of(found[-1]) if len(found) == limit else ""}
 
 
-@router.get("/{job}", response_model=schemas.JobRecord, summary="State and progress of a job")
+@router.get("/{job}", response_model=job_schemas.JobRecord, summary="State and progress of a job")
 def one(request: Request, job: JobId) -> Any:
     """How far it is, why it waits, or what is wrong with what was sent."""
     from serving.job_desk import job_record
@@ -109,7 +109,7 @@ async def result(request: Request, job: JobId,
     return Response(body, media_type=media_type, headers=attachment(name))
 
 
-@router.get("/{job}/against/{other}", response_model=schemas.ComparisonAnswer,
+@router.get("/{job}/against/{other}", response_model=job_schemas.ComparisonAnswer,
             responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
             summary="How many times less potent each treatment is on another job's sample than on this one's")
 async def against(request: Request, job: JobId, other: Annotated[str, PathParameter(description="id of the other job, the second")],
@@ -129,8 +129,9 @@ async def against(request: Request, job: JobId, other: Annotated[str, PathParame
     return await anyio.to_thread.run_sync(work)
 
 
-@router.post("/{job}/exclusions", response_model=schemas.JobRecord, summary="Leave wells out or take them back; fits again, scores nothing")
-async def exclusions(request: Request, job: JobId, body: schemas.WellChanges) -> Any:
+@router.post("/{job}/exclusions", response_model=job_schemas.JobRecord,
+             summary="Leave wells out or take them back; fits again, scores nothing")
+async def exclusions(request: Request, job: JobId, body: job_schemas.WellChanges) -> Any:
     """Each is kept with its reason."""
     from serving.job_desk import job_record
 

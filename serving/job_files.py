@@ -81,8 +81,8 @@ class JobFiles:
         (self.folder(job) / _UNLISTED).unlink(missing_ok=True)
 
     def remove(self, job: str) -> None:
-        """Delete a job's files, once they are where nobody looks for them: a fit that is written meanwhile would stay and be nobody's.
-        What cannot be deleted now, `sweep` deletes later.
+        """Delete a job's files. The folder is renamed first, so that a fit that is written at this moment cannot put a file into a folder
+        that is half deleted. What cannot be deleted now is marked, and `sweep` deletes it later.
         """
         gone = self.root / f"{job}.deleted"
         with contextlib.suppress(OSError):

@@ -27,9 +27,9 @@ class JobStoreError(DosewellError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class NewJob:
-    """What is known of a job when it is accepted. fingerprint: sha256 over all that was sent and who sent it; version: of the model
-    that will score, or that is adapted, as it was when the job came.
+class Asked:
+    """What is known of a job from the start. fingerprint: sha256 over all that was sent and who sent it; version: of the model that will
+    score, or that is adapted, as it was when the job came.
     """
 
     fingerprint: str
@@ -41,27 +41,24 @@ class NewJob:
     sample: str
     plates: int
     wells: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewJob(Asked):
+    """A job that is accepted."""
+
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class Job(Asked):
     """A row of the table. state: "refused" = the upload is at fault, "failed" = the service is; stage, stage_done, stage_total: what is
     being done and how far; note: why it waits; sent: how often the same was sent; revision: how often wells were excluded or restored;
     error, findings: why it was refused or failed, where a list of jobs goes without the findings, of which a plate can have thousands.
     """
 
     id: str
-    fingerprint: str
-    owner: str
     state: State
-    model: str
-    version: int
-    adapt: bool
-    screen: str
-    sample: str
-    plates: int
-    wells: int
     created_at: str
     started_at: str
     finished_at: str

@@ -188,10 +188,10 @@ class JobStore:
     # -- asked by workers ----------------------------------------------------------------------------------------------
 
     def claim(self, worker: str) -> Job | None:
-        """A job that waits, or whose worker is gone, now this worker's; None if there is none. Owners take turns, each with the oldest job
-        first: who sends a thousand makes nobody else wait for all of them.
+        """Take a job that waits, or whose worker is gone; None if there is none. Owners take turns, each with the oldest job first: one who
+        sends a thousand does not make the others wait for all of them.
 
-        One that is this worker's already is one that it could not give back, because the database was away at that moment.
+        A job that stands as this worker's own is taken again: the worker could not give it back while the database was away.
         """
         for found in self._waiting(worker):
             anew = found.worker != worker

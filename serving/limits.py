@@ -49,8 +49,8 @@ def require_room(folder: Path, *, coming: int = 0) -> None:
 
 
 class BodyLimit:
-    """ASGI middleware: 413 for bodies above `max_bytes`, or above SMALL_BYTES where they are no upload; 408 where nothing more comes, or as
-    good as nothing.
+    """ASGI middleware that answers 413 to a body above `max_bytes` (above SMALL_BYTES where it is no upload), and 408 to one that stops for
+    IDLE_SECONDS or comes more slowly than SLOWEST.
     """
 
     def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:

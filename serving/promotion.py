@@ -207,8 +207,8 @@ class Promoter:
                 self._refuse(name, number, error)
 
     def _follow(self, name: str, wanted: int | None, *, loaded: bool, brought: Served | None) -> None:
-        """loaded: a new champion is loaded and has answered once before it takes over; else it is checked only. brought: it, if that was
-        done just now.
+        """Do what the alias of one model asks. wanted: the version that it names, None for no alias; loaded: whether a new champion is
+        loaded and run once before it takes over, or only checked; brought: that version, where `_bring` has checked it already.
         """
         served, refused = self.snapshot.served.get(name), self.snapshot.refused.get(name)
         if wanted is None:

@@ -51,8 +51,9 @@ class PromotionLog:
         self._writer = ProcessLock(path.with_suffix(".lock"))
 
     def take_over(self, noted: Mapping[str, Change]) -> bool:
-        """Whether this process writes the log: not as long as another one does. When that one has ended, the next that asks does, and
-        first writes what it noted itself (the last change of each model) and the other did not.
+        """Whether this process writes the log. Only one of all processes does; when it has ended, the next that calls this takes its place.
+
+        noted: the last change of each model that this process saw; those that the earlier writer did not write are written now.
         """
         try:
             if not self._writer.held():
