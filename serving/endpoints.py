@@ -34,13 +34,17 @@ async def received(request: Request, fields: Fields) -> AsyncIterator[tuple[Form
     """The request's form and the folder that its files lie in, for as long as the block lasts."""
     state = request.app.state
     allow_upload(request.scope, state.settings.max_upload_bytes)
-    state.uploads.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=state.uploads))
+    folder = await anyio.to_thread.run_sync(_new_folder, state.uploads)     # a disk of the network may not answer for a while
     try:
         yield await receive_form(request, folder, fields, max_text_bytes=state.settings.max_text_bytes), folder
     finally:    # in a thread: deleting gigabytes takes long enough that the event loop would keep all others waiting
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(partial(shutil.rmtree, folder, ignore_errors=True))
+
+
+def _new_folder(uploads: Path) -> Path:
+    uploads.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(dir=uploads))
 
 
 async def in_thread(app: FastAPI, work: Callable[[], T]) -> T:

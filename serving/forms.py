@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -70,7 +71,7 @@ async def receive_form(request: Request, folder: Path, fields: Fields, *, max_te
     max_text_bytes: of a text field. Raises InputError with a finding per missing, unknown, repeated or wrong field, and for a body
     that is no form or ends early, OSError where the disk has no room for it.
     """
-    require_room(folder, coming=int(request.headers.get("content-length", "0")))
+    await anyio.to_thread.run_sync(partial(require_room, folder, coming=int(request.headers.get("content-length", "0"))))
     content_type, parameters = parse_options_header(request.headers.get("content-type", ""))
     if content_type != b"multipart/form-data":
         return _Parts(folder, fields, max_text_bytes).form()

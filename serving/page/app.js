@@ -19,6 +19,7 @@ const PAGES = [
 ];
 
 const main = document.getElementById("main");
+const PATIENCE = 20_000; // milliseconds: a page that is shorter now must not jump for ever
 const places = new Map(); // address -> where it was scrolled to when it was left
 let leave = new AbortController(); // ends what the page that is left still waits for
 
@@ -51,7 +52,7 @@ function returnTo(place, signal) {
   });
   grown.observe(main);
   for (const act of ["wheel", "touchmove", "pointerdown", "keydown"]) addEventListener(act, () => grown.disconnect(), { once: true, signal });
-  signal.addEventListener("abort", () => grown.disconnect());
+  for (const end of [signal, AbortSignal.timeout(PATIENCE)]) end.addEventListener("abort", () => grown.disconnect());
 }
 
 function moved({ oldURL }) {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -52,6 +53,18 @@ def send(client: TestClient, body: bytes, *, piece: int = 0) -> tuple[int, objec
 
 
 GOOD = part("model", b"m") + part("images", b"\r\n--xy\r\n" * 50, "P1.zip") + part("images", b"", "P2.zip") + b"--xyz--\r\n"
+
+
+def test_a_disk_that_does_not_answer_keeps_nobody_else_waiting(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was asked for its room in the event loop, so that /livez and all others waited with the upload."""
+    in_loop: list[bool] = []
+
+    def room(_folder: Path, *, coming: int = 0) -> None:
+        in_loop.append(asyncio._get_running_loop() is not None)
+    monkeypatch.setattr("serving.forms.require_room", room)
+    assert send(client, GOOD)[0] == 200
+    assert in_loop
+    assert not any(in_loop)
 
 
 @pytest.mark.parametrize("piece", [0, 1, 7, 64])
