@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+import resource
+from pathlib import Path
 
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.plates.safe_csv import STARTS, as_meant, to_csv
+from models.plates.safe_csv import STARTS, as_meant, to_csv, write_csv
 from models.plates.spreadsheets import table_of
 
 
@@ -38,3 +40,15 @@ def test_what_goes_out_comes_in_as_it_was(name: str) -> None:
 def test_layouts_are_read_without_the_apostrophe() -> None:
     table = pd.DataFrame({"well": ["A01", "A02"], "treatment": ["=1+1", "-x"]})
     assert table_of(to_csv(table).encode(), "layout.csv")["treatment"].tolist() == ["=1+1", "-x"]
+
+
+def test_a_table_that_the_disk_does_not_take_leaves_the_one_before(tmp_path: Path) -> None:
+    """Half a table would pass for one with fewer rows."""
+    path, before = write_csv(pd.DataFrame({"well": ["A01"]}), tmp_path / "wells.csv"), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            write_csv(pd.DataFrame({"well": ["A01"] * 50_000}), path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("wells.csv", "well\nA01\n")]
