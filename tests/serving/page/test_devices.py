@@ -15,6 +15,8 @@ def test_a_phone_by_keyboard_in_the_dark(open_page: Open, plate: TinyPlate) -> N
     page = open_page(viewport={"width": 390, "height": 844}, color_scheme="dark")
     score(page, plate, name="browser-7")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 26)"
+    heights = page.locator("#treatments tbody tr").evaluate_all("rows => rows.map(row => row.offsetHeight)")
+    assert max(heights) < 100       # reasons in a column out of sight left hand-wide gaps between the rows
     page.locator('#plates .well[tabindex="0"]').focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowDown")
