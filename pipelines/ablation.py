@@ -105,7 +105,7 @@ def main() -> None:
     params, root = Params.read(arguments.params), arguments.artifacts
     second, first = _phases(params, arguments.model)
     device = params.train.device
-    recipes = [params.recipes[params.models[name].recipe] for name in (first, second)]
+    recipes = [params.recipe_of(name) for name in (first, second)]
     recipes[1] = with_validation(recipes[1])
     data = [sound_wells(read_prepared(arguments.data / screen, root / "prepared" / screen), params.image_quality)
             for screen in (params.models[first].screen, params.models[second].screen)]
@@ -130,8 +130,8 @@ def with_validation(recipe: Recipe) -> Recipe:
 
 def _phases(params: Params, name: str) -> tuple[str, str]:
     """(phase-II model, its phase-I parent). Raises InputError where `name` is not such a model."""
-    kind, _, parent = params.model(name).parent.partition("/")
-    if kind != "models" or any(params.recipes[params.models[model].recipe].target != "control_class" for model in (name, parent)):
+    section, parent = params.model(name).descent
+    if section != "models" or any(params.recipe_of(model).target != "control_class" for model in (name, parent)):
         raise InputError(f"'{name}' is no phase-II model: it must learn a screen's controls from a parent that learned a control plate's")
     return name, parent
 

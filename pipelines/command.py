@@ -19,8 +19,8 @@ from models.environment import choice, tolerate_any_terminal
 from models.errors import DosewellError
 from models.instructions import CHOICES, VARIABLE
 
-NO_ROOM = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EROFS: "the disk can only be read",
-           errno.EACCES: "this may not be read or written by you", errno.EPERM: "this may not be read or written by you"}
+DISK_TROUBLE = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EROFS: "the disk can only be read",
+                errno.EACCES: "this may not be read or written by you", errno.EPERM: "this may not be read or written by you"}
 
 
 def add_params(parser: argparse.ArgumentParser) -> None:
@@ -58,11 +58,11 @@ def run_command(main: Callable[[], None]) -> None:
         choice(os.environ, VARIABLE, CHOICES)   # a wrong word is named
         main()
     except DosewellError as error:
-        sys.exit(f"{type(error).__name__}: {error}")
+        sys.exit(f"error: {error}")
     except OSError as error:
-        if error.errno not in NO_ROOM:
+        if error.errno not in DISK_TROUBLE:
             raise
-        sys.exit(f"{NO_ROOM[error.errno]}{f' ({error.filename})' if error.filename else ''}; put that right, and run the same "
+        sys.exit(f"{DISK_TROUBLE[error.errno]}{f' ({error.filename})' if error.filename else ''}; put that right, and run the same "
                  "command again")
     except KeyboardInterrupt:
         sys.exit("interrupted; run the same command again to go on")

@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="where metrics and figures go")
     arguments = parser.parse_args()
     params = Params.read(arguments.params)
-    recipe = params.recipes[params.models[arguments.model].recipe]
+    recipe = params.recipe_of(arguments.model)
     predictions = pd.read_parquet(arguments.trained / "predictions.parquet")
     epochs = pd.read_csv(arguments.trained / "epochs.csv")
     draft = arguments.trained / "bundle"

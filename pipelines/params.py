@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
 
@@ -26,8 +26,8 @@ from pipelines.screens import name_problem
 from pipelines.yaml_text import read_yaml
 from validation.rules import Thresholds
 
+T = TypeVar("T")
 Device = Literal["auto", "cpu", "cuda", "mps"]
-NAMED = ("screens", "imagesets", "inputs", "recipes", "trunks", "models")    # sections whose keys are names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +62,15 @@ class ModelEntry:
     parent: str
 
     def __post_init__(self) -> None:
-        if self.parent.partition("/")[0] not in ("trunks", "models") or not self.parent.partition("/")[2]:
+        section, name = self.descent
+        if section not in ("trunks", "models") or not name:
             raise ValueError(f"parent must read trunks/<name> or models/<name>, got {self.parent!r}")
+
+    @property
+    def descent(self) -> tuple[str, str]:
+        """The section of params.yaml that the parent stands in, trunks or models, and its name there."""
+        section, _, name = self.parent.partition("/")
+        return section, name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +86,11 @@ class ScoreParams:
 
     device: Device = "auto"
     fit: FitOptions = field(default_factory=FitOptions)
+
+
+ENTRIES: dict[str, Any] = {"screens": ScreenEntry, "imagesets": ScreenEntry, "inputs": InputSpec, "recipes": Recipe, "trunks": TrunkEntry,
+                           "models": ModelEntry}     # sections whose keys are names -> what each name stands for
+SETTINGS: dict[str, Any] = {"validate": Thresholds, "image_quality": QualityLimits, "train": TrainParams, "score": ScoreParams}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,24 +118,20 @@ class Params:
     def parse(cls, values: Mapping[str, Any]) -> Params:
         """Parameters from the mapping that params.yaml holds. Raises ParamsError."""
         sections = _sections(values, known=[item.name for item in fields(cls)])
-        inputs = sections["inputs"]
-        recipes = {name: {**recipe, "input": _named(inputs, recipe.get("input"), f"recipes.{name}.input", "inputs")}
-                   for name, recipe in sections["recipes"].items()}
-        hints = {"screens": ScreenEntry, "imagesets": ScreenEntry, "inputs": InputSpec, "recipes": Recipe, "trunks": TrunkEntry,
-                 "models": ModelEntry}
-        entries: dict[str, dict[str, Any]] = {section: {name: from_record(entry, item, path=f"{section}.{name}")
-                             for name, item in (recipes if section == "recipes" else sections[section]).items()}
-                   for section, entry in hints.items()}
+        inputs = {name: recipe.get("input") for name, recipe in sections["recipes"].items()}
+        sections["recipes"] = {name: {**recipe, "input": _named(sections["inputs"], inputs[name], f"recipes.{name}.input", "inputs")}
+                               for name, recipe in sections["recipes"].items()}
+        entries: dict[str, Any] = {
+            section: {name: from_record(kind, item, path=f"{section}.{name}") for name, item in sections[section].items()}
+            for section, kind in ENTRIES.items()}
         for name, recipe in entries["recipes"].items():
             if problem := recipe_problem(recipe):
                 raise ParamsError(f"recipes.{name}.{problem}")
-        params = cls(**entries, scores=sections["scores"], validate=from_record(Thresholds, sections["validate"], path="validate"),
-                     image_quality=from_record(QualityLimits, sections["image_quality"], path="image_quality"),
-                     train=from_record(TrainParams, sections["train"], path="train"),
-                     score=from_record(ScoreParams, sections["score"], path="score"))
+        params = cls(**entries, scores=sections["scores"],
+                     **{section: from_record(kind, sections[section], path=section) for section, kind in SETTINGS.items()})
         params._check_names()
         params._check_parents()
-        params._check_inputs({name: recipe["input"] for name, recipe in sections["recipes"].items()})
+        params._check_inputs(inputs)
         return params
 
     @property
@@ -133,9 +141,15 @@ class Params:
 
     def model(self, name: str) -> ModelEntry:
         """The model of this name. Raises InputError, naming those that there are."""
-        if name not in self.models:
-            raise InputError(f"params.yaml has no model '{name}'; it has {', '.join(self.models)}")
-        return self.models[name]
+        return asked_for(self.models, name, "model")
+
+    def recipe_of(self, model: str) -> Recipe:
+        """The recipe of a model. Raises InputError, naming the models that there are."""
+        return self.recipes[self.model(model).recipe]
+
+    def input_of(self, source: str) -> InputSpec:
+        """What a screen or image set is prepared for. Raises InputError, naming those that there are."""
+        return self.inputs[asked_for(self.sources, source, "screen or image set").input]
 
     def _check_names(self) -> None:
         if twice := sorted(set(self.screens) & set(self.imagesets)):
@@ -143,7 +157,7 @@ class Params:
         for name, model in self.models.items():
             _named(self.sources, model.screen, f"models.{name}.screen", "screens and imagesets")
             _named(self.recipes, model.recipe, f"models.{name}.recipe", "recipes")
-            section, _, parent = model.parent.partition("/")
+            section, parent = model.descent
             _named(self.trunks if section == "trunks" else self.models, parent, f"models.{name}.parent", section)
         for screen, scorer in self.scores.items():
             _named(self.sources, screen, f"scores.{screen}", "screens and imagesets")
@@ -155,8 +169,8 @@ class Params:
     def _check_parents(self) -> None:
         """A model takes over its parent's trunk, so both must have the same; no model is its own ancestor."""
         for name, model in self.models.items():
-            section, _, parent = model.parent.partition("/")
-            trunk = self.trunks[parent].name if section == "trunks" else self.recipes[self.models[parent].recipe].trunk.name
+            section, parent = model.descent
+            trunk = self.trunks[parent].name if section == "trunks" else self.recipe_of(parent).trunk.name
             if trunk != (own := self.recipes[model.recipe].trunk.name):
                 raise ParamsError(f"models.{name}.parent: {model.parent} has the trunk {trunk}, but recipe {model.recipe} has {own}; "
                                   "choose another parent or recipe")
@@ -167,19 +181,19 @@ class Params:
                 if parent in seen:
                     raise ParamsError(f"models.{name}.parent: models may not descend in a circle ({' < '.join([*seen, parent])})")
                 seen.append(parent)
-                section, _, parent = self.models[parent].parent.partition("/")
+                section, parent = self.models[parent].descent
 
     def _check_phase_two(self, name: str, section: str, parent: str) -> None:
         """Phase III takes its drug wells' labels from its parent, so that must be a model of the same screen's controls."""
         earlier = self.models.get(parent) if section == "models" else None
-        own, wanted = self.models[name], self.recipes[self.models[name].recipe]
+        own, wanted = self.models[name], self.recipe_of(name)
         if earlier is None or (earlier.screen, self.recipes[earlier.recipe].target, self.recipes[earlier.recipe].head) != (
                 own.screen, "control_class", wanted.head):
             raise ParamsError(f"models.{name}.parent: recipe {own.recipe} (phase III) goes on from a model of screen {own.screen} whose "
                               f"recipe has target control_class and the same head (phase II), got {section}/{parent}")
 
     def _check_inputs(self, input_names: Mapping[str, str]) -> None:
-        """A screen is prepared once, so every model that reads it must ask for that input."""
+        """A screen is prepared once, so every model that reads it must ask for that input. input_names: recipe -> its input."""
         used = {(f"models.{name}", model.screen, model.recipe) for name, model in self.models.items()}
         used |= {(f"scores.{screen}", screen, self.models[scorer].recipe) for screen, scorer in self.scores.items()}
         for path, screen, recipe in sorted(used):
@@ -193,8 +207,7 @@ class Params:
 
     def model_hash(self, name: str) -> str:
         """sha256 over all parameters that define a model's training: its entry, its recipe without the gates, the limits of its images."""
-        model = self.models[name]
-        record = {"model": to_record(model), "recipe": to_record(replace(self.recipes[model.recipe], gates=())),
+        record = {"model": to_record(self.model(name)), "recipe": to_record(replace(self.recipe_of(name), gates=())),
                   "image_quality": to_record(self.image_quality)}
         return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
@@ -208,7 +221,7 @@ def _sections(values: Mapping[str, Any], *, known: list[str]) -> dict[str, Mappi
         if section is not None and not isinstance(section, Mapping):
             raise ParamsError(f"{name}: expected a mapping, got {section!r}")
     sections = {name: values.get(name) or {} for name in known}
-    for kind in NAMED:
+    for kind in ENTRIES:
         if wrong := list(filter(name_problem, sections[kind])):
             raise ParamsError(f"{kind}.{wrong[0]}: {name_problem(wrong[0])}")
     for name, recipe in sections["recipes"].items():
@@ -217,7 +230,15 @@ def _sections(values: Mapping[str, Any], *, known: list[str]) -> dict[str, Mappi
     return sections
 
 
+def asked_for(known: Mapping[str, T], name: str, what: str) -> T:
+    """What a command line names. Raises InputError, naming those that there are."""
+    if name not in known:
+        raise InputError(f"params.yaml has no {what} '{name}'; it has {', '.join(known) or 'none'}")
+    return known[name]
+
+
 def _named(known: Mapping[str, Any], name: object, path: str, section: str) -> Any:
+    """What another entry names. Raises ParamsError with the path of that entry."""
     if not isinstance(name, str) or name not in known:
         way = ("; list starting weights there (add_model does, with --weights: none for random ones, a torchvision name, or a file)"
                if section == "trunks" else "")
@@ -238,12 +259,14 @@ def _values(path: str | Path) -> Mapping[str, Any]:
 
 
 def listed(path: str | Path, section: str) -> tuple[str, ...]:
-    """The names of a section of params.yaml: what of a folder of artifacts still counts. Raises ParamsError."""
-    return tuple(_values(path).get(section) or ())
+    """The names of a section of params.yaml: what of a folder of artifacts still counts. Nothing else of the file need be right.
+
+    Raises ParamsError.
+    """
+    return tuple(_sections(_values(path), known=[item.name for item in fields(Params)])[section])
 
 
 def entry_of(path: str | Path, section: str, name: str) -> dict[str, Any]:
     """An entry of `recipes` or `inputs` as it stands in params.yaml. Raises ParamsError as `Params.read` does, and for an unknown name."""
     Params.read(path)
-    entries = read_yaml(Path(path).read_text(encoding="utf-8")).get(section) or {}
-    return dict(_named(entries, name, section.removesuffix("s"), section))
+    return dict(_named(_values(path).get(section) or {}, name, section.removesuffix("s"), section))

@@ -104,8 +104,7 @@ def main() -> None:
     parser.add_argument("--kept", type=Path, required=True, help="folder for plates that are prepared already")
     arguments = parser.parse_args()
     require_accepted(arguments.verdict)
-    params = Params.read(arguments.params)
-    count, made = run(arguments.data, params.inputs[params.screens[arguments.name].input], arguments.out, kept=arguments.kept)
+    count, made = run(arguments.data, Params.read(arguments.params).input_of(arguments.name), arguments.out, kept=arguments.kept)
     print(f"{arguments.name}: {count} wells and sites ready in {arguments.out}, {len(made)} plate(s) of them prepared now")
 
 

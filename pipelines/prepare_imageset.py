@@ -33,8 +33,7 @@ def main() -> None:
     """Command line of the stage."""
     arguments = stage_parser(__doc__, what="image set").parse_args()
     require_accepted(arguments.verdict)
-    params = Params.read(arguments.params)
-    count = run(arguments.data, params.inputs[params.imagesets[arguments.name].input], arguments.out)
+    count = run(arguments.data, Params.read(arguments.params).input_of(arguments.name), arguments.out)
     print(f"{arguments.name}: {count} images ready in {arguments.out}")
 
 

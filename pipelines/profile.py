@@ -47,7 +47,7 @@ from models.plates.spreadsheets import read_table
 from models.wells import site_medians
 from pipelines.command import add_params, run_command
 from pipelines.figures import colour_pictures, save_figure
-from pipelines.params import Params
+from pipelines.params import Params, asked_for
 from pipelines.prepared import PreparedScreen, read_prepared
 from pipelines.profile_figures import plot_phenotype_map
 
@@ -248,8 +248,8 @@ def main() -> None:
                         help="folder for the tables and figures (default: %(default)s)")
     arguments = parser.parse_args()
     params = Params.read(arguments.params)
-    if unknown := sorted(set(arguments.screens) - set(params.screens)):
-        raise InputError(f"params.yaml has no screen '{unknown[0]}'; it has {', '.join(params.screens)}")
+    for name in arguments.screens:
+        asked_for(params.screens, name, "screen")
     names = arguments.screens or list(params.screens)
     found = (read_profiled(name, params, data=arguments.data, artifacts=arguments.artifacts)
              for name in tqdm(names, unit="screen", desc="profile"))

@@ -82,7 +82,7 @@ def main() -> None:
     arguments = parser.parse_args()
     params = Params.read(arguments.params)
     spec = params.model(arguments.model)
-    recipe = params.recipes[spec.recipe]
+    recipe = params.recipe_of(arguments.model)
     refuse_whole(recipe)
     data = read_source(arguments.data / spec.screen, arguments.artifacts / "prepared" / spec.screen)
     data = sound_wells(data, params.image_quality) if isinstance(data, PreparedScreen) else data

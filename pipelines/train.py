@@ -26,12 +26,12 @@ from pipelines.prepared import PreparedImageSet, PreparedScreen, read_source, so
 
 def read_before(params: Params, name: str, artifacts: Path) -> Before | None:
     """Where the parent of a phase-III model started, which cross-fitting needs; None for other models."""
-    recipe = params.recipes[params.models[name].recipe]
+    recipe = params.recipe_of(name)
     if recipe.target != "controls_and_duplicates" or not recipe.split.folds:
         return None
-    parent = params.models[params.models[name].parent.partition("/")[2]]
-    earlier = params.recipes[parent.recipe]
-    return Before(read_start(artifacts / parent.parent, earlier).network, earlier)
+    _, parent = params.model(name).descent
+    earlier = params.recipe_of(parent)
+    return Before(read_start(artifacts / params.model(parent).parent, earlier).network, earlier)
 
 
 def run(name: str, data: PreparedScreen | PreparedImageSet, recipe: Recipe, start: Start, *, device: str, checkpoint: Path,
@@ -65,8 +65,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for what was trained")
     arguments = parser.parse_args()
     params = Params.read(arguments.params)
-    recipe = params.recipes[params.models[arguments.model].recipe]
-    start, before = read_start(arguments.parent, recipe), read_before(params, arguments.model, arguments.parent.parent.parent)
+    recipe, artifacts = params.recipe_of(arguments.model), arguments.parent.parents[1]       # PARENT is artifacts/models/<name>, or trunks/
+    start, before = read_start(arguments.parent, recipe), read_before(params, arguments.model, artifacts)
     fitted, card = run(arguments.model, read_source(arguments.data, arguments.prepared), recipe, start, device=params.train.device,
                        checkpoint=arguments.checkpoint, params_hash=params.model_hash(arguments.model), image_quality=params.image_quality,
                        before=before)

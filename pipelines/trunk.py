@@ -9,7 +9,7 @@ from pathlib import Path
 from models.networks.backbones import starting_state, state_bytes, state_sha256
 from models.networks.bundle import TRUNK
 from pipelines.command import add_params, run_command
-from pipelines.params import Params, TrunkEntry
+from pipelines.params import Params, TrunkEntry, asked_for
 
 
 def run(entry: TrunkEntry, out: Path) -> str:
@@ -30,7 +30,8 @@ def main() -> None:
     add_params(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder for the weights")
     arguments = parser.parse_args()
-    print(f"{arguments.trunk}: sha256 {run(Params.read(arguments.params).trunks[arguments.trunk], arguments.out)}")
+    entry = asked_for(Params.read(arguments.params).trunks, arguments.trunk, "trunk")
+    print(f"{arguments.trunk}: sha256 {run(entry, arguments.out)}")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,13 +15,14 @@ import pytest
 import yaml
 from scipy.special import expit
 
-from models.errors import ParamsError
+from models.errors import InputError, ParamsError
 from models.networks.evaluate import judge_gates, model_metrics
 from models.networks.recipe import Recipe
-from pipelines.params import Params
+from pipelines.params import Params, listed
 from pipelines.params_entries import add_entries
-from tests.pipelines.chain import tiny_params
+from tests.pipelines.chain import call, tiny_params
 from tests.test_architecture import imported_names, layer_of
+from validation.verdicts import Verdict, write_verdict
 
 ROOT = Path(__file__).parents[2]
 
@@ -212,6 +215,29 @@ def test_a_file_that_is_no_params_file(tmp_path: Path, text: str | None, message
         (tmp_path / "params.yaml").write_text(text)
     with pytest.raises(ParamsError, match=message):
         Params.read(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    ("trunk nobody --out o", "params.yaml has no trunk 'nobody'; it has small"),
+    ("prepare nobody --data d --verdict {verdict} --out o --kept k", "params.yaml has no screen or image set 'nobody'; it has a549, hek"),
+    ("prepare_imageset nobody --data d --verdict {verdict} --out o", "params.yaml has no screen or image set 'nobody'"),
+    ("train nobody --data d --prepared p --parent artifacts/trunks/small --checkpoint c --out o", "params.yaml has no model 'nobody'"),
+    ("evaluate nobody --trained t --bundle b --out o", "params.yaml has no model 'nobody'; it has viability-A549"),
+    ("sample_size nobody", "params.yaml has no model 'nobody'"), ("explain nobody", "params.yaml has no model 'nobody'"),
+    ("profile nobody", "params.yaml has no screen 'nobody'; it has a549")])
+def test_a_name_that_is_not_listed_is_told_with_those_that_are(in_folder: Callable[[str], Path], words: str, message: str) -> None:
+    verdict = in_folder("work") / "verdict.json"
+    write_verdict(Verdict(screen="nobody"), verdict)
+    Path("params.yaml").write_text(yaml.safe_dump(tiny_params(), sort_keys=False))
+    with pytest.raises(InputError, match=f"^{re.escape(message)}"):
+        call(shlex.split(f"python -m pipelines.{words.format(verdict=verdict)}"))
+
+
+@pytest.mark.parametrize("text", ["models: 3", "models: [a]", "models: {a.b: {}}"])
+def test_names_of_a_section_that_is_none_are_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(ParamsError, match=r"^models"):
+        listed(tmp_path / "params.yaml", "models")
 
 
 def test_empty_sections_are_empty() -> None:

@@ -155,7 +155,7 @@ def test_a_refused_screen_stops_here(chain: Path, tmp_path: Path, monkeypatch: p
     assert "well A01 stands twice" in str(caught.value)
     with pytest.raises(SystemExit) as ended:
         run_command(lambda: call(words))
-    assert str(ended.value.code).startswith("ScreenError: ")
+    assert str(ended.value.code).startswith("error: screen 'a549' is refused for 1 reason")
     assert not (tmp_path / "artifacts" / "prepared").exists()
 
 
