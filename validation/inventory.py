@@ -80,7 +80,7 @@ def take_inventory(archives: Iterable[Path], *, on_place: OnPlace | None = None)
             findings += [_of_plate(finding, path.stem) for finding in error.findings]
         except Exception as error:  # a damaged directory breaks zipfile in many ways; all mean: not readable
             findings.append(Finding(rule="archive_unreadable", severity="error", plate=path.stem, value=path.name,
-                                    message=f"{path.name} is damaged ({type(error).__name__}: {error}); zip the images again"))
+                                    message=f"{path.name} is damaged{_in_brackets(error)}; zip the images again"))
     return Inventory(pd.concat(tables, ignore_index=True), tuple(findings), tuple(path.stem for path in paths))
 
 
@@ -151,8 +151,13 @@ def _look(archive: PlateArchive, image: dict[str, Any], pixels: dict[tuple[int, 
         found = [_of_plate(finding, archive.plate, image["well"]) for finding in error.findings]
     except Exception as error:  # every decompressor raises errors of its own; all mean: not readable
         found = [Finding(rule="image_unreadable", severity="error", plate=archive.plate, well=image["well"], value=image["member"],
-                         message=f"image {image['member']} cannot be unpacked ({error}); it is damaged, copy it again")]
+                         message=f"image {image['member']} cannot be unpacked{_in_brackets(error)}; it is damaged, copy it again")]
     return dict.fromkeys(DTYPES, 0) | {"kind": "other"} | image | {"readable": False}, found
+
+
+def _in_brackets(error: Exception) -> str:
+    """What a decompressor says was wrong, which some do not."""
+    return f" ({error})" if str(error) else ""
 
 
 def _checksum(archive: PlateArchive, member: str) -> int:

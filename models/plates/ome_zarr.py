@@ -80,7 +80,14 @@ def plate_images(plate: Path) -> Iterator[tuple[str, int, int, Path]]:
                 sites[acquisition] = sites.get(acquisition, 0) + 1
                 yield name, sites[acquisition], acquisition, _below(plate, folder / image["path"])
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise _refusal(plate, f"is no OME-Zarr plate of version 0.4 or 0.5 ({type(error).__name__}: {error})") from None
+        raise _refusal(plate, f"is no OME-Zarr plate of version 0.4 or 0.5: {_fault(error)}") from None
+
+
+def _fault(error: Exception) -> str:
+    """What is wrong with metadata, by the error that reading them gave."""
+    if isinstance(error, KeyError):
+        return f"its metadata lack {error}"
+    return str(error) if isinstance(error, ValueError) else "its metadata are not built as the specification has them"
 
 
 def _well_name(stated: Mapping[str, Any], well: Mapping[str, Any]) -> str:
@@ -107,7 +114,7 @@ def read_image(group: Path) -> ZarrImage:
         return ZarrImage(array=array, axes="".join(axes), shape=shape, labels=tuple(labels + [""] * (count - len(labels))),
                          pixel_size_um=_pixel_size(scales, largest))
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise _refusal(group, f"is no OME-Zarr image of version 0.4 or 0.5 ({type(error).__name__}: {error})") from None
+        raise _refusal(group, f"is no OME-Zarr image of version 0.4 or 0.5: {_fault(error)}") from None
 
 
 def _pixel_size(scales: Mapping[str, Any], dataset: Mapping[str, Any]) -> float | None:

@@ -6,9 +6,10 @@ import io
 from pathlib import Path
 
 import numpy as np
+import pytest
 import tifffile
 
-from models.plates.images import write_archive
+from models.plates.images import encode_tiff, write_archive
 from validation.imageset_rules import take_contents
 from validation.inventory import take_inventory
 
@@ -20,3 +21,18 @@ def test_a_stack_of_colour_planes_is_a_colour_image_of_its_planes_size(tmp_path:
     (image,) = take_inventory([tmp_path / "P1.zip"]).images.to_dict("records")
     assert (image["height"], image["width"], image["colour"], image["readable"]) == (12, 16, True, True)
     assert take_contents(tmp_path / "P1.zip").images["colours"].tolist() == [3]
+
+
+@pytest.mark.parametrize(("broken", "error", "message"), [
+    ("decode_image", EOFError(), "image A01_s1_c0_z0.tif cannot be unpacked; it is damaged, copy it again"),
+    ("decode_image", RuntimeError("bad block"), "image A01_s1_c0_z0.tif cannot be unpacked (bad block); it is damaged, copy it again"),
+    ("PlateArchive", NotImplementedError("zip file version 9.9"), "P1.zip is damaged (zip file version 9.9); zip the images again"),
+    ("PlateArchive", AssertionError(), "P1.zip is damaged; zip the images again")])
+def test_damage_is_told_without_names_of_python_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str, error: Exception,
+                                                        message: str) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    write_archive(tmp_path / "P1.zip", [("A01_s1_c0_z0.tif", encode_tiff(np.zeros((8, 8), np.uint8)))])
+    monkeypatch.setattr(f"validation.inventory.{broken}", fail)
+    assert [finding.message for finding in take_inventory([tmp_path / "P1.zip"]).findings] == [message]

@@ -135,7 +135,9 @@ def test_missing_damaged_and_huge_pixels_are_image_errors(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(("old", "new", "words"), [
-    ('"path":"B/02"', '"path":"../../etc"', "no OME-Zarr plate|lies outside"), ('"wells"', '"holes"', "KeyError"),
+    ('"path":"B/02"', '"path":"../../etc"', r"no OME-Zarr plate of version 0\.4 or 0\.5: 'etc' lies outside of"),
+    ('"wells"', '"holes"', "its metadata lack 'wells'"),
+    ('"path":"B/02"', '"path":2', "its metadata are not built as the specification has them"),
     ("{", "", "cannot be read")])
 def test_metadata_that_break_the_specification_are_said(tmp_path: Path, old: str, new: str, words: str) -> None:
     plate = golden("0.4", tmp_path)
