@@ -22,7 +22,7 @@ import pandas as pd
 
 from models.errors import Finding, InputError, ScreenError
 from models.plates.images import PlateArchive
-from models.plates.layout import parse_layout, read_layout, write_layout
+from models.plates.layout import parse_layout, write_layout
 from models.plates.readers import Found, Source, read_source
 from models.plates.readers.platemaps import TREATMENTS_FILE, find_treatments, read_treatments
 from models.plates.readers.readouts import attach_readout, read_readouts
@@ -35,7 +35,16 @@ from pipelines.exclude import decisions_kept
 from pipelines.image_copy import NOTES, copy_images, file_digest, read_notes, source_digests, source_state, write_notes
 from pipelines.more_plates import joined_screen, lost_with, require_new, write_joined
 from pipelines.screen_words import next_steps, plate_maps, summary, without_partner
-from pipelines.screens import bring_back, folder_of, read_screen, whole_folder, write_screen
+from pipelines.screens import (
+    LAYOUT_FILE,
+    bring_back,
+    folder_of,
+    plate_archives,
+    read_screen,
+    read_screen_layout,
+    whole_folder,
+    write_screen,
+)
 from pipelines.sources import add_fact_options, add_source_options, facts_of, source_of
 from validation.evidence import some
 
@@ -95,7 +104,7 @@ def add_screen(request: Request, *, params: Path = Path("params.yaml"), progress
             write_joined(target, folder, layout, plate_format=screen.plate_format)
         else:
             kept += lost_with(target, screen, plates=copied.plates)
-            write_layout(layout, folder / "layout.csv")
+            write_layout(layout, folder / LAYOUT_FILE)
         write_screen(folder, screen)
         _write_treatments(request, folder)
         shutil.rmtree(folder / NOTES)
@@ -201,8 +210,7 @@ def _chosen(request: Request, found: Found, target: Path) -> tuple[pd.DataFrame,
     stated = any(canonical_column(str(name))[0] == "replicate" for name in found.raw_layout.columns)
     if stated:
         return checked, files, findings
-    after = read_layout(target / "layout.csv", plate_format=request.plate_format or 0) if request.add else None
-    return number_replicates(checked, after=after), files, findings
+    return number_replicates(checked, after=read_screen_layout(target) if request.add else None), files, findings
 
 
 def _layout(request: Request, found: Found) -> tuple[pd.DataFrame, list[Finding]]:
@@ -252,7 +260,7 @@ def _describe(request: Request, found: Found, layout: pd.DataFrame, *, depth: in
 def _planes(folder: Path) -> int:
     """Of the deepest stack of the screen; pages of a file that came in count, as its name does not tell."""
     depth = 0
-    for path in (folder / "images").glob("*.zip"):
+    for path in plate_archives(folder):
         with PlateArchive(path) as archive:
             depth = max(depth, int(archive.members["plane"].max()))
     return depth + 1

@@ -26,7 +26,7 @@ from models.plates.vocabulary import canonical_column
 from models.wells import well_or_text
 from models.whole_file import whole_file
 from pipelines.command import run_command
-from pipelines.screens import read_screen
+from pipelines.screens import LAYOUT_FILE, SCREEN_FILE, read_screen, read_screen_layout
 from validation.evidence import some
 
 KEPT = "a person looked at it"
@@ -43,14 +43,14 @@ class Choice:
     reason: str = ""
 
 
-def apply_choice(folder: Path, choice: Choice) -> list[str]:
-    """Write the choice into `folder`/layout.csv; returns a line per well that says what is so now, "already" where it was so before.
+def apply_choice(folder: Path, choice: Choice) -> tuple[list[str], bool]:
+    """Write the choice into `folder`/layout.csv; returns a line per well that says what is so now, "already" where it was so before, and
+    whether anything changed.
 
     Raises InputError for wells that the layout does not have, a plate that must be named, or an empty reason; TableError for a layout
     that cannot be read. The file then stays as it is.
     """
-    path, screen = folder / "layout.csv", read_screen(folder)
-    layout = read_layout(path, plate_format=screen.plate_format)
+    path, layout = folder / LAYOUT_FILE, read_screen_layout(folder)
     if choice.excluded == "true" and not choice.reason.strip():
         raise InputError("a well is not left out without a reason; say it with --reason \"...\"")
     rows = _rows_of(layout, choice)
@@ -63,8 +63,8 @@ def apply_choice(folder: Path, choice: Choice) -> list[str]:
     said = [_said(well, choice, new=new) for (_, well), new in zip(layout.loc[rows].iterrows(), changed.loc[rows], strict=True)]
     if changed.any():
         columns = [names[name] for name in COLUMNS]
-        _replace(path, raw.drop(columns=columns if (raw[columns] == "").all(axis=None) else []), plate_format=screen.plate_format)
-    return said
+        _replace(path, raw.drop(columns=columns if (raw[columns] == "").all(axis=None) else []))
+    return said, bool(changed.any())
 
 
 def decisions_kept(layout: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, list[str]]:
@@ -72,12 +72,12 @@ def decisions_kept(layout: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, li
 
     What the layout itself says of a well wins.
     """
-    if not (folder / "layout.csv").is_file():
+    if not (folder / LAYOUT_FILE).is_file():
         return layout, []
     try:
-        before = _decisions(read_layout(folder / "layout.csv", plate_format=read_screen(folder).plate_format))
+        before = _decisions(read_screen_layout(folder))
     except InputError:
-        return layout, [f"warning: {folder / 'layout.csv'} cannot be read; wells that were left out in it are so no longer"]
+        return layout, [f"warning: {folder / LAYOUT_FILE} cannot be read; wells that were left out in it are so no longer"]
     now = _decisions(layout)
     kept = [place for place, said in before.items() if any(said) and not any(now.get(place, (True, "")))]
     gone = [place for place, said in before.items() if any(said) and place not in now]
@@ -133,11 +133,11 @@ def _with_columns(raw: pd.DataFrame) -> pd.DataFrame:
     return raw.assign(**{name: "" for name in COLUMNS if name not in known})
 
 
-def _replace(path: Path, raw: pd.DataFrame, *, plate_format: int) -> None:
+def _replace(path: Path, raw: pd.DataFrame) -> None:
     """Write the table beside its place, read it back, and put it there."""
     with whole_file(path) as making:
         raw.to_csv(making, index=False, lineterminator="\n", encoding="utf-8")
-        read_layout(making, plate_format=plate_format)
+        read_layout(making, plate_format=read_screen(path.parent).plate_format)
 
 
 def _said(well: pd.Series, choice: Choice, *, new: bool) -> str:
@@ -160,14 +160,14 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     folder = arguments.data / arguments.screen
     if not folder.is_dir():
-        known = sorted(path.name for path in arguments.data.glob("*") if path.is_dir())
+        known = sorted(path.parent.name for path in arguments.data.glob(f"[!.]*/{SCREEN_FILE}"))
         raise ScreenError(f"there is no screen '{arguments.screen}' in {arguments.data}; it has {', '.join(known) or 'none'}")
     excluded, reason = ("", "") if arguments.forget else ("true", arguments.reason)
     if arguments.restore:
         excluded, reason = "false", arguments.reason if arguments.reason.strip() else KEPT
-    said = apply_choice(folder, Choice(wells=_names(arguments.wells), plate=arguments.plate, excluded=excluded, reason=reason))
+    said, changed = apply_choice(folder, Choice(wells=_names(arguments.wells), plate=arguments.plate, excluded=excluded, reason=reason))
     print(*said, sep="\n")
-    if not all(" already " in line for line in said):
+    if changed:
         print("next: `dvc add data`, then `dvc repro` trains and scores again where it matters")
 
 

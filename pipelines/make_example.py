@@ -21,11 +21,12 @@ from tqdm import tqdm
 from models.errors import InputError
 from models.plates.images import write_plate
 from models.plates.layout import read_layout, write_layout
+from models.plates.readers.platemaps import TREATMENTS_FILE
 from models.plates.simulate.examples import Example, example_screens, further_examples, random_curves
 from models.plates.simulate.imagesets import ExampleSet, example_imagesets
 from pipelines.command import run_command
 from pipelines.example_imagesets import make_imageset
-from pipelines.screens import name_problem, read_screen, whole_folder, write_screen
+from pipelines.screens import LAYOUT_FILE, SCREEN_FILE, name_problem, read_screen, whole_folder, write_screen
 
 
 def make_example(out: Path, screens: list[Example], *, force: bool = False, progress: bool = True) -> list[str]:
@@ -45,18 +46,18 @@ def make_example(out: Path, screens: list[Example], *, force: bool = False, prog
 
 def is_complete(folder: Path, screen: Example) -> bool:
     """Whether every file of the screen is in `folder`. What is in them is not read: a person may have edited the layout."""
-    files = ["screen.yaml", "layout.csv", "truth/wells.csv", "truth/curves.csv",
+    files = [SCREEN_FILE, LAYOUT_FILE, "truth/wells.csv", "truth/curves.csv",
              *(f"images/{plate}.zip" for plate in screen.plates)]
     return all((folder / name).is_file() for name in files)
 
 
 def _write_tables(folder: Path, screen: Example) -> None:
-    write_layout(screen.full_layout(), folder / "layout.csv")
+    write_layout(screen.full_layout(), folder / LAYOUT_FILE)
     (folder / "truth").mkdir()
     screen.truth().to_csv(folder / "truth" / "wells.csv", index=False, lineterminator="\n")
     screen.true_curves().to_csv(folder / "truth" / "curves.csv", index=False, lineterminator="\n")
     if screen.treatments is not None:
-        screen.treatments.to_csv(folder / "treatments.csv", index=False, lineterminator="\n")
+        screen.treatments.to_csv(folder / TREATMENTS_FILE, index=False, lineterminator="\n")
     write_screen(folder, screen.screen())
 
 

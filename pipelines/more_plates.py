@@ -17,18 +17,15 @@ from models.plates.layout import read_layout, write_layout
 from models.plates.screen import Screen
 from models.plates.spreadsheets import read_table
 from models.plates.vocabulary import canonical_column
-from pipelines.screens import SCREEN_FILE, read_screen
+from pipelines.screens import LAYOUT_FILE, SCREEN_FILE, plate_archives, read_screen, read_screen_layout
 from validation.evidence import some
 
-LAYOUT_FILE = "layout.csv"
 ALWAYS = ("channels", "bit_depth", "plate_format")      # fields that must be those of the screen, beside what is known of the new plates
 
 
 def require_new(target: Path, plates: Iterable[str]) -> None:
     """Raises ScreenError for plates that the screen has already."""
-    screen = read_screen(target)
-    there = set(read_layout(target / LAYOUT_FILE, plate_format=screen.plate_format)["plate"])
-    if twice := sorted(there & set(plates)):
+    if twice := sorted(set(read_screen_layout(target)["plate"]) & set(plates)):
         raise ScreenError(f"{target} has plate(s) {some(twice)} already; give the new ones other names (--plate, or in the platemap), "
                           "or, where one has changed, bring all plates in again from one SOURCE with --force")
 
@@ -66,7 +63,7 @@ def write_joined(target: Path, folder: Path, layout: pd.DataFrame, *, plate_form
 
 def lost_with(target: Path, screen: Screen, *, plates: Collection[str]) -> list[str]:
     """Warnings: plates of the screen that is to be replaced, and fields of its screen.yaml which say something, that the new one lacks."""
-    gone = sorted({path.stem for path in (target / "images").glob("*.zip")} - set(plates))
+    gone = sorted({path.stem for path in plate_archives(target)} - set(plates))
     lines = [f"warning: plate(s) {some(gone)} are in the screen no longer, because the source does not hold them"] if gone else []
     if not (target / SCREEN_FILE).is_file():
         return lines

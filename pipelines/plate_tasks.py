@@ -31,7 +31,7 @@ from models.scoring import ScoringOptions, score_predicted
 from pipelines.lineage import lineage_of
 from pipelines.report import read_tables
 from pipelines.score import write_scores
-from pipelines.screens import read_screen, whole_folder
+from pipelines.screens import LAYOUT_FILE, SCREEN_FILE, read_screen, whole_folder
 from validation.inventory import Inventory
 from validation.reading import PlateReader
 from validation.rules import judge_screen
@@ -72,7 +72,7 @@ class PlateTask:
     def state(self) -> str:
         """Changes with the archive, the screen's record and the model."""
         found = self.archive.stat()
-        return _digest(f"{self.archive.name}\0{found.st_size}\0{found.st_mtime_ns}", self.screen / "screen.yaml", self.model.bundle)
+        return _digest(f"{self.archive.name}\0{found.st_size}\0{found.st_mtime_ns}", self.screen / SCREEN_FILE, self.model.bundle)
 
     @property
     def done(self) -> bool:
@@ -95,7 +95,7 @@ class ScreenTask:
     def state(self) -> str:
         """Changes with the plates, the layout and the options."""
         return _digest("\0".join(task.state for task in self.plates) + json.dumps(to_record(self.options), sort_keys=True),
-                       self.screen / "layout.csv", self.model.bundle)
+                       self.screen / LAYOUT_FILE, self.model.bundle)
 
     @property
     def done(self) -> bool:
@@ -169,7 +169,7 @@ def _score_screen(task: ScreenTask) -> None:
 
 
 def _layout(folder: Path, screen: Screen, *, plates: Sequence[str]) -> ParsedLayout:
-    return parse_layout(read_table(folder / "layout.csv"), plate_format=screen.plate_format, default_plate=only_plate(plates))
+    return parse_layout(read_table(folder / LAYOUT_FILE), plate_format=screen.plate_format, default_plate=only_plate(plates))
 
 
 def _inventory(plates: Sequence[PlateTask], records: Sequence[Mapping[str, Any]]) -> Inventory:

@@ -23,7 +23,7 @@ from models.whole_file import whole_file
 from pipelines.command import add_params, run_command
 from pipelines.lineage import data_md5
 from pipelines.params import Params
-from pipelines.screens import read_screen
+from pipelines.screens import read_screen, require_archives
 from validation.verdicts import require_accepted
 
 CODE = (Path(models.__path__[0]), Path(models.__path__[0]) / "plates")      # what decides on the content of a prepared plate
@@ -36,9 +36,7 @@ def run(folder: Path, spec: InputSpec, out: Path, *, kept: Path) -> tuple[int, l
     same files by what they are made from, which become those of `out` by hard links.
     """
     screen = read_screen(folder)
-    archives = sorted((folder / "images").glob("*.zip"))
-    if not archives:
-        raise ScreenError(f"{folder / 'images'} holds no plate archive; `python -m pipelines.add_screen` makes them from a folder")
+    archives = require_archives(folder)
     channels = [channel.name for channel in screen.channels]
     count, made = 0, []
     with kept_files(kept) as keep:

@@ -11,12 +11,11 @@ import pandas as pd
 from models.errors import ScreenError
 from models.plates.images import WellImages
 from models.plates.imageset import ImageSet, as_layout
-from models.plates.layout import read_layout
 from models.plates.prepare import join_images, load_prepared
 from models.plates.quality import QualityLimits, judge_wells, leave_out
 from models.plates.screen import Screen
 from pipelines.imagesets import is_imageset, read_images, read_imageset
-from pipelines.screens import read_screen
+from pipelines.screens import read_screen, read_screen_layout
 
 
 @dataclass(frozen=True)
@@ -41,8 +40,7 @@ class PreparedImageSet:
 
 def read_prepared(folder: Path, prepared: Path) -> PreparedScreen:
     """Read data/<screen> (screen.yaml, layout.csv) and artifacts/prepared/<screen>. Raises ScreenError if the latter is empty."""
-    screen = read_screen(folder)
-    return PreparedScreen(screen, read_layout(folder / "layout.csv", plate_format=screen.plate_format), *_arrays(prepared))
+    return PreparedScreen(read_screen(folder), read_screen_layout(folder), *_arrays(prepared))
 
 
 def read_prepared_imageset(folder: Path, prepared: Path) -> PreparedImageSet:

@@ -43,6 +43,7 @@ from models.networks.predict import Predictor, load_predictor
 from models.plates.images import PlateArchive
 from models.plates.prepare import find_channel
 from models.plates.projections import parse_plane
+from models.plates.readers.platemaps import TREATMENTS_FILE
 from models.plates.spreadsheets import read_table
 from models.wells import site_medians
 from pipelines.command import add_params, run_command
@@ -50,6 +51,7 @@ from pipelines.figures import colour_pictures, save_figure
 from pipelines.params import Params, asked_for
 from pipelines.prepared import PreparedScreen, read_prepared
 from pipelines.profile_figures import plot_phenotype_map
+from pipelines.screens import plate_archives
 
 METABOLIC, MEAN_OF_STACK = "metabolic", "mean of stack"
 PHASES = {"control_class": "phase II", "controls_and_duplicates": "phase III"}
@@ -98,7 +100,7 @@ def mean_of_stack(folder: Path, data: PreparedScreen) -> pd.DataFrame:
         return {"plate": archive.plate, "well": well, "value": float(np.mean(values))}
 
     rows: list[dict[str, object]] = []
-    for path in sorted((folder / "images").glob("*.zip")):
+    for path in plate_archives(folder):
         with PlateArchive(path) as archive, ThreadPoolExecutor(_THREADS) as pool:
             sites = pd.DataFrame(archive.wells_and_sites(), columns=["well", "site"]).groupby("well", sort=False)["site"]
             rows += pool.map(lambda item, archive=archive: of_well(archive, *item), sites)
@@ -230,7 +232,7 @@ def read_profiled(name: str, params: Params, *, data: Path, artifacts: Path) -> 
     targets = [predictor.card.recipe.target for predictor in loaded]
     labels = [PHASES[target] if targets.count(target) == 1 and target in PHASES else predictor.card.name
               for target, predictor in zip(targets, loaded, strict=True)]
-    table = data / name / "treatments.csv"
+    table = data / name / TREATMENTS_FILE
     treatments = read_table(table) if table.is_file() else pd.DataFrame(columns=["treatment"])
     if "expected_hit" in treatments:
         treatments["expected_hit"] = treatments["expected_hit"].astype(str).str.lower().isin(["true", "yes", "1"])

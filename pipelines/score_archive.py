@@ -43,7 +43,7 @@ from pipelines.plate_tasks import INDEX, REPORT, ModelPlace, Outcome, PlateTask,
 from pipelines.pools import Pool, open_pool
 from pipelines.register import CACHE
 from pipelines.report import read_tables
-from pipelines.screens import read_screen, whole_folder
+from pipelines.screens import LAYOUT_FILE, read_screen, require_archives, whole_folder
 
 FURTHER = (SINGLE, "combination_pairs")    # tables of all screens, where one has them
 PLATE_COLUMNS = ("screen", "plate", "status", "reason", "wells", "images", "scored", "left_out")
@@ -84,11 +84,9 @@ def _planned(folder: Path, out: Path, cards: Sequence[tuple[ModelPlace, Card]], 
         screen = read_screen(folder)
         model, card = _model_for(screen, cards)
         check_model(screen, card, force=options.force)
-        if not (folder / "layout.csv").is_file():
+        if not (folder / LAYOUT_FILE).is_file():
             raise InputError(f"{folder} has no layout.csv; `python -m pipelines.add_screen` brings a screen in with its layout")
-        archives = sorted((folder / "images").glob("*.zip"))
-        if not archives:
-            raise InputError(f"{folder / 'images'} holds no plate archive; `python -m pipelines.add_screen` makes them from a folder")
+        archives = require_archives(folder)
     except InputError as error:
         return Planned(folder, outcome=Outcome(error.summary, error.findings))
     plates = tuple(PlateTask(screen=folder, archive=path, model=model, out=out / "parts" / folder.name / path.stem) for path in archives)

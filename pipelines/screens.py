@@ -1,4 +1,7 @@
-"""screen.yaml and imageset.yaml as files: the only place that reads and writes their YAML; and folders that appear whole or not at all."""
+"""Screens on disk: data/<screen>/screen.yaml, layout.csv, images/<plate>.zip; and folders that appear whole or not at all.
+
+The only place that reads and writes the YAML of screens and image sets.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import psutil
 import yaml
 
 from models.errors import Finding, ScreenError
+from models.plates.layout import read_layout
 from models.plates.screen import Screen
 from pipelines.yaml_text import read_yaml
 
-SCREEN_FILE = "screen.yaml"
+SCREEN_FILE, LAYOUT_FILE = "screen.yaml", "layout.csv"
 NAME = re.compile(r"\w[\w-]{0,99}", re.ASCII)
 """Of screens, image sets, trunks and models: folders, models of the registry, and keys of dvc.yaml, whose paths a dot would part."""
 
@@ -45,6 +50,23 @@ def read_screen(folder: Path) -> Screen:
 def write_screen(folder: Path, screen: Screen) -> None:
     """Write `folder`/screen.yaml; `read_screen` gives an equal screen back. Fields keep their order; empty ones are left out."""
     write_description(folder / SCREEN_FILE, screen.to_dict())
+
+
+def read_screen_layout(folder: Path) -> pd.DataFrame:
+    """`folder`/layout.csv, checked. Raises ScreenError for the screen.yaml beside it, TableError for the layout."""
+    return read_layout(folder / LAYOUT_FILE, plate_format=read_screen(folder).plate_format)
+
+
+def plate_archives(folder: Path) -> list[Path]:
+    """images/<plate>.zip of a screen, by name."""
+    return sorted((folder / "images").glob("*.zip"))
+
+
+def require_archives(folder: Path) -> list[Path]:
+    """`plate_archives`. Raises ScreenError where there is none."""
+    if not (found := plate_archives(folder)):
+        raise ScreenError(f"{folder / 'images'} holds no plate archive; `python -m pipelines.add_screen` makes them from a folder")
+    return found
 
 
 def read_description(path: Path, *, what: str, maker: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from models.plates.spreadsheets import read_table
 from pipelines.command import add_params, run_command
 from pipelines.imagesets import IMAGES_ARCHIVE, IMAGES_TABLE, is_imageset, read_imageset
 from pipelines.params import Params
-from pipelines.screens import read_screen
+from pipelines.screens import LAYOUT_FILE, plate_archives, read_screen
 from validation.data_docs import write_index
 from validation.evidence import Evidence
 from validation.imageset_rules import gather_imageset, take_contents
@@ -50,8 +50,8 @@ def gather(folder: Path, thresholds: Thresholds, *, kept: Path) -> Evidence:
             message=f"there is no folder data/{folder.name}; get it with `dvc pull`, make it with `python -m pipelines.add_screen "
                     f"SOURCE --name {folder.name}` (examples: `python -m pipelines.make_example`), or take it out of params.yaml")])
     screen = read_screen(folder)
-    raw = read_table(folder / "layout.csv")
-    inventory = kept_inventory((folder / "images").glob("*.zip"), kept / folder.name)
+    raw = read_table(folder / LAYOUT_FILE)      # first: a layout that cannot be read is told before hours of images
+    inventory = kept_inventory(plate_archives(folder), kept / folder.name)
     parsed = parse_layout(raw, plate_format=screen.plate_format, default_plate=only_plate(inventory.plates))
     return Evidence(parsed=parsed, screen=screen, thresholds=thresholds, inventory=inventory)
 

@@ -48,6 +48,14 @@ def test_a_well_is_left_out_kept_and_forgotten(layout: Path, capsys: pytest.Capt
     assert layout.read_bytes() == before
 
 
+def test_what_comes_next_is_said_whatever_the_reason_says(layout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A reason with the word "already" in it was taken for a command that changed nothing."""
+    exclude(layout, "B03", "--reason", "the well was already dry")
+    assert "next: `dvc add data`" in capsys.readouterr().out
+    exclude(layout, "B03", "--reason", "the well was already dry")
+    assert "next: " not in capsys.readouterr().out
+
+
 def test_of_several_plates_one_is_named(layout: Path) -> None:
     with pytest.raises(InputError, match="the screen has 2 plates; say which with --plate, or PLATE:WELL: P1, P2"):
         exclude(layout, "B03", "--reason", "a bubble", screen="two")
@@ -67,6 +75,9 @@ def test_what_cannot_be_done_changes_nothing(words: tuple[str, ...], told: str, 
 
 
 def test_an_unknown_screen_is_told_with_those_that_there_are(layout: Path) -> None:
+    """And not with image sets, or with what a command is making."""
+    for other in (".two.making-1", "an-imageset"):
+        (layout.parents[1] / other).mkdir()
     with pytest.raises(ScreenError, match=r"there is no screen 'three' in .*; it has one, two"):
         exclude(layout, "B03", "--forget", screen="three")
 
