@@ -20,6 +20,7 @@ import yaml
 from models.errors import Finding, ScreenError
 from models.plates.layout import read_layout
 from models.plates.screen import Screen
+from models.processes import started_at
 from pipelines.yaml_text import read_yaml
 
 SCREEN_FILE, LAYOUT_FILE = "screen.yaml", "layout.csv"
@@ -105,7 +106,7 @@ def whole_folder(target: Path, *, key: str = "") -> Iterator[Path]:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     bring_back(target)
-    making = _hidden(target, "making", f"{key}-{os.getpid()}")
+    making = _hidden(target, "making", f"{key}-{process_mark(os.getpid())}")
     _take_over(target, making, key)
     making.mkdir(exist_ok=True)
     try:
@@ -115,11 +116,16 @@ def whole_folder(target: Path, *, key: str = "") -> Iterator[Path]:
             shutil.rmtree(making, ignore_errors=True)
         raise
     if target.exists():
-        target.rename(replaced := _hidden(target, "replaced", str(os.getpid())))
+        target.rename(replaced := _hidden(target, "replaced", process_mark(os.getpid())))
         making.rename(target)
         shutil.rmtree(replaced)
     else:
         making.rename(target)
+
+
+def process_mark(number: int) -> str:
+    """What tells a process from others that had, or will have, its number. Raises psutil.NoSuchProcess."""
+    return f"{number}~{started_at(psutil.Process(number))}"
 
 
 def _hidden(target: Path, state: str, rest: str) -> Path:
@@ -127,13 +133,13 @@ def _hidden(target: Path, state: str, rest: str) -> Path:
     return target.with_name(f".{target.name}.{state}-{rest}")
 
 
-def _left(target: Path, state: str) -> Iterator[tuple[Path, int]]:
-    """(folder, process that made it) of what stands beside the target in that state."""
+def _left(target: Path, state: str) -> Iterator[tuple[Path, str]]:
+    """(folder, mark of the process that made it) of what stands beside the target in that state."""
     start = _hidden(target, state, "").name
     for path in sorted(target.parent.glob(".*")):
         process = path.name.rpartition("-")[2]
-        if path.name.startswith(start) and process.isdigit():
-            yield path, int(process)
+        if path.name.startswith(start) and process.partition("~")[0].isdigit():
+            yield path, process
 
 
 def bring_back(target: Path) -> None:
@@ -153,12 +159,18 @@ def _take_over(target: Path, making: Path, key: str) -> None:
     for path, process in _left(target, "making"):
         same = bool(key) and path.name.startswith(_hidden(target, "making", f"{key}-").name)
         if same and not _is_dead(process):
-            raise ScreenError(f"process {process} is making {target} right now; wait for it, or stop it and run the same command again")
+            raise ScreenError(f"process {process.partition('~')[0]} is making {target} right now; wait for it, or stop it and run the same "
+                              "command again")
         if same and (path == making or not making.exists()):
             path.rename(making)
         elif _is_dead(process):
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _is_dead(process: int) -> bool:
-    return process == os.getpid() or not psutil.pid_exists(process)
+def _is_dead(process: str) -> bool:
+    """Whether the process of this mark has ended, or is this one, which does one work at a time."""
+    number = int(process.partition("~")[0])
+    try:
+        return number == os.getpid() or process_mark(number) != process
+    except psutil.NoSuchProcess:
+        return True

@@ -14,7 +14,7 @@ import pytest
 from models.errors import ScreenError
 from models.plates.readers import Source
 from pipelines.add_screen import Request, add_screen
-from pipelines.screens import whole_folder
+from pipelines.screens import process_mark, whole_folder
 from tests.pipelines.chain import ROOT
 from tests.pipelines.lab import content, images_of, lab_folder, layout_of, request
 
@@ -99,6 +99,15 @@ def test_an_interrupted_run_keeps_its_work_and_a_running_one_keeps_others_out(tm
             interrupt(word)
     with whole_folder(target, key="k") as folder:
         assert sorted(path.name for path in folder.iterdir()) == ["one", "two"]
-    (tmp_path / f".mine.making-k-{os.getppid()}").mkdir()
+    (tmp_path / f".mine.making-k-{process_mark(os.getppid())}").mkdir()
     with pytest.raises(ScreenError, match=f"process {os.getppid()} is making"), whole_folder(target, key="k"):
         pass
+
+
+def test_a_process_that_got_the_number_of_a_killed_one_keeps_nobody_out(tmp_path: Path) -> None:
+    """As in a container that was started again: its programs have the numbers of those before."""
+    (tmp_path / f".mine.making-k-{os.getppid()}~1.5").mkdir()
+    (tmp_path / f".mine.replaced-{os.getppid()}~1.5").mkdir()
+    with whole_folder(tmp_path / "mine", key="k") as folder:
+        (folder / "all").touch()
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
