@@ -21,9 +21,8 @@ from models.plates.imageset import ImageArchive, ImageSet
 from models.report import ClassTables, wrong_images
 from models.report.inputs import flag_list
 from models.tables import IMAGE_CLASSES, check_table
-from pipelines.imagesets import IMAGES_ARCHIVE, read_images, read_imageset
+from pipelines.imagesets import CLASSES, IMAGES_ARCHIVE, read_images, read_imageset
 
-CLASSES = "classes.parquet"
 FIGURES = {"learning_curve": "Learning curves", "roc": "ROC curve, held out", "confusion": "Confusion matrix, held out",
            "reliability": "Do the probabilities mean what they say?", "gan_losses": "Losses of the GAN",
            "gan_sheets": "What the GAN drew, by epoch"}

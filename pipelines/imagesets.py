@@ -13,6 +13,7 @@ from pipelines.screens import read_description, write_description
 
 IMAGESET_FILE, IMAGES_TABLE, IMAGES_ARCHIVE = "imageset.yaml", "images.csv", "images.zip"
 FILES = (IMAGESET_FILE, IMAGES_TABLE, IMAGES_ARCHIVE)
+CLASSES = "classes.parquet"     # what the stage `score` makes of a set
 
 
 def is_imageset(folder: Path) -> bool:

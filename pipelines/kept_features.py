@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +26,7 @@ class KeepingPredictor(Predictor):
     @classmethod
     def of(cls, predictor: Predictor, keep: KeptFiles) -> KeepingPredictor:
         """The predictor, with a place to keep its features in."""
-        return cls(network=predictor.network, card=predictor.card, sha256=predictor.sha256, device=predictor.device,
-                   shared=predictor.shared, keep=keep)
+        return cls(**{item.name: getattr(predictor, item.name) for item in fields(predictor)}, keep=keep)
 
     def features(self, images: WellImages, *, on_images: Callable[[int], object] = lambda count: None) -> Iterator[np.ndarray]:
         """As `Predictor.features`, of the images of one plate after the other."""

@@ -1,16 +1,12 @@
-"""Where things come from: the git commit, and hashes of data (models/plates/data_hash.py)."""
+"""Where things come from: the git commit, and what scores rest on."""
 
 from __future__ import annotations
 
 import subprocess
 from typing import TYPE_CHECKING
 
-from models.plates.data_hash import data_md5
-
 if TYPE_CHECKING:
     from models.networks.predict import Predictor
-
-__all__ = ["commit_in_words", "data_md5", "git_commit", "lineage_of"]
 
 DECIDING = ("models", "pipelines", "validation", "data.dvc", "dvc.yaml", "params.yaml", "pyproject.toml", "uv.lock")
 

@@ -16,12 +16,11 @@ from tqdm import tqdm
 import models
 from models.errors import ScreenError
 from models.kept import kept_files, link_file, maker
-from models.plates.data_hash import file_md5
+from models.plates.data_hash import data_md5, file_md5
 from models.plates.images import PlateArchive
 from models.plates.prepare import QUALITY_SUFFIX, InputSpec, load_prepared, prepare_plate, save_prepared
 from models.whole_file import whole_file
 from pipelines.command import add_params, run_command
-from pipelines.lineage import data_md5
 from pipelines.params import Params
 from pipelines.screens import read_screen, require_archives
 from validation.verdicts import require_accepted

@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from models.plates.data_hash import data_md5
 from models.plates.imageset import ImageArchive, prepare_images
 from models.plates.prepare import InputSpec, save_prepared
 from pipelines.command import run_command
 from pipelines.imagesets import FILES, IMAGES_ARCHIVE, read_images, read_imageset
-from pipelines.lineage import data_md5
 from pipelines.params import Params
 from pipelines.prepare import progress, stage_parser
 from validation.verdicts import require_accepted

@@ -24,7 +24,7 @@ CACHE = Path("var/registry-cache")
 
 def run(models: Path, *, evaluations: Path, trunks: Path, registry: Registry, tags: Mapping[str, str],
         names: Collection[str]) -> list[RegisteredVersion]:
-    """Register the bundle of each of the names in the subfolders of `models`, in their order; known ones stay as they are.
+    """Register the bundles in `models`/<name> of these names, by name; known ones stay as they are.
 
     evaluations: <name>/metrics.json, epochs.csv and figures/ of each model. trunks: <name>/trunk.safetensors of published
     trunks. tags: noted on new versions, e.g. git_commit. Raises BundleError, RegistryError.
@@ -38,9 +38,9 @@ def run(models: Path, *, evaluations: Path, trunks: Path, registry: Registry, ta
 def register_missing(models: Path, *, evaluations: Path, trunks: Path, registry: Registry,
                      names: Collection[str]) -> list[RegisteredVersion]:
     """Register the bundles that the registry lacks by hash and return those, so that a clone with a full cache has a full registry."""
-    find_trunk, tags = trunk_finder([models, trunks]), commit_tags()
-    return [registry.register(bundle, find_trunk=find_trunk, record=run_record(evaluations / bundle.name, tags))
-            for bundle in bundles_in(models, names) if registry.find(read_card(bundle).name, bundle_sha256(bundle)) is None]
+    lacking = [bundle.name for bundle in bundles_in(models, names)
+               if registry.find(read_card(bundle).name, bundle_sha256(bundle)) is None]
+    return run(models, evaluations=evaluations, trunks=trunks, registry=registry, tags=commit_tags(), names=lacking)
 
 
 def bundles_in(models: Path, names: Collection[str]) -> list[Path]:

@@ -27,8 +27,9 @@ from models.report import (
 from models.report.inputs import flag_list
 from models.single_doses import read_single_doses
 from models.tables import CURVES, WELL_SCORES, check_table
-from pipelines.class_report import CLASSES, ClassEntry, Entry, own_pages, read_class_entry, read_evaluation
+from pipelines.class_report import ClassEntry, Entry, own_pages, read_class_entry, read_evaluation
 from pipelines.command import add_params, run_command
+from pipelines.imagesets import CLASSES
 from pipelines.params import listed
 from pipelines.screens import read_screen, whole_folder
 

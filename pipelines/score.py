@@ -20,13 +20,11 @@ from models.plates.safe_csv import write_csv
 from models.report.inputs import tables_of
 from models.scoring import ScoredScreen, ScoringOptions, score_images
 from pipelines.command import add_params, run_command
-from pipelines.imagesets import is_imageset
+from pipelines.imagesets import CLASSES, is_imageset
 from pipelines.kept_features import KeepingPredictor
 from pipelines.lineage import commit_in_words, lineage_of
 from pipelines.params import Params
 from pipelines.prepared import PreparedImageSet, PreparedScreen, read_prepared, read_prepared_imageset
-
-CLASSES = "classes.parquet"
 
 
 def run(data: PreparedScreen, predictor: Predictor, options: ScoringOptions, *, parent: Predictor | None = None) -> ScoredScreen:

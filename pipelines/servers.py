@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -82,7 +81,7 @@ def start(name: str, command: Sequence[str], *, port: int, health: str, environm
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
                                    env={**os.environ, **QUIET, **environment})
     server = Server(name, process.pid, started_at(psutil.Process(process.pid)), f"http://{HOST}:{port}")
-    _note(server).write_text(json.dumps(asdict(server)) + "\n")
+    _note(name).write_text(json.dumps(asdict(server)) + "\n")
     deadline = time.monotonic() + READY_SECONDS
     while not _answers(server.url + health):
         if process.poll() is not None or time.monotonic() > deadline:
@@ -94,11 +93,8 @@ def start(name: str, command: Sequence[str], *, port: int, health: str, environm
 
 def running(name: str) -> Server | None:
     """The server noted under `name`, if it still runs."""
-    try:
-        server = Server(**json.loads(_note(name).read_text()))
-    except (OSError, ValueError, TypeError):
-        return None
-    return server if any(process.pid == server.pid for process in _family(server)) else None
+    server = _noted(name)
+    return server if server and any(process.pid == server.pid for process in _family(server)) else None
 
 
 def _family(server: Server) -> list[psutil.Process]:
@@ -107,7 +103,7 @@ def _family(server: Server) -> list[psutil.Process]:
     """
     family = set()
     for process in psutil.process_iter():
-        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError, PermissionError):    # macOS tells nothing of others' processes
             if os.getsid(process.pid) == server.pid and process.status() != psutil.STATUS_ZOMBIE:
                 family |= {process, *process.children(recursive=True)}
     reused = any(process.pid == server.pid and started_at(process) != server.started for process in family)
@@ -116,9 +112,7 @@ def _family(server: Server) -> list[psutil.Process]:
 
 def stop(name: str) -> bool:
     """End the server noted under `name` with its children, gently, then firmly; False if none was running."""
-    try:
-        server = Server(**json.loads(_note(name).read_text()))
-    except (OSError, ValueError, TypeError):
+    if (server := _noted(name)) is None:
         return False
     family: set[psutil.Process] = set()
     for all_of_it, act, seconds in ((False, psutil.Process.terminate, 15),   # a server ends its own workers
@@ -133,13 +127,21 @@ def stop(name: str) -> bool:
     return bool(family)
 
 
-def _note(server: Server | str) -> Path:
-    return RUN_FOLDER / f"{server if isinstance(server, str) else server.name}.json"
+def _note(name: str) -> Path:
+    return RUN_FOLDER / f"{name}.json"
+
+
+def _noted(name: str) -> Server | None:
+    """The server that was noted under `name`, whether it runs or not; a damaged note is none."""
+    try:
+        return Server(**json.loads(_note(name).read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
 
 
 def _answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=2) as response:  # noqa: S310  # only our own loopback addresses
             return bool(response.status == 200)
-    except (urllib.error.URLError, OSError):
+    except OSError:     # of which URLError is a kind
         return False

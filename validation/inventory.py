@@ -55,10 +55,10 @@ class Inventory:
         return self.images if self.images["readable"].all() else self.images[self.images["readable"]]
 
 
-Pixels = Mapping[tuple[int, int], np.ndarray]
+PlacePixels = Mapping[tuple[int, int], np.ndarray]
 """The readable images of a well and site, by (channel, plane)."""
 
-OnPlace = Callable[[PlateArchive, str, int, Pixels], object]
+OnPlace = Callable[[PlateArchive, str, int, PlacePixels], object]
 """Called with a well, a site and its images, in one of several threads; it must not raise."""
 
 FEW_IMAGES = 16     # of a well and site, which are handed on together; larger stacks would be held in memory for that

@@ -9,7 +9,7 @@ from pathlib import Path
 from models.plates.images import PlateArchive, WellImages, stack_of
 from models.plates.prepare import InputSpec, PreparedPlace, channel_numbers, join_images, prepare_place, prepare_plate
 from models.plates.screen import Screen
-from validation.inventory import Inventory, Pixels, take_inventory
+from validation.inventory import Inventory, PlacePixels, take_inventory
 
 
 class PlateReader:
@@ -28,7 +28,7 @@ class PlateReader:
         """What images there are. Never raises for content."""
         return take_inventory(self.plates, on_place=self._prepare)
 
-    def _prepare(self, archive: PlateArchive, well: str, site: int, pixels: Pixels) -> None:
+    def _prepare(self, archive: PlateArchive, well: str, site: int, pixels: PlacePixels) -> None:
         """One well and site. What cannot be prepared is met again, and told, when all are joined."""
         with contextlib.suppress(Exception):
             self.numbers = self.numbers or channel_numbers(self.spec, self.channels, archive)

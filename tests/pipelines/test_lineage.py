@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipelines.lineage import data_md5, git_commit
+from models.plates.data_hash import data_md5
+from pipelines.lineage import git_commit
 
 
 def make_data(folder: Path) -> Path:

@@ -19,11 +19,11 @@ import pandas as pd
 import pytest
 
 from models.errors import ImageError, ScreenError
+from models.plates.data_hash import data_md5
 from models.plates.images import PlateArchive, WellImages, write_archive
 from models.plates.prepare import InputSpec, prepare_plate
 from pipelines import prepare
 from pipelines.command import run_command
-from pipelines.lineage import data_md5
 from pipelines.params import Params
 from pipelines.prepared import read_prepared
 from serving import cli

@@ -24,11 +24,11 @@ from models.networks.bundle import read_card, trunk_finder, write_card
 from models.networks.drift import DIMENSIONS, Reference
 from models.networks.predict import load_predictor
 from models.networks.structure import Structure
+from models.plates.data_hash import data_md5
 from models.plates.images import PlateArchive, write_plate
 from models.plates.layout import write_layout
 from models.plates.screen import Channel, Screen
 from models.scoring import ScoringOptions
-from pipelines.lineage import data_md5
 from pipelines.params import ScoreParams
 from pipelines.plate_tasks import ModelPlace, Outcome
 from pipelines.pools import InlineExecutor, Pool

@@ -15,8 +15,8 @@ from models.networks import starts
 from models.networks.backbones import starting_state, state_sha256
 from models.networks.bundle import CARD, HEAD, TRUNK, bundle_sha256, file_sha256, read_card
 from models.networks.recipe import Recipe
+from models.plates.data_hash import data_md5
 from pipelines import train, trunk
-from pipelines.lineage import data_md5
 from pipelines.params import Params, TrunkEntry
 from tests.conftest import CONTROLS, READOUT
 from tests.pipelines.chain import call, commands, tiny_params
