@@ -27,7 +27,7 @@ from models.networks.heads import Network, build_network
 from models.networks.recipe import Recipe
 from models.networks.starts import read_start
 from models.networks.train import smoothed_floor
-from pipelines.command import add_params, run_command
+from pipelines.command import add_places, run_command, whole_number
 from pipelines.figures import save_figure
 from pipelines.params import Params
 from pipelines.prepared import PreparedScreen, read_prepared, sound_wells
@@ -95,29 +95,26 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="a phase-II model in the section `models` of params.yaml")
-    parser.add_argument("--lengths", type=int, nargs="+", help="epochs of phase I; default: none, a tenth, a third and all of its recipe's")
-    add_params(parser)
-    parser.add_argument("--data", type=Path, default=Path("data"), help="one folder per screen (default: %(default)s)")
-    parser.add_argument("--artifacts", type=Path, default=Path("artifacts"), help="what the pipeline made (default: %(default)s)")
+    parser.add_argument("--lengths", type=whole_number(0), nargs="+",
+                        help="epochs of phase I; default: none, a tenth, a third and all of its recipe's")
+    add_places(parser)
     parser.add_argument("--out", type=Path, default=Path("artifacts/ablation"),
                         help="folder for the table and the figure (default: %(default)s)")
     arguments = parser.parse_args()
     params, root = Params.read(arguments.params), arguments.artifacts
-    second, first = _phases(params, arguments.model)
-    device = params.train.device
-    recipes = [params.recipe_of(name) for name in (first, second)]
-    recipes[1] = with_validation(recipes[1])
-    data = [sound_wells(read_prepared(arguments.data / screen, root / "prepared" / screen), params.image_quality)
-            for screen in (params.models[first].screen, params.models[second].screen)]
-    whole = recipes[0].optimizer.epochs
-    starts = pretrainings(root / params.models[first].parent, data[0], *recipes, device=device,
+    name, first = arguments.model, phase_one_of(params, arguments.model)
+    recipe_1, recipe_2, device = params.recipe_of(first), with_validation(params.recipe_of(name)), params.train.device
+    plate_1, plate_2 = (sound_wells(read_prepared(arguments.data / screen, root / "prepared" / screen), params.image_quality)
+                        for screen in (params.model(first).screen, params.model(name).screen))
+    whole = recipe_1.optimizer.epochs
+    starts = pretrainings(root / params.model(first).parent, plate_1, recipe_1, recipe_2, device=device,
                           lengths=arguments.lengths or [0, max(1, whole // 10), max(1, whole // 3), whole])
-    found = [phase_two(start, data[1], recipes[1], device=device) for start in tqdm(starts, unit="pre-training", desc="ablation")]
+    found = [phase_two(start, plate_2, recipe_2, device=device) for start in tqdm(starts, unit="pre-training", desc="ablation")]
     table, epochs = pd.DataFrame([summary for _, summary in found]), pd.concat([rows for rows, _ in found], ignore_index=True)
     arguments.out.mkdir(parents=True, exist_ok=True)
     table.round(6).to_csv(arguments.out / "ablation.csv", index=False)
     epochs.round(6).to_csv(arguments.out / "epochs.csv", index=False)
-    figure = draw(epochs, floor=smoothed_floor(recipes[1].label_smoothing), title=f"phase II of {second}")
+    figure = draw(epochs, floor=smoothed_floor(recipe_2.label_smoothing), title=f"phase II of {name}")
     save_figure(figure, arguments.out / "ablation.png")
     print(f"{table.round(4).to_string(index=False)}\n\n{arguments.out}")
 
@@ -128,12 +125,12 @@ def with_validation(recipe: Recipe) -> Recipe:
     return recipe if has else replace(recipe, split=replace(recipe.split, validation=0.125))
 
 
-def _phases(params: Params, name: str) -> tuple[str, str]:
-    """(phase-II model, its phase-I parent). Raises InputError where `name` is not such a model."""
+def phase_one_of(params: Params, name: str) -> str:
+    """The phase-I parent of a phase-II model. Raises InputError where `name` is no such model."""
     section, parent = params.model(name).descent
     if section != "models" or any(params.recipe_of(model).target != "control_class" for model in (name, parent)):
         raise InputError(f"'{name}' is no phase-II model: it must learn a screen's controls from a parent that learned a control plate's")
-    return name, parent
+    return parent
 
 
 if __name__ == "__main__":

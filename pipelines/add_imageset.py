@@ -116,12 +116,30 @@ def _members(request: Request, table: pd.DataFrame, seen: list[tuple[str, int]],
                 findings += list(error.findings)
                 continue
             for row in rows.to_dict("records"):
-                image = pixels if request.boxes is None else crop(pixels, [row[name] for name in BOX], request.margin)
+                box = None if request.boxes is None else [row[name] for name in BOX]
+                if box and (fault := box_fault(box, pixels, str(file))):
+                    findings.append(Finding(rule="imageset_box", severity="error", column=",".join(BOX), value=str(file), message=fault))
+                    continue
+                image = pixels if box is None else crop(pixels, box, request.margin)
                 seen.append((hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest(), image.itemsize))
-                yield row["path"], data if request.boxes is None else encode_tiff(image)
+                yield row["path"], data if box is None else encode_tiff(image)
                 bar.update()
     if findings:
         raise ScreenError(f"{len(findings)} image(s) cannot be used", findings)
+
+
+def box_fault(box: list[float], pixels: np.ndarray, name: str) -> str:
+    """Why a box (xmin, ymin, xmax, ymax) cannot be one of this image, in words; "" for one that may reach over its border."""
+    height, width = pixels.shape[:2]
+    left, top, right, bottom = box
+    shown = f"box ({', '.join(f'{value:g}' for value in box)})"
+    if not (0 <= (left + right) / 2 <= width and 0 <= (top + bottom) / 2 <= height):
+        fault = f"the middle of the {shown} lies outside of {name}"
+    elif right - left > width or bottom - top > height:
+        fault = f"the {shown} is larger than {name}"
+    else:
+        return ""
+    return f"{fault}, which has {width}x{height} pixels; give boxes in pixels of the image as it is"
 
 
 def crop(pixels: np.ndarray, box: list[float], margin: float) -> np.ndarray:

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import psutil
 
@@ -26,6 +27,22 @@ DISK_TROUBLE = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota 
 def add_params(parser: argparse.ArgumentParser) -> None:
     """The file of parameters, which every stage reads."""
     parser.add_argument("--params", default="params.yaml", help="file of parameters (default: %(default)s)")
+
+
+def add_places(parser: argparse.ArgumentParser) -> None:
+    """Where parameters, data and results lie, of a command that people run beside the pipeline."""
+    add_params(parser)
+    parser.add_argument("--data", type=Path, default=Path("data"), help="one folder per screen or image set (default: %(default)s)")
+    parser.add_argument("--artifacts", type=Path, default=Path("artifacts"), help="what the pipeline made (default: %(default)s)")
+
+
+def whole_number(least: int) -> Callable[[str], int]:
+    """The type of an option: a whole number of `least` or more."""
+    def parse(text: str) -> int:
+        if not text.strip().lstrip("+-").isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"expected a whole number of {least} or more, got {text!r}")
+        return int(text)
+    return parse
 
 
 def _end_with_children(number: int, _frame: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -39,6 +40,10 @@ class Request:
     margin: float = 1.2
     facts: Mapping[str, Any] = field(default_factory=dict)
     force: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.margin < math.inf:
+            raise InputError(f"--margin must be a number above 0, got {self.margin:g}")
 
 
 def find_images(request: Request) -> tuple[pd.DataFrame, list[str]]:
@@ -144,7 +149,7 @@ def _once(table: pd.DataFrame, path: Path) -> pd.DataFrame:
 
 def _crops(table: pd.DataFrame) -> pd.DataFrame:
     """A row per box, numbered within its image; the image is the group. Raises TableError for boxes that are none."""
-    numbers = table[list(BOX)].apply(pd.to_numeric, errors="coerce")
+    numbers = table[list(BOX)].apply(pd.to_numeric, errors="coerce").replace([math.inf, -math.inf], math.nan)
     wrong = numbers.isna().any(axis=1) | (numbers["xmax"] <= numbers["xmin"]) | (numbers["ymax"] <= numbers["ymin"])
     if wrong.any():
         raise TableError(f"{int(wrong.sum())} box(es) cannot be used", [Finding(

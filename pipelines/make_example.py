@@ -24,7 +24,8 @@ from models.plates.layout import read_layout, write_layout
 from models.plates.readers.platemaps import TREATMENTS_FILE
 from models.plates.simulate.examples import Example, example_screens, further_examples, random_curves
 from models.plates.simulate.imagesets import ExampleSet, example_imagesets
-from pipelines.command import run_command
+from models.wells import PLATE_FORMATS
+from pipelines.command import run_command, whole_number
 from pipelines.example_imagesets import make_imageset
 from pipelines.screens import LAYOUT_FILE, SCREEN_FILE, name_problem, read_screen, whole_folder, write_screen
 
@@ -106,13 +107,14 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", action="append", metavar="SCREEN", help="make this screen only; may be repeated")
     parser.add_argument("--imageset", action="append", metavar="NAME", help="make this image set instead: hepg2, l929 or liver")
     parser.add_argument("--force", action="store_true", help="make again the screens that are already there")
-    parser.add_argument("--seed", type=int, default=1, help="seed of all random numbers (default: 1)")
-    parser.add_argument("--size", type=int, help="pixels of an image's side (default: 128 bright-field, 96 spheroids)")
-    parser.add_argument("--planes", type=int, help="planes of a spheroid stack (default: 3)")
+    parser.add_argument("--seed", type=whole_number(0), default=1, help="seed of all random numbers (default: 1)")
+    parser.add_argument("--size", type=whole_number(1), help="pixels of an image's side (default: 128 bright-field, 96 spheroids)")
+    parser.add_argument("--planes", type=whole_number(1), help="planes of a spheroid stack (default: 3)")
     parser.add_argument("--layout", type=Path, help="simulate spheroids on this layout (CSV or XLSX)")
     parser.add_argument("--name", help="screen name for --layout")
     parser.add_argument("--sample", default="PAT_2", help="patient sample for --layout (default: PAT_2)")
-    parser.add_argument("--plate-format", type=int, default=384, help="wells of a plate for --layout (default: 384)")
+    parser.add_argument("--plate-format", type=int, default=384, choices=sorted(PLATE_FORMATS),
+                        help="wells of a plate for --layout (default: 384)")
     return parser.parse_args(argv)
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from models.networks.bundle import trunk_finder
 from models.networks.predict import Predictor, load_predictor
-from pipelines.command import add_params
+from pipelines.command import add_places
 from pipelines.params import Params
 from pipelines.prepared import PreparedImageSet, PreparedScreen, read_source
 
@@ -16,9 +15,7 @@ def add_model_on_screen(parser: argparse.ArgumentParser) -> None:
     """Which model, on which screen, and where they lie."""
     parser.add_argument("model", help="name in the section `models` of params.yaml")
     parser.add_argument("--screen", default="", help="screen or image set; default: the one that the model was trained on")
-    add_params(parser)
-    parser.add_argument("--data", type=Path, default=Path("data"), help="one folder per screen or image set (default: %(default)s)")
-    parser.add_argument("--artifacts", type=Path, default=Path("artifacts"), help="what the pipeline made (default: %(default)s)")
+    add_places(parser)
 
 
 def read_model_on_screen(arguments: argparse.Namespace) -> tuple[Predictor, PreparedScreen | PreparedImageSet, str]:

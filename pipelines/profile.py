@@ -46,7 +46,7 @@ from models.plates.projections import parse_plane
 from models.plates.readers.platemaps import TREATMENTS_FILE
 from models.plates.spreadsheets import read_table
 from models.wells import site_medians
-from pipelines.command import add_params, run_command
+from pipelines.command import add_places, run_command
 from pipelines.figures import colour_pictures, save_figure
 from pipelines.params import Params, asked_for
 from pipelines.prepared import PreparedScreen, read_prepared
@@ -243,9 +243,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("screens", nargs="*", help="screens of params.yaml; default: all that have a model of system profile")
-    add_params(parser)
-    parser.add_argument("--data", type=Path, default=Path("data"), help="one folder per screen (default: %(default)s)")
-    parser.add_argument("--artifacts", type=Path, default=Path("artifacts"), help="what the pipeline made (default: %(default)s)")
+    add_places(parser)
     parser.add_argument("--out", type=Path, default=Path("artifacts/profile"),
                         help="folder for the tables and figures (default: %(default)s)")
     arguments = parser.parse_args()

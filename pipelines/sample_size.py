@@ -19,7 +19,7 @@ from tqdm import tqdm
 from models.dose_response.plots import GREY, PALETTE
 from models.networks.sample_size import refuse_whole, sample_sizes
 from models.networks.starts import read_start
-from pipelines.command import add_params, run_command
+from pipelines.command import add_places, run_command, whole_number
 from pipelines.figures import save_figure
 from pipelines.params import Params
 from pipelines.prepared import PreparedScreen, read_source, sound_wells
@@ -72,11 +72,10 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="a model on a frozen trunk, in the section `models` of params.yaml")
-    parser.add_argument("--draws", type=int, default=30, help="random choices of wells per number of wells (default: %(default)s)")
-    parser.add_argument("--sizes", type=int, default=6, help="how many numbers of wells, evenly spread on a logarithmic scale")
-    add_params(parser)
-    parser.add_argument("--data", type=Path, default=Path("data"), help="one folder per screen (default: %(default)s)")
-    parser.add_argument("--artifacts", type=Path, default=Path("artifacts"), help="what the pipeline made (default: %(default)s)")
+    parser.add_argument("--draws", type=whole_number(1), default=30,
+                        help="random choices of wells per number of wells (default: %(default)s)")
+    parser.add_argument("--sizes", type=whole_number(2), default=6, help="how many numbers of wells, evenly spread on a logarithmic scale")
+    add_places(parser)
     parser.add_argument("--out", type=Path, default=Path("artifacts/sample_size"),
                         help="folder for the table and the figure (default: %(default)s)")
     arguments = parser.parse_args()

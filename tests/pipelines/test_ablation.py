@@ -63,11 +63,11 @@ def test_a_recipe_without_validation_wells_gets_some(recipes: tuple[Recipe, Reci
 def test_only_phase_two_models_have_a_pretraining(chain: Path) -> None:
     params = Params.read(chain / "params.yaml")
     with pytest.raises(InputError, match="is no phase-II model"):
-        ablation._phases(params, "viability-HEK293")
+        ablation.phase_one_of(params, "viability-HEK293")
     with pytest.raises(InputError, match="has no model 'nobody'"):
-        ablation._phases(params, "nobody")
+        ablation.phase_one_of(params, "nobody")
     whole = Params.read(Path(__file__).parents[2] / "params.yaml")
-    assert ablation._phases(whole, "profile-PAT_1") == ("profile-PAT_1", "profile-INF_R_153_CE")
+    assert ablation.phase_one_of(whole, "profile-PAT_1") == "profile-INF_R_153_CE"
 
 
 def test_a_line_per_pretraining() -> None:

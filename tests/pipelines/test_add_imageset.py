@@ -193,6 +193,26 @@ def test_a_box_becomes_a_square_about_its_middle(tmp_path: Path) -> None:
         add(source, tmp_path / "data", "--boxes", str(source / "boxes.csv"), "--margin", "2")
 
 
+@pytest.mark.parametrize(("box", "message"), [
+    ("40,2,44,6", "the middle of the box (40, 2, 44, 6) lies outside of a.png, which has 30x24 pixels"),
+    ("0,0,1e9,1e9", "the middle of the box (0, 0, 1e+09, 1e+09) lies outside of a.png"),
+    ("-100,2,110,6", "the box (-100, 2, 110, 6) is larger than a.png, which has 30x24 pixels"), ("0,0,inf,9", "row 3: a box needs")])
+def test_a_box_that_is_none_of_its_image_is_refused(tmp_path: Path, box: str, message: str) -> None:
+    """Boxes that were drawn on larger images would else become crops of mirrored borders, with the label of a cell."""
+    (source := tmp_path / "source").mkdir()
+    Image.fromarray(COLOUR[..., 0]).save(source / "a.png")
+    (source / "boxes.csv").write_text(f"image,label,xmin,ymin,xmax,ymax\na.png,toxic,10,6,20,10\na.png,nontoxic,{box}\n")
+    with pytest.raises(InputError, match=re.escape(message)):
+        add(source, tmp_path / "data", "--boxes", str(source / "boxes.csv"))
+    assert not (tmp_path / "data" / "mine").exists()
+
+
+@pytest.mark.parametrize("margin", ["0", "-1", "nan", "inf"])
+def test_a_margin_is_a_number_above_zero(tmp_path: Path, margin: str) -> None:
+    with pytest.raises(InputError, match=r"--margin must be a number above 0, got"):
+        add(folder_of(tmp_path / "source", "dead", "living"), tmp_path / "data", f"--margin={margin}")
+
+
 def test_the_depth_is_that_of_most_images(tmp_path: Path) -> None:
     source = folder_of(tmp_path / "source", "dead", "living", kind="grey")
     KINDS["sixteen bits"](COLOUR).save(source / "dead" / "odd.png")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import errno
 import hashlib
 import json
@@ -26,10 +25,7 @@ from pipelines import prepare
 from pipelines.command import run_command
 from pipelines.params import Params
 from pipelines.prepared import read_prepared
-from serving import cli
 from tests.pipelines.chain import SIZE, call, commands, tiny_params
-
-COMMANDS = sorted(Path(prepare.__file__).parent.glob("*.py"))
 
 
 def test_each_plate_has_its_arrays(chain: Path) -> None:
@@ -168,42 +164,3 @@ def test_what_is_missing_is_said(chain: Path, tmp_path: Path) -> None:
         read_prepared(chain / "data" / "a549", tmp_path)
     with pytest.raises(ImageError, match="the model needs channel"):
         prepare.run(chain / "data" / "a549", InputSpec(planes=("gfp:mid",), size=16), tmp_path / "out", kept=tmp_path / "kept")
-
-
-def test_every_command_ends_in_the_same_way() -> None:
-    """So that none fails at a terminal that lacks a character, or answers a mistake in words of its own."""
-    texts = {path.name: path.read_text(encoding="utf-8") for path in COMMANDS}
-    commands_ = {name: text for name, text in texts.items() if 'if __name__ == "__main__"' in text}
-    assert len(commands_) > 20
-    assert [name for name, text in commands_.items() if not text.endswith("    run_command(main)\n")] == []
-
-
-def test_every_argument_says_what_it_is() -> None:
-    found = [(f"{path.name}: {ast.unparse(node)}", {word.arg for word in node.keywords}) for path in (*COMMANDS, Path(cli.__file__))
-             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".add_argument")]
-    assert len(found) > 150
-    assert [call for call, words in found if "help" not in words] == []
-
-
-def test_an_interrupt_and_a_bug_are_told_apart() -> None:
-    def stop() -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(SystemExit, match="run the same command again to go on"):
-        run_command(stop)
-    def break_down() -> None:
-        raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        run_command(break_down)
-
-
-def test_a_full_disk_is_no_bug(tmp_path: Path) -> None:
-    def fill() -> None:
-        raise OSError(errno.ENOSPC, "No space left on device", "artifacts/x.csv")
-
-    with pytest.raises(SystemExit, match=r"the disk is full \(artifacts/x.csv\); put that right"):
-        run_command(fill)
-    with pytest.raises(FileNotFoundError):
-        run_command((tmp_path / "nothing").read_text)
