@@ -87,8 +87,6 @@ def expectation_class(rule: Rule | ImageSetRule) -> type[ExpectRuleToHold]:
 
 EXPECTATIONS: tuple[type[ExpectRuleToHold], ...] = tuple(expectation_class(rule) for subject in SUBJECTS for rule in RULES
                                                          if rule.subject == subject)
-
-
 IMAGESET_EXPECTATIONS: tuple[type[ExpectRuleToHold], ...] = tuple(expectation_class(rule) for rule in imageset_rules.RULES)
 
 
@@ -97,42 +95,39 @@ def validate_screen(evidence: Evidence) -> tuple[Verdict, str]:
 
     Raises ScreenError if an expectation got lost or broke, because then nothing can be said about the screen.
     """
-    run = _Run(evidence)
-    result = _validated(run, EXPECTATIONS, name=evidence.screen.name, table=evidence.layout, of="layout")
-    _require_all(run, result, EXPECTATIONS, {rule.name for rule in RULES}, name=evidence.screen.name)
-    return verdict_from(evidence, run.found), _page(result)
+    found, page = _judged(evidence, EXPECTATIONS, RULES, name=evidence.screen.name, table=evidence.layout, of="layout")
+    return verdict_from(evidence, found), page
 
 
 def validate_imageset(evidence: ImageSetEvidence) -> tuple[Verdict, str]:
     """The same for an image set: its verdict and its page of Data Docs."""
-    run, name = _Run(evidence), evidence.imageset.name
-    result = _validated(run, IMAGESET_EXPECTATIONS, name=name, table=evidence.images, of="images")
-    _require_all(run, result, IMAGESET_EXPECTATIONS, {rule.name for rule in imageset_rules.RULES}, name=name)
-    return imageset_verdict(evidence, run.found), _page(result)
+    found, page = _judged(evidence, IMAGESET_EXPECTATIONS, imageset_rules.RULES, name=evidence.imageset.name, table=evidence.images,
+                          of="images")
+    return imageset_verdict(evidence, found), page
 
 
-def _validated(run: _Run, expectations: Sequence[type[ExpectRuleToHold]], *, name: str, table: pd.DataFrame, of: str) -> Any:
-    """The result of a suite of these expectations, which look at `run`."""
+def _judged(evidence: Evidence | ImageSetEvidence, expectations: Sequence[type[ExpectRuleToHold]], rules: Sequence[Rule | ImageSetRule], *,
+            name: str, table: pd.DataFrame, of: str) -> tuple[dict[str, tuple[Finding, ...]], str]:
+    """(what each rule found, the page of Data Docs) of a suite of these expectations. Raises ScreenError if one got lost or broke."""
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}
     asset = context.data_sources.add_pandas("screens").add_dataframe_asset(name)
     batch = asset.add_batch_definition_whole_dataframe(of).get_batch(batch_parameters={"dataframe": table})
     suite = context.suites.add(gx.ExpectationSuite(name=name, expectations=[one() for one in expectations]))
+    run = _Run(evidence)
     token = _run.set(run)
     try:
-        return batch.validate(suite)
+        result = batch.validate(suite)
     finally:
         _run.reset(token)
-
-
-def _require_all(run: _Run, result: Any, expectations: Sequence[type[ExpectRuleToHold]], rules: set[str], *, name: str) -> None:
     broken = [f"{one.expectation_config.type} ({one.exception_info['exception_message']})" for one in result.results
               if one.exception_info.get("raised_exception")]
     if broken:
         raise ScreenError(f"'{name}' cannot be judged: rules broke: {', '.join(broken)}")
-    missing = sorted(rules - set(run.found)) + ["?"] * (len(expectations) - len(result.results))
+    missing = sorted({rule.name for rule in rules} - set(run.found)) + ["?"] * (len(expectations) - len(result.results))
     if missing:
         raise ScreenError(f"'{name}' cannot be judged: expectations are missing: {', '.join(missing)}")
+    return run.found, _page(result)
 
 
 def _page(result: Any) -> str:

@@ -54,7 +54,6 @@ def test_suite_and_rules_agree(draft: Draft, tmp_path: Path) -> None:
 
 def test_each_rule_has_one_expectation() -> None:
     assert sorted(one.rule for one in suites.EXPECTATIONS) == sorted(rule.name for rule in RULES)
-    assert len({rule.name for rule in RULES}) == len(RULES)
 
 
 def test_the_page_names_each_rule_and_loads_nothing(draft: Draft, tmp_path: Path) -> None:
@@ -71,8 +70,9 @@ def test_the_page_names_each_rule_and_loads_nothing(draft: Draft, tmp_path: Path
 
 
 def test_a_missing_expectation_is_an_error(draft: Draft, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(suites, "EXPECTATIONS", suites.EXPECTATIONS[:-1])
-    with pytest.raises(ScreenError, match=f"expectations are missing: {suites.EXPECTATIONS[-1].rule}|expectations are missing"):
+    *kept, lost = suites.EXPECTATIONS
+    monkeypatch.setattr(suites, "EXPECTATIONS", kept)
+    with pytest.raises(ScreenError, match=f"expectations are missing: {lost.rule}$"):
         suites.validate_screen(draft.evidence(tmp_path / "screen"))
 
 
