@@ -46,7 +46,7 @@ from pipelines.screens import (
     write_screen,
 )
 from pipelines.sources import add_fact_options, add_source_options, facts_of, source_of
-from validation.evidence import some
+from validation.words import some
 
 
 @dataclass(frozen=True, kw_only=True)

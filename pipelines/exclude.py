@@ -27,7 +27,7 @@ from models.wells import well_or_text
 from models.whole_file import whole_file
 from pipelines.command import run_command
 from pipelines.screens import LAYOUT_FILE, SCREEN_FILE, read_screen, read_screen_layout
-from validation.evidence import some
+from validation.words import some
 
 KEPT = "a person looked at it"
 COLUMNS = ("excluded", "exclusion_reason")

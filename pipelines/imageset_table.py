@@ -14,6 +14,7 @@ import pandas as pd
 from models.errors import Finding, InputError, TableError
 from models.plates.pixels import IMAGE_SUFFIXES
 from models.plates.spreadsheets import read_table
+from validation.words import some
 
 BOX = ("xmin", "ymin", "xmax", "ymax")
 SYNONYMS = {    # the first that is there is taken: of groups the widest, since a patient's slides must not be parted
@@ -102,17 +103,13 @@ def _listed(path: Path, files: list[str], *, needed: tuple[str, ...]) -> tuple[p
         *([f"groups: column '{given['group']}' of {path.name}"] if "group" in given else []),
         *([f"columns of {path.name} that were not used: {', '.join(unused)}; if one of them says which images belong together, call it "
            "'group'"] if unused else []),
-        *([f"{len(unnamed)} image(s) are left out, for {path.name} does not name them: {_few(unnamed)}"] if unnamed else [])]
+        *([f"{len(unnamed)} image(s) are left out, for {path.name} does not name them: {some(unnamed, TOLD)}"] if unnamed else [])]
 
 
 def _plain(column: Any) -> str:
     """ "Patient ID" and "patient_id" -> "patient"; "Image path" -> "imagepath"."""
     name = re.sub(r"[\s_-]+", "", str(column).strip().lower())
     return name if name == "imageid" else re.sub(r"(?<=.)(id|nr|no)$", "", name)
-
-
-def _few(names: list[str]) -> str:
-    return ", ".join(names[:TOLD]) + (f" and {len(names) - TOLD} more" if len(names) > TOLD else "")
 
 
 def _files_of(names: pd.Series, files: list[str]) -> Iterator[str]:
@@ -180,5 +177,5 @@ def _grouped(table: pd.DataFrame, request: Request, said: list[str]) -> tuple[pd
         return table.assign(group=table["image_id"]), said
     empty = table["group"].str.strip() == ""
     return table.assign(group=table["group"].mask(empty, table["image_id"])), [*said, *(
-        [f"{int(empty.sum())} image(s) name no group and are taken as groups of their own: {_few(table.loc[empty, 'file'].tolist())}"]
+        [f"{int(empty.sum())} image(s) name no group and are taken as groups of their own: {some(table.loc[empty, 'file'], TOLD)}"]
         if empty.any() else [])]

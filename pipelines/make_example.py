@@ -13,21 +13,24 @@ same command gives the same bytes.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 from tqdm import tqdm
 
 from models.errors import InputError
-from models.plates.images import write_plate
+from models.plates.images import encode_tiff, write_archive, write_plate
 from models.plates.layout import read_layout, write_layout
 from models.plates.readers.platemaps import TREATMENTS_FILE
 from models.plates.simulate.examples import Example, example_screens, further_examples, random_curves
-from models.plates.simulate.imagesets import ExampleSet, example_imagesets
+from models.plates.simulate.imagesets import Drawn, ExampleSet, example_imagesets
 from models.wells import PLATE_FORMATS
 from pipelines.command import run_command, whole_number
-from pipelines.example_imagesets import make_imageset
-from pipelines.screens import LAYOUT_FILE, SCREEN_FILE, name_problem, read_screen, whole_folder, write_screen
+from pipelines.imagesets import FILES, IMAGES_ARCHIVE, read_imageset, write_imageset
+from pipelines.screens import LAYOUT_FILE, SCREEN_FILE, folder_of, read_screen, whole_folder, write_screen
 
 
 def make_example(out: Path, screens: list[Example], *, force: bool = False, progress: bool = True) -> list[str]:
@@ -64,19 +67,63 @@ def _write_tables(folder: Path, screen: Example) -> None:
 
 def _said(folder: Path, screen: Example, *, made: bool) -> str:
     if made:
-        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
-        return f"{folder}: made, {len(screen.layout)} wells on {len(screen.plates)} plate(s), {size:.1f} MB"
-    if read_screen(folder).source != screen.screen().source:
-        return f"{folder}: already there, but made by another version; --force makes it again"
-    return f"{folder}: already there"
+        return f"{folder}: made, {len(screen.layout)} wells on {len(screen.plates)} plate(s), {_megabytes(folder):.1f} MB"
+    return _already(folder, same=read_screen(folder).source == screen.screen().source)
+
+
+def _megabytes(folder: Path) -> float:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
+
+
+def _already(folder: Path, *, same: bool) -> str:
+    return f"{folder}: already there" + ("" if same else ", but made by another version; --force makes it again")
+
+
+def make_imageset(out: Path, example: ExampleSet, *, force: bool = False, progress: bool = True) -> str:
+    """Write the set to `out`/<name> unless it is there; returns a line that says what was done.
+
+    truth/images.csv: the true class of every image, and counted cells; truth/cells.csv: every cell, where the set counts them.
+    """
+    target = out / example.name
+    if not force and all((target / name).is_file() for name in FILES):
+        return _already(target, same=read_imageset(target).source == example.imageset.source)
+    seen: dict[str, Drawn] = {}
+    with whole_folder(target) as folder:
+        write_archive(folder / IMAGES_ARCHIVE, _imageset_members(example, seen, progress=progress))
+        truth, cells = _imageset_truth(seen)
+        labels = truth["label"].where(~truth["image_id"].isin(example.unlabelled), "")
+        table = example.wanted[["image_id", "group"]].assign(path=[example.path(name) for name in example.wanted["image_id"]],
+                                                             label=labels.to_numpy())
+        write_imageset(folder, example.imageset, table[["image_id", "path", "label", "group"]])
+        (folder / "truth").mkdir()
+        truth.to_csv(folder / "truth" / "images.csv", index=False, lineterminator="\n")
+        if len(cells):
+            cells.to_csv(folder / "truth" / "cells.csv", index=False, lineterminator="\n")
+    return f"{target}: made, {len(seen)} images ({(labels != '').sum()} labelled), {_megabytes(target):.1f} MB"
+
+
+def _imageset_members(example: ExampleSet, seen: dict[str, Drawn], *, progress: bool) -> Iterator[tuple[str, bytes]]:
+    with tqdm(total=len(example.wanted), desc=example.name, unit="image", disable=not progress, leave=False) as bar:
+        for image_id, drawn in example.images():
+            seen[image_id] = drawn
+            bar.update()
+            yield example.path(image_id), encode_tiff(drawn.pixels)
+
+
+def _imageset_truth(seen: dict[str, Drawn]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    rows: list[dict[str, Any]] = []
+    for image_id, drawn in seen.items():
+        counts = {} if drawn.cells is None else {state: int((drawn.cells["state"] == state).sum()) for state in ("living", "dead")}
+        rows.append({"image_id": image_id, "label": drawn.label, **counts})
+    cells = [drawn.cells.assign(image_id=image_id) for image_id, drawn in seen.items() if drawn.cells is not None]
+    return pd.DataFrame(rows), pd.concat(cells, ignore_index=True) if cells else pd.DataFrame()
 
 
 def _from_layout(arguments: argparse.Namespace) -> Example:
     """Spheroids of one sample on the user's layout."""
     if not arguments.name:
         raise InputError("--layout needs --name, the name of the screen to make")
-    if problem := name_problem(arguments.name):
-        raise InputError(f"--name: {problem}")
+    folder_of(arguments.name, arguments.out)    # refuses what is no name, before the layout is read
     layout = read_layout(arguments.layout, plate_format=arguments.plate_format)
     return Example(name=arguments.name, sample=arguments.sample, kind="patient", layout=layout,
                    curves=random_curves(layout, seed=arguments.seed), plate_format=arguments.plate_format, size=96, planes=3,

@@ -14,8 +14,8 @@ from models.plates.screen import Screen
 from models.tables import DOSED_ROLES
 from models.wells import PLATE_FORMATS, add_row_column, row_letters
 from pipelines.params import Params
-from validation.evidence import number
 from validation.layout_rules import format_doubt
+from validation.words import number
 
 MARKS = {"negative": "-", "positive": "+", "reference": "r", "treated": "o", "untreated": "u", "empty": "."}
 NO_IMAGE = "?"

@@ -9,8 +9,9 @@ import numpy as np
 from models.errors import Finding
 from models.tables import DOSED_ROLES
 from validation.behaviour import MeasuredPlate, balanced_accuracy, control_way, effect, rank_correlation, robust_ssmd, turned
-from validation.evidence import Evidence, Rule, listed, number
+from validation.evidence import Evidence, Rule
 from validation.layout_fit import SWAPPED, Suspicion, likeliest
+from validation.words import listed, number
 
 SEPARATION_GAIN = 0.2   # of the share of controls that act as their kind, from which on they tell of a turned layout
 EXPLAINED = 0.5         # share of what differs most between the wells that the right layout must explain

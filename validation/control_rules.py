@@ -10,7 +10,8 @@ from models.errors import Finding
 from models.plates.vocabulary import canonical_role
 from models.wells import PLATE_FORMATS, parse_wells
 from validation.behaviour import TURNS, turned
-from validation.evidence import Evidence, Rule, are, have, listed, number, some
+from validation.evidence import Evidence, Rule
+from validation.words import are, have, listed, number, some
 
 KINDS = {"both": ("negative", "positive"), "negative": ("negative",), "none": ()}
 

@@ -10,15 +10,16 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from models.errors import Finding, InputError
+from models.errors import Finding
 from models.plates.layout import ParsedLayout
 from models.plates.screen import Screen
 from models.tables import DOSED_ROLES, left_out
-from models.wells import add_row_column, has_well, parse_well, well_keys
+from models.wells import add_row_column, has_well, well_keys
 from validation.behaviour import MeasuredPlate, plate_signals
 from validation.inventory import Inventory
 from validation.layout_fit import Suspicion, suspicions
 from validation.thresholds import Thresholds
+from validation.words import listed
 
 Subject = Literal["layout", "controls", "doses", "readout", "images", "behaviour"]
 SUBJECTS: tuple[Subject, ...] = ("layout", "controls", "doses", "readout", "images", "behaviour")
@@ -126,18 +127,6 @@ def of_well(row: pd.Series, *, rule: str, column: str, value: object, message: s
                    value=str(value), message=message)
 
 
-def listed(wells: Iterable[object]) -> str:
-    """Well names in plate order, as a finding's `well` holds several."""
-    return ", ".join(sorted(set(map(str, wells)), key=_place))
-
-
-def _place(well: str) -> tuple[int, int, str]:
-    try:
-        return (*parse_well(well), well)
-    except InputError:
-        return (-1, -1, well)
-
-
 def merged(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Errors first; findings that differ in their wells only are one, with the first's value."""
     alike: dict[Finding, list[Finding]] = {}
@@ -146,24 +135,3 @@ def merged(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     found = (same[0] if len(same) == 1 else replace(same[0], well=listed(well for one in same for well in one.wells))
              for same in alike.values())
     return tuple(sorted(found, key=lambda finding: finding.severity))
-
-
-def number(count: int, noun: str) -> str:
-    """ "1 well", "2 wells"."""
-    return f"{count} {noun}" + ("" if count == 1 else "s")
-
-
-def have(count: int) -> str:
-    """ "has" or "have"."""
-    return "has" if count == 1 else "have"
-
-
-def are(count: int) -> str:
-    """ "is" or "are"."""
-    return "is" if count == 1 else "are"
-
-
-def some(names: Iterable[object], limit: int = 6) -> str:
-    """The first few names of a list, and how many more there are."""
-    listed = list(dict.fromkeys(map(str, names)))
-    return ", ".join(listed[:limit]) + (f" and {len(listed) - limit} more" if len(listed) > limit else "")

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from models.plates.simulate.imagesets import toxicity_set, treatment_set
-from pipelines.example_imagesets import make_imageset
+from pipelines.make_example import make_imageset
 from tests.pipelines.chain import ROOT, call, commands
 
 STAGES = ("validate", "prepare_imageset", "trunk", "train", "evaluate", "compare", "score", "register", "report")
