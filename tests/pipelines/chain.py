@@ -13,8 +13,11 @@ from typing import Any
 import pytest
 import yaml
 
+from models.networks.bundle import trunk_finder
+from models.networks.predict import Predictor, load_predictor
 from models.plates.simulate.examples import example_screens
 from pipelines.make_example import make_example
+from pipelines.prepared import PreparedScreen, read_prepared
 
 ROOT = Path(__file__).parents[2]
 SIZE = 32
@@ -69,6 +72,17 @@ def call(words: list[str]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.argv", words[2:])
         importlib.import_module(words[2]).main()
+
+
+def predictor_of(chain: Path, model: str) -> Predictor:
+    """A model that the chain has made."""
+    models = chain / "artifacts" / "models"
+    return load_predictor(models / model, find_trunk=trunk_finder([models, chain / "artifacts" / "trunks"]), device="cpu")
+
+
+def prepared_screen(chain: Path, screen: str) -> PreparedScreen:
+    """A screen as the chain has prepared it."""
+    return read_prepared(chain / "data" / screen, chain / "artifacts" / "prepared" / screen)
 
 
 def run_chain(folder: Path) -> Path:

@@ -14,7 +14,8 @@ from models.networks.recipe import Recipe
 from models.networks.train import smoothed_floor
 from pipelines import ablation
 from pipelines.params import Params
-from pipelines.prepared import PreparedScreen, read_prepared
+from pipelines.prepared import PreparedScreen
+from tests.pipelines.chain import prepared_screen
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def recipes(chain: Path) -> tuple[Recipe, Recipe]:
 
 @pytest.fixture(scope="module")
 def screen(chain: Path) -> PreparedScreen:
-    return read_prepared(chain / "data" / "patient-1", chain / "artifacts" / "prepared" / "patient-1")
+    return prepared_screen(chain, "patient-1")
 
 
 @pytest.fixture(scope="module")

@@ -14,13 +14,14 @@ import yaml
 from scipy import stats
 from scipy.special import expit
 
-from models.networks.bundle import Parent, read_card, trunk_finder
+from models.networks.bundle import Parent
 from models.networks.evaluate import control_metrics, regression_metrics
-from models.networks.predict import Predictor, load_predictor
+from models.networks.predict import Predictor
 from models.plates.images import WellImages
 from pipelines import compare
 from pipelines.cross_validation import fold_table, over_folds
-from pipelines.prepared import PreparedScreen, read_prepared, sound_wells
+from pipelines.prepared import sound_wells
+from tests.pipelines.chain import predictor_of, prepared_screen
 
 
 @pytest.fixture(scope="module")
@@ -32,15 +33,6 @@ def predictions(chain: Path, model: str) -> pd.DataFrame:
     return pd.read_parquet(chain / "artifacts" / "trained" / model / "predictions.parquet")
 
 
-def screen(chain: Path, name: str) -> PreparedScreen:
-    return read_prepared(chain / "data" / name, chain / "artifacts" / "prepared" / name)
-
-
-def predictor(chain: Path, name: str) -> Predictor:
-    models = chain / "artifacts" / "models"
-    return load_predictor(models / name, find_trunk=trunk_finder([models, models.parent / "trunks"]), device="cpu")
-
-
 def test_every_pair_that_can_be_read_is_there(matrix: pd.DataFrame) -> None:
     pairs = {(row.model, row.screen): row.relation for row in matrix.itertuples()}
     assert pairs == {("viability-A549", "a549"): "autologous", ("viability-A549", "hek293"): "allogenic",
@@ -50,15 +42,15 @@ def test_every_pair_that_can_be_read_is_there(matrix: pd.DataFrame) -> None:
 
 def test_another_screen_of_the_same_sample_is_neither_its_own_nor_anothers(chain: Path) -> None:
     """Else a model that holds on next month's plate of its line lifts the allogenic mean."""
-    data = screen(chain, "hek293")
+    data = prepared_screen(chain, "hek293")
     later = replace(data, screen=replace(data.screen, name="a549-later", sample=" a549 "))
-    found = compare.run({"viability-A549": predictor(chain, "viability-A549")}, {"a549-later": later, "hek293": data}, {})
+    found = compare.run({"viability-A549": predictor_of(chain, "viability-A549")}, {"a549-later": later, "hek293": data}, {})
     assert found.matrix["relation"].tolist() == ["same_sample", "allogenic"]
 
 
 def test_a_screen_that_a_parent_learnt_from_is_not_counted_as_unknown_to_its_child(chain: Path) -> None:
     """Else the pre-training screen lifts the allogenic mean of all that descend from it."""
-    one, data = predictor(chain, "viability-A549"), screen(chain, "hek293")
+    one, data = predictor_of(chain, "viability-A549"), prepared_screen(chain, "hek293")
     line = {"pretrain": ("hek293", None), "middle": ("other", "pretrain"), "child": ("a549", "middle")}
     models = {name: replace(one, card=replace(one.card, lineage={"screen": own}, parent=parent and Parent(name=parent, sha256="")))
               for name, (own, parent) in line.items()}
@@ -80,7 +72,7 @@ def test_own_screens_are_judged_by_held_out_wells_only(chain: Path, matrix: pd.D
 
 
 def test_other_screens_are_judged_by_all_sound_wells(chain: Path, matrix: pd.DataFrame) -> None:
-    data, model = screen(chain, "hek293"), predictor(chain, "viability-A549")
+    data, model = prepared_screen(chain, "hek293"), predictor_of(chain, "viability-A549")
     layout = sound_wells(data, model.card.image_quality).layout
     raw = model.predict(data.images).merge(layout[~layout["excluded"]] if "excluded" in layout else layout, on=["plate", "well"])
     expected = regression_metrics(raw["readout"].to_numpy(), raw["od"].to_numpy())
@@ -121,11 +113,11 @@ def test_midpoints_of_replicate_sets_are_tested_pair_by_pair(chain: Path) -> Non
 
 
 def test_wells_of_two_treatments_take_no_part_in_midpoints(chain: Path) -> None:
-    data, name = screen(chain, "hek293"), "viability-A549"
+    data, name = prepared_screen(chain, "hek293"), "viability-A549"
     plain = data.layout.assign(treatment_2="", dose_2=np.nan)
     some = (plain["role"] == "treated") & (plain["replicate"] == 1)
     mixed = plain.assign(treatment_2=plain["treatment_2"].mask(some, "other"), dose_2=plain["dose_2"].mask(some, 5.0))
-    all_sets, fewer = (compare.run({name: predictor(chain, name)}, {"hek293": replace(data, layout=layout)}, {}).midpoints
+    all_sets, fewer = (compare.run({name: predictor_of(chain, name)}, {"hek293": replace(data, layout=layout)}, {}).midpoints
                        for layout in (plain, mixed))
     assert fewer["replicate"].tolist() == all_sets.loc[all_sets["replicate"] != 1, "replicate"].tolist()
 
@@ -150,9 +142,9 @@ def test_models_without_folds_give_no_row() -> None:
 
 
 def test_a_screen_without_read_outs_is_left_out(chain: Path) -> None:
-    data = screen(chain, "hek293")
+    data = prepared_screen(chain, "hek293")
     blank = replace(data, layout=data.layout.drop(columns="readout"))
-    found = compare.run({"viability-A549": predictor(chain, "viability-A549")}, {"hek293": blank}, {})
+    found = compare.run({"viability-A549": predictor_of(chain, "viability-A549")}, {"hek293": blank}, {})
     assert found.matrix.empty
     assert found.midpoints.empty
 
@@ -171,7 +163,7 @@ def test_a_model_without_a_metric_stays_on_the_heat_map(tmp_path: Path, monkeypa
 
 @pytest.mark.parametrize("models", [[], ["profile-PAT_1"]])
 def test_nothing_to_compare_and_classifiers_alone_are_written(chain: Path, tmp_path: Path, models: list[str]) -> None:
-    found = compare.run({name: predictor(chain, name) for name in models}, {"patient-1": screen(chain, "patient-1")},
+    found = compare.run({name: predictor_of(chain, name) for name in models}, {"patient-1": prepared_screen(chain, "patient-1")},
                         {name: predictions(chain, name) for name in models})
     metrics = compare.write_comparison(found, tmp_path)
     assert pd.read_csv(tmp_path / "midpoint_tests.csv").empty
@@ -180,27 +172,23 @@ def test_nothing_to_compare_and_classifiers_alone_are_written(chain: Path, tmp_p
 
 
 def test_a_classifier_is_judged_by_its_probabilities_elsewhere_too(chain: Path) -> None:
-    found = compare.pair_predictions(predictor(chain, "profile-PAT_1"), screen(chain, "patient-1"), None, compare.Known())
+    found = compare.pair_predictions(predictor_of(chain, "profile-PAT_1"), prepared_screen(chain, "patient-1"), None, compare.Known())
     np.testing.assert_allclose(found["predicted"], expit(found["logit"]))
     assert set(found["target"]) == {0, 1}
 
 
 def test_a_well_is_the_median_of_its_sites(chain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     known = compare.pair_predictions
-    pair = {"viability-HEK293": predictor(chain, "viability-HEK293")}, {"a549": screen(chain, "a549")}
+    pair = {"viability-HEK293": predictor_of(chain, "viability-HEK293")}, {"a549": prepared_screen(chain, "a549")}
     one = compare.run(*pair, {}).wells
     monkeypatch.setattr(compare, "pair_predictions", lambda *words: pd.concat([
         rows.assign(predicted=rows["predicted"] + shift) for rows in [known(*words)] for shift in (0, 1, 5)]))
     pd.testing.assert_frame_equal(compare.run(*pair, {}).wells, one.assign(predicted=one["predicted"] + 1))
 
 
-def test_cards_know_their_screen(chain: Path) -> None:
-    assert read_card(chain / "artifacts" / "models" / "profile-PAT_1").lineage["screen"] == "patient-1"
-
-
 def test_models_on_one_trunk_let_it_see_a_screen_once(chain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 300 models on 300 screens each pair had all images through the network: 90,000 times instead of 300."""
-    one, data = predictor(chain, "viability-A549"), screen(chain, "hek293")
+    one, data = predictor_of(chain, "viability-A549"), prepared_screen(chain, "hek293")
     passed: list[int] = []
     features = Predictor.features
 

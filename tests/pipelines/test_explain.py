@@ -9,22 +9,13 @@ import pandas as pd
 import pytest
 
 from models.errors import InputError
-from models.networks.bundle import trunk_finder
-from models.networks.predict import Predictor, load_predictor
 from pipelines import explain
-from pipelines.prepared import PreparedScreen, read_prepared
-from tests.pipelines.chain import call
-
-
-def loaded(chain: Path, model: str, screen: str) -> tuple[Predictor, PreparedScreen]:
-    models = chain / "artifacts" / "models"
-    predictor = load_predictor(models / model, find_trunk=trunk_finder([models, models.parent / "trunks"]), device="cpu")
-    return predictor, read_prepared(chain / "data" / screen, chain / "artifacts" / "prepared" / screen)
+from tests.pipelines.chain import call, predictor_of, prepared_screen
 
 
 @pytest.mark.parametrize(("model", "screen"), [("profile-PAT_1", "patient-1"), ("viability-HEK293", "hek293")])
 def test_telling_wells_are_controls_and_the_range_of_answers(chain: Path, model: str, screen: str) -> None:
-    predictor, data = loaded(chain, model, screen)
+    predictor, data = predictor_of(chain, model), prepared_screen(chain, screen)
     sheet, table = explain.run(predictor, data, names=[], method="gradcam")
     assert table["role"].iloc[0] == "negative"
     treated = table[table["role"].isin(["treated", "reference"])]
@@ -40,7 +31,7 @@ def test_telling_wells_are_controls_and_the_range_of_answers(chain: Path, model:
 
 def test_the_command_writes_the_sheet_and_its_table(chain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
                                                    monkeypatch: pytest.MonkeyPatch) -> None:
-    predictor, data = loaded(chain, "profile-PAT_1", "patient-1")
+    predictor, data = predictor_of(chain, "profile-PAT_1"), prepared_screen(chain, "patient-1")
     plate, well = data.layout.loc[data.layout["role"] == "treated", ["plate", "well"]].iloc[3]
     monkeypatch.chdir(chain)
     out = tmp_path / "new" / "sheet.png"

@@ -11,13 +11,12 @@ import pytest
 from models.errors import InputError
 from models.networks.embed import penultimate_features
 from models.plates.readers.platemaps import read_layout_table
-from tests.pipelines.chain import call
-from tests.pipelines.test_explain import loaded
+from tests.pipelines.chain import call, predictor_of, prepared_screen
 
 
 def test_a_row_per_well_with_its_place_and_the_features_of_its_images(chain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
                                                                     monkeypatch: pytest.MonkeyPatch) -> None:
-    predictor, data = loaded(chain, "profile-PAT_1", "patient-1")
+    predictor, data = predictor_of(chain, "profile-PAT_1"), prepared_screen(chain, "patient-1")
     monkeypatch.chdir(chain)
     out = tmp_path / "new" / "wells.parquet"
     call(f"python -m pipelines.features profile-PAT_1 --params params.yaml --out {out}".split())

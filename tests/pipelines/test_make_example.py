@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,11 +15,7 @@ from models.plates.layout import read_layout
 from models.plates.simulate.examples import Example, example_screens
 from pipelines.make_example import is_complete, main, make_example
 from pipelines.screens import read_screen, whole_folder
-
-
-def digests(folder: Path) -> dict[str, str]:
-    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in sorted(folder.rglob("*")) if path.is_file()}
+from tests.pipelines.lab import content
 
 
 @pytest.fixture(scope="module")
@@ -65,29 +60,29 @@ def test_made_again_elsewhere_it_has_the_same_bytes(made: Path, small: list[Exam
     some = [screen for screen in small if screen.name in ("a549", "patient-1")]
     make_example(tmp_path, some, progress=False)
     for screen in some:
-        assert digests(tmp_path / screen.name) == digests(made / screen.name)
+        assert content(tmp_path / screen.name) == content(made / screen.name)
 
 
 def test_what_is_there_is_left_alone_and_said(made: Path, small: list[Example]) -> None:
     layout = made / "a549" / "layout.csv"
-    before, times = digests(made), layout.stat().st_mtime_ns
+    before, times = content(made), layout.stat().st_mtime_ns
     said = make_example(made, small, progress=False)
     assert all(line.endswith("already there") for line in said)
-    assert (digests(made), layout.stat().st_mtime_ns) == (before, times)
+    assert (content(made), layout.stat().st_mtime_ns) == (before, times)
 
 
 def test_an_incomplete_screen_is_made_anew_and_another_version_is_told(small: list[Example], tmp_path: Path) -> None:
     screen = next(screen for screen in small if screen.name == "hek293")
     make_example(tmp_path, [screen], progress=False)
-    whole = digests(tmp_path)
+    whole = content(tmp_path)
     (tmp_path / "hek293" / "images" / "HEK293-plate-1.zip").unlink()
     assert not is_complete(tmp_path / "hek293", screen)
     assert "made, 96 wells" in make_example(tmp_path, [screen], progress=False)[0]
-    assert digests(tmp_path) == whole
+    assert content(tmp_path) == whole
     assert "another version" in make_example(tmp_path, [replace(screen, seed=9)], progress=False)[0]
-    assert digests(tmp_path) == whole
+    assert content(tmp_path) == whole
     make_example(tmp_path, [replace(screen, seed=9)], force=True, progress=False)
-    assert digests(tmp_path) != whole
+    assert content(tmp_path) != whole
 
 
 def test_a_crash_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import shutil
@@ -25,12 +24,13 @@ from pipelines import prepare
 from pipelines.command import run_command
 from pipelines.params import Params
 from pipelines.prepared import read_prepared
-from tests.pipelines.chain import SIZE, call, commands, tiny_params
+from tests.pipelines.chain import SIZE, call, commands, prepared_screen, tiny_params
+from tests.pipelines.lab import content
 
 
 def test_each_plate_has_its_arrays(chain: Path) -> None:
     for screen, plates in (("a549", 1), ("patient-1", 2)):
-        data = read_prepared(chain / "data" / screen, chain / "artifacts" / "prepared" / screen)
+        data = prepared_screen(chain, screen)
         layout = pd.read_csv(chain / "data" / screen / "layout.csv")
         assert len(data.images) == len(data.layout) == len(layout)
         assert data.images.wells["plate"].nunique() == plates
@@ -47,13 +47,9 @@ def test_each_plate_has_its_arrays(chain: Path) -> None:
 def test_the_same_data_gives_the_same_bytes(chain: Path, tmp_path: Path) -> None:
     spec = Params.read(chain / "params.yaml").inputs["spheroid"]
     assert prepare.run(chain / "data" / "patient-1", spec, tmp_path / "out", kept=tmp_path / "kept") == (192, ["PAT_1-P1", "PAT_1-P2"])
-    assert digests(tmp_path / "out") == digests(chain / "artifacts" / "prepared" / "patient-1")
+    assert content(tmp_path / "out") == content(chain / "artifacts" / "prepared" / "patient-1")
     files = {f"PAT_1-P{number}.{kind}" for number in (1, 2) for kind in ("safetensors", "quality.csv")}
-    assert set(digests(tmp_path / "out")) == files | {"source.json"}
-
-
-def digests(folder: Path) -> dict[str, str]:
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+    assert set(content(tmp_path / "out")) == files | {"source.json"}
 
 
 def test_a_new_plate_alone_is_prepared_and_what_is_kept_is_what_would_be_made(chain: Path, tmp_path: Path,
@@ -70,7 +66,7 @@ def test_a_new_plate_alone_is_prepared_and_what_is_kept_is_what_would_be_made(ch
         made = prepare.run(data, spec, out, kept=kept)[1]
         fresh = tmp_path / f"fresh{next(numbers)}"
         prepare.run(data, spec, fresh / "out", kept=fresh / "kept")
-        assert digests(out) == digests(fresh / "out")
+        assert content(out) == content(fresh / "out")
         assert {path.name for path in kept.iterdir()} == {path.name for path in (fresh / "kept").iterdir()}     # of no other run
         return made
 
@@ -122,7 +118,7 @@ def test_a_preparation_that_was_cut_off_goes_on(chain: Path, tmp_path: Path, mon
         with pytest.raises(KeyboardInterrupt):
             prepare.run(data, spec, tmp_path / "out", kept=tmp_path / "kept")
     assert prepare.run(data, spec, tmp_path / "out", kept=tmp_path / "kept") == (192, ["PAT_1-P2"])
-    assert digests(tmp_path / "out") == digests(chain / "artifacts" / "prepared" / "patient-1")
+    assert content(tmp_path / "out") == content(chain / "artifacts" / "prepared" / "patient-1")
 
 
 def test_a_kept_plate_cannot_be_changed_through_what_was_made_of_it(chain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +128,7 @@ def test_a_kept_plate_cannot_be_changed_through_what_was_made_of_it(chain: Path,
     assert modes == {".safetensors": 0, ".csv": 0}
     monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError(errno.EPERM, "no hard links here")))
     assert (made, prepare.run(data, spec, tmp_path / "two", kept=tmp_path / "kept")[1]) == (["A549-plate-1"], [])
-    assert digests(tmp_path / "one") == digests(tmp_path / "two")
+    assert content(tmp_path / "one") == content(tmp_path / "two")
 
 
 def test_a_refused_screen_stops_here(chain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,8 @@ from models.networks.splits import nested_draws
 from models.networks.starts import read_start
 from pipelines import sample_size
 from pipelines.params import Params
-from pipelines.prepared import PreparedScreen, read_prepared
+from pipelines.prepared import PreparedScreen
+from tests.pipelines.chain import prepared_screen
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def controls(chain: Path) -> Recipe:
 
 @pytest.fixture(scope="module")
 def screen(chain: Path) -> PreparedScreen:
-    return read_prepared(chain / "data" / "patient-1", chain / "artifacts" / "prepared" / "patient-1")
+    return prepared_screen(chain, "patient-1")
 
 
 def sizes_of(chain: Path, recipe: Recipe, screen: PreparedScreen, layout: pd.DataFrame) -> pd.DataFrame:

@@ -14,14 +14,13 @@ import pytest
 import torch
 
 from models.errors import SampleMismatch
-from models.networks.bundle import Parent, bundle_sha256, read_card, trunk_finder, write_card
-from models.networks.predict import load_predictor
+from models.networks.bundle import Parent, bundle_sha256, read_card, write_card
 from models.networks.trunks import Trunk
 from models.plates.prepare import load_prepared, save_prepared
 from models.scoring import ScoringOptions
 from models.tables import CURVES, WELL_SCORES, check_table
 from pipelines import score
-from pipelines.prepared import read_prepared
+from tests.pipelines.chain import predictor_of, prepared_screen
 
 
 @pytest.mark.parametrize("screen", ["hek293", "patient-1"])
@@ -57,10 +56,8 @@ def test_lineage_names_model_data_and_commit(chain: Path) -> None:
 
 
 def test_the_same_input_gives_the_same_files(chain: Path, tmp_path: Path) -> None:
-    models = chain / "artifacts" / "models"
-    predictor = load_predictor(models / "profile-PAT_1", find_trunk=trunk_finder([models, models.parent / "trunks"]), device="cpu")
-    data = read_prepared(chain / "data" / "patient-1", chain / "artifacts" / "prepared" / "patient-1")
-    score.write_scores(score.run(data, predictor, ScoringOptions()), tmp_path, lineage={})
+    scored = score.run(prepared_screen(chain, "patient-1"), predictor_of(chain, "profile-PAT_1"), ScoringOptions())
+    score.write_scores(scored, tmp_path, lineage={})
     for name in ("wells.parquet", "curves.parquet", "quality.parquet", "findings.json"):
         assert (tmp_path / name).read_bytes() == (chain / "artifacts" / "scores" / "patient-1" / name).read_bytes(), name
 
@@ -139,8 +136,7 @@ def test_controls_that_a_model_learned_from_are_judged_by_phase_one(chain: Path,
 
 
 def test_the_model_of_another_line_is_refused(chain: Path) -> None:
-    predictor = load_predictor(chain / "artifacts" / "models" / "viability-A549", find_trunk=trunk_finder([]), device="cpu")
-    data = read_prepared(chain / "data" / "hek293", chain / "artifacts" / "prepared" / "hek293")
+    predictor, data = predictor_of(chain, "viability-A549"), prepared_screen(chain, "hek293")
     with pytest.raises(SampleMismatch, match="model viability-A549 is for A549, not HEK293"):
         score.run(data, predictor, ScoringOptions())
     scored = score.run(data, predictor, ScoringOptions(force=True))

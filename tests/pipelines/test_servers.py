@@ -18,6 +18,7 @@ import pytest
 from models.errors import DosewellError
 from models.processes import started_at
 from pipelines import servers, up
+from tests.waiting import until
 
 pytestmark = pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")  # that is the purpose
 
@@ -53,15 +54,8 @@ def start(name: str = "test", *words: str) -> servers.Server:
 def tree(pid: int, *, size: int = 3) -> list[psutil.Process]:
     """The process, its worker and the worker's child, once they are there."""
     process = psutil.Process(pid)
-    for _ in range(200):
-        family = [process, *process.children(recursive=True)]
-        if len(family) == size:
-            return family
-        psutil.wait_procs([], timeout=0)
-        import time
-
-        time.sleep(0.05)
-    raise AssertionError(f"{len(family)} processes, expected {size}")
+    until(lambda: len(process.children(recursive=True)) == size - 1)
+    return [process, *process.children(recursive=True)]
 
 
 def alive(processes: list[psutil.Process]) -> list[int]:

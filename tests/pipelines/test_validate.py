@@ -92,14 +92,15 @@ def test_pipeline_and_service_say_the_same_about_the_three_classic_mistakes(data
 
 def test_the_command_exits_well_although_a_screen_is_refused(
         data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(validate.Params, "read", lambda path: _Params())
-    monkeypatch.setattr("sys.argv", ["validate", "--data", str(data), "--out", str(tmp_path / "out"),
-                                     "--docs", str(tmp_path / "docs"), "--kept", str(tmp_path / "kept")])
+    (tmp_path / "params.yaml").write_text("inputs: {i: {}}\nscreens: {good: {input: i}, broken: {input: i}}\nvalidate: {min_controls: 4}\n")
+    monkeypatch.setattr("sys.argv", ["validate", "--params", str(tmp_path / "params.yaml"), "--data", str(data), "--out",
+                                     str(tmp_path / "out"), "--docs", str(tmp_path / "docs"), "--kept", str(tmp_path / "kept")])
     validate.main()
     said = capsys.readouterr().out
     assert "good: accepted" in said
     assert "broken: REFUSED" in said
     assert "'ten' in column dose" in said
+    assert "no positive control well, where 4 are needed" in said       # as params.yaml has it
 
 
 def test_a_layout_without_plates_means_the_only_archive(data: Path) -> None:
@@ -108,13 +109,6 @@ def test_a_layout_without_plates_means_the_only_archive(data: Path) -> None:
     evidence = validate.gather(data / "good", Thresholds(), kept=data / "kept")
     assert set(evidence.layout["plate"]) == {"P1"}
     assert validate.judge_folder(data / "good", Thresholds(), kept=data / "kept").verdict.accepted
-
-
-class _Params:
-    """The part of params.yaml that the stage uses."""
-
-    sources = ("good", "broken")
-    validate = Thresholds(min_controls=2)
 
 
 @pytest.mark.shared

@@ -412,7 +412,3 @@ def test_controls_as_the_screen_declares_them(draft: Draft, tmp_path: Path, cont
     keep(lambda draft: draft.layout["role"].isin([*roles, "treated"]))(draft)
     draft.screen["controls"] = controls
     assert draft.judge(tmp_path / "screen").accepted is accepted
-
-
-def test_at_least_forty_kinds() -> None:
-    assert len(BAD) + len(MARKED) >= 60

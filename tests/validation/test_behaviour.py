@@ -142,8 +142,9 @@ def test_read_outs_speak_where_images_do_not(full_plates: Draft, tmp_path: Path)
     viability = 1 / (1 + pd.to_numeric(full_plates.layout["dose"]).fillna(0) / 300)
     full_plates.layout["OD450"] = (0.2 + viability.where(full_plates.layout["role"] != "positive", 0)).round(4).astype("str")
     swap(full_plates, "P1", "P2", "P3")
-    for finding in full_plates.judge(tmp_path / "screen").errors:
-        assert finding.rule == "controls_swapped"
+    errors = full_plates.judge(tmp_path / "screen").errors
+    assert {finding.rule for finding in errors} == {"controls_swapped"}
+    assert sorted(finding.plate for finding in errors if "by the read-out" in finding.message) == ["P1", "P2", "P3"]
 
 
 def with_readouts(draft: Draft, dosed: float, *, assay: str = "") -> Draft:
@@ -194,7 +195,9 @@ def test_a_plate_all_of_whose_doses_kill_is_not_taken_for_exchanged_controls(see
     layout, _ = plate_of_curves(seed)
     rng = np.random.default_rng(seed)
     shown = pd.DataFrame((layout["role"] != "negative").to_numpy(float)[:, None] + rng.normal(0, 0.1, (96, 1)), index=layout["well"])
-    assert all(one.gain < 15 for one in suspicions(layout, shown, 96))
+    found = suspicions(layout, shown, 96)
+    assert {one.mistake for one in found} == set(MISTAKES)
+    assert all(one.gain < 15 for one in found)
 
 
 @pytest.mark.parametrize("exchanged", [False, True])
