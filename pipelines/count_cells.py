@@ -119,7 +119,7 @@ def summary(counts: pd.DataFrame) -> str:
             f"grade {grade.grade} ({grade.lowest}-{grade.highest}), {grade.verdict}")
 
 
-def draw_overlay(image: Any, counted: CellCount) -> Image.Image:
+def draw_overlay(image: np.ndarray, counted: CellCount) -> Image.Image:
     """The image (H, W) on 0-1, stretched to its own range, with every cell outlined."""
     from skimage.segmentation import find_boundaries
 

@@ -16,6 +16,7 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
@@ -31,6 +32,7 @@ from validation.words import some
 
 KEPT = "a person looked at it"
 COLUMNS = ("excluded", "exclusion_reason")
+Excluded = Literal["true", "false", ""]     # as the column `excluded` of the layout has it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +41,7 @@ class Choice:
 
     wells: tuple[str, ...]
     plate: str = ""
-    excluded: str = "true"
+    excluded: Excluded = "true"
     reason: str = ""
 
 
@@ -162,9 +164,8 @@ def main(argv: list[str] | None = None) -> None:
     if not folder.is_dir():
         known = sorted(path.parent.name for path in arguments.data.glob(f"[!.]*/{SCREEN_FILE}"))
         raise ScreenError(f"there is no screen '{arguments.screen}' in {arguments.data}; it has {', '.join(known) or 'none'}")
-    excluded, reason = ("", "") if arguments.forget else ("true", arguments.reason)
-    if arguments.restore:
-        excluded, reason = "false", arguments.reason if arguments.reason.strip() else KEPT
+    excluded: Excluded = "" if arguments.forget else "false" if arguments.restore else "true"
+    reason = {"": "", "false": arguments.reason if arguments.reason.strip() else KEPT, "true": arguments.reason}[excluded]
     said, changed = apply_choice(folder, Choice(wells=_names(arguments.wells), plate=arguments.plate, excluded=excluded, reason=reason))
     print(*said, sep="\n")
     if changed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -105,7 +105,7 @@ def copy_images(folder: Path, files: pd.DataFrame, channels: tuple[str, ...], *,
                 copied.same.append(plate)
             else:
                 work = _PlateWork(root, copied.findings, bar, jpeg_size)
-                write_plate(archive, work.members(ordered.to_dict("records")))   # type: ignore[arg-type]  # str keys
+                write_plate(archive, work.members(ordered.to_dict("records")))
                 if not copied.findings:
                     copied.plates[plate] = work.result(state=state, archive=archive_digest(archive))
                     _write_note(note, copied.plates[plate])
@@ -181,7 +181,7 @@ class _PlateWork:
     depths: set[int] = field(default_factory=set)
     planes: int = 1
 
-    def members(self, files: Iterable[dict[str, Any]]) -> Iterator[tuple[str, np.ndarray]]:
+    def members(self, files: Iterable[Mapping[Hashable, Any]]) -> Iterator[tuple[str, np.ndarray]]:
         """(member name, pixels) of each plane, in order of the files."""
         for file in files:
             self.bar.update()
@@ -193,7 +193,7 @@ class _PlateWork:
             except ImageError as error:
                 self.findings += [replace(item, plate=file["plate"], well=file["well"]) for item in error.findings]
 
-    def _planes(self, file: dict[str, Any]) -> Iterator[tuple[str, np.ndarray]]:
+    def _planes(self, file: Mapping[Hashable, Any]) -> Iterator[tuple[str, np.ndarray]]:
         with open_planes(file["path"], file["part"], at_least=self.jpeg_size) as stack:
             for offset, plane in enumerate(stack):
                 self.shapes.add(plane.shape)

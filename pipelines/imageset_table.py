@@ -60,12 +60,14 @@ def find_images(request: Request) -> tuple[pd.DataFrame, list[str]]:
                    if path.is_file() and not any(part.startswith(".") for part in place.parts))
     if not files:
         raise InputError(f"{request.source} holds no image ({', '.join(IMAGE_SUFFIXES)})")
-    listed, said = request.boxes or request.labels, list[str]()
-    if listed is None:
-        table = pd.DataFrame({"file": files, "path": files, "label": _folder_labels(files)})
+    if request.boxes is not None:
+        table, said = _listed(request.boxes, files, needed=("label", *BOX), group_pattern=request.group_pattern)
+        table = _crops(table)
+    elif request.labels is not None:
+        table, said = _listed(request.labels, files, needed=("label",), group_pattern=request.group_pattern)
+        table = _once(table, request.labels).assign(path=lambda rows: rows["file"])
     else:
-        table, said = _listed(listed, files, needed=("label", *(BOX if request.boxes is not None else ())))
-        table = _crops(table) if request.boxes is not None else _once(table, listed).assign(path=lambda rows: rows["file"])
+        table, said = pd.DataFrame({"file": files, "path": files, "label": _folder_labels(files)}), []
     return _grouped(table.assign(image_id=_ids(table["path"])).sort_values("file", kind="stable", ignore_index=True), request, said)
 
 
@@ -81,8 +83,10 @@ def _ids(paths: pd.Series) -> pd.Series:
     return ids.mask(ids.duplicated(keep=False), paths)
 
 
-def _listed(path: Path, files: list[str], *, needed: tuple[str, ...]) -> tuple[pd.DataFrame, list[str]]:
-    """(rows of a table with the file that each names; lines on files that it does not name, and columns that are of no use here)."""
+def _listed(path: Path, files: list[str], *, needed: tuple[str, ...], group_pattern: str) -> tuple[pd.DataFrame, list[str]]:
+    """(rows of a table with the file that each names; lines on its groups, unless a pattern finds them, on files that it does not name, and
+    on columns that are of no use here).
+    """
     table = read_table(path)
     columns = {_plain(column): str(column) for column in reversed(list(table.columns))}
     found = {columns[name]: wanted for wanted, names in SYNONYMS.items() if (name := next((name for name in names if name in columns), ""))}
@@ -100,7 +104,7 @@ def _listed(path: Path, files: list[str], *, needed: tuple[str, ...]) -> tuple[p
     unused = [str(column) for column in table if column not in ("file", "path", "group", "mask_path", *needed)]
     unnamed = sorted(set(files) - set(table["file"]))
     return table, [
-        *([f"groups: column '{given['group']}' of {path.name}"] if "group" in given else []),
+        *([f"groups: column '{given['group']}' of {path.name}"] if "group" in given and not group_pattern else []),
         *([f"columns of {path.name} that were not used: {', '.join(unused)}; if one of them says which images belong together, call it "
            "'group'"] if unused else []),
         *([f"{len(unnamed)} image(s) are left out, for {path.name} does not name them: {some(unnamed, TOLD)}"] if unnamed else [])]
@@ -172,7 +176,7 @@ def _grouped(table: pd.DataFrame, request: Request, said: list[str]) -> tuple[pd
             first = next(file for file, match in zip(table["file"], matches, strict=True) if not (match and match.groups()))
             raise InputError(f"--group-pattern {request.group_pattern} finds no group in {first}; its first bracket must match in every "
                              r"path, e.g. '(patient\d+)_'")
-        return table.assign(group=[match.group(1) for match in matches if match]), [line for line in said if not line.startswith("groups:")]
+        return table.assign(group=[match.group(1) for match in matches if match]), said
     if "group" not in table:
         return table.assign(group=table["image_id"]), said
     empty = table["group"].str.strip() == ""

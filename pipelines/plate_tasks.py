@@ -9,10 +9,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -103,6 +102,25 @@ class ScreenTask:
         return _state_of(self.out) == self.state
 
 
+@dataclass(frozen=True, kw_only=True)
+class PlateRecord:
+    """What state.json says of a plate's raw outputs. state: what they are made from; md5: of the archive; plates, findings: of its
+    inventory and its images; unprepared: why the images cannot be prepared, "" where they were; reasons: the findings of that.
+    """
+
+    state: str
+    md5: str
+    plates: tuple[str, ...]
+    findings: tuple[Finding, ...] = ()
+    unprepared: str = ""
+    reasons: tuple[Finding, ...] = ()
+
+    @classmethod
+    def read(cls, folder: Path) -> PlateRecord:
+        """The record of the raw outputs in this folder."""
+        return from_record(cls, json.loads((folder / STATE).read_text(encoding="utf-8")), path=STATE)
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What became of a task: nothing to say, or why it could not be done."""
@@ -125,19 +143,19 @@ def _predict_plate(task: PlateTask) -> None:
     inventory = reader.inventory()
     with whole_folder(task.out) as folder:
         inventory.images.to_parquet(folder / "images.parquet", index=False)
-        record: dict[str, Any] = {"plates": inventory.plates, "findings": [found.record() for found in inventory.findings]}
+        record = PlateRecord(state=state, md5=file_md5(task.archive), plates=inventory.plates, findings=inventory.findings)
         try:
             images = reader.images()
         except InputError as error:
-            record |= {"unprepared": error.summary, "reasons": [found.record() for found in error.findings]}
+            record = replace(record, unprepared=error.summary, reasons=error.findings)
         else:
             raw = predictor.predict(images)
             layout = _layout(task.screen, screen, plates=inventory.plates).layout
-            record["findings"] += [found.record() for found in inversion_findings(images, raw, layout, predictor)]
+            record = replace(record, findings=(*record.findings, *inversion_findings(images, raw, layout, predictor)))
             raw = with_structure_sizes(raw, images, layout, predictor.card.reference)
             raw.to_parquet(folder / "raw.parquet", index=False)
             images.quality.to_parquet(folder / "quality.parquet", index=False)
-        (folder / STATE).write_text(json.dumps(record | {"state": state, "md5": file_md5(task.archive)}, indent=1) + "\n", encoding="utf-8")
+        (folder / STATE).write_text(json.dumps(to_record(record), indent=1) + "\n", encoding="utf-8")
 
 
 def score_screen(task: ScreenTask) -> Outcome:
@@ -148,17 +166,17 @@ def score_screen(task: ScreenTask) -> Outcome:
 def _score_screen(task: ScreenTask) -> None:
     screen, predictor = read_screen(task.screen), task.model.load()
     card = predictor.card
-    records = [_record(plate.out) for plate in task.plates]
+    records = [PlateRecord.read(plate.out) for plate in task.plates]
     inventory = _inventory(task.plates, records)
     parsed = _layout(task.screen, screen, plates=inventory.plates)
     verdict = judge_screen(parsed, screen, inventory=inventory, thresholds=thresholds_of(card))
     verdict.require()
-    if unprepared := [record["unprepared"] for record in records if "unprepared" in record]:
-        raise InputError("; ".join(unprepared), _findings(records, "reasons"))
+    if unprepared := [record.unprepared for record in records if record.unprepared]:
+        raise InputError("; ".join(unprepared), [found for record in records for found in record.reasons])
     scored = score_predicted(_joined(task.plates, "raw"), _joined(task.plates, "quality"), parsed.layout, screen=screen, card=card,
                              model=card.name, version=predictor.sha256[:12], options=task.options)
     scored = replace(scored, findings=(*verdict.findings, *scored.findings))
-    known = {f"images/{plate.archive.name}": record["md5"] for plate, record in zip(task.plates, records, strict=True)}
+    known = {f"images/{plate.archive.name}": record.md5 for plate, record in zip(task.plates, records, strict=True)}
     lineage = lineage_of(predictor, screen=task.screen.name, data_md5=data_md5(task.screen, known=known), commit=task.commit)
     with whole_folder(task.out) as folder:
         write_scores(scored, folder, lineage=lineage)
@@ -172,14 +190,11 @@ def _layout(folder: Path, screen: Screen, *, plates: Sequence[str]) -> ParsedLay
     return parse_layout(read_table(folder / LAYOUT_FILE), plate_format=screen.plate_format, default_plate=only_plate(plates))
 
 
-def _inventory(plates: Sequence[PlateTask], records: Sequence[Mapping[str, Any]]) -> Inventory:
+def _inventory(plates: Sequence[PlateTask], records: Sequence[PlateRecord]) -> Inventory:
     """The screen's inventory from those of its plates."""
     images = pd.concat([pd.read_parquet(task.out / "images.parquet") for task in plates], ignore_index=True)
-    return Inventory(images, _findings(records, "findings"), tuple(name for record in records for name in record["plates"]))
-
-
-def _findings(records: Sequence[Mapping[str, Any]], name: str) -> tuple[Finding, ...]:
-    return tuple(from_record(Finding, item, path=STATE) for record in records for item in record.get(name, ()))
+    return Inventory(images, tuple(found for record in records for found in record.findings),
+                     tuple(name for record in records for name in record.plates))
 
 
 def _joined(plates: Sequence[PlateTask], name: str) -> pd.DataFrame:
@@ -199,12 +214,7 @@ def _told(work: Callable[[], None]) -> Outcome:
 
 def _state_of(folder: Path) -> str:
     """What the content of a folder was made from; "" where there is none."""
-    return str(_record(folder)["state"]) if (folder / STATE).is_file() else ""
-
-
-def _record(folder: Path) -> dict[str, Any]:
-    record: dict[str, Any] = json.loads((folder / STATE).read_text(encoding="utf-8"))
-    return record
+    return str(json.loads((folder / STATE).read_text(encoding="utf-8"))["state"]) if (folder / STATE).is_file() else ""
 
 
 def _digest(text: str, file: Path, bundle: Path) -> str:

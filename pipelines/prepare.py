@@ -44,11 +44,7 @@ def run(folder: Path, spec: InputSpec, out: Path, *, kept: Path) -> tuple[int, l
         for path in archives:
             piece = keep.place(path.name, known[path.name], spec, channels, maker(*CODE)).with_suffix(".safetensors")
             if not piece.is_file():
-                with PlateArchive(path) as archive, progress(archive.members["well"].nunique(), unit="well", name=path.stem) as on_well:
-                    images = prepare_plate(archive, spec, channels=channels, on_well=on_well)
-                if _state(path) != states[path.name]:
-                    raise ScreenError(f"{path} was changed while it was read; run the stage again when it is whole")
-                save_prepared(images, piece)
+                _prepare(path, piece, spec, channels, state=states[path.name])
                 made.append(path.stem)
             for suffix in (".safetensors", QUALITY_SUFFIX):
                 piece.with_suffix(suffix).chmod(0o444)      # one file by two names: whoever changes one would change the other
@@ -57,6 +53,15 @@ def run(folder: Path, spec: InputSpec, out: Path, *, kept: Path) -> tuple[int, l
     md5 = data_md5(folder, known={f"images/{name}": value for name, value in known.items()})
     (out / "source.json").write_text(json.dumps({"data_md5": md5}) + "\n")
     return count, made
+
+
+def _prepare(path: Path, piece: Path, spec: InputSpec, channels: list[str], *, state: list[int]) -> None:
+    """Prepare the archive at `path`, which had this state when its md5 was taken, into `piece`."""
+    with PlateArchive(path) as archive, progress(archive.members["well"].nunique(), unit="well", name=path.stem) as on_well:
+        images = prepare_plate(archive, spec, channels=channels, on_well=on_well)
+    if _state(path) != state:
+        raise ScreenError(f"{path} was changed while it was read; run the stage again when it is whole")
+    save_prepared(images, piece)
 
 
 def archive_md5s(images: Path, states: Mapping[str, list[int]], notes: Path) -> dict[str, str]:

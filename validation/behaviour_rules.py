@@ -13,14 +13,14 @@ from validation.evidence import Evidence, Rule
 from validation.layout_fit import SWAPPED, Suspicion, likeliest
 from validation.words import listed, number
 
-SEPARATION_GAIN = 0.2   # of the share of controls that act as their kind, from which on they tell of a turned layout
+SEPARATION_GAIN = 0.2   # the controls speak for a turn if undoing it lets this share more of them act as their kind
 EXPLAINED = 0.5         # share of what differs most between the wells that the right layout must explain
-CLEARLY_APART = 0.85    # share of controls that act as their kind, from which on a stray one is strange
-ALL_AFFECTED = 0.95     # share of dosed wells that act like positive controls, from which on nothing tells the controls apart
-OPPOSITE = 0.7          # cosine between a plate's way from negative to positive and that of the others, below minus which they disagree
-AGREEING = 0.5          # length of the mean of the others' unit vectors, below which they do not agree, and nobody disagrees with them
-FAR_APART = 3.0         # robust SSMD of the two kinds, which strays hardly move, from which on many strays are strange too
-FEW_CONTROLS = 6        # wells of each kind that it takes to call one strange
+CLEARLY_APART = 0.85    # from this share of controls that act as their kind, the kinds are apart, and a single stray is told
+ALL_AFFECTED = 0.95     # from this share of dosed wells that act like positive controls, no dosed well tells the controls apart
+OPPOSITE = 0.7          # a plate disagrees if the cosine between its way from negative to positive and the others' lies below minus this
+AGREEING = 0.5          # the others agree if the mean of their unit vectors is as long; if not, no plate is said to disagree
+FAR_APART = 3.0         # from this robust SSMD, strays are told although they lower CLEARLY_APART's share: they hardly lower this
+FEW_CONTROLS = 6        # wells of each kind that it takes to call one a stray
 LIVING_ASSAYS = ("cck", "wst", "mtt", "mts", "xtt", "resazurin", "alamar", "prestoblue", "celltiter", "atp", "sulforhodamine",
                  "crystal violet", "neutral red")     # read-outs that rise with living cells
 DEAD_ASSAYS = ("ldh", "caspase", "propidium", "sytox", "toxilight", "annexin")    # and with dying ones
@@ -81,10 +81,12 @@ def controls_not_swapped(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _convincing(plate: MeasuredPlate, evidence: Evidence, *, upside_down: bool = False) -> list[Suspicion]:
-    """The mistakes that explain the plate best, if they do so much better than the layout; twice as much where the controls do not tell.
+    """The mistakes that explain the plate best; none unless they beat the layout by the threshold `layout_evidence`, or by twice as much
+    where the controls do not speak for them.
 
-    upside_down: of those turns alone that would have dead wells read as living ones do; else of all others. Controls that dried at the
-    edge lie off their treatments' curves, and where doses run along the rows, a layout mirrored with both kinds of controls does not.
+    upside_down: looks only at the turns by which dead wells would read as living ones do; without it, only at the others. A dried edge
+    can speak for such a turn: the controls there lie off the curves of the treatments, but where doses run along the rows, they lie on
+    them in the mirrored layout.
     """
     found = [one for one in evidence.suspicions[plate.name, plate.source] if _upside_down(plate, one.mistake, evidence) is upside_down]
     if not found or found[0].explained < EXPLAINED:

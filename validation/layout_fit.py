@@ -1,9 +1,9 @@
 """How well a layout explains what a plate's wells show, and whether a mistake in the layout explains it better.
 
-The model of a plate: wells that got the same are alike, and along the doses of a treatment wells leave the negative controls on a
-sigmoid curve, which may lie below the lowest dose. What a layout leaves unexplained is compared with what the same layout leaves when it is
-turned, shifted, or has its controls the other way round. What is left of a well is told by the others of its kind, so that the likelihoods
-can be compared as they are.
+The model of a plate: wells that got the same are alike; along the doses of a treatment, wells leave the level of the negative controls on
+a sigmoid curve, whose midpoint may lie below the lowest dose. What the layout leaves unexplained is compared with what it leaves when it is
+turned, shifted, or has its kinds of controls exchanged. Each well is predicted from the other wells of its kind, not from itself
+(leave one out), so that the likelihoods of all layouts can be compared without a correction for how many groups they have.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ SLOPES = (1.0, 2.5)     # of the sigmoids tried, per decade of dose x ln 10
 MIDPOINTS = 10          # of the sigmoids tried, from the lowest dose to half a decade above the highest
 LEAST_NOISE = 0.03      # share of the variance that counts as unexplained in any case, so that chance cannot explain all
 CUT = 1e-9              # of the largest variance: directions of the signals with less are rounding
-LEVERAGE = 0.8          # of one well on the height of its curve, at most: beyond, the others say too little
-FAR = 2.0               # root mean square over directions, in SDs, beyond which a well is pulled in: a few odd wells are no plate
+LEVERAGE = 0.8          # of one well on its own curve, at most: the rest of a curve with fewer others would be blown up without limit
+FAR = 2.0               # SDs (root mean square over directions) to which farther wells are pulled in, so that a few cannot decide
 ABOUT = 3.0             # nats: mistakes that lie so near the likeliest one explain a plate about as well
-PULLS = 3               # rounds of that, because odd wells also widen the SD
+PULLS = 3               # rounds of pulling in: far wells widen the SD, so that one round leaves them too far
 
 
 @dataclass(frozen=True)
