@@ -30,6 +30,7 @@ from pipelines.command import run_command
 from pipelines.imageset_table import BOX, Request, find_images
 from pipelines.imagesets import IMAGES_ARCHIVE, is_imageset, read_imageset, write_imageset
 from pipelines.screens import folder_of, whole_folder
+from pipelines.sources import add_fact_options, facts_of
 
 
 def add_imageset(request: Request, *, progress: bool = True) -> list[str]:
@@ -173,17 +174,15 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--margin", type=float, default=1.2, help="side of a crop over its box's longer side (default: 1.2)")
     parser.add_argument("--classes", default="", help="the two labels, the one to find first: toxic,nontoxic")
     parser.add_argument("--group-pattern", default="", help=r"regular expression whose first bracket is the group: '(patient\d+)_'")
-    for name, words in (("sample", "cell line, tissue or patient"), ("kind", "cell_line or patient"), ("assay", "what was measured"),
-                        ("organism", "such as human"), ("stain", "such as H&E"), ("camera", "as the lab calls it")):
-        parser.add_argument(f"--{name}", help=words)
-    for name, words in (("magnification", "of the objective, such as 10"), ("pixel-size-um", "side of a pixel in micrometres")):
-        parser.add_argument(f"--{name}", type=float, help=words)
+    add_fact_options(parser)
+    parser.add_argument("--stain", help="such as H&E")
     parser.add_argument("--force", action="store_true", help="replace a set of that name")
-    arguments = vars(parser.parse_args(argv))
-    facts = {name: value for name in ("sample", "kind", "assay", "organism", "stain", "camera", "magnification", "pixel_size_um")
-             if (value := arguments.pop(name)) is not None}
-    classes = tuple(filter(None, (part.strip() for part in arguments.pop("classes").split(","))))
-    print(*add_imageset(Request(**arguments, classes=classes, facts=facts)), sep="\n")
+    arguments = parser.parse_args(argv)
+    facts = facts_of(arguments) | ({"stain": arguments.stain} if arguments.stain is not None else {})
+    print(*add_imageset(Request(
+        source=arguments.source, name=arguments.name, out=arguments.out, labels=arguments.labels, boxes=arguments.boxes,
+        classes=tuple(filter(None, (part.strip() for part in arguments.classes.split(",")))), group_pattern=arguments.group_pattern,
+        margin=arguments.margin, facts=facts, force=arguments.force)), sep="\n")
 
 
 if __name__ == "__main__":

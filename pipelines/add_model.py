@@ -40,7 +40,7 @@ class NewModel:
     planes: tuple[str, ...] = ()
 
 
-def entries_of(model: NewModel, params_file: Path, *, section: str = "screens") -> dict[str, dict[str, Any]]:
+def entries_of(model: NewModel, params_file: Path, *, section: str) -> dict[str, dict[str, Any]]:
     """section -> name -> value, as they stand in params.yaml. section: of what the model learns from, screens or imagesets.
 
     Raises ParamsError for an unknown recipe or misplaced weights.

@@ -19,7 +19,7 @@ from models.networks.evaluate import auroc, confusion
 _SMOOTH = 50    # points that a GAN's curves are averaged to: a batch is noisy
 
 
-def class_figures(predictions: pd.DataFrame, epochs: pd.DataFrame, *, gan: Path | None = None) -> dict[str, Figure]:
+def class_figures(predictions: pd.DataFrame, epochs: pd.DataFrame, *, gan: Path | None) -> dict[str, Figure]:
     """Name -> figure. predictions: with the column `label`; gan: folder with what the stage `train` kept of a GAN, if it trained one."""
     classes = class_names(predictions)
     table = held_out_logits(predictions)

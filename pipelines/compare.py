@@ -108,7 +108,8 @@ def run(predictors: Mapping[str, Predictor], screens: Mapping[str, PreparedScree
             for name, predictor in predictors.items():
                 bar.update()
                 relation = _relation(predictor.card, data.screen, predictors)
-                if predictor.card.recipe.input.planes != data.images.channels:
+                spec = predictor.card.recipe.input
+                if (spec.planes, spec.size) != (data.images.channels, data.images.pixels.shape[-1]):
                     continue
                 try:
                     found = pair_predictions(predictor, data, own[name] if relation == "autologous" else None, known)

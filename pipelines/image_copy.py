@@ -78,15 +78,15 @@ class Copied:
         return {name: plate.digest for name, plate in self.plates.items()}
 
 
-def copy_images(folder: Path, files: pd.DataFrame, channels: tuple[str, ...], *, root: Path, jpeg_size: int | None = None,
-                before: Path | None = None, progress: bool = True) -> Copied:
+def copy_images(folder: Path, files: pd.DataFrame, channels: tuple[str, ...], *, root: Path, jpeg_size: int | None,
+                before: Path, progress: bool) -> Copied:
     """Write images/<plate>.zip for every plate of the files (FILE_COLUMNS); plates that are there with their note are left alone.
 
     root: the source's folder, below which files are known by their place. before: a screen whose archives are taken, by hard links, where
     they still hold what was copied of the same files. Images that cannot be read become findings, so that all are named at once; a plate
     with one gets no archive.
     """
-    copied, known = Copied(), {} if before is None else read_notes(before)
+    copied, known = Copied(), read_notes(before)
     (folder / NOTES).mkdir(exist_ok=True)
     with tqdm(total=len(files), desc="images", unit="image", disable=not progress, leave=False) as bar:
         for name, chosen in files.groupby("plate"):
@@ -98,7 +98,7 @@ def copy_images(folder: Path, files: pd.DataFrame, channels: tuple[str, ...], *,
             if note.is_file():
                 copied.plates[plate] = PlateCopy.from_record(json.loads(note.read_text(encoding="utf-8")))
                 copied.resumed.append(plate)
-            elif before is not None and plate in known and known[plate].state == state and (
+            elif plate in known and known[plate].state == state and (
                     archive_digest(before / "images" / archive.name) == known[plate].archive):
                 link_file(before / "images" / archive.name, archive)
                 copied.plates[plate] = known[plate]
@@ -140,7 +140,7 @@ def archive_digest(path: Path) -> str:
         return hashlib.sha256(repr([(info.filename, info.file_size, info.CRC) for info in archive.infolist()]).encode()).hexdigest()
 
 
-def source_digests(files: pd.DataFrame, *, root: Path, progress: bool = True) -> dict[str, str]:
+def source_digests(files: pd.DataFrame, *, root: Path, progress: bool) -> dict[str, str]:
     """plate -> sha256 over its files, by content and place, as `copy_images` finds it."""
     with tqdm(total=len(files), desc="compare", unit="image", disable=not progress, leave=False) as bar:
         return {str(plate): _digest(_hashed(chosen["path"], root, bar, len(chosen))) for plate, chosen in files.groupby("plate")}

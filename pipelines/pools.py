@@ -94,11 +94,11 @@ def _call(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
 
 @contextmanager
-def open_pool(*, workers: int = 1, ray: str = "", threads: int = 0) -> Iterator[Pool]:
+def open_pool(*, workers: int, ray: str, threads: int) -> Iterator[Pool]:
     """A pool that ends with the block, whatever ends it; tasks that were not begun are forgotten then.
 
     workers: processes of this machine; 1 is this process. ray: address of a cluster ("auto": this machine's), in the place of
-    processes. threads: of each task; 0 shares this machine's processors out among the workers, and takes 2 on a cluster.
+    processes; "" for none. threads: of each task; 0 shares this machine's processors out among the workers, and takes 2 on a cluster.
     """
     if workers < 1 or threads < 0:
         raise DosewellError(f"--workers must be 1 or more and --threads 0 or more, got {workers} and {threads}")

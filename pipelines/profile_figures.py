@@ -16,8 +16,7 @@ _MARKERS = "oDvP*Xp<>h"
 _THUMBNAILS = 14
 
 
-def plot_phenotype_map(places: np.ndarray, wells: pd.DataFrame, *, colour_by: str, title: str = "",
-                       thumbnails: np.ndarray | None = None) -> Figure:
+def plot_phenotype_map(places: np.ndarray, wells: pd.DataFrame, *, colour_by: str, title: str, thumbnails: np.ndarray) -> Figure:
     """t-SNE places (N, 2) of `wells` (role, label, and the column `colour_by`, such as the drug class); controls have their own marks.
 
     thumbnails (N, H, W, 3) on 0-1: pictures of a spread-out choice of wells are put around the map.
@@ -41,7 +40,7 @@ def plot_phenotype_map(places: np.ndarray, wells: pd.DataFrame, *, colour_by: st
     axes.set(xticks=[], yticks=[], xlabel="t-SNE 1", ylabel="t-SNE 2")
     axes.set_title(title, fontsize=9, loc="left")
     axes.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    if thumbnails is not None and len(places):
+    if len(places):
         _add_thumbnails(axes, places, thumbnails, wells)
     return figure
 

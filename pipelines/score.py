@@ -12,7 +12,6 @@ import pandas as pd
 from tqdm import tqdm
 
 from models.classifying import classify_images
-from models.errors import Finding
 from models.kept import KeptFiles, kept_files
 from models.networks.bundle import FindTrunk, trunk_finder
 from models.networks.predict import Predictor, load_predictor
@@ -73,11 +72,6 @@ def write_scores(scored: ScoredScreen, out: Path, *, lineage: dict[str, str]) ->
     (out / "lineage.json").write_text(json.dumps(lineage, indent=1, sort_keys=True) + "\n")
 
 
-def count_flags(findings: tuple[Finding, ...]) -> str:
-    """How many findings there are, in words."""
-    return f"{len(findings)} finding(s)" if findings else "nothing to remark"
-
-
 def _lineage(data: PreparedScreen | PreparedImageSet, predictor: Predictor) -> dict[str, str]:
     return lineage_of(predictor, screen=data.screen.name, data_md5=data.data_md5, commit=commit_in_words())
 
@@ -110,7 +104,7 @@ def _score(arguments: argparse.Namespace, params: Params, keep: KeptFiles) -> st
     parent = stranger_to(data, predictor, models=arguments.bundle.parent, find_trunk=find, device=params.score.device)
     scored = run(data, predictor, ScoringOptions(fit=params.score.fit), parent=parent and KeepingPredictor.of(parent, keep))
     write_scores(scored, arguments.out, lineage=_lineage(data, predictor))
-    return f"{arguments.screen}: {len(scored.wells)} wells, {len(scored.curves)} curves, {count_flags(scored.findings)}"
+    return f"{arguments.screen}: {len(scored.wells)} wells, {len(scored.curves)} curves, {len(scored.findings)} finding(s)"
 
 
 if __name__ == "__main__":

@@ -107,10 +107,14 @@ def run(planned: Sequence[Planned], pool: Pool, *, progress: bool = True) -> lis
     """Do what is not done yet; what became of each screen. Raises DosewellError when a worker process dies."""
     outcomes = [item.outcome for item in planned]
     with tqdm(total=sum(len(item.plates) for item in planned), unit="plate", desc="score", disable=not progress) as bar:
-        for number, outcome, plates in _outcomes(planned, pool):
-            if outcome is not None:
-                outcomes[number] = outcome
-            bar.update(plates)
+        try:
+            for number, outcome, plates in _outcomes(planned, pool):
+                if outcome is not None:
+                    outcomes[number] = outcome
+                bar.update(plates)
+        except BrokenProcessPool:
+            raise DosewellError("a worker process was killed, perhaps because memory ran out; what is done is kept: run the same command "
+                                "again, with fewer --workers") from None
     return outcomes
 
 
@@ -132,10 +136,11 @@ def _outcomes(planned: Sequence[Planned], pool: Pool) -> Iterator[tuple[int, Out
     while todo or running:
         while todo and len(running) < 2 * pool.capacity():
             number, task = todo.popleft()
-            running[_begin(pool, task)] = number, task
+            begun = pool.executor.submit(score_screen, task) if isinstance(task, ScreenTask) else pool.executor.submit(predict_plate, task)
+            running[begun] = number, task
         for future in wait(running, return_when=FIRST_COMPLETED).done:
             number, task = running.pop(future)
-            outcome = _result(future)
+            outcome = future.result()
             if isinstance(task, ScreenTask) or outcome.error:
                 yield number, outcome, int(isinstance(task, PlateTask))
                 continue
@@ -144,25 +149,6 @@ def _outcomes(planned: Sequence[Planned], pool: Pool) -> Iterator[tuple[int, Out
             whole = planned[number].task
             if not missing[number] and whole:
                 todo.appendleft((number, whole))
-
-
-def _begin(pool: Pool, task: PlateTask | ScreenTask) -> Future[Outcome]:
-    try:
-        return pool.executor.submit(score_screen, task) if isinstance(task, ScreenTask) else pool.executor.submit(predict_plate, task)
-    except BrokenProcessPool:
-        raise _died() from None
-
-
-def _result(future: Future[Outcome]) -> Outcome:
-    try:
-        return future.result()
-    except BrokenProcessPool:
-        raise _died() from None
-
-
-def _died() -> DosewellError:
-    return DosewellError("a worker process was killed, perhaps because memory ran out; what is done is kept: run the same command again, "
-                         "with fewer --workers")
 
 
 def plate_table(planned: Sequence[Planned], outcomes: Sequence[Outcome]) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""What every command line that reads a source folder shares: its options, and the Source that they make."""
+"""What command lines share that read a source folder: its options, the Source that they make, and what a person knows of the data."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pattern", default="", help="names of images, e.g. '{plate}/{well}_s{site}_w{channel}.tif'")
     parser.add_argument("--timepoint", type=int, help="which time point, as the source counts them (default: the last)")
     parser.add_argument("--plate", help="plate name where the source has none (default: name of SOURCE)")
+    parser.add_argument("--plate-format", type=int, choices=sorted(PLATE_FORMATS), help="wells of a plate (default: what holds all)")
 
 
 def add_fact_options(parser: argparse.ArgumentParser) -> None:
-    """Fields of screen.yaml that a person knows."""
-    parser.add_argument("--plate-format", type=int, choices=sorted(PLATE_FORMATS), help="wells of a plate (default: what holds all)")
+    """Fields of screen.yaml and imageset.yaml that a person knows."""
     parser.add_argument("--sample", help="cell line or patient sample")
     parser.add_argument("--kind", choices=["cell_line", "patient"], help="what the sample is")
     parser.add_argument("--assay", help="what was measured")

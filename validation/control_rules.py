@@ -80,7 +80,7 @@ def controls_named(evidence: Evidence) -> Iterator[Finding]:
         if named and len(other):
             yield Finding(rule="controls_named", severity="warning", plate=plate, well=listed(other["well"]), column="treatment",
                           value=str(other.iloc[0]["treatment"]), message=(
-                f"{number(len(other), 'positive control well')} of plate {plate} hold {some(other['treatment'])}, but screen.yaml names "
+                f"plate {plate} has {number(len(other), 'positive control well')} with {some(other['treatment'])}, but screen.yaml names "
                 f"{some(sorted(named))}; set their role to reference, or correct positive_control"))
 
 
