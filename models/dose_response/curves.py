@@ -78,9 +78,11 @@ def shape_terms(shape: Shape, z: Array, log_s: Array, sign: Array) -> tuple[Arra
         g = np.exp(-e)
         slope, by_s = g * e, None
     else:
-        s, t = np.exp(log_s), np.logaddexp(0.0, -u)
+        e, s = np.exp(-u), np.exp(log_s)
+        t = np.log1p(e)
         g = np.exp(-s * t)
-        slope, by_s = s * g * -np.expm1(-t), -sign * s * t * g
+        slope = s * g * (e / (1.0 + e))
+        by_s = -sign * s * t * g
     return np.where(sign > 0, g, 1.0 - g), slope, by_s
 
 

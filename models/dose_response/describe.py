@@ -241,8 +241,9 @@ def _limits_of(batch: Batch, fit: BatchFit, levels: Sequence[Array], flat: Bools
     if options.interval == "wald":
         return [wald_limits(fit.problem, fit.p, estimate=estimate, rise=rise) for estimate in estimates]
     rows = np.tile(np.arange(size), len(estimates))
+    bends = None if options.interval == "profile" else mirror_signs(MODELS["5pl"], rising=fit.rising, scale=scale)[rows]
     together = profile_limits(fit.problem.take(rows), fit.p[:, rows], estimate=np.concatenate(estimates), rise=rise[rows],
-                              lowest=batch.lowest[rows], level=np.concatenate(levels))
+                              lowest=batch.lowest[rows], level=np.concatenate(levels), bends=bends)
     return [Limits(together.low[first:first + size], together.high[first:first + size]) for first in range(0, size * len(estimates), size)]
 
 

@@ -107,7 +107,8 @@ def _metrics(batch: Batch) -> dict[str, npt.NDArray[np.object_] | Array]:
 def _limits(batch: Batch, fit: BatchFit, x50: Array) -> Limits:
     """Limits of log10 GR50; x50 (N,): the estimate, infinite where the curve does not reach GR 0.5, NaN for none."""
     rise = allowed_rise(rss=fit.rss, n=batch.n, free=free_parameters(fit), level=LEVEL)
-    return profile_limits(fit.problem, fit.p, estimate=x50, rise=rise, lowest=batch.lowest, level=np.full(len(x50), HALF))
+    return profile_limits(fit.problem, fit.p, estimate=x50, rise=rise, lowest=batch.lowest, level=np.full(len(x50), HALF),
+                          bends=np.ones(len(x50)))
 
 
 def _add_direct_metrics(result: pd.DataFrame, points: Points) -> None:

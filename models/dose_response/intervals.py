@@ -2,6 +2,9 @@
 
 Profile: the doses at which the best fit that is forced through them is worse by F(level; 1, n - k) residual variances
 (Bates and Watts 1988, section 6.1). A side that never gets so much worse within the bounds of the midpoint is open: NaN.
+
+A logistic curve takes for granted what wells can hardly tell: that its two bends are alike. Where they need not be, the forced fit may
+bend otherwise within bounds. The best fit and its residual variance stay those of the logistic curve, so that limits get wider.
 """
 
 from __future__ import annotations
@@ -12,10 +15,22 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from models.dose_response.curves import LEFT, LN10, LOG_ASYMMETRY, LOG_SLOPE, MIDPOINT, RIGHT, Array, scaled_distance, shape_terms
+from models.dose_response.curves import (
+    HORMESIS,
+    LEFT,
+    LN10,
+    LOG_ASYMMETRY,
+    LOG_SLOPE,
+    MIDPOINT,
+    RIGHT,
+    Array,
+    scaled_distance,
+    shape_terms,
+)
 from models.dose_response.engine import MIDPOINT_MARGIN
 from models.dose_response.solver import Gauge, Problem, minimise
 
+ASYMMETRIES = (1 / 3, 3.0)      # exponents of the 5PL: what limits cost and hold by these bounds is in docs/curve_accuracy.md
 _EXPANSIONS, _REFINEMENTS = 14, 14
 _STEPS, _INNER = 40, 1e-7
 _AT_BOUND = 1e-6
@@ -71,12 +86,14 @@ def allowed_rise(*, rss: Array, n: npt.NDArray[np.intp], free: npt.NDArray[np.in
     return rise
 
 
-def profile_limits(problem: Problem, p: Array, *, estimate: Array, rise: Array, lowest: Array, level: Array) -> Limits:
+def profile_limits(problem: Problem, p: Array, *, estimate: Array, rise: Array, lowest: Array, level: Array,
+                   bends: Array | None = None) -> Limits:
     """Limits of the dose where the curve crosses `level` (N,), or of the EC50 where that is NaN.
 
     p (6, N): the fit; estimate (N,): log10 of its EC50 or IC, inf or -inf where the curve does not reach the level (then
     only the near side is searched, from the bound of the midpoint inwards), NaN where there is none (both sides stay open);
-    rise (N,): allowed_rise; lowest (N,): x of the lowest dose.
+    rise (N,): allowed_rise; lowest (N,): x of the lowest dose; bends (N,): the sign (curves.mirror_signs) of 5PLs of any exponent in
+    ASYMMETRIES that a logistic curve (without hormesis) may be as well.
     """
     size = p.shape[1]
     limits = np.full(2 * size, np.nan)
@@ -87,7 +104,7 @@ def profile_limits(problem: Problem, p: Array, *, estimate: Array, rise: Array, 
     beyond = np.stack([estimate <= edges[0], estimate >= edges[1]])
     rows = np.concatenate([usable, usable])
     up = np.repeat([0, 1], len(usable))
-    bounded = _keep_crossing(problem, p, level)
+    bounded = _keep_crossing(problem if bends is None else _with_asymmetry(problem, bends), p, level)
     spread = np.clip(_standard_steps(problem, p, rise)[rows], 1e-3, 0.5)
     side = _Side(bounded.take(rows), p[:, rows], np.clip(estimate, *edges)[rows], np.where(up == 0, -spread, spread),
                  edges[up, rows], _rss(problem, p)[rows], rise[rows], level[rows])
@@ -95,6 +112,15 @@ def profile_limits(problem: Problem, p: Array, *, estimate: Array, rise: Array, 
     wanted = wanted[_allowed_at_start(side.take(wanted), beyond[1 - up, rows][wanted])]
     limits[(rows + up * size)[wanted]] = _limit(side.take(wanted))
     return Limits(limits[:size], limits[size:])
+
+
+def _with_asymmetry(problem: Problem, sign: Array) -> Problem:
+    """A logistic curve's problem with its asymmetry free within ASYMMETRIES; others, and those with hormesis, as they are."""
+    if problem.shape != "logistic" or HORMESIS in problem.free():
+        return problem
+    low, high = problem.low.copy(), problem.high.copy()
+    low[LOG_ASYMMETRY], high[LOG_ASYMMETRY] = np.log(ASYMMETRIES)[:, None]
+    return replace(problem, shape="power", low=low, high=high, sign=sign)
 
 
 def _allowed_at_start(side: _Side, beyond: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

@@ -10,7 +10,7 @@ from models.errors import InputError
 Model = Literal["2pl", "3pl", "4pl", "5pl", "brain_cousens", "weibull1", "weibull2", "gompertz", "auto"]
 Loss = Literal["squares", "cauchy", "tukey", "power1.5"]
 Mode = Literal["clean", "fimm", "itrex"]
-Interval = Literal["profile", "wald", "none"]
+Interval = Literal["asymmetric", "profile", "wald", "none"]
 Weights = Literal["equal", "interval"]
 Scale = Literal["percent_inhibition", "fraction_viability", "raw"]
 Range = tuple[float, float]
@@ -28,7 +28,9 @@ class FitOptions:
     bounds      plateaus: "percent" = control plateau within 25 % of the negative control, the other within -50..125 %
                 inhibition (means "free" on scale raw); "free" = within 10 response ranges; or numbers on the response's
                 scale, ((bottom low, high), (top low, high)), where low = high fixes a plateau
-    interval    confidence interval of EC50 and IC50: "profile" likelihood, "wald" on log dose, or "none"
+    interval    confidence interval of EC50 and IC50: "asymmetric" = profile likelihood of a 2PL to 4PL and of all such curves whose
+                asymmetry (the 5PL's exponent) is 1/3 to 3, for few doses do not tell it; "profile" = of the fitted model alone; "wald" on
+                log dose; or "none"
     level       its confidence, 0.5 to 1
     ic_level    level of the absolute IC in percent inhibition, 0 to 100
     flat_level  a curve whose flat test gives p above this is called flat
@@ -41,7 +43,7 @@ class FitOptions:
     loss: Loss = "squares"
     mode: Mode = "clean"
     bounds: Bounds = "percent"
-    interval: Interval = "profile"
+    interval: Interval = "asymmetric"
     level: float = 0.95
     ic_level: float = 50.0
     flat_level: float = 0.05

@@ -30,6 +30,7 @@ from models.dose_response.curves import (
 
 TOLERANCE = 1e-12     # squared cosine between residuals and any free direction; relative fall of the sum of squares
 MAX_ITERATIONS = 200
+_NOTHING = 1e-280     # of J'WJ, up to which a parameter moves nothing: a root of less is 0, and divides
 
 
 @dataclass(frozen=True)
@@ -225,7 +226,7 @@ def _normal_equations(problem: Problem, state: _State, free: Sequence[int]) -> t
 def _solve(normal: list[list[Array]], gradient: Array, diagonal: Array, damping: Array) -> Array:
     """(J'WJ + damping diag) step = J'Wr by an unrolled Cholesky factorisation over the curves."""
     size = len(gradient)
-    floor = np.where(diagonal > 0, diagonal * (1.0 + damping), 1.0)
+    floor = np.where(diagonal > _NOTHING, diagonal * (1.0 + damping), 1.0)
     lower: list[list[Array]] = []
     for i in range(size):
         row: list[Array] = []

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.optimize import brentq
 
 from models.dose_response import FitOptions, fit_arrays, fit_curves
 from models.dose_response import flat_test as calibrated
@@ -137,7 +139,7 @@ def test_profile_ends_are_where_the_profile_says() -> None:
     from scipy import optimize, stats
 
     y = hill(0.1) + np.random.default_rng(4).normal(0, 5, 10)
-    row = fit_curves(long_table(DOSES, y[None]), by="curve", response="y").iloc[0]
+    row = fit_curves(long_table(DOSES, y[None]), by="curve", response="y", options=FitOptions(interval="profile")).iloc[0]
     rise = row["rss"] / 6 * stats.f.ppf(0.95, 1, 6)
     for limit in (row["ec50_low"], row["ec50_high"]):
         def rss(free: np.ndarray, limit: float = limit) -> float:
@@ -145,6 +147,42 @@ def test_profile_ends_are_where_the_profile_says() -> None:
         best = optimize.minimize(rss, [row["bottom"], row["top"], row["slope"]], method="Nelder-Mead",
                                  options={"xatol": 1e-9, "fatol": 1e-9, "maxiter": 5000})
         assert best.fun - row["rss"] == pytest.approx(rise, rel=2e-3)
+
+
+def gompertz(x: np.ndarray) -> np.ndarray:
+    return 100.0 * np.exp(-np.exp(-2.5 * x))
+
+
+def five_pl(x: np.ndarray, exponent: float = 0.3) -> np.ndarray:
+    return 100.0 * (1.0 + 10.0 ** (-2.5 * x)) ** -exponent
+
+
+@pytest.mark.parametrize("truth", [gompertz, five_pl, lambda x: 100.0 - five_pl(-x), lambda x: 100.0 * (1.0 + 10.0**-x) ** -3.0],
+                         ids=["Gompertz", "5PL, exponent 0.3", "5PL, mirrored", "5PL, exponent 3"])
+@pytest.mark.parametrize("doses", [4, 5, 10])
+def test_limits_hold_the_ic50_of_curves_whose_bends_differ(truth: Callable[[np.ndarray], np.ndarray], doses: int) -> None:
+    """Wherever it lies between two doses. Limits of the 4PL alone held that of five doses in triplicate 54 to 91 times in 100."""
+    x, rng = np.linspace(-2.0, 2.0, doses), np.random.default_rng(doses)
+    of_truth = brentq(lambda at: float(truth(np.array(at))) - 50.0, -3.0, 3.0)
+    ic50 = rng.uniform(-1.2, 1.2, (400, 1))
+    y = np.repeat(truth(x - ic50 + of_truth), 3, axis=1) + 3.0 * rng.standard_normal((400, 3 * doses))
+    found = fit_curves(long_table(np.repeat(10.0**x, 3), y), by="curve", response="y")
+    ok = (found["status"] == "ok").to_numpy()
+    held = (found["ic50_low"].to_numpy() <= 10.0 ** ic50[:, 0]) & (10.0 ** ic50[:, 0] <= found["ic50_high"].to_numpy())
+    assert ok.mean() > 0.8
+    assert held[ok].mean() >= 0.9
+
+
+def test_limits_of_symmetric_curves_get_little_wider() -> None:
+    x, rng = np.linspace(-2.0, 2.0, 5), np.random.default_rng(1)
+    y = np.repeat(100.0 / (1.0 + 10.0 ** (rng.uniform(-1.2, 1.2, (400, 1)) - x)), 2, axis=1) + 5.0 * rng.standard_normal((400, 10))
+    alone, bends = (fit_curves(long_table(np.repeat(10.0**x, 2), y), by="curve", response="y", options=FitOptions(interval=interval))
+                    for interval in ("profile", "asymmetric"))
+    columns = ["ec50_low", "ec50_high", "ic50_low", "ic50_high"]
+    pd.testing.assert_frame_equal(alone.drop(columns=[*columns, "status", "reason"]), bends.drop(columns=[*columns, "status", "reason"]))
+    widths = [np.log10(found["ic50_high"] / found["ic50_low"]) for found in (alone, bends)]
+    assert 1.0 < (widths[1] / widths[0]).median() < 1.25
+    assert (bends["status"] == "ok").mean() > (alone["status"] == "ok").mean() - 0.01
 
 
 def test_one_outlier_costs_robust_losses_less_than_half() -> None:

@@ -22,7 +22,7 @@ def fit(table: pd.DataFrame, dose: str, response: str, *, by: str = "", scale: s
 
 
 def test_ryegrass_equals_drc(reference: Path) -> None:
-    row = fit(pd.read_csv(reference / "drc_ryegrass.csv"), "conc", "rootl").iloc[0]
+    row = fit(pd.read_csv(reference / "drc_ryegrass.csv"), "conc", "rootl", interval="profile").iloc[0]
     found = row[["slope", "bottom", "top", "ec50"]].astype(float)
     np.testing.assert_allclose(found, [2.98222, 0.48141, 7.79296, 3.05796], rtol=1e-4)
     np.testing.assert_allclose(row[["rss", "log_likelihood"]].astype(float), [5.400215, -16.15514], rtol=1e-6)
