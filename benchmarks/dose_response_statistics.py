@@ -110,7 +110,8 @@ def shapes(curves: int, *, doses: int = 9, replicates_of: Sequence[int] = (1, 2,
         ok = found["status"] == "ok"
         wide = found["ic50_high"].fillna(np.inf) / found["ic50_low"].fillna(0.0).clip(lower=1e-12)
         bent = found["p_lack_of_fit"] < BENT_LEVEL
-        rows.append({"truth": name, "replicates": replicates, "limits": interval, "ok": ok.mean(), "held": held.mean(), "held, of the ok": held[ok].mean(),
+        rows.append({"truth": name, "replicates": replicates, "limits": interval,
+                     "ok": ok.mean(), "held": held.mean(), "held, of the ok": held[ok].mean(),
                      "ok and missed": (ok & ~held).mean(), "upper over lower": wide[ok].median(), "replicates disagree less": bent.mean(),
                      "upper over lower then": wide[bent].median()})
     return pd.DataFrame(rows)

@@ -4,7 +4,8 @@ Profile: the doses at which the best fit that is forced through them is worse by
 (Bates and Watts 1988, section 6.1). A side that never gets so much worse within the bounds of the midpoint is open: NaN.
 
 A logistic curve takes for granted what wells can hardly tell: that its two bends are alike. Where they need not be, the forced fit may
-bend otherwise within bounds. The best fit and its residual variance stay those of the logistic curve, so that limits get wider.
+bend otherwise within bounds. The best fit and its residual variance stay those of the logistic curve, so that limits get wider (a trace
+follows one of several ways to bend: 1 to 3 in 100 limits come out a few percent narrower).
 """
 
 from __future__ import annotations
