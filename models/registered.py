@@ -157,7 +157,9 @@ def output_names(card: Card) -> list[str]:
 
 
 class ImagePredictor:
-    """What MLflow calls: pixels float32 (N, C, H, W) on 0-1, as `prepare_plate` makes them, to one row per image."""
+    """What MLflow calls: pixels float32 (N, C, H, W) on 0-1 to one row per image. MLflow knows no float16, which `prepare_plate` makes and
+    compiled trunks take.
+    """
 
     def __init__(self, predictor: Predictor) -> None:
         self.predictor = predictor
@@ -166,5 +168,5 @@ class ImagePredictor:
         """Columns od, or logit and probability (of the living class)."""
         card = self.predictor.card
         wells = pd.DataFrame({"plate": "", "well": "", "site": range(len(pixels))})
-        predicted = self.predictor.predict(WellImages(wells, np.asarray(pixels), card.recipe.input.planes))
+        predicted = self.predictor.predict(WellImages(wells, np.asarray(pixels, np.float16), card.recipe.input.planes))
         return predicted[output_names(card)]

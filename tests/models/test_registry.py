@@ -8,6 +8,7 @@ import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ from mlflow import MlflowClient
 from models.errors import BundleError, RefusedError, RegistryError
 from models.networks.bundle import bundle_sha256, file_sha256, read_card, trunk_finder
 from models.networks.predict import load_predictor
-from models.registered import RunRecord, UnknownModelError, finite_numbers, flatten, read_epochs, trunk_name
+from models.networks.trunks import Trunk
+from models.registered import ImagePredictor, RunRecord, UnknownModelError, finite_numbers, flatten, read_epochs, trunk_name
 from models.registry import CHALLENGER, CHAMPION, Registry
 from models.tracking import default_tracking_uri
 from tests.serving.tiny import MODEL, tiny_bundle, tiny_registry, two_versions
@@ -163,6 +165,16 @@ def test_mlflow_loads_it_as_a_pyfunc(registry: Registry, folder: Path) -> None:
     assert model.metadata.signature.inputs.to_dict()[0]["tensor-spec"] == {"dtype": "float32", "shape": (-1, 3, 32, 32)}
     with pytest.raises(mlflow.exceptions.MlflowException):
         model.predict(pixels[:, :1])
+
+
+@pytest.mark.parametrize("path", ["torch", "openvino"])
+def test_float32_of_mlflow_is_taken_by_every_way_through_a_trunk(registry: Registry, path: Literal["torch", "openvino"]) -> None:
+    """Compiled trunks take float16 alone: `mlflow models serve` of a published trunk failed."""
+    predictor = registry.load(registry.resolve(f"{MODEL}@{CHAMPION}"), device="cpu")
+    trunk = Trunk(predictor.network, predictor.device, size=predictor.card.recipe.input.size, path=path)
+    pixels = np.random.default_rng(0).random((3, 3, 32, 32), dtype=np.float32)
+    answer = ImagePredictor(replace(predictor, shared=trunk)).predict(pixels)
+    assert answer["od"].tolist() == pytest.approx(ImagePredictor(predictor).predict(pixels.astype(np.float16))["od"].tolist(), abs=1e-4)
 
 
 def test_no_pickle_and_no_code_in_an_entry(registry: Registry, folder: Path) -> None:
