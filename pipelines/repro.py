@@ -69,9 +69,10 @@ def compared_with_commit() -> str:
     other = [name for name in now if now[name] != before.get(name)]
     if not other:
         return f"all {len(now)} stages gave what the committed {LOCK} says, byte for byte"
+    way = "" if os.environ.get(VARIABLE) == "portable" else f" ({VARIABLE}=portable makes x86 processors agree)"
     return (f"{len(other)} of {len(now)} stages gave other results than the committed {LOCK} ({', '.join(other[:3])}"
-            f"{' ...' if len(other) > 3 else ''}): data, parameters or code have changed, or another processor rounds otherwise "
-            f"({VARIABLE}=portable makes x86 processors agree); `dvc metrics diff` compares, and committing {LOCK} keeps them")
+            f"{' ...' if len(other) > 3 else ''}): data, parameters or code have changed, or another processor rounds otherwise{way}; "
+            f"`dvc metrics diff` compares, and committing {LOCK} keeps them")
 
 
 def _hashes(lock: str) -> dict[str, list[str]]:

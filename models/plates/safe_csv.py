@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from models.whole_file import whole_file
+from models.whole_file import write_whole
 
 STARTS = ("=", "+", "-", "@", "\t", "\n", "＝", "＋", "－", "＠")   # the wide ones are formulas in some languages
 MARK = "'"
@@ -29,9 +29,7 @@ def write_csv(table: pd.DataFrame, path: Path) -> Path:
     """Write the table as `to_csv` gives it, in UTF-8, whole or not at all: half a table would pass for one with fewer rows. Returns the
     path.
     """
-    with whole_file(path) as making:
-        making.write_text(to_csv(table), encoding="utf-8", newline="\n")
-    return path
+    return write_whole(path, to_csv(table))
 
 
 def as_meant(cell: str) -> str:

@@ -71,7 +71,12 @@ def test_the_end_tells_whether_the_results_are_the_committed_ones(folder: Path, 
     assert "all 3 stages gave what the committed dvc.lock says, byte for byte" in capsys.readouterr().out
     (folder / "dvc.lock").write_text(lock(prepare="1", train="changed", score="3", report="new"))
     repro.reproduce()
-    assert "2 of 4 stages gave other results than the committed dvc.lock (report, train): " in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "2 of 4 stages gave other results than the committed dvc.lock (report, train): " in said
+    assert "rounds otherwise (DOSEWELL_INSTRUCTIONS=portable makes x86 processors agree); `dvc metrics diff`" in said
+    monkeypatch.setenv("DOSEWELL_INSTRUCTIONS", "portable")
+    repro.reproduce()
+    assert "rounds otherwise; `dvc metrics diff`" in capsys.readouterr().out
 
 
 def test_a_failure_without_a_refusal_says_where_to_look(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
