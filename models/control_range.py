@@ -41,12 +41,14 @@ def range_findings(wells: pd.DataFrame, *, controls: Controls) -> list[Finding]:
     read = ~wells["excluded"] & wells["viability"].notna() & (wells["dose"] > 0)
     dosed = wells[wells["role"].isin(DOSED_ROLES) & read & ~combined(wells)]
     viability = dosed["viability"].to_numpy(dtype=float)    # looked at first: on most plates nothing lies so far out
+    doses = dosed.groupby(["plate", "treatment"])["dose"]   # once for all: to group takes longer than to rank
+    dosed = dosed.assign(rank=doses.rank(method="dense"), count=doses.transform("nunique"))
     return [*(_above(dosed) if (viability > HIGH).any() else ()), *_sunken(dosed, wells), *_sinking(dosed),
             *(_below(wells, dosed.index) if controls == "both" else ())]
 
 
 def _above(dosed: pd.DataFrame) -> list[Finding]:
-    lowest = dosed[dosed["dose"] == dosed.groupby(["plate", "treatment"])["dose"].transform("min")]
+    lowest = dosed[dosed["rank"] == 1]
     medians = lowest.groupby(["plate", "treatment"], sort=False)["viability"].median().groupby(level="plate", sort=False)
     high = {str(plate): (len(own), float(own.median())) for plate, own in medians if len(own) >= FEWEST and own.median() > HIGH}
     return [Finding(rule=ABOVE, severity="warning", plate=plate, column="viability", value=f"{middle:.2f}", message=(
@@ -59,7 +61,7 @@ def _sunken(dosed: pd.DataFrame, wells: pd.DataFrame) -> list[Finding]:
     """Where half of the treatments or more read the same at their two lowest doses, and as each other, and that is neither 0 nor 100 %."""
     living = wells[wells["role"].eq("negative") & ~wells["excluded"] & wells["viability"].notna()]
     found = []
-    for plate, starts in _starts(dosed).groupby("plate", sort=False):
+    for plate, starts in dosed[(dosed["rank"] <= 2) & (dosed["count"] >= DOSES)].groupby("plate", sort=False):
         means = starts.groupby(["treatment", "rank"])["viability"].mean().unstack()
         if len(means) < STARTS:
             continue
@@ -82,11 +84,9 @@ def _sinking(dosed: pd.DataFrame) -> list[Finding]:
     """Where no treatment lives at its top dose, and those that live best there, a third at least, read alike, as they did one dose below,
     and lived at their lower doses. value: how many of the highest doses they do not live at.
     """
-    rank = dosed.groupby(["plate", "treatment"])["dose"].rank(method="dense", ascending=False)
-    count = rank.groupby([dosed["plate"], dosed["treatment"]]).transform("max")
-    ranked = dosed.assign(rank=rank.clip(upper=END_DOSES + 1))[count >= END_DOSES + 1]
+    from_top = (dosed["count"] - dosed["rank"] + 1).clip(upper=END_DOSES + 1)
     found = []
-    for plate, own in ranked.groupby("plate", sort=False):
+    for plate, own in dosed.assign(rank=from_top)[dosed["count"] >= END_DOSES + 1].groupby("plate", sort=False):
         means = own.groupby(["treatment", "rank"])["viability"].mean().unstack()
         needed = max(ENDS, math.ceil(END_SHARE * len(means)))
         if len(means) < max(needed, STARTS):
@@ -103,12 +103,6 @@ def _sinking(dosed: pd.DataFrame) -> list[Finding]:
             "act there, or it is the solvent, of which the top dose holds most: IC50s near the top dose come out too low; give all wells, "
             "controls too, as much solvent as the top dose")))
     return found
-
-
-def _starts(dosed: pd.DataFrame) -> pd.DataFrame:
-    """Wells of the two lowest doses of treatments that have DOSES or more on their plate, with `rank` of the dose from 1."""
-    rank = dosed.groupby(["plate", "treatment"])["dose"].rank(method="dense")
-    return dosed.assign(rank=rank)[(rank <= 2) & (rank.groupby([dosed["plate"], dosed["treatment"]]).transform("max") >= DOSES)]
 
 
 def plate_words(findings: Iterable[Finding]) -> dict[str, str]:

@@ -179,6 +179,8 @@ def _say_bare_plates(curves: pd.DataFrame, usable: pd.DataFrame, wells: pd.DataF
     """The curves; those whose wells have no viability, because no control of their plates is left or both kinds read the same, say so in
     place of "0 doses".
     """
+    if (curves["n"] > 0).all():
+        return curves
     wanted = ("negative", "positive") if controls == "both" else ("negative",)
     there = wells[~wells["excluded"] & wells[value].notna() & wells["role"].isin(wanted)]
     medians = there.pivot_table(index="plate", columns="role", values=value, aggfunc="median").reindex(

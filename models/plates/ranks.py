@@ -20,10 +20,17 @@ def median_of_rows(values: np.ndarray) -> np.ndarray:
 
 
 def lower_decile_of_rows(values: np.ndarray) -> np.ndarray:
-    """np.percentile(values, 10, axis=-1) of values (rows, N), in float64; processors partition 32 bits by one rank many at a time."""
+    """np.percentile(values, 10, axis=-1) of values (rows, N), in float64.
+
+    Bytes are sorted by counting them, longer whole numbers partitioned as 32 bits, of which processors take many at a time: but AMD's with
+    AVX-512 only few, three times as slowly as bytes are counted.
+    """
     place = 0.1 * (values.shape[-1] - 1)
     rank = int(np.ceil(place))
-    ordered = np.partition(values.astype(np.int32) if values.dtype.kind == "u" else values, rank, axis=-1)
+    if values.dtype == np.uint8:
+        ordered = np.sort(values, axis=-1, kind="stable")
+    else:
+        ordered = np.partition(values.astype(np.int32) if values.dtype.kind == "u" else values, rank, axis=-1)
     above = ordered[:, rank].astype(np.float64)
     below = ordered[:, :rank].max(axis=-1).astype(np.float64) if rank > place else above
     return np.asarray(below + (above - below) * (place % 1))
