@@ -12,6 +12,7 @@ from models.plates.ranks import largest, lower_decile_of_rows, mean_square_of_sm
 
 FLOATS = arrays(np.float64, st.tuples(st.integers(1, 4), st.integers(1, 30)), elements=st.floats(-1e6, 1e6))
 COUNTS = arrays(np.uint16, st.tuples(st.integers(1, 4), st.integers(1, 30)))
+BYTES = arrays(np.uint8, st.tuples(st.integers(1, 4), st.integers(1, 30)))
 
 
 @given(FLOATS)
@@ -24,7 +25,7 @@ def test_nothing_has_no_median() -> None:
     assert np.isnan(median(np.empty(0)))
 
 
-@given(FLOATS | COUNTS)
+@given(FLOATS | COUNTS | BYTES)
 def test_lower_deciles_are_those_of_numpy(rows: np.ndarray) -> None:
     np.testing.assert_allclose(lower_decile_of_rows(rows), np.percentile(rows.astype(float), 10, axis=-1), rtol=1e-12, atol=1e-9)
 
