@@ -30,7 +30,7 @@ def settle(environment: MutableMapping[str, str] = os.environ, cpuinfo: Path = _
     """
     if environment.get(VARIABLE) != "portable" or not cpuinfo.is_file():
         return
-    if " avx2 " in cpuinfo.read_text(encoding="utf-8", errors="replace"):
+    if "avx2" in cpuinfo.read_text(encoding="utf-8", errors="replace").split():
         for name, value in _AVX2.items():
             environment.setdefault(name, value)
 
