@@ -39,9 +39,13 @@ def add_places(parser: argparse.ArgumentParser) -> None:
 def whole_number(least: int) -> Callable[[str], int]:
     """The type of an option: a whole number of `least` or more."""
     def parse(text: str) -> int:
-        if not text.strip().lstrip("+-").isdecimal() or int(text) < least:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least:
             raise argparse.ArgumentTypeError(f"expected a whole number of {least} or more, got {text!r}")
-        return int(text)
+        return value
     return parse
 
 

@@ -61,6 +61,7 @@ def test_a_full_disk_is_no_bug(tmp_path: Path) -> None:
     (sample_size, ("m", "--sizes", "1"), "argument --sizes: expected a whole number of 2 or more, got '1'"),
     (make_example, ("--planes", "-1"), "argument --planes: expected a whole number of 1 or more, got '-1'"),
     (make_example, ("--size", "x"), "argument --size: expected a whole number of 1 or more, got 'x'"),
+    (make_example, ("--size=+-3",), "argument --size: expected a whole number of 1 or more, got '+-3'"),
     (make_example, ("--seed", "-1"), "argument --seed: expected a whole number of 0 or more, got '-1'"),
     (make_example, ("--plate-format", "5"), "argument --plate-format: invalid choice: 5")])
 def test_a_number_that_makes_no_sense_is_refused_with_the_usage(
