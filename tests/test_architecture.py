@@ -17,7 +17,8 @@ ALLOWED_PACKAGES = {"models": {"models"}, "validation": {"models", "validation"}
                     "serving": {"models", "validation", "serving"}}
 
 MODEL_LAYERS = (  # a room imports its own layer and those before it
-    ("errors", "columns", "tables", "records", "tracking", "environment", "wells", "whole_file", "kept", "separation"),
+    ("errors", "columns", "tables", "records", "tracking", "environment", "wells", "whole_file", "instructions", "processes", "kept",
+     "separation"),
     ("plates", "dose_response"), ("networks", "counting"), ("effects", "combinations", "single_doses"),
     ("overlap", "control_range", "control_places", "suitability"), ("scoring",), ("classifying",), ("report",), ("registered",),
     ("bundle_cache", "version_notes"), ("registry",))
@@ -71,11 +72,10 @@ def layer_breach(place: Path, name: str, line: int) -> list[str]:
     if place.parts[0] != "models" or not name.startswith("models.") or len(place.parts) < 2:
         return []
     own, other = (part.removesuffix(".py") for part in (place.parts[1], name.split(".")[1]))
-    if own == "__init__" or layer_of(other) is None:
-        return []
     own_layer, other_layer = layer_of(own), layer_of(other)
-    assert own_layer is not None, f"models/{own} is no room of the house plan"
-    if other_layer is not None and (other_layer > own_layer or (other_layer == own_layer and other != own and own_layer > 0)):
+    if own_layer is None or other_layer is None:
+        return [f"line {line}: models.{own if own_layer is None else other} is no room of the house plan"]
+    if other_layer > own_layer or (other_layer == own_layer and other != own and own_layer > 0):
         return [f"line {line}: models.{own} may not import models.{other}"]
     return []
 
