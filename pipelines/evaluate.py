@@ -76,6 +76,21 @@ def finish_card(card: Card, predictions: pd.DataFrame, recipe: Recipe, threshold
                    calibration=None if recipe.is_regression else measure_calibration(predictions))
 
 
+def _write_tables(card: Card, predictions: pd.DataFrame, epochs: pd.DataFrame, *, trained: Path, out: Path) -> None:
+    """metrics.json and what `dvc plots` shows, in `out`; in tables/ the gates, and what training left of a GAN or a co-training."""
+    tables = out / "tables"
+    tables.mkdir(parents=True, exist_ok=True)
+    finite = {name: value for name, value in card.metrics.items() if math.isfinite(value)}
+    (out / "metrics.json").write_text(json.dumps(finite, indent=1, sort_keys=True) + "\n")
+    epochs.to_csv(out / "epochs.csv", index=False)
+    predictions.to_csv(out / "predictions.csv", index=False)
+    gates = pd.DataFrame([to_record(gate) for gate in card.gates], columns=[field.name for field in fields(GateResult)])
+    gates.to_csv(tables / "gates.csv", index=False)
+    for name, kept in (("rounds.csv", "cotraining.csv"), ("gan/epochs.csv", "gan.csv")):
+        if (trained / name).is_file():
+            shutil.copyfile(trained / name, tables / kept)
+
+
 def main() -> None:
     """Command line of the stage."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -96,18 +111,7 @@ def main() -> None:
         if (draft / part).is_file():
             shutil.copyfile(draft / part, arguments.bundle / part)
     write_card(arguments.bundle, card)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    finite = {name: value for name, value in card.metrics.items() if math.isfinite(value)}
-    (arguments.out / "metrics.json").write_text(json.dumps(finite, indent=1, sort_keys=True) + "\n")
-    epochs.to_csv(arguments.out / "epochs.csv", index=False)
-    predictions.to_csv(arguments.out / "predictions.csv", index=False)
-    tables = arguments.out / "tables"
-    tables.mkdir(exist_ok=True)
-    gates = pd.DataFrame([to_record(gate) for gate in card.gates], columns=[field.name for field in fields(GateResult)])
-    gates.to_csv(tables / "gates.csv", index=False)
-    for name, kept in (("rounds.csv", "cotraining.csv"), ("gan/epochs.csv", "gan.csv")):
-        if (arguments.trained / name).is_file():
-            shutil.copyfile(arguments.trained / name, tables / kept)
+    _write_tables(card, predictions, epochs, trained=arguments.trained, out=arguments.out)
     draw_figures(predictions, epochs, recipe, arguments.out / "figures", gan=arguments.trained / "gan")
     for gate in card.gates:
         print(f"{arguments.model}: {'passed' if gate.passed else 'FAILED'}: {gate.reason}")
