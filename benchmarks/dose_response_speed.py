@@ -4,7 +4,7 @@
 
 2,000 ten-point 4PL curves with bounds. scipy's curve_fit is timed on a sample of them and scaled up: "lm" from one start
 without bounds, "trf" from one start with this package's bounds. Quality: no curve's RSS may exceed the best of six TRF
-starts by 0.1 %. Also the whole output (profile intervals of EC50 and IC50, flat test) against the bare fit.
+starts by 0.1 %. Also the whole output (flat test, and limits of EC50 and IC50 of each kind) against the bare fit.
 """
 
 from __future__ import annotations
@@ -24,11 +24,13 @@ import pandas as pd
 from scipy.optimize import OptimizeWarning, curve_fit
 
 from models.dose_response import FitOptions, fit_arrays, fit_curves
+from models.dose_response.options import Interval
 
 SEED = 11
 DOSE = np.logspace(-3, 1, 10)
 X = np.log10(DOSE)
 BOUNDS = ([-25.0, -50.0, -5.0, 0.1], [25.0, 125.0, 3.0, 10.0])
+LIMITS: tuple[Interval, ...] = ("none", "profile", "asymmetric")
 STARTS = [(0.0, 100.0, middle, slope) for middle in (-2.5, -1.0, 0.5) for slope in (0.7, 3.0)]
 
 
@@ -104,8 +106,9 @@ def main() -> None:
     bare = seconds(lambda: fit_arrays(DOSE, y))
     per_curve = curves / sample
     rows = [("array call, 2 starts, bounds", bare),
-            ("table, flat test", seconds(lambda: fit_curves(table, by="curve", response="y", options=FitOptions(interval="none")))),
-            ("table, flat test, profile intervals", seconds(lambda: fit_curves(table, by="curve", response="y"))),
+            *((f"table, flat test, limits: {interval}", seconds(
+                lambda interval=interval: fit_curves(table, by="curve", response="y", options=FitOptions(interval=interval))))
+              for interval in LIMITS),
             ("scipy curve_fit lm, 1 start", per_curve * seconds(
                 lambda: [scipy_rss(row, STARTS[2:3], method="lm") for row in y[:sample]], repeats=2)),
             ("scipy curve_fit trf, 1 start, bounds", per_curve * seconds(

@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 python -m benchmarks.dose_response_stream [--curves 1000000] [--intervals]
 
-Ten-point curves are simulated piece by piece and streamed through the fit (4PL, flat test; with --intervals also profile
-intervals). Prints curves per second and the highest memory of the process.
+Ten-point curves are simulated piece by piece and streamed through the fit (4PL, flat test; with --intervals also limits
+of EC50 and IC50). Prints curves per second and the highest memory of the process.
 """
 
 from __future__ import annotations
