@@ -37,8 +37,9 @@ if TYPE_CHECKING:
 
 SAMPLE = "not stated"
 PANELS = 20     # curves on a page
-SOMETIMES = (*(f"{name}.csv" for name in ("hits", SINGLE, *NAMES, "gr")), "panel.pdf", "waterfall.pdf", "plates.pdf")
-"""Files of a result that not every one has."""
+RESULT_FILES = ("report.html", *(f"{name}.csv" for name in (*ALWAYS, "hits", SINGLE, *NAMES, "gr", "classes")), "answer.json", "panel.pdf",
+                "waterfall.pdf", "plates.pdf")
+"""Of the commands that write a result into a folder, each of which writes some of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +135,7 @@ def left_before(out: Path, written: Sequence[Path]) -> list[str]:
     """Files of an earlier result in the folder that this one does not have. They would pass for a part of it, so a person is told; they are
     not deleted, for files of a person's own may be called so too.
     """
-    return [name for name in SOMETIMES if (out / name).is_file() and name not in {path.name for path in written}]
+    return [name for name in RESULT_FILES if (out / name).is_file() and name not in {path.name for path in written}]
 
 
 def write_figures(scored: ScoredScreen, out: Path, *, score: str = "dss_asym", threshold: float = 10.0) -> list[Path]:

@@ -151,6 +151,9 @@ def test_the_command_works_without_a_service(tmp_path: Path, table: pd.DataFrame
     table.to_csv(tmp_path / "other.csv", index=False)
     run(monkeypatch, "curves", tmp_path / "other.csv", "--out", tmp_path / "out", "--no-figures")   # they would pass for its own
     assert "NOT of this result, but there from before: panel.pdf, waterfall.pdf, plates.pdf" in capsys.readouterr().out
+    pd.DataFrame({"treatment": "x", "dose": [1, 10, 100, 1e3, 1e4, 1e5], "inhibition": [1, 3, 20, 71, 95, 98]}).to_csv(tmp_path / "n.csv")
+    run(monkeypatch, "fit", tmp_path / "n.csv", "--out", tmp_path / "out", "--no-figures")      # its curves are of another screen
+    assert "but there from before: report.html, wells.csv, quality.csv, hits.csv, panel.pdf" in capsys.readouterr().out
 
 
 def test_ic50s_of_two_samples_side_by_side(tmp_path: Path, table: pd.DataFrame, monkeypatch: pytest.MonkeyPatch,
