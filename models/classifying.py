@@ -17,6 +17,7 @@ from models.plates.images import WellImages
 from models.plates.imageset import CHANNEL, ImageSet
 from models.suitability import sample_findings
 from models.tables import IMAGE_CLASSES, check_table
+from models.words import some
 
 if TYPE_CHECKING:
     from models.networks.predict import Predictor
@@ -111,6 +112,5 @@ def class_findings(classes: pd.DataFrame, card: Card) -> Iterator[Finding]:
     for flag, words in _WORDS.items():
         named = classes.loc[[flag in flags for flags in classes["flags"]], "image_id"]
         if len(named):
-            names = ", ".join(named.head(_TOLD)) + (f" and {len(named) - _TOLD} more" if len(named) > _TOLD else "")
-            message = words.format(count=len(named), names=names, sure=SURE)
+            message = words.format(count=len(named), names=some(named, _TOLD), sure=SURE)
             yield Finding(rule=flag, severity="warning", well=", ".join(named), message=message)

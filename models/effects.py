@@ -23,6 +23,7 @@ from models.dose_response.viability import shared_error
 from models.errors import Finding
 from models.plates.screen import Controls
 from models.tables import CURVES, DOSED_ROLES, combined
+from models.words import some
 
 DISAGREE = "plates_disagree"    # the rule of its findings
 SCATTER = "plates_scatter"
@@ -140,8 +141,8 @@ def disagreement_findings(found: Sequence[Disagreement], curves: pd.DataFrame) -
     sides += [f"the most affected one {plate} for {count}" for plate, count in most.most_common(1)]
     return [Finding(rule=DISAGREE, severity="warning", column="ic50", value=str(len(matter)), message=(
         f"{len(matter)} treatments act differently on several plates, beyond the noise within them "
-        f"({', '.join(one.treatment for one in matter[:ONE_BY_ONE])} and {len(matter) - ONE_BY_ONE} more; the reason of each curve has the "
-        f"IC50s): {'; '.join(sides)}; {_NO_ONE_VALUE}"))]
+        f"({some((one.treatment for one in matter), ONE_BY_ONE)}; the reason of each curve has the IC50s): {'; '.join(sides)}; "
+        f"{_NO_ONE_VALUE}"))]
 
 
 def scatter_findings(between: BetweenPlates | None) -> list[Finding]:

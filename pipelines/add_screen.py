@@ -30,6 +30,7 @@ from models.plates.screen import Screen
 from models.plates.vocabulary import canonical_column
 from models.tables import DOSED_ROLES, LAYOUT, check_table
 from models.wells import add_row_column, joined_wells, parse_well, usual_format
+from models.words import some
 from pipelines.command import run_command
 from pipelines.exclude import decisions_kept
 from pipelines.image_copy import NOTES, copy_images, file_digest, read_notes, source_digests, source_state, write_notes
@@ -46,7 +47,6 @@ from pipelines.screens import (
     write_screen,
 )
 from pipelines.sources import add_fact_options, add_source_options, facts_of, source_of
-from validation.words import some
 
 
 @dataclass(frozen=True, kw_only=True)

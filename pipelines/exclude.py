@@ -26,9 +26,9 @@ from models.plates.spreadsheets import read_table
 from models.plates.vocabulary import canonical_column
 from models.wells import well_or_text
 from models.whole_file import whole_file
+from models.words import some
 from pipelines.command import run_command
 from pipelines.screens import LAYOUT_FILE, SCREEN_FILE, read_screen, read_screen_layout
-from validation.words import some
 
 KEPT = "a person looked at it"
 COLUMNS = ("excluded", "exclusion_reason")

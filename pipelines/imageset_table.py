@@ -14,7 +14,7 @@ import pandas as pd
 from models.errors import Finding, InputError, TableError
 from models.plates.pixels import IMAGE_SUFFIXES
 from models.plates.spreadsheets import read_table
-from validation.words import some
+from models.words import some
 
 BOX = ("xmin", "ymin", "xmax", "ymax")
 SYNONYMS = {    # the first that is there is taken: of groups the widest, since a patient's slides must not be parted

@@ -17,8 +17,8 @@ from models.plates.layout import read_layout, write_layout
 from models.plates.screen import Screen
 from models.plates.spreadsheets import read_table
 from models.plates.vocabulary import canonical_column
+from models.words import some
 from pipelines.screens import LAYOUT_FILE, SCREEN_FILE, plate_archives, read_screen, read_screen_layout
-from validation.words import some
 
 ALWAYS = ("channels", "bit_depth", "plate_format")      # fields that must be those of the screen, beside what is known of the new plates
 

@@ -13,9 +13,9 @@ from models.plates.projections import PROJECTIONS
 from models.plates.screen import Screen
 from models.tables import DOSED_ROLES
 from models.wells import PLATE_FORMATS, add_row_column, row_letters
+from models.words import number, some
 from pipelines.params import Params
 from validation.layout_rules import format_doubt
-from validation.words import number
 
 MARKS = {"negative": "-", "positive": "+", "reference": "r", "treated": "o", "untreated": "u", "empty": "."}
 NO_IMAGE = "?"
@@ -75,8 +75,7 @@ def without_partner(layout: pd.DataFrame, files: pd.DataFrame) -> list[str]:
 
 def _some(places: Sequence[tuple[str, str]]) -> str:
     several = len({plate for plate, _ in places}) > 1
-    shown = ", ".join(f"{plate} {well}" if several else well for plate, well in places[:8])
-    return shown + (f" and {len(places) - 8} more" if len(places) > 8 else "")
+    return some((f"{plate} {well}" if several else well for plate, well in places), 8)
 
 
 def plate_maps(layout: pd.DataFrame, files: pd.DataFrame, plate_format: int) -> list[str]:

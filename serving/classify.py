@@ -25,6 +25,7 @@ from models.plates.imageset import ImageArchive, ImageSet, prepare_images
 from models.plates.pixels import IMAGE_SUFFIXES
 from models.records import from_record, to_record
 from models.registered import RegisteredVersion
+from models.words import some
 from serving.forms import Fields, Form, StoredFile, field_finding
 from serving.plain import plain, records, to_json
 from serving.scored import lineage_of
@@ -130,9 +131,8 @@ def _table_of(archive: ImageArchive) -> tuple[pd.DataFrame, list[Finding]]:
     stems = [PurePosixPath(name).stem for name in images]
     ids = stems if len(set(stems)) == len(stems) else images
     table = pd.DataFrame({"image_id": ids, "path": images}).sort_values("image_id", ignore_index=True)
-    more = f" and {len(aside) - 5} more" if len(aside) > 5 else ""
     left = [Finding(rule="left_aside", severity="warning", column="images",
-                    message=f"left aside, for they are no images: {', '.join(aside[:5])}{more}")] if aside else []
+                    message=f"left aside, for they are no images: {some(aside, 5)}")] if aside else []
     return table, left
 
 

@@ -17,6 +17,7 @@ from models.plates.images import PlateArchive, member_name, write_plate
 from models.plates.pixels import IMAGE_SUFFIXES, PHOTO_SUFFIXES, TIFF_SUFFIXES
 from models.plates.projections import Projection, parse_plane, project
 from models.plates.screen import Channel, Screen
+from models.words import some
 from serving.progress import OnProgress, quietly
 
 _COPY = 2**20
@@ -53,8 +54,7 @@ def read_images(path: Path) -> list[Path]:
 def left_aside(path: Path) -> str:
     """What `read_images` leaves of a folder, in words; "" for nothing."""
     others = [file.relative_to(path).as_posix() for file in _files_below(path) if file.suffix.lower() not in IMAGE_SUFFIXES]
-    more = f" and {len(others) - TOLD} more" if len(others) > TOLD else ""
-    return f"left aside, for they are no {', '.join(IMAGE_SUFFIXES)} images: {', '.join(others[:TOLD])}{more}" if others else ""
+    return f"left aside, for they are no {', '.join(IMAGE_SUFFIXES)} images: {some(others, TOLD)}" if others else ""
 
 
 def sent_names(images: Sequence[Path]) -> list[str]:

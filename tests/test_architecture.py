@@ -17,8 +17,8 @@ ALLOWED_PACKAGES = {"models": {"models"}, "validation": {"models", "validation"}
                     "serving": {"models", "validation", "serving"}}
 
 MODEL_LAYERS = (  # a room imports its own layer and those before it
-    ("errors", "columns", "tables", "records", "tracking", "environment", "wells", "whole_file", "instructions", "processes", "kept",
-     "separation"),
+    ("errors", "columns", "tables", "records", "tracking", "environment", "wells", "words", "whole_file", "instructions", "processes",
+     "kept", "separation"),
     ("plates", "dose_response"), ("networks", "counting"), ("effects", "combinations", "single_doses"),
     ("overlap", "control_range", "control_places", "suitability"), ("scoring",), ("classifying",), ("report",), ("registered",),
     ("bundle_cache", "version_notes"), ("registry",))

@@ -8,10 +8,10 @@ import numpy as np
 
 from models.errors import Finding
 from models.tables import DOSED_ROLES
+from models.words import listed, number
 from validation.behaviour import MeasuredPlate, balanced_accuracy, control_way, effect, rank_correlation, robust_ssmd, turned
 from validation.evidence import Evidence, Rule
 from validation.layout_fit import SWAPPED, Suspicion, likeliest
-from validation.words import listed, number
 
 SEPARATION_GAIN = 0.2   # the controls speak for a turn if undoing it lets this share more of them act as their kind
 EXPLAINED = 0.5         # share of what differs most between the wells that the right layout must explain

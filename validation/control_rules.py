@@ -9,9 +9,9 @@ import pandas as pd
 from models.errors import Finding
 from models.plates.vocabulary import canonical_role
 from models.wells import PLATE_FORMATS, parse_wells
+from models.words import are, have, listed, number, some
 from validation.behaviour import TURNS, turned
 from validation.evidence import Evidence, Rule
-from validation.words import are, have, listed, number, some
 
 KINDS = {"both": ("negative", "positive"), "negative": ("negative",), "none": ()}
 

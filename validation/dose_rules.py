@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from models.errors import Finding, Severity
+from models.words import are, have, listed, number, some
 from validation.control_rules import KINDS
 from validation.evidence import Evidence, Rule
-from validation.words import are, have, listed, number, some
 
 PRIMARY_SCREEN = 8      # treatments with too few doses for a curve, from which on that is how the screen was made
 FEWEST_ALIKE, SHARED = 3, 0.75      # treatments, and share of all, with the same doses, beside which another's tell of a slipped unit

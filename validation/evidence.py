@@ -15,11 +15,11 @@ from models.plates.layout import ParsedLayout
 from models.plates.screen import Screen
 from models.tables import DOSED_ROLES, left_out
 from models.wells import add_row_column, has_well, well_keys
+from models.words import listed
 from validation.behaviour import MeasuredPlate, plate_signals
 from validation.inventory import Inventory
 from validation.layout_fit import Suspicion, suspicions
 from validation.thresholds import Thresholds
-from validation.words import listed
 
 Subject = Literal["layout", "controls", "doses", "readout", "images", "behaviour"]
 SUBJECTS: tuple[Subject, ...] = ("layout", "controls", "doses", "readout", "images", "behaviour")

@@ -12,9 +12,9 @@ import pandas as pd
 
 from models.errors import Finding, Severity
 from models.wells import well_keys
+from models.words import are, have, listed, number, some
 from validation.evidence import Evidence, Rule
 from validation.inventory import Inventory
-from validation.words import are, have, listed, number, some
 
 _SHAPE = ["height", "width", "bits", "colour"]
 BRIGHT_FIELD = ("brightfield", "bright-field", "bright field", "bf", "phase", "phase contrast", "transmitted", "h&e", "rgb", "colour")

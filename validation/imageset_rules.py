@@ -18,8 +18,8 @@ import pandas as pd
 from models.errors import Finding, InputError, Severity
 from models.plates.images import COLOURS, planes_of
 from models.plates.imageset import ImageArchive, ImageSet, check_images
+from models.words import some
 from validation.verdicts import Verdict
-from validation.words import some
 
 FOLDS = 4           # groups of each class that cross-fitting asks for
 FEW_OF_CLASS = 0.1  # share of the labelled images below which a class is rare

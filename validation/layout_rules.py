@@ -11,8 +11,8 @@ from models.errors import Finding
 from models.plates.vocabulary import CONDITION_WORDS, SAMPLE_WORDS, plain
 from models.tables import DOSED_ROLES
 from models.wells import PLATE_FORMATS, USUAL_FORMATS, in_format, row_letters, wells_of
+from models.words import listed, some
 from validation.evidence import Evidence, Rule, of_well, reading_rule
-from validation.words import listed, some
 
 MOST_OUTSIDE = 1 / 8    # of a plate's wells that may be slips: a row of a plate of 96
 _SIGNS = re.compile(r"[\s®™©]+|(?<=[^\W\d])[-_]|[-_](?=[^\W\d])")   # what one drug's name may have or not: "5-FU"; not "1-12"

@@ -15,11 +15,11 @@ import pandas as pd
 
 from models.errors import Finding
 from models.wells import PLATE_FORMATS, has_well, parse_well, row_letters
+from models.words import number, some
 from validation import imageset_rules
 from validation.evidence import Evidence, merged
 from validation.rules import RULES
 from validation.verdicts import Verdict, file_of
-from validation.words import number, some
 
 MAX_PLATES = 24     # drawn on a page, those with findings first
 MAX_PER_RULE = 40   # findings listed per rule

@@ -22,10 +22,10 @@ from models.plates.layout import parse_layout
 from models.plates.screen import Screen
 from models.tables import ROLES
 from models.wells import wells_of
+from models.words import some
 from validation.evidence import SUBJECTS
 from validation.inventory import DTYPES, Inventory, take_inventory
 from validation.rules import RULES, Thresholds, judge_layout, judge_screen
-from validation.words import some
 
 SCREEN = Screen(name="s", sample="A549")
 CELLS = {

@@ -18,6 +18,7 @@ from models.plates.member_names import judge_name
 from models.plates.readers.base import Found, Source
 from models.plates.readers.files import found_with_layout
 from models.plates.zips import members_of
+from models.words import some
 
 SCREEN_JSON = "screen.json"
 FACTS = ("sample", "kind", "assay", "organism", "magnification", "pixel_size_um", "camera", "plate_format")
@@ -50,8 +51,7 @@ class ArchiveConvention:
         inputs = (source.folder / SCREEN_JSON,) if stated else ()
         return found_with_layout(self.name, source, files.assign(channel="c" + files["channel"].astype("str")), channels=names,
                                  inputs=inputs, facts={name: stated[name] for name in FACTS if name in stated},
-                                 said=(f"plate archives {', '.join(path.name for path in archives[:4])}"
-                                       + (f" and {len(archives) - 4} more" if len(archives) > 4 else ""),))
+                                 said=(f"plate archives {some((path.name for path in archives), 4)}",))
 
 
 def _archives(folder: Path) -> list[Path]:
