@@ -4,6 +4,7 @@ it comes from. Texts are Markdown; their first line stands in the table of versi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -86,7 +87,7 @@ def _origin(new: Noted, champion: Noted | None) -> list[str]:
         warnings.append("- **Another split or seed than the champion's: other wells were held out.**")
     return [f"Against version {champion.version}, the champion when this one was registered:", "", *warnings,
             f"- recipe: {_changed(new.recipe, champion.recipe)}",
-            *(f"- {what}: {_against(_tag(new, tag), _tag(champion, tag))}" for what, tag in _LINEAGE)]
+            *(f"- {what}: {_against(*tags)}" for what, tag in _LINEAGE if any(tags := (_tag(new, tag), _tag(champion, tag))))]
 
 
 _LINEAGE = (("screen", "screen"), ("data (md5)", "data_md5"), ("parent (sha256)", "parent"), ("code (git commit)", "git_commit"),
@@ -120,4 +121,4 @@ def _short(value: str | None) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"
+    return "-" if value is None else "not computable" if math.isnan(value) else f"{value:.4g}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from models.networks.bundle import GateResult
 from models.version_notes import Noted, describe_version
 
@@ -24,12 +26,20 @@ def test_metrics_stand_beside_the_champions_and_no_in_sample_one_is_among_them()
     assert "in_sample" not in text
 
 
+def test_what_cannot_be_computed_is_said_in_words() -> None:
+    nan = float("nan")
+    text = describe_version((replace(GATES[0], value=nan, passed=False),), replace(NEW, metrics={"r2_cv": nan}, tags={}), CHAMPION)
+    assert text.startswith("GATES FAILED: r2_cv not computable (v3: 0.9666), asked at least 0.85.")
+    assert "| `r2_cv` | not computable | 0.9666 |" in text
+
+
 def test_what_differs_is_named_and_what_is_the_same_too() -> None:
     text = describe_version(GATES, NEW, CHAMPION)
     assert "- recipe: `optimizer.epochs` 120 (was 200)\n" in text
     assert "- data (md5): the same, aaaaaaaaaaaa\n" in text
-    assert "- code (git commit): the same, cccccccccccc\n" in text
+    assert "- code (git commit): the same, cccccccccccc" in text.splitlines()
     assert "**" not in text     # no warning: the same wells judged both
+    assert "none" not in text   # of parent and experiment neither has one
 
 
 def test_the_same_commit_with_other_changes_is_not_called_the_same() -> None:
