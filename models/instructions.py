@@ -35,6 +35,11 @@ def settle(environment: MutableMapping[str, str] = os.environ, cpuinfo: Path = _
             environment.setdefault(name, value)
 
 
+def told(environment: MutableMapping[str, str] = os.environ) -> tuple[str, ...]:
+    """What the libraries are told to use, by whomever: the last bits of all that they compute change with it."""
+    return tuple(environment.get(name, "") for name in _AVX2)
+
+
 def held_back(environment: MutableMapping[str, str] = os.environ) -> bool:
     """Whether convolutions are kept from the widest instructions, bfloat16 among them, which the processor may have all the same."""
     return environment.get("ONEDNN_MAX_CPU_ISA", "").upper() in ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from models.instructions import VARIABLE
+from models.instructions import told
 
 _NAME = re.compile(r"[0-9a-f]{32}")
 
@@ -61,12 +61,14 @@ def link_file(path: Path, place: Path) -> None:
 
 @functools.cache
 def maker(*sources: Path) -> str:
-    """Changes with the code that makes a piece (files, or folders of modules), with the installed packages, and with the processor."""
+    """Changes with the code that makes a piece (files, or folders of modules), with the installed packages, and with the processor
+    and what of it is used.
+    """
     files = [file for source in sources for file in ([source] if source.is_file() else sorted(source.glob("*.py")))]
     packages = sorted(found.name for folder in set(sys.path) for found in Path(folder or ".").glob("*.dist-info"))
     code = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
-    processor = (platform.machine(), _processor(), os.environ.get(VARIABLE))
-    return hashlib.sha256(repr((code, packages, sys.version, *processor)).encode()).hexdigest()
+    processor = (platform.machine(), _processor(), told())
+    return hashlib.sha256(repr((code, packages, sys.version, processor)).encode()).hexdigest()
 
 
 def _processor() -> str:

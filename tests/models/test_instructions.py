@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from models.instructions import held_back, settle
+from models.kept import maker
 
 
 def cpuinfo(folder: Path, flags: str) -> Path:
@@ -51,6 +52,19 @@ def test_both_packages_settle_it_before_the_libraries_are_loaded(package: str) -
     program = (f"import {package}, torch; from numpy._core._multiarray_umath import __cpu_features__ as there; "
                "print(torch.backends.cpu.get_cpu_capability(), there['X86_V4'])")
     assert printed(program, DOSEWELL_INSTRUCTIONS="portable") == "AVX2 False"
+
+
+def test_what_is_kept_is_made_anew_where_the_libraries_are_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By whomever: each variable alone changes the last bits as `portable` does, and `native` says what nobody needs to say."""
+    def made() -> str:
+        return maker.__wrapped__(Path(__file__))
+    for name in ("ONEDNN_MAX_CPU_ISA", "DOSEWELL_INSTRUCTIONS"):
+        monkeypatch.delenv(name, raising=False)
+    before = made()
+    monkeypatch.setenv("DOSEWELL_INSTRUCTIONS", "native")
+    assert made() == before
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert made() != before
 
 
 def test_a_wrong_word_is_named() -> None:
