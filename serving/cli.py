@@ -1,4 +1,4 @@
-"""Command line of the service and of its client: serve, score, classify, exclude, curves, fit, compare, token, promote."""
+"""Command line of the service and of its client: serve, score, result, classify, exclude, curves, fit, compare, token, promote."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 DEFAULT_PORT = 3000
 DRAIN_SECONDS = 40      # for requests in hand when the service is told to end; then it ends in order all the same, before systemd kills it
 DEFAULT_URL = f"http://127.0.0.1:{DEFAULT_PORT}"
+FORMS = ("xlsx", "parquet", "csv", "json", "html")      # of a result, as the service makes them
+LISTED = 20     # jobs, the latest
 
 
 def serve(arguments: argparse.Namespace) -> None:
@@ -68,7 +72,7 @@ def score(arguments: argparse.Namespace) -> None:
     """Send plates as a job, wait for it, and print and write what came out."""
     from serving.client import Client, read_plates
 
-    _require_folder(arguments.out)
+    _require_folder(arguments.out, also=arguments.also)
     options = dict(arguments.options)
     if arguments.force:
         options["force"] = True
@@ -80,9 +84,35 @@ def score(arguments: argparse.Namespace) -> None:
                             screen=_screen(client, arguments, progress))
         progress.say(job["sent_as"] or "sent as it is")
         progress.say(f"job {job['id']}" + (f", sent {job['sent']} times: it is not scored again" if job["sent"] > 1 else " is accepted"))
-        scores = client.result(job["id"])
-        also = [client.download(job["id"], form, to=arguments.out) for form in arguments.also] if arguments.out is not None else []
-    _tell(scores, arguments.out, also)
+        _take_result(client, job["id"], arguments)
+
+
+def result(arguments: argparse.Namespace) -> None:
+    """Print and write what came out of an earlier job, as `score` does; without an id, list the latest jobs."""
+    from serving.client import Client, RejectedError
+
+    _require_folder(arguments.out, also=arguments.also)
+    with Progress() as progress, Client(arguments.url, token=arguments.token, on_progress=progress) as client:
+        if not arguments.job:
+            print("\n".join(map(_job_line, islice(client.jobs(), LISTED))) or f"{arguments.url} has no jobs that you may see")
+            return
+        try:
+            _take_result(client, arguments.job, arguments)
+        except RejectedError as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
+            raise InputError(f"{error.summary}; `dosewell result` without an id lists the latest") from None
+
+
+def _job_line(job: Mapping[str, Any]) -> str:
+    return f"{job['id']}  {job['created'][:16].replace('T', ' ')} UTC  {job['state']:<8}{job['sample']}: {job['name']}, by {job['model']} " \
+           f"version {job['version']}"
+
+
+def _take_result(client: Client, job: str, arguments: argparse.Namespace) -> None:
+    """Wait for a job, and print and write what came out."""
+    scores = client.result(job)
+    _tell(scores, arguments.out, [client.download(job, form, to=arguments.out) for form in arguments.also])
 
 
 def _screen(client: Client, arguments: argparse.Namespace, progress: Progress) -> str | dict[str, Any]:
@@ -126,8 +156,10 @@ def exclude(arguments: argparse.Namespace) -> None:
     _tell(scores, arguments.out)
 
 
-def _require_folder(out: Path | None) -> None:
-    """Make the folder of the result before anything is sent. Raises InputError where that cannot be."""
+def _require_folder(out: Path | None, *, also: Sequence[str] = ()) -> None:
+    """Make the folder of the result before anything is sent. Raises InputError where that cannot be, and for forms without a folder."""
+    if also and out is None:
+        raise InputError(f"--also {' '.join(also)} needs --out: the folder to write to")
     try:
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)
@@ -312,10 +344,12 @@ def _add_sending(commands: Commands) -> None:
     one.add_argument("--options", type=_mapping, default={}, help='JSON, e.g. {"fit": {"model": "5pl"}}')
     one.add_argument("--exclude", type=_exclusion, nargs="+", default=[], metavar="PLATE:WELL=REASON", help="wells to leave out")
     one.add_argument("--force", action="store_true", help="score another sample than the model's")
-    one.add_argument("--out", type=Path, help="folder for report.html, the tables as CSV, and answer.json")
-    one.add_argument("--also", nargs="+", default=[], choices=("xlsx", "parquet", "csv", "json", "html"),
-                     help="further forms of the result, as the service makes them")
+    _add_result(one)
     _add_service(one, score)
+    one = commands.add_parser("result", help="the result of an earlier job, as `score` writes it; without an id, the latest jobs")
+    one.add_argument("job", nargs="?", default="", help="id of the job; one that still runs is waited for")
+    _add_result(one)
+    _add_service(one, result)
     one = commands.add_parser("classify", help="classify images without a layout (systems S3 to S5)")
     one.add_argument("images", type=Path, help="a folder of TIFF, PNG or JPEG images, a zip of them, or one image")
     one.add_argument("--model", required=True, help="name, name@alias or name/version")
@@ -383,6 +417,12 @@ def _add_rights(commands: Commands) -> None:
     one.add_argument("version", type=int, help="number of the version")
     one.add_argument("--tracking-uri", default="", help="address of the registry (default: MLFLOW_TRACKING_URI, else mlflow.db here)")
     one.set_defaults(run=promote)
+
+
+def _add_result(one: argparse.ArgumentParser) -> None:
+    """Where a job's result is written, and in which forms."""
+    one.add_argument("--out", type=Path, help="folder for report.html, the tables as CSV, and answer.json")
+    one.add_argument("--also", nargs="+", default=[], choices=FORMS, help="further forms of the result, as the service makes them")
 
 
 def _add_service(one: argparse.ArgumentParser, run: Callable[[argparse.Namespace], None]) -> None:

@@ -342,6 +342,33 @@ def test_score_and_exclude_on_the_command_line(server: Server, plate: TinyPlate,
     assert pd.read_csv(tmp_path / "second" / "wells.csv")["excluded"].sum() == 1
 
 
+def test_an_earlier_jobs_result_is_what_score_wrote(server: Server, client: Client, plate: TinyPlate, tmp_path: Path) -> None:
+    scores = client.score([plate.archive], layout=plate.layout, model=MODEL, screen=SCREEN, options={"fit": {"level": 0.81}})
+    written = [path.name for path in scores.write(tmp_path / "first")]
+    done = dosewell("result", scores.job, "--out", str(tmp_path / "again"), "--also", "xlsx", DOSEWELL_URL=server.url)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith(f"{scores.summary()}\n")
+    for name in written:
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "first" / name).read_bytes()
+    assert sorted(path.suffix for path in (tmp_path / "again").iterdir() if path.name not in written) == [".xlsx"]
+    listed = dosewell("result", "--url", server.url)
+    assert listed.returncode == 0, listed.stderr
+    assert [line.split()[0] for line in listed.stdout.splitlines()] == [job["id"] for job in list(client.jobs())[:20]]
+    assert any(scores.job in line and "done" in line and f"{MODEL} version 1" in line for line in listed.stdout.splitlines())
+    client.delete(scores.job)
+    gone = dosewell("result", scores.job, DOSEWELL_URL=server.url)
+    assert gone.returncode == 1
+    assert "no such job" in gone.stderr
+    assert "`dosewell result` without an id lists the latest" in gone.stderr
+
+
+def test_further_forms_need_a_folder(tmp_path: Path) -> None:
+    """They were left out without a word."""
+    done = dosewell("result", "0" * 32, "--also", "xlsx", DOSEWELL_URL="http://127.0.0.1:9")
+    assert done.returncode == 1
+    assert "--also xlsx needs --out" in done.stderr
+
+
 def test_what_cannot_be_used_is_told_before_anything_is_sent(server: Server, plate: TinyPlate, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
     words = ["score", str(plate.archive), "--layout", str(plate.layout), "--model", MODEL]
