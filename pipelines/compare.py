@@ -48,7 +48,7 @@ TRUNKS = 8      # whose features of a screen are kept while models are compared 
 
 @dataclass(frozen=True)
 class Comparison:
-    """matrix: a row per model and screen. Of read-out models, wells: what they say of each well; midpoints: a row per pair, compound and
+    """matrix: a row per model and screen, without metrics where `reason` says why there are none. Of read-out models, wells: what they say of each well; midpoints: a row per pair, compound and
     replicate set; midpoint_tests: a row per pair and compound (Table 2 of the S1 paper).
     """
 
@@ -95,7 +95,8 @@ def compare_pair(wells: pd.DataFrame, *, regression: bool) -> dict[str, float]:
 
 
 def run(predictors: Mapping[str, Predictor], screens: Mapping[str, PreparedScreen], own: Mapping[str, pd.DataFrame]) -> Comparison:
-    """Every model on every screen of the same system and input: system, model, screen, relation, and the metrics.
+    """Every model on every screen of the same input: system, model, screen, relation, reason (why no well there can judge the model, such
+    as a missing read-out; empty where some can), and the metrics.
 
     relation: "autologous" on the screen that the model was trained on, "parent" on one that a model it descends from was trained on,
     "same_sample" on another one of its cell line or patient, else "allogenic".
@@ -111,17 +112,18 @@ def run(predictors: Mapping[str, Predictor], screens: Mapping[str, PreparedScree
                 spec = predictor.card.recipe.input
                 if (spec.planes, spec.size) != (data.images.channels, data.images.pixels.shape[-1]):
                     continue
-                try:
-                    found = pair_predictions(predictor, data, own[name] if relation == "autologous" else None, known)
-                except InputError:  # the screen has no well that this kind of model could be judged on (no read-out, no controls)
-                    continue
                 regression = predictor.card.recipe.is_regression
                 key = {"system": predictor.card.system, "model": name, "screen": screen, "relation": relation}
-                rows[name, screen] = {**key, **compare_pair(found, regression=regression)}
+                try:
+                    found = pair_predictions(predictor, data, own[name] if relation == "autologous" else None, known)
+                except InputError as error:     # the screen has no well that this kind of model could be judged on
+                    rows[name, screen] = {**key, "reason": str(error)}
+                    continue
+                rows[name, screen] = {**key, "reason": "", **compare_pair(found, regression=regression)}
                 if regression:
                     wells[name, screen] = _well_medians(found).assign(**key)
     pairs = [(name, screen) for name in predictors for screen in screens]
-    matrix = pd.DataFrame([rows[pair] for pair in pairs if pair in rows], columns=None if rows else list(KEY))
+    matrix = pd.DataFrame([rows[pair] for pair in pairs if pair in rows], columns=None if rows else [*KEY, "reason"])
     return Comparison(matrix, *_midpoints([wells[pair] for pair in pairs if pair in wells]))
 
 
@@ -204,6 +206,8 @@ def write_comparison(found: Comparison, out: Path) -> dict[str, dict[str, float]
         matrix = rows.set_index(["model", "screen"])[shown[0]].unstack(sort=False)
         heat_map(matrix, out / FIGURES / f"{system}.png", title=f"{system}: {shown[0]} of every model on every screen", unit=shown[0])
         print(f"\n{system}\n{rows[['model', 'screen', 'relation', *shown]].round(3).to_string(index=False)}")
+    for row in table[table["reason"].ne("")].to_dict("records"):
+        print(f"{row['model']} cannot be judged on {row['screen']}: {row['reason']}")
     _write_readout_figures(found, out / FIGURES)
     return metrics
 

@@ -105,8 +105,8 @@ def result(arguments: argparse.Namespace) -> None:
 
 
 def _job_line(job: Mapping[str, Any]) -> str:
-    return f"{job['id']}  {job['created'][:16].replace('T', ' ')} UTC  {job['state']:<8}{job['sample']}: {job['name']}, by {job['model']} " \
-           f"version {job['version']}"
+    when = job["created"][:16].replace("T", " ")
+    return f"{job['id']}  {when} UTC  {job['state']:<8}{job['sample']}: {job['name']}, by {job['model']} version {job['version']}"
 
 
 def _take_result(client: Client, job: str, arguments: argparse.Namespace) -> None:
@@ -236,10 +236,14 @@ def compare(arguments: argparse.Namespace) -> None:
     from models.plates.safe_csv import write_csv
     from models.report.potency import fold_words, limit_words
 
-    found = compare_potency(*(_read_curves(path) for path in (arguments.first, arguments.second)))
+    first, second = _read_curves(arguments.first), _read_curves(arguments.second)
+    found = compare_potency(first, second)
     for row in found.to_dict("records"):
         said = row["reason"] or f"{limit_words(row)}: {row['call']}"
         print(f"{row['treatment']}: {fold_words(row)} ({said})")
+    for path, own, other in ((arguments.first, first, second), (arguments.second, second, first)):
+        if len(only := own.loc[~own["treatment"].isin(other["treatment"]), "treatment"]):
+            print(f"only in {path}: {', '.join(only)}")
     print(f"wrote {write_csv(found, arguments.out)}: IC50s of {arguments.second} over those of {arguments.first}")
 
 

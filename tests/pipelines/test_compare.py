@@ -141,12 +141,23 @@ def test_models_without_folds_give_no_row() -> None:
     assert over_folds(fold_table({}, {})).empty
 
 
-def test_a_screen_without_read_outs_is_left_out(chain: Path) -> None:
-    data = prepared_screen(chain, "hek293")
+def test_a_pair_that_cannot_be_judged_says_why_in_its_row(chain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It was missing from the matrix without a word; means and the other pairs are as without it."""
+    data, name = prepared_screen(chain, "hek293"), "viability-A549"
     blank = replace(data, layout=data.layout.drop(columns="readout"))
-    found = compare.run({"viability-A549": predictor_of(chain, "viability-A549")}, {"hek293": blank}, {})
-    assert found.matrix.empty
-    assert found.midpoints.empty
+    found = compare.run({name: predictor_of(chain, name)}, {"blank": blank, "hek293": data}, {})
+    alone = compare.run({name: predictor_of(chain, name)}, {"hek293": data}, {})
+    assert found.matrix["screen"].tolist() == ["blank", "hek293"]
+    why = found.matrix["reason"].tolist()
+    assert "readout" in why[0]
+    assert why[1] == ""
+    pd.testing.assert_frame_equal(found.matrix.iloc[1:].reset_index(drop=True), alone.matrix)
+    pd.testing.assert_frame_equal(found.midpoints, alone.midpoints)
+    assert compare.write_comparison(found, tmp_path) == compare.write_comparison(alone, tmp_path / "alone")
+    assert f"{name} cannot be judged on blank: {why[0]}" in capsys.readouterr().out
+    none = compare.run({name: predictor_of(chain, name)}, {"blank": blank}, {})
+    assert compare.write_comparison(none, tmp_path / "none") == {}
+    assert len(pd.read_csv(tmp_path / "none" / "matrix.csv")) == 1
 
 
 def test_a_model_without_a_metric_stays_on_the_heat_map(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,7 +167,7 @@ def test_a_model_without_a_metric_stays_on_the_heat_map(tmp_path: Path, monkeypa
     rows = [("viability", model, screen, "allogenic", r2) for screen, model, r2 in
             (("b", "z", 0.9), ("b", "constant", np.nan), ("a", "z", 0.8), ("a", "y", 0.7))]
     found = compare.run({}, {}, {})
-    compare.write_comparison(replace(found, matrix=pd.DataFrame(rows, columns=[*compare.KEY, "r2"])), tmp_path)
+    compare.write_comparison(replace(found, matrix=pd.DataFrame(rows, columns=[*compare.KEY, "r2"]).assign(reason="")), tmp_path)
     assert drawn[0].index.tolist() == ["z", "constant", "y"]
     np.testing.assert_array_equal(drawn[0].to_numpy(), [[0.9, 0.8], [np.nan, np.nan], [np.nan, 0.7]])
 

@@ -165,6 +165,10 @@ def test_ic50s_of_two_samples_side_by_side(tmp_path: Path, table: pd.DataFrame, 
     assert "drug: 10-fold (" in capsys.readouterr().out
     found = pd.read_csv(tmp_path / "potency.csv")
     assert (found["fold"].round(3).tolist(), found["call"].tolist()) == ([10.0], ["higher"])
+    curves = pd.read_csv(tmp_path / "parental" / "curves.csv")
+    pd.concat([curves, curves.assign(treatment="further")]).to_csv(tmp_path / "wider.csv", index=False)
+    run(monkeypatch, "compare", tmp_path / "wider.csv", tmp_path / "resistant", "--out", tmp_path / "wider-potency.csv")
+    assert f"only in {tmp_path / 'wider.csv'}: further\n" in capsys.readouterr().out     # it was left out without a word
     with pytest.raises(SystemExit, match="is no table of curves; its columns are plate, well"):
         run(monkeypatch, "compare", tmp_path / "parental.csv", tmp_path / "resistant", "--out", tmp_path / "x.csv")
     with pytest.raises(SystemExit, match="nothing is not there; expected a CSV"):
