@@ -48,8 +48,9 @@ TRUNKS = 8      # whose features of a screen are kept while models are compared 
 
 @dataclass(frozen=True)
 class Comparison:
-    """matrix: a row per model and screen, without metrics where `reason` says why there are none. Of read-out models, wells: what they say of each well; midpoints: a row per pair, compound and
-    replicate set; midpoint_tests: a row per pair and compound (Table 2 of the S1 paper).
+    """matrix: a row per model and screen, without metrics where `reason` says why there are none. Of read-out models, wells: what they say
+    of each well; midpoints: a row per pair, compound and replicate set; midpoint_tests: a row per pair and compound (Table 2 of the S1
+    paper).
     """
 
     matrix: pd.DataFrame

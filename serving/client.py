@@ -148,12 +148,14 @@ class Client:
         name = Path(unquote(encoded) or plain.partition('filename="')[2].rstrip('"')).name      # a gateway may have taken it away
         return write_whole(to / (name or f"{job}.{'zip' if form in ('csv', 'parquet') else form}"), response.content)
 
-    def change_wells(self, job: str, changes: Sequence[Mapping[str, Any]]) -> Scores:
+    def change_wells(self, job: str, changes: Sequence[Mapping[str, Any]], *, revision: int | None = None) -> Scores:
         """Leave wells out of a job's curves or take them back: [{plate, well, reason, excluded}]. Fitted again, not scored again, and kept.
 
-        Sent once: where the answer is lost, look at `result` before it is said again.
+        revision: of the result that the wells were chosen by (`scores.answer["revision"]`): where others changed one of them since, it is
+        refused with 409. Sent once: where the answer is lost, look at `result` before it is said again.
         """
-        self._answer(self._once("POST", f"/jobs/{job}/exclusions", json={"exclusions": [dict(change) for change in changes]}))
+        self._answer(self._once("POST", f"/jobs/{job}/exclusions", json={
+            "exclusions": [dict(change) for change in changes], "revision": revision}))
         return self.result(job)
 
     def job(self, job: str) -> dict[str, Any]:

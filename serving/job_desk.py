@@ -105,12 +105,14 @@ class JobDesk:
             self.store.get(job.id)
             raise JobConflictError(f"the files of job {job.id} are no longer there; send the same again, and it is done anew") from error
 
-    def change_wells(self, job: Job, changes: Sequence[WellChange], *, by: str) -> Job:
-        """Leave wells out or take them back, keep that, and fit again. Raises InputError, JobConflictError."""
+    def change_wells(self, job: Job, changes: Sequence[WellChange], *, by: str, seen: int | None = None) -> Job:
+        """Leave wells out or take them back, keep that, and fit again. seen: as JobStore.change_wells. Raises InputError,
+        JobConflictError.
+        """
         _require_done(job)
         with self.there(job):
             check_changes(read_result(self.files.folder(job.id) / "result").scored.tables.wells, changes)
-        changed = self.store.change_wells(job.id, changes, by=by)
+        changed = self.store.change_wells(job.id, changes, by=by, seen=seen)
         self.result(changed)
         return changed
 

@@ -12,6 +12,7 @@ from models.errors import DosewellError
 
 State = Literal["queued", "running", "done", "refused", "failed", "deleting"]
 STATES: tuple[State, ...] = get_args(State)
+SAID = 5    # changes of wells that a refusal names
 
 
 class UnknownJobError(DosewellError):
@@ -97,6 +98,17 @@ class KeptChange:
     well: str
     excluded: bool
     reason: str
+
+
+def require_unchanged(job: Job, kept: Sequence[KeptChange], changes: Sequence[WellChange], *, seen: int) -> None:
+    """Raises JobConflictError where one of the wells of `changes` was changed after the revision that was seen."""
+    wells = {(change.plate, change.well) for change in changes}
+    since = [f"{change.plate} {change.well} was {'left out' if change.excluded else 'taken back'}{f' by {change.by}' if change.by else ''} "
+             f"({change.reason})" for change in kept if change.revision > seen and (change.plate, change.well) in wells]
+    if since:
+        more = f", and {len(since) - SAID} more" if len(since) > SAID else ""
+        raise JobConflictError(f"these wells were changed since revision {seen} of job {job.id}: {', '.join(since[:SAID])}{more}; nothing was "
+                               f"changed now. Look at the result again, and send it with the latest revision, {kept[-1].revision}")
 
 
 def now() -> str:

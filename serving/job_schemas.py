@@ -66,6 +66,8 @@ class WellChanges(BaseModel):
     """The body of POST /jobs/{id}/exclusions."""
 
     exclusions: list[WellChangeRecord] = Field(max_length=20_000, description="one per well")
+    revision: int | None = Field(default=None, ge=0, description="the job's, as the one who asks saw it: where others changed one of these "
+                                                                   "wells after it, nothing is changed (409)")
 
 
 class PotencyRecord(BaseModel):

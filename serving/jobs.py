@@ -28,6 +28,7 @@ from serving.job_records import (
     UnknownJobError,
     WellChange,
     now,
+    require_unchanged,
 )
 from serving.job_tables import EXCLUSIONS, JOBS, make_tables
 from serving.worker_life import clock, is_gone
@@ -130,13 +131,17 @@ class JobStore:
             return [_of(row) for row in connection.execute(
                 query.order_by(JOBS.c.created_at.desc(), JOBS.c.id.desc()).limit(limit)).mappings()]
 
-    def change_wells(self, job: str, changes: Sequence[WellChange], *, by: str) -> Job:
-        """Keep these changes as one new revision. Raises JobConflictError unless the job is done."""
+    def change_wells(self, job: str, changes: Sequence[WellChange], *, by: str, seen: int | None = None) -> Job:
+        """Keep these changes as one new revision. Raises JobConflictError unless the job is done, and where one of the wells was changed
+        after the revision `seen`.
+        """
         with self._transaction() as connection:
             done = connection.execute(sa.update(JOBS).where(JOBS.c.id == job, JOBS.c.state == "done").values(revision=JOBS.c.revision + 1))
             found = _job(connection, JOBS.c.id == job)
             if not done.rowcount:
                 raise JobConflictError(f"job {job} is {found.state}; wells can be excluded and restored once it is done")
+            if seen is not None:
+                require_unchanged(found, _kept_changes(connection, job), changes, seen=seen)
             at = now()
             connection.execute(sa.insert(EXCLUSIONS), [
                 {**vars(change), "job": job, "revision": found.revision, "at": at, "by": by} for change in changes])
@@ -144,11 +149,8 @@ class JobStore:
 
     def changes(self, job: str, *, upto: int | None = None) -> list[KeptChange]:
         """What was excluded and restored, oldest first. upto: the last revision that counts."""
-        query = sa.select(EXCLUSIONS).where(EXCLUSIONS.c.job == job).order_by(EXCLUSIONS.c.id)
-        query = query.where(EXCLUSIONS.c.revision <= upto) if upto is not None else query
         with self._transaction() as connection:
-            return [KeptChange(**{name: value for name, value in row.items() if name not in ("id", "job")})
-                    for row in connection.execute(query).mappings()]
+            return [change for change in _kept_changes(connection, job) if upto is None or change.revision <= upto]
 
     def begin_delete(self, job: str) -> bool:
         """Mark for deletion, so that nobody finds the job any more; True when no worker has it, so that its files can go now."""
@@ -278,6 +280,12 @@ def _job(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> Job:
     if row is None:
         raise UnknownJobError(NO_JOB)
     return _of(row)
+
+
+def _kept_changes(connection: sa.Connection, job: str) -> list[KeptChange]:
+    query = sa.select(EXCLUSIONS).where(EXCLUSIONS.c.job == job).order_by(EXCLUSIONS.c.id)
+    return [KeptChange(**{name: value for name, value in row.items() if name not in ("id", "job")})
+            for row in connection.execute(query).mappings()]
 
 
 def _of(row: sa.RowMapping) -> Job:

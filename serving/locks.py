@@ -8,6 +8,8 @@ import shutil
 import uuid
 from pathlib import Path
 
+from models.whole_file import lock_file
+
 
 class ProcessLock:
     """One of several processes holds it at a time. The file says nothing; that it is locked does."""
@@ -20,16 +22,8 @@ class ProcessLock:
         """Whether this process has it; takes it if nobody has. Never waits. Raises OSError where no file can be made or locked."""
         if self._handle is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                os.close(handle)
-                if isinstance(error, BlockingIOError):
-                    return False
-                raise
-            self._handle = handle
-        return True
+            self._handle = lock_file(self.path, mode=0o600)
+        return self._handle is not None
 
     def release(self) -> None:
         """Let another process have it."""

@@ -232,6 +232,31 @@ def test_wells_are_left_out_and_taken_back_without_scoring(http: httpx.Client, s
     http.delete(place)
 
 
+def test_changes_of_two_people_are_both_kept_or_the_later_is_refused(http: httpx.Client, submit: Submit) -> None:
+    """Of one well the later change won over one that its sender had not seen."""
+    job = wait(http, submit(options='{"fit": {"level": 0.78}}').json()["id"])
+    place = f"/jobs/{job['id']}"
+    wells = [row["well"] for row in http.get(f"{place}/result").json()["wells"] if row["treatment"] == "alpha"][:4]
+
+    def change(well: str, reason: str, *, revision: int = 0, **more: object) -> httpx.Response:
+        exclusions = [{"plate": "P1", "well": well, "reason": reason, **more}]
+        return http.post(f"{place}/exclusions", json={"exclusions": exclusions, "revision": revision})
+    with ThreadPoolExecutor(4) as pool:
+        at_once = list(pool.map(lambda well: change(well, "bubble"), wells))
+    assert {answer.status_code for answer in at_once} == {200}
+    assert sorted(answer.json()["revision"] for answer in at_once) == [1, 2, 3, 4]
+    after = http.get(f"{place}/result").json()
+    assert {row["well"] for row in after["wells"] if row["excluded"]} == set(wells)
+    late = change(wells[0], "was dust", excluded=False)
+    assert late.status_code == 409
+    assert f"P1 {wells[0]} was left out (bubble); nothing was changed now" in late.json()["error"]
+    assert "latest revision, 4" in late.json()["error"]
+    assert http.get(f"{place}/result").json() == after
+    seen = change(wells[0], "was dust", excluded=False, revision=4)
+    assert seen.json()["revision"] == 5
+    http.delete(place)
+
+
 @pytest.mark.parametrize(("body", "message"), [
     ({"exclusions": []}, "no well is named"), ({"exclusions": [{"plate": "P1", "well": "Z99", "reason": "x"}]}, "no well Z99"),
     ({"exclusions": [{"plate": "P1", "well": "A01", "reason": " "}]}, "say why"), ({"exclusions": [{"plate": "P1"}]}, "well"),

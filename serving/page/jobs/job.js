@@ -70,16 +70,24 @@ async function drawEnd(body, job, { path, signal }) {
   let { revision } = job;
   const exclude = async (wells, excluded, reason) => {
     const exclusions = wells.map(({ plate, well }) => ({ plate, well, excluded, reason }));
-    ({ revision } = await post(`${path}/exclusions`, { exclusions }, { signal }));
+    try {
+      ({ revision } = await post(`${path}/exclusions`, { exclusions, revision }, { signal }));
+    } catch (error) {
+      if (error.status === 409) { // others changed these wells meanwhile: they are shown as they are now
+        await follow();
+        show(page.said, refusalView(error));
+      }
+      throw error;
+    }
     return get(`${path}/view`, { signal });
   };
   const page = new ResultPage(body, job, { exclude, signal });
   page.draw(await get(`${path}/view`, { signal }));
-  const follow = async () => { // wells may have been left out in another tab, or the job been deleted
+  async function follow() { // wells may have been left out in another tab, or the job been deleted
     const now = await get(path, { signal });
     if (now.revision > revision) page.draw(await get(`${path}/view`, { signal }));
     revision = Math.max(revision, now.revision);
     return null;
-  };
+  }
   addEventListener("focus", () => watch(() => page.inTurn(follow), { place: body, signal }), { signal });
 }

@@ -206,3 +206,19 @@ def test_a_result_follows_another_tab_and_a_gateway_that_answers_for_the_service
     http.post(f"/jobs/{job}/exclusions", json={"exclusions": [{"plate": "P1", "well": "B02", "excluded": True, "reason": "dry"}]})
     page.evaluate("dispatchEvent(new Event('focus'))")
     page.locator('.well[aria-label^="B02,"][aria-label$="left out"]').wait_for()
+
+
+def test_a_well_that_another_tab_changed_meanwhile_is_shown_so_instead_of_changed_again(open_page: Open, plate: TinyPlate,
+                                                                                        http: httpx.Client) -> None:
+    page = open_page()
+    job = score(page, plate, name="browser-both")
+    page.locator('.well[aria-label^="B02,"]').click()
+    page.get_by_label("Why it is left out").fill("bubble")
+    http.post(f"/jobs/{job}/exclusions", json={"exclusions": [{"plate": "P1", "well": "B02", "excluded": True, "reason": "dry"}]})
+    page.get_by_role("button", name="Leave B02 out").click()
+    page.locator("#changes", has_text="P1 B02 was left out (dry); nothing was changed now").wait_for()
+    page.locator('.well[aria-label^="B02,"][aria-label$="left out"]').wait_for()
+    assert [change["reason"] for change in http.get(f"/jobs/{job}/result").json()["changes"]] == ["dry"]
+    page.get_by_label("Why it is taken back").fill("it is not dry")
+    page.get_by_role("button", name="Take B02 back").click()
+    page.locator("#changes", has_text="B02 taken back").wait_for()
