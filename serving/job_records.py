@@ -107,8 +107,8 @@ def require_unchanged(job: Job, kept: Sequence[KeptChange], changes: Sequence[We
              f"({change.reason})" for change in kept if change.revision > seen and (change.plate, change.well) in wells]
     if since:
         more = f", and {len(since) - SAID} more" if len(since) > SAID else ""
-        raise JobConflictError(f"these wells were changed since revision {seen} of job {job.id}: {', '.join(since[:SAID])}{more}; nothing was "
-                               f"changed now. Look at the result again, and send it with the latest revision, {kept[-1].revision}")
+        raise JobConflictError(f"these wells were changed since revision {seen} of job {job.id}: {', '.join(since[:SAID])}{more}; nothing "
+                               f"was changed now. Look at the result again, and send it with the latest revision, {kept[-1].revision}")
 
 
 def now() -> str:

@@ -78,6 +78,8 @@ def take_inventory(archives: Iterable[Path], *, on_place: OnPlace | None = None)
                 tables.append(_table(list(_images(archive, findings, on_place))))
         except ImageError as error:
             findings += [_of_plate(finding, path.stem) for finding in error.findings]
+        except OSError:     # of the disk: the archive may be good
+            raise
         except Exception as error:  # a damaged directory breaks zipfile in many ways; all mean: not readable
             findings.append(Finding(rule="archive_unreadable", severity="error", plate=path.stem, value=path.name,
                                     message=f"{path.name} is damaged{_in_brackets(error)}; zip the images again"))
@@ -149,6 +151,8 @@ def _look(archive: PlateArchive, image: dict[str, Any], pixels: dict[tuple[int, 
         return image | _properties(read) | {"readable": True}, []
     except ImageError as error:
         found = [_of_plate(finding, archive.plate, image["well"]) for finding in error.findings]
+    except OSError:     # as above
+        raise
     except Exception as error:  # every decompressor raises errors of its own; all mean: not readable
         found = [Finding(rule="image_unreadable", severity="error", plate=archive.plate, well=image["well"], value=image["member"],
                          message=f"image {image['member']} cannot be unpacked{_in_brackets(error)}; it is damaged, copy it again")]

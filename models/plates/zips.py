@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import lzma
 import re
@@ -9,7 +10,8 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -21,8 +23,10 @@ MAX_RATIO = 200                 # unpacked to packed
 PLAIN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what Python unpacks by pieces; a kB of bzip2 or LZMA becomes a GB at once
 _DIRECTORY_BYTES = 100          # of a member in the archive's directory, which zipfile reads whole
 
-UNPACKING_ERRORS = (zipfile.BadZipFile, OSError, EOFError, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError)
-"""What zipfile raises for damaged, encrypted or exotically compressed members."""
+UNPACKING_ERRORS = (zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError)
+"""What `read_member` raises for damaged, encrypted or exotically compressed members."""
+
+_FAULTS_OF_FILES = (None, errno.EINVAL, errno.ENOENT, errno.EISDIR, errno.ENOTDIR)  # a damaged directory has zipfile seek before the start
 
 _END = struct.Struct("<4s4H2LH")    # what ends a zip: ... number of members, bytes of the directory ...
 _WIDE = struct.Struct("<QQ")        # the same two in a zip beyond 4 GB, behind _BEFORE_WIDE bytes
@@ -38,15 +42,16 @@ Judge = Callable[[str], str]
 
 def open_zip(path: Path, *, plate: str, judge_name: Judge = lambda name: "") -> zipfile.ZipFile:
     """The archive. Raises ImageError for a file that is no zip, and with a finding per kind of fault of its members: links, names that will
-    not do, unbelievable sizes, places where another member lies. plate: stands in the findings.
+    not do, unbelievable sizes, places where another member lies; OSError where the disk cannot be read. plate: stands in the findings.
     """
     def finding(rule: str, value: str, message: str) -> Finding:
         return Finding(rule=rule, severity="error", plate=plate, value=value, message=f"{path.name}{message}")
 
     try:
-        with path.open("rb") as file:
-            count = declared_members(file)
-        archive = zipfile.ZipFile(path) if count <= MAX_MEMBERS else None
+        with _disk_told_from_file():
+            with path.open("rb") as file:
+                count = declared_members(file)
+            archive = zipfile.ZipFile(path) if count <= MAX_MEMBERS else None
     except (*UNPACKING_ERRORS, ValueError, struct.error) as error:  # of a damaged directory
         raise ImageError(f"{path.name} is not a readable zip archive ({error})", [
             finding("archive_unreadable", path.name, " is not a readable zip archive; zip the images again")]) from None
@@ -78,10 +83,21 @@ def _leads_outside(name: str) -> bool:
 
 
 def read_member(archive: zipfile.ZipFile, name: str | zipfile.ZipInfo) -> bytes:
-    """A member's bytes. Raises one of UNPACKING_ERRORS."""
+    """A member's bytes. Raises one of UNPACKING_ERRORS, OSError where the disk cannot be read."""
     info = archive.getinfo(name) if isinstance(name, str) else name
-    with archive.open(info) as stream:
+    with _disk_told_from_file(), archive.open(info) as stream:
         return stream.read(info.file_size)      # asked for more, zipfile unpacks more than was declared
+
+
+@contextmanager
+def _disk_told_from_file() -> Iterator[None]:
+    """An OSError that is the file's fault becomes a BadZipFile; one of the disk stays what it is, so that nobody zips good images again."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FAULTS_OF_FILES:
+            raise
+        raise zipfile.BadZipFile(str(error)) from None
 
 
 def declared_members(file: BinaryIO) -> int:

@@ -159,6 +159,10 @@ def test_a_disk_that_takes_nothing_is_no_mistake_of_the_service(number: int) -> 
     assert f"({os.strerror(number)}); nothing was accepted" in error_record(error)["error"]
 
 
+def test_a_disk_that_cannot_be_read_is_the_services_fault() -> None:
+    assert status_of(OSError(errno.EIO, os.strerror(errno.EIO))) == 500
+
+
 def test_other_content_types_methods_and_broken_bodies(http: httpx.Client) -> None:
     check(http.post("/score", json={"images": "http://127.0.0.1:1/"}), 400, "missing")
     check(http.post("/score", content=b"x", headers={"content-type": "application/vnd.bentoml+pickle"}), 400, "missing")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -36,3 +38,15 @@ def test_damage_is_told_without_names_of_python_classes(tmp_path: Path, monkeypa
     write_archive(tmp_path / "P1.zip", [("A01_s1_c0_z0.tif", encode_tiff(np.zeros((8, 8), np.uint8)))])
     monkeypatch.setattr(f"validation.inventory.{broken}", fail)
     assert [finding.message for finding in take_inventory([tmp_path / "P1.zip"]).findings] == [message]
+
+
+@pytest.mark.parametrize("broken", ["PlateArchive", "PlateArchive.read_bytes"])
+def test_a_disk_that_cannot_be_read_is_no_damage_of_an_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
+    """Its images may be good: nobody is told to zip them again."""
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    write_archive(tmp_path / "P1.zip", [("A01_s1_c0_z0.tif", encode_tiff(np.zeros((8, 8), np.uint8)))])
+    monkeypatch.setattr(f"validation.inventory.{broken}", fail)
+    with pytest.raises(OSError, match="Input/output error"):
+        take_inventory([tmp_path / "P1.zip"])

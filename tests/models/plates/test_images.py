@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import struct
 import zipfile
 from pathlib import Path
@@ -16,6 +18,7 @@ from PIL import Image
 from models.errors import ImageError
 from models.plates.image_limits import MAX_PIXELS
 from models.plates.images import PlateArchive, WellImages, encode_tiff, member_name, write_plate
+from models.plates.imageset import ImageArchive
 from models.plates.pixels import decode_image
 from models.plates.planes import open_planes
 
@@ -206,6 +209,27 @@ def test_what_is_no_zip_is_refused(tmp_path: Path) -> None:
     (tmp_path / "P1.zip").write_bytes(b"no zip at all")
     with pytest.raises(ImageError, match="not a readable zip"):
         PlateArchive(tmp_path / "P1.zip")
+
+
+@pytest.mark.parametrize(("number", "blamed"), [(errno.EIO, OSError), (errno.ESTALE, OSError), (errno.EMFILE, OSError),
+                                                (errno.EINVAL, ImageError), (errno.ENOENT, ImageError)])
+def test_a_disk_that_cannot_be_read_is_not_told_as_a_damaged_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int,
+                                                                     blamed: type[Exception]) -> None:
+    """Whoever sent a good plate was told to zip it again. A damaged one has zipfile seek to places that are none (EINVAL)."""
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    name = member_name("A01")
+    path = archive_of(tmp_path / "P1.zip", {name: encode_tiff(np.zeros((8, 8), np.uint8))})
+    with PlateArchive(path) as plate, ImageArchive(path) as images:
+        monkeypatch.setattr(zipfile.ZipExtFile, "read", fail)
+        for archive in (plate, images):
+            with pytest.raises(blamed):
+                archive.read(name)
+        monkeypatch.setattr(zipfile.ZipFile, "_RealGetContents", fail)
+        for opening in (PlateArchive, ImageArchive):
+            with pytest.raises(blamed):
+                opening(path)
 
 
 def test_well_images_keep_rows_and_pixels_together() -> None:
