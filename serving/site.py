@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fastapi import APIRouter, FastAPI
-from starlette.responses import FileResponse, Response
+from fastapi import APIRouter, FastAPI, Request
+from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
@@ -33,9 +33,10 @@ class PageFiles(StaticFiles):
 
 
 @router.get("/")
-async def page() -> FileResponse:
-    """The page."""
-    return FileResponse(FOLDER / "index.html", headers={**FRESH, "Content-Security-Policy": POLICY})
+def page(request: Request) -> HTMLResponse:
+    """The page, with the version of the service at its foot."""
+    text = (FOLDER / "index.html").read_text(encoding="utf-8")
+    return HTMLResponse(text.replace("{version}", request.app.version), headers={**FRESH, "Content-Security-Policy": POLICY})
 
 
 @router.get("/page/styles/shared.css")

@@ -17,21 +17,29 @@ export function jobPage(main, { arguments: [id], signal }) {
   const [told, body] = [el("div", { role: "status" }), el("div", el("p.dim", "Loading …"))];
   let wait = FIRST;
   let last = "";
+  const look = async () => {
+    try {
+      return await get(path, { signal });
+    } catch (error) {
+      if (error.status === 404 && last) drawGone(head);
+      throw error;
+    }
+  };
   show(main, el("p", el("a", { href: "#/jobs" }, "All jobs")), el("div.title", head.name, head.state), head.about, told, body);
   return watch(async () => {
-    const job = await get(path, { signal });
-    const found = JSON.stringify(job);
-    if (found !== last) drawHead(head, job); // what did not change is not said again
+    const job = await look();
+    const [found, before] = [JSON.stringify(job), last];
+    if (found !== before) drawHead(head, job); // what did not change is not said again
+    last = found;
     if (isSettled(job.state)) {
       show(told);
-      await drawEnd(body, job, { path, signal });
+      await drawEnd(body, job, { path, look, signal });
       return null;
     }
-    if (found !== last) {
+    if (found !== before) {
       show(body, ...progressBar(job));
       tell(told, inWords(job));
     }
-    last = found;
     wait = Math.min(wait * 1.3, LONGEST);
     return wait;
   }, { place: body, signal });
@@ -44,6 +52,12 @@ function drawHead(head, { name, sample, state, model, version, plates, wells, cr
   if (head.state.textContent !== words) show(head.state, chip(kind, words));
   tell(head.about, `${sample}, ${count(plates, "plate")}, ${count(wells, "well")}; sent ${moment(created)} `
     + `${adapt ? "for a model of its own, from" : "for"} ${model} version ${version}.`);
+}
+
+/** It was deleted meanwhile. */
+function drawGone(head) {
+  document.title = `${head.name.textContent}: deleted · Dosewell`;
+  show(head.state, chip("none", "deleted"));
 }
 
 /** The bar, and the count, which is not read out: a screen reader would never stop. */
@@ -61,7 +75,8 @@ function inWords({ state, progress: { stage }, note }) {
   return `${sentence(stage)} You can close this page; the job goes on.`;
 }
 
-async function drawEnd(body, job, { path, signal }) {
+/** look(): resolves with the job as it is now. */
+async function drawEnd(body, job, { path, look, signal }) {
   if (job.state !== "done") {
     show(body, refusalView({ message: job.error, findings: job.findings }),
       el("p", "Nothing was scored. ", el("a", { href: "#/" }, "Back to your entries"), ", to put it right and send it again."));
@@ -84,7 +99,7 @@ async function drawEnd(body, job, { path, signal }) {
   const page = new ResultPage(body, job, { exclude, signal });
   page.draw(await get(`${path}/view`, { signal }));
   async function follow() { // wells may have been left out in another tab, or the job been deleted
-    const now = await get(path, { signal });
+    const now = await look();
     if (now.revision > revision) page.draw(await get(`${path}/view`, { signal }));
     revision = Math.max(revision, now.revision);
     return null;

@@ -37,7 +37,7 @@ export function listPage(main, { arguments: [query], signal }) {
   }
   show(main, el("h1", "Jobs"), el("p.lead", "Every plate that was sent, until someone deletes it. ",
     el("a", { href: "#/compare" }, "Compare two samples")), el("div.table-tools", el("label", "Show ", only)), told, place);
-  return watch(look, { place, signal });
+  return watch(look, { place, signal, rests: true });
 }
 
 function content(jobs, { before, state, told }) {

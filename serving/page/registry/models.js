@@ -21,7 +21,7 @@ export function modelsPage(main, { signal }) {
     if (now !== last) draw(place, { models, registry, promotions }); // an unchanged page keeps what is open and focused
     last = now;
     return AGAIN;
-  }, { place, signal });
+  }, { place, signal, rests: true });
 }
 
 function draw(place, { models, registry, promotions }) {

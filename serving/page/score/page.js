@@ -60,9 +60,8 @@ class ScorePage {
   }
 
   async load() {
-    const { models, service_version: version } = await get("models", { signal: this.signal });
+    const { models } = await get("models", { signal: this.signal });
     this.models = models.filter(({ serving }) => !serving?.classes.length); // the others tell classes of single images
-    document.getElementById("version").textContent = `Dosewell ${version}`;
     this.screen.offer(samplesOf(this.models));
     this.suggest();
     show(this.examples, await exampleButtons({ signal: this.signal, onFiles: (files) => this.take(files),

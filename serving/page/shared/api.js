@@ -1,5 +1,5 @@
 // The HTTP interface. Every call either gives an answer or throws one of the two errors below.
-import { anotherToken, bearer } from "./token.js";
+import { access, anotherToken, bearer } from "./token.js";
 
 /** The service answered that it will not; `findings` say why. status: HTTP status. */
 class Refused extends Error {
@@ -27,7 +27,9 @@ async function admitted(send) {
   for (;;) {
     const used = bearer();
     try {
-      return await send();
+      const answered = await send();
+      access.dispatchEvent(new Event("admitted"));
+      return answered;
     } catch (error) {
       if (error.status !== 401 || !(await anotherToken(used))) throw error;
     }

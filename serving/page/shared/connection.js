@@ -6,6 +6,7 @@ import { access, askForToken } from "./token.js";
 const AGAIN = 2000; // milliseconds
 const THANKS = 4000; // for which the good news stays
 let since = null;
+let declined = false; // whether the banner says that a token is missing
 
 /** Show the state of the connection in `place`. */
 export function watchConnection(place) {
@@ -24,20 +25,29 @@ export function watchConnection(place) {
     show(place, el("p.notice", "The service answers again."));
     setTimeout(() => since || show(place), THANKS);
   });
-  access.addEventListener("declined", () => since || show(place, el("p.notice", "The service answers only to those who have an access token. ",
-    button("Give the token", () => askForToken(), { class: "quiet" }))));
-  access.addEventListener("given", () => since || show(place));
+  access.addEventListener("declined", () => {
+    declined = true;
+    if (!since) show(place, el("p.notice", "The service answers only to those who have an access token. ",
+      button("Give the token", () => askForToken(), { class: "quiet" })));
+  });
+  for (const event of ["given", "admitted"]) {
+    access.addEventListener(event, () => {
+      if (declined && !since) show(place);
+      declined = false;
+    });
+  }
 }
 
-/** Resolves when a token is given. Rejects when `signal` ends the wait. */
-export const whenGiven = (signal) => next(access, "given", signal);
+/** Resolves when a token is given, or an answer shows that none is needed. Rejects when `signal` ends the wait. */
+export const whenGiven = (signal) => Promise.race([next(access, "given", signal), next(access, "admitted", signal)]);
 
 /** Resolves when the service answers again; at once where it does. Rejects when `signal` ends the wait. */
 export function whenFound(signal) {
   return since ? next(connection, "found", signal) : Promise.resolve();
 }
 
-function next(source, event, signal) {
+/** Resolves at the next event. Rejects when `signal` ends the wait. */
+export function next(source, event, signal) {
   return new Promise((resolve, reject) => {
     source.addEventListener(event, resolve, { once: true, signal });
     signal.addEventListener("abort", () => reject(new DOMException("left", "AbortError")), { once: true });

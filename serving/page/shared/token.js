@@ -9,7 +9,7 @@ try {
 } catch { /* no storage: kept as long as the page */ }
 let asking = null; // while a person is asked: the promise that all who need the answer wait for
 
-export const access = new EventTarget(); // "given", and "declined" by a person who was asked
+export const access = new EventTarget(); // "given", "declined" by a person who was asked, and "admitted": an answer came, with or without one
 
 /** The header that carries the token. */
 export const bearer = () => (token ? { Authorization: `Bearer ${token}` } : {});

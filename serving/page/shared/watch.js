@@ -1,6 +1,6 @@
 // Asking again and again, through lost connections and missing tokens, until the page is left.
 import { Lost, isAbort } from "./api.js";
-import { whenFound, whenGiven } from "./connection.js";
+import { next, whenFound, whenGiven } from "./connection.js";
 import { show } from "./dom.js";
 import { refusalView } from "./findings.js";
 
@@ -19,18 +19,24 @@ function pause(milliseconds, signal) {
   });
 }
 
+/** Wait while the tab is out of sight. */
+async function inSight(signal) {
+  while (document.hidden) await next(document, "visibilitychange", signal);
+}
+
 /**
  * Call `look()` until it says that nothing more will come, or the page is left.
  *
  * look: resolves with milliseconds to wait before the next look, or null at the end; what it throws is shown in `place`, but a lost
- * connection and a missing token, which are waited for: the banner says them
+ * connection and a missing token, which are waited for: the banner says them; rests: not while the tab is out of sight
  */
-export async function watch(look, { place, signal }) {
+export async function watch(look, { place, signal, rests = false }) {
   try {
     for (let wait = 0; wait !== null; ) {
       try {
         wait = await look();
         if (wait !== null) await pause(wait, signal);
+        if (rests) await inSight(signal);
       } catch (error) {
         if (error.status === 401) await whenGiven(signal);
         else if (error instanceof Lost) await whenFound(signal);

@@ -128,3 +128,37 @@ def test_a_page_of_jobs_that_comes_late_changes_nothing(open_page: Open, many_jo
         held.continue_()
     page.wait_for_timeout(300)
     assert page.locator(f"tr[data-job='{many_jobs[-1]}']").count() == 1
+
+
+@pytest.mark.parametrize(("address", "asked"), [("/#/jobs", "**/jobs?*"), ("/#/models", "**/promotions")])
+def test_a_tab_out_of_sight_asks_nothing_and_catches_up(open_page: Open, many_jobs: list[str], address: str, asked: str) -> None:
+    assert many_jobs
+    page = open_page(address)
+    times: list[str] = []
+    page.locator("table").first.wait_for()
+    page.evaluate("Object.defineProperty(document, 'hidden', { configurable: true, get: () => true })")
+    page.wait_for_timeout(1000)     # what was under way
+    page.route(asked, lambda route: (times.append(route.request.url), route.continue_()))
+    page.wait_for_timeout(5000)
+    assert times == []
+    page.evaluate("delete document.hidden; document.dispatchEvent(new Event('visibilitychange'))")
+    until(lambda: bool(page.wait_for_timeout(50) or times))
+
+
+def test_the_version_stands_at_the_foot_of_each_page(open_page: Open, http: httpx.Client) -> None:
+    """It came with the page that scores plates, and not before."""
+    version = http.get("/openapi.json").json()["info"]["version"]
+    assert open_page("/#/jobs").locator("footer #version").inner_text() == f"Dosewell {version}"
+
+
+def test_the_banner_of_a_missing_token_goes_when_the_service_answers(open_page: Open) -> None:
+    page = open_page("/#/models")
+    page.route("**/jobs?*", lambda route: route.fulfill(status=401, json={"error": "a token is needed", "findings": []}), times=1)
+    page.get_by_role("link", name="Jobs").click()
+    page.get_by_role("dialog").get_by_role("button", name="Not now").click()
+    banner = page.locator("#connection", has_text="only to those who have an access token")
+    banner.wait_for()
+    page.evaluate("import('/page/shared/api.js').then(({ get }) => get('models'))")    # as another part of the page may ask
+    banner.wait_for(state="detached")
+    page.get_by_label("Show").wait_for()
+    page.locator("#main", has_text="Loading …").wait_for(state="detached")      # the list goes on by itself

@@ -206,6 +206,10 @@ def test_a_result_follows_another_tab_and_a_gateway_that_answers_for_the_service
     http.post(f"/jobs/{job}/exclusions", json={"exclusions": [{"plate": "P1", "well": "B02", "excluded": True, "reason": "dry"}]})
     page.evaluate("dispatchEvent(new Event('focus'))")
     page.locator('.well[aria-label^="B02,"][aria-label$="left out"]').wait_for()
+    http.delete(f"/jobs/{job}").raise_for_status()
+    page.evaluate("dispatchEvent(new Event('focus'))")
+    page.locator("#state", has_text=re.compile("^deleted$")).wait_for()      # it was still called done
+    assert page.title() == "browser-tabs: deleted · Dosewell"
 
 
 def test_a_well_that_another_tab_changed_meanwhile_is_shown_so_instead_of_changed_again(open_page: Open, plate: TinyPlate,
