@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from models.plates.readers import CONVENTIONS, Source
+from models.plates.vocabulary import named_pairs
 from models.wells import PLATE_FORMATS
 
 FACTS = ("sample", "kind", "assay", "organism", "magnification", "pixel_size_um", "camera")
@@ -51,7 +52,7 @@ def facts_of(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def pairs(text: str) -> dict[str, str]:
     """ "well=Position,role=Type" as a mapping."""
-    parts = [part.partition("=") for part in filter(None, text.split(","))]
-    if any(not (name.strip() and value.strip()) for name, _, value in parts):
-        raise argparse.ArgumentTypeError(f"expected name=value,name=value, got {text!r}")
-    return {name.strip(): value.strip() for name, _, value in parts}
+    try:
+        return named_pairs(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

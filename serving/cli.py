@@ -196,7 +196,7 @@ def curves(arguments: argparse.Namespace) -> None:
     options = from_record(ReadoutOptions, {
         "fit": arguments.fit, "controls": arguments.controls, "plate_format": arguments.plate_format,
         "readout": arguments.readout_name, "name": arguments.name or arguments.table.stem, "exclusions": arguments.exclude,
-        "roles": dict(arguments.roles), "dose_unit": arguments.dose_unit, "columns": dict(arguments.columns)}, path="options")
+        "roles": arguments.roles, "dose_unit": arguments.dose_unit, "columns": arguments.columns}, path="options")
     table = read_readout_table(arguments.table, arguments.readout, options=options)
     scored, report = score_table(table, options), ReportOptions(hit_score=arguments.score, hit_threshold=arguments.threshold)
     lineage = {"model": MEASURED, "version": "measured", "data_md5": file_md5(arguments.table), "scored_at": now(),
@@ -219,7 +219,7 @@ def fit(arguments: argparse.Namespace) -> None:
     from serving.responses import draw_responses, fit_responses, read_responses
 
     options = from_record(FitOptions, arguments.fit, path="fit")
-    responses = read_responses(arguments.table, by=arguments.by, columns=dict(arguments.columns), dose_unit=arguments.dose_unit)
+    responses = read_responses(arguments.table, by=arguments.by, columns=arguments.columns, dose_unit=arguments.dose_unit)
     tables = fit_responses(responses, options, score=arguments.score, threshold=arguments.threshold)
     _require_folder(arguments.out)
     written = [write_csv(table, arguments.out / f"{name}.csv") for name, table in tables.items()]
@@ -284,12 +284,13 @@ def promote(arguments: argparse.Namespace) -> None:
     print(f"{version} is champion; the service takes it over within seconds")
 
 
-def _pairs(text: str) -> tuple[tuple[str, str], ...]:
-    """ "dose=Conc,well=Position" -> (("dose", "Conc"), ("well", "Position"))."""
-    pairs = [item.partition("=") for item in text.split(",")]
-    if not all(mark and name.strip() and value.strip() for name, mark, value in pairs):
-        raise argparse.ArgumentTypeError(f"expected name=column,name=column, got {text!r}")
-    return tuple((name.strip(), value.strip()) for name, _, value in pairs)
+def _pairs(text: str) -> dict[str, str]:
+    from models.plates.vocabulary import named_pairs
+
+    try:
+        return named_pairs(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _mapping(text: str) -> dict[str, Any]:
@@ -379,7 +380,7 @@ def _add_tables(commands: Commands) -> None:
                                                                   "figures")
     one.add_argument("--readout", type=Path, nargs="+", default=[], help="the plate reader's own files, where the table has no read-out")
     one.add_argument("--readout-name", default="", help="which read-out, where those files hold several")
-    one.add_argument("--roles", type=_pairs, default=(), metavar="positive=BzCl,...", help="treatments that are controls")
+    one.add_argument("--roles", type=_pairs, default={}, metavar="positive=BzCl,...", help="treatments that are controls")
     one.add_argument("--controls", choices=("auto", "both", "negative", "none"), default="auto", help="controls to normalise by")
     one.add_argument("--plate-format", type=int, default=0, help="wells of a plate (default: the smallest that fits)")
     one.add_argument("--exclude", type=_exclusion, nargs="+", default=[], metavar="PLATE:WELL=REASON", help="wells to leave out")
@@ -401,7 +402,7 @@ def _add_tables(commands: Commands) -> None:
 
 def _add_fitting(one: argparse.ArgumentParser, run: Callable[[argparse.Namespace], None]) -> None:
     """How the table's columns and doses are meant, how curves are fitted and judged, and what does it."""
-    one.add_argument("--columns", type=_pairs, default=(), metavar="dose=Conc,...", help="columns that the table calls by another name")
+    one.add_argument("--columns", type=_pairs, default={}, metavar="dose=Conc,...", help="columns that the table calls by another name")
     one.add_argument("--dose-unit", default="", help="of doses for which the table names none (default: nM, which is told)")
     one.add_argument("--fit", type=_mapping, default={}, help='curve options as JSON, e.g. {"model": "5pl", "loss": "tukey"}')
     one.add_argument("--score", choices=("dss_asym", "dss1", "dss2", "dss3"), default="dss_asym", help="score by which hits are called")

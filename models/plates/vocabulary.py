@@ -106,6 +106,18 @@ def header_unit(header: str) -> str:
     return canonical_unit(unit) or unit
 
 
+def named_pairs(text: str) -> dict[str, str]:
+    """ "dose=Conc, nM,well=Position" -> {"dose": "Conc, nM", "well": "Position"}: a comma parts only where name= follows.
+
+    Raises ValueError.
+    """
+    pairs = [part.partition("=") for part in re.split(r",(?=[^,=]*=)", text.strip(" ,"))]
+    found = {name.strip(): value.strip() for name, _, value in pairs}
+    if not all(name and value for name, value in found.items()) or len(found) < len(pairs):
+        raise ValueError(f"expected name=value,name=value, each name once, got {text!r}")
+    return found
+
+
 def contract_columns(table: pd.DataFrame) -> dict[str, str]:
     """Column of the contract -> the first column of the table that means it; under "" one that means none."""
     return {canonical_column(str(name))[0]: str(name) for name in reversed(table.columns)}

@@ -79,3 +79,8 @@ def channel_words(labels: Mapping[str, str]) -> dict[str, str]:
     """channel key -> name made of its label; the key itself where labels are empty or the same."""
     words = {key: channel_word(label) or key for key, label in labels.items()}
     return {key: word if list(words.values()).count(word) == 1 else key for key, word in words.items()}
+
+
+def by_numbers(name: str) -> list[str | int]:
+    """To sort names as people count: w2 before w10."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]

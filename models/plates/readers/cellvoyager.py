@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from models.errors import Finding, InputError
-from models.plates.readers.base import Found, Source, channel_words
+from models.plates.readers.base import Found, Source, by_numbers, channel_words
 from models.plates.readers.files import agreed, found_with_layout, last_timepoint, plate_names, with_planes
 from models.plates.readers.xml_records import Record, xml_records
 from models.wells import FORMAT_OF_SHAPE, well_name
@@ -102,7 +102,7 @@ def _channels(files: pd.DataFrame, details: dict[str, Record]) -> tuple[dict[str
     actions = files.groupby("channel")["action"].nunique()
     doubled = files["channel"].isin(actions.index[actions > 1])
     keys = files["channel"].where(~doubled, files["channel"] + "_a" + files["action"].astype("str"))
-    ordered = sorted(keys.unique(), key=lambda key: [int(part.lstrip("cha")) for part in key.split("_")])
+    ordered = sorted(keys.unique(), key=by_numbers)
     labels = {key: details.get("Channel" + key.partition("_")[0][2:], {}).get("Fluorophore", "") for key in ordered}
     return labels, files.assign(channel=keys)
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from models.errors import Finding, InputError
 from models.plates.pixels import IMAGE_SUFFIXES
-from models.plates.readers.base import FILE_COLUMNS, Found, Source
+from models.plates.readers.base import FILE_COLUMNS, Found, Source, by_numbers
 from models.plates.readers.parts import split_parts
 from models.plates.readers.platemaps import find_platemap, read_platemap
 from models.plates.spreadsheets import OTHER_SHEETS
@@ -154,7 +154,7 @@ def match_plates(files: pd.DataFrame, raw_layout: pd.DataFrame) -> tuple[pd.Data
     The layout's names win. Without a plate column it holds for every plate. One plate here and there are the same plate;
     "<screen>_P1" is plate "1" or "P1". Raises InputError where nothing fits.
     """
-    plates = sorted(files["plate"].unique())
+    plates = sorted(files["plate"].unique(), key=by_numbers)
     column = contract_columns(raw_layout).get("plate")
     stated = [name for name in dict.fromkeys(raw_layout[column].astype("str").str.strip()) if name] if column is not None else []
     if not stated:

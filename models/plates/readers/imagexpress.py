@@ -16,7 +16,7 @@ import tifffile
 
 from models.errors import InputError
 from models.plates.member_names import GUID
-from models.plates.readers.base import Found, Source, channel_words
+from models.plates.readers.base import Found, Source, by_numbers, channel_words
 from models.plates.readers.files import (
     agreed,
     found_with_layout,
@@ -56,7 +56,7 @@ class ImageXpressConvention:
         files, late = last_timepoint(pd.DataFrame(rows).assign(plate=[names[row["root"]] for row in rows]), source)
         files, projected = _planes(files)
         stated, differing = agreed({path.parent.name: _header(path) for path in _htd_files(source.folder)})
-        waves = {wave: stated.get(wave, "") for wave in sorted(files["channel"].unique())}
+        waves = {wave: stated.get(wave, "") for wave in sorted(files["channel"].unique(), key=by_numbers)}
         return found_with_layout(self.name, source, files, channels=channel_words(waves), inputs=_htd_files(source.folder)[:1],
                                  findings=(*unmatched(paths, (row["path"] for row in rows)), *late, *differing),
                                  said=(projected,) if projected else (),

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from models.errors import Finding, InputError
-from models.plates.readers.base import Found, Source, channel_words
+from models.plates.readers.base import Found, Source, by_numbers, channel_words
 from models.plates.readers.files import (
     agreed,
     found_with_layout,
@@ -55,7 +55,7 @@ class OperaPhenixConvention:
         files, findings = _there(pd.DataFrame(rows).assign(
             plate=_plates([row["root"] for row in rows], source)), indexed=bool(indexes))
         files, late = last_timepoint(files, source)
-        keys = sorted(files["channel"].unique(), key=lambda key: int(key.removeprefix("ch")))
+        keys = sorted(files["channel"].unique(), key=by_numbers)
         known, differing = agreed(stated)
         return found_with_layout(
             self.name, source, with_planes(files), channels=channel_words({key: known.get(key, "") for key in keys}),

@@ -17,7 +17,7 @@ import pandas as pd
 
 from models.errors import Finding, InputError
 from models.plates.member_names import FIRST_ROWS, SUFFIX
-from models.plates.readers.base import Found, Source, channel_word
+from models.plates.readers.base import Found, Source, by_numbers, channel_word
 from models.plates.readers.files import LOOK_AT, found_with_layout, images_in, last_timepoint, unmatched, with_planes
 from models.wells import row_letters, well_or_text
 
@@ -70,7 +70,7 @@ class PatternConvention:
         timed = any(match.groupdict().get("time") for match in matches.values())
         files, late = last_timepoint(pd.DataFrame([_row(path, match, source) for path, match in matches.items()]),
                                      source if timed else replace(source, timepoint=None))
-        keys = sorted(files["channel"].unique())
+        keys = sorted(files["channel"].unique(), key=by_numbers)
         found = found_with_layout(self.name, source, with_planes(files), channels={key: channel_word(key) or key for key in keys},
                                   findings=(*unmatched(paths, matches), *late, *_bare_sites(matches)), said=(_said(source, matches),))
         if source.timepoint is not None and not timed and not any(found.files["part"]):

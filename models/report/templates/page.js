@@ -11,7 +11,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
     const order = (a, b) => {
       const [x, y] = [key(a), key(b)];
       if (x === "" || y === "") return (x === "") - (y === "");
-      const by = numeric ? Number(x) - Number(y) : x.localeCompare(y);
+      const by = numeric ? Number(x) - Number(y) : x.localeCompare(y, undefined, { numeric: true });
       return down ? -by : by;
     };
     body.append(...[...body.rows].sort(order));

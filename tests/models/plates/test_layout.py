@@ -16,7 +16,7 @@ from models.errors import Finding, TableError
 from models.plates.layout import ParsedLayout, parse_layout, read_layout, write_layout
 from models.plates.layout_cells import MOST_TOLD
 from models.plates.spreadsheets import read_table
-from models.plates.vocabulary import canonical_column, canonical_role, canonical_unit
+from models.plates.vocabulary import canonical_column, canonical_role, canonical_unit, named_pairs
 
 GOOD = """plate,well,role,treatment,dose,dose_unit,replicate
 P1,A01,negative,,,,1
@@ -450,3 +450,16 @@ def test_a_fault_of_many_thousand_wells_is_told_of_some_and_counted() -> None:
     assert len(told) == MOST_TOLD + 1
     assert told[-1].message == "500 more cells of column dose have the same fault"
     assert len(found.layout) == rows
+
+
+@pytest.mark.parametrize(("text", "pairs"), [
+    ("dose=Conc,well=Position", {"dose": "Conc", "well": "Position"}), ("dose=Conc, nM", {"dose": "Conc, nM"}),
+    (" dose = Conc, nM , well=Position,readout=Signal,raw,", {"dose": "Conc, nM", "well": "Position", "readout": "Signal,raw"})])
+def test_a_header_with_a_comma_can_be_named(text: str, pairs: dict[str, str]) -> None:
+    assert named_pairs(text) == pairs
+
+
+@pytest.mark.parametrize("text", ["", "dose", "dose=", "=Conc", "dose=Conc,=Position", "dose=Conc,dose=Level"])
+def test_what_names_no_columns_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="expected name=value,name=value, each name once, got"):
+        named_pairs(text)

@@ -243,6 +243,17 @@ def test_usual_names_need_no_pattern(tmp_path: Path, names: tuple[str, ...], exp
     assert (found.convention, [place[1:5] for place in places(found)]) == ("pattern", expected)
 
 
+def test_channels_and_plates_are_counted_not_spelt(tmp_path: Path) -> None:
+    """w10 came before w2: in screen.yaml, in the numbers of the images and on the page; and plate 10 before plate 2."""
+    waves = [f"P{plate}/x_B02_s1_w{wave}.tif" for plate in (1, 2, 10) for wave in range(1, 12)]
+    found = read_source(Source(folder=files_in(tmp_path / "usual", *waves), pattern="{plate}/*_{well}_s{site}_{channel}.tif"))
+    assert found.channels == tuple(f"w{wave}" for wave in range(1, 12))
+    assert found.raw_layout["plate"].unique().tolist() == ["P1", "P2", "P10"]
+    guid = "0A1B2C3D-0A1B-0A1B-0A1B-0A1B2C3D4E5F"
+    named = [f"x_B02_s1_w{wave}{guid}.TIF" for wave in range(1, 12)]
+    assert read_source(Source(folder=files_in(tmp_path / "metaxpress", *named))).channels == tuple(f"w{wave}" for wave in range(1, 12))
+
+
 def test_a_well_behind_anything_does_not_begin_within_a_word(tmp_path: Path) -> None:
     """"un7" of run7 was the well of every image."""
     folder = files_in(tmp_path, "run7_A1_w1.tif", "run7-B12_w1.tif", "C03.tif")
