@@ -151,7 +151,7 @@ def score_predicted(raw: pd.DataFrame, quality: pd.DataFrame, layout: pd.DataFra
     wells = _with_raw(layout, raw, card, judged.flags).assign(model=model, version=version)
     wells = leave_out(with_persons(wells, options), card.image_quality, raw="od" if card.recipe.is_regression else "logit")
     drift = _drift(wells, seen, known, model=model if before is None else known.name)
-    value = "od" if card.recipe.is_regression else "probability"
+    value = card.recipe.answer_column
     findings += [*judged.findings, *drift_findings(drift), *size_findings(drift, model=model),
                  *saturation_findings(wells, value=value, model=model)]
     scored = _scored(wells, value=value, screen=screen, options=options, findings=findings, drift=drift)
@@ -240,7 +240,7 @@ def _with_raw(layout: pd.DataFrame, raw: pd.DataFrame, card: Card, image_flags: 
         half = card.uncertainty.half_width(wells["od"])
         wells = wells.assign(od_low=wells["od"] - half, od_high=wells["od"] + half,
                              od_shared=card.uncertainty.shared_half_width(wells["od"]))
-    value, strange = wells["od"] if card.recipe.is_regression else wells["probability"], _outside(wells, card)
+    value, strange = wells[card.recipe.answer_column], _outside(wells, card)
     flags = [[*(["no_image"] if missing else []), *own, *(["out_of_distribution"] if odd else []),
               *(["training_well"] if key in trained else [])] for missing, own, odd, key in
              zip(value.isna().tolist(), image_flags, strange.tolist(), well_keys(wells), strict=True)]
@@ -258,7 +258,7 @@ def _drift(wells: pd.DataFrame, raw: pd.DataFrame, card: Card, *, model: str) ->
 def _outside(wells: pd.DataFrame, card: Card) -> np.ndarray:
     """Which wells give a raw output beyond the limits that the card has for it, (N,) bool; outputs that are missing are not outside."""
     found = np.zeros(len(wells), dtype=bool)
-    for column, name in (("od" if card.recipe.is_regression else "probability", "raw"), ("logit", "logit")):
+    for column, name in ((card.recipe.answer_column, "raw"), ("logit", "logit")):
         values = wells[column].to_numpy(dtype=float)
         found |= (values < card.thresholds.get(f"{name}_low", -np.inf)) | (values > card.thresholds.get(f"{name}_high", np.inf))
     return found

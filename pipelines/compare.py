@@ -85,8 +85,7 @@ def pair_predictions(predictor: Predictor, data: PreparedScreen, own: pd.DataFra
         if len(known.features) > TRUNKS:        # of models with a trunk each
             del known.features[next(iter(known.features))]
     raw = predictor.predict_features(labelled.wells, known.features[seen])
-    value = "od" if predictor.card.recipe.is_regression else "probability"
-    return labelled.wells.assign(predicted=raw[value].to_numpy(), logit=raw["logit"].to_numpy())
+    return labelled.wells.assign(predicted=raw[predictor.card.recipe.answer_column].to_numpy(), logit=raw["logit"].to_numpy())
 
 
 def compare_pair(wells: pd.DataFrame, *, regression: bool) -> dict[str, float]:

@@ -37,9 +37,8 @@ SPREAD = 6      # treated wells that are shown where none is asked for
 def answers(predictor: Predictor, data: PreparedScreen | PreparedImageSet) -> pd.DataFrame:
     """A row per image, in their order: its layout row, site, and `answer`: the read-out, or the probability of the first class."""
     raw = predictor.predict(data.images)
-    value = "od" if predictor.card.recipe.is_regression else "probability"
     return data.images.wells.merge(data.layout, on=["plate", "well"], how="left", validate="many_to_one").assign(
-        answer=raw[value].to_numpy(), logit=raw["logit"].to_numpy())
+        answer=raw[predictor.card.recipe.answer_column].to_numpy(), logit=raw["logit"].to_numpy())
 
 
 def named_rows(wells: pd.DataFrame, names: list[str]) -> list[int]:

@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -118,7 +119,7 @@ class PlateRecord:
     @classmethod
     def read(cls, folder: Path) -> PlateRecord:
         """The record of the raw outputs in this folder."""
-        return from_record(cls, json.loads((folder / STATE).read_text(encoding="utf-8")), path=STATE)
+        return from_record(cls, _record_in(folder), path=STATE)
 
 
 @dataclass(frozen=True)
@@ -214,7 +215,11 @@ def _told(work: Callable[[], None]) -> Outcome:
 
 def _state_of(folder: Path) -> str:
     """What the content of a folder was made from; "" where there is none."""
-    return str(json.loads((folder / STATE).read_text(encoding="utf-8"))["state"]) if (folder / STATE).is_file() else ""
+    return str(_record_in(folder)["state"]) if (folder / STATE).is_file() else ""
+
+
+def _record_in(folder: Path) -> dict[str, Any]:
+    return dict(json.loads((folder / STATE).read_text(encoding="utf-8")))
 
 
 def _digest(text: str, file: Path, bundle: Path) -> str:

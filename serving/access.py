@@ -6,6 +6,7 @@ Without that file the service answers only what reaches it over loopback, under 
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import ipaddress
@@ -124,14 +125,19 @@ class TokenFile:
             stamp = self._look()
             if stamp == self._stamp:
                 return
-            self._stamp = stamp
-            self._tokens = parse_tokens(_text(self.path))
-            logger.info("the tokens were read again: %d", len(self._tokens))
+            self._tokens, self._stamp = self._read(), stamp     # at once: requests ask from several threads
         except OSError as error:
             self._tokens, self._stamp = (), (-1, -1)
             logger.error("the tokens cannot be read, so nobody is let in: %s", error)
+
+    def _read(self) -> tuple[Token, ...]:
+        try:
+            tokens = parse_tokens(_text(self.path))
         except DosewellError as error:
             logger.error("the changed file of tokens cannot be used; the previous tokens stay valid: %s", error)
+            return self._tokens
+        logger.info("the tokens were read again: %d", len(tokens))
+        return tokens
 
 
 def require_tokens(host: str, path: Path, *, named: bool) -> None:
@@ -166,13 +172,13 @@ class AccessGuard:
             await self.app(scope, receive, send)
             return
         try:
-            scope[SCOPE_KEY] = self._admit(scope, _headers_of(scope))
+            scope[SCOPE_KEY] = await self._admit(scope, _headers_of(scope))
         except HTTPException as error:
             await error_response(error)(scope, receive, send)
             return
         await self.app(scope, receive, send)
 
-    def _admit(self, scope: Scope, headers: Mapping[str, str]) -> Token:
+    async def _admit(self, scope: Scope, headers: Mapping[str, str]) -> Token:
         host, origin = headers.get("host", ""), headers.get("origin")
         if origin is not None and _parts(origin).netloc.lower() != host.lower():
             raise HTTPException(403, f"a page of another site may not use this service: the page is of {origin[:100]}, the service was "
@@ -187,7 +193,8 @@ class AccessGuard:
         if scope["method"] in ("GET", "HEAD") and (path in OPEN_PATHS or path.startswith(OPEN_FOLDERS)):
             return Token(name="", role="score", sha256="")
         scheme, _, secret = headers.get("authorization", "").partition(" ")
-        token = self.tokens.find(secret.strip()) if scheme.lower() == "bearer" else None
+        # in a thread: the file may lie on a disk that is away, for which nobody else should wait
+        token = await asyncio.to_thread(self.tokens.find, secret.strip()) if scheme.lower() == "bearer" else None
         if token is None:
             raise HTTPException(401, "a token is needed: send the header 'Authorization: Bearer <token>'; the service's admin gives tokens",
                                 headers={"www-authenticate": 'Bearer realm="dosewell"'})

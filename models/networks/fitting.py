@@ -294,4 +294,4 @@ def _outputs(network: Network, source: Source, rows: np.ndarray, recipe: Recipe)
     module = network.head if isinstance(source, FeatureSource) else network
     outputs = predict_rows(module, source, torch.from_numpy(rows)).cpu().numpy()
     columns = output_columns(outputs, regression=recipe.is_regression)
-    return {"prediction": columns["od"] if recipe.is_regression else columns["probability"], "logit": columns["logit"]}
+    return {"prediction": columns[recipe.answer_column], "logit": columns["logit"]}

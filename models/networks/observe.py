@@ -65,7 +65,7 @@ def _observe_set(card: Card, images: WellImages, layout: pd.DataFrame) -> Card:
 
 def _viability(predicted: pd.DataFrame, card: Card, *, controls: str) -> np.ndarray:
     """Viability of each well, (N,), NaN where the screen has no controls; where a model classifies images, the probability of each."""
-    value = "od" if card.recipe.is_regression else "probability"
+    value = card.recipe.answer_column
     medians = predicted.groupby(["plate", "well", "role"], sort=False, dropna=False)[value].median().reset_index()
     if card.recipe.target == "label":
         return medians[value].to_numpy(float)

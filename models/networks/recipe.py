@@ -252,6 +252,11 @@ class Recipe:
         return self.target == "readout"
 
     @property
+    def answer_column(self) -> str:
+        """Where a prediction has the head's answer: the measured value, or the probability of the first class."""
+        return "od" if self.is_regression else "probability"
+
+    @property
     def learns_controls(self) -> bool:
         """Whether the classes are the plate's controls: living (negative) and dead (positive)."""
         return self.target in ("control_class", "controls_and_duplicates")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
@@ -10,6 +11,7 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -185,6 +187,27 @@ def test_a_token_is_added_to_a_file_whose_last_line_has_no_end(tokens: Path, ann
     bert = add_token(tokens, name="bert", role="score")
     for secret in (anna, bert):
         assert client(tokens).get("/jobs", headers={"authorization": f"Bearer {secret}"}).status_code == 200
+
+
+def test_nobody_waits_for_a_disk_that_does_not_say_whether_the_tokens_changed(tokens: Path, anna: str,
+                                                                              monkeypatch: pytest.MonkeyPatch) -> None:
+    asking, back, look = client(tokens), threading.Event(), TokenFile._look
+
+    def slow(self: TokenFile) -> tuple[int, int]:
+        back.wait(20)
+        return look(self)
+
+    async def ask() -> None:
+        transport = httpx.ASGITransport(app=asking.app)
+        async with httpx.AsyncClient(transport=transport, base_url=LOCAL) as http:
+            known = asyncio.create_task(http.get("/jobs", headers={"authorization": f"Bearer {anna}"}))
+            await asyncio.sleep(0.2)
+            assert (await http.get("/livez")).status_code == 200
+            assert not known.done()
+            back.set()
+            assert (await known).json()["name"] == "anna"
+    monkeypatch.setattr(TokenFile, "_look", slow)
+    asyncio.run(ask())
 
 
 def test_a_file_of_another_encoding_is_a_damaged_one(tokens: Path, anna: str) -> None:
