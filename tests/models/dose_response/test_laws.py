@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from models.dose_response import FitOptions, curve_values, fit_curves, score_curves
 from models.dose_response.stream import stream_curves
+from models.errors import TableError
 
 DOSES = np.logspace(-2, 2, 8)
 NUMBERS = ["bottom", "top", "slope", "ec50", "ec50_low", "ec50_high", "ic50", "ic50_low", "ic50_high", "rss", "p_flat"]
@@ -178,3 +179,17 @@ def test_streaming_gives_the_same_curves_whatever_the_pieces() -> None:
         parts = list(stream_curves(pieces, by="treatment", response="response", on_curves=counted.append))
         pd.testing.assert_frame_equal(pd.concat(parts, ignore_index=True), whole)
     assert sum(counted) == 4 * 7
+
+
+@pytest.mark.parametrize("names", [["t0", "t1"], [1, 2], [1.0, np.nan]])
+def test_streaming_fits_no_curve_twice(names: list[object]) -> None:
+    """Rows that were not sorted by curve gave two curves of one treatment, each by a part of its wells."""
+    one, other = (table_of((0.0, 1.0, 90.0, seed)).assign(treatment=name) for seed, name in enumerate(names))
+    apart = [one.iloc[::2], other, one.iloc[1::2]]
+    together = pd.concat(apart, ignore_index=True)
+    for pieces in (apart, [together.iloc[first:first + 5] for first in range(0, len(together), 5)]):
+        curves = stream_curves(iter(pieces), by="treatment", response="response")
+        with pytest.raises(TableError, match="do not lie together"):
+            list(curves)
+    gathered = pd.concat(stream_curves(iter([together]), by="treatment", response="response"))
+    assert gathered["n"].tolist() == [len(other), len(one)]
