@@ -56,7 +56,7 @@ def _own_place(path: Path) -> tuple[Path, int]:
     """A file beside `path` that no other writer has, and its lock. One that a killed writer left is written over."""
     number = 0
     while True:
-        making = path.with_name(f"{path.name}.{number}.partial" if number else f"{path.name}.partial")
+        making = _place(path, number)
         try:
             lock = lock_file(making)
         except OSError as error:
@@ -67,9 +67,23 @@ def _own_place(path: Path) -> tuple[Path, int]:
         if lock is None:
             number += 1
         elif _is_at(making, lock):
+            _drop_left(_place(path, number + 1))
             return making, lock
         else:
             os.close(lock)      # its writer has put it into its place since it was opened
+
+
+def _place(path: Path, number: int) -> Path:
+    """Where the first, second ... of several writers at once writes, from 0."""
+    return path.with_name(f"{path.name}.{number}.partial" if number else f"{path.name}.partial")
+
+
+def _drop_left(making: Path) -> None:
+    """Remove what a killed writer left where another one wrote at the same time."""
+    if making.exists() and (lock := lock_file(making)) is not None:
+        if _is_at(making, lock):
+            making.unlink()
+        os.close(lock)
 
 
 def _is_at(path: Path, handle: int) -> bool:

@@ -49,10 +49,11 @@ def apply_choice(folder: Path, choice: Choice) -> tuple[list[str], bool]:
     """Write the choice into `folder`/layout.csv; returns a line per well that says what is so now, "already" where it was so before, and
     whether anything changed.
 
-    Raises InputError for wells that the layout does not have, a plate that must be named, or an empty reason; TableError for a layout
-    that cannot be read. The file then stays as it is.
+    Raises InputError for wells that the layout does not have, a plate that must be named, an empty reason, or a layout that somebody else
+    changes meanwhile; TableError for a layout that cannot be read. The file then stays as it is.
     """
-    path, layout = folder / LAYOUT_FILE, read_screen_layout(folder)
+    path = folder / LAYOUT_FILE
+    was, layout = path.read_bytes() if path.is_file() else b"", read_screen_layout(folder)
     if choice.excluded == "true" and not choice.reason.strip():
         raise InputError("a well is not left out without a reason; say it with --reason \"...\"")
     rows = _rows_of(layout, choice)
@@ -65,7 +66,7 @@ def apply_choice(folder: Path, choice: Choice) -> tuple[list[str], bool]:
     said = [_said(well, choice, new=new) for (_, well), new in zip(layout.loc[rows].iterrows(), changed.loc[rows], strict=True)]
     if changed.any():
         columns = [names[name] for name in COLUMNS]
-        _replace(path, raw.drop(columns=columns if (raw[columns] == "").all(axis=None) else []))
+        _replace(path, raw.drop(columns=columns if (raw[columns] == "").all(axis=None) else []), was=was)
     return said, bool(changed.any())
 
 
@@ -135,11 +136,13 @@ def _with_columns(raw: pd.DataFrame) -> pd.DataFrame:
     return raw.assign(**{name: "" for name in COLUMNS if name not in known})
 
 
-def _replace(path: Path, raw: pd.DataFrame) -> None:
-    """Write the table beside its place, read it back, and put it there."""
+def _replace(path: Path, raw: pd.DataFrame, *, was: bytes) -> None:
+    """Write the table beside its place, read it back, and put it there. Raises InputError where the file is not any more as it was."""
     with whole_file(path) as making:
         raw.to_csv(making, index=False, lineterminator="\n", encoding="utf-8")
         read_layout(making, plate_format=read_screen(path.parent).plate_format)
+        if path.read_bytes() != was:
+            raise InputError(f"{path} was changed by somebody else while this was at it; run the same command again")
 
 
 def _said(well: pd.Series, choice: Choice, *, new: bool) -> str:

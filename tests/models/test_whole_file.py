@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -48,8 +50,9 @@ def test_many_writers_leave_one_whole_file(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["plate.csv"]
 
 
-def test_what_a_killed_writer_left_is_written_over(tmp_path: Path) -> None:
-    path = write_whole(tmp_path / "plate.csv", "before")
+@contextmanager
+def killed_while_writing(path: Path) -> Iterator[None]:
+    """Another process is at the file during the block, and is killed at its end."""
     code = f"""
 from pathlib import Path
 from models.whole_file import whole_file
@@ -61,9 +64,25 @@ with whole_file(Path({str(path)!r})) as making:
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:
         assert writer.stdout is not None
         writer.stdout.readline()
+        yield
         writer.send_signal(signal.SIGKILL)
+
+
+def test_what_a_killed_writer_left_is_written_over(tmp_path: Path) -> None:
+    path = write_whole(tmp_path / "plate.csv", "before")
+    with killed_while_writing(path):
+        pass
     assert sorted(file.name for file in tmp_path.iterdir()) == ["plate.csv", "plate.csv.partial"]
     assert path.read_text() == "before"
+    write_whole(path, "after")
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("plate.csv", "after")]
+
+
+def test_what_two_killed_writers_left_goes_with_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "plate.csv"
+    with killed_while_writing(path), killed_while_writing(path):
+        write_whole(path, "whole")
+        assert len(list(tmp_path.glob("*.partial"))) == 2       # who lives keeps what is his
     write_whole(path, "after")
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("plate.csv", "after")]
 

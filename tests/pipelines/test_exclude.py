@@ -96,3 +96,17 @@ def test_wells_of_several_plates_go_in_one_command(tmp_path: Path, capsys: pytes
         with pytest.raises(InputError, match=words):
             main(["mine", "P 1:A02", name, "--reason", "bubble", "--data", str(tmp_path)])
     assert (folder / "layout.csv").read_bytes() == before
+
+
+def test_what_another_decides_at_the_same_moment_is_not_written_over(layout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both read the layout, and the later to write put the earlier one's well back in."""
+    def meanwhile(path: Path, *, plate_format: int) -> pd.DataFrame:
+        monkeypatch.setattr("pipelines.exclude.read_layout", read_layout)
+        exclude(layout, "C05", "--reason", "dust")
+        return read_layout(path, plate_format=plate_format)
+    monkeypatch.setattr("pipelines.exclude.read_layout", meanwhile)
+    with pytest.raises(InputError, match="was changed by somebody else while this was at it; run the same command again"):
+        exclude(layout, "B03", "--reason", "bubble")
+    found = exclude(layout, "B03", "--reason", "bubble")
+    assert set(found[found["excluded"]].index) == {("P1", "B03"), ("P1", "C05")}
+    assert sorted(path.name for path in layout.parent.iterdir()) == ["layout.csv", "screen.yaml"]
