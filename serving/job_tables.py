@@ -7,6 +7,10 @@ import json
 import sqlalchemy as sa
 from sqlalchemy.schema import CreateIndex, CreateTable
 
+from serving.job_database import spoken
+from serving.job_records import JobStoreError
+
+FORM = 1    # of these tables; one more whenever the release before would misread them, or fail at them
 _METADATA = sa.MetaData()
 JOBS = sa.Table(
     "dosewell_jobs", _METADATA,
@@ -47,6 +51,7 @@ EXCLUSIONS = sa.Table(
     sa.Column("well", sa.String(8), nullable=False),
     sa.Column("excluded", sa.Boolean, nullable=False),
     sa.Column("reason", sa.Text, nullable=False))
+FORMS = sa.Table("dosewell_forms", _METADATA, sa.Column("form", sa.Integer, primary_key=True))     # that the tables were brought to
 
 # what jobs are asked by: the latest of all, of an owner, of a state, the queue of an owner; so that no question reads the whole table
 sa.Index("ix_dosewell_jobs_latest", JOBS.c.created_at, JOBS.c.id)
@@ -56,14 +61,28 @@ sa.Index("ix_dosewell_jobs_queue_of_owner", JOBS.c.state, JOBS.c.owner, JOBS.c.c
 
 
 def make_tables(engine: sa.Engine) -> None:
-    """Make the tables, columns and indexes that the database lacks: also those that a later release added to tables of an earlier one."""
+    """Make the tables, columns and indexes that the database lacks: also those that a later release added to tables of an earlier one.
+    Raises JobStoreError, and changes nothing, where a later release than this one did so.
+    """
     with engine.begin() as connection:
+        _require_known_form(connection)
         for table in _METADATA.sorted_tables:
             connection.execute(CreateTable(table, if_not_exists=True))
         _bring_up_to_date(connection)
         for table in _METADATA.sorted_tables:
             for index in sorted(table.indexes, key=lambda index: str(index.name)):
                 connection.execute(CreateIndex(index, if_not_exists=True))
+        if connection.scalar(sa.select(sa.func.max(FORMS.c.form))) is None:
+            connection.execute(sa.insert(FORMS).values(form=FORM))
+
+
+def _require_known_form(connection: sa.Connection) -> None:
+    """A release that was stepped back would misread the rows of the later one, or write some that this one cannot use."""
+    form = connection.scalar(sa.select(sa.func.max(FORMS.c.form))) if sa.inspect(connection).has_table(FORMS.name) else None
+    if form is not None and form > FORM:
+        raise JobStoreError(f"the database of jobs at {spoken(connection.engine.url)} has form {form}, of a later release; this release "
+                            f"knows forms up to {FORM}, and left it as it was. Start the later release again, or restore the back-up "
+                            "that was made before it")
 
 
 def _bring_up_to_date(connection: sa.Connection) -> None:

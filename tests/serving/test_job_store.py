@@ -7,6 +7,7 @@ import os
 import pydoc
 import shutil
 import socket
+import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -25,7 +26,7 @@ from serving.forms import Form, StoredFile
 from serving.job_desk import FIRST_WORDS, JobDesk, job_line, job_record
 from serving.job_files import ABANDONED_SECONDS, JobFiles, read_sent
 from serving.job_records import Job, JobStoreError, NewJob, UnknownJobError
-from serving.job_tables import JOBS, make_tables
+from serving.job_tables import FORM, FORMS, JOBS, make_tables
 from serving.jobs import CANDIDATES, MAX_ATTEMPTS, JobStore, place_of
 from serving.worker_life import SILENT_SECONDS, worker_name
 from tests.serving.tiny import MODEL, SCREEN, tiny_plate
@@ -338,6 +339,26 @@ def test_a_table_of_an_earlier_release_is_brought_up_to_date_wherever_that_was_c
         with store._engine.begin() as connection:    # as if it had ended after the column was made
             connection.execute(sa.update(JOBS).where(JOBS.c.id == jobs[0]).values(state="failed", findings="", error=json.dumps(
                 {"status": 400, "error": "said 400", "findings": [{"rule": "r"}]})))
+
+
+def test_tables_of_a_later_release_are_refused_and_left_as_they_are(store: JobStore, tmp_path: Path) -> None:
+    """A release that was stepped back answered 500 to every list, or went on in tables whose rows it misread."""
+    job, _ = store.accept(new_job())
+    with store._engine.begin() as connection:
+        assert connection.execute(sa.select(FORMS)).scalars().all() == [FORM]
+        connection.execute(sa.insert(FORMS).values(form=FORM + 1))
+        connection.execute(sa.text("DROP INDEX ix_dosewell_jobs_latest"))      # which this release would make again
+
+    def content() -> list[str]:
+        with sqlite3.connect(tmp_path / "jobs.db") as file:
+            return list(file.iterdump())
+    before, stepped_back = content(), JobStore(f"sqlite:///{tmp_path / 'jobs.db'}")
+    for ask in (stepped_back.latest, stepped_back.counts, lambda: stepped_back.get(job.id), lambda: stepped_back.claim("w:1:1"),
+                lambda: stepped_back.accept(new_job(1))):
+        with pytest.raises(JobStoreError, match=f"form {FORM + 1}, of a later release.* knows forms up to {FORM}.*back-up"):
+            ask()
+    assert content() == before
+    stepped_back.close()
 
 
 def at_this_moment(engine: sa.Engine, act: Callable[[], object], *, before: str) -> None:
