@@ -78,6 +78,7 @@ class JobWorkers:
         if time.monotonic() - self._tidied >= TIDY_SECONDS:
             self._tidy()
         metrics.forget_dead_processes()
+        metrics.note_disk(self.files.root.parent)
         try:
             metrics.note_queue(self.store.counts(), oldest_seconds=self.store.oldest_queued_seconds())
         except JobStoreError:       # who asks for jobs, or does them, is told why

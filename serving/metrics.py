@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
 
@@ -33,6 +34,7 @@ _QUEUE = Gauge("dosewell_jobs_in_state", "Jobs by state: queued, running, done, 
                multiprocess_mode="mostrecent")
 _OLDEST = Gauge("dosewell_oldest_queued_job_seconds", "How long the oldest job has waited; 0 = none waits", multiprocess_mode="mostrecent")
 _DATABASE = Gauge("dosewell_job_database_reachable", "1 while the table of jobs answers", multiprocess_mode="mostrecent")
+_FREE = Gauge("dosewell_state_free_bytes", "Bytes that the disk of the state folder still takes", multiprocess_mode="mostrecent")
 
 _SHADOW = Counter("dosewell_shadow_uploads", "Uploads that a challenger scored too (compared), or why it did not", ["model", "outcome"])
 _LOADED = Gauge("dosewell_models_loaded", "Models in memory", multiprocess_mode="livesum")
@@ -151,3 +153,9 @@ def note_queue(counts: Mapping[str, int], *, oldest_seconds: float) -> None:
 def note_database(*, reachable: bool) -> None:
     """Whether the table of jobs answers."""
     _DATABASE.set(reachable)
+
+
+def note_disk(folder: Path) -> None:
+    """What the disk of this folder still takes."""
+    with contextlib.suppress(OSError):
+        _FREE.set(shutil.disk_usage(folder).free)

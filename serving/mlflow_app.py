@@ -9,8 +9,12 @@ are open to the server and not to the account. No setting of MLflow switches all
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from starlette.responses import PlainTextResponse
@@ -31,7 +35,18 @@ def with_accounts() -> Any:
     """The same with accounts, as `--app-name basic-auth` has them."""
     from mlflow.server.auth import create_app as basic_auth
 
-    return _closed(basic_auth())
+    with _one_process_at_a_time():
+        app = basic_auth()
+    return _closed(app)
+
+
+@contextlib.contextmanager
+def _one_process_at_a_time() -> Iterator[None]:
+    """All processes of a server make the tables of accounts and the admin at its first start: those that come second failed at them."""
+    with Path(os.environ.get("MLFLOW_AUTH_CONFIG_PATH") or __file__).open("rb") as file:
+        with contextlib.suppress(OSError):      # NFS locks no file that is open for reading alone
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _closed(app: Any) -> Any:

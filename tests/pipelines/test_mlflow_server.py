@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,14 +24,19 @@ ADMIN, READER = ("admin", "a long admin password"), ("anna", "a long reader pass
 MODELS = "/api/2.0/mlflow/registered-models"
 
 
+def _accounts(folder: Path) -> dict[str, str]:
+    """The environment of a server whose accounts lie in `folder`."""
+    (folder / "auth.ini").write_text("[mlflow]\ndefault_permission = READ\ndatabase_uri = sqlite:///auth.db\nadmin_username = admin\n"
+                                     "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n")
+    return {"MLFLOW_AUTH_CONFIG_PATH": str(folder / "auth.ini"), "MLFLOW_AUTH_ADMIN_PASSWORD": ADMIN[1],
+            "MLFLOW_FLASK_SERVER_SECRET_KEY": "x" * 32, "MLFLOW_DEPLOYMENTS_TARGET": "http://127.0.0.1:9"}
+
+
 @pytest.fixture(scope="module")
 def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """A server with two accounts: one that may do everything, one that may read."""
     folder, port = tmp_path_factory.mktemp("accounts"), servers.free_port()
-    (folder / "auth.ini").write_text("[mlflow]\ndefault_permission = READ\ndatabase_uri = sqlite:///auth.db\nadmin_username = admin\n"
-                                     "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n")
-    accounts = {"MLFLOW_AUTH_CONFIG_PATH": str(folder / "auth.ini"), "MLFLOW_AUTH_ADMIN_PASSWORD": ADMIN[1],
-                "MLFLOW_FLASK_SERVER_SECRET_KEY": "x" * 32, "MLFLOW_DEPLOYMENTS_TARGET": "http://127.0.0.1:9"}
+    accounts = _accounts(folder)
     command = [*servers.mlflow_command(port), "--app-name", "dosewell-accounts"]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -40,6 +47,21 @@ def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
             yield client
         patch.chdir(folder)
         servers.stop("mlflow")
+
+
+def test_processes_that_start_at_once_make_the_accounts_once(tmp_path: Path) -> None:
+    """MLflow's server has four; at the first start some of them died at tables that another one was making."""
+    code = ("import mlflow.server.auth, serving.mlflow_app as app\nprint('ready', flush=True)\ninput()\napp.with_accounts()")
+    started = [subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                stderr=subprocess.PIPE, env={**os.environ, **servers.QUIET, **_accounts(tmp_path), "_MLFLOW_SGI_NAME": "uvicorn"})
+               for _ in range(3)]
+    assert [process.stdout.readline() for process in started if process.stdout] == ["ready\n"] * 3
+    for process in started:
+        assert process.stdin
+        process.stdin.write("\n")
+        process.stdin.flush()
+    said = [process.communicate(timeout=120)[1] for process in started]
+    assert [process.returncode for process in started] == [0] * 3, said
 
 
 @pytest.fixture

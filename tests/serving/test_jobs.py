@@ -354,6 +354,7 @@ def test_a_table_that_is_away_and_a_queue_that_stands_are_metrics(tmp_path: Path
     workers._look()
     assert REGISTRY.get_sample_value("dosewell_job_database_reachable") == 1
     assert 0.05 <= (REGISTRY.get_sample_value("dosewell_oldest_queued_job_seconds") or 0) < 60
+    assert (REGISTRY.get_sample_value("dosewell_state_free_bytes") or 0) > 0
     store.claim(worker_name())
     workers._look()
     assert REGISTRY.get_sample_value("dosewell_oldest_queued_job_seconds") == 0
