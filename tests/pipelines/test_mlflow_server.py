@@ -51,13 +51,12 @@ def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
 
 def test_processes_that_start_at_once_make_the_accounts_once(tmp_path: Path) -> None:
     """MLflow's server has four; at the first start some of them died at tables that another one was making."""
-    code = ("import mlflow.server.auth, serving.mlflow_app as app\nprint('ready', flush=True)\ninput()\napp.with_accounts()")
-    started = [subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                                stderr=subprocess.PIPE, env={**os.environ, **servers.QUIET, **_accounts(tmp_path), "_MLFLOW_SGI_NAME": "uvicorn"})
-               for _ in range(3)]
-    assert [process.stdout.readline() for process in started if process.stdout] == ["ready\n"] * 3
+    code = "import mlflow.server.auth, serving.mlflow_app as app\nprint('ready', flush=True)\ninput()\napp.with_accounts()"
+    environment = {**os.environ, **servers.QUIET, **_accounts(tmp_path), "_MLFLOW_SGI_NAME": "uvicorn"}     # as `mlflow server` says it
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    started = [subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=environment, text=True, **pipes) for _ in range(3)]
+    assert [process.stdout.readline() for process in started] == ["ready\n"] * 3
     for process in started:
-        assert process.stdin
         process.stdin.write("\n")
         process.stdin.flush()
     said = [process.communicate(timeout=120)[1] for process in started]
