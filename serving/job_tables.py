@@ -72,7 +72,7 @@ def make_tables(engine: sa.Engine) -> None:
         for table in _METADATA.sorted_tables:
             for index in sorted(table.indexes, key=lambda index: str(index.name)):
                 connection.execute(CreateIndex(index, if_not_exists=True))
-        if connection.scalar(sa.select(sa.func.max(FORMS.c.form))) is None:
+        if (connection.scalar(sa.select(sa.func.max(FORMS.c.form))) or 0) < FORM:
             connection.execute(sa.insert(FORMS).values(form=FORM))
 
 

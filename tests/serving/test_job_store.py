@@ -361,6 +361,18 @@ def test_tables_of_a_later_release_are_refused_and_left_as_they_are(store: JobSt
     stepped_back.close()
 
 
+def test_a_later_release_leaves_its_mark_in_the_tables(store: JobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.accept(new_job())
+    url = f"sqlite:///{tmp_path / 'jobs.db'}"
+    monkeypatch.setattr("serving.job_tables.FORM", FORM + 1)
+    later = JobStore(url)
+    assert len(later.latest()) == 1
+    later.close()
+    monkeypatch.setattr("serving.job_tables.FORM", FORM)
+    with pytest.raises(JobStoreError, match="of a later release"):
+        JobStore(url).latest()
+
+
 def at_this_moment(engine: sa.Engine, act: Callable[[], object], *, before: str) -> None:
     """Do this once, before the next statement that begins so."""
     waits = [act]
