@@ -118,8 +118,8 @@ class RequestTooLarge(HTTPException):
 
 
 class Punctual(HttpToolsProtocol):
-    """uvicorn's connection, closed where the other side does not say within IDLE_SECONDS and HEAD_BYTES what it asks, or takes nothing of
-    an answer for as long. uvicorn itself waits and listens for ever: whoever reaches the port could hold all of its open files and memory.
+    """uvicorn's connection, closed where the other side does not say within IDLE_SECONDS and HEAD_BYTES what it asks, or takes an answer
+    more slowly than SLOWEST. uvicorn itself waits and listens for ever: whoever reaches the port could hold all its open files and memory.
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn declares it
@@ -162,7 +162,7 @@ class Punctual(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """The answer is not taken as fast as it is made."""
         super().pause_writing()
-        self._wait("answer", self.transport.abort)
+        self._wait_for_taker()
 
     def resume_writing(self) -> None:
         """It is taken."""
@@ -174,6 +174,17 @@ class Punctual(HttpToolsProtocol):
         for what in list(self._waits):
             self._wait_no_more(what)
         super().connection_lost(exc)
+
+    def _wait_for_taker(self) -> None:
+        """For as long as the answer gets less: a large one is minutes on its way over a slow line."""
+        enough = self.transport.get_write_buffer_size() - SLOWEST * IDLE_SECONDS
+
+        def look() -> None:
+            if self.transport.get_write_buffer_size() > enough:
+                self.transport.abort()
+            else:
+                self._wait_for_taker()
+        self._wait("answer", look)
 
     def _wait(self, what: str, give_up: Callable[[], None]) -> None:
         self._waits[what] = self.loop.call_later(IDLE_SECONDS, give_up)

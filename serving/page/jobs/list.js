@@ -21,7 +21,7 @@ export function listPage(main, { arguments: [query], signal }) {
   async function look() {
     const path = address();
     const { jobs, next } = await get(path, { signal });
-    if (path !== address()) return AGAIN; // the page was turned meanwhile
+    if (path !== address() || document.querySelector("dialog")) return AGAIN; // turned meanwhile, or the focus goes back to a button of it
     const found = JSON.stringify([path, jobs]);
     const { tagName, parentElement } = document.activeElement;
     const held = parentElement?.closest("[data-job]")?.dataset.job; // the job whose link or button has the focus
