@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from models.networks.recipe import Augmentation, HeadSpec, OptimizerSpec, Recipe, SplitSpec, TrunkSpec
 from models.plates.images import WellImages
@@ -19,7 +19,8 @@ from models.plates.prepare import InputSpec
 from models.plates.simulate.examples import Example, further_examples
 from models.wells import wells_of
 
-settings.register_profile("dosewell", deadline=None, derandomize=os.environ.get("DOSEWELL_EXPLORE") is None)  # a busy machine is no failure
+settings.register_profile("dosewell", deadline=None, suppress_health_check=[HealthCheck.too_slow],  # a busy machine is no failure
+                          derandomize=os.environ.get("DOSEWELL_EXPLORE") is None)
 settings.load_profile("dosewell")
 os.environ.setdefault("OMP_NUM_THREADS", "1")   # torch reads it when imported: tiny networks take longer on two threads
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")   # figures are a CPU's, to the bit; but tests/models/networks/test_gpu.py

@@ -273,7 +273,7 @@ def test_an_unreachable_registry_says_so(tmp_path: Path) -> None:
     away, since = Registry("http://user:secret@127.0.0.1:9", tmp_path), time.monotonic()
     with pytest.raises(RegistryError, match="cannot be used") as caught:
         away.aliases()
-    assert time.monotonic() - since < 20
+    assert time.monotonic() - since < 100
     assert not isinstance(caught.value, UnknownModelError | RefusedError)
     assert "secret" not in str(caught.value)
 
@@ -284,7 +284,7 @@ def test_a_registry_whose_database_is_away_is_away(uri: str, tmp_path: Path) -> 
     since = time.monotonic()
     with pytest.raises(RegistryError, match="cannot be used") as caught:
         Registry(uri.format(folder=tmp_path), tmp_path / "cache").aliases()
-    assert time.monotonic() - since < 20
+    assert time.monotonic() - since < 100
     assert not isinstance(caught.value, UnknownModelError | RefusedError)
     assert "secret" not in str(caught.value)
 

@@ -12,7 +12,7 @@ import pytest
 
 from pipelines.demo import served_models
 from pipelines.params import Params
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,10 +30,10 @@ def test_a_command_that_is_told_to_end_ends_what_it_started() -> None:
               f"run_command(lambda: subprocess.run([sys.executable, '-c', {dvc!r}]))")
     command = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT)
     own = psutil.Process(command.pid)
-    until(lambda: len(own.children(recursive=True)) == 2, seconds=30)
+    until(lambda: len(own.children(recursive=True)) == 2)
     below = own.children(recursive=True)
     command.send_signal(signal.SIGTERM)
-    assert command.wait(timeout=20) == 128 + signal.SIGTERM
+    assert command.wait(timeout=PATIENCE) == 128 + signal.SIGTERM
     assert [process for process in below if process.is_running() and process.status() != psutil.STATUS_ZOMBIE] == []
 
 
@@ -51,11 +51,12 @@ def test_a_stage_whose_dvc_is_killed_ends_and_another_command_goes_on(tmp_path: 
             monkeypatch.delenv("DVC_STAGE")
         run = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {stage.format(mark=str(mark))!r}])"
         dvc = subprocess.Popen([sys.executable, "-c", run], cwd=ROOT)
-        until(mark.is_file, seconds=60)
+        until(mark.is_file)
         (own,) = psutil.Process(dvc.pid).children()
         dvc.kill()
         dvc.wait()
-        ends.append(psutil.wait_procs([own], timeout=5)[1] == [])
-        for process in psutil.wait_procs([own], timeout=0)[1]:
+        _, left = psutil.wait_procs([own], timeout=PATIENCE if name else 2)
+        ends.append(left == [])
+        for process in left:
             process.kill()
     assert ends == [True, False]

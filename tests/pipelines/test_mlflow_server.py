@@ -18,6 +18,7 @@ from models.errors import RegistryError
 from models.registry import CHALLENGER, CHAMPION, Registry
 from pipelines import register, servers, up
 from tests.serving.tiny import MODEL, SCREEN, Server, tiny_bundle, tiny_plate, tiny_registry
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")  # it is ended by number
 ADMIN, READER = ("admin", "a long admin password"), ("anna", "a long reader password")
@@ -41,7 +42,7 @@ def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         server = servers.start("mlflow", command, port=port, health="/health", environment=accounts)
-        with httpx.Client(base_url=server.url, timeout=30, trust_env=False) as client:
+        with httpx.Client(base_url=server.url, timeout=PATIENCE, trust_env=False) as client:
             made = client.post("/api/2.0/mlflow/users/create", json=dict(zip(("username", "password"), READER, strict=True)), auth=ADMIN)
             assert made.status_code == 200
             yield client
@@ -137,7 +138,7 @@ def test_pipeline_and_service_log_in_by_their_environment(url: str, log_in: Call
     server = Server(Path("state").absolute(), url, **_credentials(READER))
     try:
         server.wait()
-        with httpx.Client(base_url=server.url, timeout=60, trust_env=False) as http:
+        with httpx.Client(base_url=server.url, timeout=PATIENCE, trust_env=False) as http:
             assert _score(http, Path()) == 1
             said = "".join(http.get(path).text for path in ("/models", "/promotions", "/metrics"))
     finally:
@@ -210,7 +211,7 @@ def test_make_up_runs_no_jobs_for_others(in_folder: Callable[[str], Path], monke
         mlflow, service = servers.running("mlflow"), servers.running("service")
         assert mlflow is not None
         assert service is not None
-        with httpx.Client(base_url=mlflow.url, timeout=30, trust_env=False) as http:
+        with httpx.Client(base_url=mlflow.url, timeout=PATIENCE, trust_env=False) as http:
             for job in ("invoke_scorer", "invoke_genai_evaluate"):
                 answer = http.post("/ajax-api/3.0/jobs/", json={"job_name": job, "params": {}})
                 assert (answer.status_code, "job execution feature is not enabled" in answer.text) == (500, True)
@@ -220,7 +221,7 @@ def test_make_up_runs_no_jobs_for_others(in_folder: Callable[[str], Path], monke
                 {"alias": CHALLENGER, "version": "1"}]
         commands = [" ".join(process.cmdline()) for process in psutil.Process(mlflow.pid).children(recursive=True)]
         assert not [command for command in commands if "huey" in command or "mlflow.server.jobs" in command]
-        (model,) = httpx.get(f"{service.url}/models", trust_env=False).json()["models"]
+        (model,) = httpx.get(f"{service.url}/models", trust_env=False, timeout=PATIENCE).json()["models"]
         assert (model["name"], model["aliases"]) == (MODEL, {CHALLENGER: 1})
         said = capsys.readouterr().out
         assert f"MLflow   {mlflow.url}\n" in said

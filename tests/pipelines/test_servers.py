@@ -18,7 +18,7 @@ import pytest
 from models.errors import DosewellError
 from models.processes import started_at
 from pipelines import servers, up
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")  # that is the purpose
 
@@ -89,7 +89,7 @@ def test_workers_of_a_killed_server_are_ended_too() -> None:
     server = start()
     family = tree(server.pid)
     family[0].send_signal(signal.SIGKILL)
-    psutil.wait_procs(family[:1], timeout=5)
+    psutil.wait_procs(family[:1], timeout=PATIENCE)
     assert servers.running("test") is None
     assert len(alive(family)) == 2
     assert servers.stop("test")
@@ -178,11 +178,13 @@ def test_a_server_that_ends_shows_its_log() -> None:
 
 
 def test_a_server_that_never_answers_is_ended(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    monkeypatch.setattr(servers, "READY_SECONDS", 0.3)
+    monkeypatch.setattr(servers, "READY_SECONDS", 0)
+    log = folder / "var/log/test.log"
+    monkeypatch.setattr(servers, "_answers", lambda _: until(lambda: log.read_text().endswith("\n")))    # it has begun, and is silent
     script = "import os, time; print(os.getpid(), os.environ['WORD'], flush=True); time.sleep(600)"
     with pytest.raises(DosewellError, match="did not become ready"):
         servers.start("test", [sys.executable, "-c", script], port=servers.free_port(), health="/", environment={"WORD": "hello"})
-    pid, word = (folder / "var/log/test.log").read_text().split()
+    pid, word = log.read_text().split()
     assert word == "hello"
     assert not psutil.pid_exists(int(pid)) or psutil.Process(int(pid)).status() == psutil.STATUS_ZOMBIE
 

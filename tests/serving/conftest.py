@@ -30,6 +30,7 @@ from tests.serving.tiny import (
     tiny_plate,
     tiny_registry,
 )
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture(scope="session")
@@ -67,13 +68,13 @@ def server(folder: Path, registry: Registry) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def client(server: Server) -> Iterator[Client]:
-    with Client(server.url, timeout=60) as found:
+    with Client(server.url, timeout=PATIENCE) as found:
         yield found
 
 
 @pytest.fixture(scope="session")
 def http(server: Server) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.url, timeout=60, trust_env=False) as found:
+    with httpx.Client(base_url=server.url, timeout=PATIENCE, trust_env=False) as found:
         yield found
 
 

@@ -35,6 +35,7 @@ from models.plates.screen import Screen
 from serving.client import Client, RejectedError, ServiceError, read_images, read_plates
 from serving.client_files import pack
 from tests.serving.tiny import CLASSIFIER, MODEL, ROOT, SAMPLE, SCREEN, Server, TinyPlate
+from tests.waiting import PATIENCE
 
 STACKED = Screen.from_dict({**SCREEN, "channels": [{"name": "hoechst", "stain": "DNA"}, {"name": "pi"}, {"name": "gfp", "stain": "GFP"}]})
 PLANES = ("hoechst:mip", "hoechst:mid", "gfp:mos")
@@ -131,7 +132,7 @@ class Flaky:
             def pass_on(self) -> None:
                 body = self.rfile.read(int(self.headers.get("content-length", 0)))
                 head = {name: value for name, value in self.headers.items() if name.lower() != "host"}
-                answer = httpx.request(self.command, f"{target}{self.path}", content=body, headers=head, trust_env=False, timeout=60)
+                answer = httpx.request(self.command, f"{target}{self.path}", content=body, headers=head, trust_env=False, timeout=PATIENCE)
                 flaky.seen.append(f"{self.command} {self.path}")
                 if cuts.get(f"{self.command} {self.path}", 0) > 0:
                     cuts[f"{self.command} {self.path}"] -= 1
@@ -324,8 +325,8 @@ def test_a_refused_plate_says_why(client: Client, plate: TinyPlate, tmp_path: Pa
 
 
 def dosewell(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "serving.cli", *words], capture_output=True, text=True, cwd=ROOT, check=False, timeout=300,
-                          env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), **environment})
+    return subprocess.run([sys.executable, "-m", "serving.cli", *words], capture_output=True, text=True, cwd=ROOT, check=False,
+                          timeout=PATIENCE, env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), **environment})
 
 
 def test_score_and_exclude_on_the_command_line(server: Server, plate: TinyPlate, tmp_path: Path) -> None:
@@ -369,10 +370,10 @@ def test_further_forms_need_a_folder(tmp_path: Path) -> None:
     assert "--also xlsx needs --out" in done.stderr
 
 
-def test_what_cannot_be_used_is_told_before_anything_is_sent(server: Server, plate: TinyPlate, tmp_path: Path) -> None:
+def test_what_cannot_be_used_is_told_before_anything_is_sent(server: Server, client: Client, plate: TinyPlate, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
     words = ["score", str(plate.archive), "--layout", str(plate.layout), "--model", MODEL]
-    jobs = httpx.get(f"{server.url}/jobs").json()["jobs"]
+    jobs = [job["id"] for job in client.jobs()]
     for more, message in ((["--sample", SAMPLE, "--out", str(tmp_path / "taken")], "taken is no folder that can be written to (File"),
                           (["--screen", str(tmp_path / "none.yaml")], "none.yaml; name a screen.yaml with --screen"),
                           (["--sample", SAMPLE, "--model", "nobody"], "nobody is no champion")):
@@ -380,7 +381,7 @@ def test_what_cannot_be_used_is_told_before_anything_is_sent(server: Server, pla
         assert done.returncode == 1
         assert message in done.stderr
         assert "Traceback" not in done.stderr
-    assert httpx.get(f"{server.url}/jobs").json()["jobs"] == jobs
+    assert [job["id"] for job in client.jobs()] == jobs
 
 
 def interrupt(process: subprocess.Popen[str]) -> str:

@@ -23,7 +23,7 @@ from serving.job_records import NewJob, UnknownJobError
 from serving.jobs import JobStore
 from serving.settings import Settings
 from tests.serving.tiny import MODEL, SCREEN
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_nothing_is_scored_or_explained_for_somebody_who_went_away_while_it_wait
 
     def begin(name: str, **_: object) -> None:
         picked.append(name)
-        over.wait(30)
+        over.wait(PATIENCE)
         raise UnknownJobError(name)
     app.state.promoter, app.state.desk = SimpleNamespace(pick=begin), SimpleNamespace(store=SimpleNamespace(get=begin))
     scope = {"type": "http", "method": request_.method, "path": request_.url.path, "query_string": b"", "root_path": "", "headers": [
@@ -67,7 +67,7 @@ def test_nothing_is_scored_or_explained_for_somebody_who_went_away_while_it_wait
     async def all_ask() -> list[int]:
         stays, goes = asyncio.Event(), asyncio.Event()
         asked = [asyncio.create_task(ask(gone=stays))]
-        await asyncio.to_thread(until, lambda: len(picked) == 1, seconds=60)
+        await asyncio.to_thread(until, lambda: len(picked) == 1)
         asked += [asyncio.create_task(ask(gone=gone)) for gone in (goes, goes, stays)]
         while app.state.limiter.statistics().tasks_waiting < 3:
             await asyncio.sleep(0.01)

@@ -121,7 +121,7 @@ def test_weights_that_lie_are_refused(tmp_path: Path, name: str) -> None:
 
 
 @given(st.binary(max_size=400), st.integers(0, 400), st.integers(0, 40))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_any_bytes_in_a_tiff_are_read_or_refused(plate: TinyPlate, noise: bytes, at: int, width: int) -> None:
     data = bytearray(plate.images[MEMBER])
     data[at:at + width] = noise[:width]
@@ -130,7 +130,7 @@ def test_any_bytes_in_a_tiff_are_read_or_refused(plate: TinyPlate, noise: bytes,
 
 
 @given(st.integers(0, 2000), st.binary(min_size=1, max_size=8))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_any_bytes_in_an_archive_are_read_or_refused(tmp_path: Path, at: int, noise: bytes) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -152,7 +152,7 @@ HEADERS = st.lists(st.sampled_from(NAMES), min_size=1, max_size=7)
 
 
 @given(HEADERS, st.lists(st.lists(CELLS, max_size=8), max_size=6), st.sampled_from([",", ";", "\t"]))
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_any_table_is_a_layout_with_findings_or_refused(tmp_path: Path, header: list[str], rows: list[list[str]], mark: str) -> None:
     path = tmp_path / "layout.csv"
     path.write_text("\n".join(mark.join(row) for row in (header, *rows)), encoding="utf-8", errors="surrogatepass")

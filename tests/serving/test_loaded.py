@@ -11,6 +11,7 @@ import pytest
 from models.errors import RefusedError
 from models.registered import RegisteredVersion
 from serving.loaded import LoadedModels
+from tests.waiting import PATIENCE
 
 
 def version(name: str) -> RegisteredVersion:
@@ -65,14 +66,14 @@ def test_those_who_ask_at_once_wait_for_one_load() -> None:
 
     def slow(wanted: RegisteredVersion) -> object:
         begun.set()
-        assert go_on.wait(10)
+        assert go_on.wait(PATIENCE)
         return inner(wanted)
     shelf.models._load = slow
     with ThreadPoolExecutor(4) as pool:
         asked = [pool.submit(shelf.models.get, version("a1")) for _ in range(4)]
-        assert begun.wait(10)
+        assert begun.wait(PATIENCE)
         go_on.set()
-        assert len({id(item.result(10)) for item in asked}) == 1
+        assert len({id(item.result(PATIENCE)) for item in asked}) == 1
     assert shelf.loads == ["a1"]
 
 

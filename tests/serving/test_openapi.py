@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from serving.app import create_app
 from serving.settings import Settings
 from tests.serving.tiny import MODEL, SCREEN, Server, TinyPlate
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 OPERATIONS = [(method.upper(), path) for path, ways in create_app(Settings()).openapi()["paths"].items() for method in ways]
 
@@ -42,7 +42,7 @@ def place(http: httpx.Client, plate: TinyPlate) -> dict[str, str]:
     sent = http.post("/jobs", data={"model": MODEL, "screen": json.dumps(SCREEN), "options": '{"fit": {"level": 0.93}}'}, files={
         "images": ("P1.zip", plate.archive.read_bytes()), "layout": ("layout.csv", plate.layout.read_bytes())})
     job = sent.json()["id"]
-    until(lambda: http.get(f"/jobs/{job}").json()["state"] == "done", seconds=120)
+    until(lambda: http.get(f"/jobs/{job}").json()["state"] == "done")
     return {"job": job, "plate": "P1", "well": "B02", "name": "none", "file": "layout.csv"}
 
 
@@ -59,12 +59,12 @@ def examine(document: Any, server: Server, *, method: str, path: str, known: dic
             continue
 
         @seed(20261128)
-        @settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+        @settings(max_examples=examples, database=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
         @given(document[path][method].as_strategy(generation_mode=mode, path_parameters=known))
         def answered_as_said(case: Any) -> None:
             nonlocal sent
             sent += 1
-            case.call_and_validate(base_url=server.url, excluded_checks=excluded, timeout=120)   # the first heat map imports its library
+            case.call_and_validate(base_url=server.url, excluded_checks=excluded, timeout=PATIENCE)
         answered_as_said()
     return sent
 

@@ -13,6 +13,7 @@ import pytest
 
 from serving.access import add_token
 from tests.serving.tiny import ROOT, Server, free_port
+from tests.waiting import PATIENCE
 
 DATABASE, REGISTRY, WRONG = "d4tabase-s3cret", "r3gistry-s3cret", "wr0ng-s3cret-token"
 CREDENTIALS = {"MLFLOW_TRACKING_USERNAME": "dosewell", "MLFLOW_TRACKING_PASSWORD": REGISTRY}
@@ -54,7 +55,7 @@ def asked(http: httpx.Client, secret: str) -> list[httpx.Response]:
 
 
 def test_no_secret_stands_in_an_answer_a_log_or_a_file(guarded: Guarded) -> None:
-    with httpx.Client(base_url=guarded.server.url, timeout=60, trust_env=False) as http:
+    with httpx.Client(base_url=guarded.server.url, timeout=PATIENCE, trust_env=False) as http:
         answers = {name: asked(http, secret) for name, secret in {**guarded.tokens, "nobody": WRONG}.items()}
     said = [f"{answer.status_code} {answer.headers} {answer.text}" for found in answers.values() for answer in found]
     kept = {path.name: path.read_text(errors="replace") for path in guarded.server.state.rglob("*") if path.is_file()}
@@ -82,7 +83,7 @@ def test_no_secret_stands_in_an_answer_a_log_or_a_file(guarded: Guarded) -> None
 def test_an_address_of_no_use_stops_the_start_without_being_shown(tmp_path: Path, address: str) -> None:
     environment = {"PYTHONPATH": str(ROOT), "DOSEWELL_STATE": str(tmp_path), "DOSEWELL_DATABASE_URL": address}
     done = subprocess.run([sys.executable, "-m", "serving.cli", "serve", "--port", str(free_port())], cwd=tmp_path, env=environment,
-                          capture_output=True, text=True, timeout=120)
+                          capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 1
     assert done.stderr.startswith("dosewell: ")
     assert len(done.stderr.splitlines()) == 1

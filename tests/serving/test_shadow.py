@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -130,14 +129,12 @@ def test_the_challenger_waits_while_requests_are_in_hand_and_is_then_compared(pr
     in_hand.set()
     shadow = Shadow(promoter, log, busy=lambda: looks.append(None) or in_hand.is_set())
     shadow.start()
-    begun = time.monotonic()
     shadow.offer(answered(promoter, plate))
     until(lambda: len(looks) > 5)
     assert uploads(log) == 0
     in_hand.clear()
-    until(lambda: uploads(log) > 0, seconds=30)
+    until(lambda: uploads(log) > 0)
     shadow.stop()
-    assert time.monotonic() - begun < 60
     record = models_answer(promoter.snapshot, service_version="1", agreement=log)["models"][0]
     assert record["serving"]["version"] == 1
     shown = record["agreement"]

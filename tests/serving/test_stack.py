@@ -26,7 +26,7 @@ from serving.jobs import JobStore
 from serving.worker_life import SILENT_SECONDS
 from tests.serving.postgres import new_database, postgres_server
 from tests.serving.tiny import MODEL, SCREEN, Server, TinyPlate, free_port, two_versions
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
 BUCKET = "dosewell"
@@ -60,12 +60,12 @@ def mlflow(tmp_path_factory: pytest.TempPathFactory, postgres: str, s3: str) -> 
         process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=subprocess.STDOUT,
                                    env={**os.environ, **servers.QUIET, **KEYS, "MLFLOW_S3_ENDPOINT_URL": s3})
     try:
-        until(lambda: process.poll() is not None or _answers(f"http://127.0.0.1:{port}/health"), seconds=90)
+        until(lambda: process.poll() is not None or _answers(f"http://127.0.0.1:{port}/health"))
         assert process.poll() is None, (folder / "log").read_text()
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=PATIENCE)
 
 
 def _answers(url: str) -> bool:
@@ -96,7 +96,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, lab_registry: Registry, postgr
 def send(lab: Server, plate: TinyPlate) -> Callable[[float], httpx.Response]:
     """POST /jobs of the tiny plate, told apart by the level of its intervals."""
     def post(level: float) -> httpx.Response:
-        return httpx.post(f"{lab.url}/jobs", trust_env=False, timeout=60, data={
+        return httpx.post(f"{lab.url}/jobs", trust_env=False, timeout=PATIENCE, data={
             "model": MODEL, "screen": json.dumps(SCREEN), "options": json.dumps({"fit": {"level": level, "interval": "wald"}})},
             files={"images": ("P1.zip", plate.archive.read_bytes()), "layout": ("layout.csv", plate.layout.read_bytes())})
     return post
@@ -118,7 +118,7 @@ def lines(lab: Server) -> list[dict]:
 
 
 def get(lab: Server, path: str) -> dict:
-    answer = httpx.get(f"{lab.url}{path}", trust_env=False, timeout=30)
+    answer = httpx.get(f"{lab.url}{path}", trust_env=False, timeout=PATIENCE)
     assert answer.status_code == 200, answer.text
     return answer.json()
 
@@ -126,23 +126,23 @@ def get(lab: Server, path: str) -> dict:
 @pytest.mark.slow
 def test_each_job_is_done_once_whoever_is_killed(lab: Server, send: Callable[[float], httpx.Response]) -> None:
     """SIGKILL of a process for jobs, and of one for requests: of 8 accepted jobs, 8 are done, and nothing is done twice."""
-    until(lambda: len(processes(lab, "serving.worker")) == 2, seconds=60)
+    until(lambda: len(processes(lab, "serving.worker")) == 2)
     web = processes(lab, "_bentoml_impl.worker.service")
     assert len(web) == 2
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(send, [0.51 + number / 100 for number in range(8)]))
     assert [answer.status_code for answer in answers] == [202] * 8, [answer.text for answer in answers]
     jobs = [answer.json()["id"] for answer in answers]
-    until(lambda: any(get(lab, f"/jobs/{job}")["state"] == "running" for job in jobs), seconds=60)
+    until(lambda: any(get(lab, f"/jobs/{job}")["state"] == "running" for job in jobs))
     worker = processes(lab, "serving.worker")[0]
     holder = next(process for process in web if worker.pid in [child.pid for child in process.children()])
     worker.kill()
     os.kill(holder.pid, signal.SIGKILL)     # the one that looks after the processes for jobs; the other one takes over
-    until(lambda: _answers(f"{lab.url}/readyz"), seconds=60)
-    until(lambda: all(_is_done(lab, job) for job in jobs), seconds=120)
+    until(lambda: _answers(f"{lab.url}/readyz"))
+    until(lambda: all(_is_done(lab, job) for job in jobs))
     done = [line["job_id"] for line in lines(lab) if line["message"] == "job done"]
     assert sorted(done) == sorted(jobs)
-    until(lambda: len(processes(lab, "serving.worker")) == 2, seconds=60)
+    until(lambda: len(processes(lab, "serving.worker")) == 2)
     assert send(0.51).status_code == 200     # recognised, whichever process is asked
 
 
@@ -159,14 +159,14 @@ def test_a_promotion_is_seen_by_all_and_written_once(lab: Server, lab_registry: 
         lab_registry.set_alias(lab_registry.resolve(f"{MODEL}/{number}"), CHAMPION)
         before = len(lines(lab))
         until(lambda number=number, before=before: len({line["process"] for line in lines(lab)[before - 4:] if line["message"].startswith(
-            f"{MODEL}: serving version {number} ")}) >= 2, seconds=30)
+            f"{MODEL}: serving version {number} ")}) >= 2)
     expected = [(None, 1), (1, 2), (2, 1), (1, 2)]
 
     def written() -> list[tuple[int | None, int]]:
         return [(change["version_from"], change["version_to"]) for change in get(lab, "/promotions")["promotions"]]
-    until(lambda: len(written()) >= len(expected), seconds=10)      # a change is logged before it is written
+    until(lambda: len(written()) >= len(expected))      # a change is logged before it is written
     assert written() == expected
-    counted = httpx.get(f"{lab.url}/metrics", trust_env=False, timeout=30).text
+    counted = httpx.get(f"{lab.url}/metrics", trust_env=False, timeout=PATIENCE).text
     assert f'dosewell_promotion_changes_total{{event="serving",model="{MODEL}"}}' in counted
 
 

@@ -47,25 +47,25 @@ def accepts_or_refuses(read: Any, text: str) -> None:
 
 
 @given(st.dictionaries(st.sampled_from(SCREEN_FIELDS), VALUES))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 def test_any_screen_is_read_or_refused(changes: dict[str, Any]) -> None:
     accepts_or_refuses(read_screen, json.dumps({**SCREEN, **changes}))
 
 
 @given(st.dictionaries(st.sampled_from(OPTION_FIELDS), VALUES), st.dictionaries(st.sampled_from(FIT_FIELDS), VALUES))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 def test_any_options_are_read_or_refused(changes: dict[str, Any], fit: dict[str, Any]) -> None:
     accepts_or_refuses(read_options, json.dumps({"fit": fit, **changes}))
 
 
 @given(st.text(max_size=200))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_text_is_read_or_refused(text: str) -> None:
     accepts_or_refuses(lambda given: read_mapping(given, field="screen"), text)
 
 
 @given(st.lists(st.tuples(st.text(max_size=12), st.binary(max_size=40)), min_size=1, max_size=4))
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_any_files_stay_in_their_folder(tmp_path: Path, files: list[tuple[str, bytes]]) -> None:
     folder = tmp_path / "images"
     with suppress(InputError):

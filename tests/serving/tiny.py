@@ -31,6 +31,7 @@ from models.plates.layout import write_layout
 from models.plates.prepare import InputSpec
 from models.registry import CHAMPION, Registry
 from models.wells import wells_of
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL, CLASSIFIER, SAMPLE = "viability-TINY", "toxicity-TINY", "TINY"
@@ -180,13 +181,13 @@ class Server:
 
     def start_again(self) -> None:
         """After it was killed: on the same port, over the same folder, until it is ready."""
-        self.process.wait(timeout=10)
+        self.process.wait(timeout=PATIENCE)
         self.process = self._start()
         self.wait()
 
-    def wait(self, *, seconds: float = 180) -> None:
+    def wait(self) -> None:
         """Until /readyz answers 200."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             try:
                 if httpx.get(f"{self.url}/readyz", trust_env=False, timeout=5).status_code == 200:
@@ -201,7 +202,7 @@ class Server:
         """SIGTERM, which ends workers too."""
         self.process.send_signal(signal.SIGTERM)
         try:
-            self.process.wait(timeout=20)
+            self.process.wait(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise

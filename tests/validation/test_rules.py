@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import skew
 
@@ -48,7 +48,7 @@ IMAGES = st.lists(st.fixed_dictionaries({
     "readable": st.booleans(), "kind": st.sampled_from(["tiff", "png"])}), max_size=10)
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 @given(LAYOUTS, IMAGES, st.sampled_from(["both", "negative", "none"]))
 def test_anything_can_be_judged(raw: pd.DataFrame, images: list[dict[str, object]], controls: str) -> None:
     rows = [row | {"member": member_name(str(row["well"]))} for row in images]

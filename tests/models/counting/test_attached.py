@@ -128,7 +128,7 @@ def test_one_convex_object_stays_whole_and_discs_in_a_row_are_cut() -> None:
     assert sorted({int(labels[100, 60 + 17 * number]) for number in range(4)}) == [1, 2, 3, 4]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(st.tuples(st.integers(20, 180), st.integers(20, 180), st.integers(3, 14), st.integers(3, 14)), max_size=12))
 def test_pieces_share_their_objects_out_and_none_is_too_small(ellipses: list[tuple[int, int, int, int]]) -> None:
     options = AttachedOptions()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.dose_response import FitOptions, curve_values, fit_curves, score_curves
@@ -14,7 +14,7 @@ from models.errors import TableError
 
 DOSES = np.logspace(-2, 2, 8)
 NUMBERS = ["bottom", "top", "slope", "ec50", "ec50_low", "ec50_high", "ic50", "ic50_low", "ic50_high", "rss", "p_flat"]
-QUIET = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUIET = settings(max_examples=12)
 
 curves_of_life = st.tuples(st.floats(-3, 3), st.floats(0.4, 3), st.floats(10, 110), st.integers(0, 2**31))
 

@@ -19,6 +19,7 @@ from models.networks.recipe import HeadSpec, TrunkSpec
 from models.networks.trunks import Trunk, TrunkKey, TrunkPool
 from models.plates.prepare import InputSpec
 from tests.conftest import CONTROLS
+from tests.waiting import PATIENCE, until
 
 CPU = torch.device("cpu")
 RESNET = replace(CONTROLS, input=InputSpec(size=64), trunk=TrunkSpec(name="resnet18", offset=0.5), head=HeadSpec(hidden=(16,), outputs=2))
@@ -119,19 +120,18 @@ def test_threads_that_wait_share_a_pass(monkeypatch: pytest.MonkeyPatch) -> None
 
     def slow(self: TorchForward, parts: list[np.ndarray]) -> np.ndarray:
         first.set()
-        assert go_on.wait(10)
+        assert go_on.wait(PATIENCE)
         return inner(self, parts)
     monkeypatch.setattr(TorchForward, "__call__", slow)
     trunk.passes = 0
     with ThreadPoolExecutor(5) as pool:
         before = pool.submit(trunk.features, requests[0])
-        assert first.wait(10)
+        assert first.wait(PATIENCE)
         answers = [pool.submit(trunk.features, pixels) for pixels in requests]
-        while len(trunk._queue) < 4:
-            threading.Event().wait(0.01)
+        until(lambda: len(trunk._queue) == 4)
         go_on.set()
         for answer, features in zip([before, *answers], [wanted[0], *wanted], strict=True):
-            np.testing.assert_array_equal(answer.result(10), features)
+            np.testing.assert_array_equal(answer.result(PATIENCE), features)
     assert trunk.passes == 2
 
 

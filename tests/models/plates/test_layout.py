@@ -398,7 +398,7 @@ def test_read_layout_refuses_with_every_finding(tmp_path: Path) -> None:
         read_layout(tmp_path / "layout.csv", plate_format=96)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(*[st.text(max_size=6)] * 6), min_size=1, max_size=8))
 def test_no_content_drops_a_row_or_raises(rows: list[tuple[str, ...]]) -> None:
     raw = pd.DataFrame(rows, columns=["plate", "well", "role", "treatment", "dose", "unit"], dtype="str")

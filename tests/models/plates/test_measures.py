@@ -176,7 +176,7 @@ def test_colour_stacks_and_the_contract() -> None:
     assert (found["height"], found["width"]) == (20, 24)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(side=st.integers(8, 90), dtype=st.sampled_from(["uint8", "uint16"]), seed=st.integers(0, 50))
 def test_an_image_as_it_was_read_measures_as_in_floating_point(side: int, dtype: str, seed: int) -> None:
     """Whole numbers are counted, sorted by digits and subtracted as such; the numbers are the same."""

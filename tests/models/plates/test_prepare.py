@@ -36,7 +36,7 @@ def test_projections_of_a_stack() -> None:
     assert project(stack, "mip").dtype == stack.dtype
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 6), st.integers(8, 20), st.integers(0, 1000))
 def test_area_averaging_is_the_block_mean_and_keeps_the_mean(factor: int, size: int, seed: int) -> None:
     plane = np.random.default_rng(seed).uniform(0, 65535, (size * factor, size * factor)).astype(np.float32)

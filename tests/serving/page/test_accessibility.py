@@ -75,7 +75,7 @@ def test_every_page_can_be_read_and_heard_also_at_four_times_its_size(open_page:
         page.get_by_role("dialog").wait_for()
 
     views: dict[str, tuple[str, Callable[[], Any]]] = {
-        "/": (".drop", upload), f"/jobs/{job}": ("#lineage", choose_well), f"/compare/{job}/{job}": ("tbody tr", lambda: None),
+        "/": (".drop", upload), f"/jobs/{job}": ("#lineage", choose_well), f"/compare/{job}/{job}": ("#fold-csv", lambda: None),
         "/classify": (".drop", lambda: None), "/models": (".model-list", lambda: None), "/jobs": ("tr[data-job]", ask_to_delete)}
     for path, (ready, act) in views.items():
         page.goto(f"/#{path}")

@@ -89,7 +89,7 @@ def test_what_a_screen_file_states_is_sent_and_forgotten_with_its_plate(open_pag
     model = page.locator("select", has_text=MODEL)
     for files, expected in (([tmp_path / "screen.yaml"], ["s7", "phase, gfp", "20"]), ([], ["P1", "brightfield", ""])):
         page.set_input_files("#files", [plate.archive, plate.layout, *files])
-        until(lambda expected=expected: named["name"].input_value() == expected[0], seconds=60)
+        until(lambda expected=expected: named["name"].input_value() == expected[0])
         model.select_option(MODEL)
         assert [found.input_value() for found in named.values()] == expected
 
@@ -109,7 +109,7 @@ def test_the_next_plates_own_screen_file_counts_more_than_what_was_typed_for_the
     assert (sample.input_value(), name.input_value()) == (SAMPLE, "mine")
     with page.expect_response("**/layouts"):
         page.set_input_files("#files", [plate.archive, plate.layout, tmp_path / "screen.yaml"])
-    until(lambda: (sample.input_value(), name.input_value()) == ("HeLa", "s8"), seconds=60)
+    until(lambda: (sample.input_value(), name.input_value()) == ("HeLa", "s8"))
     assert magnification.input_value() == "20"      # of which the file says nothing
 
 

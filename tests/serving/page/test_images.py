@@ -37,7 +37,7 @@ def test_images_are_classified_without_a_layout(open_page: Open, tmp_path: Path)
     assert page.locator(".gallery li").count() == 6
     assert page.locator('.gallery li[data-image="photo"] .chip').inner_text() == "unknown"
     assert page.locator('section[aria-label="Result"] .big').inner_text().endswith("1 unknown")
-    until(lambda: page.evaluate(LOADED, ".gallery img"), seconds=180)
+    until(lambda: page.evaluate(LOADED, ".gallery img"))
     name, data = saved(page, "#classes-csv")
     table = pd.read_csv(io.BytesIO(data))
     assert name == f"classes-{CLASSIFIER}.csv"
