@@ -124,7 +124,7 @@ def run(folder: Path, registry: Registry, *, count: int, label: str) -> None:
     started = time.perf_counter()
     server = Server(folder / "state", registry.tracking_uri, DOSEWELL_JOB_WORKERS="0", DOSEWELL_POLL_SECONDS="1")
     with peak_of(server) as memory:
-        server.wait(seconds=600)
+        server.wait()
         ready, ready_cpu = time.perf_counter() - started, processor(server)
         at_start = memory["last"]
         log = [json.loads(line) for line in server.log.read_text().splitlines() if line.startswith("{")]

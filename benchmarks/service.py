@@ -225,7 +225,7 @@ def of_dosewell(folder: Path, registry: Registry, archives: list[Path], layout: 
                 requests: int) -> list[Row]:
     server = Server(folder / "state", registry.tracking_uri, DOSEWELL_JOB_WORKERS="0",
                     DOSEWELL_POLL_SECONDS=str(Settings.poll_seconds))     # as it is served; tests look more often
-    server.wait(seconds=600)
+    server.wait()
     screen = json.dumps(SCREEN | {"plate_format": wells})
     files = [("images", (path.name, path.read_bytes())) for path in archives] + [("layout", (layout.name, layout.read_bytes()))]
     try:
