@@ -14,8 +14,8 @@ import pandas as pd
 
 from models.errors import Finding, TableError
 
-# a screen's tables are some hundreds of rows, and each call of pyarrow costs more than what it does with them: its texts made a plate's
-# curves and tables a quarter slower, and were no quicker, nor smaller at the peak, with 100,000 wells
+# texts as Python's: each call of pyarrow costs more than what it does with some hundred rows, so that a plate's tables and curves took a
+# third longer; of 100,000 wells it is no quicker, nor smaller at the peak
 pd.options.mode.string_storage = "python"
 
 Kind = Literal["str", "float", "int", "bool", "list"]

@@ -11,11 +11,6 @@ import numpy as np
 import pandas as pd
 
 
-def spare_arrow() -> None:
-    """Keep texts of tables as Python's: a plate's have some hundred rows, and Arrow pays off from many thousands."""
-    pd.set_option("mode.string_storage", "python")
-
-
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows of a table as plain values, column order kept; numbers that are no number become None."""
     columns = {str(name): [plain(value) for value in table[name].tolist()] for name in table.columns}

@@ -87,13 +87,11 @@ class Dosewell:
         from serving.job_workers import JobWorkers
         from serving.jobs import JobStore
         from serving.locks import own_folder
-        from serving.plain import spare_arrow
         from serving.promotion import Promoter
         from serving.promotion_log import PromotionLog
         from serving.shadow import Shadow
         from serving.worker import end_with
 
-        spare_arrow()
         app.state.uploads, self.uploads_lock = own_folder(settings.uploads)
         allow_open_files()
         end_with(os.getppid(), stop=lambda: os.kill(os.getpid(), signal.SIGTERM))

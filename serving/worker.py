@@ -25,7 +25,6 @@ from serving.job_files import JobFiles, read_sent
 from serving.job_records import Job, JobStoreError
 from serving.jobs import JobStore
 from serving.observe import job_id, set_up_logging
-from serving.plain import spare_arrow
 from serving.settings import Settings
 from serving.worker_life import worker_name
 
@@ -242,7 +241,6 @@ def main() -> None:
 
     settings = Settings.from_environment()
     set_up_logging(settings.log)
-    spare_arrow()
     os.nice(5)  # people who wait for an answer come first
     worker = Worker(JobStore(settings.database), JobFiles(settings.jobs), settings, service_version=SERVICE_VERSION)
     for number in (signal.SIGTERM, signal.SIGINT):
