@@ -30,7 +30,7 @@ HOMES = {  # library -> files or folders that may import it
     "ray": ("pipelines/pools.py",),
     "yaml": ("pipelines/yaml_text.py", "pipelines/params.py", "pipelines/params_entries.py", "pipelines/screens.py",
              "serving/uploads.py"),   # params; on disk; in a form
-    "argparse": ("pipelines/", "serving/cli.py"),
+    "argparse": ("pipelines/", "serving/cli.py", "serving/commands.py"),
     "torch": ("models/networks/",),
     "torchvision": ("models/networks/backbones.py",),
     "openvino": ("models/networks/forward.py",),

@@ -13,7 +13,7 @@ import pytest
 
 from models.errors import DosewellError, InputError
 from serving import settings
-from serving.cli import _bento_folder, serve
+from serving.commands import _bento_folder, serve
 from tests.serving.tiny import ROOT, free_port
 
 
