@@ -43,6 +43,11 @@ def saved(page: Page, button: str) -> tuple[str, bytes]:
     return download.value.suggested_filename, Path(download.value.path()).read_bytes()
 
 
+def focused_job(page: Page) -> str:
+    """The job whose button has the focus, "" for none; asked in one go, for the list may be drawn anew at any moment."""
+    return str(page.evaluate("document.activeElement.closest('[data-job] button')?.closest('[data-job]').dataset.job ?? ''"))
+
+
 def hold(page: Page, address: str, act: Callable[[], object]) -> Route:
     """The next request to the address, which `act` (or the page by itself) makes, before it goes on to the service."""
     held: list[Route] = []

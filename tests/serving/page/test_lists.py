@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from models.registry import CHAMPION, Registry
-from tests.serving.page.steps import Open, hold, score
+from tests.serving.page.steps import Open, focused_job, hold, score
 from tests.serving.tiny import MODEL, TinyPlate
 from tests.waiting import until
 
@@ -32,14 +32,14 @@ def test_a_list_that_changes_keeps_the_focus_and_what_was_told(open_page: Open, 
         route.fulfill(json=answer)
     page.route(re.compile(r"/jobs\?before="), another)
     until(lambda: bool(page.wait_for_timeout(100) or len(seen) > 1))
-    assert row.locator("button").evaluate("button => button === document.activeElement")
+    assert focused_job(page) == many_jobs[0]
     row.locator("button").click()
     page.get_by_role("dialog").wait_for()
     asked = len(seen)
     until(lambda: bool(page.wait_for_timeout(100) or len(seen) > asked + 1))
     page.keyboard.press("Escape")
     page.get_by_role("dialog").wait_for(state="detached")
-    assert row.locator("button").evaluate("button => button === document.activeElement")
+    assert focused_job(page) == many_jobs[0]
     page.route(re.compile(f"/jobs/{many_jobs[0]}$"), lambda route: route.fulfill(status=503, json={"error": "busy", "findings": []}))
     row.locator("button").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
