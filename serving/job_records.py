@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
 from models.errors import DosewellError
+from models.words import some
 
 State = Literal["queued", "running", "done", "refused", "failed", "deleting"]
 STATES: tuple[State, ...] = get_args(State)
@@ -106,9 +107,8 @@ def require_unchanged(job: Job, kept: Sequence[KeptChange], changes: Sequence[We
     since = [f"{change.plate} {change.well} was {'left out' if change.excluded else 'taken back'}{f' by {change.by}' if change.by else ''} "
              f"({change.reason})" for change in kept if change.revision > seen and (change.plate, change.well) in wells]
     if since:
-        more = f", and {len(since) - SAID} more" if len(since) > SAID else ""
-        raise JobConflictError(f"these wells were changed since revision {seen} of job {job.id}: {', '.join(since[:SAID])}{more}; nothing "
-                               f"was changed now. Look at the result again, and send it with the latest revision, {kept[-1].revision}")
+        raise JobConflictError(f"these wells were changed since revision {seen} of job {job.id}: {some(since, SAID)}; nothing was changed "
+                               f"now. Look at the result again, and send it with the latest revision, {kept[-1].revision}")
 
 
 def now() -> str:
