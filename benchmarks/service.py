@@ -1,7 +1,7 @@
 """How much of the bare forward pass does the service reach? Beside it: `mlflow models serve` and a plain FastAPI one.
 
     python -m benchmarks.service [--trunk mobilenet_v2] [--size 224] [--wells 96] [--together 1] [--clients 1 8 32] [--plates 4]
-                                 [--requests 96]
+                                 [--requests 96] [--workers 1] [--threads 2]
 
 One registered model (a linear head, fitted to the plate, on a frozen trunk of random weights), plates of 96 or 384 one-channel 8-bit TIFFs
 of simulated wells. A head that reads the wells gives the curves that models in use give; `--random-head` has learned nothing, and its
@@ -222,8 +222,9 @@ def bare(registry: Registry, archive: Path, *, repeats: int) -> tuple[float, flo
 
 
 def of_dosewell(folder: Path, registry: Registry, archives: list[Path], layout: Path, *, wells: int, clients: list[int],
-                requests: int) -> list[Row]:
-    server = Server(folder / "state", registry.tracking_uri, DOSEWELL_JOB_WORKERS="0",
+                requests: int, workers: int, threads: int) -> list[Row]:
+    server = Server(folder / "state", registry.tracking_uri, DOSEWELL_JOB_WORKERS="0", DOSEWELL_WORKERS=str(workers),
+                    DOSEWELL_SCORING_THREADS=str(threads),
                     DOSEWELL_POLL_SECONDS=str(Settings.poll_seconds))     # as it is served; tests look more often
     server.wait()
     screen = json.dumps(SCREEN | {"plate_format": wells})
@@ -271,6 +272,8 @@ def main() -> None:
     parser.add_argument("--wells", type=int, choices=(96, 384), default=96, help="of a plate")
     parser.add_argument("--together", type=int, default=1, help="plates in one request")
     parser.add_argument("--requests", type=int, default=96, help="of a well each, of the other servers")
+    parser.add_argument("--workers", type=int, default=Settings.workers, help="DOSEWELL_WORKERS")
+    parser.add_argument("--threads", type=int, default=Settings.scoring_threads, help="DOSEWELL_SCORING_THREADS of each")
     parser.add_argument("--alone", action="store_true", help="without the other servers")
     parser.add_argument("--random-head", action="store_true", help="a model that has learned nothing")
     parser.add_argument("--bf16", action="store_true", help="as if the model's card allowed bfloat16")
@@ -283,7 +286,8 @@ def main() -> None:
         registry = register(folder, count=1, trunk=arguments.trunk, bf16=arguments.bf16, head=head)
         print(cpu())
         forward, decoding, clock = bare(registry, archive, repeats=7)
-        rows = of_dosewell(folder, registry, archives, layout, wells=arguments.wells, clients=arguments.clients, requests=arguments.plates)
+        rows = of_dosewell(folder, registry, archives, layout, wells=arguments.wells, clients=arguments.clients, requests=arguments.plates,
+                           workers=arguments.workers, threads=arguments.threads)
         if not arguments.alone:
             rows += of_fastapi(folder, registry, archive, clients=arguments.clients, requests=arguments.requests)
             rows += of_mlflow(registry, clients=arguments.clients, requests=arguments.requests)

@@ -90,14 +90,18 @@ class Predictor:
         """Features (N, F) -> what the head gives, (N, outputs); PASS rows at a time, so that no row depends on its company."""
         found = [np.empty((0, self.card.recipe.head.outputs), np.float32)]
         for start in range(0, len(features), PASS):
-            rows = torch.from_numpy(features[start:start + PASS])
-            found.append(self.network.head(_filled(rows).to(self.device))[:len(rows)].float().cpu().numpy())
+            rows = features[start:start + PASS]
+            found.append(self.network.head(torch.from_numpy(_filled(rows)).to(self.device))[:len(rows)].float().cpu().numpy())
         return np.concatenate(found)
 
 
-def _filled(rows: torch.Tensor) -> torch.Tensor:
-    """The rows, followed by zeros up to PASS of them."""
-    return torch.cat([rows, rows.new_zeros(PASS - len(rows), *rows.shape[1:])])
+def _filled(rows: np.ndarray) -> np.ndarray:
+    """The rows, followed by zeros up to PASS of them. By NumPy: torch would share so small a copy among threads, and wait for them."""
+    if len(rows) == PASS:
+        return rows
+    filled = np.zeros((PASS, *rows.shape[1:]), rows.dtype)
+    filled[:len(rows)] = rows
+    return filled
 
 
 def output_columns(outputs: np.ndarray, *, regression: bool) -> dict[str, np.ndarray]:
