@@ -106,4 +106,4 @@ class ComparisonAnswer(BaseModel):
     first: ComparedJob = Field(description="the job that is compared with")
     second: ComparedJob = Field(description="the other job")
     potencies: list[PotencyRecord] = Field(description="one per treatment that both have, in the first job's order")
-    view: dict[str, Any] = Field(description="the same in the page's words: headline, rows, kinds, only_first, only_second")
+    view: dict[str, Any] = Field(description="the same in the page's words: headline, rows, kinds, only_first, only_second, halves")

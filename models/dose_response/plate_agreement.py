@@ -145,11 +145,12 @@ def _limits(row: Row, own: pd.DataFrame, name: str) -> Row:
 def in_words(one: Disagreement) -> str:
     """What the plates say, each by itself: the reason of the pooled curve."""
     raw = (one.curves["scale"] == "raw").all()
+    called = "EC50" if raw else f"IC{one.curves['ic_level'].iloc[0]:g}"
     told = [(f"{_midpoint(row, 'ec50' if raw else 'ic50')} on {row['plate']}", row["mean_effect"]) for _, row in one.curves.iterrows()]
     told = told if len(told) <= _NAMED else [min(told, key=lambda pair: -pair[1]), max(told, key=lambda pair: -pair[1])]
     few = "" if len(told) == len(one.curves) else f" ({len(one.curves)} plates, the most and the least affected)"
     sure = APART if one.p < LEVEL else "plates may disagree, within their noise"
-    return (f"{sure} (p {one.p:.1g}): {'EC50' if raw else 'IC50'} {', '.join(words for words, _ in told)}{few}")
+    return (f"{sure} (p {one.p:.1g}): {called} {', '.join(words for words, _ in told)}{few}")
 
 
 def _midpoint(row: Any, name: str) -> str:

@@ -92,7 +92,8 @@ def _fitted(parts: list[pd.DataFrame], options: FitOptions) -> pd.DataFrame:
     above = well_values(table, rows, lowest) >= level
     relation = np.where(above, "<", np.where(well_values(table, rows, highest) < level, ">", "="))
     ic50 = np.where(relation == "<", lowest, np.where(relation == ">", highest, doses_at(table, level=level)))
-    return score_curves(table, kinds=("dss_asym",)).assign(ic50=ic50, ic50_relation=relation, dose_unit=grouped["dose_unit"].first())
+    return score_curves(table, kinds=("dss_asym",)).assign(
+        ic50=ic50, ic50_relation=relation, ic_level=level, dose_unit=grouped["dose_unit"].first())
 
 
 def _worst(curves: pd.DataFrame, used: pd.DataFrame) -> pd.DataFrame:
@@ -200,4 +201,5 @@ def in_words(one: StrayWell) -> str:
 
 
 def _ic50(row: dict[str, Any]) -> str:
-    return f"IC50 {stated(row['ic50'], row['ic50_relation'], row['dose_unit'])}" if row["ic50_relation"] else "no IC50"
+    called = f"IC{row['ic_level']:g}"
+    return f"{called} {stated(row['ic50'], row['ic50_relation'], row['dose_unit'])}" if row["ic50_relation"] else f"no {called}"

@@ -35,7 +35,8 @@ def help_rows(summary: Summary, *, controls: Controls, limited: bool = False) ->
     measured = [("EC50", "The dose at half of the fitted change of the read-out. It is not the dose that kills half of the cells.")
                 ] if summary.raw else [
         ("Viability", f"100 % = median of the negative controls{zero}. It may lie outside 0 to 100."),
-        ("IC50", "The dose at which the fitted viability crosses 50 %. “> 10 µM” means: not reached at 10 µM, the highest dose tested."),
+        (summary.half, f"The dose at which the fitted viability crosses {100 - summary.level:g} %. “> 10 µM” means: not reached at "
+                       "10 µM, the highest dose tested."),
         (summary.score, "Drug sensitivity score: the area of the effect above 10 % over the tested doses. Higher means more effect "
                         "at lower doses."),
         ("AUC", "Area under the viability curve: 1 = no effect at any dose, 0 = full effect at every dose.")]
@@ -43,9 +44,9 @@ def help_rows(summary: Summary, *, controls: Controls, limited: bool = False) ->
         measured.append(("Interval of a well", "Where the assay would read this one well, 95 times in 100, by how far the model was off "
                                                "on wells of its own screen that it had not seen. Another batch of cells may add to it."))
     if limited and not summary.raw:
-        measured.append(("With the model’s error", "The interval of the IC50 to go by: it holds the scatter of replicates and controls, "
-                                                   "and the part of the model’s error that wells of one level share, as far as its own "
-                                                   "training screen tells. The one without holds the scatter alone."))
+        measured.append(("With the model’s error", f"The interval of the {summary.half} to go by: it holds the scatter of replicates and "
+                                                   "controls, and the part of the model’s error that wells of one level share, as far as "
+                                                   "its own training screen tells. The one without holds the scatter alone."))
     return [*measured, ("Slope, R²", "How steep the curve is, and how much of the scatter it explains. Slopes of different models are "
                                      "not comparable."),
             ("Cannot say", "A check failed or the data do not decide. It is not a “no”.")]

@@ -16,8 +16,10 @@ from models.report.inputs import (
     Places,
     Row,
     doubtful_flags,
+    effect_level,
     flag_list,
     half_name,
+    half_title,
     number,
     raw_measure,
     response,
@@ -90,7 +92,7 @@ def curve_panel(panel: Panel | None, wells: Sequence[Row], *, name: str) -> Mark
         return drawing(WIDTH, 40.0, label(WIDTH / 2, 24, "no dosed well to draw", anchor="middle"), label=f"{name}: nothing to draw")
     row, frame, scale = panel.row, panel.frame, panel.scale
     return drawing(
-        WIDTH, HEIGHT, _axes(frame, scale=scale, unit=text(row, "dose_unit"), measure=panel.measure),
+        WIDTH, HEIGHT, _axes(frame, scale=scale, unit=text(row, "dose_unit"), measure=panel.measure, level=effect_level(row)),
         _half_dose_marks(row, frame, half=half_name(row), scale=scale),
         _fitted_line(frame, panel.grid, panel.fitted, status=text(row, "status")),
         _bars(frame, panel), _points(panel, wells), _nothing(frame, panel.responses),
@@ -138,12 +140,13 @@ def response_title(scale: str, measure: str) -> str:
     return "viability, %" if scale != "raw" else measure
 
 
-def _axes(frame: Frame, *, scale: str, unit: str, measure: str) -> Markup:
+def _axes(frame: Frame, *, scale: str, unit: str, measure: str, level: float) -> Markup:
     parts = [tag("rect", x=frame.left, y=frame.top, width=frame.right - frame.left, height=frame.bottom - frame.top, class_="box")]
     for value in response_ticks(frame, scale):
-        half = "half" if value == 50 and scale != "raw" else "grid"
-        parts += [line(frame.left, frame.y(value), frame.right, frame.y(value), class_=half),
+        parts += [line(frame.left, frame.y(value), frame.right, frame.y(value), class_="half" if value == 100 - level else "grid"),
                   label(frame.left - 4, frame.y(value) + 3.5, plain(value), anchor="end")]
+    if not math.isnan(level) and 100 - level not in response_ticks(frame, scale):
+        parts.append(line(frame.left, frame.y(100 - level), frame.right, frame.y(100 - level), class_="half"))
     for decade, words in dose_ticks(frame, unit):
         x = frame.x(decade)
         parts.append(line(x, frame.bottom, x, frame.bottom + (4 if words else 2), class_="axis"))
@@ -166,14 +169,14 @@ def _half_dose_marks(row: Row, frame: Frame, *, half: str, scale: str) -> Markup
     if marked is None:
         return Markup("")
     value, relation = marked
-    x, y = frame.x(math.log10(value)), frame.y(50.0) if scale != "raw" else (frame.top + frame.bottom) / 2
+    x, y = frame.x(math.log10(value)), frame.y(100.0 - effect_level(row)) if scale != "raw" else (frame.top + frame.bottom) / 2
     shown = dose_text(value, text(row, "dose_unit"))
     if relation == "=":
         kind = "mid" if text(row, "status") == "ok" else "mid weak"
         return join([_band(row, frame, half), line(x, frame.top, x, frame.bottom, class_=kind)])
     out = 1.0 if relation == ">" else -1.0
     start = x - out * 14
-    words = label(start - out * 4, y - 5, f"{half.upper()} {relation} {shown}", class_="t strong halo",
+    words = label(start - out * 4, y - 5, f"{half_title(effect_level(row))} {relation} {shown}", class_="t strong halo",
                   anchor="end" if out > 0 else "start")
     return join([_band(row, frame, half), line(x, frame.top, x, frame.bottom, class_="limit"), _arrow(start, x + out * 12, y), words])
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from models.combinations import CombinationTables
+from models.dose_response.options import FitOptions
 from models.errors import Finding
 from models.single_doses import NAME as SINGLE
 from models.tables import CURVES, DOSED_ROLES, INFORMATIVE_FLAGS, SINGLE_DOSES, combined, no_rows
@@ -160,6 +161,21 @@ def is_raw(curves: pd.DataFrame) -> bool:
 def half_name(row: Row) -> str:
     """The column of the half-effect dose that a curve is judged by."""
     return "ec50" if text(row, "scale") == "raw" else "ic50"
+
+
+def effect_level(row: Row) -> float:
+    """Percent inhibition at which that dose is read off a curve; NaN on the raw scale, where it is half of the fitted change."""
+    return math.nan if half_name(row) == "ec50" else number(row, "ic_level")
+
+
+def common_level(curves: pd.DataFrame) -> float:
+    """`effect_level` of all: one fit asks for one."""
+    return math.nan if is_raw(curves) else float(curves["ic_level"].iloc[0]) if len(curves) else FitOptions.ic_level
+
+
+def half_title(level: float) -> str:
+    """What the dose of an `effect_level` is called: IC50, IC25 ..., and EC50 of the raw read-out."""
+    return "EC50" if math.isnan(level) else f"IC{level:g}"
 
 
 def raw_measure(wells: pd.DataFrame) -> tuple[str, str]:

@@ -9,14 +9,14 @@ import pandas as pd
 from models.networks.bundle import GateResult
 from models.plates.screen import Screen
 from models.report.combinations import pair_line, pair_views
-from models.report.inputs import ReportOptions, ScoredTables, half_name, is_raw, score_column
+from models.report.inputs import ReportOptions, ScoredTables, common_level, half_name, half_title, score_column
 from models.report.page import own_rows
 from models.report.single_doses import single_dose_line, single_dose_rows, single_dose_words
 from models.report.treatments import treatments, verdicts
 from models.report.verdicts import KIND_WORDS, plate_qualities
 from models.report.words import half_dose, status_words, trusted
 
-_HEADINGS = ("treatment", "", "95 % interval or why not", "DSS_asym", "AUC", "status")
+_HEADINGS = ("treatment", "", "interval or why not", "DSS_asym", "AUC", "status")
 
 
 def render_text(scored: ScoredTables, *, screen: Screen, options: ReportOptions | None = None) -> str:
@@ -24,7 +24,7 @@ def render_text(scored: ScoredTables, *, screen: Screen, options: ReportOptions 
     doses that do something or cannot be judged, then a line per pair of treatments that share wells.
     """
     scored, options = own_rows(scored, controls=screen.controls), options or ReportOptions()
-    curves, headings = scored.curves, (_HEADINGS[0], "EC50" if is_raw(scored.curves) else "IC50", *_HEADINGS[2:])
+    curves, headings = scored.curves, (_HEADINGS[0], half_title(common_level(scored.curves)), *_HEADINGS[2:])
     if options.hit_score in curves:
         curves = curves.sort_values(options.hit_score, ascending=False, na_position="last", kind="stable")
     plates = list(dict.fromkeys(scored.wells["plate"]))
@@ -39,7 +39,7 @@ def curve_lines(curves: pd.DataFrame, *, by: Sequence[str], score: str = "dss_as
     """The table of `render_text` alone, of curves that are named by several columns, in their order."""
     options = ReportOptions(hit_score=score)
     rows = [(*(str(row[name]) for name in by), *_row(row, options)[1:]) for _, row in curves.iterrows()]
-    return "\n".join(_aligned((*by, "IC50", *_HEADINGS[2:]), rows))
+    return "\n".join(_aligned((*by, half_title(common_level(curves)), *_HEADINGS[2:]), rows))
 
 
 def _aligned(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
@@ -67,7 +67,7 @@ def treatment_table(scored: ScoredTables, *, screen: Screen, gates: Sequence[Gat
     """
     scored, options = own_rows(scored, controls=screen.controls), options or ReportOptions()
     found, _ = verdicts(scored, controls=screen.controls, gates=gates, options=options)
-    half = "EC50" if is_raw(scored.curves) else "IC50"
+    half = half_title(common_level(scored.curves))
     rows = [(row.name, KIND_WORDS[row.verdict.kind], row.verdict.reason, row.half.text, row.half.interval, round(row.score_value, 1),
              round(row.auc_sort, 2), row.status_words, row.reason, row.doses)
             for row in treatments(scored, found=found, options=options)]

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from models.dose_response.potency import compare_potency
-from models.report.inputs import Row, known, number, text
+from models.report.inputs import Row, common_level, half_title, known, number, text
 from models.report.words import NONE, count, half_dose, plain
 
 CALL_WORDS = {"higher": "less potent", "lower": "more potent", "none": "no difference seen", "": "cannot say"}
@@ -43,7 +43,7 @@ class Potency:
 
 def comparison(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
     """What `compare_potency` finds for two tables of Curves, and the same for a page: headline, rows, kinds, and the treatments that only
-    one of the two has (only_first, only_second).
+    one of the two has (only_first, only_second), and what the doses on either are called (halves).
     """
     found = compare_potency(first, second)
     curves = [{text(row, "treatment"): row for row in table.to_dict("records")} for table in (first, second)]
@@ -51,7 +51,8 @@ def comparison(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame,
     rows.sort(key=lambda row: (list(CHIPS.values()).index(row.kind), -abs(math.log(row.fold_sort)) if row.fold_sort else 0.0))
     only = [[name for name in own if name not in other] for own, other in (curves, reversed(curves))]
     return found, {"headline": _headline(found), "rows": [asdict(row) for row in rows],
-                   "kinds": [(CHIPS[call], CALL_WORDS[call]) for call in _ORDER], "only_first": only[0], "only_second": only[1]}
+                   "kinds": [(CHIPS[call], CALL_WORDS[call]) for call in _ORDER], "only_first": only[0], "only_second": only[1],
+                   "halves": [half_title(common_level(own)) for own in (first, second)]}
 
 
 def fold_words(row: Row) -> str:

@@ -18,8 +18,10 @@ from models.report.inputs import (
     ReportOptions,
     Row,
     ScoredTables,
+    common_level,
     curve_names,
     half_name,
+    half_title,
     is_raw,
     learned_plates,
     number,
@@ -69,11 +71,17 @@ class Summary:
     hits: int
     unsure: int
     raw: bool
+    level: float            # percent inhibition of the doses that are stated; NaN: of the raw read-out half of its change
     score: str
     headline: str
     plates: list[PlateQuality]
     plate_words: str
     failed_gates: list[str]
+
+    @property
+    def half(self) -> str:
+        """What these doses are called."""
+        return half_title(self.level)
 
 
 def verdicts(scored: ScoredTables, *, controls: Controls, gates: Sequence[GateResult],
@@ -101,7 +109,7 @@ def summarise(scored: ScoredTables, *, found: Sequence[Verdict], plates: list[Pl
     score = score_column(scored.curves, options.hit_score)
     failed = [gate.reason or gate.metric for gate in gates if not gate.passed]
     shaky = " Do not rely on it." if failed or any(plate.grade == "bad" for plate in plates) else ""
-    return Summary(treatments=len(found), hits=hits, unsure=unsure, raw=raw, score=SCORE_NAMES[score],
+    return Summary(treatments=len(found), hits=hits, unsure=unsure, raw=raw, level=common_level(scored.curves), score=SCORE_NAMES[score],
                    headline=_headline(scored, hits=hits, unsure=unsure, raw=raw, failed_gates=failed) + shaky,
                    plates=plates, plate_words=plate_words(plates),
                    failed_gates=failed)
@@ -119,8 +127,8 @@ def _curves_in_words(scored: ScoredTables, *, hits: int, unsure: int, raw: bool)
     if not len(curves):
         return "No treatment could be fitted."
     if len(curves) <= FEW:
-        half = "ec50" if raw else "ic50"
-        return " ".join(f"{name}: {half_dose(row, half).sentence(half.upper())}."
+        half, called = "ec50" if raw else "ic50", half_title(common_level(curves))
+        return " ".join(f"{name}: {half_dose(row, half).sentence(called)}."
                         for name, (_, row) in zip(curve_names(curves, scored.wells), curves.iterrows(), strict=True))
     if raw:
         usable = int(((curves["status"] == "ok") & (curves["ec50_relation"] == "=")).sum())

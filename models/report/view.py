@@ -22,6 +22,7 @@ from models.report.inputs import (
     Row,
     ScoredTables,
     doubtful_flags,
+    effect_level,
     flag_list,
     half_name,
     has_limits,
@@ -51,7 +52,7 @@ def report_view(scored: ScoredTables, *, screen: Screen, lineage: Mapping[str, s
     summary = summarise(scored, found=found, plates=plates, gates=gates, options=options)
     return {
         "summary": {"headline": summary.headline, "plate_words": summary.plate_words, "score": summary.score, "raw": summary.raw,
-                    "half": "EC50" if summary.raw else "IC50", "failed_gates": summary.failed_gates,
+                    "half": summary.half, "failed_gates": summary.failed_gates,
                     "hit_threshold": options.hit_threshold, "model": model_name(lineage), "training": training_words(scored.wells),
                     "scale": scale_words(scored.findings), "read_first": read_first(scored.findings),
                     "hit_rule": hit_rule(summary, controls=screen.controls, threshold=options.hit_threshold,
@@ -133,7 +134,7 @@ def _panel(name: str, panel: Panel | None) -> dict[str, Any] | None:
         "words": panel_words(name, panel), "x": [frame.x_low, frame.x_high], "y": [frame.y_low, frame.y_high],
         "x_ticks": dose_ticks(frame, text(row, "dose_unit")),
         "y_ticks": [(tick, plain(tick)) for tick in response_ticks(frame, panel.scale)],
-        "y_title": response_title(panel.scale, panel.measure), "half_line": 50.0 if panel.scale != "raw" else None,
+        "y_title": response_title(panel.scale, panel.measure), "half_line": known(100.0 - effect_level(row)),
         "line": [(round(math.log10(dose), 4), round(value, 3))
                  for dose, value in zip(panel.grid.tolist(), panel.fitted.tolist(), strict=True) if math.isfinite(value)],
         "points": [(dose, round(value, 3), well) for dose, value, well in zip(

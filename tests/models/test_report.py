@@ -430,6 +430,26 @@ def test_treatments_in_words_for_a_spreadsheet() -> None:
     assert table.loc["few", "curve: why"] == "2 usable doses; a curve needs 4"
 
 
+def test_a_dose_of_another_level_is_never_called_ic50() -> None:
+    """Asked for IC25, report, page and tables in words said IC50 of it."""
+    asked = {"ic_level": 25.0}
+    tables = make_tables(asked, {"treatment": "weak", **CENSORED, **asked})
+    page, view = Page(render(tables)), report_view(tables, screen=SCREEN, lineage=LINEAGE, gates=PASSED)
+    shown = [page.text, render_text(tables, screen=SCREEN), str(list(treatment_table(tables, screen=SCREEN))), str(view)]
+    assert ["IC50" in words for words in shown] == [False] * 4
+    assert ["IC25" in words for words in shown] == [True] * 4
+    assert "crosses 75 %" in page.text
+    assert (view["summary"]["half"], view["treatments"][0]["panel"]["half_line"]) == ("IC25", 75.0)
+
+
+def test_a_curve_that_was_asked_for_no_interval_has_none_rather_than_an_open_one() -> None:
+    without = {"ic50_low": NAN, "ic50_high": NAN, "ec50_low": NAN, "ec50_high": NAN}
+    words = render_text(make_tables(without, {"treatment": "wide", **without, "status": "weakly_identified"}), screen=SCREEN)
+    said = {line.split()[0]: line for line in words.splitlines() if line.startswith(("drug", "wide"))}
+    assert "≈ 100 nM  no interval" in said["drug"]
+    assert "interval open on both sides" in said["wide"]
+
+
 def test_lineage_metrics_and_gates_are_shown() -> None:
     text = Page(render(make_tables({}), metrics={"r2": {"cv": 0.912345, "loss": None}})).text
     for words in ("model profile-PAT_7", "version 3", "run run-1", "git commit c0ffee", "data md5 abc.dir", "bundle sha256 feed",

@@ -45,3 +45,8 @@ def test_two_without_a_treatment_in_common_are_told_so(curves: tuple[pd.DataFram
     first, second = curves
     _, view = comparison(first[:1], second[1:])
     assert (view["rows"], view["headline"]) == ([], "The two have no treatment in common.")
+
+
+def test_what_is_compared_is_called_by_its_level(curves: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    assert comparison(*curves)[1]["halves"] == ["IC50", "IC50"]
+    assert comparison(*(table.assign(ic_level=30.0) for table in curves))[1]["halves"] == ["IC30", "IC30"]

@@ -5,8 +5,8 @@ const [NAMES, WIDTH, LINE, TOP] = [150, 720, 20, 26];
 const MANY = 100; // treatments that are drawn
 const LONG = 20; // letters of a name
 
-/** The drawing of those treatments that have a fold, or nothing. rows, kinds: of GET /jobs/{job}/against/{other}. */
-export function foldDrawing(rows, kinds) {
+/** The drawing of those treatments that have a fold, or nothing. rows, kinds: of GET /jobs/{job}/against/{other}; half: what is compared. */
+export function foldDrawing(rows, kinds, half) {
   const all = rows.filter(({ fold_sort: fold }) => fold !== null);
   if (all.length === 0) return null;
   const known = all.slice(0, MANY);
@@ -19,7 +19,7 @@ export function foldDrawing(rows, kinds) {
   return [all.length > MANY && el("p.dim", `The first ${MANY} of ${all.length}; the table has all.`),
     el("div.draw", { tabindex: "0", role: "region", "aria-label": "Folds" }, svg("svg.folds",
       { viewBox: `0 0 ${WIDTH} ${bottom + 22}`, width: WIDTH, height: bottom + 22, role: "img",
-        "aria-label": `IC50 on the second sample over that on the first, with 95 % limits, of ${known.length} treatments. The table has every value.` },
+        "aria-label": `${half} on the second sample over that on the first, with 95 % limits, of ${known.length} treatments. The table has every value.` },
       decades.map((value) => [svg("path", { d: `M${x(value)} ${TOP - 6}V${bottom}`, class: value === 1 ? "half" : "grid" }),
         text(x(value), bottom + 14, Number(value.toPrecision(3)), "middle")]),
       text(x(1) - 6, 12, "← more potent", "end"), text(x(1) + 6, 12, "less potent →", "start"),

@@ -50,18 +50,18 @@ function chooserView(jobs, chosen) {
 }
 
 function comparisonView({ first, second, view }, { path, signal }) {
-  const { headline, rows, kinds, only_first: onlyFirst, only_second: onlySecond } = view;
+  const { headline, rows, kinds, halves, only_first: onlyFirst, only_second: onlySecond } = view;
   const [told, names] = [el("div"), called(first, second)];
   const items = rows.map((row) => ({ ...row, chip: chip(row.kind, new Map(kinds).get(row.kind)) }));
-  const { table, tools } = new SortableTable(items, columns(names), { label: "Table of treatments on both samples", kinds, shown: {},
+  const { table, tools } = new SortableTable(items, columns(names, halves), { label: "Table of treatments on both samples", kinds, shown: {},
     stacked: true });
   return [el("h2", `${names[1]} over ${names[0]}`), el("p.big", headline),
     [first, second].map(({ warnings }, side) => warnings.map((warning) => el("p.alert", el("strong", `${names[side]}: `), warning))),
-    el("p.dim", "Fold: IC50 on the second sample over that on the first, with 95 % limits. “Less” and “more potent” need q ≤ 0.05, corrected for ",
-      "the number of treatments; where an IC50 lies beyond the tested doses, its limit decides. “No difference seen” is no proof of ",
+    el("p.dim", `Fold: ${halves[0]} on the second sample over that on the first, with 95 % limits. “Less” and “more potent” need q ≤ 0.05, corrected for `,
+      "the number of treatments; where one lies beyond the tested doses, its limit decides. “No difference seen” is no proof of ",
       "equality: look at the limits. A treatment without any effect on one sample may not have been dispensed there."),
     rows.length > 0 && [el("div.actions", downloadButton("Download CSV", `${path}?format=csv`, { id: "fold-csv", told, signal })), told,
-      foldDrawing(rows, kinds), tools, table],
+      foldDrawing(rows, kinds, halves[0]), tools, table],
     [onlyFirst, onlySecond].map((only, side) => only.length > 0 && el("p.dim", `Only on ${names[side]}: ${some(only, NAMED)}.`)),
     [first, second].map(sideView)];
 }
@@ -72,12 +72,12 @@ const sideView = ({ job, name, sample, model, version, revision }) => el("p.dim"
 /** What the two are called: by their samples, and where these are the same by their screens, too. */
 const called = (...sides) => sides.map(({ sample, name }) => (sides[0].sample === sides[1].sample ? `${sample} (${name})` : sample));
 
-function columns([first, second]) {
+function columns([first, second], [on, over]) {
   return [
     { title: "Treatment", by: ({ name }) => name.toLowerCase(), cell: ({ name }) => name },
     { title: "Verdict", kind: "why", by: ({ kind }) => kind, cell: ({ chip: word, why }) => words(word, why) },
     number("Fold", "fold"),
     { title: "Limits", kind: "n", by: ({ low }) => low, cell: ({ limits }) => limits || "–" },
-    number(`IC50 on ${first}`, "first"), number(`IC50 on ${second}`, "second"), number("q", "q"),
+    number(`${on} on ${first}`, "first"), number(`${over} on ${second}`, "second"), number("q", "q"),
   ];
 }

@@ -32,6 +32,7 @@ function axes({ x_ticks: doses, y_ticks: responses, y_title: title, half_line: h
     svg("rect.box", { x: BOX.left, y: BOX.top, width: BOX.right - BOX.left, height: BOX.bottom - BOX.top }),
     responses.map(([value, words]) => [line(BOX.left, at.y(value), BOX.right, at.y(value), value === half ? "half" : "grid"),
       label(BOX.left - 4, at.y(value) + 3.5, words, { anchor: "end" })]),
+    half !== null && !responses.some(([value]) => value === half) && line(BOX.left, at.y(half), BOX.right, at.y(half), "half"),
     doses.map(([value, words]) => [line(at.x(value), BOX.bottom, at.x(value), BOX.bottom + (words ? 4 : 2), "axis"),
       words && label(Math.min(Math.max(at.x(value), BOX.left), WIDTH - 20), BOX.bottom + 16, words, { anchor: "middle" })]),
     label(BOX.left, BOX.top - 6, title, { kind: "t dim" })];

@@ -219,6 +219,8 @@ def test_a_well_that_drags_its_curve_is_named_with_what_is_without_it(strayed: S
     assert (again["status"], again["n_outliers"]) == ("ok", 0)
     assert f"without it IC50 {dose_words(again['ic50'], 'nM')}" in curve["reason"]
     assert curve["ic50_low"] <= again["ic50"] <= curve["ic50_high"]
+    earlier = refit_wells(strayed.wells, screen=SCREEN, exclusions=(), fit=FitOptions(ic_level=30.0)).curves.set_index("treatment")
+    assert "without it IC30 " in earlier.loc["dragged", "reason"]
     assert not [one for one in without.findings if one.rule == "stray_well"]
 
 

@@ -174,6 +174,7 @@ def test_the_table_given_is_not_changed(tenfold: ScoredScreen) -> None:
     made = tenfold.wells
     found, _ = plate_differences(before, made, FitOptions(), controls="both", value="readout")
     assert "IC50" in in_words(found[0])
+    assert "IC50" not in in_words(plate_differences(before, made, FitOptions(ic_level=30.0), controls="both", value="readout")[0][0])
     with_disagreements(tenfold.curves, found)
     pd.testing.assert_frame_equal(tenfold.curves, before)
     assert with_disagreements(before, []) is before
