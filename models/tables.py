@@ -126,6 +126,7 @@ CURVES = Contract("Curves", "group of wells (a treatment)", (
     number("ic50_high", "upper confidence limit; NaN = open", "dose_unit"),
     Column("ic50_relation", "str", "=, or > / < when beyond the tested doses", allowed=RELATIONS),
     number("ic_level", "level of the absolute IC", "%"),
+    option("level", "float", "confidence of the limits of ec50 and ic50; empty where none were asked for"),
     option("ic50_model_low", "float", "lower limit of ic50 that holds the model's own error too, where the model knows it; NaN = open",
             "dose_unit"),
     option("ic50_model_high", "float", "upper limit of ic50 that holds the model's own error too; NaN = open", "dose_unit"),

@@ -59,7 +59,7 @@ TEXT = ("scale", "model", "direction", "ec50_relation", "ic50_relation", "status
 COUNTS = ("n", "n_doses", "n_outliers")
 COLUMNS = (
     "scale", "model", "direction", "bottom", "top", "log10_midpoint", "slope", "asymmetry", "hormesis",
-    "ec50", "ec50_low", "ec50_high", "ec50_relation", "ic50", "ic50_low", "ic50_high", "ic50_relation", "ic_level",
+    "ec50", "ec50_low", "ec50_high", "ec50_relation", "ic50", "ic50_low", "ic50_high", "ic50_relation", "ic_level", "level",
     "rss", "rmse", "r2", "log_likelihood", "aicc", "p_flat", "p_lack_of_fit", "rmse_doses", "n", "n_doses", "n_outliers",
     "dose_min", "dose_max", "status", "reason")
 
@@ -70,6 +70,7 @@ def empty_columns(summary: Summary, *, scale: str, options: FitOptions) -> Colum
     columns: Columns = {name: np.full(size, np.nan) for name in COLUMNS}
     columns |= {name: np.full(size, "", dtype=object) for name in TEXT}
     columns["scale"][:], columns["model"][:], columns["ic_level"][:] = scale, options.model, options.ic_level
+    columns["level"][:] = options.level if has_interval(options.model, options) else np.nan
     columns["n"], columns["n_doses"], columns["n_outliers"] = summary.n, summary.n_doses, np.zeros(size, dtype=np.int64)
     columns["dose_min"], columns["dose_max"] = summary.dose_min, summary.dose_max
     columns["status"][:] = "too_few_doses"
@@ -272,11 +273,11 @@ def _set_status(columns: Columns, doubts: list[Note], *, flat: Bools, failed: Bo
 
 
 def withdraw(columns: Columns, rows: Bools) -> None:
-    """Takes back every number of the rows but counts, doses and the level asked for, and what is said of numbers."""
+    """Takes back every number of the rows but counts, doses and the levels asked for, and what is said of numbers."""
     for name, values in columns.items():
         if name in ("direction", "ec50_relation", "ic50_relation"):
             values[rows] = ""
-        elif name not in (*TEXT, *COUNTS, "dose_min", "dose_max", "ic_level"):
+        elif name not in (*TEXT, *COUNTS, "dose_min", "dose_max", "ic_level", "level"):
             columns[name] = np.where(rows, np.nan, values)
 
 

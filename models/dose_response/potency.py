@@ -15,6 +15,7 @@ from models.dose_response.viability import NORMAL_95
 from models.errors import Finding, TableError
 
 FALSE_CALLS = 0.05      # expected share among all treatments that are called higher or lower
+LEVEL = 0.95            # confidence of the limits that are compared
 COLUMNS = ("ic50_first", "ic50_second", "fold", "fold_low", "fold_high", "fold_relation", "p", "q", "call", "reason")
 NEEDED = ("dose_unit", "status", "reason", "ic50", "ic50_low", "ic50_high", "ic50_relation", "ic_level", "scale", "bottom", "top", "rmse",
           "rmse_doses", "n", "n_doses", "dose_min", "dose_max")
@@ -109,6 +110,9 @@ def _why_not(first: dict[Any, Any], second: dict[Any, Any]) -> str:
             return f"the curve on the {which} sample is in doubt: {row['reason']}"
         if row.get("uncalibrated") is True:
             return f"the model of the {which} sample learned from controls only: its IC50s compare within that screen alone"
+        if (level := row.get("level", LEVEL)) != LEVEL:
+            return (f"the curve on the {which} sample has no limits" if np.isnan(level) else
+                    f"the limits on the {which} sample are of {100 * level:g} %") + f"; fit it again with level {LEVEL}"
     for name, what in (("dose_unit", "doses in {} and in {}"), ("ic_level", "IC{:g} and IC{:g}")):
         if first[name] != second[name]:
             return what.format(first[name], second[name])

@@ -16,7 +16,7 @@ from models.report.treatments import treatments, verdicts
 from models.report.verdicts import KIND_WORDS, plate_qualities
 from models.report.words import half_dose, status_words, trusted
 
-_HEADINGS = ("treatment", "", "interval or why not", "DSS_asym", "AUC", "status")
+_LAST_HEADINGS = ("DSS_asym", "AUC", "status")
 
 
 def render_text(scored: ScoredTables, *, screen: Screen, options: ReportOptions | None = None) -> str:
@@ -24,7 +24,7 @@ def render_text(scored: ScoredTables, *, screen: Screen, options: ReportOptions 
     doses that do something or cannot be judged, then a line per pair of treatments that share wells.
     """
     scored, options = own_rows(scored, controls=screen.controls), options or ReportOptions()
-    curves, headings = scored.curves, (_HEADINGS[0], half_title(common_level(scored.curves)), *_HEADINGS[2:])
+    curves, headings = scored.curves, ("treatment", *_headings(scored.curves))
     if options.hit_score in curves:
         curves = curves.sort_values(options.hit_score, ascending=False, na_position="last", kind="stable")
     plates = list(dict.fromkeys(scored.wells["plate"]))
@@ -39,7 +39,14 @@ def curve_lines(curves: pd.DataFrame, *, by: Sequence[str], score: str = "dss_as
     """The table of `render_text` alone, of curves that are named by several columns, in their order."""
     options = ReportOptions(hit_score=score)
     rows = [(*(str(row[name]) for name in by), *_row(row, options)[1:]) for _, row in curves.iterrows()]
-    return "\n".join(_aligned((*by, half_title(common_level(curves)), *_HEADINGS[2:]), rows))
+    return "\n".join(_aligned((*by, *_headings(curves)), rows))
+
+
+def _headings(curves: pd.DataFrame) -> tuple[str, ...]:
+    """Those that follow the names: the dose's and its interval's say their levels, where the curves do."""
+    level = 100 * curves["level"].iloc[0] if len(curves) and "level" in curves else float("nan")
+    of_level = f"{level:g} % " if level == level else ""
+    return half_title(common_level(curves)), f"{of_level}interval or why not", *_LAST_HEADINGS
 
 
 def _aligned(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:

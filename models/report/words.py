@@ -132,14 +132,9 @@ def _interval(row: Row, name: str, value: float) -> str:
     return f"{wide} with the model’s error; {own} without"
 
 
-def _asked_for_none(row: Row) -> bool:
-    """Whether the fit was to make no intervals (`interval` "none", mode "itrex"): else a curve with no limit of its EC50 is never ok."""
-    return text(row, "status") == "ok" and math.isnan(number(row, "ec50_low")) and math.isnan(number(row, "ec50_high"))
-
-
 def _range_words(row: Row, low: float, high: float, value: float) -> str:
     if math.isnan(low) and math.isnan(high):
-        return "no interval" if _asked_for_none(row) else "interval open on both sides"
+        return "no interval" if "level" in row and math.isnan(number(row, "level")) else "interval open on both sides"
     given = text(row, "dose_unit")
     if math.isnan(high):
         return f"{dose_text(low, given)} or more, no upper limit"

@@ -443,11 +443,11 @@ def test_a_dose_of_another_level_is_never_called_ic50() -> None:
 
 
 def test_a_curve_that_was_asked_for_no_interval_has_none_rather_than_an_open_one() -> None:
-    without = {"ic50_low": NAN, "ic50_high": NAN, "ec50_low": NAN, "ec50_high": NAN}
-    words = render_text(make_tables(without, {"treatment": "wide", **without, "status": "weakly_identified"}), screen=SCREEN)
-    said = {line.split()[0]: line for line in words.splitlines() if line.startswith(("drug", "wide"))}
-    assert "≈ 100 nM  no interval" in said["drug"]
-    assert "interval open on both sides" in said["wide"]
+    tables = make_tables({"ic50_low": NAN, "ic50_high": NAN})
+    narrow = render_text(replace(tables, curves=tables.curves.assign(level=0.8)), screen=SCREEN)
+    assert "80 % interval" in narrow
+    assert "interval open on both sides" in narrow
+    assert "≈ 100 nM  no interval" in render_text(replace(tables, curves=tables.curves.assign(level=NAN)), screen=SCREEN)
 
 
 def test_lineage_metrics_and_gates_are_shown() -> None:

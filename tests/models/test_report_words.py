@@ -37,7 +37,7 @@ def test_small_helpers() -> None:
     assert slope_text(CURVE | {"slope": 10.0}) == "> 9.5"
     assert slope_text(CURVE | {"status": "flat"}) == "–"
     assert trusted(CURVE | {"status": "failed"}, "auc", decimals=2) == "–"
-    assert half_dose(CURVE | {"ec50_low": 1.0, "ic50_low": NAN, "ic50_high": NAN}, "ic50").interval == "interval open on both sides"
+    assert half_dose(CURVE | {"ic50_low": NAN, "ic50_high": NAN}, "ic50").interval == "interval open on both sides"
     wide = CURVE | {"dose_unit": "nM", "ic50": 94.0, "ic50_low": 20.1, "ic50_high": 44_250.0}
     assert half_dose(wide, "ic50").interval == "20.1 nM to 44.2 µM"       # and not 44200 nM
     assert half_dose(wide | {"ic50_low": NAN}, "ic50").interval == "44.2 µM or less, no lower limit"

@@ -47,6 +47,10 @@ def test_what_lies_beyond_the_doses_is_compared_by_its_limit_or_not() -> None:
     assert found["reason"][1] == "both IC50s lie beyond the tested doses, on the same side"
     assert compare_potency(inside, beyond.assign(ic_level=30.0))["reason"][0] == "IC50 and IC30"
     assert compare_potency(inside, beyond.assign(dose_unit="ug/mL"))["reason"][0] == "doses in nM and in ug/mL"
+    narrow, none = (compare_potency(inside, beyond.assign(level=level)) for level in (0.6, np.nan))
+    assert narrow["reason"][0] == "the limits on the second sample are of 60 %; fit it again with level 0.95"
+    assert none["reason"][0].startswith("the curve on the second sample has no limits")
+    assert narrow["call"].tolist() == none["call"].tolist() == ["", ""]
     own_scale = compare_potency(inside.assign(uncalibrated=True), beyond)
     assert own_scale["reason"].str.startswith("the model of the first sample learned from controls only").all()
     assert own_scale["call"].eq("").all()
