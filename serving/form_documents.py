@@ -14,7 +14,8 @@ _SCORE_FIELDS: dict[str, Any] = {
     "model": {"type": "string", "description": "registered name, name@alias or name/version; the default alias is champion"},
     "screen": {"type": "string", "description": "YAML or JSON, fields of screen.yaml: name, sample, channels, controls ..."},
     "options": {"type": "string", "description":
-                'JSON: {"fit": {...}, "exclusions": [{"plate", "well", "reason"}], "force": false}'}}
+                'JSON: {"fit": {...}, "exclusions": [{"plate", "well", "reason"}], "keep": [{"plate", "well", "reason"}], "force": false}; '
+                "keep: wells that stay in whatever a rule or the layout says"}}
 
 
 def _form(required: tuple[str, ...], fields: dict[str, Any]) -> dict[str, Any]:

@@ -100,7 +100,7 @@ async def well_image(request: Request, job: JobId, plate: Plate, well: Well,
 @router.get("/jobs/{job}/wells/{plate}/{well}/heat", response_class=Response, responses=schemas.ERRORS,
             summary="Where the model that scored a well looks: what raises its answer, and what lowers it")
 async def heat(request: Request, job: JobId, plate: Plate, well: Well,
-               method: Annotated[str, Query(description="gradcam, gradcam++, scorecam or xrai")] = "gradcam") -> Response:
+               method: Annotated[str, Query(description="gradcam or gradcam++")] = "gradcam") -> Response:
     """What the network reads, and where it looks, as PNGs. It shows where, not why."""
     def work() -> bytes | None:
         from serving.heat import heat_answer

@@ -36,7 +36,7 @@ def heat_of(predictor: Predictor, images: WellImages, *, method: str = "gradcam"
     Raises InputError for another method than QUICK.
     """
     if method not in QUICK:
-        slow = " is too slow to wait for; use models.networks.explain" if method in METHODS else " is not known"
+        slow = f" is too slow to wait for: by command, python -m pipelines.explain MODEL --method {method}" if method in METHODS else " is not known"
         raise InputError(f"method must be {' or '.join(QUICK)}, '{method}'{slow}")
     network = copy.deepcopy(predictor.network).float().to(predictor.device)
     pixels = torch.from_numpy(images.pixels).to(predictor.device, torch.float32)    # (N, C, H, W)

@@ -15,7 +15,7 @@ from PIL import Image
 
 from models.errors import InputError
 from models.networks.bundle import trunk_finder
-from models.networks.heat import heat_of
+from models.networks.heat import QUICK, heat_of
 from models.networks.predict import Predictor, load_predictor
 from models.plates.images import PlateArchive
 from models.plates.prepare import InputSpec, Intensity, prepare_plate
@@ -48,7 +48,7 @@ def test_both_ways_are_explained_and_the_model_is_left_as_it_was(tiny: tuple[Pre
 def test_methods_that_take_minutes_are_refused(tiny: tuple[Predictor, TinyPlate]) -> None:
     predictor, plate = tiny
     images = prepared_well(plate.archive, "C05", predictor, channels=CHANNELS)
-    with pytest.raises(InputError, match="'xrai' is too slow to wait for"):
+    with pytest.raises(InputError, match="'xrai' is too slow to wait for: by command, python -m pipelines.explain MODEL --method xrai"):
         heat_of(predictor, images, method="xrai")
     with pytest.raises(InputError, match="'guess' is not known"):
         heat_of(predictor, images, method="guess")
@@ -77,6 +77,8 @@ def test_the_endpoint_explains_by_the_version_that_scored(http: httpx.Client, pl
             assert Image.open(io.BytesIO(data)).mode == ("L" if name == "seen" else "RGBA")
     paths = {"P9/A01/heat": 404, "P1/nothing/heat": 400, "P1/A01/heat?method=xrai": 400, "P1/P24/heat": 404}
     assert {path: http.get(f"/jobs/{job}/wells/{path}").status_code for path in paths} == paths
+    document = http.get("/openapi.json").json()["paths"]["/jobs/{job}/wells/{plate}/{well}/heat"]["get"]["parameters"]
+    assert {item["description"] for item in document if item["name"] == "method"} == {" or ".join(QUICK)}
     http.delete(f"/jobs/{job}")
     assert http.get(f"/jobs/{job}/wells/P1/A01/heat").status_code == 404
 
