@@ -36,8 +36,8 @@ def heat_of(predictor: Predictor, images: WellImages, *, method: str = "gradcam"
     Raises InputError for another method than QUICK.
     """
     if method not in QUICK:
-        slow = f" is too slow to wait for: by command, python -m pipelines.explain MODEL --method {method}" if method in METHODS else " is not known"
-        raise InputError(f"method must be {' or '.join(QUICK)}, '{method}'{slow}")
+        slow = f"is too slow to wait for: by command, python -m pipelines.explain MODEL --method {method}"
+        raise InputError(f"method must be {' or '.join(QUICK)}, '{method}' {slow if method in METHODS else 'is not known'}")
     network = copy.deepcopy(predictor.network).float().to(predictor.device)
     pixels = torch.from_numpy(images.pixels).to(predictor.device, torch.float32)    # (N, C, H, W)
     found = explain(network, pixels, method=method)

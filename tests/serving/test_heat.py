@@ -48,7 +48,7 @@ def test_both_ways_are_explained_and_the_model_is_left_as_it_was(tiny: tuple[Pre
 def test_methods_that_take_minutes_are_refused(tiny: tuple[Predictor, TinyPlate]) -> None:
     predictor, plate = tiny
     images = prepared_well(plate.archive, "C05", predictor, channels=CHANNELS)
-    with pytest.raises(InputError, match="'xrai' is too slow to wait for: by command, python -m pipelines.explain MODEL --method xrai"):
+    with pytest.raises(InputError, match=r"'xrai' is too slow to wait for: by command, python -m pipelines\.explain MODEL --method xrai"):
         heat_of(predictor, images, method="xrai")
     with pytest.raises(InputError, match="'guess' is not known"):
         heat_of(predictor, images, method="guess")
