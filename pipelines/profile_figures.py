@@ -24,11 +24,7 @@ def plot_phenotype_map(places: np.ndarray, wells: pd.DataFrame, *, colour_by: st
     figure = Figure(figsize=(10.5, 7.4), layout="constrained")
     axes = figure.add_subplot()
     treated = (wells["role"] == "treated").to_numpy()
-    for role, (colour, marker) in CONTROLS.items():
-        chosen = (wells["role"] == role).to_numpy()
-        if chosen.any():
-            axes.scatter(places[chosen, 0], places[chosen, 1], s=34, c=colour, marker=marker, alpha=0.8, linewidths=0,
-                         label=role if role == "untreated" else f"{role} control")
+    _add_controls(axes, places, wells)
     colours = [colour for colour in PALETTE if colour not in dict(CONTROLS.values())]
     for number, group in enumerate(dict.fromkeys(wells.loc[treated, colour_by].astype(str))):
         chosen = treated & (wells[colour_by].astype(str) == group).to_numpy()
@@ -43,6 +39,34 @@ def plot_phenotype_map(places: np.ndarray, wells: pd.DataFrame, *, colour_by: st
     if len(places):
         _add_thumbnails(axes, places, thumbnails, wells)
     return figure
+
+
+def plot_dose_map(places: np.ndarray, wells: pd.DataFrame, *, title: str) -> Figure:
+    """t-SNE places (N, 2) of `wells` (role, dose, dose_unit), dosed ones coloured by log10 dose: a panel for each unit, which tells no
+    colour to those of another.
+    """
+    dose, unit = wells["dose"].to_numpy(dtype=float), wells["dose_unit"].astype(str).to_numpy()
+    units = list(dict.fromkeys(unit[dose > 0]))
+    figure = Figure(figsize=(6.4 * len(units), 5.0), layout="constrained")
+    for axes, name in zip(figure.subplots(1, len(units), squeeze=False)[0], units, strict=True):
+        dosed = (dose > 0) & (unit == name)
+        others = ~dosed & ~wells["role"].isin(CONTROLS).to_numpy()
+        axes.scatter(places[others, 0], places[others, 1], s=14, c="#D0D0D0", linewidths=0)
+        _add_controls(axes, places, wells)
+        drawn = axes.scatter(places[dosed, 0], places[dosed, 1], s=30, c=np.log10(dose[dosed]), cmap="viridis", linewidths=0)
+        figure.colorbar(drawn, ax=axes, label=f"log10 dose, {name}")
+        axes.set(xticks=[], yticks=[], xlabel="t-SNE 1", ylabel="t-SNE 2")
+        axes.legend(fontsize=7, frameon=False, loc="best")
+    figure.suptitle(title, fontsize=9)
+    return figure
+
+
+def _add_controls(axes: Axes, places: np.ndarray, wells: pd.DataFrame) -> None:
+    for role, (colour, marker) in CONTROLS.items():
+        chosen = (wells["role"] == role).to_numpy()
+        if chosen.any():
+            axes.scatter(places[chosen, 0], places[chosen, 1], s=34, c=colour, marker=marker, alpha=0.8, linewidths=0,
+                         label=role if role == "untreated" else f"{role} control")
 
 
 def _add_thumbnails(axes: Axes, places: np.ndarray, pictures: np.ndarray, wells: pd.DataFrame) -> None:
