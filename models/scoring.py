@@ -61,7 +61,7 @@ from models.plates.screen import Screen
 from models.single_doses import single_doses
 from models.suitability import check_model, imaging_findings, sample_findings
 from models.tables import LAYOUT, MEASURED, SINGLE_DOSES, WELL_SCORES, check_table, left_out, no_rows
-from models.wells import site_medians, well_keys
+from models.wells import site_medians, well_keys, well_or_text
 
 if TYPE_CHECKING:
     from models.networks.predict import Predictor
@@ -75,11 +75,14 @@ RAW_OUTPUTS = ("od", "probability", "readout")  # what viability is made from: t
 
 @dataclass(frozen=True, kw_only=True)
 class Exclusion:
-    """A well that a person leaves out of the curves, or keeps in them, and why."""
+    """A well that a person leaves out of the curves, or keeps in them, and why; "b3" is B03, as in a layout."""
 
     plate: str
     well: str
     reason: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "well", well_or_text(self.well))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -133,9 +133,11 @@ async def against(request: Request, job: JobId, other: Annotated[str, PathParame
              summary="Leave wells out or take them back; fits again, scores nothing")
 async def exclusions(request: Request, job: JobId, body: job_schemas.WellChanges) -> Any:
     """Each is kept with its reason. Where `revision` is named, a well that was changed after it is a 409, and nothing is changed."""
+    from models.wells import well_or_text
     from serving.job_desk import job_record
 
-    changes = [WellChange(plate=item.plate, well=item.well, excluded=item.excluded, reason=item.reason) for item in body.exclusions]
+    changes = [WellChange(plate=item.plate, well=well_or_text(item.well), excluded=item.excluded, reason=item.reason)
+               for item in body.exclusions]
     changed = await in_thread(request.app, lambda: desk_of(request).change_wells(
         own_job(request, job), changes, by=_token(request).name, seen=body.revision))
     return job_record(changed)

@@ -248,6 +248,8 @@ def test_excluding_what_is_not_there_is_refused() -> None:
         with pytest.raises(InputError, match=f"cannot exclude well {well} of plate {plate}") as caught:
             score(exclusions=(Exclusion(plate=plate, well=well, reason="x"),))
         assert caught.value.findings[0].rule == "exclusion_unknown"
+    wells = score(exclusions=(Exclusion(plate="P1", well="a1", reason="x"),)).wells      # as pipelines.exclude and layouts take it
+    assert wells.loc[wells["exclusion_reason"] == "x", "well"].tolist() == ["A01"]
 
 
 def test_each_plate_has_its_own_scale() -> None:
