@@ -31,13 +31,31 @@ def create_app() -> Any:
     return _closed(create_fastapi_app())
 
 
-def with_accounts() -> Any:
+def _with_accounts() -> Any:
     """The same with accounts, as `--app-name basic-auth` has them."""
     from mlflow.server.auth import create_app as basic_auth
 
     with _one_process_at_a_time():
         app = basic_auth()
     return _closed(app)
+
+
+def __getattr__(name: str) -> Any:
+    """`with_accounts`, once the admin's account is there. `mlflow server` asks for it before it starts its workers: only there does a missing
+    or short password end the server with one message. A worker that ends for it is started again for ever.
+    """
+    if name != "with_accounts":
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    from mlflow.exceptions import MlflowException
+    from mlflow.server.auth import bootstrap_admin_user, get_flask_server_secret_key
+
+    try:
+        get_flask_server_secret_key()
+        with _one_process_at_a_time():
+            bootstrap_admin_user()
+    except MlflowException as error:
+        raise SystemExit(f"MLflow does not start: {error.message}") from error
+    return _with_accounts
 
 
 @contextlib.contextmanager

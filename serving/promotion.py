@@ -2,7 +2,8 @@
 
 It looks every two seconds, of hundreds of models less often (`pause`). When an alias moved, it fetches the version, checks hash and gates,
 loads and warms it, and only then puts it into a new `Snapshot`; a request takes one snapshot and keeps it. A version that cannot serve is
-refused and the old one stays. An unreachable registry changes nothing but what /models says. Every change seen goes to an append-only log.
+refused and the old one stays. A registry that is away or silent changes nothing but what /models says. Every change seen goes to an
+append-only log.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ TRUNKS_AT_START = 8     # of those
 BROUGHT_AT_ONCE = 4     # bundles, when the service starts
 LOOKING = 0.05          # of the time may go into asking the registry, which takes a millisecond of its processor and ours for each model
 LONGEST_PAUSE = 3.0     # seconds that this makes of the pause at most: who moves an alias sees it served within five
+SILENT = 5.0            # seconds of waiting for the aliases, after which the registry counts as away: MLflow itself waits a minute
 
 
 class Promoter:
@@ -133,16 +135,12 @@ class Promoter:
 
     def look(self) -> None:
         """Look at the aliases once and follow them. What goes wrong with the registry or a version is kept in the snapshot and logged."""
-        started = time.monotonic()
+        started, since = time.monotonic(), now()
         self.log.write_waiting()
         try:
-            if self._registry is None:
-                self._registry = self._open_registry()
-            asked = time.monotonic()
-            aliases = self._registry.aliases()
-            self._asking_seconds = time.monotonic() - asked
+            aliases = self._ask(since)
         except Exception as error:  # whatever MLflow or its database raises, serving goes on
-            self._note_unreachable(error)
+            self._note_unreachable(error, since)
             return
         if self.snapshot.unreachable_since:
             logger.warning("the registry answers again; it was away since %s", self.snapshot.unreachable_since)
@@ -162,11 +160,28 @@ class Promoter:
         self._put(looked_at=now())
         self._measure()
 
-    def _note_unreachable(self, error: Exception) -> None:
+    def _ask(self, since: str) -> dict[str, dict[str, int]]:
+        """The aliases. Of a registry that takes the question and does not answer it is said meanwhile that it is away."""
+        silence = RegistryError(f"the registry has not answered for {SILENT:g} seconds")
+        waiting = threading.Timer(SILENT, self._note_unreachable, (silence, since))
+        waiting.daemon = True
+        waiting.start()
+        try:
+            if self._registry is None:
+                self._registry = self._open_registry()
+            asked = time.monotonic()
+            aliases = self._registry.aliases()
+            self._asking_seconds = time.monotonic() - asked
+            return aliases
+        finally:
+            waiting.cancel()
+            waiting.join()      # one thread at a time changes the snapshot
+
+    def _note_unreachable(self, error: Exception, since: str) -> None:
         reason = without_password(str(error))
         if not self.snapshot.unreachable_since:
             logger.error("the registry cannot be reached; serving goes on with what is loaded: %s", reason)
-        self._put(registry_error=reason, unreachable_since=self.snapshot.unreachable_since or now(),
+        self._put(registry_error=reason, unreachable_since=self.snapshot.unreachable_since or since,
                   looked_at=self.snapshot.looked_at or now())
         self._measure()
 

@@ -50,6 +50,21 @@ def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
         servers.stop("mlflow")
 
 
+@pytest.mark.parametrize(("variable", "value", "rule"), [
+    ("MLFLOW_AUTH_ADMIN_PASSWORD", "short", "12"), ("MLFLOW_AUTH_ADMIN_PASSWORD", "", "empty"), ("MLFLOW_FLASK_SERVER_SECRET_KEY", "", "")])
+def test_a_server_whose_accounts_cannot_be_made_says_why_and_ends(tmp_path: Path, variable: str, value: str, rule: str) -> None:
+    """MLflow started its workers again and again, with a traceback each time."""
+    command = [*servers.mlflow_command(servers.free_port()), "--app-name", "dosewell-accounts", "--workers", "2"]
+    done = subprocess.run(command, cwd=tmp_path, env={**os.environ, **servers.QUIET, **_accounts(tmp_path), variable: value}, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=PATIENCE, check=False)
+    assert done.returncode == 1
+    _, told, reason = done.stdout.partition("MLflow does not start: ")
+    assert told
+    assert variable in reason
+    assert rule in reason
+    assert "Traceback" not in done.stdout
+
+
 def test_processes_that_start_at_once_make_the_accounts_once(tmp_path: Path) -> None:
     """MLflow's server has four; at the first start some of them died at tables that another one was making."""
     code = "import mlflow.server.auth, serving.mlflow_app as app\nprint('ready', flush=True)\ninput()\napp.with_accounts()"

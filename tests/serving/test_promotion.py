@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -216,6 +217,33 @@ def test_an_absent_registry_changes_nothing_but_what_is_said(promoter: Promoter,
     promoter.look()
     assert promoter.snapshot.unreachable_since == ""
     assert promoter.pick(f"{MODEL}/2").version.version == 2
+
+
+def test_a_registry_that_takes_the_question_and_never_answers(promoter: Promoter, away: Away, tmp_path: Path,
+                                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow asks a silent server for a minute; until then the registry counted as reachable."""
+    promoter.look()
+    answering = away.registry
+    monkeypatch.setattr("serving.promotion.SILENT", 0.2)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        away.registry = Registry(f"http://127.0.0.1:{silent.getsockname()[1]}", tmp_path / "silent")
+        looking = threading.Thread(target=promoter.look)
+        looking.start()
+        until(lambda: promoter.snapshot.unreachable_since)
+        since = promoter.snapshot.unreachable_since
+        assert looking.is_alive()
+        assert "has not answered for 0.2 seconds" in promoter.snapshot.registry_error
+        until(lambda: REGISTRY.get_sample_value("dosewell_registry_reachable") == 0)
+        assert promoter.pick(MODEL).version.version == 1
+    looking.join(timeout=PATIENCE)      # the socket is gone, and MLflow gives up
+    assert "cannot be used" in promoter.snapshot.registry_error
+    assert promoter.snapshot.unreachable_since == since
+    away.registry = answering
+    promoter.look()
+    assert promoter.snapshot.unreachable_since == ""
+    assert REGISTRY.get_sample_value("dosewell_registry_reachable") == 1
 
 
 def test_a_registry_that_is_absent_from_the_start(promoter: Promoter, away: Away) -> None:
