@@ -117,6 +117,8 @@ def _add_sending(commands: Commands) -> None:
     one.add_argument("job", help="id of the job")
     one.add_argument("wells", type=_exclusion, nargs="+", metavar="PLATE:WELL=REASON", help="which, and why; the reason is kept")
     one.add_argument("--restore", action="store_true", help="take the wells back")
+    one.add_argument("--revision", type=int, help="of the result that the wells were chosen by: where others changed one of them since, "
+                                                  "nothing is done (default: that of the result in --out)")
     one.add_argument("--out", type=Path, help="folder for the new result")
     _add_service(one, exclude)
 

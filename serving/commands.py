@@ -148,9 +148,19 @@ def exclude(arguments: argparse.Namespace) -> None:
 
     _require_folder(arguments.out)
     changes = [{**change, "excluded": not arguments.restore} for change in arguments.wells]
+    seen = _revision_in(arguments.out, arguments.job) if arguments.revision is None else arguments.revision
     with Client(arguments.url, token=arguments.token) as client:
-        scores = client.change_wells(arguments.job, changes)
+        scores = client.change_wells(arguments.job, changes, revision=seen)
     _tell(scores, arguments.out)
+
+
+def _revision_in(folder: Path | None, job: str) -> int | None:
+    """Of the job's result that lies in the folder; None where none does."""
+    try:
+        answer = json.loads((folder / "answer.json").read_text(encoding="utf-8")) if folder is not None else {}
+    except (OSError, ValueError):
+        return None
+    return int(answer["revision"]) if answer.get("job") == job else None
 
 
 def _require_folder(out: Path | None, *, also: Sequence[str] = ()) -> None:

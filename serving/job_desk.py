@@ -19,7 +19,7 @@ from serving.job_records import Job, JobConflictError, JobStoreError, NewJob, Un
 from serving.jobs import JobStore
 from serving.observe import job_id
 from serving.promotion import Promoter
-from serving.results import Result, check_changes, read_result, result_at
+from serving.results import Result, check_changes, left_out, read_result, result_at
 from serving.uploads import Upload, read_upload
 from validation.rules import judge_screen
 from validation.thresholds import thresholds_of
@@ -106,12 +106,16 @@ class JobDesk:
             raise JobConflictError(f"the files of job {job.id} are no longer there; send the same again, and it is done anew") from error
 
     def change_wells(self, job: Job, changes: Sequence[WellChange], *, by: str, seen: int | None = None) -> Job:
-        """Leave wells out or take them back, keep that, and fit again. seen: as JobStore.change_wells. Raises InputError,
-        JobConflictError.
+        """Leave wells out or take them back, keep that, and fit again; what is so already is no new revision. seen: as
+        JobStore.change_wells. Raises InputError, JobConflictError.
         """
         _require_done(job)
         with self.there(job):
-            check_changes(read_result(self.files.folder(job.id) / "result").scored.tables.wells, changes)
+            wells = read_result(self.files.folder(job.id) / "result").scored.tables.wells
+            check_changes(wells, changes)
+        kept = self.store.changes(job.id)
+        if left_out(wells, [*kept, *changes]) == left_out(wells, kept):
+            return self.store.get(job.id)
         changed = self.store.change_wells(job.id, changes, by=by, seen=seen)
         self.result(changed)
         return changed

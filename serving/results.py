@@ -120,7 +120,7 @@ def result_at(folder: Path, changes: Sequence[KeptChange], *, fit: FitOptions, r
     return replace(read_result(path), changes=tuple(changes))
 
 
-def left_out(wells: pd.DataFrame, changes: Iterable[KeptChange]) -> list[Exclusion]:
+def left_out(wells: pd.DataFrame, changes: Iterable[KeptChange | WellChange]) -> list[Exclusion]:
     """The wells that are left out after these changes, in the order of the plate's rows, with the latest reason."""
     reasons: dict[tuple[str, str], str] = {}
     given = wells["exclusion_reason"] if "exclusion_reason" in wells else pd.Series("", index=wells.index)

@@ -153,7 +153,7 @@ def _potency_columns(batch: Batch, fit: BatchFit, flat: Bools, bent: Bools, *, s
     half = log10_dose_at_half(shape, fit.p, sign)
     nothing, strong = np.full(len(half), np.nan), inhibition(batch.mean(), scale) >= options.ic_level
     relation = np.where(flat, np.where(strong, "<", ">"), np.where(half > 0, ">", np.where(half < batch.lowest, "<", "=")))
-    columns = _dose_columns("ec50", half, relation, batch)
+    columns = _dose_columns("ec50", half, np.where(flat | np.isfinite(half), relation, ""), batch)
     if scale == "raw":
         of_ec50, = _limits(batch, fit, [nothing], flat, bent, scale=scale, options=options)
         return columns | _limit_columns("ec50", of_ec50, batch) | {
@@ -254,7 +254,10 @@ def _dose_columns(name: str, x: Array, relation: npt.NDArray[Any], batch: Batch)
 
 
 def _limit_columns(name: str, limits: Limits, batch: Batch) -> Columns:
-    return {f"{name}_low": 10.0 ** (limits.low + batch.shift), f"{name}_high": 10.0 ** (limits.high + batch.shift)}
+    """Limits in dose units, open (NaN) where they are beyond every number that a dose can be."""
+    with np.errstate(over="ignore"):
+        low, high = (10.0 ** (x + batch.shift) for x in (limits.low, limits.high))
+    return {f"{name}_low": np.where(low > 0, low, np.nan), f"{name}_high": np.where(np.isinf(high), np.nan, high)}
 
 
 def _set_status(columns: Columns, doubts: list[Note], *, flat: Bools, failed: Bools) -> None:
@@ -286,10 +289,10 @@ def _doubts(columns: Columns, batch: Batch, fit: BatchFit, flat: Bools, options:
     p, low, high = fit.p, fit.problem.low, fit.problem.high
     at_bound = (high > low) & ((p <= low + 1e-9 * (high - low)) | (p >= high - 1e-9 * (high - low)))
     steep = (options.mode == "clean") & (p[LOG_SLOPE] > np.log(STEEP)) & (columns["ic50_relation"] == "=") & (
-        columns["ic50_high"] <= LOOSE * columns["ic50_low"])     # between two doses, and no matter how steep
+        columns["ic50_high"] / LOOSE <= columns["ic50_low"])     # between two doses, and no matter how steep
     half = log10_dose_at_half(fit.problem.shape, p, fit.problem.sign)
     open_ec50, open_ic50 = (np.isnan(columns[f"{name}_low"]) | np.isnan(columns[f"{name}_high"]) for name in ("ec50", "ic50"))
     asked = (fit.rss > 0) & ~flat & has_interval(fit.model, options)
-    of_dose = ((half > 0) | (half < batch.lowest), at_bound[LOG_SLOPE] & ~steep, at_bound[MIDPOINT], at_bound[LEFT] | at_bound[RIGHT],
+    of_dose = (~((half <= 0) & (half >= batch.lowest)), at_bound[LOG_SLOPE] & ~steep, at_bound[MIDPOINT], at_bound[LEFT] | at_bound[RIGHT],
                at_bound[LOG_ASYMMETRY], asked & open_ec50, asked & open_ic50 & (columns["ic50_relation"] == "="))
     return [*zip(of_dose, OPEN_DOSE_WORDS, strict=True), (batch.n <= free_parameters(fit), "no more responses than parameters")]

@@ -30,6 +30,7 @@ SLOPES = (0.1, 10.0)
 FIMM_SLOPES = (0.1, 2.5)
 ASYMMETRIES = (0.05, 20.0)
 MIDPOINT_MARGIN = 2.0              # decades beyond the tested doses
+HORMESIS_DECADES = 100.0           # of doses, after which the bound of hormesis grows no more: no series has so many
 PERCENT_LEFT, PERCENT_RIGHT = (-25.0, 25.0), (-50.0, 125.0)
 FREE_RANGES = 10.0
 START_COUNT, ROBUST_STARTS = 2, 6
@@ -167,7 +168,7 @@ def parameter_bounds(batch: Batch, *, model: Model, scale: str, options: FitOpti
     if LOG_ASYMMETRY in MODELS[model].free:
         low[LOG_ASYMMETRY], high[LOG_ASYMMETRY] = np.log(ASYMMETRIES)[:, None]
     if HORMESIS in MODELS[model].free:
-        high[HORMESIS] = 20.0 * batch.response_range() * 10.0 ** -batch.lowest
+        high[HORMESIS] = 20.0 * batch.response_range() * 10.0 ** np.minimum(-batch.lowest, HORMESIS_DECADES)
         low[HORMESIS] = -high[HORMESIS]
     return low, high
 

@@ -219,10 +219,11 @@ def _interpolated(t: float, rise: float, last_t: float, last_rise: float, slope:
     """The minimiser of the parabola (first backtrack) or cubic through the points tried, at most half the step."""
     if last_t == 0.0:
         return -t * t * slope / (2.0 * rise)
-    a = (rise / t**2 - last_rise / last_t**2) / (t - last_t)
-    b = (last_rise * t / last_t**2 - rise * last_t / t**2) / (t - last_t)
-    inside = b * b - 3.0 * a * slope
-    if a == 0.0 or inside < 0.0:
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        a = (rise / t**2 - last_rise / last_t**2) / (t - last_t)
+        b = (last_rise * t / last_t**2 - rise * last_t / t**2) / (t - last_t)
+        inside = b * b - 3.0 * a * slope
+    if a == 0.0 or not 0.0 <= inside < np.inf:      # losses too large to be cubed, too
         return 0.5 * t
     root = np.sqrt(inside) * (-1.0 if a < 0 else 1.0)
     trial = (-b + root) / (3.0 * a) if inside > b * b else (-b - root) / (3.0 * a)

@@ -18,6 +18,7 @@ from models.dose_response.solver import Problem, minimise
 
 CAUCHY, TUKEY, NORMAL_MAD = 2.385, 4.685, 0.6745
 _ROUNDS, _STEPS = 25, 4
+_FAR = 1e100              # residual scales: a point so far away has no weight whatever it is
 _FLOOR = 1e-6             # of the response range: residuals below this count as this in |r|^-1
 
 
@@ -67,5 +68,5 @@ def _weights(residual: Array, *, loss: Loss, scale: Array, floor: Array) -> Arra
     if loss == "power1.5":
         return np.asarray(np.maximum(np.abs(residual), floor) ** -0.5)
     if loss == "cauchy":
-        return np.asarray(1.0 / (1.0 + (residual / (CAUCHY * scale)) ** 2))
-    return np.asarray(np.maximum(1.0 - (residual / (TUKEY * scale)) ** 2, 1e-4) ** 2)
+        return np.asarray(1.0 / (1.0 + np.minimum(np.abs(residual) / (CAUCHY * scale), _FAR) ** 2))
+    return np.asarray(np.maximum(1.0 - np.minimum(np.abs(residual) / (TUKEY * scale), 1.0) ** 2, 1e-4) ** 2)

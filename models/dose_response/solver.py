@@ -184,7 +184,7 @@ def _step(problem: Problem, state: _State, free: Sequence[int], gauge: Gauge | N
     """One damped step of every curve, kept where it lowers the sum of squares; which curves have arrived."""
     normal, gradient = _normal_equations(problem, state, free)
     diagonal = np.array([normal[i][i] for i in range(len(free))])
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         cosine = np.where(diagonal > 0, gradient**2 / (diagonal * state.rss), 0.0)
     arrived = ~(cosine > tolerance).any(axis=0)
     step = _solve(normal, gradient, diagonal, state.damping)

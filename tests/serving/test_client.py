@@ -341,6 +341,14 @@ def test_score_and_exclude_on_the_command_line(server: Server, plate: TinyPlate,
                      str(tmp_path / "second"))
     assert again.returncode == 0, again.stderr
     assert pd.read_csv(tmp_path / "second" / "wells.csv")["excluded"].sum() == 1
+    well, asked = f"P1:{answer['wells'][40]['well']}", ("exclude", answer["job"], "--url", server.url)
+    for late in (("--out", str(tmp_path / "out")), ("--revision", "0")):     # chosen by the first result, which is no longer the latest
+        refused = dosewell(*asked, "--restore", f"{well}=was dust", *late)
+        assert refused.returncode == 1
+        assert f"{well.replace(':', ' ')} was left out (a bubble); nothing was changed now" in refused.stderr
+    seen = dosewell(*asked, "--restore", f"{well}=was dust", "--out", str(tmp_path / "second"))
+    assert seen.returncode == 0, seen.stderr
+    assert json.loads((tmp_path / "second" / "answer.json").read_text())["revision"] == 2
 
 
 def test_an_earlier_jobs_result_is_what_score_wrote(server: Server, client: Client, plate: TinyPlate, tmp_path: Path) -> None:

@@ -219,6 +219,8 @@ def test_wells_are_left_out_and_taken_back_without_scoring(http: httpx.Client, s
     assert answer["curves"] == expected["curves"]
     assert answer["wells"] == expected["wells"]
     assert answer["quality"] == expected["quality"]
+    same = http.post(f"{place}/exclusions", json={"exclusions": [{"plate": "P1", "well": well, "reason": "bubble"}]})
+    assert same.json()["revision"] == 1     # nothing changed
     (change,) = answer["changes"]
     assert (change["well"], change["excluded"], change["reason"], change["revision"]) == (well, True, "bubble", 1)
     back = http.post(f"{place}/exclusions", json={"exclusions": [{"plate": "P1", "well": well, "excluded": False, "reason": "was dust"}]})
