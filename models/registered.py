@@ -72,6 +72,9 @@ class RegisteredModel:
     versions: tuple[RegisteredVersion, ...]
 
 
+DVC_EXPERIMENT = "dvc_experiment"      # tag: the name of the experiment (`dvc exp run`) that made a version
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
     """What the MLflow run of a model shows: metrics, CSVs of metrics per epoch (first part of their name -> file; files that are not

@@ -48,6 +48,7 @@ from models.errors import BundleError, RegistryError
 from models.networks.bundle import TRUNK, Card, FindTrunk, TrunkReference, bundle_sha256, file_sha256, read_card
 from models.records import to_record
 from models.registered import (
+    DVC_EXPERIMENT,
     ImagePredictor,
     RegisteredModel,
     RegisteredVersion,
@@ -215,7 +216,8 @@ class Registry:
         """Register a bundle under its card's name; the same bundle again gives the version that is there.
 
         One MLflow run per version: recipe as params, metrics, metrics per epoch, figures. The alias `challenger` moves to
-        the version, new or known, when its gates passed. Raises BundleError, RegistryError.
+        the version, new or known, when its gates passed, unless an experiment made it: who only tries something changes nothing that others
+        use. Raises BundleError, RegistryError.
         """
         card, sha256, record = read_card(bundle), bundle_sha256(bundle), record or RunRecord()
         known = self.find(card.name, sha256)
@@ -224,7 +226,7 @@ class Registry:
             with _reaching(self.tracking_uri), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # MLflow asks for an input example; the signature is given instead
                 known = self._log_version(bundle, card=card, record=record, tags=version_tags(card, sha256, record))
-        if card.gates_passed and CHALLENGER not in known.aliases:
+        if card.gates_passed and DVC_EXPERIMENT not in record.tags and CHALLENGER not in known.aliases:
             self.set_alias(known, CHALLENGER)
         return self.resolve(f"{known.name}/{known.version}")
 

@@ -12,7 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from models.networks.bundle import bundle_sha256, read_card, trunk_finder
-from models.registered import RegisteredVersion, RunRecord
+from models.registered import DVC_EXPERIMENT, RegisteredVersion, RunRecord
 from models.registry import Registry
 from models.tracking import default_tracking_uri
 from pipelines.command import add_params, run_command
@@ -62,7 +62,7 @@ def commit_tags() -> dict[str, str]:
     """
     commit, dirty = git_commit()
     experiment = os.environ.get("DVC_EXP_NAME")
-    return {"git_commit": commit, "git_dirty": str(dirty).lower(), **({"dvc_experiment": experiment} if experiment else {})}
+    return {"git_commit": commit, "git_dirty": str(dirty).lower(), **({DVC_EXPERIMENT: experiment} if experiment else {})}
 
 
 def receipt(version: RegisteredVersion) -> dict[str, Any]:
@@ -82,14 +82,16 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("artifacts/registered"),
                         help="folder for a receipt per model (default: %(default)s)")
     arguments = parser.parse_args()
-    registry = Registry(default_tracking_uri(), CACHE)
-    versions = run(arguments.models, evaluations=arguments.evaluations, trunks=arguments.trunks, registry=registry, tags=commit_tags(),
+    registry, tags = Registry(default_tracking_uri(), CACHE), commit_tags()
+    versions = run(arguments.models, evaluations=arguments.evaluations, trunks=arguments.trunks, registry=registry, tags=tags,
                    names=listed(arguments.params, "models"))
     arguments.output.mkdir(parents=True, exist_ok=True)
     for version in versions:
         text = json.dumps(receipt(version), indent=1, sort_keys=True) + "\n"
         (arguments.output / f"{version.name}.json").write_text(text, encoding="utf-8")
         print(f"{version.name} version {version.version}: gates {version.tags.get('gates', '')}")
+    if DVC_EXPERIMENT in tags:
+        print("The challengers stay as they are, because this is an experiment; outside of one `python -m pipelines.register` moves them.")
 
 
 if __name__ == "__main__":

@@ -48,6 +48,20 @@ def test_a_version_names_the_experiment_that_made_it(registry: Registry, monkeyp
     assert registry.resolve("viability-A/1").tags["dvc_experiment"] == "hot-lr"
 
 
+def test_an_experiment_leaves_the_challenger_to_what_is_taken_over(registry: Registry, monkeypatch: pytest.MonkeyPatch,
+                                                                   capsys: pytest.CaptureFixture[str]) -> None:
+    """The service in production compared the champion with whatever somebody had tried last."""
+    command(monkeypatch)
+    tiny_bundle(Path("artifacts/models/viability-A"), name="viability-A", seed=5)
+    with monkeypatch.context() as patch:
+        patch.setenv("DVC_EXP_NAME", "hot-lr")
+        command(patch)
+    assert "viability-A version 2: gates pass\nviability-B" in capsys.readouterr().out
+    assert registry.aliases()["viability-A"] == {CHALLENGER: 1}
+    command(monkeypatch)        # the experiment was applied
+    assert registry.aliases()["viability-A"] == {CHALLENGER: 2}
+
+
 def test_missing_bundles_are_registered_and_known_ones_left_alone(registry: Registry) -> None:
     folders = {"evaluations": Path("artifacts/evaluate"), "trunks": Path("artifacts/trunks"), "names": ("viability-A", "viability-B")}
     added = register.register_missing(Path("artifacts/models"), registry=registry, **folders)
