@@ -27,7 +27,7 @@ def draw_figures(predictions: pd.DataFrame, epochs: pd.DataFrame, recipe: Recipe
             save_figure(figure, folder / f"{name}.png")
         save_figure(_reliability(held_out_logits(predictions)), folder / "reliability.png")
         return
-    save_figure(_learning_curve(epochs), folder / "learning_curve.png")
+    save_figure(learning_curve(epochs), folder / "learning_curve.png")
     if recipe.is_regression:
         save_figure(_predicted_on_measured(predictions), folder / "predictions.png")
     else:
@@ -67,13 +67,16 @@ def save_figure(figure: Figure, path: Path) -> None:
     figure.savefig(path, dpi=120, metadata={"Software": None})
 
 
-def _learning_curve(epochs: pd.DataFrame) -> Figure:
+def learning_curve(epochs: pd.DataFrame) -> Figure:
+    """Loss by epoch of training, and of what validates (the epoch that was kept, too) or tests."""
     figure, axes = _axes(5, 3.4)
     axes.plot(epochs["epoch"] + 1, epochs["loss"], color="black", label="training")
     if epochs["validation_loss"].notna().any():
         axes.plot(epochs["epoch"] + 1, epochs["validation_loss"], color=COLOURS["validation"], label="validation")
         best = epochs.iloc[int(epochs["validation_loss"].argmin())]
         axes.plot(best["epoch"] + 1, best["validation_loss"], "o", color=COLOURS["validation"], label="kept")
+    if "test_loss" in epochs:       # told where no well validates; it chooses nothing
+        axes.plot(epochs["epoch"] + 1, epochs["test_loss"], color=COLOURS["test"], label="held out (test)")
     axes.set(xlabel="epoch", ylabel="loss", yscale="log")
     axes.legend(frameon=False)
     return figure

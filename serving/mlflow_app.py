@@ -41,8 +41,8 @@ def _with_accounts() -> Any:
 
 
 def __getattr__(name: str) -> Any:
-    """`with_accounts`, once the admin's account is there. `mlflow server` asks for it before it starts its workers: only there does a missing
-    or short password end the server with one message. A worker that ends for it is started again for ever.
+    """`with_accounts`, once the admin's account is there. `mlflow server` asks for it before it starts its workers: only there does a
+    missing or short password end the server with one message. A worker that ends for it is started again for ever.
     """
     if name != "with_accounts":
         raise AttributeError(f"module {__name__} has no attribute {name}")

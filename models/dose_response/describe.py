@@ -256,8 +256,8 @@ def _dose_columns(name: str, x: Array, relation: npt.NDArray[Any], batch: Batch)
 def _limit_columns(name: str, limits: Limits, batch: Batch) -> Columns:
     """Limits in dose units, open (NaN) where they are beyond every number that a dose can be."""
     with np.errstate(over="ignore"):
-        low, high = (10.0 ** (x + batch.shift) for x in (limits.low, limits.high))
-    return {f"{name}_low": np.where(low > 0, low, np.nan), f"{name}_high": np.where(np.isinf(high), np.nan, high)}
+        doses = {f"{name}_low": 10.0 ** (limits.low + batch.shift), f"{name}_high": 10.0 ** (limits.high + batch.shift)}
+    return {limit: np.where((dose > 0) & (dose < np.inf), dose, np.nan) for limit, dose in doses.items()}
 
 
 def _set_status(columns: Columns, doubts: list[Note], *, flat: Bools, failed: Bools) -> None:

@@ -202,9 +202,12 @@ def _trace(side: _Side) -> tuple[Array, Array]:
 
 
 def _profile(side: _Side, p: Array, target: Array) -> _End:
-    """Best parameters with the dose held at target, and f = sqrt(rise so far / allowed rise) - 1."""
-    solution = minimise(side.problem, p, gauge=Gauge(target, side.level), max_iterations=_STEPS, tolerance=_INNER)
-    return _End(target, np.sqrt(np.maximum(solution.rss - side.rss, 0.0) / side.rise) - 1.0, solution.p)
+    """Best parameters with the dose held at target, and f = sqrt(rise so far / allowed rise) - 1; NaN where no number is large or small
+    enough for that curve, so that the limit is open.
+    """
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        solution = minimise(side.problem, p, gauge=Gauge(target, side.level), max_iterations=_STEPS, tolerance=_INNER)
+        return _End(target, np.sqrt(np.maximum(solution.rss - side.rss, 0.0) / side.rise) - 1.0, solution.p)
 
 
 def _refine(side: _Side, inner: _End, outer: _End) -> tuple[Array, Array]:
@@ -217,7 +220,7 @@ def _refine(side: _Side, inner: _End, outer: _End) -> tuple[Array, Array]:
         a, b = inner.take(active), outer.take(active)
         part = -a.f / np.maximum(b.f - a.f, 1e-300)
         new = _profile(side.take(active), a.p + part * (b.p - a.p), a.x + part * (b.x - a.x))
-        root[active], at_root[:, active] = new.x, new.p
+        root[active], at_root[:, active] = np.where(np.isnan(new.f), np.nan, new.x), new.p
         below = new.f < 0
         for end, other, chosen, name in ((inner, outer, below, 1.0), (outer, inner, ~below, -1.0)):
             rows = active[chosen]

@@ -187,7 +187,9 @@ def _updated(hessian: Array, s: Array, y: Array, *, first: bool, noise: Array) -
         hessian, hs = hessian * scale, hs * scale
     if (np.abs(y - hs) < noise).all():
         return hessian
-    return np.asarray(hessian - np.outer(hs, hs) / float(s @ hs) + np.outer(y, y) / curvature)
+    with np.errstate(over="ignore", invalid="ignore"):
+        updated = hessian - np.outer(hs, hs) / float(s @ hs) + np.outer(y, y) / curvature
+    return updated if np.isfinite(updated).all() else hessian
 
 
 def _line_search(f: Function, x: Array, value: float, g: Array, p: Array, longest: float) -> tuple[Array, float] | None:

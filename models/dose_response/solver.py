@@ -149,7 +149,8 @@ def _evaluate(problem: Problem, p: Array, free: Sequence[int], gauge: Gauge | No
 def _tie(problem: Problem, p: Array, gauge: Gauge) -> tuple[Array, dict[int, Array]]:
     """p with the midpoint that keeps the gauge, and the midpoint's derivatives by the other parameters."""
     slope, halfway = LN10 * np.exp(p[LOG_SLOPE]), np.isnan(gauge.level)
-    span = np.where(halfway, 1.0, p[RIGHT] - p[LEFT])
+    span = p[RIGHT] - p[LEFT]
+    span = np.where(halfway | (span == 0.0), 1.0, span)     # plateaus that rounding makes equal: where they are crossed says nothing
     q = np.where(halfway, 0.5, np.minimum(np.maximum((gauge.level - p[LEFT]) / span, 1e-9), 1 - 1e-9))
     u = shape_inverse(problem.shape, q, p[LOG_ASYMMETRY], problem.sign)
     _, by_z, by_s = shape_terms(problem.shape, u[None], p[LOG_ASYMMETRY], problem.sign)

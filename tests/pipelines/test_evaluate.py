@@ -15,7 +15,7 @@ from models.networks.bundle import HEAD, TRUNK, read_card
 from models.networks.recipe import Gate
 from models.records import from_record
 from pipelines import evaluate
-from pipelines.figures import draw_figures
+from pipelines.figures import draw_figures, learning_curve
 from pipelines.gate_names import possible_metrics
 from pipelines.params import Params
 from tests.conftest import CONTROLS
@@ -58,6 +58,15 @@ def test_every_metric_of_a_model_may_be_asked_of_its_recipe(chain: Path, model: 
     assert given <= set(possible)
     sometimes = ("temperature", "loss_calibrated", "calibration", "interval", "log10")
     assert {name for name in possible if not name.startswith(sometimes)} <= given
+
+
+@pytest.mark.parametrize(("held_out", "labels"), [
+    ({"validation_loss": [0.5, 0.4]}, ["training", "validation", "kept"]),
+    ({"validation_loss": [np.nan, np.nan], "test_loss": [0.5, 0.4]}, ["training", "held out (test)"]),
+    ({"validation_loss": [np.nan, np.nan]}, ["training"])])
+def test_the_learning_curve_shows_what_was_held_out_beside_the_training(held_out: dict[str, list[float]], labels: list[str]) -> None:
+    (axes,) = learning_curve(pd.DataFrame({"epoch": [0.0, 1.0], "loss": [0.3, 0.2], **held_out})).axes
+    assert [line.get_label() for line in axes.lines] == labels
 
 
 @pytest.mark.parametrize(("model", "figures"), [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -184,6 +186,41 @@ def test_huge_responses_end_in_a_status() -> None:
     assert row["status"] == "too_few_doses"
     assert np.isnan(row["ic50"])
     assert "10 of 10 wells left out" in row["reason"]
+
+
+def test_plateaus_that_rounding_makes_equal_warn_nobody() -> None:
+    """Responses that differ in their ninth digit, about the level: where the curve is forced through a dose, its plateaus meet."""
+    rng = np.random.default_rng(0)
+    dose, curves = np.repeat(10.0 ** np.arange(6), 2), np.repeat(np.arange(400), 12)
+    amplitude = 10.0 ** rng.uniform(-11, -5, (400, 1))
+    response = 50.0 + amplitude * (1.0 / (1.0 + 10.0 ** rng.uniform(-1, 6, (400, 1)) / dose) - 0.5 + 0.1 * rng.normal(size=(400, 12)))
+    table = pd.DataFrame({"curve": curves, "dose": np.tile(dose, 400), "response": response.ravel()})
+    for interval in ("profile", "asymmetric"):
+        found = fit_curves(table, by="curve", response="response", options=FitOptions(bounds="free", interval=interval))
+        held = found[found["ic50_relation"] == "="]
+        assert ((held["ic50_low"].isna() | (held["ic50_low"] <= held["ic50"])) & ~(held["ic50_high"] < held["ic50"])).all()
+
+
+@pytest.mark.parametrize("options", [{"interval": "wald"}, {"model": "brain_cousens"}, {"model": "brain_cousens", "bounds": "free"},
+                                     {"loss": "cauchy"}, {"loss": "tukey"}, {"mode": "fimm"}, {"mode": "itrex"}, {"model": "5pl"}])
+def test_doses_and_responses_of_any_size_end_in_a_status(options: dict[str, Any]) -> None:
+    """Doses over hundreds of decades, responses of 1e80 or all 1e30, an outlier of 1e90: no warning, no endless search (mode itrex), and
+    what is beyond all numbers is open.
+    """
+    rng = np.random.default_rng(3)
+    doses = (10.0 ** np.linspace(-300, 300, 7), 10.0 ** np.linspace(-30, 30, 7), 10.0 ** np.arange(7),
+             np.array([1e-307, 1, 2, 3, 4, 5, 1e307]))
+    effect = 100.0 / (1.0 + np.exp(3.0 - np.arange(7)))
+    responses = (effect, effect * 1e78, np.full(7, 1e30), np.where(np.arange(7) == 2, 1e90, effect), effect.round(-2),
+                 rng.normal(50, 1e-9, 7))
+    pairs = [(dose, response) for dose in doses for response in responses]
+    table = pd.DataFrame({"curve": np.repeat(np.arange(len(pairs)), 14), "dose": np.concatenate([np.tile(dose, 2) for dose, _ in pairs]),
+                          "response": np.concatenate([np.tile(response, 2) for _, response in pairs])})
+    found = fit_curves(table, by="curve", response="response", options=FitOptions(**options))
+    assert set(found["status"]) <= {"ok", "flat", "weakly_identified", "failed"}
+    limits = found[["ec50_low", "ec50_high", "ic50_low", "ic50_high", "ec50", "ic50"]].to_numpy()
+    assert np.isnan(limits[~((limits > 0) & (limits < np.inf))]).all()
+    assert found.loc[found["status"] == "ok", "ec50"].notna().all()
 
 
 def test_empty_table() -> None:
