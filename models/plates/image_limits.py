@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import tifffile
 from tifffile import COMPRESSION
 
@@ -49,6 +50,13 @@ def unreadable(name: str, error: Exception) -> ImageError:
     """The ImageError for whatever a decoder raised."""
     said = re.sub(r" ?<_io\.BytesIO object at \w+>", "", str(error))[:300] or "no reason is known"  # not Python's name of it, nobody's word
     return image_error("image_unreadable", name, f"cannot be read ({said}); it is damaged or not an image, copy it again")
+
+
+def check_depth(dtype: np.dtype | None, name: str) -> np.dtype:
+    """The dtype, if it is 8 or 16 bit without sign. Raises ImageError."""
+    if dtype is None or dtype not in (np.uint8, np.uint16):
+        raise image_error("image_depth", name, f"has {dtype} pixels; expected 8- or 16-bit unsigned integers")
+    return dtype
 
 
 def refuse_large(pixels: int, name: str) -> None:

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from models.errors import Finding, InputError
-from models.plates.image_limits import image_error, refuse_large
+from models.plates.image_limits import check_depth, image_error, refuse_large
 from models.plates.lazy_planes import Planes
-from models.plates.pixels import check_depth, parse_part
+from models.plates.tiff import parse_part
 
 MAX_JSON = 50 * 2**20       # consolidated metadata of a 1536-well plate have 10 MB
 BLOCK_BYTES = 64 * 2**20    # planes that are unpacked together because a chunk holds several

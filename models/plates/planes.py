@@ -15,7 +15,8 @@ from models.plates.image_limits import image_error, unreadable
 from models.plates.images import PlateArchive, planes_of
 from models.plates.lazy_planes import Scratch
 from models.plates.ome_zarr import ZarrStack
-from models.plates.pixels import TIFF_STARTS, TiffStack, decode_image
+from models.plates.pixels import TIFF_STARTS, decode_image
+from models.plates.tiff import TiffStack
 
 
 @contextmanager

@@ -12,7 +12,6 @@ from models.dose_response.score_limits import score_limits
 from models.networks.bundle import GateResult
 from models.plates.screen import Controls
 from models.report.combinations import pair_words
-from models.report.figures import Bar, curve_panel, dose_span, panels_of, waterfall
 from models.report.inputs import (
     SCORE_NAMES,
     ReportOptions,
@@ -30,8 +29,10 @@ from models.report.inputs import (
     text,
     wells_by_curve,
 )
+from models.report.panels import curve_panel, dose_span, panels_of
 from models.report.single_doses import single_dose_words
 from models.report.verdicts import PlateQuality, Verdict, judge, plate_qualities, plate_words
+from models.report.waterfall import Bar, waterfall
 from models.report.words import NO_VALUE, Estimate, count, half_dose, slope_text, status_words, trusted
 
 _ORDER = {"hit": 0, "unsure": 1, "none": 2, "unscored": 3}

@@ -16,7 +16,6 @@ from models.networks.bundle import GateResult
 from models.plates.screen import Screen
 from models.report.combinations import TABLE_HEADINGS, colour_scale, legend_steps, pair_views
 from models.report.explanations import help_rows, hit_rule, scale_words, training_words
-from models.report.figures import Panel, dose_ticks, drawn_half, half_limits, panel_words, panels_of, response_ticks, response_title
 from models.report.inputs import (
     ReportOptions,
     Row,
@@ -30,6 +29,7 @@ from models.report.inputs import (
     text,
 )
 from models.report.page import is_judged, lineage_rows, model_name, own_rows
+from models.report.panels import Panel, dose_ticks, drawn_half, half_limits, panel_words, panels_of, response_ticks, response_title
 from models.report.plate_figures import content_words, flag_letters, heat_values, legend_shades, letter_key, raw_words, shades
 from models.report.sections import doubts, finding_groups, metric_rows, quality_numbers, read_first
 from models.report.single_doses import call_chips, single_dose_key, single_dose_rows

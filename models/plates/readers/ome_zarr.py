@@ -9,9 +9,9 @@ import pandas as pd
 
 from models.errors import InputError
 from models.plates.ome_zarr import ZarrImage, is_plate, ome_attributes, plate_images, read_image
-from models.plates.pixels import part_name
 from models.plates.readers.base import Found, Source, channel_words
 from models.plates.readers.files import found_with_layout, last_timepoint, plate_names
+from models.plates.tiff import part_name
 from models.wells import PLATE_FORMATS, well_or_text
 
 WHOLE_PLATES = {shape: wells for wells, shape in PLATE_FORMATS.items() if wells >= 96}  # fewer rows and columns may be a part of a plate

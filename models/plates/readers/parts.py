@@ -12,9 +12,10 @@ import pandas as pd
 import tifffile
 
 from models.errors import Finding, InputError
-from models.plates.pixels import TIFF_SUFFIXES, TiffSizes, part_name, tiff_sizes
+from models.plates.pixels import TIFF_SUFFIXES
 from models.plates.readers.base import Source, channel_words
 from models.plates.readers.xml_records import xml_text_records
+from models.plates.tiff import TiffSizes, part_name, tiff_sizes
 
 _MICROMETRES = {"µm": 1.0, "μm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3, "m": 1e6}
 

@@ -15,8 +15,9 @@ from PIL import Image
 from models.errors import ImageError
 from models.plates.images import member_name, write_plate
 from models.plates.lazy_planes import Scratch
-from models.plates.pixels import TiffStack, decode_image, part_name
+from models.plates.pixels import decode_image
 from models.plates.planes import open_planes
+from models.plates.tiff import TiffStack, part_name
 
 RNG = np.random.default_rng(0)
 STACK = RNG.integers(0, 4000, (4, 32, 48), dtype=np.uint16)
