@@ -19,6 +19,7 @@ from models.plates.images import WellImages
 if TYPE_CHECKING:
     from models.networks.predict import Predictor
 
+CHAMPION, CHALLENGER = "champion", "challenger"     # aliases: of the version that serves, of the newest whose gates passed
 TRUNK_PREFIX = "trunk-"
 _REFERENCE = re.compile(r"(?P<name>[^@/:\s]{1,256})(?:@(?P<alias>[\w.-]{1,256})|/(?P<version>\d{1,9}))?")
 T = TypeVar("T")

@@ -1,13 +1,16 @@
-"""The tables of jobs, their indexes, and how a database gets them."""
+"""The tables of jobs, their indexes, how a database gets them, and the transactions in which they are asked."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from serving.job_database import spoken
+from serving.job_database import database_address, open_database, spoken
 from serving.job_records import JobStoreError
 
 FORM = 1    # of these tables; one more whenever the release before would misread them, or fail at them
@@ -96,3 +99,40 @@ def _bring_up_to_date(connection: sa.Connection) -> None:
         record = json.loads(text)
         connection.execute(sa.update(JOBS).where(JOBS.c.id == job).values(
             state="refused" if record["status"] < 500 else "failed", error=record["error"], findings=json.dumps(record["findings"])))
+
+
+class JobDatabase:
+    """The database at a URL, safe from any thread. Its tables are made when it is first asked: it may be away when the service starts."""
+
+    def __init__(self, url: str) -> None:
+        address = database_address(url)
+        self.where = spoken(address)
+        self.engine = open_database(address)
+        self._made = False
+
+    def close(self) -> None:
+        """Close the connections that are kept open; the next question opens others."""
+        self.engine.dispose()
+
+    def _make_tables(self) -> None:
+        if self._made:
+            return
+        try:
+            make_tables(self.engine)
+        except SQLAlchemyError:     # PostgreSQL, when another process made them at this very moment
+            make_tables(self.engine)
+        self._made = True
+
+    @contextmanager
+    def transaction(self) -> Iterator[sa.Connection]:
+        """What is done in it is kept as a whole, or not at all. Raises JobStoreError, IntegrityError."""
+        try:
+            self._make_tables()
+            with self.engine.begin() as connection:
+                yield connection
+        except IntegrityError:
+            raise
+        except SQLAlchemyError as error:
+            reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+            raise JobStoreError(f"the database of jobs at {self.where} cannot be used now ({reason}); "
+                                "what was accepted is safe, try again in a while") from error

@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError
 
 from models.errors import Finding
-from serving.job_database import database_address, open_database, spoken
 from serving.job_records import (
     STATES,
     Job,
     JobConflictError,
-    JobStoreError,
     KeptChange,
     NewJob,
     UnknownJobError,
@@ -30,7 +27,7 @@ from serving.job_records import (
     now,
     require_unchanged,
 )
-from serving.job_tables import EXCLUSIONS, JOBS, make_tables
+from serving.job_tables import EXCLUSIONS, JOBS, JobDatabase
 from serving.worker_life import clock, is_gone
 
 MAX_ATTEMPTS = 5        # a job at which so many workers died is not tried again
@@ -45,38 +42,13 @@ class JobStore:
     """The table. Every method is one transaction, safe from any thread and process. Raises JobStoreError when the database is away."""
 
     def __init__(self, url: str) -> None:
-        address = database_address(url)
-        self.where = spoken(address)
-        self._engine = open_database(address)
-        self._made = False
+        self._database = JobDatabase(url)
+        self.where = self._database.where
         self._served: dict[str, float] = {}     # owner -> when this worker last took a job of theirs
 
     def close(self) -> None:
         """Close the connections that are kept open; the next question opens others."""
-        self._engine.dispose()
-
-    def _make_tables(self) -> None:
-        """Once, when the database is first needed: it may be away when the service starts."""
-        if self._made:
-            return
-        try:
-            make_tables(self._engine)
-        except SQLAlchemyError:     # PostgreSQL, when another process made them at this very moment
-            make_tables(self._engine)
-        self._made = True
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sa.Connection]:
-        try:
-            self._make_tables()
-            with self._engine.begin() as connection:
-                yield connection
-        except IntegrityError:
-            raise
-        except SQLAlchemyError as error:
-            reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-            raise JobStoreError(f"the database of jobs at {self.where} cannot be used now ({reason}); "
-                                "what was accepted is safe, try again in a while") from error
+        self._database.close()
 
     # -- asked by people -----------------------------------------------------------------------------------------------
 
@@ -84,7 +56,7 @@ class JobStore:
         """The job and whether it is new: what was sent before is the job that it was then (see `send_again`)."""
         values = {**vars(job), "state": "queued", "created_at": now()}
         try:
-            with self._transaction() as connection:
+            with self._database.transaction() as connection:
                 connection.execute(sa.insert(JOBS).values(values))
                 return _job(connection, JOBS.c.id == job.id), True
         except IntegrityError:
@@ -95,7 +67,7 @@ class JobStore:
 
     def find(self, fingerprint: str) -> Job | None:
         """The job of an upload that came before."""
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             row = connection.execute(sa.select(JOBS).where(JOBS.c.fingerprint == fingerprint)).mappings().first()
             return _of(row) if row else None
 
@@ -104,7 +76,7 @@ class JobStore:
         `anew`. Raises UnknownJobError.
         """
         same, ended = JOBS.c.fingerprint == fingerprint, ("failed", "refused", *(["done"] if anew else []))
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             connection.execute(sa.update(JOBS).where(same).values(sent=JOBS.c.sent + 1))
             connection.execute(sa.update(JOBS).where(same, JOBS.c.state.in_(ended)).values(
                 state="queued", error="", findings="", attempts=0, started_at="", finished_at="", not_before=0.0, note="", **_AT_NOTHING))
@@ -114,7 +86,7 @@ class JobStore:
         """One job. owner: None sees everybody's. Raises UnknownJobError."""
         if not job.isalnum():   # PostgreSQL takes no NUL
             raise UnknownJobError(NO_JOB)
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             return _job(connection, JOBS.c.id == job, *([JOBS.c.owner == owner] if owner is not None else []), JOBS.c.state != "deleting")
 
     def latest(self, *, owner: str | None = None, state: str = "", before: str = "", limit: int = 100) -> list[Job]:
@@ -127,7 +99,7 @@ class JobStore:
         if before:
             created_at, _, job = before.rpartition(" ")
             query = query.where(sa.tuple_(JOBS.c.created_at, JOBS.c.id) < sa.tuple_(sa.literal(created_at), sa.literal(job)))
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             return [_of(row) for row in connection.execute(
                 query.order_by(JOBS.c.created_at.desc(), JOBS.c.id.desc()).limit(limit)).mappings()]
 
@@ -135,7 +107,7 @@ class JobStore:
         """Keep these changes as one new revision. Raises JobConflictError unless the job is done, and where one of the wells was changed
         after the revision `seen`.
         """
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             done = connection.execute(sa.update(JOBS).where(JOBS.c.id == job, JOBS.c.state == "done").values(revision=JOBS.c.revision + 1))
             found = _job(connection, JOBS.c.id == job)
             if not done.rowcount:
@@ -149,42 +121,42 @@ class JobStore:
 
     def changes(self, job: str, *, upto: int | None = None) -> list[KeptChange]:
         """What was excluded and restored, oldest first. upto: the last revision that counts."""
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             return [change for change in _kept_changes(connection, job) if upto is None or change.revision <= upto]
 
     def begin_delete(self, job: str) -> bool:
         """Mark for deletion, so that nobody finds the job any more; True when no worker has it, so that its files can go now."""
-        with self._transaction() as connection:     # marked before it is looked at: a worker may claim it at this very moment
+        with self._database.transaction() as connection:     # marked before it is looked at: a worker may claim it at this very moment
             # its fingerprint is given free: the same may be sent again before the last file of this one is gone
             connection.execute(sa.update(JOBS).where(JOBS.c.id == job).values(state="deleting", fingerprint=f"deleted {job}"))
             return _is_free(_job(connection, JOBS.c.id == job), clock(connection))
 
     def end_delete(self, job: str) -> None:
         """Forget a job whose files are gone."""
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             connection.execute(sa.delete(EXCLUSIONS).where(EXCLUSIONS.c.job == job))
             connection.execute(sa.delete(JOBS).where(JOBS.c.id == job, JOBS.c.state == "deleting"))
 
     def counts(self) -> dict[str, int]:
         """How many jobs are in each state."""
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             rows = connection.execute(sa.select(JOBS.c.state, sa.func.count()).group_by(JOBS.c.state)).all()
         return {state: sum(int(count) for name, count in rows if name == state) for state in STATES}
 
     def oldest_queued_seconds(self) -> float:
         """How long the oldest job that waits has waited; 0 when none does."""
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             oldest = connection.execute(sa.select(sa.func.min(JOBS.c.created_at)).where(JOBS.c.state == "queued")).scalar()
         return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(oldest)).total_seconds()) if oldest else 0.0
 
     def is_anything_queued(self) -> bool:
         """Whether a job waits for a worker."""
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             return connection.execute(sa.select(JOBS.c.id).where(JOBS.c.state == "queued").limit(1)).first() is not None
 
     def known(self) -> set[str]:
         """The ids of all jobs, those being deleted too."""
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             return set(connection.execute(sa.select(JOBS.c.id)).scalars())
 
     # -- asked by workers ----------------------------------------------------------------------------------------------
@@ -200,7 +172,7 @@ class JobStore:
             mine = {**_AT_NOTHING, "state": "running", "worker": worker, "stage": "starting", "note": "", "attempts": found.attempts + anew}
             if anew and found.attempts >= MAX_ATTEMPTS:
                 mine |= {"state": "failed", "finished_at": now(), "worker": "", **_worn_out(found)}
-            with self._transaction() as connection:
+            with self._database.transaction() as connection:
                 done = connection.execute(sa.update(JOBS).where(
                     JOBS.c.id == found.id, JOBS.c.state == found.state, JOBS.c.worker == found.worker, JOBS.c.beat == found.beat).values(
                     **mine, beat=clock(connection), started_at=found.started_at or now()))
@@ -212,7 +184,7 @@ class JobStore:
     def _waiting(self, worker: str) -> list[Job]:
         """Jobs that this worker could have now, the next one first; some of a long queue."""
         oldest = sa.select(JOBS).order_by(JOBS.c.created_at, JOBS.c.id)
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             at = clock(connection)
             put_off = JOBS.c.not_before.between(at, at + LONGEST_WAIT)      # one put off for longer was so before the clock was put back
             running = [_of(row) for row in connection.execute(oldest.where(JOBS.c.state == "running")).mappings()]
@@ -224,7 +196,7 @@ class JobStore:
 
     def beat(self, job: str, worker: str, *, stage: str, done: int, total: int) -> bool:
         """Say that the worker lives and how far it is; False when the job is no longer its own (deleted, or taken over)."""
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             return bool(connection.execute(sa.update(JOBS).where(_held(job, worker)).values(
                 beat=clock(connection), stage=stage, stage_done=done, stage_total=total)).rowcount)
 
@@ -237,26 +209,26 @@ class JobStore:
         return self._end(job, worker, state=state, error=_kept(error["error"]), findings=json.dumps(error["findings"]))
 
     def _end(self, job: str, worker: str, **values: Any) -> bool:
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             return bool(connection.execute(sa.update(JOBS).where(_held(job, worker)).values(
                 **values, finished_at=now(), worker="", note="")).rowcount)
 
     def release(self, job: str, worker: str, *, note: str = "", after: float = 0.0) -> None:
         """Put the job back into the queue, for this worker stops or something that it needs is away. after: seconds to wait."""
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             connection.execute(sa.update(JOBS).where(_held(job, worker)).values(
                 state="queued", worker="", note=_kept(note), not_before=clock(connection) + after, attempts=JOBS.c.attempts - 1,
                 **_AT_NOTHING))
 
     def is_deleting(self, job: str, worker: str) -> bool:
         """Whether this worker's job was deleted while it was at it."""
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             query = sa.select(JOBS.c.id).where(JOBS.c.id == job, JOBS.c.worker == worker, JOBS.c.state == "deleting")
             return connection.execute(query).first() is not None
 
     def leftovers(self) -> list[str]:
         """Jobs that are to be deleted and that no living worker has."""
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             rows = connection.execute(sa.select(JOBS).where(JOBS.c.state == "deleting")).mappings().all()
             return [job.id for job in map(_of, rows) if _is_free(job, clock(connection))]
 

@@ -20,14 +20,14 @@ from typing import TypeVar
 from models.errors import DosewellError, RefusedError, RegistryError
 from models.networks.bundle import Card
 from models.networks.predict import Predictor
-from models.registered import RegisteredVersion, UnknownModelError
-from models.registry import CHAMPION, Registry
+from models.registered import CHAMPION, RegisteredVersion
+from models.registry import Registry
 from models.tracking import without_password
 from serving import metrics
 from serving.loaded import LoadedModels, warm
 from serving.promotion_log import Event, PromotionLog, now
 from serving.promotion_notes import PromotionNotes
-from serving.snapshot import Refusal, Served, Snapshot
+from serving.snapshot import Refusal, Served, Snapshot, is_judged
 
 logger = logging.getLogger("dosewell.promotion")
 
@@ -247,7 +247,7 @@ class Promoter:
             same = old is not None and (old.version.version, old.version.bundle_sha256) == (wanted, version.bundle_sha256)
             old_or_new = old if old is not None and same else brought or self._serve(version, loaded=loaded)
         except Exception as error:  # nothing that a version holds may stop the others from serving
-            if old is not None and old.version.version == wanted and isinstance(error, RegistryError) and not _is_judged(error):
+            if old is not None and old.version.version == wanted and isinstance(error, RegistryError) and not is_judged(error):
                 self._missing_since[name] = time.monotonic()    # it goes on, and is compared when the registry answers
             else:
                 self._refuse(name, wanted, error)
@@ -279,15 +279,10 @@ class Promoter:
     def _refuse(self, name: str, wanted: int, error: Exception) -> None:
         if not isinstance(error, DosewellError):
             logger.exception("%s version %d cannot be loaded", name, wanted)
-        reason = str(error) if isinstance(error, DosewellError) else f"{name} version {wanted} cannot be loaded ({error})"
-        judged = _is_judged(error)
-        if isinstance(error, RegistryError) and not judged:
-            reason = f"{name} version {wanted} cannot be fetched now: {reason}"
-        refusal = Refusal(version=wanted, reason=reason, at=time.monotonic(), judged=judged)
-        before = self.snapshot.refused.get(name)
+        refusal, before = Refusal.of(name, wanted, error), self.snapshot.refused.get(name)
         self._put(refused={**self.snapshot.refused, name: refusal})
-        if before is None or before.version != wanted or (before.reason != reason and (before.judged or judged)):
-            self._note(name, "refused", self.snapshot.served.get(name), wanted, reason=reason)
+        if refusal.says_more_than(before):
+            self._note(name, "refused", self.snapshot.served.get(name), wanted, reason=refusal.reason)
 
     def _withdraw(self, name: str) -> None:
         """No alias: after a grace the model stops serving, because somebody took it away; perhaps while no service ran, which the log then
@@ -313,11 +308,6 @@ class Promoter:
 def pause(poll_seconds: float, asking_seconds: float) -> float:
     """Seconds until the next look, after one for which the registry took `asking_seconds`."""
     return max(poll_seconds, min(asking_seconds / LOOKING, LONGEST_PAUSE))
-
-
-def _is_judged(error: Exception) -> bool:
-    """Whether the reason lies in the version, and not in a registry, store or disk that is away."""
-    return isinstance(error, RefusedError | UnknownModelError)
 
 
 def _without(items: Mapping[str, V], name: str) -> dict[str, V]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from models.errors import RefusedError
+from models.errors import DosewellError, RefusedError, RegistryError
 from models.networks.bundle import Card
 from models.networks.predict import Predictor
-from models.registered import RegisteredVersion
-from models.registry import CHAMPION
+from models.registered import CHAMPION, RegisteredVersion, UnknownModelError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +37,26 @@ class Refusal:
     reason: str
     at: float
     judged: bool = True
+
+    @classmethod
+    def of(cls, name: str, version: int, error: Exception) -> Refusal:
+        """Why a version of the model does not serve: any error, as a sentence for people."""
+        reason, judged = str(error), is_judged(error)
+        if not isinstance(error, DosewellError):
+            reason = f"{name} version {version} cannot be loaded ({error})"
+        elif isinstance(error, RegistryError) and not judged:
+            reason = f"{name} version {version} cannot be fetched now: {error}"
+        return cls(version=version, reason=reason, at=time.monotonic(), judged=judged)
+
+    def says_more_than(self, before: Refusal | None) -> bool:
+        """Whether it is worth a line of the log: not at every try of what is away for reasons that read otherwise each time."""
+        return (before is None or before.version != self.version
+                or (before.reason != self.reason and (before.judged or self.judged)))
+
+
+def is_judged(error: Exception) -> bool:
+    """Whether the reason lies in the version, and not in a registry, store or disk that is away."""
+    return isinstance(error, RefusedError | UnknownModelError)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ MODEL_LAYERS = (  # a room imports its own layer and those before it
     ("bundle_cache", "version_notes"), ("registry",))
 
 HOMES = {  # library -> files or folders that may import it
-    "mlflow": ("models/registry.py", "serving/mlflow_app.py"),
+    "mlflow": ("models/registry/", "serving/mlflow_app.py"),
     "great_expectations": ("validation/suites.py",),
     "bentoml": ("serving/service.py",),
     "ray": ("pipelines/pools.py",),

@@ -138,7 +138,7 @@ def test_a_reference_is_resolved_without_reading_all_models(registry: Registry, 
 
 
 def test_of_hundreds_of_models_a_message_names_those_that_are_spelt_alike(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.registry._NAMED", 0)
+    monkeypatch.setattr("models.registry.entries._NAMED", 0)
     with pytest.raises(UnknownModelError, match=f"no model 'viability-TINNY' is registered; 1 are registered, the most alike: {MODEL}$"):
         registry.resolve("viability-TINNY")
     with pytest.raises(UnknownModelError) as long:

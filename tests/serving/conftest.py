@@ -103,9 +103,9 @@ def many_jobs(server: Server) -> Iterator[list[str]]:
     jobs = [vars(NewJob(fingerprint=f"{number:064d}", owner="", model=MODEL, version=1, adapt=False, screen=f"old-{number}", sample=SAMPLE,
                         plates=1, wells=96)) for number in range(130)]
     rows = [{**job, "state": "done", "created_at": f"2020-01-01T00:00:00.{999 - number}+00:00"} for number, job in enumerate(jobs)]
-    with store._engine.begin() as connection:
+    with store._database.engine.begin() as connection:
         connection.execute(sa.insert(JOBS), rows)
     yield [job["id"] for job in jobs]
-    with store._engine.begin() as connection:
+    with store._database.engine.begin() as connection:
         connection.execute(sa.delete(JOBS).where(JOBS.c.id.in_([job["id"] for job in jobs])))
     store.close()

@@ -60,7 +60,7 @@ def test_a_database_that_accepts_and_never_answers_is_away_within_seconds(monkey
 def fill(store: JobStore, count: int, owners: Sequence[str] = ("anna", "ben", "eve")) -> list[Job]:
     """Jobs of three people in turn, the newest first; several of the same moment."""
     jobs = [store.accept(new_job(number, owner=owners[number % len(owners)]))[0] for number in range(count)]
-    with store._engine.begin() as connection:
+    with store._database.engine.begin() as connection:
         for number, job in enumerate(jobs):
             moment = f"2026-01-01T00:00:{number // 4:02d}.000+00:00"
             connection.execute(sa.update(JOBS).where(JOBS.c.id == job.id).values(created_at=moment))
@@ -105,10 +105,10 @@ def test_a_page_goes_on_where_jobs_are_deleted_meanwhile(store: JobStore) -> Non
 def test_no_question_reads_the_whole_table(store: JobStore, query: str) -> None:
     asked: list[str] = []
     fill(store, 3)
-    sa.event.listen(store._engine, "before_cursor_execute", lambda _c, _cursor, statement, *_: asked.append(statement))
+    sa.event.listen(store._database.engine, "before_cursor_execute", lambda _c, _cursor, statement, *_: asked.append(statement))
     {"latest": store.latest, "owner": lambda: store.latest(owner="anna"), "state": lambda: store.latest(state="queued"),
      "owner and state": lambda: store.latest(owner="anna", state="queued"), "queue": lambda: store.claim("w:1:1")}[query]()
-    with store._engine.connect() as connection:
+    with store._database.engine.connect() as connection:
         plans = [row[3] for statement in asked if statement.startswith("SELECT") for row in connection.exec_driver_sql(
             "EXPLAIN QUERY PLAN " + statement, tuple("1" for _ in range(statement.count("?"))))]
     assert plans
@@ -324,19 +324,19 @@ def test_a_list_of_jobs_carries_the_first_words_of_an_error_and_a_job_all(store:
 def test_a_table_of_an_earlier_release_is_brought_up_to_date_wherever_that_was_cut_off(store: JobStore) -> None:
     """It had no column of findings, and one state for what was refused and what failed."""
     jobs = [store.accept(new_job(number))[0].id for number in range(3)]
-    with store._engine.begin() as connection:
+    with store._database.engine.begin() as connection:
         for job, status in zip(jobs, (400, 500), strict=False):
             error = json.dumps({"status": status, "error": f"said {status}", "findings": [{"rule": "r"}]})
             connection.execute(sa.update(JOBS).where(JOBS.c.id == job).values(state="failed", error=error))
         connection.execute(sa.text("ALTER TABLE dosewell_jobs DROP COLUMN findings"))
     for _ in range(2):
-        make_tables(store._engine)
+        make_tables(store._database.engine)
         found = [store.get(job) for job in jobs]
         assert [job.state for job in found] == ["refused", "failed", "queued"]
         assert [job.error for job in found] == ["said 400", "said 500", ""]
         assert [len(job.findings) for job in found] == [1, 1, 0]
         assert [job.id for job in store.latest(state="refused")] == jobs[:1]
-        with store._engine.begin() as connection:    # as if it had ended after the column was made
+        with store._database.engine.begin() as connection:    # as if it had ended after the column was made
             connection.execute(sa.update(JOBS).where(JOBS.c.id == jobs[0]).values(state="failed", findings="", error=json.dumps(
                 {"status": 400, "error": "said 400", "findings": [{"rule": "r"}]})))
 
@@ -344,7 +344,7 @@ def test_a_table_of_an_earlier_release_is_brought_up_to_date_wherever_that_was_c
 def test_tables_of_a_later_release_are_refused_and_left_as_they_are(store: JobStore, tmp_path: Path) -> None:
     """A release that was stepped back answered 500 to every list, or went on in tables whose rows it misread."""
     job, _ = store.accept(new_job())
-    with store._engine.begin() as connection:
+    with store._database.engine.begin() as connection:
         assert connection.execute(sa.select(FORMS)).scalars().all() == [FORM]
         connection.execute(sa.insert(FORMS).values(form=FORM + 1))
         connection.execute(sa.text("DROP INDEX ix_dosewell_jobs_latest"))      # which this release would make again
@@ -386,8 +386,8 @@ def at_this_moment(engine: sa.Engine, act: Callable[[], object], *, before: str)
 def test_a_job_that_is_claimed_while_it_is_deleted_keeps_its_files_until_its_worker_lets_it_go(store: JobStore) -> None:
     """They were deleted under the worker, which wrote its result into a folder that nobody knew any more."""
     job = store.accept(new_job())[0]
-    other = JobStore(store._engine.url.render_as_string())
-    at_this_moment(store._engine, lambda: other.claim("elsewhere:1:1"), before="UPDATE")
+    other = JobStore(store._database.engine.url.render_as_string())
+    at_this_moment(store._database.engine, lambda: other.claim("elsewhere:1:1"), before="UPDATE")
     assert not store.begin_delete(job.id)
     other.close()
     assert store.is_deleting(job.id, "elsewhere:1:1")

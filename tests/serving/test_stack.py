@@ -225,7 +225,7 @@ def test_a_machine_whose_clock_is_ahead_takes_no_job_from_a_living_worker(postgr
     now = time.time
     monkeypatch.setattr("time.time", lambda: now() + 3600)
     assert store.claim("other:1:1.00") is None
-    with store._engine.begin() as connection:
+    with store._database.engine.begin() as connection:
         connection.execute(sa.update(JOBS).values(beat=JOBS.c.beat - SILENT_SECONDS - 1))
     assert store.claim("other:1:1.00") is not None
     store.close()
