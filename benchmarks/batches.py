@@ -35,7 +35,8 @@ from models.plates.readers import Source
 from models.plates.simulate.brightfield import CELL_LINES, CellLine
 from models.plates.simulate.examples import Example, example_screens, random_curves
 from models.scoring import score_images
-from pipelines.add_screen import Request, add_screen
+from pipelines.add_screen import add_screen
+from pipelines.screen_tables import Request
 from pipelines.screens import read_screen
 
 PATIENT = "PAT_1"

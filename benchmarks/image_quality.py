@@ -28,7 +28,8 @@ from models.plates.simulate.brightfield import CELL_LINES, CellLine
 from models.plates.simulate.examples import Example, example_screens
 from models.plates.simulate.faults import FAULT_KINDS, FaultKind, random_faults
 from models.plates.simulate.truth import TrueCurve
-from pipelines.add_screen import Request, add_screen
+from pipelines.add_screen import add_screen
+from pipelines.screen_tables import Request
 from pipelines.screens import read_screen
 
 GOAL: tuple[FaultKind, ...] = ("defocus", "overexposed", "empty", "dust", "duplicate")

@@ -10,7 +10,7 @@ import numpy as np
 
 from models.plates.images import encode_tiff
 from models.plates.readers import Source
-from pipelines.add_screen import Request
+from pipelines.screen_tables import Request
 
 
 def pixels(value: int) -> np.ndarray:

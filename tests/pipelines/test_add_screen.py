@@ -21,9 +21,10 @@ from models.plates.readers import Source
 from models.plates.screen import Screen
 from models.wells import PLATE_FORMATS, wells_of
 from pipelines.add_model import main as list_model
-from pipelines.add_screen import Request, add_screen, main, number_replicates, parse_rows
+from pipelines.add_screen import add_screen, main
 from pipelines.exclude import Choice, apply_choice
 from pipelines.params import Params
+from pipelines.screen_tables import Request, number_replicates, parse_rows
 from pipelines.screen_words import next_steps, plate_maps, summary
 from pipelines.screens import read_screen, write_screen
 from tests.pipelines.lab import content, edit, images_of, lab_folder, layout_of, pixels, request

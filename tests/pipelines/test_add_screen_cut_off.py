@@ -13,7 +13,8 @@ import pytest
 
 from models.errors import ScreenError
 from models.plates.readers import Source
-from pipelines.add_screen import Request, add_screen
+from pipelines.add_screen import add_screen
+from pipelines.screen_tables import Request
 from pipelines.screens import process_mark, whole_folder
 from tests.pipelines.chain import ROOT
 from tests.pipelines.lab import content, images_of, lab_folder, layout_of, request
