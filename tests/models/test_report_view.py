@@ -13,8 +13,8 @@ import pytest
 
 from models.dose_response.curves import well_values
 from models.errors import Finding
-from models.report import ReportTables, figures, render_report, report_view
-from tests.models.test_report import CENSORED, LINEAGE, NAN, PASSED, SCREEN, TOO_FEW, make_tables, make_wells
+from models.report import ReportTables, panels, render_report, report_view
+from tests.models.report_pages import CENSORED, LINEAGE, NAN, PASSED, SCREEN, TOO_FEW, make_tables, make_wells
 
 
 def view_of(tables: ReportTables, **changes: object) -> dict:
@@ -44,7 +44,7 @@ def test_the_lines_of_all_curves_are_computed_at_once(tables: ReportTables, monk
     def counted(curves: pd.DataFrame, rows: np.ndarray, doses: np.ndarray) -> np.ndarray:
         asked.append(len(set(rows)))
         return well_values(curves, rows, doses)
-    monkeypatch.setattr(figures, "well_values", counted)
+    monkeypatch.setattr(panels, "well_values", counted)
     view_of(tables)
     assert asked == [2]     # the third has too few doses
 

@@ -14,7 +14,7 @@ from models.networks.uncertainty import Uncertainty
 from models.report.words import half_dose
 from models.scoring import Exclusion, ScoredScreen, ScoringOptions, refit_wells, score_images
 from tests.conftest import CONTROLS, READOUT, tiny_images, tiny_layout
-from tests.models.test_scoring import SCREEN, reader
+from tests.models.oracle import SCREEN, reader
 
 WIDER_WHEN_ALIVE = Uncertainty(level=0.95, outputs=(0.0, 2.0), half_widths=(0.1, 0.3), wells=96, coverage=0.95, shared=0.25)
 

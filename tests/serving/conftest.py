@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,18 +18,22 @@ from serving.client import Client
 from serving.job_records import NewJob
 from serving.job_tables import JOBS
 from serving.jobs import JobStore
+from serving.promotion import Promoter
+from serving.promotion_log import PromotionLog
 from tests.serving.postgres import new_database
 from tests.serving.tiny import (
     CLASSIFIER,
     MODEL,
     SAMPLE,
     SCREEN,
+    Away,
     Server,
     TinyPlate,
     tiny_bundle,
     tiny_classifier,
     tiny_plate,
     tiny_registry,
+    wait,
 )
 from tests.waiting import PATIENCE
 
@@ -79,13 +84,12 @@ def http(server: Server) -> Iterator[httpx.Client]:
 
 
 Post = Callable[..., httpx.Response]
+Submit = Callable[..., httpx.Response]
 
 
 @pytest.fixture(scope="session")
 def post(http: httpx.Client, plate: TinyPlate) -> Post:
     """POST /score with the good form, some of whose fields are replaced; None leaves a field out."""
-    import json
-
     def send(**changes: Any) -> httpx.Response:
         fields: dict[str, Any] = {"images": ("P1.zip", plate.archive.read_bytes()), "layout": ("layout.csv", plate.layout.read_bytes()),
                                   "model": MODEL, "screen": json.dumps(SCREEN), **changes}
@@ -109,3 +113,47 @@ def many_jobs(server: Server) -> Iterator[list[str]]:
     with store._database.engine.begin() as connection:
         connection.execute(sa.delete(JOBS).where(JOBS.c.id.in_([job["id"] for job in jobs])))
     store.close()
+
+
+@pytest.fixture
+def away(tmp_path: Path, folder: Path, registry: Registry) -> Away:
+    return Away(Registry(registry.tracking_uri, tmp_path / "cache"))
+
+
+@pytest.fixture
+def promoter(away: Away, tmp_path: Path) -> Promoter:
+    return Promoter(lambda: away, PromotionLog(tmp_path / "log.jsonl"), retry_seconds=0.1, grace_seconds=0.1, device="cpu")
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Registry:
+    """A registry of this test's own."""
+    return tiny_registry(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def submit(http: httpx.Client, plate: TinyPlate) -> Submit:
+    """POST /jobs with the good form, some of whose fields are replaced."""
+    def send(**changes: Any) -> httpx.Response:
+        fields = {"model": MODEL, "screen": json.dumps(SCREEN), **{name: text for name, text in changes.items() if isinstance(text, str)}}
+        files = {"images": ("P1.zip", plate.archive.read_bytes()), "layout": ("layout.csv", plate.layout.read_bytes()),
+                 **{name: file for name, file in changes.items() if isinstance(file, tuple)}}
+        return http.post("/jobs", data=fields, files=files)
+    return send
+
+
+@pytest.fixture(scope="module")
+def done(http: httpx.Client, submit: Submit) -> dict:
+    """A job that is done."""
+    response = submit(options=json.dumps({"fit": {"interval": "wald"}}))
+    assert response.status_code == 202, response.text
+    job = wait(http, response.json()["id"])
+    assert job["state"] == "done", job
+    return job
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[JobStore]:
+    found = JobStore(f"sqlite:///{tmp_path / 'jobs.db'}")
+    yield found
+    found.close()

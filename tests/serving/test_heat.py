@@ -20,8 +20,7 @@ from models.networks.predict import Predictor, load_predictor
 from models.plates.images import PlateArchive
 from models.plates.prepare import InputSpec, Intensity, prepare_plate
 from serving.heat import prepared_well, words_of
-from tests.serving.test_jobs import wait
-from tests.serving.tiny import MODEL, SCREEN, TinyPlate, tiny_bundle, tiny_plate
+from tests.serving.tiny import MODEL, SCREEN, TinyPlate, tiny_bundle, tiny_plate, wait
 
 CHANNELS = ["brightfield"]
 

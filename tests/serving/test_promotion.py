@@ -1,41 +1,29 @@
-"""The service follows the alias `champion`: swaps under load, refusals, withdrawal, an absent registry, and the log of it all."""
+"""The service follows the alias `champion`: swaps under load, withdrawal, an absent registry, and what is loaded when."""
 
 from __future__ import annotations
 
-import json
 import os
-import re
-import shutil
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
 from pathlib import Path
 
 import httpx
 import pytest
 from mlflow import MlflowClient
-from prometheus_client import REGISTRY
 
-from models.errors import RefusedError, RegistryError
-from models.networks.bundle import bundle_sha256, read_card, trunk_finder, write_card
-from models.registered import RegisteredVersion, UnknownModelError
+from models.errors import RegistryError
+from models.networks.bundle import trunk_finder
+from models.registered import UnknownModelError
 from models.registry import CHAMPION, Registry
-from serving.answers import models_answer
 from serving.client import Client
 from serving.promotion import Promoter, pause
 from serving.promotion_log import Change, PromotionLog
 from tests.serving.conftest import Post
-from tests.serving.tiny import CLASSIFIER, MODEL, Server, free_port, tiny_bundle, tiny_registry, two_versions
+from tests.serving.tiny import CLASSIFIER, MODEL, Away, Server, free_port, stored, tiny_bundle, tiny_registry, two_versions
 from tests.waiting import PATIENCE, until
-
-
-def stored(registry: Registry, version: RegisteredVersion) -> Path:
-    """The bundle of a version where the registry keeps it."""
-    uri = MlflowClient(registry.tracking_uri).get_model_version_download_uri(version.name, str(version.version))
-    return next((Path(uri.removeprefix("file://")) / "data").iterdir())
 
 
 @pytest.fixture
@@ -140,28 +128,6 @@ def test_every_change_stands_in_the_log(promote: Callable[[int], None], client: 
     assert [(change["event"], change["version_from"], change["version_to"]) for change in client.promotions()[before:]] == [
         ("serving", 1, 2), ("serving", 2, 1)]
     assert len((server.state / "promotions.jsonl").read_text().splitlines()) == before + 2
-
-
-class Away:
-    """A registry whose connection can be cut."""
-
-    def __init__(self, registry: Registry) -> None:
-        self.registry, self.cut = registry, False
-
-    def __getattr__(self, name: str) -> object:
-        if self.cut:
-            raise RegistryError("the registry cannot be reached: cut")
-        return getattr(self.registry, name)
-
-
-@pytest.fixture
-def away(tmp_path: Path, folder: Path, registry: Registry) -> Away:
-    return Away(Registry(registry.tracking_uri, tmp_path / "cache"))
-
-
-@pytest.fixture
-def promoter(away: Away, tmp_path: Path) -> Promoter:
-    return Promoter(lambda: away, PromotionLog(tmp_path / "log.jsonl"), retry_seconds=0.1, grace_seconds=0.1, device="cpu")
 
 
 def test_who_waits_for_the_first_look_is_told_once(promoter: Promoter, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -281,61 +247,6 @@ def test_a_registry_that_comes_back_with_another_model_under_the_same_number_is_
     assert [change for change in promoter.log.read()[before:] if change.model == MODEL] == []
 
 
-def test_any_exception_of_a_version_only_refuses_it(promoter: Promoter, away: Away, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(away.registry, "load", lambda version, device: 1 / 0)
-    promoter.look()
-    with pytest.raises(RefusedError, match="division by zero"):
-        promoter.pick(MODEL)
-    monkeypatch.undo()
-    promoter._retry_seconds = 0
-    promoter.look()
-    assert promoter.pick(MODEL).version.version == 1
-
-
-def alter_weights(bundle: Path) -> None:
-    weights = bundle / "weights.safetensors"
-    kept = weights.read_bytes()
-    weights.write_bytes(kept[:-1] + b"\x00" + kept[-1:])
-
-
-def lose_weights(bundle: Path) -> None:
-    (bundle / "weights.safetensors").unlink()
-
-
-def lose_card(bundle: Path) -> None:
-    (bundle / "card.json").unlink()
-
-
-def add_pickle(bundle: Path) -> None:
-    (bundle / "model.pkl").write_bytes(b"\x80\x04.")
-
-
-def add_code(bundle: Path) -> None:
-    (bundle.parents[1] / "code.py").write_text("print('run me')")
-
-
-def another_card(bundle: Path) -> None:
-    """A whole and sound bundle, but not the one that was registered."""
-    write_card(bundle, replace(read_card(bundle), metrics={"r2_cv": 0.99}))
-
-
-def newer_format(bundle: Path) -> None:
-    card = bundle / "card.json"
-    card.write_text(card.read_text().replace('"format_version": 1', '"format_version": 2'))
-
-
-def later_recipe(bundle: Path) -> None:
-    card = json.loads((bundle / "card.json").read_text())
-    card["recipe"]["attention"] = {"layers": 2}
-    (bundle / "card.json").write_text(json.dumps(card, indent=1, sort_keys=True) + "\n")
-
-
-@pytest.fixture
-def own(tmp_path: Path) -> Registry:
-    """A registry of this test's own."""
-    return tiny_registry(tmp_path)
-
-
 def test_an_alias_on_its_way_to_another_version_ends_nothing(own: Registry, tmp_path: Path) -> None:
     """It may be taken away first and set then."""
     promoter = Promoter(lambda: two_versions(own, tmp_path), PromotionLog(tmp_path / "log.jsonl"), grace_seconds=PATIENCE, device="cpu")
@@ -349,79 +260,11 @@ def test_an_alias_on_its_way_to_another_version_ends_nothing(own: Registry, tmp_
         promoter.pick(MODEL)
 
 
-@pytest.mark.parametrize(("damage", "reason"), [
-    (alter_weights, "altered or damaged"), (lose_weights, "no weights.safetensors"), (lose_card, "expected one bundle"),
-    (add_pickle, "files that no bundle has: model.pkl"), (add_code, "expected one bundle and nothing else, .* code.py beside"),
-    (another_card, "its content was changed since it was registered .sha256 "), (newer_format, "format version 2; this Dosewell reads 1"),
-    (later_recipe, "recipe.attention: unknown key"),
-], ids=lambda value: getattr(value, "__name__", ""))
-def test_a_version_that_is_not_what_was_registered_is_refused_and_why_is_said(
-        damage: Callable[[Path], None], reason: str, own: Registry, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    versions = [own.register(tiny_bundle(tmp_path / "models" / f"m{seed}", seed=seed), find_trunk=trunk_finder([tmp_path / "models"]))
-                for seed in (1, 2)]
-    own.set_alias(versions[0], CHAMPION)
-    promoter = Promoter(lambda: own, PromotionLog(tmp_path / "log.jsonl"), retry_seconds=0.0, device="cpu")
-    promoter.look()
-    kept = tmp_path / "kept"
-    shutil.copytree(stored(own, versions[1]).parents[1], kept)
-    damage(stored(own, versions[1]))
-    if damage is later_recipe:      # registered so by a newer release: hash and gates are right, and this release cannot read it
-        own._client.set_model_version_tag(MODEL, "2", "bundle_sha256", bundle_sha256(stored(own, versions[1])))
-    own.set_alias(versions[1], CHAMPION)
-    promoter.look()
-    said = promoter.snapshot.refused[MODEL]
-    assert said.version == 2
-    assert re.search(reason, said.reason), said.reason
-    assert said.reason in caplog.text
-    assert REGISTRY.get_sample_value("dosewell_champion_refused", {"model": MODEL}) == 1
-    assert models_answer(promoter.snapshot, service_version="1")["models"][0]["refused"] == {"version": 2, "reason": said.reason}
-    assert promoter.log.read()[-1].reason == said.reason
-    promoter.look()
-    assert [change.event for change in promoter.log.read()] == ["serving", "refused"]    # tried again, and told once
-    assert promoter.pick(MODEL).predictor.sha256 == versions[0].bundle_sha256
-    if damage is not later_recipe:      # repaired, it is taken over without a restart
-        shutil.rmtree(stored(own, versions[1]).parents[1])
-        shutil.copytree(kept, Path(own._client.get_model_version_download_uri(MODEL, "2").removeprefix("file://")))
-        promoter.look()
-        assert promoter.pick(MODEL).version.version == 2
-        assert not promoter.snapshot.refused
-        assert REGISTRY.get_sample_value("dosewell_champion_refused", {"model": MODEL}) == 0
-
-
-def test_a_restart_after_the_alias_moved_back_from_a_refused_version_is_no_change(own: Registry, tmp_path: Path) -> None:
-    versions = [own.register(tiny_bundle(tmp_path / "models" / f"m{seed}", seed=seed), find_trunk=trunk_finder([tmp_path / "models"]))
-                for seed in (1, 2)]
-    lose_weights(stored(own, versions[1]))
-    promoter = Promoter(lambda: own, PromotionLog(tmp_path / "log.jsonl"), device="cpu")
-    for version in (versions[0], versions[1], versions[0]):
-        own.set_alias(version, CHAMPION)
-        promoter.look()
-    promoter.stop()
-    told = [(change.event, change.version_to) for change in promoter.log.read()]
-    assert told == [("serving", 1), ("refused", 2), ("serving", 1)]
-    again = Promoter(lambda: own, PromotionLog(tmp_path / "log.jsonl"), device="cpu")
-    again.look()
-    assert [(change.event, change.version_to) for change in again.log.read()] == told
-
-
 def test_references_that_nobody_knows(promoter: Promoter) -> None:
     promoter.look()
     for reference in ("", "x" * 5000, "viability-TINY/0", "../etc"):
         with pytest.raises(UnknownModelError):
             promoter.pick(reference)
-
-
-def test_a_version_whose_gates_failed_is_explained_to_whom_it_scored_for_and_scores_for_nobody_else(own: Registry, tmp_path: Path) -> None:
-    failed = own.register(tiny_bundle(tmp_path / "models" / "m0", passed=False), find_trunk=trunk_finder([tmp_path / "models"]))
-    promoter = Promoter(lambda: own, PromotionLog(tmp_path / "log.jsonl"), device="cpu")
-    promoter.look()
-    served = promoter.pick_to_explain(f"{MODEL}/{failed.version}", sha256=failed.bundle_sha256)
-    with pytest.raises(RefusedError, match="the registry was made anew"):
-        promoter.pick_to_explain(f"{MODEL}/{failed.version}", sha256="0" * 64)
-    assert served.predictor.card.name == MODEL
-    assert not served.card.gates_passed
-    with pytest.raises(RefusedError, match="gates"):
-        promoter.pick(f"{MODEL}/{failed.version}")
 
 
 def test_versions_named_by_number_are_kept(promoter: Promoter) -> None:
@@ -447,114 +290,6 @@ def test_of_many_champions_one_of_each_trunk_is_loaded_ahead(promoter: Promoter,
     assert set(promoter.snapshot.served) == {MODEL, CLASSIFIER}     # both stand on one trunk
     assert promoter.ready
     assert len(promoter._models) == 1
-
-
-def test_a_champion_that_does_not_load_when_it_is_asked_for_is_refused_from_then_on(
-        promoter: Promoter, away: Away, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(version: object, device: str) -> object:
-        raise RefusedError("it does not load")
-    monkeypatch.setattr("serving.promotion.LOADED_AT_START", 0)
-    monkeypatch.setattr(away.registry, "load", broken)
-    promoter.look()
-    with pytest.raises(RefusedError, match="it does not load"):
-        promoter.pick(MODEL).load()
-    promoter.look()
-    assert promoter.snapshot.refused[MODEL].reason == "it does not load"
-    assert [change.event for change in promoter.log.read() if change.model == MODEL] == ["serving", "refused"]
-    monkeypatch.undo()
-    promoter._retry_seconds = 0
-    promoter.look()
-    assert promoter.pick(MODEL).load().card.name == MODEL
-    assert MODEL not in promoter.snapshot.refused
-
-
-def test_the_log_survives_a_cut_line_and_a_restart(away: Away, tmp_path: Path) -> None:
-    path = tmp_path / "log" / "promotions.jsonl"
-    for _ in range(2):
-        Promoter(lambda: away, PromotionLog(path), device="cpu").look()
-    assert [change.model for change in PromotionLog(path).read()] == [CLASSIFIER, MODEL]    # the same champions again are no change
-    with path.open("ab") as file:
-        file.write(b'{"at": "2026\xff')
-    assert [change.event for change in PromotionLog(path).read()] == ["serving", "serving"]
-
-
-def test_an_alias_taken_away_while_no_service_ran_is_in_the_log(away: Away, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "promotions.jsonl"
-    before = Promoter(lambda: away, PromotionLog(path), device="cpu")
-    before.look()
-    before.stop()
-    aliases = {name: named for name, named in away.registry.aliases().items() if name != MODEL}
-    monkeypatch.setattr(away.registry, "aliases", lambda: aliases)
-    after = Promoter(lambda: away, PromotionLog(path), grace_seconds=0, device="cpu")
-    for _ in range(3):
-        after.look()
-    told = [(change.event, change.version_from, change.version_to) for change in after.log.read() if change.model == MODEL]
-    assert told == [("serving", None, 1), ("withdrawn", 1, None)]
-
-
-def change(number: int, *, model: str = "m") -> Change:
-    return Change(at="", model=model, event="serving", version_from=None, version_to=number)
-
-
-def test_a_restart_after_years_of_changes_is_no_change(away: Away, tmp_path: Path) -> None:
-    """The last change of a model may lie any number of lines back."""
-    path = tmp_path / "promotions.jsonl"
-    first = Promoter(lambda: away, PromotionLog(path), device="cpu")
-    first.look()
-    first.stop()
-    with path.open("a", encoding="utf-8") as file:
-        file.writelines(json.dumps(asdict(change(number, model="another"))) + "\n" for number in range(1500))
-    written = path.read_text(encoding="utf-8").count(f'"{MODEL}"')
-    second = Promoter(lambda: away, PromotionLog(path), device="cpu")
-    second.look()
-    assert path.read_text(encoding="utf-8").count(f'"{MODEL}"') == written
-    assert len(second.log.read()) == 1000
-
-
-def test_a_version_that_cannot_be_fetched_is_told_once_however_the_reason_reads(
-        away: Away, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A full disk names another temporary folder at every try: a line every 30 seconds, for as long as it is full."""
-    promoter = Promoter(lambda: away, PromotionLog(tmp_path / "log.jsonl"), retry_seconds=0.0, device="cpu")
-    tries: list[str] = []
-
-    def full(*_: object, **__: object) -> None:
-        tries.append(f"No space left on device: download-{len(tries)}")
-        raise RegistryError(tries[-1])
-    with monkeypatch.context() as patch:
-        patch.setattr(promoter._models, "get", full)
-        for _ in range(4):
-            promoter.look()
-    assert len(tries) > 4
-    assert tries[-1] in "".join(refusal.reason for refusal in promoter.snapshot.refused.values())
-    assert [item.event for item in promoter.log.read() if item.model == MODEL] == ["refused"]
-    promoter.look()
-    assert [item.event for item in promoter.log.read() if item.model == MODEL] == ["refused", "serving"]
-
-
-def test_a_log_that_cannot_be_written_stops_nothing_and_forgets_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path = tmp_path / "log.jsonl"
-    log = PromotionLog(path)
-    log.append(change(1))
-    path.rename(tmp_path / "kept.jsonl")
-    path.mkdir()    # a file that cannot be written, even by root
-    log.append(change(2))
-    log.append(change(3))
-    assert "cannot be written" in caplog.text
-    assert [item.version_to for item in log.read()] == [2, 3]
-    path.rmdir()
-    (tmp_path / "kept.jsonl").rename(path)
-    log.write_waiting()
-    log.write_waiting()     # nothing waits any more
-    assert [item.version_to for item in PromotionLog(path).read()] == [1, 2, 3]
-
-
-def test_a_half_line_takes_no_whole_one_with_it(tmp_path: Path) -> None:
-    log = PromotionLog(tmp_path / "log.jsonl")
-    log.append(change(1))
-    with log.path.open("a") as file:
-        file.write('{"at": "2026')     # a full disk, or a kill
-    log.append(change(2))
-    assert [item.version_to for item in log.read()] == [1, 2]
 
 
 def test_promote_tells_within_seconds_that_the_registry_is_away(tmp_path: Path) -> None:

@@ -18,7 +18,9 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pandas as pd
+from mlflow import MlflowClient
 
+from models.errors import RegistryError
 from models.networks.backbones import state_bytes
 from models.networks.bundle import Card, GateResult, TrunkReference, trunk_finder, write_bundle
 from models.networks.calibration import Calibration
@@ -29,9 +31,11 @@ from models.plates.images import encode_tiff, write_plate
 from models.plates.imageset import prepare_image
 from models.plates.layout import write_layout
 from models.plates.prepare import InputSpec
+from models.registered import RegisteredVersion
 from models.registry import CHAMPION, Registry
 from models.wells import wells_of
-from tests.waiting import PATIENCE
+from serving.job_records import NewJob
+from tests.waiting import PATIENCE, until
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL, CLASSIFIER, SAMPLE = "viability-TINY", "toxicity-TINY", "TINY"
@@ -206,3 +210,31 @@ class Server:
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise
+
+
+def stored(registry: Registry, version: RegisteredVersion) -> Path:
+    """The bundle of a version where the registry keeps it."""
+    uri = MlflowClient(registry.tracking_uri).get_model_version_download_uri(version.name, str(version.version))
+    return next((Path(uri.removeprefix("file://")) / "data").iterdir())
+
+
+class Away:
+    """A registry whose connection can be cut."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.registry, self.cut = registry, False
+
+    def __getattr__(self, name: str) -> object:
+        if self.cut:
+            raise RegistryError("the registry cannot be reached: cut")
+        return getattr(self.registry, name)
+
+
+def wait(http: httpx.Client, job: str) -> dict:
+    until(lambda: http.get(f"/jobs/{job}").json()["state"] in ("done", "failed", "refused"))
+    return http.get(f"/jobs/{job}").json()
+
+
+def new_job(number: int = 0, *, owner: str = "anna") -> NewJob:
+    return NewJob(fingerprint=f"{number:064d}", owner=owner, model="m", version=1, adapt=False, screen=f"s{number}", sample="S", plates=1,
+                  wells=96)
