@@ -43,7 +43,6 @@ function followSkipLink(event) {
   main.focus();
 }
 
-document.querySelector(".skip").addEventListener("click", followSkipLink);
 /** The page that a person comes back to is where it was left, once that much of it has been fetched; unless they scroll by themselves. */
 function returnTo(place, signal) {
   const grown = new ResizeObserver(() => {
@@ -64,6 +63,7 @@ function moved({ oldURL }) {
   if (isBack) returnTo(places.get(location.hash) ?? 0, leave.signal);
 }
 
+document.querySelector(".skip").addEventListener("click", followSkipLink);
 history.scrollRestoration = "manual"; // the browser's own comes before the page is drawn
 addEventListener("hashchange", moved);
 const token = document.getElementById("token");

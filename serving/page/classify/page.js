@@ -137,7 +137,7 @@ class ClassifyPage {
       show(this.outcome, classesView(answer));
       this.outcome.scrollIntoView({ block: "start" });
     } catch (error) {
-      tellError(error, this.outcome, { again: "Send again", retry: () => this.submit(),
+      tellError(error, this.outcome, { again: "Send again", retry: () => this.send.click(),
         stopped: "Stopped. Your images and entries are still here.",
         kept: "Your images and entries are still here; send them once more when the service answers again." });
     }

@@ -1,5 +1,5 @@
 // One job: how far it is, why it was refused, or what came out.
-import { get, post } from "../shared/api.js";
+import { Lost, get, post } from "../shared/api.js";
 import { chip, el, sentence, show, tell } from "../shared/dom.js";
 import { refusalView } from "../shared/findings.js";
 import { watch } from "../shared/watch.js";
@@ -82,27 +82,32 @@ async function drawEnd(body, job, { path, look, signal }) {
       el("p", "Nothing was scored. ", el("a", { href: "#/" }, "Back to your entries"), ", to put it right and send it again."));
     return;
   }
-  let { revision } = job;
+  let { revision } = job; // of the view that is drawn
+  const view = () => get(`${path}/view`, { signal });
   const exclude = async (wells, excluded, reason) => {
     const exclusions = wells.map(({ plate, well }) => ({ plate, well, excluded, reason }));
     try {
-      ({ revision } = await post(`${path}/exclusions`, { exclusions, revision }, { signal }));
+      const changed = await post(`${path}/exclusions`, { exclusions, revision }, { signal });
+      const after = await view();
+      ({ revision } = changed);
+      return after;
     } catch (error) {
+      if (error instanceof Lost) followInTurn(); // it may have been done all the same
       if (error.status === 409) { // others changed these wells meanwhile: they are shown as they are now
         await follow();
         show(page.said, refusalView(error));
       }
       throw error;
     }
-    return get(`${path}/view`, { signal });
   };
   const page = new ResultPage(body, job, { exclude, signal });
-  page.draw(await get(`${path}/view`, { signal }));
-  async function follow() { // wells may have been left out in another tab, or the job been deleted
+  const follow = async () => { // wells may have been left out in another tab, or the job been deleted
     const now = await look();
-    if (now.revision > revision) page.draw(await get(`${path}/view`, { signal }));
+    if (now.revision > revision) page.draw(await view());
     revision = Math.max(revision, now.revision);
     return null;
-  }
-  addEventListener("focus", () => watch(() => page.inTurn(follow), { place: body, signal }), { signal });
+  };
+  const followInTurn = () => watch(() => page.inTurn(follow), { place: body, signal });
+  page.draw(await view());
+  addEventListener("focus", followInTurn, { signal });
 }

@@ -24,14 +24,23 @@ export function modelsPage(main, { signal }) {
   }, { place, signal, rests: true });
 }
 
+/** What was opened to read stays open, and keeps the focus. */
 function draw(place, { models, registry, promotions }) {
+  const [opened, held] = [[...place.querySelectorAll("details[open]")].map(nameOf), nameOf(document.activeElement.closest("details"))];
   show(place,
     !registry.reachable && el("p.alert", { role: "status" },
       el("strong", `The registry has been unreachable since ${moment(registry.unreachable_since)}. `),
       "Loaded models keep answering; promotions will be noticed again once it is back."),
     models.length === 0 ? el("p", "No model is registered yet.") : el("div.model-list", models.map(modelView)),
     el("h2", "Promotions"), history(promotions));
+  for (const details of place.querySelectorAll("details")) {
+    details.open = opened.includes(nameOf(details));
+    if (nameOf(details) === held) details.firstChild.focus({ preventScroll: true });
+  }
 }
+
+/** What can be opened, by its model and its title without the numbers, which change. */
+const nameOf = (details) => details && `${details.closest("section")?.getAttribute("aria-label")}: ${details.firstChild.textContent.replace(/[\d.]+/g, "")}`;
 
 function modelView(model) {
   const { name, aliases, serving, refused } = model;

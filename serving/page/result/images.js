@@ -9,8 +9,8 @@ export class WellImages {
   channel = 0; // which is shown, by its number
 
   constructor(job, signal) {
-    Object.assign(this, { job, signal, kept: new Map(), latest: null });
-    signal.addEventListener("abort", () => this.kept.forEach((address) => URL.revokeObjectURL(address)));
+    Object.assign(this, { job, signal, kept: new Map(), latest: null }); // kept: path of an image -> its address, promised
+    signal.addEventListener("abort", () => this.kept.forEach(forget));
   }
 
   /** A figure that fills itself when its image has come. */
@@ -28,20 +28,24 @@ export class WellImages {
       if (!this.kept.has(path)) {
         await new Promise((resolve) => { setTimeout(resolve, PATIENCE); });
         if (this.latest !== figure) return; // the pointer went on
-        this.keep(path, URL.createObjectURL(await file(path, { signal: this.signal })));
+        this.keep(path);
       }
-      image.src = this.kept.get(path);
+      image.src = await this.kept.get(path);
     } catch (error) {
+      this.kept.delete(path);
       if (isAbort(error)) return;
       figure.replaceChildren(el("p.dim", error.status === 404 ? sentence(error.message) : "The image could not be fetched."));
     }
   }
 
-  keep(path, address) {
-    this.kept.set(path, address);
+  keep(path) {
+    if (this.kept.has(path)) return; // a well that is chosen while its image is on the way
+    this.kept.set(path, file(path, { signal: this.signal }).then((image) => URL.createObjectURL(image)));
     if (this.kept.size <= KEPT) return;
     const [oldest, gone] = this.kept.entries().next().value;
-    URL.revokeObjectURL(gone);
+    forget(gone);
     this.kept.delete(oldest);
   }
 }
+
+const forget = (address) => address.then((url) => URL.revokeObjectURL(url), () => {}); // who looks at the image meets the error

@@ -64,7 +64,7 @@ class ScorePage {
     this.models = models.filter(({ serving }) => !serving?.classes.length); // the others tell classes of single images
     this.screen.offer(samplesOf(this.models));
     this.suggest();
-    show(this.examples, await exampleButtons({ signal: this.signal, onFiles: (files) => this.take(files),
+    show(this.examples, await exampleButtons({ signal: this.signal, turn: () => this.screen.turn, onFiles: (files) => this.take(files),
       onTrouble: (error) => isAbort(error) || this.tell(error, this.examples) }));
     return null;
   }
@@ -174,7 +174,7 @@ class ScorePage {
         location.hash = result;
       }
     } catch (error) {
-      this.tell(error, this.outcome, { again: "Send again", retry: () => this.submit() });
+      this.tell(error, this.outcome, { again: "Send again", retry: () => this.send.click() });
     }
     this.sending = null;
     this.ready();

@@ -1,6 +1,6 @@
 // Sending a plate: one form with everything, and how far it has come.
 import { upload } from "../shared/api.js";
-import { button, el } from "../shared/dom.js";
+import { button, el, tell } from "../shared/dom.js";
 import { duration, size } from "../shared/words.js";
 import { zipFiles } from "./zip.js";
 
@@ -23,7 +23,7 @@ function nameIn({ archives, folders }, file) {
 /**
  * POST the job; resolves with its record.
  *
- * sorted: of sortFiles(); layout: a File; texts: the other fields; onStep(words, part): how far it is, part in 0-1
+ * sorted: of sortFiles(); layout: a File; texts: the other fields; onStep(words, part, counted): how far it is, part in 0-1
  */
 export const sendJob = (job, options) => guarded(() => packAndSend(job, options));
 
@@ -32,7 +32,7 @@ async function packAndSend({ sorted, layout, texts }, { onStep, signal }) {
   let packed = 0;
   const onPacked = () => {
     packed += 1;
-    onStep(`Packing image ${packed} of ${total}`, packed / total);
+    onStep("Packing the images", packed / total, `${packed} of ${total}`);
   };
   const form = new FormData();
   for (const file of await imageFiles(sorted, { onPacked, signal })) form.append("images", file, nameIn(sorted, file));
@@ -57,17 +57,19 @@ export function sending(onStep, all) {
   const started = performance.now();
   return (sent, total) => {
     const left = (total - sent) * (performance.now() - started) / Math.max(sent, 1) / 1000;
-    onStep(sent < total ? `Sent ${size(sent)} of ${size(total)}, ${duration(left)} left` : all, sent / total);
+    if (sent < total) onStep("Sending", sent / total, `${size(sent)} of ${size(total)}, ${duration(left)} left`);
+    else onStep(all, 1, "");
   };
 }
 
-/** A progress bar with words and a way to give up. */
+/** A progress bar with words, a count that is not read out, for a screen reader would never stop, and a way to give up. */
 export function progressView({ onStop }) {
   const bar = el("progress", { max: "1", value: "0", "aria-label": "Upload" });
-  const words = el("p", { role: "status" }, "Getting ready …");
-  const step = (text, part) => {
-    words.textContent = text;
+  const [words, count] = [el("p", { role: "status" }, "Getting ready …"), el("p.dim")];
+  const step = (text, part, counted) => {
+    tell(words, text);
+    count.textContent = counted;
     bar.value = part;
   };
-  return { element: el("div.sending", bar, words, button("Stop", onStop)), step };
+  return { element: el("div.sending", bar, words, count, button("Stop", onStop)), step };
 }

@@ -111,7 +111,10 @@ export async function file(path, { form, signal } = {}) {
 }
 
 /** The name in a header Content-Disposition (RFC 6266). */
-const nameOf = (header) => decodeURIComponent(/filename\*=UTF-8''([^;]*)/.exec(header)?.[1] ?? /filename="([^"]*)"/.exec(header)?.[1] ?? "");
+function nameOf(header) {
+  const encoded = /filename\*=UTF-8''([^;]*)/.exec(header);
+  return encoded ? decodeURIComponent(encoded[1]) : /filename="([^"]*)"/.exec(header)?.[1] ?? "";
+}
 
 /** POST a form and tell how much of it has gone: `onProgress(sent, total)` in bytes. */
 export const upload = (path, form, options) => admitted(() => sent(path, form, options));

@@ -22,8 +22,9 @@ export function watchConnection(place) {
   connection.addEventListener("found", () => {
     if (!since) return;
     since = null;
-    show(place, el("p.notice", "The service answers again."));
-    setTimeout(() => since || show(place), THANKS);
+    const thanks = el("p.notice", "The service answers again.");
+    show(place, thanks);
+    setTimeout(() => thanks.remove(), THANKS); // and nothing that was said since
   });
   access.addEventListener("declined", () => {
     declined = true;
@@ -49,8 +50,13 @@ export function whenFound(signal) {
 /** Resolves at the next event. Rejects when `signal` ends the wait. */
 export function next(source, event, signal) {
   return new Promise((resolve, reject) => {
-    source.addEventListener(event, resolve, { once: true, signal });
-    signal.addEventListener("abort", () => reject(new DOMException("left", "AbortError")), { once: true });
+    const leave = () => reject(new DOMException("left", "AbortError"));
+    const come = () => {
+      signal.removeEventListener("abort", leave); // a page that is open for days waits often
+      resolve();
+    };
+    source.addEventListener(event, come, { once: true, signal });
+    signal.addEventListener("abort", leave, { once: true });
   });
 }
 

@@ -1,8 +1,10 @@
 // Asking again and again, through lost connections and missing tokens, until the page is left.
 import { Lost, isAbort } from "./api.js";
 import { next, whenFound, whenGiven } from "./connection.js";
-import { show } from "./dom.js";
+import { el, show } from "./dom.js";
 import { refusalView } from "./findings.js";
+
+const AGAIN = 2000; // milliseconds
 
 /** Wait; rejects when `signal` ends. */
 function pause(milliseconds, signal) {
@@ -28,22 +30,31 @@ async function inSight(signal) {
  * Call `look()` until it says that nothing more will come, or the page is left.
  *
  * look: resolves with milliseconds to wait before the next look, or null at the end; what it throws is shown in `place`, but a lost
- * connection and a missing token, which are waited for: the banner says them; rests: not while the tab is out of sight
+ * connection and a missing token, which are waited for: the banner says them; and, above `place`, what passes by itself (status 503: a
+ * database or registry that is away), which is asked again; rests: not while the tab is out of sight
  */
 export async function watch(look, { place, signal, rests = false }) {
+  const passing = el("div");
+  place.before(passing);
   try {
     for (let wait = 0; wait !== null; ) {
       try {
         wait = await look();
+        show(passing);
         if (wait !== null) await pause(wait, signal);
         if (rests) await inSight(signal);
       } catch (error) {
         if (error.status === 401) await whenGiven(signal);
         else if (error instanceof Lost) await whenFound(signal);
-        else throw error;
+        else if (error.status === 503) {
+          if (passing.textContent === "") show(passing, refusalView(error)); // the same again is not read out again
+          await pause(AGAIN, signal);
+        } else throw error;
       }
     }
   } catch (error) {
     if (!isAbort(error)) show(place, refusalView(error));
+  } finally {
+    passing.remove();
   }
 }

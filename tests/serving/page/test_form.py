@@ -166,3 +166,20 @@ def test_what_is_read_of_a_plate_is_not_put_under_somebody_s_hands(open_page: Op
     assert name.input_value() == ""
     sample.focus()
     assert name.input_value() == "P1"
+
+
+def test_an_example_that_comes_late_takes_no_dropped_plate_s_place(open_page: Open, plate: TinyPlate) -> None:
+    """Simulated images took the place of a person's own, which had been dropped while they were made."""
+    page = open_page()
+    example = {"name": "late", "sample": "A549", "plates": 1, "wells": 96, "single": 0, "pairs": 0, "files": ["P9.zip", "layout.csv"]}
+    page.route("**/examples", lambda route: route.fulfill(json={"examples": [example]}))
+    page.route("**/examples/late/layout.csv", lambda route: route.fulfill(body="well,role\n"))
+    page.reload()
+    late = hold(page, "/examples/late/P9.zip", page.locator("[data-example]").click)
+    fill_in(page, plate, name="browser-own")
+    page.locator("#send:not([disabled])").wait_for()
+    late.fulfill(body=b"PK")
+    page.locator("[data-example]:not([disabled])").wait_for()
+    assert page.locator(".found").inner_text().startswith("1 plate archive")
+    assert page.locator("#send").is_enabled()
+    assert page.locator(".found").get_by_text("Layout layout.csv").is_visible()

@@ -170,3 +170,33 @@ def test_the_banner_of_a_missing_token_goes_when_the_service_answers(open_page: 
     banner.wait_for(state="detached")
     page.get_by_label("Show").wait_for()
     page.locator("#main", has_text="Loading …").wait_for(state="detached")      # the list goes on by itself
+
+
+def test_the_banner_of_a_missing_token_outlasts_the_thanks_for_an_answer(open_page: Open) -> None:
+    """A service that starts again with other tokens: four seconds later its button had gone, and every list waited without a word."""
+    page = open_page()      # which asks nothing more once it is drawn
+    page.locator(".steps").wait_for()
+    page.wait_for_load_state("networkidle")
+    page.evaluate("""async () => {
+      const [{ connection }, { access }] = [await import('/page/shared/api.js'), await import('/page/shared/token.js')];
+      for (const event of ['lost', 'found']) connection.dispatchEvent(new Event(event));
+      access.dispatchEvent(new Event('declined'));
+    }""")
+    page.wait_for_timeout(4500)
+    assert page.get_by_role("button", name="Give the token").is_visible()
+
+
+def test_a_card_that_is_read_stays_open_when_something_else_changes(open_page: Open) -> None:
+    page = open_page("/#/models")
+    seen: list[int] = []
+
+    def another(route: Route) -> None:
+        seen.append(len(seen))
+        answer = route.fetch().json()
+        route.fulfill(json={"promotions": [*answer["promotions"], {**answer["promotions"][0], "reason": f"change {seen[-1]}"}]})
+    page.route("**/promotions", another)
+    card = page.locator(f'section[aria-label="{MODEL}"] details', has_text="Card and lineage")
+    card.locator("summary").first.click()
+    page.get_by_text(f"change {len(seen) + 1}").wait_for()
+    assert card.locator(".model-card").is_visible()
+    assert page.evaluate("document.activeElement.textContent") == "Card and lineage"

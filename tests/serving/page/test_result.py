@@ -228,3 +228,46 @@ def test_a_well_that_another_tab_changed_meanwhile_is_shown_so_instead_of_change
     page.get_by_label("Why it is taken back").fill("it is not dry")
     page.get_by_role("button", name="Take B02 back").click()
     page.locator("#changes", has_text="B02 taken back").wait_for()
+
+
+def test_a_database_that_is_away_for_a_while_neither_ends_a_page_nor_takes_its_result_away(open_page: Open, plate: TinyPlate) -> None:
+    """The page asked no more, and said "try again in a while"; and a look at the tab put these words in the place of the whole result."""
+    page = open_page()
+    job = score(page, plate, name="browser-away")
+    address = re.compile(f"/jobs/{job}$")
+    page.route(address, lambda route: route.fulfill(status=503, json={"error": "the database of jobs is away", "findings": []}), times=2)
+    page.reload()
+    said = page.get_by_text("The database of jobs is away.")
+    said.wait_for()
+    page.locator("#plates").wait_for()
+    page.route(address, lambda route: route.fulfill(status=503, json={"error": "the database of jobs is away", "findings": []}), times=1)
+    page.evaluate("dispatchEvent(new Event('focus'))")
+    said.wait_for()
+    assert page.locator("#plates").is_visible()
+    said.wait_for(state="detached")
+
+
+def test_a_change_whose_view_broke_off_is_shown_when_the_service_answers_again(open_page: Open, plate: TinyPlate) -> None:
+    """It had been made, and the page went on with the numbers of before, for as long as it was open."""
+    page = open_page()
+    job = score(page, plate, name="browser-broken-off")
+    page.locator('.well[aria-label^="B02,"]').click()
+    page.get_by_label("Why it is left out").fill("bubble")
+    page.route(f"**/jobs/{job}/view", lambda route: route.abort(), times=1)
+    page.get_by_role("button", name="Leave B02 out").click()
+    page.locator('.well[aria-label^="B02,"][aria-label$="left out"]').wait_for()
+    assert page.get_by_label("Why it is taken back").is_visible()
+
+
+def test_an_image_is_fetched_once_though_its_well_is_chosen_meanwhile(open_page: Open, plate: TinyPlate) -> None:
+    page = open_page()
+    score(page, plate, name="browser-once")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/C05.png" in request.url else None)
+    well = page.locator('.well[aria-label^="C05,"]')
+    image = hold(page, "/C05.png", well.hover)
+    well.click()
+    page.wait_for_timeout(500)
+    image.continue_()
+    page.wait_for_function(LOADED, arg=".well-image img")
+    assert len(asked) == 1

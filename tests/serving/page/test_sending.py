@@ -119,3 +119,23 @@ def test_a_gateway_s_own_page_is_no_answer(open_page: Open, plate: TinyPlate) ->
     page.route(re.compile("/jobs$"), lambda route: route.fulfill(status=200, body="<html>signed out</html>"))
     page.locator("#send").click()
     page.get_by_text("The connection broke.").wait_for()
+
+
+def test_of_an_upload_the_stage_is_read_out_and_not_every_count(open_page: Open) -> None:
+    """A screen reader spoke as long as the upload took, of numbers that had passed."""
+    said, shown = open_page().evaluate("""async () => {
+      const { progressView, sending } = await import('/page/score/send.js');
+      const { element, step } = progressView({ onStop() {} });
+      document.body.append(element);
+      const said = [];
+      const note = (changes) => changes.forEach(({ addedNodes }) => addedNodes.forEach((node) => said.push(node.textContent)));
+      new MutationObserver(note).observe(element.querySelector('[role=status]'), { childList: true, subtree: true });
+      const tell = sending(step, 'Sent');
+      for (let sent = 1; sent <= 99; sent += 1) tell(sent * 1e6, 1e8);
+      const shown = element.textContent;
+      tell(1e8, 1e8);
+      await Promise.resolve();
+      return [said, shown];
+    }""")
+    assert said == ["Sending", "Sent"]
+    assert "99 MB of 100 MB" in shown
