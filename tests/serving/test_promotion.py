@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 from mlflow import MlflowClient
+from prometheus_client import REGISTRY
 
 from models.errors import RegistryError
 from models.networks.bundle import trunk_finder
