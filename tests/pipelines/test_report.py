@@ -19,9 +19,10 @@ from models.plates.simulate.examples import Example
 from models.report import render_report
 from models.scoring import score_measured
 from models.tables import CURVES, WELL_SCORES
-from pipelines.report import ScoredEntry, main, read_entry, read_tables
+from pipelines.report import SCORE_FILES, ScoredEntry, main, read_entry, read_tables, relative
 from pipelines.score import write_scores
 from pipelines.screens import write_screen
+from tests.conftest import primary_screen
 
 MODEL = "profile-PAT_7"
 
@@ -87,11 +88,34 @@ def test_a_page_per_screen_and_an_index(project: Path, capsys: pytest.CaptureFix
     written = pages(project)
     assert sorted(written) == ["index.html", "patient-7.html"]
     page = written["patient-7.html"].decode()
-    for words in ("trametinib", "100 nM", "c0ffee", "z_prime_cv is 0.7", "does not look like what the model learned from",
+    for words in ("trametinib", "100 nM", "c0ffee", "z_prime_cv is 0.7", "well A01 looks odd", "Evaluation of the model",
+                  "does not look like what the model learned from",
                   'href="../validate/patient-7.html"', 'href="../data_docs/patient-7.html"', 'href="index.html"'):
         assert words in page
     assert 'href="patient-7.html"' in written["index.html"].decode()
     assert "1 screen(s)" in capsys.readouterr().out
+
+
+def test_each_screen_has_its_own_page_and_line(project: Path) -> None:
+    for folder in (project / "artifacts" / "scores", project / "data"):
+        shutil.copytree(folder / "patient-7", folder / "patient-8")
+    write_screen(project / "data" / "patient-8", Screen(name="patient-8", sample="PAT_8", kind="patient"))
+    (project / "params.yaml").write_text(f"scores: {{patient-7: {MODEL}, patient-8: {MODEL}}}\n")
+    main()
+    written = {name: page.decode() for name, page in pages(project).items()}
+    assert [f'href="patient-{number}.html"' in written["index.html"] for number in (7, 8)] == [True, True]
+    assert ["PAT_8" in written[name] for name in ("patient-7.html", "patient-8.html", "index.html")] == [False, True, True]
+
+
+def test_links_to_folders_with_blanks_can_be_followed() -> None:
+    assert relative(Path("my #1 data/docs"), Path("reports")) == "../my%20%231%20data/docs"
+
+
+def test_single_doses_go_from_the_stage_score_to_the_tables_of_the_page(tmp_path: Path) -> None:
+    scored = score_measured(primary_screen({"killer": 90.0}, inert=8), screen=Screen(name="s", sample="x", plate_format=384))
+    write_scores(scored, tmp_path, lineage={})
+    assert len(scored.single_doses) == 9
+    pd.testing.assert_frame_equal(read_tables(tmp_path).single_doses, scored.single_doses)
 
 
 def test_a_second_run_gives_the_same_bytes_and_removes_pages_of_screens_that_are_gone(project: Path) -> None:
@@ -131,7 +155,7 @@ def test_no_scored_screen_gives_an_index_that_says_so(project: Path) -> None:
 
 
 @pytest.mark.parametrize(("path", "message"), [
-    ("artifacts/scores/patient-7/curves.parquet", "lacks curves.parquet; run the stage `score`"),
+    *((f"artifacts/scores/patient-7/{name}", f"lacks {name}; run the stage `score`") for name in SCORE_FILES[1:]),
     (f"artifacts/evaluate/{MODEL}/metrics.json", "run the stage `evaluate`")])
 def test_a_missing_file_is_named_with_the_stage_that_makes_it(project: Path, path: str, message: str) -> None:
     (project / path).unlink()
@@ -143,6 +167,13 @@ def test_a_missing_file_is_named_with_the_stage_that_makes_it(project: Path, pat
 def test_a_table_that_breaks_its_contract_is_refused(project: Path) -> None:
     make_curves(status="wonderful").to_parquet(project / "artifacts" / "scores" / "patient-7" / "curves.parquet", index=False)
     with pytest.raises(TableError, match="status"):
+        main()
+
+
+def test_a_well_that_is_there_twice_is_refused(project: Path) -> None:
+    wells = make_wells()
+    pd.concat([wells, wells.tail(1)]).to_parquet(project / "artifacts" / "scores" / "patient-7" / "wells.parquet", index=False)
+    with pytest.raises(TableError, match="well"):
         main()
 
 

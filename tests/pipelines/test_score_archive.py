@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import replace
@@ -18,26 +19,30 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
-from models.errors import DosewellError, ImageError, InputError
-from models.networks.bundle import read_card, trunk_finder, write_card
+from models.errors import DosewellError, Finding, ImageError, InputError
+from models.networks.bundle import bundle_sha256, read_card, trunk_finder, write_card
 from models.networks.drift import DIMENSIONS, Reference
 from models.networks.predict import load_predictor
 from models.networks.structure import Structure
 from models.plates.data_hash import data_md5
 from models.plates.images import PlateArchive, write_plate
-from models.plates.layout import write_layout
+from models.plates.layout import parse_layout, write_layout
 from models.plates.screen import Channel, Screen
+from models.plates.spreadsheets import read_table
 from models.scoring import ScoringOptions
+from pipelines.lineage import commit_in_words
 from pipelines.params import ScoreParams
-from pipelines.plate_tasks import ModelPlace, Outcome
+from pipelines.plate_tasks import ModelPlace, Outcome, _loaded
 from pipelines.pools import InlineExecutor, Pool
 from pipelines.prepare import run as prepare
 from pipelines.prepared import read_prepared
 from pipelines.score import run as score
-from pipelines.score_archive import Planned, main, plan, run, write_summary
-from pipelines.screens import write_screen
+from pipelines.score_archive import Planned, main, plan, plate_table, run, write_summary
+from pipelines.screens import plate_archives, read_screen, write_screen
 from tests.serving.tiny import MODEL, ROOT, tiny_bundle, tiny_layout, well_image
+from validation.rules import judge_screen, take_inventory
 
 OPTIONS = ScoringOptions(fit=ScoreParams().fit)
 
@@ -68,6 +73,7 @@ def bundle(tmp_path: Path) -> Path:
 def command(tmp_path: Path, bundle: Path) -> Callable[..., Path]:
     """The command line on some screens; gives OUT."""
     def call(*screens: Path, out: str = "out", options: tuple[str, ...] = ()) -> Path:
+        _loaded.cache_clear()       # else done by the process, of which each command has its own
         main([*map(str, screens), "--bundle", str(bundle), "--out", str(tmp_path / out), "--params", str(ROOT / "params.yaml"), *options])
         return tmp_path / out
     return call
@@ -120,9 +126,16 @@ def test_the_scores_are_those_of_the_stage(tmp_path: Path, bundle: Path, command
         if name == "wells":
             found, table = (item.assign(flags=item["flags"].map(list)) for item in (found, table))
         pd.testing.assert_frame_equal(found, table, check_dtype=False)
+    parsed = parse_layout(read_table(screen / "layout.csv"), plate_format=96)
+    judged = judge_screen(parsed, data.screen, inventory=take_inventory(plate_archives(screen)))
+    told = json.loads((out / "findings.json").read_text())
+    assert told == [finding.record() for finding in (*judged.findings, *expected.findings)]
+    assert judged.findings
+    assert expected.findings
     lineage = json.loads((out / "lineage.json").read_text())
     assert lineage["data_md5"] == data_md5(screen) == data.data_md5
     assert lineage["version"] == predictor.sha256[:12]
+    assert lineage["git_commit"] == commit_in_words()
     assert "doctype" in (out / "report.html").read_text()[:20].lower()
 
 
@@ -146,6 +159,7 @@ def test_every_plate_has_a_row_and_a_refused_screen_stops_alone(tmp_path: Path, 
     said = capsys.readouterr().out
     assert "1 of 4 screens scored: 2 plates, 192 wells, 192 with an image that gave a number" in said
     assert "refused: empty:" in said
+    assert "  error: plate P1 has no positive control well" in said
     curves = pd.read_csv(tmp_path / "out" / "curves.csv")
     assert curves["screen"].unique().tolist() == ["good"]
     assert curves["treatment"].tolist() == ["alpha", "beta"]
@@ -153,7 +167,7 @@ def test_every_plate_has_a_row_and_a_refused_screen_stops_alone(tmp_path: Path, 
     assert 'href="scores/good/report.html"' in index
 
 
-def test_wells_without_an_image_are_counted(tmp_path: Path, command: Callable[..., Path]) -> None:
+def test_wells_without_an_image_are_counted(tmp_path: Path, command: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
     screen = make_screen(tmp_path / "gap")
     with PlateArchive(screen / "images" / "P1.zip") as archive:
         kept = [(member, archive.read(member)) for member in archive.members["member"] if not member.startswith(("A01_", "H12_"))]
@@ -163,7 +177,8 @@ def test_wells_without_an_image_are_counted(tmp_path: Path, command: Callable[..
     write_layout(layout.assign(role=layout["role"].mask(empty, "empty"), treatment=layout["treatment"].mask(empty, ""),
                                dose=layout["dose"].mask(empty), dose_unit=layout["dose_unit"].mask(empty, "")), screen / "layout.csv")
     row = pd.read_csv(command(screen) / "plates.csv").iloc[0]
-    assert (row["wells"], row["images"], row["scored"]) == (96, 94, 94)
+    assert (row["wells"], row["images"], row["scored"], row["left_out"]) == (96, 94, 94, 0)
+    assert "96 wells, 94 with an image that gave a number, 0 left out of the curves" in capsys.readouterr().out
 
 
 def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path, bundle: Path) -> None:
@@ -191,10 +206,100 @@ def test_a_changed_layout_needs_no_image_again_and_a_changed_plate_only_itself(t
     assert after.done == [("score_screen", "one")]
     wells = pd.read_parquet(tmp_path / "out" / "scores" / "one" / "wells.parquet")
     assert wells.loc[wells["excluded"], "exclusion_reason"].tolist() == ["a bubble"] * 2
+    planned = planned_in(tmp_path, bundle, screen)
+    assert plate_table(planned, [Outcome()])["left_out"].tolist() == [1, 1]
+    wells.assign(logit=wells["od"], od=np.nan).to_parquet(tmp_path / "out" / "scores" / "one" / "wells.parquet", index=False)
+    assert plate_table(planned, [Outcome()])["scored"].tolist() == [96, 96]      # of a classifier
     os.utime(screen / "images" / "P2.zip", ns=(1, 1))
     touched = Recording()
     run(planned_in(tmp_path, bundle, screen), Pool(touched, lambda: 1), progress=False)
     assert touched.done == [("predict_plate", "P2"), ("score_screen", "one")]
+
+
+def test_another_model_or_other_options_leave_no_scores_of_the_ones_before(tmp_path: Path, bundle: Path,
+                                                                           command: Callable[..., Path]) -> None:
+    screen = make_screen(tmp_path / "one")
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+
+    def scores() -> tuple[str, pd.DataFrame, pd.DataFrame]:
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+        out = command(screen, options=("--params", str(tmp_path / "params.yaml"))) / "scores" / "one"
+        return (json.loads((out / "lineage.json").read_text())["bundle_sha256"], *(pd.read_parquet(out / f"{name}.parquet")
+                                                                                    for name in ("wells", "curves")))
+
+    first = scores()
+    tiny_bundle(bundle, seed=5)
+    retrained = scores()
+    assert first[0] != retrained[0] == bundle_sha256(bundle)
+    assert not retrained[1]["od"].equals(first[1]["od"])
+    params["score"]["fit"]["ic_level"] = 20.0
+    other = scores()
+    assert other[1]["od"].equals(retrained[1]["od"])
+    assert set(other[2]["ic_level"]) == {20.0}
+    assert set(retrained[2]["ic_level"]) == {50.0}
+
+
+def test_a_model_s_limits_judge_the_screen_and_its_failed_gates_are_on_the_pages(tmp_path: Path, bundle: Path,
+                                                                                 command: Callable[..., Path]) -> None:
+    tiny_bundle(bundle, passed=False)
+    out = command(screen := make_screen(tmp_path / "one"))
+    assert "r2_cv is 0.1" in (out / "scores" / "one" / "report.html").read_text()
+    assert "model gates failed" in (out / "index.html").read_text()
+    write_card(bundle, replace(read_card(bundle), validation={"min_controls": 17}))
+    with pytest.raises(DosewellError, match="some screens were refused"):
+        command(screen)
+    assert "16 negative control wells, where 17 are needed" in pd.read_csv(out / "plates.csv")["reason"][0]
+
+
+def test_a_layout_without_plates_means_the_only_archive(tmp_path: Path, bundle: Path, command: Callable[..., Path]) -> None:
+    with_reference(bundle)
+    screen = make_screen(tmp_path / "one")
+    write_layout(tiny_layout().drop(columns="plate"), screen / "layout.csv")
+    out = command(screen)
+    assert pd.read_csv(out / "plates.csv")[["plate", "wells", "scored"]].to_numpy().tolist() == [["P1", 96, 96]]
+    assert pd.read_parquet(out / "scores" / "one" / "drift.parquet")["structure_size"].notna().all()
+
+
+def test_images_that_are_damaged_are_named_as_the_rules_name_them(tmp_path: Path, command: Callable[..., Path]) -> None:
+    screen = make_screen(tmp_path / "one")
+    with PlateArchive(screen / "images" / "P1.zip") as archive:
+        raw = {member: archive.read_bytes(member) for member in archive.members["member"]}
+    with zipfile.ZipFile(screen / "images" / "P1.zip", "w") as spoiled:
+        for number, (member, content) in enumerate(raw.items()):
+            spoiled.writestr(member, content if number > 2 else content[:200])
+    with pytest.raises(DosewellError, match="some screens were refused"):
+        command(screen)
+    judged = judge_screen(parse_layout(read_table(screen / "layout.csv"), plate_format=96), read_screen(screen),
+                          inventory=take_inventory(plate_archives(screen)))
+    assert pd.read_csv(tmp_path / "out" / "plates.csv")["reason"][0] == "; ".join(finding.message for finding in judged.errors)
+
+
+def test_a_plate_that_looks_inverted_is_told_beside_the_rules_findings(tmp_path: Path, command: Callable[..., Path],
+                                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.plate_tasks.inversion_findings", lambda images, *_: [
+        Finding(rule="inverted", severity="warning", plate=images.wells["plate"].iloc[0], message="black and white are exchanged")])
+    out = command(make_screen(tmp_path / "one", plates=("P1", "P2")))
+    told = json.loads((out / "scores" / "one" / "findings.json").read_text())
+    assert sorted(finding["plate"] for finding in told if finding["rule"] == "inverted") == ["P1", "P2"]
+
+
+def test_a_plate_that_cannot_be_predicted_refuses_its_screen_and_the_run_goes_on(tmp_path: Path, bundle: Path) -> None:
+    planned = planned_in(tmp_path, bundle, make_screen(tmp_path / "one", plates=("P1", "P2")))
+    (tmp_path / "out" / "trunks" / "trunk-0" / "trunk.safetensors").rename(tmp_path / "away")
+    _loaded.cache_clear()
+    (outcome,) = run(planned, Pool(InlineExecutor(), lambda: 1), progress=False)
+    assert "trunk small_cnn (none, seed 0" in outcome.error
+    assert write_summary(planned, [outcome], tmp_path / "out")["status"].tolist() == ["refused", "refused"]
+
+
+def test_pairs_of_drugs_of_all_screens_are_joined(tmp_path: Path, bundle: Path) -> None:
+    planned = planned_in(tmp_path, bundle, *(make_screen(tmp_path / name) for name in ("one", "two")))
+    outcomes = run(planned, Pool(InlineExecutor(), lambda: 1), progress=False)
+    pairs = pd.DataFrame({"treatment": ["alpha"], "treatment_2": ["beta"]})
+    pairs.to_parquet(tmp_path / "out" / "scores" / "two" / "combination_pairs.parquet", index=False)
+    write_summary(planned, outcomes, tmp_path / "out")
+    assert pd.read_csv(tmp_path / "out" / "combination_pairs.csv").to_dict("records") == [
+        {"screen": "two", "treatment": "alpha", "treatment_2": "beta"}]
 
 
 def test_single_doses_of_all_screens_are_joined_as_long_as_there_are_some(tmp_path: Path, command: Callable[..., Path]) -> None:

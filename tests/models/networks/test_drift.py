@@ -11,6 +11,7 @@ import pytest
 
 from models.networks.bundle import Card, TrunkReference
 from models.networks.drift import (
+    DIMENSIONS,
     DISTANCE,
     LEAST_WELLS,
     SHIFT,
@@ -19,6 +20,8 @@ from models.networks.drift import (
     drift_findings,
     make_reference,
     plate_drift,
+    projected,
+    size_words,
     with_structure_sizes,
 )
 from models.networks.fitting import Fitted, fit_model
@@ -82,6 +85,47 @@ def test_shifts_are_in_control_windows_and_held_out_outputs_come_first() -> None
     cross = predictions(layout).assign(logit=99.0)
     assert make_reference(features(40, seed=1), cross, regression=False) == own
     assert plate_drift(wells.assign(excluded=True), own).empty
+
+
+def test_a_reference_is_made_of_every_assay_and_of_all_plates() -> None:
+    """Of a read-out that rises with death, of plates that name their wells alike, and of a model without cross-fitting; else no drift
+    would be told of what it scores.
+    """
+    own = reference()
+    dying = predictions(tiny_layout()).assign(logit_cv=lambda table: -table["logit"])
+    found = make_reference(features(40, seed=1), dying, regression=False)
+    assert found is not None
+    assert (found.gap, found.negative) == (own.gap, -own.negative)
+    half = tiny_layout(controls=LEAST_WELLS // 2)
+    plates = pd.concat([predictions(half.assign(plate=plate), shift=shift) for plate, shift in (("P1", 0.0), ("P2", 1.0))])
+    found = make_reference(features(LEAST_WELLS, seed=1), plates, regression=False)
+    assert found is not None
+    assert found.negative == pytest.approx(plates.loc[plates["role"] == "negative", "logit"].median(), rel=1e-5)
+    alone = make_reference(features(40, seed=1), predictions(tiny_layout()).assign(logit_cv=np.nan), regression=False)
+    assert alone == own
+
+
+def test_a_well_without_an_output_does_not_hide_the_drift_of_its_plate() -> None:
+    own = reference()
+    wells = predictions(tiny_layout(), shift=own.gap).assign(feature_distance=2.0, excluded=False)
+    first = wells.index[wells["role"] == "negative"][0]
+    wells.loc[first, ["logit", "feature_distance"]] = np.nan
+    drift = plate_drift(wells, own)
+    assert drift.loc[0, "negative_shift"] == pytest.approx(1, abs=0.05)
+    assert drift.loc[0, "feature_distance"] == 2
+    assert len(drift_findings(drift.assign(model="m"))) == 1
+
+
+def test_what_hardly_varies_among_the_training_s_wells_weighs_more() -> None:
+    """Of many wells the shrinkage is small: a shift in a quiet direction is far, the same in a loud one is near."""
+    rng = np.random.default_rng(3)
+    rows = rng.normal(0, 1, (400, 300))
+    loud, quiet = (np.linalg.pinv(projected(np.eye(300))).T @ np.eye(DIMENSIONS)[number] for number in (0, 1))
+    rows += 20 * rng.normal(0, 1, (400, 1)) * loud
+    own = make_reference(rows, predictions(tiny_layout()), regression=False)
+    assert own is not None
+    near, far = (float(own.distance(rows[:50] + 20 * way).mean()) for way in (loud, quiet))
+    assert far > 3 * near
 
 
 @pytest.fixture(scope="module")
@@ -155,3 +199,8 @@ def test_drift_is_told_beyond_its_limits_and_not_within() -> None:
     alive = [row | {"plate": str(number)} for number, row in enumerate(
         nothing | {"positive_shift": shift} for shift in (1.01 * SHIFT, 0.99 * SHIFT, -1.01 * SHIFT, np.nan))]
     assert list(alive_words(pd.DataFrame(alive))) == ["0"]      # dead wells that look deader are no doubt
+
+
+def test_structures_that_are_too_small_are_told_as_those_that_are_too_large() -> None:
+    sizes = pd.DataFrame({"plate": ["half", "alike", "double", "unknown"], "structure_size": [0.5, 0.9, 2.0, np.nan], "structure_limit": 1.5})
+    assert list(size_words(sizes)) == ["half", "double"]

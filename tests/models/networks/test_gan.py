@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -111,3 +112,17 @@ def test_drawn_images_train_beside_the_others_and_come_from_these_alone() -> Non
     assert isinstance(more.source, PixelSource)
     assert np.allclose(more.source.pixels[22:].numpy(), found.drawn, atol=1e-3)
     assert (with_generated(lesson(1.0), recipe)[1].drawn == found.drawn).all()  # whatever the held-out images show
+
+
+def test_an_image_drawn_like_a_class_is_taught_as_that_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a generator that draws what it was shown; of exchanged classes it would teach the reverse of its images."""
+    def like_the_first_two(pixels: torch.Tensor, classes: torch.Tensor, *_: object, **__: object) -> GanRun:
+        drawn = torch.stack([pixels[classes == kind][0] for kind in range(2)]).numpy()
+        return GanRun(pd.DataFrame(), {}, drawn, drawn, np.array([1.0, 0.0]))
+
+    monkeypatch.setattr(gan, "train_gan", like_the_first_two)
+    more, _ = with_generated(lesson(0.0), RECIPE)
+    assert isinstance(more.source, PixelSource)
+    middle = more.source.pixels[:, 0, 7:21, 7:21].mean(dim=(1, 2)).numpy()
+    for side in (slice(0, 16), slice(22, 24)):
+        assert (more.targets[side] > 0.5).tolist() == (middle[side] > middle[:16].mean()).tolist()
