@@ -146,6 +146,46 @@ def test_images_that_cannot_be_used_are_all_named_and_the_rest_is_kept(tmp_path:
     assert list(archives(tmp_path / "small")) == ["P1.zip", "P2.zip"]
 
 
+def test_small_images_of_files_that_changed_since_are_made_anew(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a run that was cut off, and of a plate whose archive is gone."""
+    folder, write, done = microscope(tmp_path / "raw"), module._write_small, list[str]()
+    tifffile.imwrite(folder / "P1" / "A01_dapi.tif", STACKS["P2", "A01", "dapi"], photometric="minisblack")
+
+    def stop(stack: module._Stack, size: int) -> None:
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        done.append(stack.well)
+        write(stack, size)
+
+    request = Projecting(source=source(folder), out=tmp_path / "small", size=32, threads=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_write_small", stop)
+        with pytest.raises(KeyboardInterrupt):
+            project(request, progress=False)
+    assert list((tmp_path / "small" / ".parts").rglob("A01_s1_c0_z0.tif"))
+    tifffile.imwrite(folder / "P1" / "A01_dapi.tif", STACKS["P1", "A01", "dapi"], photometric="minisblack")
+    project(request, progress=False)
+    assert archives(tmp_path / "small") == archives(made / "small")
+    (tmp_path / "small" / "images" / "P2.zip").unlink()
+    project(request, progress=False)
+    assert archives(tmp_path / "small") == archives(made / "small")
+
+
+def test_planes_are_taken_in_their_order_and_rounded(tmp_path: Path) -> None:
+    """Planes of 10, 11, ... 22, named z0 to z12: the middle is 16, the mean 16; of four planes 10, 11, 11, 11 the mean is 11, not 10."""
+    (tmp_path / "raw").mkdir()
+    for well, values in (("A01", range(10, 23)), ("A02", (10, 11, 11, 11))):
+        for number, value in enumerate(values):
+            tifffile.imwrite(tmp_path / "raw" / f"{well}_z{number}.tif", np.full((20, 24), value, np.uint8))
+    project(Projecting(source=Source(folder=tmp_path / "raw", pattern="{well}_z{z}.tif"), out=tmp_path / "small", size=8,
+                       facts={"pixel_size_um": 0.5}), progress=False)
+    (name,) = archives(tmp_path / "small")
+    with PlateArchive(tmp_path / "small" / "images" / name) as archive:
+        said = {well: [int(archive.read(f"{well}_s1_c{place}_z0.tif").max()) for place in range(3)] for well in ("A01", "A02")}
+    assert said == {"A01": [22, 16, 16], "A02": [11, 11, 11]}
+    assert "pixel_size_um" not in json.loads((tmp_path / "small" / "screen.json").read_text())     # no squares any more
+
+
 def test_planes_of_several_sizes_are_no_stack(tmp_path: Path) -> None:
     (tmp_path / "raw").mkdir()
     for number, side in enumerate((20, 24)):

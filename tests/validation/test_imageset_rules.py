@@ -73,6 +73,36 @@ def test_copies_with_different_labels_contradict(judge: Callable[..., Verdict]) 
     assert rules(judge(table(), pixels)) == {"imageset_contradiction": "error"}
 
 
+def test_a_copy_without_a_label_leaks_and_contradicts_nothing(judge: Callable[..., Verdict]) -> None:
+    """Co-training learns from unlabelled images."""
+    pixels = images(14)
+    pixels["12.tif"] = pixels["0.tif"]
+    rows = table(14).assign(label=[*["treated", "untreated"] * 6, "", ""])
+    assert rules(judge(rows, pixels)) == {"imageset_duplicate": "error"}
+
+
+def test_what_is_no_fault_is_not_told(judge: Callable[..., Verdict]) -> None:
+    """Four groups of each class, images of two grey values, masks, and shares of the labelled images alone."""
+    pixels = images()
+    pixels["2.tif"] = np.full((6, 7), 9, np.uint8)
+    pixels["2.tif"][0, 0] = 10
+    pixels["mask.tif"] = images(1)["0.tif"] // 2
+    four = table().assign(group=[f"{label}{number // 2 % 4}" for number, label in enumerate(table()["label"])],
+                          mask_path=["mask.tif", *[""] * 11])
+    assert rules(judge(four, pixels)) == {}
+    for labels in ((5, 45, 10), (6, 52, 2)):
+        named = [name for name, count in zip(("treated", "untreated", ""), labels, strict=True) for _ in range(count)]
+        assert rules(judge(table(60).assign(label=named), images(60))) == {}, labels
+
+
+def test_errors_come_first(judge: Callable[..., Verdict]) -> None:
+    pixels = images()
+    pixels["2.tif"] = np.full((6, 7), 9, np.uint8)
+    del pixels["4.tif"]
+    verdict = judge(table(), pixels)
+    assert [(finding.rule, finding.severity) for finding in verdict.findings] == [("imageset_path", "error"), ("imageset_flat", "warning")]
+
+
 @pytest.mark.parametrize(("change", "expected"), [
     (lambda rows: rows.assign(label="treated"), {"imageset_class": "error"}),
     (lambda rows: rows.assign(label=["treated", "odd"] * 6), {"imageset_label": "error"}),

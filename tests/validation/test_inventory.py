@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from models.plates.images import encode_tiff, write_archive
+from models.plates.images import encode_tiff, member_name, write_archive
 from validation.imageset_rules import take_contents
 from validation.inventory import take_inventory
 
@@ -50,3 +50,18 @@ def test_a_disk_that_cannot_be_read_is_no_damage_of_an_archive(tmp_path: Path, m
     monkeypatch.setattr(f"validation.inventory.{broken}", fail)
     with pytest.raises(OSError, match="Input/output error"):
         take_inventory([tmp_path / "P1.zip"])
+
+
+def test_channels_overlap_with_the_first_of_their_own_place(tmp_path: Path) -> None:
+    """Not with that of another well or plane: rules compare it well by well."""
+    rng = np.random.default_rng(0)
+    members = []
+    for well in ("A01", "A02"):
+        for plane in range(2):
+            first = rng.integers(0, 200, (16, 16)).astype(np.uint8)
+            members += [(member_name(well, channel=0, plane=plane), encode_tiff(first)),
+                        (member_name(well, channel=1, plane=plane), encode_tiff(255 - first))]
+    write_archive(tmp_path / "P1.zip", members)
+    found = take_inventory([tmp_path / "P1.zip"]).images
+    assert found.loc[found["channel"] == 0, "overlap"].isna().all()
+    np.testing.assert_allclose(found.loc[found["channel"] == 1, "overlap"], -1)

@@ -59,3 +59,28 @@ def test_only_what_is_new_or_changed_is_read_also_after_a_run_that_was_cut_off(t
     assert (names, len(found.findings), found.plates) == (["P1"], 1, ("P1", "P2"))
     assert look()[0] == ["P1"]                      # what is damaged is looked at each time
     assert len(list((tmp_path / "kept").iterdir())) == 1
+
+
+def test_plates_of_one_size_and_time_keep_their_own_images(tmp_path: Path) -> None:
+    """As those unpacked together often are: times of zip archives and of some shares are whole seconds."""
+    plates = [add_plate(tmp_path, name, seed=seed) for seed, name in enumerate(("P1", "P2"))]
+    for plate in plates:
+        os.utime(plate, (1, 1))
+    assert len({plate.stat().st_size for plate in plates}) == 1
+    found = [kept.kept_inventory(plates, tmp_path / "kept") for _ in range(2)]
+    for one in found:
+        pd.testing.assert_frame_equal(one.images, take_inventory(plates).images)
+
+
+def test_another_version_of_the_code_reads_the_images_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plate, read = add_plate(tmp_path, "P1", seed=1), list[Path]()
+    monkeypatch.setattr(kept, "take_inventory", lambda archives: (read.extend(archives := list(archives)), take_inventory(archives))[1])
+    for version in ("1", "1", "2"):
+        monkeypatch.setattr(kept, "maker", lambda *code, version=version: version)
+        kept.kept_inventory([plate], tmp_path / "kept")
+    assert read == [plate, plate]
+
+
+def test_a_screen_without_archives_has_an_empty_inventory(tmp_path: Path) -> None:
+    found = kept.kept_inventory([], tmp_path / "kept")
+    assert (len(found.images), found.findings, found.plates) == (0, (), ())
