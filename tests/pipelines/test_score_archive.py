@@ -34,7 +34,7 @@ from models.plates.spreadsheets import read_table
 from models.scoring import ScoringOptions
 from pipelines.lineage import commit_in_words
 from pipelines.params import ScoreParams
-from pipelines.plate_tasks import ModelPlace, Outcome, _loaded
+from pipelines.plate_tasks import ModelPlace, Outcome, _loaded, predict_plate
 from pipelines.pools import InlineExecutor, Pool
 from pipelines.prepare import run as prepare
 from pipelines.prepared import read_prepared
@@ -283,7 +283,17 @@ def test_a_plate_that_looks_inverted_is_told_beside_the_rules_findings(tmp_path:
     assert sorted(finding["plate"] for finding in told if finding["rule"] == "inverted") == ["P1", "P2"]
 
 
-def test_a_plate_that_cannot_be_predicted_refuses_its_screen_and_the_run_goes_on(tmp_path: Path, bundle: Path) -> None:
+@pytest.mark.parametrize("spoilt", ["P1", "P2"])
+def test_one_plate_that_cannot_be_predicted_leaves_no_scores_of_the_others(tmp_path: Path, bundle: Path, spoilt: str,
+                                                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.score_archive.predict_plate",
+                        lambda task: Outcome("out of order") if task.out.name == spoilt else predict_plate(task))
+    planned = planned_in(tmp_path, bundle, make_screen(tmp_path / "one", plates=("P1", "P2")))
+    assert run(planned, Pool(InlineExecutor(), lambda: 1), progress=False) == [Outcome("out of order")]
+    assert not (tmp_path / "out" / "scores").exists()
+
+
+def test_a_model_that_cannot_be_loaded_refuses_its_screens_in_words(tmp_path: Path, bundle: Path) -> None:
     planned = planned_in(tmp_path, bundle, make_screen(tmp_path / "one", plates=("P1", "P2")))
     (tmp_path / "out" / "trunks" / "trunk-0" / "trunk.safetensors").rename(tmp_path / "away")
     _loaded.cache_clear()
