@@ -202,5 +202,5 @@ def test_drift_is_told_beyond_its_limits_and_not_within() -> None:
 
 
 def test_structures_that_are_too_small_are_told_as_those_that_are_too_large() -> None:
-    sizes = pd.DataFrame({"plate": ["half", "alike", "double", "unknown"], "structure_size": [0.5, 0.9, 2.0, np.nan], "structure_limit": 1.5})
-    assert list(size_words(sizes)) == ["half", "double"]
+    sizes = pd.DataFrame({"plate": ["half", "alike", "twice", "none"], "structure_size": [0.5, 0.9, 2.0, np.nan], "structure_limit": 1.5})
+    assert list(size_words(sizes)) == ["half", "twice"]
