@@ -70,8 +70,10 @@ def bundle(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def command(tmp_path: Path, bundle: Path) -> Callable[..., Path]:
+def command(tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     """The command line on some screens; gives OUT."""
+    monkeypatch.setattr(sys, "path", [*sys.path])   # Ray adds packages of its own, which pieces that are kept would be known by
+
     def call(*screens: Path, out: str = "out", options: tuple[str, ...] = ()) -> Path:
         _loaded.cache_clear()       # else done by the process, of which each command has its own
         main([*map(str, screens), "--bundle", str(bundle), "--out", str(tmp_path / out), "--params", str(ROOT / "params.yaml"), *options])
