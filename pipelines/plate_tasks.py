@@ -51,11 +51,11 @@ class ModelPlace:
 
     def load(self) -> Predictor:
         """The predictor; a process keeps the last few."""
-        return _loaded(self)
+        return _loaded(self, bundle_sha256(self.bundle))
 
 
 @functools.lru_cache(maxsize=4)
-def _loaded(place: ModelPlace) -> Predictor:
+def _loaded(place: ModelPlace, _sha256: str) -> Predictor:      # of what lies there now: it may have been trained again
     return load_predictor(place.bundle, find_trunk=trunk_finder([place.bundle.parents[1] / "trunks"]), device=place.device)
 
 

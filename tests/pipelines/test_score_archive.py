@@ -75,7 +75,6 @@ def command(tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Ca
     monkeypatch.setattr(sys, "path", [*sys.path])   # Ray adds packages of its own, which pieces that are kept would be known by
 
     def call(*screens: Path, out: str = "out", options: tuple[str, ...] = ()) -> Path:
-        _loaded.cache_clear()       # else done by the process, of which each command has its own
         main([*map(str, screens), "--bundle", str(bundle), "--out", str(tmp_path / out), "--params", str(ROOT / "params.yaml"), *options])
         return tmp_path / out
     return call
@@ -298,7 +297,7 @@ def test_one_plate_that_cannot_be_predicted_leaves_no_scores_of_the_others(tmp_p
 def test_a_model_that_cannot_be_loaded_refuses_its_screens_in_words(tmp_path: Path, bundle: Path) -> None:
     planned = planned_in(tmp_path, bundle, make_screen(tmp_path / "one", plates=("P1", "P2")))
     (tmp_path / "out" / "trunks" / "trunk-0" / "trunk.safetensors").rename(tmp_path / "away")
-    _loaded.cache_clear()
+    _loaded.cache_clear()       # what other tests loaded stands on the same trunk, which is then not looked for
     (outcome,) = run(planned, Pool(InlineExecutor(), lambda: 1), progress=False)
     assert "trunk small_cnn (none, seed 0" in outcome.error
     assert write_summary(planned, [outcome], tmp_path / "out")["status"].tolist() == ["refused", "refused"]
