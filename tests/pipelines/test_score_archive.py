@@ -1,116 +1,35 @@
-"""Many screens at once: the same numbers as the stage `score`, every plate counted, and nothing done twice."""
+"""Many screens at once: the same numbers as the stage `score`, and every plate counted."""
 
 from __future__ import annotations
 
 import json
-import os
-import secrets
-import signal
-import subprocess
-import sys
-import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
-import yaml
 
 from models.errors import DosewellError, Finding, ImageError, InputError
-from models.networks.bundle import bundle_sha256, read_card, trunk_finder, write_card
-from models.networks.drift import DIMENSIONS, Reference
+from models.networks.bundle import read_card, trunk_finder, write_card
 from models.networks.predict import load_predictor
-from models.networks.structure import Structure
 from models.plates.data_hash import data_md5
 from models.plates.images import PlateArchive, write_plate
 from models.plates.layout import parse_layout, write_layout
 from models.plates.screen import Channel, Screen
 from models.plates.spreadsheets import read_table
-from models.scoring import ScoringOptions
 from pipelines.lineage import commit_in_words
-from pipelines.params import ScoreParams
-from pipelines.plate_tasks import ModelPlace, Outcome, _loaded, predict_plate
+from pipelines.plate_tasks import ModelPlace, _loaded
 from pipelines.pools import InlineExecutor, Pool
 from pipelines.prepare import run as prepare
 from pipelines.prepared import read_prepared
 from pipelines.score import run as score
-from pipelines.score_archive import Planned, main, plan, plate_table, run, write_summary
+from pipelines.score_archive import main, plan, run, write_summary
 from pipelines.screens import plate_archives, read_screen, write_screen
-from tests.serving.tiny import MODEL, ROOT, tiny_bundle, tiny_layout, well_image
+from tests.pipelines.archives import OPTIONS, make_screen, planned_in, with_reference
+from tests.serving.tiny import MODEL, ROOT, tiny_bundle, tiny_layout
 from validation.rules import judge_screen, take_inventory
-
-OPTIONS = ScoringOptions(fit=ScoreParams().fit)
-
-
-def make_screen(folder: Path, *, sample: str = "TINY", plates: tuple[str, ...] = ("P1",), **fields: Any) -> Path:
-    """A screen of tiny plates with the same layout."""
-    for number, plate in enumerate(plates):
-        rng = np.random.default_rng(number)
-        write_plate(_into(folder / "images") / f"{plate}.zip", (
-            (f"{row['well']}_s1_c0_z0.tif", well_image(row, rng)) for _, row in tiny_layout(plate).sort_values("well").iterrows()))
-    write_layout(pd.concat([tiny_layout(plate) for plate in plates], ignore_index=True), folder / "layout.csv")
-    write_screen(folder, Screen(name=folder.name, sample=sample, channels=(Channel(name="brightfield"),), magnification=10.0,
-                                **{"positive_control": {"image": "kill"}} | fields))
-    return folder
-
-
-def _into(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-@pytest.fixture
-def bundle(tmp_path: Path) -> Path:
-    return tiny_bundle(tmp_path / "bundles" / MODEL)
-
-
-@pytest.fixture
-def command(tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """The command line on some screens; gives OUT."""
-    monkeypatch.setattr(sys, "path", [*sys.path])   # Ray adds packages of its own, which pieces that are kept would be known by
-
-    def call(*screens: Path, out: str = "out", options: tuple[str, ...] = ()) -> Path:
-        main([*map(str, screens), "--bundle", str(bundle), "--out", str(tmp_path / out), "--params", str(ROOT / "params.yaml"), *options])
-        return tmp_path / out
-    return call
-
-
-class Recording(InlineExecutor):
-    """Runs tasks here and notes them; is interrupted at the task of number `stop`."""
-
-    def __init__(self, *, stop: int = -1) -> None:
-        self.done: list[tuple[str, str]] = []
-        self.stop = stop
-
-    def submit(self, fn: Callable[..., Outcome], /, *args: Any, **kwargs: Any) -> Future[Outcome]:
-        if len(self.done) == self.stop:
-            raise KeyboardInterrupt
-        task = args[0]
-        self.done.append((fn.__name__, task.out.name))
-        return super().submit(fn, *args, **kwargs)
-
-
-def planned_in(tmp_path: Path, bundle: Path, *screens: Path) -> list[Planned]:
-    """The plan of screens, with the bundle where its trunk is found."""
-    kept, trunks = tmp_path / "out" / "models" / MODEL, tmp_path / "out" / "trunks"
-    if not kept.is_dir():
-        kept.parent.mkdir(parents=True)
-        bundle.rename(kept)
-        (bundle.parent / "trunk-0").rename(_into(trunks) / "trunk-0")
-    return plan(screens, tmp_path / "out", [ModelPlace(bundle=kept, device="cpu")], options=OPTIONS)
-
-
-def with_reference(bundle: Path) -> None:
-    """A card that knows how its training's controls looked."""
-    own = Reference(value="od", negative=0.0, positive=None, gap=1.0, z_prime=None, wells=8, feature_mean=(0.0,) * DIMENSIONS,
-                    feature_whitening=tuple((0.0,) * row + (1.0,) for row in range(DIMENSIONS)),
-                    structure=Structure(spectrum=tuple(np.linspace(0.1, 0.5, 9)), spread=0.1))
-    write_card(bundle, replace(read_card(bundle), reference=own))
 
 
 def test_the_scores_are_those_of_the_stage(tmp_path: Path, bundle: Path, command: Callable[..., Path]) -> None:
@@ -182,64 +101,6 @@ def test_wells_without_an_image_are_counted(tmp_path: Path, command: Callable[..
     assert "96 wells, 94 with an image that gave a number, 0 left out of the curves" in capsys.readouterr().out
 
 
-def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path, bundle: Path) -> None:
-    screens = [make_screen(tmp_path / name, plates=("P1", "P2")) for name in ("one", "two")]
-    planned = planned_in(tmp_path, bundle, *screens)
-    first = Recording(stop=4)
-    with pytest.raises(KeyboardInterrupt):
-        run(planned, Pool(first, lambda: 1), progress=False)
-    assert first.done == [("predict_plate", "P1"), ("predict_plate", "P2"), ("score_screen", "one"), ("predict_plate", "P1")]
-    second = Recording()
-    outcomes = run(planned_in(tmp_path, bundle, *screens), Pool(second, lambda: 1), progress=False)
-    assert second.done == [("predict_plate", "P2"), ("score_screen", "two")]
-    assert outcomes == [Outcome(), Outcome()]
-    assert write_summary(planned, outcomes, tmp_path / "out")["scored"].tolist() == [96] * 4
-
-
-def test_a_changed_layout_needs_no_image_again_and_a_changed_plate_only_itself(tmp_path: Path, bundle: Path) -> None:
-    screen = make_screen(tmp_path / "one", plates=("P1", "P2"))
-    run(planned_in(tmp_path, bundle, screen), Pool(InlineExecutor(), lambda: 1), progress=False)
-    layout = pd.concat([tiny_layout("P1"), tiny_layout("P2")], ignore_index=True)
-    write_layout(layout.assign(excluded=layout["well"].eq("A01"), exclusion_reason=layout["well"].map({"A01": "a bubble"}).fillna("")),
-                 screen / "layout.csv")
-    after = Recording()
-    run(planned_in(tmp_path, bundle, screen), Pool(after, lambda: 1), progress=False)
-    assert after.done == [("score_screen", "one")]
-    wells = pd.read_parquet(tmp_path / "out" / "scores" / "one" / "wells.parquet")
-    assert wells.loc[wells["excluded"], "exclusion_reason"].tolist() == ["a bubble"] * 2
-    planned = planned_in(tmp_path, bundle, screen)
-    assert plate_table(planned, [Outcome()])["left_out"].tolist() == [1, 1]
-    wells.assign(logit=wells["od"], od=np.nan).to_parquet(tmp_path / "out" / "scores" / "one" / "wells.parquet", index=False)
-    assert plate_table(planned, [Outcome()])["scored"].tolist() == [96, 96]      # of a classifier
-    os.utime(screen / "images" / "P2.zip", ns=(1, 1))
-    touched = Recording()
-    run(planned_in(tmp_path, bundle, screen), Pool(touched, lambda: 1), progress=False)
-    assert touched.done == [("predict_plate", "P2"), ("score_screen", "one")]
-
-
-def test_another_model_or_other_options_leave_no_scores_of_the_ones_before(tmp_path: Path, bundle: Path,
-                                                                           command: Callable[..., Path]) -> None:
-    screen = make_screen(tmp_path / "one")
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
-
-    def scores() -> tuple[str, pd.DataFrame, pd.DataFrame]:
-        (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
-        out = command(screen, options=("--params", str(tmp_path / "params.yaml"))) / "scores" / "one"
-        return (json.loads((out / "lineage.json").read_text())["bundle_sha256"], *(pd.read_parquet(out / f"{name}.parquet")
-                                                                                    for name in ("wells", "curves")))
-
-    first = scores()
-    tiny_bundle(bundle, seed=5)
-    retrained = scores()
-    assert first[0] != retrained[0] == bundle_sha256(bundle)
-    assert not retrained[1]["od"].equals(first[1]["od"])
-    params["score"]["fit"]["ic_level"] = 20.0
-    other = scores()
-    assert other[1]["od"].equals(retrained[1]["od"])
-    assert set(other[2]["ic_level"]) == {20.0}
-    assert set(retrained[2]["ic_level"]) == {50.0}
-
-
 def test_a_model_s_limits_judge_the_screen_and_its_failed_gates_are_on_the_pages(tmp_path: Path, bundle: Path,
                                                                                  command: Callable[..., Path]) -> None:
     tiny_bundle(bundle, passed=False)
@@ -284,16 +145,6 @@ def test_a_plate_that_looks_inverted_is_told_beside_the_rules_findings(tmp_path:
     assert sorted(finding["plate"] for finding in told if finding["rule"] == "inverted") == ["P1", "P2"]
 
 
-@pytest.mark.parametrize("spoilt", ["P1", "P2"])
-def test_one_plate_that_cannot_be_predicted_leaves_no_scores_of_the_others(tmp_path: Path, bundle: Path, spoilt: str,
-                                                                           monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.score_archive.predict_plate",
-                        lambda task: Outcome("out of order") if task.out.name == spoilt else predict_plate(task))
-    planned = planned_in(tmp_path, bundle, make_screen(tmp_path / "one", plates=("P1", "P2")))
-    assert run(planned, Pool(InlineExecutor(), lambda: 1), progress=False) == [Outcome("out of order")]
-    assert not (tmp_path / "out" / "scores").exists()
-
-
 def test_a_model_that_cannot_be_loaded_refuses_its_screens_in_words(tmp_path: Path, bundle: Path) -> None:
     planned = planned_in(tmp_path, bundle, make_screen(tmp_path / "one", plates=("P1", "P2")))
     (tmp_path / "out" / "trunks" / "trunk-0" / "trunk.safetensors").rename(tmp_path / "away")
@@ -327,27 +178,6 @@ def test_single_doses_of_all_screens_are_joined_as_long_as_there_are_some(tmp_pa
     write_layout(layout, screen / "layout.csv")
     command(screen)
     assert not (out / "single_doses.csv").exists()
-
-
-def test_several_processes_give_the_same_bytes(tmp_path: Path, command: Callable[..., Path]) -> None:
-    screens = [make_screen(tmp_path / name) for name in ("one", "two")]
-    alone, together = command(*screens, out="alone"), command(*screens, out="together", options=("--workers", "2"))
-    names = [path.relative_to(alone) for path in sorted(alone.rglob("*")) if path.is_file()]
-    assert len(names) > 20
-    for name in names:
-        assert (alone / name).read_bytes() == (together / name).read_bytes(), name
-
-
-def _kill(task: object) -> Outcome:
-    os.kill(os.getpid(), signal.SIGKILL)
-    raise AssertionError
-
-
-def test_a_killed_worker_is_told_with_the_way_out(tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.score_archive.predict_plate", _kill)
-    planned = planned_in(tmp_path, bundle, make_screen(tmp_path / "one"))
-    with ProcessPoolExecutor(1) as executor, pytest.raises(DosewellError, match=r"a worker process was killed.*fewer --workers"):
-        run(planned, Pool(executor, lambda: 1), progress=False)
 
 
 def test_of_several_models_the_one_of_the_sample_scores(tmp_path: Path, bundle: Path) -> None:
@@ -403,36 +233,3 @@ def test_bad_settings_are_told(tmp_path: Path, command: Callable[..., Path]) -> 
         command(screen, options=("--ray", "127.0.0.1:1"))
     with pytest.raises(InputError, match="no model: name a registered one"):
         main([str(screen), "--out", str(tmp_path / "out"), "--params", str(ROOT / "params.yaml")])
-
-
-CLUSTER = """
-import os, sys
-os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"
-import ray
-ray.init(num_cpus=2, include_dashboard=False, _node_ip_address="127.0.0.1", object_store_memory=100_000_000, _temp_dir=sys.argv[1])
-print("at", ray.get_runtime_context().gcs_address, flush=True)
-sys.stdin.read()
-"""
-
-
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Address of a Ray cluster of this machine alone, with a token of its own."""
-    for name, value in {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}.items():
-        monkeypatch.setenv(name, value)
-    with tempfile.TemporaryDirectory(prefix="ray-") as folder, subprocess.Popen(   # its sockets' paths must be short
-            [sys.executable, "-c", CLUSTER, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as head:
-        assert head.stdin is not None
-        assert head.stdout is not None
-        yield next(line.split()[1] for line in head.stdout if line.startswith("at "))
-        head.stdin.close()
-
-
-def test_a_ray_cluster_gives_the_same_bytes(tmp_path: Path, command: Callable[..., Path], bundle: Path, cluster: str) -> None:
-    screens = [make_screen(tmp_path / "one", plates=("P1", "P2")), make_screen(tmp_path / "two")]
-    here, there = command(*screens, out="here"), tmp_path / "there"
-    subprocess.run([sys.executable, "-m", "pipelines.score_archive", *screens, "--bundle", bundle, "--out", there, "--ray", cluster],
-                   cwd=ROOT, check=True, timeout=300)
-    assert pd.read_csv(there / "plates.csv")["scored"].tolist() == [96] * 3
-    for path in sorted(here.rglob("*")):
-        assert path.is_dir() or path.read_bytes() == (there / path.relative_to(here)).read_bytes(), path
