@@ -2,7 +2,7 @@
 
     python -m benchmarks.attacks
 
-Each attack of tests/serving/hostile.py is sent to the service of the smallest model: images within an otherwise good plate, archives as
+Each attack of tests/serving/hostile/ is sent to the service of the smallest model: images within an otherwise good plate, archives as
 plates, tables as layouts. The goal: refused (4xx) within 1 s, with less than 200 MB above what the service has when it is idle. A file
 that is odd and does no harm may be scored (200). Judged is processor time of all
 the service's processes, their usual look at the registry included, so that a busy machine changes little; a good plate is the first row.
@@ -21,7 +21,9 @@ from pathlib import Path
 import httpx
 
 from benchmarks.tiny_service import PeakMemory, Server, TinyPlate, client, family, form, tiny_service
-from tests.serving.hostile import ARCHIVES, IMAGES, MEMBER, TABLES
+from tests.serving.hostile.archives import ARCHIVES, MEMBER
+from tests.serving.hostile.images import IMAGES
+from tests.serving.hostile.tables import TABLES
 
 HEADER = "| attack | bytes | answer | processor s | wall s | extra MB | |\n|---|---|---|---|---|---|---|\n"
 GOAL_SECONDS, GOAL_MB = 1.0, 200.0

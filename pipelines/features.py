@@ -44,8 +44,8 @@ def run(predictor: Predictor, data: PreparedScreen | PreparedImageSet) -> pd.Dat
 
 def dose_map(profiles: pd.DataFrame, *, title: str) -> tuple[Figure, pd.DataFrame]:
     """(map, places of its wells) of a screen's profiles, without empty wells. Raises InputError for image sets and without dosed wells."""
-    wells = profiles.filter(like=METADATA).rename(columns=lambda name: name.removeprefix(METADATA).replace("Plate", "plate").replace(
-        "Well", "well"))
+    wells = profiles.filter(like=METADATA).rename(columns=lambda name: name.removeprefix(METADATA)).rename(
+        columns={"Plate": "plate", "Well": "well"})
     if "dose" not in wells or not wells["dose"].gt(0).any():
         raise InputError("--map: no well of it has a dose to be coloured by; it is for screens with treated wells")
     shown = wells["role"].ne("empty")

@@ -22,7 +22,7 @@ from models.dose_response.doubts import APART, Row, with_changes
 from models.dose_response.fit import fit_curves
 from models.dose_response.options import FitOptions
 from models.dose_response.plate_residuals import PlateResiduals
-from models.dose_response.words import stated
+from models.dose_response.words import ic_name, stated
 
 LEVEL = 0.01        # share of curves on plates that agree which are called in disagreement by chance
 PERHAPS = 0.1       # up to this p, plates whose own midpoints are FOLD apart are told, without a verdict
@@ -145,7 +145,7 @@ def _limits(row: Row, own: pd.DataFrame, name: str) -> Row:
 def in_words(one: Disagreement) -> str:
     """What the plates say, each by itself: the reason of the pooled curve."""
     raw = (one.curves["scale"] == "raw").all()
-    called = "EC50" if raw else f"IC{one.curves['ic_level'].iloc[0]:g}"
+    called = "EC50" if raw else ic_name(one.curves["ic_level"].iloc[0])
     told = [(f"{_midpoint(row, 'ec50' if raw else 'ic50')} on {row['plate']}", row["mean_effect"]) for _, row in one.curves.iterrows()]
     told = told if len(told) <= _NAMED else [min(told, key=lambda pair: -pair[1]), max(told, key=lambda pair: -pair[1])]
     few = "" if len(told) == len(one.curves) else f" ({len(one.curves)} plates, the most and the least affected)"

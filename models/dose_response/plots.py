@@ -20,7 +20,7 @@ from models.dose_response.assay_quality import plate_shape, well_positions
 from models.dose_response.bands import confidence_band
 from models.dose_response.checks import require_columns
 from models.dose_response.curves import curve_values
-from models.dose_response.words import dose_words
+from models.dose_response.words import dose_words, ic_name
 from models.tables import left_out
 from models.wells import row_letters
 
@@ -95,7 +95,7 @@ def _draw_ic50(axes: Axes, curve: pd.Series, colour: str) -> None:
 def _note(curve: pd.Series, notes: Literal["long", "short"]) -> str:
     lines = []
     if curve["ic50_relation"]:
-        lines.append(f"IC{curve['ic_level']:g} {curve['ic50_relation']} {dose_words(curve['ic50'], curve['dose_unit'])}")
+        lines.append(f"{ic_name(curve['ic_level'])} {curve['ic50_relation']} {dose_words(curve['ic50'], curve['dose_unit'])}")
     elif np.isfinite(curve["ec50"]):
         lines.append(f"EC50 {curve['ec50_relation']} {dose_words(curve['ec50'], curve['dose_unit'])}")
     if notes == "long" and curve["status"] != "ok":

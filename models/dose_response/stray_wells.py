@@ -22,7 +22,7 @@ from models.dose_response.doubts import Row, with_changes
 from models.dose_response.fit import as_arrays, fit_arrays
 from models.dose_response.options import FitOptions
 from models.dose_response.sensitivity import score_curves
-from models.dose_response.words import dose_words, stated
+from models.dose_response.words import dose_words, ic_name, stated
 
 LEVEL = 0.01        # share of curves without a stray well of which one is called so by chance
 _LOOK = 0.2         # a quick p up to which a curve is fitted again without its worst well
@@ -201,5 +201,5 @@ def in_words(one: StrayWell) -> str:
 
 
 def _ic50(row: dict[str, Any]) -> str:
-    called = f"IC{row['ic_level']:g}"
+    called = ic_name(row["ic_level"])
     return f"{called} {stated(row['ic50'], row['ic50_relation'], row['dose_unit'])}" if row["ic50_relation"] else f"no {called}"

@@ -12,6 +12,11 @@ def dose_words(value: float, unit: str) -> str:
     return f"{shown} {unit}".strip()
 
 
+def ic_name(level: float) -> str:
+    """What the dose of so many percent of inhibition is called: "IC50", "IC25"."""
+    return f"IC{level:g}"
+
+
 def stated(value: float, relation: str, unit: str) -> str:
     """A dose that is known or censored: "350 nM", "> 1000 nM"."""
     return f"{relation} {dose_words(value, unit)}".removeprefix("= ")

@@ -13,6 +13,7 @@ import pandas as pd
 
 from models.combinations import CombinationTables
 from models.dose_response.options import FitOptions
+from models.dose_response.words import ic_name
 from models.errors import Finding
 from models.single_doses import NAME as SINGLE
 from models.tables import CURVES, DOSED_ROLES, INFORMATIVE_FLAGS, SINGLE_DOSES, combined, no_rows
@@ -175,7 +176,7 @@ def common_level(curves: pd.DataFrame) -> float:
 
 def half_title(level: float) -> str:
     """What the dose of an `effect_level` is called: IC50, IC25 ..., and EC50 of the raw read-out."""
-    return "EC50" if math.isnan(level) else f"IC{level:g}"
+    return "EC50" if math.isnan(level) else ic_name(level)
 
 
 def raw_measure(wells: pd.DataFrame) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import pandas as pd
@@ -45,7 +46,7 @@ def curve_lines(curves: pd.DataFrame, *, by: Sequence[str], score: str = "dss_as
 def _headings(curves: pd.DataFrame) -> tuple[str, ...]:
     """Those that follow the names: the dose's and its interval's say their levels, where the curves do."""
     level = 100 * curves["level"].iloc[0] if len(curves) and "level" in curves else float("nan")
-    of_level = f"{level:g} % " if level == level else ""
+    of_level = "" if math.isnan(level) else f"{level:g} % "
     return half_title(common_level(curves)), f"{of_level}interval or why not", *_LAST_HEADINGS
 
 

@@ -1,4 +1,4 @@
-"""Files that mean harm (hostile.py): refused by what they say of themselves, before anything of them is unpacked; `python -m
+"""Files that mean harm (hostile/): refused by what they say of themselves, before anything of them is unpacked; `python -m
 benchmarks.attacks` measures time and memory of the same over HTTP.
 """
 
@@ -30,7 +30,9 @@ from models.plates.spreadsheets import read_table
 from models.registered import RegisteredVersion, refusing
 from serving.loaded import warm
 from tests.serving.conftest import Post
-from tests.serving.hostile import ARCHIVES, IMAGES, MEMBER, TABLES, packed_tiff, png, shared_strip
+from tests.serving.hostile.archives import ARCHIVES, MEMBER
+from tests.serving.hostile.images import IMAGES, packed_tiff, png, shared_strip
+from tests.serving.hostile.tables import TABLES
 from tests.serving.tiny import Server, TinyPlate, tiny_bundle
 
 HARMLESS = {"PNG of 60,000 x 60,000 by its header", "TIFF whose next page is itself", "TIFF with a tag of 4 billion values",

@@ -1,86 +1,17 @@
-"""Files that mean harm, made small: each costs its sender kilobytes, or a few megabytes, and a trusting reader gigabytes or hours."""
+"""Images that mean harm: TIFF, PNG and JPEG whose headers, pages or metadata stand for gigabytes or hours."""
 
 from __future__ import annotations
 
 import io
 import struct
-import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 
 import numpy as np
 from PIL import Image
 
-MEMBER = "A01_s1_c0_z0.tif"
 Tags = Mapping[int, tuple[int, bytes]]      # tag -> (type, its values as bytes)
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 16: 8}    # bytes of a value: BYTE, ASCII, SHORT, LONG, LONG8
-
-
-def archive(members: Mapping[str, bytes], *, method: int = zipfile.ZIP_DEFLATED) -> bytes:
-    """A zip of these members."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", method) as file:
-        for name, data in members.items():
-            file.writestr(name, data)
-    return buffer.getvalue()
-
-
-def raw_zip(entries: list[tuple[str, int, int, int, int]], body: bytes, *, method: int = 8) -> bytes:
-    """A zip whose directory says whatever it likes. entries: (name, offset, packed size, unpacked size, CRC) over one body."""
-    directory = b"".join(
-        struct.pack("<4s4B4HL2L5H2L", b"PK\1\2", 20, 3, 20, 0, 0, method, 0, 0, crc, packed, size, len(name), 0, 0, 0, 0,
-                    0o100644 << 16, at) + name.encode() for name, at, packed, size, crc in entries)
-    count = min(len(entries), 0xFFFF)
-    return body + directory + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, count, count, len(directory), len(body), 0)
-
-
-def local_header(name: str, packed: bytes, size: int, crc: int, *, method: int = 8) -> bytes:
-    """A member as it lies in a zip."""
-    return struct.pack("<4s2B4HL2L2H", b"PK\3\4", 20, 0, 0, method, 0, 0, crc, len(packed), size, len(name), 0) + name.encode() + packed
-
-
-def deflated(data: bytes) -> bytes:
-    packer = zlib.compressobj(9, wbits=-15)
-    return packer.compress(data) + packer.flush()
-
-
-def member_names(count: int) -> list[str]:
-    """As many different names of images."""
-    return [f"A{1 + number % 12:02d}_s{1 + number // 12}_c0_z0.tif" for number in range(count)]
-
-
-def link() -> bytes:
-    """A member that is a symbolic link to a file of the machine."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as file:
-        info = zipfile.ZipInfo(MEMBER)
-        info.external_attr = 0o120777 << 16
-        file.writestr(info, "/etc/passwd")
-    return buffer.getvalue()
-
-
-def bomb(megabytes: int = 250) -> bytes:
-    """One member of zeros."""
-    return archive({MEMBER: bytes(megabytes * 2**20)})
-
-
-def lying_sizes(megabytes: int = 250) -> bytes:
-    """A bomb that declares 1,000 bytes."""
-    packed = deflated(bytes(megabytes * 2**20))
-    return raw_zip([(MEMBER, 0, len(packed), 1000, 0)], local_header(MEMBER, packed, 1000, 0))
-
-
-def overlapping(count: int = 400) -> bytes:
-    """Hundreds of members that are all the same 200 kB, and unpack to 18 MB each."""
-    data = np.random.default_rng(0).integers(0, 256, 180_000, dtype=np.uint8).tobytes() + bytes(18 * 2**20)
-    packed, crc = deflated(data), zlib.crc32(data)
-    names = member_names(count)
-    return raw_zip([(name, 0, len(packed), len(data), crc) for name in names], local_header(names[0], packed, len(data), crc))
-
-
-def many_entries(count: int = 700_000) -> bytes:
-    """A directory of more members than a plate can have, each empty."""
-    return raw_zip([(f"A01_s{number}_c0_z0.tif", 0, 0, 0, 0) for number in range(count)], local_header(MEMBER, b"", 0, 0))
 
 
 def tiff(tags: Tags, data: bytes = b"", *, following: int = 0) -> bytes:
@@ -265,76 +196,6 @@ LAUGHS = "<!DOCTYPE o [<!ENTITY a0 'ha'>" + "".join(
     f"<!ENTITY a{number} '{f'&a{number - 1};' * 10}'>" for number in range(1, 12)) + "]>"
 
 
-def workbook(sheet: str, *, strings: str = "") -> bytes:
-    """An XLSX whose only sheet is this XML."""
-    main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
-    office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
-    package = "http://schemas.openxmlformats.org/package/2006"
-    kinds = "application/vnd.openxmlformats-officedocument.spreadsheetml"
-    return archive({
-        "[Content_Types].xml": f'<Types xmlns="{package}/content-types"><Default Extension="rels" ContentType='
-                               '"application/vnd.openxmlformats-package.relationships+xml"/>'
-                               f'<Override PartName="/xl/workbook.xml" ContentType="{kinds}.sheet.main+xml"/>'
-                               f'<Override PartName="/xl/sharedStrings.xml" ContentType="{kinds}.sharedStrings+xml"/>'
-                               f'<Override PartName="/xl/worksheets/sheet1.xml" ContentType="{kinds}.worksheet+xml"/></Types>'.encode(),
-        "_rels/.rels": f'<Relationships xmlns="{package}/relationships"><Relationship Id="r1" Type="{office}/officeDocument" '
-                       'Target="xl/workbook.xml"/></Relationships>'.encode(),
-        "xl/_rels/workbook.xml.rels": f'<Relationships xmlns="{package}/relationships"><Relationship Id="r1" Type="{office}/worksheet" '
-                                      f'Target="worksheets/sheet1.xml"/><Relationship Id="r2" Type="{office}/sharedStrings" '
-                                      'Target="sharedStrings.xml"/></Relationships>'.encode(),
-        "xl/workbook.xml": f'<workbook xmlns="{main}" xmlns:r="{office}"><sheets><sheet name="s" sheetId="1" r:id="r1"/></sheets>'
-                           '</workbook>'.encode(),
-        "xl/sharedStrings.xml": (strings or f'<sst xmlns="{main}"/>').encode(),
-        "xl/worksheets/sheet1.xml": sheet.replace("<worksheet>", f'<worksheet xmlns="{main}">').encode()})
-
-
-def sheet(rows: str, *, after: str = "", before: str = "") -> str:
-    return f'<?xml version="1.0"?>{before}<worksheet><sheetData>{rows}</sheetData>{after}</worksheet>'
-
-
-def cell(place: str, value: str = "1") -> str:
-    return f'<c r="{place}"><v>{value}</v></c>'
-
-
-def far_cells() -> bytes:
-    """Two cells, of which one lies in the last column of the last row."""
-    return workbook(sheet(f'<row r="1">{cell("A1")}</row><row r="1048576">{cell("XFD1048576")}</row>'))
-
-
-def wide_rows(count: int = 30_000) -> bytes:
-    """A cell in the last column of every row."""
-    return workbook(sheet("".join(f'<row r="{row}">{cell(f"XFD{row}")}</row>' for row in range(1, count))))
-
-
-def merged_wide(count: int = 5_000) -> bytes:
-    """Rows of two cells, and the last column merged beside all of them."""
-    rows = "".join(f'<row r="{row}">{cell(f"A{row}")}{cell(f"B{row}")}</row>' for row in range(1, count))
-    return workbook(sheet(rows, after=f'<mergeCells count="1"><mergeCell ref="XFD1:XFD{count}"/></mergeCells>'))
-
-
-def merged_over(count: int = 5_000) -> bytes:
-    """Rows of two cells, and the first column merged from each row to the last."""
-    rows = "".join(f'<row r="{row}">{cell(f"A{row}")}{cell(f"B{row}")}</row>' for row in range(1, count))
-    merged = "".join(f'<mergeCell ref="A{row}:A{count}"/>' for row in range(1, count))
-    return workbook(sheet(rows, after=f"<mergeCells>{merged}</mergeCells>"))
-
-
-def lying_part(size: int = 2**26) -> bytes:
-    """An XLSX whose list of parts is followed by blanks that it does not declare."""
-    with zipfile.ZipFile(io.BytesIO(workbook(sheet("")))) as book:
-        parts = {name: book.read(name) for name in book.namelist()}
-    listed = "[Content_Types].xml"
-    data = bytearray(archive({**parts, listed: parts[listed] + b" " * size}))
-    at = data.find(listed.encode(), data.find(b"PK\1\2")) - 46    # its entry in the directory
-    data[at + 24:at + 28] = struct.pack("<I", 1_000)
-    return bytes(data)
-
-
-def sheet_bomb(rows: int = 2_000_000) -> bytes:
-    """Two million rows, all alike, in 300 kB."""
-    return workbook(sheet(f"<row>{cell('A1')}{cell('B1')}</row>" * rows))
-
-
 IMAGES: dict[str, Callable[[], bytes]] = {
     "PNG of 13,000 x 13,000": lambda: png(13_000, 13_000),
     "PNG of 8,000 x 8,000, 4 channels": lambda: png(8_000, 8_000, mode="RGBA"),
@@ -376,35 +237,3 @@ IMAGES: dict[str, Callable[[], bytes]] = {
     "ImageJ stack of a billion planes": lambda: imagej(1_000_000_000),
 }
 """Images that a plate archive may hold, by what is wrong with them."""
-
-ARCHIVES: dict[str, Callable[[], bytes]] = {
-    "zip slip": lambda: archive({"../../../tmp/" + MEMBER: b"x"}),
-    "absolute path": lambda: archive({"/tmp/" + MEMBER: b"x"}),
-    "symbolic link": link,
-    "bomb of 250 MB": bomb,
-    "bomb in a zip in a zip": lambda: archive({MEMBER: archive({MEMBER: archive({MEMBER: bytes(2**24)})})}),
-    "declares 1 kB, unpacks to 250 MB": lying_sizes,
-    "400 members of 18 MB that overlap": overlapping,
-    "700,000 members": many_entries,
-    "bomb of bzip2 that declares 1 kB": lambda: archive({MEMBER: bytes(2**26)}, method=zipfile.ZIP_BZIP2).replace(
-        struct.pack("<I", 2**26), struct.pack("<I", 1_000)),
-    "LZMA bomb": lambda: archive({MEMBER: bytes(30 * 2**20)}, method=zipfile.ZIP_LZMA),
-}
-"""Plate archives, by what is wrong with them."""
-
-TABLES: dict[str, tuple[str, Callable[[], bytes]]] = {
-    "XLSX of 2,000,000 rows in 300 kB": ("layout.xlsx", sheet_bomb),
-    "XLSX with a cell at the end of the sheet": ("layout.xlsx", far_cells),
-    "XLSX with 30,000 rows as wide as they get": ("layout.xlsx", wide_rows),
-    "XLSX with its last column merged": ("layout.xlsx", merged_wide),
-    "XLSX with cells merged over one another": ("layout.xlsx", merged_over),
-    "XLSX whose list of parts says 1 kB and unpacks to 64 MB": ("layout.xlsx", lying_part),
-    "XLSX of a billion laughs": ("layout.xlsx", lambda: workbook(sheet(
-        '<row r="1"><c r="A1" t="inlineStr"><is><t>&a11;</t></is></c></row>', before=LAUGHS))),
-    "CSV of 2 million empty rows": ("layout.csv", lambda: b"well,role,treatment,dose\nA01,treated,x,1\n" + b"\n" * 2_000_000 + b"A02\n"),
-    "CSV of 2 million rows": ("layout.csv", lambda: b"well,role\n" + b"a,b\n" * 2_000_000),
-    "CSV of 10 million commas": ("layout.csv", lambda: b"well,role,treatment,dose\n" + b"," * 10_000_000),
-    "CSV with a number of 100,000 digits": ("layout.csv", lambda: b"well,role,treatment,dose,dose_unit\nA01,treated,x,"
-                                            + b"1" * 100_000 + b"!,nM\n"),
-}
-"""Layouts: file name and content, by what is wrong with them."""
