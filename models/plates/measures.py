@@ -267,8 +267,9 @@ def _rises(dim: np.ndarray) -> np.ndarray:
 
 
 def _summed(values: np.ndarray) -> np.ndarray:
-    """Sums of columns (rows, N), (N,), row after row. Not `sum`, whose order depends on N."""
-    return np.asarray(np.add.accumulate(values, axis=0)[-1])
+    """Sums of columns (rows, N), in C order, row after row: (N,). A single column NumPy would sum in another order."""
+    several = values if values.shape[1] > 1 else np.repeat(values, 2, axis=1)
+    return np.asarray(np.add.reduce(several, axis=0)[:values.shape[1]])
 
 
 def _debris(halved: list[np.ndarray], middle: float, noise: float) -> float:

@@ -43,8 +43,8 @@ def mean_square_of_smaller_half(values: np.ndarray) -> float:
         limit = np.partition(sizes, half - 1)[half - 1]
         smaller = np.square(sizes[sizes < limit], dtype=np.float64)
         return float((smaller.sum() + (half - smaller.size) * float(limit) ** 2) / half)
-    taken = np.diff(np.minimum(np.cumsum(np.bincount(sizes)), half), prepend=0)
-    return float(taken @ np.arange(len(taken), dtype=np.float64) ** 2 / half)
+    until = np.minimum(np.cumsum(np.bincount(sizes)), half)     # taken so far, at each size; how many are 0 counts for nothing
+    return float(np.diff(until) @ np.arange(1, len(until), dtype=np.float64) ** 2 / half)
 
 
 def largest(values: np.ndarray, count: int) -> np.ndarray:

@@ -105,6 +105,13 @@ def test_the_gradient_is_the_light_s_own_not_the_cells(slope: float, count: int)
     assert gradient_of(plane) == pytest.approx(2 * slope, rel=0.3, abs=0.05)
 
 
+@pytest.mark.parametrize("company", [1, 2, 40])
+def test_an_image_s_gradient_is_its_own_whatever_the_company(company: int) -> None:
+    rng = np.random.default_rng(company)
+    measured = [measure_plane(shot(np.full((128, 128), 20.0 * number), rng)) for number in range(company + 1)]
+    assert with_gradients(measured)[0] == with_gradients(measured[:1])[0]
+
+
 def test_debris_is_larger_than_many_small_things() -> None:
     rng = np.random.default_rng(5)
     light = cells(rng, count=100, radius=1.5)
