@@ -127,7 +127,7 @@ def run(folder: Path, registry: Registry, *, count: int, label: str) -> None:
         server.wait()
         ready, ready_cpu = time.perf_counter() - started, processor(server)
         at_start = memory["last"]
-        log = [json.loads(line) for line in server.log.read_text().splitlines() if line.startswith("{")]
+        log = [json.loads(line) for line in server.log.read_text(encoding="utf-8").splitlines() if line.startswith("{")]
         looked = next((record.get("seconds") for record in log if record.get("message") == "the registry was looked at"), float("nan"))
         with httpx.Client(base_url=server.url, timeout=120, trust_env=False) as client:
             def ask(number: int) -> tuple[float, float]:

@@ -40,8 +40,8 @@ def project(folder: Path) -> Path:
     params["models"] = {name: model for name, model in params["models"].items() if model["screen"] in SCREENS}
     for section in ("screens", "scores"):
         params[section] = {name: item for name, item in params[section].items() if name in SCREENS}
-    whole = yaml.safe_load((ROOT / "params.yaml").read_text())
-    (folder / "params.yaml").write_text(yaml.safe_dump({**whole, **params, "imagesets": {}}))
+    whole = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    (folder / "params.yaml").write_text(yaml.safe_dump({**whole, **params, "imagesets": {}}), encoding="utf-8")
     for name in ("dvc.lock", "data.dvc"):
         (folder / name).unlink()
     make_example(folder / "data", [replace(screen, size=SIZE, planes=min(screen.planes, 2)) for screen in example_screens()
@@ -59,7 +59,7 @@ def repro(folder: Path, log: Path) -> subprocess.Popen[bytes]:
 def finish(folder: Path, log: Path) -> None:
     """Run it to its end."""
     if repro(folder, log).wait():
-        sys.exit(f"{folder.name}: dvc repro failed:\n{log.read_text()[-2000:]}")
+        sys.exit(f"{folder.name}: dvc repro failed:\n{log.read_text(encoding='utf-8')[-2000:]}")
 
 
 def kill_often(folder: Path, log: Path, *, kills: int, longest: float) -> Counter[str]:
@@ -73,7 +73,7 @@ def kill_often(folder: Path, log: Path, *, kills: int, longest: float) -> Counte
         except subprocess.TimeoutExpired:
             (os.killpg if number % 2 else os.kill)(process.pid, signal.SIGKILL)
             process.wait()
-        stages = [line.split("'")[1] for line in log.read_text().splitlines() if line.startswith("Running stage")]
+        stages = [line.split("'")[1] for line in log.read_text(encoding="utf-8").splitlines() if line.startswith("Running stage")]
         met[stages[-1] if stages else "before the first"] += 1
         print(f"killed at {stages[-1:] or 'the start'}", flush=True)
     return met
@@ -81,7 +81,7 @@ def kill_often(folder: Path, log: Path, *, kills: int, longest: float) -> Counte
 
 def hashes(folder: Path) -> dict[str, list[str]]:
     """Stage -> the hashes of its outputs."""
-    stages = yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
+    stages = yaml.safe_load((folder / "dvc.lock").read_text(encoding="utf-8"))["stages"]
     return {name: [out["md5"] for out in stage["outs"]] for name, stage in stages.items()}
 
 

@@ -45,8 +45,8 @@ def without_work(stages: dict[str, Any], screens: list[str]) -> dict[str, Any]:
 
 def make_project(folder: Path, patients: int) -> None:
     """A git and DVC repository with the code that stages depend on and a few bytes of data per screen."""
-    params = with_patients(yaml.safe_load((ROOT / "params.yaml").read_text()), patients)
-    stages = without_work(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"], list(params["screens"]))
+    params = with_patients(yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8")), patients)
+    stages = without_work(yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"], list(params["screens"]))
     for name, content in (("params.yaml", params), ("dvc.yaml", stages)):
         (folder / name).write_text(yaml.safe_dump(content, sort_keys=False))
     for code in CODE:
@@ -55,7 +55,7 @@ def make_project(folder: Path, patients: int) -> None:
         images = folder / "data" / screen / "images"
         images.mkdir(parents=True)
         for file in (images / "plate.zip", images.parent / "layout.csv", images.parent / "screen.yaml"):
-            file.write_text(f"{screen} {file.name}")
+            file.write_text(f"{screen} {file.name}", encoding="utf-8")
     for command in (["git", "init", "--quiet"], ["dvc", "init", "--quiet"]):
         subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
 
@@ -79,9 +79,9 @@ def main() -> None:
             folder = Path(name)
             make_project(folder, patients)
             first, status = timed(folder, "repro"), timed(folder, "status")
-            (folder / "data" / "patient-2" / "layout.csv").write_text("changed")
+            (folder / "data" / "patient-2" / "layout.csv").write_text("changed", encoding="utf-8")
             changed = timed(folder, "repro")
-            lock = (folder / "dvc.lock").read_text()
+            lock = (folder / "dvc.lock").read_text(encoding="utf-8")
             cells, lines = len(yaml.safe_load(lock)["stages"]), lock.count("\n")
             print(f"{patients:8d} {cells:6d} {lines:18d} {first:14.0f} {first / cells:11.1f} {status:9.1f} {changed:21.1f}", flush=True)
 

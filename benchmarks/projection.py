@@ -107,7 +107,7 @@ def highest_memory() -> float:
     """Of this process, in MB. Linux counts the parent's memory at the start of a child into ru_maxrss, but not into VmHWM."""
     status = Path("/proc/self/status")
     if status.is_file():
-        return next(int(line.split()[1]) / 1024 for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return next(int(line.split()[1]) / 1024 for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM"))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
