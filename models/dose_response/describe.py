@@ -44,6 +44,7 @@ from models.dose_response.doubts import (
     beyond_controls,
     means_cross,
     misfits,
+    open_words,
     rests_on_one,
     skips,
 )
@@ -295,4 +296,5 @@ def _doubts(columns: Columns, batch: Batch, fit: BatchFit, flat: Bools, options:
     asked = (fit.rss > 0) & ~flat & has_interval(fit.model, options)
     of_dose = (~((half <= 0) & (half >= batch.lowest)), at_bound[LOG_SLOPE] & ~steep, at_bound[MIDPOINT], at_bound[LEFT] | at_bound[RIGHT],
                at_bound[LOG_ASYMMETRY], asked & open_ec50, asked & open_ic50 & (columns["ic50_relation"] == "="))
-    return [*zip(of_dose, OPEN_DOSE_WORDS, strict=True), (batch.n <= free_parameters(fit), "no more responses than parameters")]
+    words = (*OPEN_DOSE_WORDS, open_words(options.ic_level))
+    return [*zip(of_dose, words, strict=True), (batch.n <= free_parameters(fit), "no more responses than parameters")]

@@ -4,6 +4,7 @@ doubt is put into a table of curves.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ import pandas as pd
 from models.dose_response.batches import Batch
 from models.dose_response.curves import LEFT, NO_DOSE, RIGHT, Array
 from models.dose_response.engine import BatchFit
+from models.dose_response.words import ic_name
 
 Bools = npt.NDArray[np.bool_]
 Row = dict[Any, Any]
@@ -43,7 +45,8 @@ BEYOND_WORDS = ("wells read 150 % of the negative controls or more: they grow, t
                 "what untreated wells are")
 LEFT_OUT_WORDS = "wells left out: excluded, or without a usable response or dose"
 OPEN_DOSE_WORDS = ("EC50 outside the tested doses", "slope at its bound", "midpoint at its bound", "a plateau at its bound",
-                   "asymmetry at its bound", "the interval of EC50 is open", "the interval of IC50 is open")
+                   "asymmetry at its bound", "the interval of EC50 is open")
+_OPEN_IC = re.compile(r"the interval of IC\S+ is open")
 BEYOND_DOSES_WORDS = ("the effect stays below the IC level up to the top dose", "the effect is above the IC level from the lowest dose on")
 ELSEWHERE_WORDS = "the means of the doses cross the IC level elsewhere than the curve (see the plot), and the limits reach to there"
 TOO_HIGH_WORDS, TOO_LOW_WORDS = "an IC50 comes out too high", "an IC50 comes out too low"
@@ -66,6 +69,11 @@ def stands_for_nothing(status: str, reason: str, ic50_relation: str) -> bool:
     return status == "weakly_identified" and (APART in reason or not ic50_relation)
 
 
+def open_words(ic_level: float) -> str:
+    """The doubt of an IC without a limit: "the interval of IC25 is open"."""
+    return f"the interval of {ic_name(ic_level)} is open"
+
+
 def only_the_dose_is_open(reason: str) -> bool:
     """Whether a weakly identified curve, by its `reason`, leaves open the place of its midpoint and nothing that its score rests on.
 
@@ -73,7 +81,7 @@ def only_the_dose_is_open(reason: str) -> bool:
     curve that all of them do. (What a single well alone does makes no score that is surely high.)
     """
     of_dose = (*OPEN_DOSE_WORDS, *BEYOND_DOSES_WORDS, ELSEWHERE_WORDS, ALONE_WORDS)
-    return all(part in of_dose or part.endswith(LEFT_OUT_WORDS) for part in reason.split("; "))
+    return all(part in of_dose or part.endswith(LEFT_OUT_WORDS) or _OPEN_IC.fullmatch(part) for part in reason.split("; "))
 
 
 def misfits(batch: Batch, rss: Array, p_lack_of_fit: Array, *, scale: str) -> Bools:

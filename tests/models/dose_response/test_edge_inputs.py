@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from models.dose_response import FitOptions, curve_values, fit_arrays, fit_curves, score_curves
+from models.dose_response.doubts import MISFIT_WORDS, only_the_dose_is_open
 from models.errors import InputError, TableError
 from models.tables import CURVES, check_table
 
@@ -151,6 +152,14 @@ def test_a_curve_that_never_reaches_the_level_still_says_where_its_dose_cannot_l
     barely = effect(top=48.0)
     row = fit_one(DOSES, barely if scale == "percent_inhibition" else 1 - barely / 100, scale=scale)
     assert (row["ic50_relation"], row["status"], row["reason"]) == ("=", "weakly_identified", "the interval of IC50 is open")
+
+
+def test_an_open_interval_is_told_by_the_name_of_its_level() -> None:
+    row = fit_one(DOSES, effect(top=24.0), ic_level=25)
+    assert (row["ic50_relation"], row["status"]) == ("=", "weakly_identified")
+    assert row["reason"] == "the interval of EC50 is open; the interval of IC25 is open"
+    assert only_the_dose_is_open(row["reason"])     # as at 50 %: its score may still be a sure hit's
+    assert not only_the_dose_is_open("the interval of IC25 is open; " + MISFIT_WORDS)
 
 
 def test_strong_effect_from_the_lowest_dose_is_censored_below() -> None:
