@@ -166,6 +166,15 @@ def _say_combined(curves: pd.DataFrame, paired: pd.DataFrame) -> pd.DataFrame:
     return curves.assign(reason=curves["reason"].mask(reasons.notna(), reasons))
 
 
+def weight_findings(wells: pd.DataFrame, options: FitOptions) -> list[Finding]:
+    """A warning where weights were asked for that no well has. wells: as `with_viability` gives them."""
+    if options.weights == "equal" or ("viability_low" in wells and wells["viability_low"].notna().any()):
+        return []
+    return [Finding(rule="weights_unused", severity="warning", column="viability_low", value=options.weights, message=(
+        f"fit.weights: {options.weights} asks for weights by the intervals of viabilities, and no well has one (it was measured, has no "
+        "controls, or the model gives none): all wells weigh the same. Leave weights out"))]
+
+
 def combination_findings(wells: pd.DataFrame) -> list[Finding]:
     """A warning for each pair of treatments: what is made of its wells."""
     paired = wells[combined(wells)]

@@ -45,6 +45,7 @@ from models.effects import (
     stray_findings,
     strays,
     treatment_curves,
+    weight_findings,
     with_viability,
 )
 from models.errors import Finding, InputError, TableError
@@ -172,8 +173,8 @@ def score_measured(layout: pd.DataFrame, *, screen: Screen, options: ScoringOpti
         raise TableError("the table has no read-out", [Finding(
             rule="column_missing", severity="error", column="readout",
             message=f"no column holds measured values; columns found: {', '.join(map(str, layout.columns))}. Name it readout, signal, "
-                    "luminescence or od (or say by command which it is: --columns readout=...), or give the plate reader's file beside the "
-                    "table")])
+                    "luminescence or od, say which it is (--columns readout=..., in a request options.columns), or give the plate reader's "
+                    "file beside the table")])
     missing = layout["readout"].isna() & (layout["role"] != "empty")
     flags = pd.Series([["no_readout"] if gone else [] for gone in missing], index=layout.index, dtype=object)
     own = layout.drop(columns=SCORED, errors="ignore")
@@ -220,7 +221,7 @@ def _scored(wells: pd.DataFrame, *, value: str, screen: Screen, options: Scoring
     return ScoredScreen(check_table(wells, WELL_SCORES, keys=("plate", "well")), curves, quality,
                         (*findings, *overlap_findings(bad), *ranges, *places, *disagreement_findings(apart, curves),
                          *scatter_findings(between), *stray_findings(stray), *combination_findings(wells), *_taught_findings(wells),
-                         *_well_findings(wells)), drift,
+                         *weight_findings(wells, options.fit), *_well_findings(wells)), drift,
                         combinations=combination_tables(wells, bad, controls=screen.controls, value=value),
                         single_doses=single_doses(wells, bad, controls=screen.controls, value=value, level=options.fit.ic_level))
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from models.dose_response import FitOptions, call_hits, fit_curves, gr_metrics, score_curves
-from models.errors import Finding, TableError
+from models.errors import Finding, InputError, TableError
 from models.plates.layout import parse_layout
 from models.plates.readers.platemaps import with_contract_names
 from models.plates.spreadsheets import read_table
@@ -80,7 +80,13 @@ def read_responses(path: Path, *, by: Sequence[str] = (), columns: Mapping[str, 
 
 def fit_responses(responses: Responses, options: FitOptions, *, score: str = "dss_asym",
                   threshold: float = 10.0) -> dict[str, pd.DataFrame]:
-    """curves (Curves with scores and `hit`) and, of counted cells, gr (GR50 and its kin), a row per group in the order of the rows."""
+    """curves (Curves with scores and `hit`) and, of counted cells, gr (GR50 and its kin), a row per group in the order of the rows.
+
+    Raises InputError for weights by intervals, which such responses have none of.
+    """
+    if options.weights != "equal":
+        raise InputError(f"fit.weights: {options.weights} asks for weights by the intervals that a model gives wells that it scores; "
+                         "responses that are normalised already have none. Leave weights out")
     scored = score_curves(fit_curves(responses.wells, by=list(responses.by), response="viability", scale="fraction_viability",
                                      options=options), mode=options.mode)
     tables = {"curves": call_hits(scored, kind=score, threshold=threshold)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -135,3 +136,12 @@ def test_weights_are_used_when_asked_for_only() -> None:
     constant = replace(WIDER_WHEN_ALIVE, half_widths=(0.2, 0.2))
     without = score(uncertainty=None, fit=FitOptions(weights="interval")).curves.iloc[0]
     assert score(uncertainty=constant).curves.iloc[0]["ic50"] == without["ic50"] == equal["ic50"]
+
+
+def test_weights_that_no_well_has_are_told() -> None:
+    def told(**asked: Any) -> list[str]:
+        return [one.message for one in score(**asked).findings if one.rule == "weights_unused"]
+    weighted = FitOptions(weights="interval")
+    assert told() == told(fit=weighted) == told(uncertainty=None) == []
+    assert "all wells weigh the same. Leave weights out" in told(uncertainty=None, fit=weighted)[0]
+    assert len(told(controls="none", fit=weighted)) == 1

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from models.dose_response import FitOptions, fit_curves, score_curves
+from models.errors import InputError
 from models.plates.layout import parse_layout
 from models.plates.readers.platemaps import read_layout_table
 from serving import cli
@@ -101,11 +102,17 @@ def test_the_example_of_grmetrics_as_it_is() -> None:
     (["drug,viability", "x,50"], {}, "no column 'dose'"),
     (["drug,dose,viability", "x,ten,50"], {}, "'ten' in column dose is not a number"),
     (["drug,dose,Viability (%)", "x,1,0.9", "x,10,0.2"], {}, "says percent, and no value in it is beyond 3: are they fractions of 1"),
-    (["drug,dose,resp", "x,1,50"], {"viability": "Resp"}, "--columns names 'Resp'")])
+    (["drug,dose,resp", "x,1,50"], {"viability": "Resp"}, "'Resp' was named as the column of viability")])
 def test_tables_that_cannot_be_fitted_are_told_why(tmp_path: Path, rows: list[str], columns: dict[str, str], said: str) -> None:
     (tmp_path / "table.csv").write_text("\n".join(rows))
     with pytest.raises(Exception, match=said):
         read_responses(tmp_path / "table.csv", columns=columns)
+
+
+def test_weights_by_intervals_are_refused_where_no_response_has_one(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("drug,dose,viability\nx,1,100\nx,10,50\n")
+    with pytest.raises(InputError, match=r"fit\.weights: interval asks for weights .* Leave weights out"):
+        fit_responses(read_responses(tmp_path / "table.csv"), FitOptions(weights="interval"))
 
 
 def test_percent_fractions_zero_doses_and_controls(tmp_path: Path) -> None:
