@@ -113,6 +113,8 @@ def test_a_table_of_another_program_says_the_rest_by_options(http: httpx.Client,
     (lambda table: table.iloc[:2], {"controls": "both"}, "control well"),
     (lambda table: table, {"fit": {"modle": "5pl"}}, "did you mean"),
     (lambda table: table, {"plate_format": 97}, "plate_format"),
+    (lambda table: table, {"columns": {"dose": "Conc"}}, "in a request options.columns), but my plate.csv has: plate, well"),
+    (lambda table: table.drop(columns="readout"), {}, "say which it is (--columns readout=..., in a request options.columns)"),
     (lambda table: table, {"exclusions": [{"plate": "P9", "well": "A01", "reason": "x"}]}, "cannot exclude well A01 of plate P9"),
 ])
 def test_tables_that_are_no_use(http: httpx.Client, table: pd.DataFrame, change: object, options: dict, message: str) -> None:
@@ -193,7 +195,7 @@ def test_a_pipe_that_knows_few_characters_ends_nothing(tmp_path: Path, table: pd
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    (["--columns", "dose=Conc"], "--columns names 'Conc', but screen.csv has: plate, well"),
+    (["--columns", "dose=Conc"], "'Conc' was named as the column of dose .*, but screen.csv has: plate, well"),
     (["--roles", "positive=BzCl"], "no well has the treatment 'BzCl'; treatments: drug"),
     (["--dose-unit", "furlong"], "dose_unit: must be one of nM"),
     (["--readout-name", "CTG", "--readout", "nowhere.txt"], "nowhere.txt"),

@@ -257,11 +257,13 @@ def with_contract_names(table: pd.DataFrame, columns: Mapping[str, str], file: s
 
     Raises TableError for a column that the table lacks.
     """
-    missing = [column for column in columns.values() if column not in table.columns]
+    missing = [(name, column) for name, column in columns.items() if column not in table.columns]
     if missing:
-        raise TableError(f"{file} has no column '{missing[0]}'", [Finding(
-            rule="column_missing", severity="error", column=missing[0],
-            message=f"--columns names '{missing[0]}', but {file} has: {', '.join(map(str, table.columns))}")])
+        name, column = missing[0]
+        raise TableError(f"{file} has no column '{column}'", [Finding(
+            rule="column_missing", severity="error", column=column,
+            message=f"'{column}' was named as the column of {name} (--columns, in a request options.columns), but {file} has: "
+                    f"{', '.join(map(str, table.columns))}")])
     taken = [name for name in columns if name in table.columns and name not in columns.values()]
     rest = [name for name in table.columns if name not in (*taken, *columns.values())]     # first is what counts where two mean the same
     renamed = table[[*columns.values(), *rest]].rename(columns={column: _with_unit(name, column) for name, column in columns.items()})

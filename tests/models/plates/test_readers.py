@@ -63,7 +63,7 @@ def test_columns_under_other_names_are_named_by_the_user(tmp_path: Path) -> None
     assert found.channels == ("pic",)
     with pytest.raises(TableError, match="no column of wells"):
         read_source(Source(folder=tmp_path))
-    with pytest.raises(TableError, match="--columns names 'spot'"):
+    with pytest.raises(TableError, match="'spot' was named as the column of"):
         read_source(Source(folder=tmp_path, columns={"well": "spot"}), convention="table")
 
 
