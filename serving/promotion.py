@@ -24,6 +24,7 @@ from models.registered import CHAMPION, RegisteredVersion
 from models.registry import Registry
 from models.tracking import without_password
 from serving import metrics
+from serving.asking import AskedRegistry
 from serving.loaded import LoadedModels, warm
 from serving.promotion_log import Event, PromotionLog, now
 from serving.promotion_notes import PromotionNotes
@@ -35,9 +36,6 @@ V = TypeVar("V")
 LOADED_AT_START = 8     # champions; of more, one of each trunk, and each other when somebody first asks for it
 TRUNKS_AT_START = 8     # of those
 BROUGHT_AT_ONCE = 4     # bundles, when the service starts
-LOOKING = 0.05          # of the time may go into asking the registry, which takes a millisecond of its processor and ours for each model
-LONGEST_PAUSE = 3.0     # seconds that this makes of the pause at most: who moves an alias sees it served within five
-SILENT = 5.0            # seconds of waiting for the aliases, after which the registry counts as away: MLflow itself waits a minute
 
 
 class Promoter:
@@ -51,11 +49,9 @@ class Promoter:
                  grace_seconds: float = 15.0, device: str = "auto", memory_bytes: float = float("inf")) -> None:
         self.snapshot = Snapshot()
         self.log = log
-        self._open_registry, self._device = open_registry, device
-        self._retry_seconds, self._grace_seconds = retry_seconds, grace_seconds
-        self._registry: Registry | None = None
+        self._retry_seconds, self._grace_seconds, self._device = retry_seconds, grace_seconds, device
+        self._asked = AskedRegistry(open_registry, self._note_unreachable)
         self._missing_since: dict[str, float] = {}
-        self._asking_seconds = 0.0      # that the registry took when it was last asked for its aliases
         self._notes = PromotionNotes(log)
         self._models = LoadedModels(self._load, budget_bytes=memory_bytes)
         self._broken: dict[str, tuple[int, RefusedError]] = {}      # champions that could not be loaded when they were asked for
@@ -67,7 +63,7 @@ class Promoter:
         def follow() -> None:
             self._look_whatever_happens()
             on_first()
-            while not self._stop.wait(pause(poll_seconds, self._asking_seconds)):
+            while not self._stop.wait(self._asked.pause(poll_seconds)):
                 self._look_whatever_happens()
         self._thread = threading.Thread(target=follow, name="promotion", daemon=True)
         self._thread.start()
@@ -92,7 +88,7 @@ class Promoter:
         snapshot = self.snapshot
         if (served := snapshot.champion(reference)) is not None:
             return served
-        version = self._resolve(reference)
+        version = self._registry.resolve(reference)
         champion = snapshot.served.get(version.name)
         if champion is not None and champion.version.version == version.version:
             return champion
@@ -104,9 +100,9 @@ class Promoter:
         at, and not kept where requests find it. sha256: of its bundle, for in a registry that was made anew its number is another's. Raises
         as `pick` does.
         """
-        version = self._resolve(reference)
+        version = self._registry.resolve(reference)
         version.require_bundle(sha256)
-        if version.gates_passed or self._registry is None:
+        if version.gates_passed:
             return self.pick(reference)
         predictor = self._registry.load(version, check_gates=False, device=self._device)
         return Served(version=version, card=predictor.card, since=now(), load=lambda: predictor)
@@ -116,16 +112,17 @@ class Promoter:
         snapshot = self.snapshot
         if (served := snapshot.champion(reference)) is not None:
             return served.version, served.card
-        version = self._resolve(reference)
+        version = self._registry.resolve(reference)
         version.require_gates()
         champion = snapshot.served.get(version.name)
         same = champion is not None and champion.version.bundle_sha256 == version.bundle_sha256
         return version, champion.card if champion is not None and same else None
 
-    def _resolve(self, reference: str) -> RegisteredVersion:
-        if self._registry is None:
+    @property
+    def _registry(self) -> Registry:
+        if self._asked.opened is None:
             raise RegistryError(f"no model can be looked up: {self.snapshot.registry_error or 'the service is starting'}")
-        return self._registry.resolve(reference)
+        return self._asked.opened
 
     def _look_whatever_happens(self) -> None:
         try:
@@ -138,7 +135,7 @@ class Promoter:
         started, since = time.monotonic(), now()
         self.log.write_waiting()
         try:
-            aliases = self._ask(since)
+            aliases = self._asked.aliases()
         except Exception as error:  # whatever MLflow or its database raises, serving goes on
             self._note_unreachable(error, since)
             return
@@ -152,6 +149,8 @@ class Promoter:
         few = sum(CHAMPION in named for named in aliases.values()) <= LOADED_AT_START
         brought = {} if self.ready or few else self._bring({name: named[CHAMPION] for name, named in aliases.items() if CHAMPION in named})
         for name in sorted(aliases.keys() | self.snapshot.served.keys() | self.snapshot.refused.keys() | self._notes.served()):
+            if self.snapshot.unreachable_since:
+                break       # it fell silent meanwhile, and each further question would wait as long; the next look takes them up
             self._follow(name, aliases.get(name, {}).get(CHAMPION), loaded=self.ready or few, brought=brought.get(name))
         if not self.ready:
             logger.info("the registry was looked at", extra={"fields": {
@@ -159,23 +158,6 @@ class Promoter:
                 "seconds": round(time.monotonic() - started, 2)}})
         self._put(looked_at=now())
         self._measure()
-
-    def _ask(self, since: str) -> dict[str, dict[str, int]]:
-        """The aliases. Of a registry that takes the question and does not answer it is said meanwhile that it is away."""
-        silence = RegistryError(f"the registry has not answered for {SILENT:g} seconds")
-        waiting = threading.Timer(SILENT, self._note_unreachable, (silence, since))
-        waiting.daemon = True
-        waiting.start()
-        try:
-            if self._registry is None:
-                self._registry = self._open_registry()
-            asked = time.monotonic()
-            aliases = self._registry.aliases()
-            self._asking_seconds = time.monotonic() - asked
-            return aliases
-        finally:
-            waiting.cancel()
-            waiting.join()      # one thread at a time changes the snapshot
 
     def _note_unreachable(self, error: Exception, since: str) -> None:
         reason = without_password(str(error))
@@ -194,7 +176,6 @@ class Promoter:
         the first request would wait for. What goes wrong is met again, and told, when each is followed.
         """
         registry, trunks, adding = self._registry, set[str](), threading.Lock()
-        assert registry is not None
 
         def bring(name: str, number: int) -> Served | None:
             try:
@@ -240,10 +221,9 @@ class Promoter:
         self._promote(name, wanted, loaded=loaded, brought=brought)
 
     def _promote(self, name: str, wanted: int, *, loaded: bool, brought: Served | None) -> None:
-        assert self._registry is not None
         old = self.snapshot.served.get(name)
         try:
-            version = brought.version if brought else self._registry.version(name, wanted)
+            version = brought.version if brought else self._asked.version(name, wanted)
             same = old is not None and (old.version.version, old.version.bundle_sha256) == (wanted, version.bundle_sha256)
             old_or_new = old if old is not None and same else brought or self._serve(version, loaded=loaded)
         except Exception as error:  # nothing that a version holds may stop the others from serving
@@ -258,7 +238,6 @@ class Promoter:
 
     def _serve(self, version: RegisteredVersion, *, loaded: bool) -> Served:
         """Fetch, check hash, files and gates; load it and let it answer once, or leave that to its first request."""
-        assert self._registry is not None
         card = self._models.get(version).card if loaded else self._registry.check(version)
         return Served(version=version, card=card, since=now(), load=partial(self._predictor_of, version))
 
@@ -271,7 +250,6 @@ class Promoter:
 
     def _load(self, version: RegisteredVersion) -> Predictor:
         """Fetch, check hash and gates, load, and run once. Raises RefusedError, RegistryError."""
-        assert self._registry is not None
         predictor = self._registry.load(version, device=self._device)
         warm(predictor)
         return predictor
@@ -303,11 +281,6 @@ class Promoter:
 
     def _put(self, **changes: object) -> None:
         self.snapshot = replace(self.snapshot, **changes)  # type: ignore[arg-type]  # fields of Snapshot
-
-
-def pause(poll_seconds: float, asking_seconds: float) -> float:
-    """Seconds until the next look, after one for which the registry took `asking_seconds`."""
-    return max(poll_seconds, min(asking_seconds / LOOKING, LONGEST_PAUSE))
 
 
 def _without(items: Mapping[str, V], name: str) -> dict[str, V]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -13,14 +12,13 @@ from pathlib import Path
 import httpx
 import pytest
 from mlflow import MlflowClient
-from prometheus_client import REGISTRY
 
 from models.errors import RegistryError
 from models.networks.bundle import trunk_finder
 from models.registered import UnknownModelError
 from models.registry import CHAMPION, Registry
 from serving.client import Client
-from serving.promotion import Promoter, pause
+from serving.promotion import Promoter
 from serving.promotion_log import Change, PromotionLog
 from tests.serving.conftest import Post
 from tests.serving.tiny import CLASSIFIER, MODEL, Away, Server, free_port, stored, tiny_bundle, tiny_registry, two_versions
@@ -50,11 +48,6 @@ def last_change(client: Client) -> tuple[str, int | None]:
 def served(client: Client) -> int | None:
     serving = record(client)["serving"]
     return serving["version"] if serving else None
-
-
-def test_hundreds_of_models_are_looked_at_less_often_but_within_seconds() -> None:
-    assert [pause(2.0, seconds) for seconds in (0.0, 0.1, 0.12, 0.7, 30.0)] == [2.0, 2.0, pytest.approx(2.4), 3.0, 3.0]
-    assert pause(60.0, 0.7) == 60.0     # as somebody wanted it
 
 
 def test_a_promotion_under_load_fails_no_request(promote: Callable[[int], None], post: Post, client: Client) -> None:
@@ -184,33 +177,6 @@ def test_an_absent_registry_changes_nothing_but_what_is_said(promoter: Promoter,
     promoter.look()
     assert promoter.snapshot.unreachable_since == ""
     assert promoter.pick(f"{MODEL}/2").version.version == 2
-
-
-def test_a_registry_that_takes_the_question_and_never_answers(promoter: Promoter, away: Away, tmp_path: Path,
-                                                               monkeypatch: pytest.MonkeyPatch) -> None:
-    """MLflow asks a silent server for a minute; until then the registry counted as reachable."""
-    promoter.look()
-    answering = away.registry
-    monkeypatch.setattr("serving.promotion.SILENT", 0.2)
-    with socket.socket() as silent:
-        silent.bind(("127.0.0.1", 0))
-        silent.listen()
-        away.registry = Registry(f"http://127.0.0.1:{silent.getsockname()[1]}", tmp_path / "silent")
-        looking = threading.Thread(target=promoter.look)
-        looking.start()
-        until(lambda: promoter.snapshot.unreachable_since)
-        since = promoter.snapshot.unreachable_since
-        assert looking.is_alive()
-        assert "has not answered for 0.2 seconds" in promoter.snapshot.registry_error
-        until(lambda: REGISTRY.get_sample_value("dosewell_registry_reachable") == 0)
-        assert promoter.pick(MODEL).version.version == 1
-    looking.join(timeout=PATIENCE)      # the socket is gone, and MLflow gives up
-    assert "cannot be used" in promoter.snapshot.registry_error
-    assert promoter.snapshot.unreachable_since == since
-    away.registry = answering
-    promoter.look()
-    assert promoter.snapshot.unreachable_since == ""
-    assert REGISTRY.get_sample_value("dosewell_registry_reachable") == 1
 
 
 def test_a_registry_that_is_absent_from_the_start(promoter: Promoter, away: Away) -> None:
