@@ -101,13 +101,21 @@ async function drawEnd(body, job, { path, look, signal }) {
     }
   };
   const page = new ResultPage(body, job, { exclude, signal });
+  const stale = el("div"); // why the result that is shown may be an older one
   const follow = async () => { // wells may have been left out in another tab, or the job been deleted
     const now = await look();
     if (now.revision > revision) page.draw(await view());
     revision = Math.max(revision, now.revision);
+    show(stale);
     return null;
   };
-  const followInTurn = () => watch(() => page.inTurn(follow), { place: body, signal });
+  const keep = (error) => { // a mistake of the service takes no result away
+    if (!(error.status >= 500) || error.status === 503) throw error;
+    show(stale, refusalView(error), el("p.dim", "The result below is as it was seen last."));
+    page.said.append(stale);
+    return null;
+  };
+  const followInTurn = () => watch(() => page.inTurn(follow).catch(keep), { place: body, signal });
   page.draw(await view());
   addEventListener("focus", followInTurn, { signal });
 }

@@ -72,7 +72,8 @@ async function confirmDelete(row, { id, name, told }) {
   if (answer !== "delete") return;
   try {
     await remove(`jobs/${encodeURIComponent(id)}`);
-    (row.nextElementSibling ?? row.previousElementSibling)?.querySelector("a").focus(); // for the keyboard: its own button goes
+    const neighbour = row.nextElementSibling ?? row.previousElementSibling;
+    (neighbour?.querySelector("a") ?? row.closest("main")).focus(); // for the keyboard: its own button goes
     row.remove();
     show(told);
   } catch (error) {

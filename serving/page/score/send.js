@@ -38,7 +38,8 @@ async function packAndSend({ sorted, layout, texts }, { onStep, signal }) {
   for (const file of await imageFiles(sorted, { onPacked, signal })) form.append("images", file, nameIn(sorted, file));
   form.set("layout", layout, layout.name);
   for (const [name, text] of Object.entries(texts)) form.set(name, text);
-  return upload("jobs", form, { signal, onProgress: sending(onStep, "Sent; the service is checking it") });
+  const sources = [...sorted.archives, ...sorted.folders.flatMap(({ files }) => files)].map(({ file }) => file);
+  return upload("jobs", form, { signal, sources: [...sources, layout], onProgress: sending(onStep, "Sent; the service is checking it") });
 }
 
 /** What `send()` gives; until then the browser asks before it closes the tab, for what has not arrived would be lost. */

@@ -1,4 +1,5 @@
 // A zip archive, stored and not compressed, made without reading the images into memory at once.
+import { unreadable } from "../shared/api.js";
 
 const [LIMIT, MEMBERS] = [0xffffffff, 0xffff]; // bytes and files: beyond them a zip needs its 64-bit form
 const EPOCH = 0x0021; // 1 January 1980: archives carry no clock
@@ -9,9 +10,18 @@ const TABLE = Uint32Array.from({ length: 256 }, (_, index) => {
   return value;
 });
 
+/** Throws what `unreadable` says of a file that cannot be read any more. */
 async function checksum(file) {
+  try {
+    return await checksumOf(file.stream().getReader());
+  } catch (error) {
+    throw (await unreadable([file])) ?? error;
+  }
+}
+
+async function checksumOf(reader) {
   let crc = 0xffffffff;
-  for (const reader = file.stream().getReader(); ;) {
+  for (;;) {
     const { done, value } = await reader.read();
     if (done) return (crc ^ 0xffffffff) >>> 0;
     for (const byte of value) crc = TABLE[(crc ^ byte) & 0xff] ^ (crc >>> 8);

@@ -43,7 +43,7 @@ async function fetched(path, options = {}) {
   try {
     response = await fetch(path, { ...options, headers: { ...bearer(), ...options.headers } });
   } catch (error) {
-    throw isAbort(error) ? error : await unanswered(options.body);
+    throw isAbort(error) ? error : (await unreadable(filesIn(options.body))) ?? lost();
   }
   const error = response.ok ? null : refusal(response.status, await response.text());
   if (!(error instanceof Lost)) connection.dispatchEvent(new Event("found"));
@@ -62,17 +62,19 @@ function refusal(status, text) {
   }
 }
 
-/** Why a request was not answered: a browser sends no file that was changed or moved since it was chosen, and says no more of it. */
-async function unanswered(form) {
-  for (const value of form instanceof FormData ? form.values() : []) {
-    if (!(value instanceof File)) continue;
+const filesIn = (form) => (form instanceof FormData ? [...form.values()].filter((value) => value instanceof File) : []);
+
+/** The error of the first file that was changed or moved since it was chosen, which a browser reads and sends no more without saying why;
+ * null where there is none. */
+export async function unreadable(files) {
+  for (const chosen of files) {
     try {
-      await value.slice(0, 1).arrayBuffer();
+      await chosen.slice(0, 1).arrayBuffer();
     } catch {
-      return new Refused(`the file ${value.name} was changed or moved since it was chosen; choose it again`, [], 0);
+      return new Refused(`the file ${chosen.name} was changed or moved since it was chosen; choose it again`, [], 0);
     }
   }
-  return lost();
+  return null;
 }
 
 const asJson = async (response) => {
@@ -116,11 +118,11 @@ function nameOf(header) {
   return encoded ? decodeURIComponent(encoded[1]) : /filename="([^"]*)"/.exec(header)?.[1] ?? "";
 }
 
-/** POST a form and tell how much of it has gone: `onProgress(sent, total)` in bytes. */
+/** POST a form and tell how much of it has gone: `onProgress(sent, total)` in bytes. sources: the files that those in it were packed of. */
 export const upload = (path, form, options) => admitted(() => sent(path, form, options));
 
 /** fetch() cannot tell how much has gone, so XMLHttpRequest. */
-function sent(path, form, { onProgress, signal }) {
+function sent(path, form, { onProgress, signal, sources = filesIn(form) }) {
   return new Promise((resolve, reject) => {
     signal.throwIfAborted();
     const request = new XMLHttpRequest();
@@ -138,7 +140,7 @@ function sent(path, form, { onProgress, signal }) {
         reject(lost()); // something before the service answered
       }
     });
-    request.addEventListener("error", () => unanswered(form).then(reject));
+    request.addEventListener("error", async () => reject((await unreadable(sources)) ?? lost()));
     request.addEventListener("abort", () => reject(new DOMException("given up", "AbortError")));
     signal.addEventListener("abort", () => request.abort());
     request.send(form);

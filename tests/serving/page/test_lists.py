@@ -78,6 +78,24 @@ def test_a_job_of_the_list_is_opened_and_deleted(open_page: Open, plate: TinyPla
     assert http.get(f"/jobs/{job}").status_code == 404
 
 
+def test_the_focus_stays_on_the_page_when_the_only_job_of_a_list_is_deleted(open_page: Open) -> None:
+    """It fell to the top of the document, and the keyboard began with the menu again."""
+    job = {"id": "a" * 32, "name": "only", "state": "refused", "model": "m", "version": 1, "adapt": False, "sample": "s", "by": "",
+           "plates": 1, "wells": 9, "created": "2026-11-21T10:00:00.000+00:00", "error": "the layout cannot be used", "revision": 0}
+    jobs = [job]
+    page = open_page("/#/models")
+    page.locator(".model-list").wait_for()
+    page.route(re.compile(r"/jobs\?"), lambda route: route.fulfill(json={"jobs": jobs, "next": ""}))
+    page.route(re.compile(f"/jobs/{job['id']}$"), lambda route: route.fulfill(status=204, body=str(jobs.clear() or "")))
+    page.get_by_role("link", name="Jobs", exact=True).click()
+    page.get_by_role("button", name="Delete only").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    page.get_by_text("No plate has been sent yet.").wait_for()
+    assert page.evaluate("document.activeElement.id") == "main"
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Compare two samples"     # the first of this page
+
+
 def test_older_jobs_are_a_page_away(open_page: Open, many_jobs: list[str]) -> None:
     page = open_page("/#/jobs")
     page.get_by_role("button", name="Older jobs").click()

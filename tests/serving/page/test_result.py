@@ -247,6 +247,21 @@ def test_a_database_that_is_away_for_a_while_neither_ends_a_page_nor_takes_its_r
     said.wait_for(state="detached")
 
 
+def test_a_mistake_of_the_service_at_a_look_takes_no_result_away(open_page: Open, plate: TinyPlate) -> None:
+    """When the window came back into use, its words stood in the place of the whole result."""
+    page = open_page()
+    job = score(page, plate, name="browser-mistake")
+    page.route(re.compile(f"/jobs/{job}$"), lambda route: route.fulfill(status=500, json={"error": "a mistake", "findings": []}), times=1)
+    page.evaluate("dispatchEvent(new Event('focus'))")
+    said = page.locator("#changes", has_text="The result below is as it was seen last.")
+    said.wait_for()
+    assert "A mistake." in said.inner_text()
+    assert page.locator("#plates").is_visible()
+    page.evaluate("dispatchEvent(new Event('focus'))")      # it answers again
+    said.wait_for(state="detached")
+    assert page.locator("#plates").is_visible()
+
+
 def test_a_change_whose_view_broke_off_is_shown_when_the_service_answers_again(open_page: Open, plate: TinyPlate) -> None:
     """It had been made, and the page went on with the numbers of before, for as long as it was open."""
     page = open_page()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
+import pandas as pd
 import pytest
 
 from tests.serving.page.steps import Open, fill_in, hold
@@ -17,7 +18,7 @@ from tests.serving.tiny import MODEL, SAMPLE, TinyPlate
 from tests.waiting import until
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Dialog
+    from playwright.sync_api import Dialog, Page
 
 pytestmark = pytest.mark.browser
 
@@ -63,6 +64,37 @@ def test_a_file_that_was_changed_is_not_taken_for_a_service_that_is_away(open_pa
     os.utime(layout, (0, 0))
     page.locator("#send").click()
     page.get_by_text("The file layout.csv was changed or moved since it was chosen").wait_for()
+    assert page.locator("#lost").count() == 0
+
+
+def two_folders(page: Page, plate: TinyPlate, folder: Path) -> None:
+    """Choose a run of two plates, each a folder of images, which the page packs, and fill in the rest."""
+    for name in ("P1", "P2"):
+        (folder / name).mkdir(parents=True)
+        for member, data in plate.images.items():
+            (folder / name / member).write_bytes(data)
+    (folder / "layout.csv").write_bytes(plate.csv(pd.concat([plate.table, plate.table.assign(plate="P2")])))
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Choose a folder").click()
+    chooser.value.set_files(folder)
+    page.locator("input[name=sample]").fill(SAMPLE)
+    page.locator("#send:not([disabled])").wait_for()
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["while packing", "after packing"])
+def test_a_file_of_several_folders_that_was_moved_is_named(open_page: Open, plate: TinyPlate, tmp_path: Path, *, packed: bool) -> None:
+    """While the page packed them it told the browser's own words, without a name, and afterwards that the service does not answer."""
+    page = open_page()
+    two_folders(page, plate, tmp_path / "run")
+    moved = tmp_path / "run" / "P2" / sorted(plate.images)[40]
+    if packed:
+        held = hold(page, "/jobs$", page.locator("#send").click)
+        moved.unlink()
+        held.continue_()
+    else:
+        moved.unlink()
+        page.locator("#send").click()
+    page.get_by_text(f"The file {moved.name} was changed or moved since it was chosen; choose it again").wait_for()
     assert page.locator("#lost").count() == 0
 
 
