@@ -194,7 +194,7 @@ def curves(arguments: argparse.Namespace) -> None:
     """Curves, scores and figures of a plate reader's table; works without a service."""
     from models.plates.data_hash import file_md5
     from models.records import from_record
-    from models.report import ReportOptions, render_report, render_text
+    from models.report import render_report, render_text
     from models.tables import MEASURED
     from models.whole_file import write_whole
     from serving.promotion_log import now
@@ -203,9 +203,10 @@ def curves(arguments: argparse.Namespace) -> None:
     options = from_record(ReadoutOptions, {
         "fit": arguments.fit, "controls": arguments.controls, "plate_format": arguments.plate_format,
         "readout": arguments.readout_name, "name": arguments.name or arguments.table.stem, "exclusions": arguments.exclude,
-        "roles": arguments.roles, "dose_unit": arguments.dose_unit, "columns": arguments.columns}, path="options")
+        "roles": arguments.roles, "dose_unit": arguments.dose_unit, "columns": arguments.columns,
+        "hit_score": arguments.score, "hit_threshold": arguments.threshold}, path="options")
     table = read_readout_table(arguments.table, arguments.readout, options=options)
-    scored, report = score_table(table, options), ReportOptions(hit_score=arguments.score, hit_threshold=arguments.threshold)
+    scored, report = score_table(table, options), options.report
     lineage = {"model": MEASURED, "version": "measured", "data_md5": file_md5(arguments.table), "scored_at": now(),
                "files": ", ".join(path.name for path in (arguments.table, *arguments.readout))}
     page = render_report(scored, screen=table.screen, lineage=lineage, options=report)

@@ -40,8 +40,9 @@ CURVES_FORM = _form(("layout",), {
     "readout": {"type": "array", "items": _BINARY, "description":
                 "instead of that column: the plate reader's own files (grids or lists; TXT, CSV, XLSX), named <read-out>_<plate>"},
     "options": {"type": "string", "description":
-                'JSON: {"fit": {...}, "exclusions": [...], "controls": "auto", "plate_format": 0, "readout": "", "name": "", '
-                '"roles": {"positive": "BzCl"}, "columns": {"dose": "Level"}, "dose_unit": "uM"}'}})
+                'JSON: {"fit": {...}, "exclusions": [...], "keep": [...], "controls": "auto", "plate_format": 0, "readout": "", '
+                '"name": "", "roles": {"positive": "BzCl"}, "columns": {"dose": "Level"}, "dose_unit": "uM", '
+                '"hit_score": "dss_asym", "hit_threshold": 10}; the last two call the hits of the report (format=html)'}})
 LAYOUT_FORM = _form(("layout",), {
     "layout": _LAYOUT,
     "screen": {"type": "string", "description":

@@ -46,15 +46,16 @@ RESULT_FILES = ("report.html", *(f"{name}.csv" for name in (*ALWAYS, "hits", SIN
 class ReadoutOptions:
     """What is asked of a table of read-outs.
 
-    fit: curve options; exclusions: wells left out by a person; controls: which controls normalise, "auto" = those that the table
-    has; plate_format: wells, 0 = the smallest that holds all wells of the table; readout: which of several read-outs of a plate
-    reader's file; name: title of the report; roles: role -> the treatment whose wells have it, such as positive -> BzCl;
-    columns: contract column -> column of the table, where its name is not understood; dose_unit: of doses for which the table names
-    none, "" = nM, which is told.
+    fit: curve options; exclusions: wells left out by a person; keep: wells that stay in whatever the table says; controls: which
+    controls normalise, "auto" = those that the table has; plate_format: wells, 0 = the smallest that holds all wells of the table;
+    readout: which of several read-outs of a plate reader's file; name: title of the report; roles: role -> the treatment whose wells
+    have it, such as positive -> BzCl; columns: contract column -> column of the table, where its name is not understood; dose_unit: of
+    doses for which the table names none, "" = nM, which is told; hit_score, hit_threshold: by which the report calls hits.
     """
 
     fit: FitOptions = field(default_factory=FitOptions)
     exclusions: tuple[Exclusion, ...] = ()
+    keep: tuple[Exclusion, ...] = ()
     controls: Literal["auto", "both", "negative", "none"] = "auto"
     plate_format: int = 0
     readout: str = ""
@@ -62,12 +63,20 @@ class ReadoutOptions:
     roles: Mapping[str, str] = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=dict)
     dose_unit: str = ""
+    hit_score: str = ReportOptions.hit_score
+    hit_threshold: float = ReportOptions.hit_threshold
 
     def __post_init__(self) -> None:
+        _ = self.report     # checks what it is made of
         if self.plate_format and self.plate_format not in PLATE_FORMATS:
             raise ValueError(f"plate_format: must be one of {sorted(PLATE_FORMATS)}, or 0 to find it out, got {self.plate_format}")
         if self.dose_unit and not canonical_unit(self.dose_unit):
             raise ValueError(f"dose_unit: must be one of {', '.join(KNOWN_UNITS)}, got {self.dose_unit!r}")
+
+    @property
+    def report(self) -> ReportOptions:
+        """When a treatment is called a hit."""
+        return ReportOptions(hit_score=self.hit_score, hit_threshold=self.hit_threshold)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +127,7 @@ def score_table(table: ReadoutTable, options: ReadoutOptions | None = None) -> S
     verdict = judge_screen(table.parsed, table.screen)
     verdict.require()
     scored = score_measured(table.parsed.layout, screen=table.screen,
-                            options=ScoringOptions(fit=options.fit, exclusions=options.exclusions))
+                            options=ScoringOptions(fit=options.fit, exclusions=options.exclusions, keep=options.keep))
     return replace(scored, findings=(*verdict.findings, *scored.findings))
 
 

@@ -98,5 +98,6 @@ def score_readout_form(form: Form, folder: Path, *, service_version: str,
     table, options = read_readout_form(form, folder)
     scored, lineage = score_table(table, options), measured_lineage(service_version=service_version)
     if kind == "html":
-        return render_report(scored, screen=table.screen, lineage={**lineage, "scored_at": now()}).encode(), table.screen.name
+        page = render_report(scored, screen=table.screen, lineage={**lineage, "scored_at": now()}, options=options.report)
+        return page.encode(), table.screen.name
     return to_json(Scored(tables=scored, screen=table.screen, gates=(), lineage=lineage).record()), table.screen.name

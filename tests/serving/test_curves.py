@@ -97,6 +97,21 @@ def test_options_of_a_table(http: httpx.Client, table: pd.DataFrame) -> None:
     assert (answer["screen"]["plate_format"], answer["screen"]["name"]) == (384, "mine")
 
 
+def test_hits_of_the_report_and_wells_that_stay_in(http: httpx.Client, table: pd.DataFrame) -> None:
+    """The command had options for the one, jobs for the other."""
+    def report(**options: object) -> str:
+        page = http.post("/curves?format=html", files={"layout": ("my plate.csv", table.to_csv(index=False))},
+                         data={"options": json.dumps(options)})
+        assert page.status_code == 200, page.text
+        return page.text
+    assert "DSS2" not in report()
+    assert "DSS2" in report(hit_score="dss2", hit_threshold=90)
+    well = table.loc[table["role"] == "treated", "well"].iloc[0]
+    left = table.assign(excluded=table["well"] == well, exclusion_reason="dry")
+    kept = {"keep": [{"plate": "P1", "well": well, "reason": "not dry"}]}
+    assert [post(http, left, options=options).json()["curves"][0]["n"] for options in ({}, kept)] == [31, 32]
+
+
 def test_a_table_of_another_program_says_the_rest_by_options(http: httpx.Client, table: pd.DataFrame) -> None:
     """No roles, another name of the read-out, no unit: docs/coming_from.md."""
     named = table["treatment"].mask(table["role"] == "negative", "DMSO").mask(table["role"] == "positive", "BzCl")
@@ -113,6 +128,7 @@ def test_a_table_of_another_program_says_the_rest_by_options(http: httpx.Client,
     (lambda table: table.iloc[:2], {"controls": "both"}, "control well"),
     (lambda table: table, {"fit": {"modle": "5pl"}}, "did you mean"),
     (lambda table: table, {"plate_format": 97}, "plate_format"),
+    (lambda table: table, {"hit_score": "dss9"}, "hit_score must be one of dss_asym"),
     (lambda table: table, {"columns": {"dose": "Conc"}}, "in a request options.columns), but my plate.csv has: plate, well"),
     (lambda table: table.drop(columns="readout"), {}, "say which it is (--columns readout=..., in a request options.columns)"),
     (lambda table: table, {"exclusions": [{"plate": "P9", "well": "A01", "reason": "x"}]}, "cannot exclude well A01 of plate P9"),
