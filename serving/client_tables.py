@@ -21,6 +21,7 @@ from models.report import render_report, render_text
 from models.single_doses import NAME as SINGLE
 from models.tables import COMBINATION_PAIRS, COMBINATIONS, CURVES, IMAGE_CLASSES, SINGLE_DOSES, WELL_SCORES, check_table
 from models.whole_file import write_whole
+from models.words import number
 from serving.readouts import write_tables
 
 TOLD = 20   # findings in a summary
@@ -71,7 +72,8 @@ class Scores:
 
     def summary(self) -> str:
         """Plate quality and curves in words, and the first warnings."""
-        head = f"{self.lineage['model']} version {self.lineage['version']}: {len(self.wells)} wells, {len(self.curves)} treatments"
+        counts = f"{number(len(self.wells), 'well')}, {number(len(self.curves), 'treatment')}"
+        head = f"{self.lineage['model']} version {self.lineage['version']}: {counts}"
         return "\n".join([head, render_text(self, screen=self.screen), *_told(self.findings)])
 
 
@@ -101,7 +103,7 @@ class Classes:
         counts = self.images.loc[judged & ~unsure, "class"].value_counts()
         told = ", ".join([f"{counts.get(name, 0)} {name}" for name in self.answer["classes"]] + [f"{unsure.sum()} undecided"]
                          + ([f"{(~judged).sum()} that the model does not know"] if not judged.all() else []))
-        head = f"{self.lineage['model']} version {self.lineage['version']}: {len(self.images)} images, {told}"
+        head = f"{self.lineage['model']} version {self.lineage['version']}: {number(len(self.images), 'image')}, {told}"
         return "\n".join([head, *_told(self.findings)])
 
 

@@ -20,6 +20,7 @@ from models.plates.spreadsheets import read_table
 from models.plates.vocabulary import CONDITION_WORDS, SAMPLE_WORDS, canonical_column, plain
 from models.tables import DOSED_ROLES
 from models.wells import PLATE_FORMATS, well_name
+from models.words import are, number
 from serving.readouts import panels, write_pages
 
 VIABILITY = ("viability", "relativeviability", "percentviability", "viabilitypercent", "survival", "relcellcount", "relativecellcount")
@@ -72,7 +73,8 @@ def read_responses(path: Path, *, by: Sequence[str] = (), columns: Mapping[str, 
         said = "cell counts: viability is the count over that of the control"
         wells["viability"] = wells[counts[0]] / wells[counts[1]]
     used = layout["role"].isin(DOSED_ROLES) & ~layout.get("excluded", pd.Series(False, index=layout.index))
-    left = f"; {int((~used).sum())} rows of controls or left out are not fitted" if not used.all() else ""
+    out = int((~used).sum())
+    left = f"; {number(out, 'row')} of controls or left out {are(out)} not fitted" if out else ""
     names = (*keys, "treatment")
     return Responses(wells=wells[used].reset_index(drop=True), by=names, counts=tuple(counts) if all(counts) else (), findings=findings,
                      said=(f"{said}; a curve for each {', '.join(names)}{left}",))

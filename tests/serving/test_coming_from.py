@@ -119,7 +119,7 @@ def test_percent_fractions_zero_doses_and_controls(tmp_path: Path) -> None:
     (tmp_path / "table.csv").write_text("drug,uM,well,role,Viability (%)\nx,0,A01,treated,100\nx,1,A02,treated,50\n,,A03,neg,99\n")
     read = read_responses(tmp_path / "table.csv", columns={"dose": "uM"}, dose_unit="uM")
     assert read.wells[["dose", "viability"]].values.tolist() == [[0.0, 1.0], [1000.0, 0.5]]
-    assert "in percent; a curve for each treatment; 1 rows of controls or left out are not fitted" in read.said[0]
+    assert "in percent; a curve for each treatment; 1 row of controls or left out is not fitted" in read.said[0]
 
 
 LISTED = ["well,drug,Level [uM],Raw", "A1,DMSO,,9", "A2,H2O,,8", "A3,x,0,7", "A4,x,2,5", "A5,,,1", "A6,BzCl,5,0", "A7,,0,9"]
