@@ -150,14 +150,10 @@ def test_pipeline_and_service_log_in_by_their_environment(url: str, log_in: Call
         register.main()
     assert set(registry.aliases()[MODEL].values()) == {1}
 
-    server = Server(Path("state").absolute(), url, **_credentials(READER))
-    try:
-        server.wait()
-        with httpx.Client(base_url=server.url, timeout=PATIENCE, trust_env=False) as http:
-            assert _score(http, Path()) == 1
-            said = "".join(http.get(path).text for path in ("/models", "/promotions", "/metrics"))
-    finally:
-        server.stop()
+    with (Server(Path("state").absolute(), url, **_credentials(READER)) as server,
+          httpx.Client(base_url=server.url, timeout=PATIENCE, trust_env=False) as http):
+        assert _score(http, Path()) == 1
+        said = "".join(http.get(path).text for path in ("/models", "/promotions", "/metrics"))
     assert "serving" in said
     assert not [secret for secret in (ADMIN[1], READER[1]) if secret in said + server.log.read_text()]
 

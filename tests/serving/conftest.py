@@ -65,10 +65,8 @@ def registry(folder: Path) -> Registry:
 def server(folder: Path, registry: Registry) -> Iterator[Server]:
     given = os.environ.get("DOSEWELL_TEST_DATABASE_URL", "")    # the same tests with the jobs on PostgreSQL
     jobs = {"DOSEWELL_DATABASE_URL": new_database(given)} if given else {}
-    running = Server(folder / "state", registry.tracking_uri, DOSEWELL_MAX_UPLOAD_MB="8", **jobs)
-    running.wait()
-    yield running
-    running.stop()
+    with Server(folder / "state", registry.tracking_uri, DOSEWELL_MAX_UPLOAD_MB="8", **jobs) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

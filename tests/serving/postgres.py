@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from tests.serving.tiny import free_port
+from pipelines.servers import free_port
 
 PASSWORD = "plate-reader"   # of the cluster that is made for the tests and listens on loopback alone
 PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))

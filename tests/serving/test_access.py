@@ -27,6 +27,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient, WebSocketDenialResponse
 
 from models.errors import DosewellError
+from pipelines.servers import free_port
 from serving.access import SCOPE_KEY, AccessGuard, TokenFile, add_token, is_loopback, parse_tokens, require_tokens
 from serving.app import create_app
 from serving.job_desk import JobDesk
@@ -36,7 +37,7 @@ from serving.jobs import JobStore
 from serving.limits import BodyLimit
 from serving.observe import JsonFormatter, Observer
 from serving.settings import Settings, require_port, require_state
-from tests.serving.tiny import ROOT, Server, free_port
+from tests.serving.tiny import ROOT, Server
 
 LOCAL = "http://127.0.0.1:3000"
 

@@ -12,9 +12,10 @@ import pathspec
 import pytest
 
 from models.errors import DosewellError, InputError
+from pipelines.servers import free_port
 from serving import settings
 from serving.commands import _bento_folder, serve
-from tests.serving.tiny import ROOT, free_port
+from tests.serving.tiny import ROOT
 
 
 def test_every_module_and_page_is_packed_and_nothing_else() -> None:

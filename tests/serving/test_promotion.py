@@ -17,11 +17,12 @@ from models.errors import RegistryError
 from models.networks.bundle import trunk_finder
 from models.registered import UnknownModelError
 from models.registry import CHAMPION, Registry
+from pipelines.servers import free_port
 from serving.client import Client
 from serving.promotion import Promoter
 from serving.promotion_log import Change, PromotionLog
 from tests.serving.conftest import Post
-from tests.serving.tiny import CLASSIFIER, MODEL, Away, Server, free_port, stored, tiny_bundle, tiny_registry, two_versions
+from tests.serving.tiny import CLASSIFIER, MODEL, Away, Server, stored, tiny_bundle, tiny_registry, two_versions
 from tests.waiting import PATIENCE, until
 
 

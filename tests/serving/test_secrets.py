@@ -11,8 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from pipelines.servers import free_port
 from serving.access import add_token
-from tests.serving.tiny import ROOT, Server, free_port
+from tests.serving.tiny import ROOT, Server
 from tests.waiting import PATIENCE
 
 DATABASE, REGISTRY, WRONG = "d4tabase-s3cret", "r3gistry-s3cret", "wr0ng-s3cret-token"
@@ -35,11 +36,9 @@ class Guarded:
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     state = tmp_path_factory.mktemp("guarded") / "state"
     tokens = {name: add_token(state / "tokens", name=name, role=role) for name, role in (("anna", "score"), ("boss", "admin"))}
-    server = Server(state, f"http://dosewell:{REGISTRY}@127.0.0.1:{free_port()}", **CREDENTIALS,
-                    DOSEWELL_DATABASE_URL=f"postgresql+psycopg://dosewell:{DATABASE}@127.0.0.1:{free_port()}/jobs")
-    server.wait()
-    yield Guarded(server, tokens)
-    server.stop()
+    with Server(state, f"http://dosewell:{REGISTRY}@127.0.0.1:{free_port()}", **CREDENTIALS,
+                DOSEWELL_DATABASE_URL=f"postgresql+psycopg://dosewell:{DATABASE}@127.0.0.1:{free_port()}/jobs") as server:
+        yield Guarded(server, tokens)
 
 
 def asked(http: httpx.Client, secret: str) -> list[httpx.Response]:

@@ -25,7 +25,7 @@ from serving.job_tables import JOBS
 from serving.jobs import JobStore
 from serving.worker_life import SILENT_SECONDS
 from tests.serving.postgres import new_database, postgres_server
-from tests.serving.tiny import MODEL, SCREEN, Server, TinyPlate, free_port, two_versions
+from tests.serving.tiny import MODEL, SCREEN, Server, TinyPlate, two_versions
 from tests.waiting import PATIENCE, until
 
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
@@ -54,7 +54,7 @@ def s3() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def mlflow(tmp_path_factory: pytest.TempPathFactory, postgres: str, s3: str) -> Iterator[str]:
     """The address of an MLflow server over both."""
-    folder, port = tmp_path_factory.mktemp("mlflow"), free_port()
+    folder, port = tmp_path_factory.mktemp("mlflow"), servers.free_port()
     command = servers.mlflow_command(port, backend=new_database(postgres), artifacts=f"s3://{BUCKET}/mlflow")
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=subprocess.STDOUT,
@@ -85,11 +85,9 @@ def lab_registry(mlflow: str, tmp_path_factory: pytest.TempPathFactory) -> Regis
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory, lab_registry: Registry, postgres: str) -> Iterator[Server]:
     """The service: two processes for requests, two for jobs."""
-    running = Server(tmp_path_factory.mktemp("lab"), lab_registry.tracking_uri, DOSEWELL_DATABASE_URL=new_database(postgres),
-                     DOSEWELL_WORKERS="2", DOSEWELL_JOB_WORKERS="2", OMP_NUM_THREADS="1")
-    running.wait()
-    yield running
-    running.stop()
+    with Server(tmp_path_factory.mktemp("lab"), lab_registry.tracking_uri, DOSEWELL_DATABASE_URL=new_database(postgres),
+                DOSEWELL_WORKERS="2", DOSEWELL_JOB_WORKERS="2", OMP_NUM_THREADS="1") as running:
+        yield running
 
 
 @pytest.fixture
@@ -255,7 +253,7 @@ def test_odd_ids_and_texts_are_kept_or_unknown(open_store: Callable[[], JobStore
 
 
 def test_a_database_that_is_away_is_said_without_its_password() -> None:
-    store = JobStore(f"postgresql://dosewell:hush@127.0.0.1:{free_port()}/jobs")
+    store = JobStore(f"postgresql://dosewell:hush@127.0.0.1:{servers.free_port()}/jobs")
     with pytest.raises(JobStoreError) as caught:
         store.counts()
     assert "127.0.0.1" in str(caught.value)

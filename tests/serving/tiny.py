@@ -7,13 +7,13 @@ import hashlib
 import io
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -34,13 +34,14 @@ from models.plates.prepare import InputSpec
 from models.registered import RegisteredVersion
 from models.registry import CHAMPION, Registry
 from models.wells import wells_of
+from pipelines.servers import free_port
 from serving.job_records import NewJob
 from tests.waiting import PATIENCE, until
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL, CLASSIFIER, SAMPLE = "viability-TINY", "toxicity-TINY", "TINY"
-SCREEN = {"name": "tiny", "sample": SAMPLE, "channels": ["brightfield"], "magnification": 10.0, "plate_format": 96,
-          "positive_control": {"image": "kill"}}
+SCREEN: dict[str, Any] = {"name": "tiny", "sample": SAMPLE, "channels": ["brightfield"], "magnification": 10.0, "plate_format": 96,
+                          "positive_control": {"image": "kill"}}
 
 
 def tiny_bundle(folder: Path, *, seed: int = 0, passed: bool = True, name: str = MODEL, own_trunk: bool = False) -> Path:
@@ -155,15 +156,8 @@ def two_versions(registry: Registry, folder: Path) -> Registry:
     return registry
 
 
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class Server:
-    """`python -m serving.cli serve` in a process of its own, on a free port, until `stop`."""
+    """`python -m serving.cli serve` in a process of its own, on a free port: ready within its block, and stopped behind it."""
 
     def __init__(self, state: Path, tracking_uri: str, **settings: str) -> None:
         self.port, self.state = free_port(), state
@@ -182,6 +176,17 @@ class Server:
         with self.log.open("ab") as log:
             return subprocess.Popen([sys.executable, "-m", "serving.cli", "serve", "--port", str(self.port)], cwd=self.state,
                                     env=self._environment, stdout=log, stderr=subprocess.STDOUT)
+
+    def __enter__(self) -> Server:
+        try:
+            self.wait()
+        except BaseException:   # of a person, too, who does not wait
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def start_again(self) -> None:
         """After it was killed: on the same port, over the same folder, until it is ready."""
