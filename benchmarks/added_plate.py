@@ -7,8 +7,6 @@ scratch, with a plate more, and with a well that is left out. Noise in the place
 from __future__ import annotations
 
 import argparse
-import resource
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -18,10 +16,13 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from benchmarks.many_models import SAMPLE, random_head, write_models
+from benchmarks.many_models import random_head, write_models
+from benchmarks.simulated import example_named
+from benchmarks.timing import command_seconds
 from models.plates.images import encode_tiff
 from models.plates.layout import write_layout
-from models.plates.simulate.examples import example_screens
+from pipelines.command import run_command
+from tests.serving.tiny import SAMPLE
 from validation.verdicts import Verdict, write_verdict
 
 ROOT = Path(__file__).parents[1]
@@ -44,10 +45,7 @@ def write_source(folder: Path, layout: pd.DataFrame, plates: Iterable[str], *, p
 
 def seconds(*words: str | Path) -> float:
     """Processor seconds of a stage."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, "-m", *map(str, words)], cwd=ROOT, check=True, capture_output=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return command_seconds(sys.executable, "-m", *words, folder=ROOT)
 
 
 def run_stages(work: Path) -> tuple[float, float, float]:
@@ -68,7 +66,7 @@ def main() -> None:
     parser.add_argument("--pixels", type=int, default=1024, help="side of an image")
     parser.add_argument("--trunk", default="mobilenet_v2", help="the network's trunk")
     arguments = parser.parse_args()
-    layout = next(example for example in example_screens() if example.name == "a549").full_layout()
+    layout = example_named("a549").full_layout()
     names = [f"P{number + 1:03d}" for number in range(arguments.plates + 1)]
     with tempfile.TemporaryDirectory() as place:
         work = Path(place)
@@ -76,7 +74,7 @@ def main() -> None:
         write_verdict(Verdict(screen=NAME), work / "verdict.json")
         inputs = {"bright": {"planes": ["brightfield:mid"] * 3, "size": 224}}
         (work / "params.yaml").write_text(yaml.safe_dump({"screens": {NAME: {"input": "bright"}}, "inputs": inputs, "recipes": {},
-                                                          "models": {}, "score": {"device": "cpu"}}))
+                                                          "models": {}, "score": {"device": "cpu"}}), encoding="utf-8")
         print("| | `add_screen` | `prepare` | `score` |\n|---|---|---|---|")
         for what, plates, left_out in ((f"{arguments.plates} plates from scratch", names[:-1], 0), ("a plate added", names, 0),
                                        ("a well left out", names, 1)):
@@ -85,4 +83,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -13,19 +13,23 @@ from __future__ import annotations
 import argparse
 import io
 import tempfile
-import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
+import psutil
 
-from benchmarks.tiny_service import PeakMemory, Server, TinyPlate, client, family, form, tiny_service
+from benchmarks.crowd import ask
+from benchmarks.processes import PeakMemory, family, processor_seconds
+from benchmarks.tiny_service import TinyPlate, client, form, tiny_service
+from pipelines.command import run_command
 from tests.serving.hostile.archives import ARCHIVES, MEMBER
 from tests.serving.hostile.images import IMAGES
 from tests.serving.hostile.tables import TABLES
 
-HEADER = "| attack | bytes | answer | processor s | wall s | extra MB | |\n|---|---|---|---|---|---|---|\n"
+HEADER = "| attack | bytes | answer | processor s | wall s | extra MB | |\n|---|---|---|---|---|---|---|"
 GOAL_SECONDS, GOAL_MB = 1.0, 200.0
 
 
@@ -38,7 +42,7 @@ def with_image(plate: TinyPlate, data: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def attacks(plate: TinyPlate) -> Iterator[tuple[str, str, dict[str, object]]]:
+def attacks(plate: TinyPlate) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """(what, address, arguments of the request)."""
     yield "a good plate", "/score", form(plate)
     for name, make in IMAGES.items():
@@ -53,33 +57,29 @@ def attacks(plate: TinyPlate) -> Iterator[tuple[str, str, dict[str, object]]]:
         yield name, "/score", form(plate, screen=text)
 
 
+def row(http: httpx.Client, processes: list[psutil.Process], *, what: str, address: str, request: dict[str, Any]) -> str:
+    """What an attack came to."""
+    length = int(http.build_request("POST", address, **request).headers["content-length"])
+    with PeakMemory(lambda: processes, every=0.003) as memory:
+        used = processor_seconds(processes)
+        asked, answer = ask(lambda: http.post(address, **request))
+        used = processor_seconds(processes) - used
+    good = 200 <= asked.status < 500 and used < GOAL_SECONDS and memory.extra_mb < GOAL_MB
+    said = answer.json()["findings"][0]["rule"] if answer is not None and answer.is_client_error else "scored" if asked.good else asked.said
+    return (f"| {what} | {length:,} | {asked.status or 'no connection:'} {said} | {used:.2f} | {asked.seconds:.2f} | {memory.extra_mb:.0f} "
+            f"| {'' if good else 'MISSED'} |")
+
+
 def main() -> None:
     """Print the table."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     with tempfile.TemporaryDirectory() as name, tiny_service(Path(name)) as (server, plate), client(server) as http:
         for _ in range(3):
             http.post("/score", **form(plate)).raise_for_status()
-        print(HEADER + _rows(http, server, plate))
-
-
-def _rows(http: httpx.Client, server: Server, plate: TinyPlate) -> str:
-    rows = []
-    for what, address, request in attacks(plate):
-        length = int(http.build_request("POST", address, **request).headers["content-length"])
-        with PeakMemory(family(server)) as memory:
-            started, used = time.monotonic(), _processor_seconds(server)
-            answer = http.post(address, **request)
-            seconds, used = time.monotonic() - started, _processor_seconds(server) - used
-        good = answer.status_code < 500 and used < GOAL_SECONDS and memory.extra_mb < GOAL_MB
-        rule = answer.json()["findings"][0]["rule"] if answer.is_client_error else "scored"
-        rows.append(f"| {what} | {length:,} | {answer.status_code} {rule} | {used:.2f} | {seconds:.2f} | {memory.extra_mb:.0f} "
-                    f"| {'' if good else 'MISSED'} |")
-    return "\n".join(rows)
-
-
-def _processor_seconds(server: Server) -> float:
-    return sum(sum(process.cpu_times()[:2]) for process in family(server))
+        print(HEADER)
+        for what, address, request in attacks(plate):
+            print(row(http, family(server.process.pid), what=what, address=address, request=request), flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

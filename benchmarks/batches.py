@@ -15,6 +15,7 @@ import argparse
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -23,21 +24,17 @@ import pandas as pd
 from scipy.ndimage import gaussian_filter, zoom
 from tqdm import tqdm
 
-from benchmarks.uncertainty import coverage, curves_with_truth, images_of, named
+from benchmarks.at_hand import bring_in
+from benchmarks.simulated import example_named, images_of, predictor_of, six_compounds
+from benchmarks.truth import curves_with_truth, held, named
 from models.dose_response.selection import HIT_THRESHOLD
-from models.networks.bundle import trunk_finder
-from models.networks.predict import load_predictor
 from models.networks.structure import structure_of
 from models.plates.images import PlateArchive
-from models.plates.layout import read_layout
 from models.plates.projections import project, resize_area
-from models.plates.readers import Source
 from models.plates.simulate.brightfield import CELL_LINES, CellLine
-from models.plates.simulate.examples import Example, example_screens, random_curves
+from models.plates.simulate.examples import Example, random_curves
 from models.scoring import score_images
-from pipelines.add_screen import add_screen
-from pipelines.screen_tables import Request
-from pipelines.screens import read_screen
+from pipelines.command import run_command
 
 PATIENT = "PAT_1"
 FIRST_SEED = 3000   # far from the seeds of the example screens, and of the other benchmarks
@@ -76,32 +73,53 @@ def contrast(pixels: np.ndarray, factor: float) -> np.ndarray:
     return middle + factor * (pixels - middle)
 
 
+def still(change: Callable[[np.ndarray], np.ndarray]) -> Optics:
+    """Optics without chance."""
+    return lambda pixels, _: change(pixels)
+
+
+def noisy(pixels: np.ndarray, rng: np.random.Generator, *, sd: float) -> np.ndarray:
+    return pixels + rng.normal(0, sd, pixels.shape)
+
+
 OPTICS: dict[str, Optics] = {
-    "as in training": lambda pixels, rng: pixels,
-    **{f"light x {factor:g}": (lambda pixels, rng, factor=factor: factor * pixels) for factor in (0.7, 0.85, 1.15)},
-    **{f"contrast x {factor:g}": (lambda pixels, rng, factor=factor: contrast(pixels, factor)) for factor in (0.6, 0.8, 1.25)},
-    **{f"blur, SD {sd:g} px": (lambda pixels, rng, sd=sd: gaussian_filter(pixels, sd)) for sd in (0.6, 1.0, 1.5)},
-    **{f"noise, SD {sd:g}": (lambda pixels, rng, sd=sd: pixels + rng.normal(0, sd, pixels.shape)) for sd in (3, 6)},
-    **{f"magnified x {factor:g}": (lambda pixels, rng, factor=factor: magnified(pixels, factor))
-       for factor in (0.5, 0.7, 0.9, 1.1, 1.4, 2)}}
+    "as in training": still(np.asarray),
+    **{f"light x {factor:g}": still(partial(np.multiply, factor)) for factor in (0.7, 0.85, 1.15)},
+    **{f"contrast x {factor:g}": still(partial(contrast, factor=factor)) for factor in (0.6, 0.8, 1.25)},
+    **{f"blur, SD {sd:g} px": still(partial(gaussian_filter, sigma=sd)) for sd in (0.6, 1.0, 1.5)},
+    **{f"noise, SD {sd:g}": partial(noisy, sd=sd) for sd in (3, 6)},
+    **{f"magnified x {factor:g}": still(partial(magnified, factor=factor)) for factor in (0.5, 0.7, 0.9, 1.1, 1.4, 2)}}
+
+
+def seeded(line: CellLine, *, factor: float) -> CellLine:
+    return replace(line, cells=round(factor * line.cells))
+
+
+def grown(line: CellLine, *, factor: float) -> CellLine:
+    return replace(line, radius=factor * line.radius)
+
+
+def staying(line: CellLine, *, more: float) -> CellLine:
+    return replace(line, dead_stay=min(max(line.dead_stay + more, 0.0), 1.0))
+
+
 CELLS: dict[str, Callable[[CellLine], CellLine]] = {
-    **{f"cells seeded x {factor:g}": (lambda line, factor=factor: replace(line, cells=round(factor * line.cells)))
-       for factor in (0.6, 0.8, 1.25)},
-    **{f"cells' radius x {factor:g}": (lambda line, factor=factor: replace(line, radius=factor * line.radius)) for factor in (0.85, 1.15)},
-    "dead cells stay, + 0.2": lambda line: replace(line, dead_stay=min(line.dead_stay + 0.2, 1.0)),
-    "dead cells stay, - 0.2": lambda line: replace(line, dead_stay=max(line.dead_stay - 0.2, 0.0)),
+    **{f"cells seeded x {factor:g}": partial(seeded, factor=factor) for factor in (0.6, 0.8, 1.25)},
+    **{f"cells' radius x {factor:g}": partial(grown, factor=factor) for factor in (0.85, 1.15)},
+    "dead cells stay, + 0.2": partial(staying, more=0.2), "dead cells stay, - 0.2": partial(staying, more=-0.2),
     "debris x 2": lambda line: replace(line, debris=2 * line.debris)}
 
 
 def plates_of(sample: str, batch: str, count: int) -> Iterator[Seen]:
     """New plates of a cell line or of patient 1, the same wells and curves in every batch."""
     line = CELL_LINES.get(sample)
-    base = next(screen for screen in example_screens() if screen.name == ("heldout-a549" if line else "patient-1"))
-    lines = {sample: CELLS.get(batch, lambda line: line)(line)} if line else {}
     for number in range(count):
         seed = FIRST_SEED + number
-        curves = random_curves(base.layout, seed=seed) | ({"doxorubicin": line.doxorubicin} if line else {})
-        made = replace(base, sample=sample, lines=lines, curves=curves, seed=seed)
+        if line:
+            made = replace(six_compounds(sample, seed=seed), lines={sample: CELLS[batch](line) if batch in CELLS else line})
+        else:
+            base = example_named("patient-1")
+            made = replace(base, curves=random_curves(base.layout, seed=seed), seed=seed)
         fields = {name: getattr(made, name) for name in Example.__dataclass_fields__}
         yield Seen(**fields, optics=OPTICS.get(batch, OPTICS["as in training"]))
 
@@ -110,12 +128,10 @@ def run(models: Path, *, plates: int, only: str = "") -> pd.DataFrame:
     """A row per curve: batch, sample, plate, what came out, whether the plate is told, by the size of what it shows (resized) or at all, or
     its results withheld, and rmse of its wells. only: what is in the names of the batches.
     """
-    find = trunk_finder([models, models.parent / "trunks"])
     rows = []
     for batch in tqdm([name for name in (*OPTICS, *CELLS) if only in name], desc="batches", unit="batch"):
         for sample in (*CELL_LINES, *([PATIENT] if batch in OPTICS else [])):
-            system = "profile" if sample == PATIENT else "viability"
-            predictor = load_predictor(models / f"{system}-{sample}", find_trunk=find, device="cpu")
+            predictor = predictor_of(models, f"{'profile' if sample == PATIENT else 'viability'}-{sample}")
             for example in plates_of(sample, batch, plates):
                 scored = score_images(images_of(example, predictor.card.recipe.input), example.full_layout(), screen=example.screen(),
                                       predictor=predictor, model=predictor.card.name, version="1")
@@ -124,7 +140,7 @@ def run(models: Path, *, plates: int, only: str = "") -> pd.DataFrame:
                 rules = {finding.rule for finding in scored.findings}
                 rows.append(curves_with_truth(scored, example).assign(
                     batch=batch, sample=sample, plate=f"{batch} {sample} {example.seed}", told=bool(rules & OF_IMAGES),
-                    resized="structure_size" in rules, withheld=scored.curves["status"].eq("failed").all(),
+                    resized="structure_size" in rules, withheld=bool(scored.curves["status"].eq("failed").all()),
                     rmse=float((error**2).mean() ** 0.5)))
     return pd.concat(rows, ignore_index=True)
 
@@ -132,8 +148,8 @@ def run(models: Path, *, plates: int, only: str = "") -> pd.DataFrame:
 def batch_row(curves: pd.DataFrame) -> pd.Series:
     """What came out of a batch."""
     within = named(curves)
-    outside = ~within["ic50_true"].between(within["ic50_model_low"].fillna(0.0), within["ic50_model_high"].fillna(np.inf))
-    off = 10 ** np.log10(within["ic50"] / within["ic50_true"]).abs()
+    outside = ~held(within["ic50_model_low"], within["ic50_true"], within["ic50_model_high"])
+    off = 10 ** (within["ic50"] / within["ic50_true"]).map(np.log10).abs()
     scores = curves[curves["dss_asym_low"].notna()]
     plates = curves.drop_duplicates("plate")
     return pd.Series({
@@ -141,7 +157,7 @@ def batch_row(curves: pd.DataFrame) -> pd.Series:
         "withheld": plates["withheld"].mean(),
         "told or withheld": (plates["told"] | plates["withheld"]).mean(), "IC50s": len(within), "off by (median)": off.median(),
         "by (worst)": off.max(), "outside their limits": outside.sum(), "wrong and unsaid": (outside & ~within["told"]).sum(),
-        "limits of scores hold": coverage(scores["dss_asym_low"], scores["dss_asym_true"], scores["dss_asym_high"]),
+        "limits of scores hold": held(scores["dss_asym_low"], scores["dss_asym_true"], scores["dss_asym_high"]).mean(),
         "surely hits": (scores["dss_asym_low"] >= HIT_THRESHOLD).sum(),
         "of these truly below": ((scores["dss_asym_low"] >= HIT_THRESHOLD) & (scores["dss_asym_true"] < HIT_THRESHOLD)).sum()})
 
@@ -152,10 +168,8 @@ def real_fields(source: Path, *, size: int = 96) -> pd.DataFrame:
     """
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        add_screen(Request(source=Source(folder=source, plate=source.name), name="real", out=Path(folder)), progress=False)
-        screen = read_screen(Path(folder) / "real")
-        layout = read_layout(Path(folder) / "real" / "layout.csv", plate_format=screen.plate_format)
-        with PlateArchive(next((Path(folder) / "real" / "images").glob("*.zip"))) as archive:
+        screen, layout, archives = bring_in(source, Path(folder))
+        with PlateArchive(archives[0]) as archive:
             for number, channel in enumerate(screen.channels):
                 fields = [project(archive.read_stack(well, site=1, channel=number), "mip")
                           for well in layout.loc[layout["role"] == "negative", "well"]]
@@ -181,7 +195,6 @@ def main() -> None:
         print(real_fields(arguments.plate).round(2).to_string())
         return
     curves = run(arguments.models, plates=arguments.plates, only=arguments.only)
-    pd.set_option("display.width", 220, "display.max_columns", 20)
     spheroids = curves["sample"] == PATIENT
     for title, part in (("cell lines", curves[~spheroids]), ("spheroids", curves[spheroids])):
         if part.empty:
@@ -191,4 +204,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

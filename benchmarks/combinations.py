@@ -18,6 +18,7 @@ import pandas as pd
 
 from models.combinations import combination_tables
 from models.effects import with_viability
+from pipelines.command import run_command
 
 FIRST, SECOND = 800.0, 300.0    # doses of half effect
 Truth = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -68,7 +69,7 @@ def plate(design: Design, seed: int) -> pd.DataFrame:
         "plate": "P1", "role": role, "treatment": np.where(a > 0, "A", np.where(b > 0, "B", "")), "dose": np.where(a > 0, a, b),
         "treatment_2": np.where(both, "B", ""), "dose_2": np.where(both, b, np.nan), "truth": truth, "excluded": False,
         "readout": 0.1 + 1.4 * (truth * (1 + design.in_proportion * noise[0]) + design.even * noise[1])})
-    return table.assign(dose_unit=(role == "treated"), dose_unit_2=both, flags=[[] for _ in truth]).replace(
+    return table.assign(dose_unit=(role == "treated"), dose_unit_2=both, flags=pd.Series([[]] * len(truth), dtype=object)).replace(
         {"dose_unit": unit, "dose_unit_2": unit})
 
 
@@ -101,4 +102,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

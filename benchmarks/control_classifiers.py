@@ -19,8 +19,9 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from benchmarks.simulated_truth import true_dss
-from benchmarks.uncertainty import FIRST_SEED, images_of
+from benchmarks.simulated import KILL, another_patient, example_named, images_of
+from benchmarks.truth import held, true_dss
+from benchmarks.uncertainty import FIRST_SEED
 from models.dose_response import score_limits
 from models.dose_response.readouts import (
     compare_scores,
@@ -41,12 +42,12 @@ from models.networks.starts import Start, draft_card, read_start
 from models.plates.images import WellImages
 from models.plates.prepare import join_images
 from models.plates.quality import QualityLimits
-from models.plates.simulate.examples import Example, example_screens, random_curves
+from models.plates.simulate.examples import Example
 from models.scoring import score_images
+from pipelines.command import run_command
 from pipelines.params import Params
 
 PHASE_2, PHASE_3 = "phase II", "phase III"
-KILL = "staurosporine"
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,7 @@ class Patient:
 
 
 def patients(count: int) -> list[Example]:
-    first = next(screen for screen in example_screens() if screen.name == "patient-1")
-    return [first, *(replace(first, name=f"patient-{n}", sample=f"PAT_{n}", seed=FIRST_SEED + n,
-                             layout=first.layout.assign(plate=first.layout["plate"].str.replace("PAT_1", f"PAT_{n}")),
-                             curves={**random_curves(first.layout, seed=FIRST_SEED + n), KILL: first.curves[KILL]})
-                     for n in range(2, count + 1))]
+    return [example_named("patient-1"), *(another_patient(f"PAT_{n}", seed=FIRST_SEED + n) for n in range(2, count + 1))]
 
 
 def trained(start: Start, patient: Patient, recipe: Recipe) -> Predictor:
@@ -112,14 +109,10 @@ def curve_row(curves: pd.DataFrame) -> pd.Series:
     censored = curves[curves["ic50_relation"] == ">"]
     return pd.Series({
         "IC50 named": len(named), "of these truly beyond": int(np.isinf(truth).sum()), "log10 ratio median": ratio.median(),
-        "lowest": ratio.min(), "highest": ratio.max(), "replicate limits hold": holds(named, truth, "ic50"),
-        "model limits hold": holds(named, truth, "ic50_model"), "closed": closed.mean(),
+        "lowest": ratio.min(), "highest": ratio.max(), "replicate limits hold": held(named["ic50_low"], truth, named["ic50_high"]).mean(),
+        "model limits hold": held(named["ic50_model_low"], truth, named["ic50_model_high"]).mean(), "closed": closed.mean(),
         "width, fold": (named["ic50_model_high"] / named["ic50_model_low"])[closed].median(), "> named": len(censored),
         "of these true": int((censored["ic50_relation_true"] == ">").sum())})
-
-
-def holds(named: pd.DataFrame, truth: pd.Series, name: str) -> float:
-    return float(((named[f"{name}_low"].fillna(0) <= truth) & (truth <= named[f"{name}_high"].fillna(np.inf))).mean())
 
 
 def score_row(curves: pd.DataFrame) -> pd.Series:
@@ -176,7 +169,6 @@ def main() -> None:
 
 
 def _say(wells: pd.DataFrame, curves: pd.DataFrame, table: pd.DataFrame) -> None:
-    pd.set_option("display.width", 220, "display.max_columns", 20)
     dosed = curves[curves["treatment"] != KILL]
     for title, found in (
             ("wells against the truth", wells.groupby(["phase", "patient"]).apply(well_row)),
@@ -189,4 +181,4 @@ def _say(wells: pd.DataFrame, curves: pd.DataFrame, table: pd.DataFrame) -> None
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

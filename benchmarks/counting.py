@@ -12,7 +12,6 @@ these and the rest apart. Those for fibroblasts were chosen on 60 other images o
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,12 +22,13 @@ from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
 from tqdm import tqdm
 
+from benchmarks.at_hand import shared
 from models.counting import AttachedOptions, CellCount, Grade, count_cells, count_nuclei, match_boxes, reactivity_grade
 from models.counting.segment import grey
 from models.plates.simulate.imagesets import Drawn, toxicity_set
+from pipelines.command import run_command
 from pipelines.count_cells import draw_overlay
 
-DATA = Path(os.environ.get("DOSEWELL_SHARED", "../shared")) / "data"
 BOX = ["x_min", "y_min", "x_max", "y_max"]
 
 
@@ -69,7 +69,7 @@ def score_cells(table: pd.DataFrame) -> dict[str, float]:
             "precision per image": (table["agreed"] / table["found"].replace(0, np.nan)).mean(),
             "recall per image": (table["agreed"] / table["drawn"]).mean(), "state right": total["same_state"] / total["agreed"],
             "dead precision": total["agreed_dead"] / max(total["found_dead"], 1), "dead recall": total["agreed_dead"] / total["drawn_dead"],
-            **table[[name for name in table if name.startswith(("grade", "verdict", "true"))]].mean().to_dict()}
+            **{str(name): float(table[name].mean()) for name in table if str(name).startswith(("grade", "verdict", "true"))}}
 
 
 def otsu_watershed(pixels: np.ndarray, *, distance: int = 7, smallest: int = 30) -> int:
@@ -96,6 +96,7 @@ def score_nuclei(errors: pd.Series) -> dict[str, float]:
 def compare_fibroblasts(drawn: Drawn) -> dict[str, float]:
     """One simulated image: a found cell is a true one if the centre of its box lies within that one's radius, each used once."""
     counted, true = count_cells(drawn.pixels, AttachedOptions()), drawn.cells
+    assert true is not None
     cells = counted.cells
     down, right = (cells[f"{axis}_min"].add(cells[f"{axis}_max"] - 1).to_numpy(float)[:, None] / 2 for axis in "yx")
     away = np.hypot(down - true["row"].to_numpy(), right - true["column"].to_numpy()) / true["radius"].to_numpy()
@@ -125,7 +126,7 @@ def fibroblasts(every: int) -> None:
 
 def draw_figure(path: Path, *, count: int = 3, scale: int = 2) -> None:
     """The first simulated images beside what was counted in them: living cells outlined blue, dead ones red."""
-    rows = [[], []]
+    rows: list[list[np.ndarray]] = [[], []]
     for _, drawn in toxicity_set(labelled=count, unlabelled=0, seed=2).images():
         rows[0].append(np.repeat(drawn.pixels[..., None], 3, axis=2))
         rows[1].append(np.asarray(draw_overlay(grey(drawn.pixels), count_cells(drawn.pixels, AttachedOptions()))))
@@ -134,21 +135,22 @@ def draw_figure(path: Path, *, count: int = 3, scale: int = 2) -> None:
 
 
 def livedead(every: int) -> None:
-    boxes = read_boxes(DATA / "livedead")
+    boxes = read_boxes(shared("livedead"))
     groups = list(boxes.groupby("image", sort=True))[::every]
-    cells = pd.DataFrame([compare_cells(count_cells(read_pixels(DATA / "livedead" / "images" / str(name))), drawn)
+    cells = pd.DataFrame([compare_cells(count_cells(read_pixels(shared("livedead") / "images" / str(name))), drawn)
                           for name, drawn in tqdm(groups, desc="livedead", unit="image")])
     seen = np.arange(len(cells)) * every % 6 == 0
     print(pd.DataFrame({"scales chosen on": score_cells(cells[seen]), "the rest": score_cells(cells[~seen])}).round(3).to_string())
 
 
 def nuclei(every: int) -> None:
-    truth = pd.read_csv(DATA / "nuclei_counts" / "counts.csv").sort_values("image")[::every]
+    truth = pd.read_csv(shared("nuclei_counts") / "counts.csv").sort_values("image")[::every]
     methods: dict[str, Callable[[np.ndarray], int]] = {
         "count_nuclei": lambda pixels: len(count_nuclei(pixels)), "Otsu + watershed": otsu_watershed}
-    errors = pd.DataFrame([{name: abs(count(pixels) - row.n_nuclei) / row.n_nuclei for name, count in methods.items()}
-                           for row in tqdm(truth.itertuples(), total=len(truth), desc="nuclei", unit="image")
-                           for pixels in [read_pixels(DATA / "nuclei_counts" / "images" / str(row.image))]])
+    numbers = truth.set_index("image")["n_nuclei"].astype(int).items()
+    errors = pd.DataFrame([{name: abs(count(pixels) - number) / number for name, count in methods.items()}
+                           for image, number in tqdm(numbers, total=len(truth), desc="nuclei", unit="image")
+                           for pixels in [read_pixels(shared("nuclei_counts") / "images" / str(image))]])
     seen = np.arange(len(errors)) * every % 2 == 0
     for label, part in (("scales chosen on", errors[seen]), ("the rest", errors[~seen])):
         print(f"\nnuclei, {label}\n", pd.DataFrame({name: score_nuclei(part[name]) for name in methods}).round(3).to_string())
@@ -168,4 +170,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -3,7 +3,8 @@
     OMP_NUM_THREADS=1 [CURVE_CURATOR_PYTHON=path] python -m benchmarks.dose_response_speed [--curves 2000] [--sample 200]
 
 2,000 ten-point 4PL curves with bounds. scipy's curve_fit is timed on a sample of them and scaled up: "lm" from one start
-without bounds, "trf" from one start with this package's bounds. Quality: no curve's RSS may exceed the best of six TRF
+without bounds, "trf" from one start with this package's bounds. Of each the least of three rounds counts, taken in turn after one that
+warms up (the other programs time one pass of their own). Quality: no curve's RSS may exceed the best of six TRF
 starts by 0.1 %. Also the whole output (flat test, and limits of EC50 and IC50 of each kind) against the bare fit.
 """
 
@@ -14,17 +15,19 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy.optimize import OptimizeWarning, curve_fit
 
+from benchmarks.timing import least
 from models.dose_response import FitOptions, fit_arrays, fit_curves
 from models.dose_response.options import Interval
+from pipelines.command import run_command
 
 SEED = 11
 DOSE = np.logspace(-3, 1, 10)
@@ -47,17 +50,7 @@ def simulated(curves: int) -> np.ndarray:
     return clean + noise[:, None] * rng.standard_normal(clean.shape)
 
 
-def seconds(run: Callable[[], object], *, repeats: int = 5) -> float:
-    """Lowest processor time of some repeats: other work on the machine counts little."""
-    times = []
-    for _ in range(repeats):
-        start = time.process_time()
-        run()
-        times.append(time.process_time() - start)
-    return min(times)
-
-
-def scipy_rss(y: np.ndarray, starts: list[tuple[float, ...]], *, method: str) -> float:
+def scipy_rss(y: np.ndarray, starts: Sequence[tuple[float, ...]], *, method: str) -> float:
     """Lowest RSS over the starts; inf where curve_fit gives up."""
     best = np.inf
     for start in starts:
@@ -68,6 +61,11 @@ def scipy_rss(y: np.ndarray, starts: list[tuple[float, ...]], *, method: str) ->
             continue
         best = min(best, float(((y - four_pl(X, *found)) ** 2).sum()))
     return best
+
+
+def each_by_scipy(curves: np.ndarray, *, method: str) -> list[float]:
+    """RSS of each curve from one start."""
+    return [scipy_rss(row, STARTS[2:3], method=method) for row in curves]
 
 
 def peer_seconds(command: list[str], script: str, y: np.ndarray) -> float:
@@ -102,23 +100,20 @@ def main() -> None:
     curves, sample = arguments.curves, arguments.sample
     y = simulated(curves)
     table = pd.DataFrame({"curve": np.repeat(np.arange(curves), len(DOSE)), "dose": np.tile(DOSE, curves), "y": y.ravel()})
-    fit_curves(table, by="curve", response="y")                       # makes the null of this design once
-    bare = seconds(lambda: fit_arrays(DOSE, y))
+    calls: dict[str, Callable[[], object]] = {
+        "array call, 2 starts, bounds": partial(fit_arrays, DOSE, y),
+        **{f"table, flat test, limits: {interval}": partial(fit_curves, table, by="curve", response="y", options=options)
+           for interval, options in ((interval, FitOptions(interval=interval)) for interval in LIMITS)},
+        "scipy curve_fit lm, 1 start": partial(each_by_scipy, y[:sample], method="lm"),
+        "scipy curve_fit trf, 1 start, bounds": partial(each_by_scipy, y[:sample], method="trf")}
     per_curve = curves / sample
-    rows = [("array call, 2 starts, bounds", bare),
-            *((f"table, flat test, limits: {interval}", seconds(
-                lambda interval=interval: fit_curves(table, by="curve", response="y", options=FitOptions(interval=interval))))
-              for interval in LIMITS),
-            ("scipy curve_fit lm, 1 start", per_curve * seconds(
-                lambda: [scipy_rss(row, STARTS[2:3], method="lm") for row in y[:sample]], repeats=2)),
-            ("scipy curve_fit trf, 1 start, bounds", per_curve * seconds(
-                lambda: [scipy_rss(row, STARTS[2:3], method="trf") for row in y[:sample]], repeats=1))]
+    rows = [(name, seconds * (per_curve if name.startswith("scipy") else 1)) for name, (_, seconds) in least(calls, rounds=3).items()]
     curator = os.environ.get("CURVE_CURATOR_PYTHON", "")
     rows += [("curve-curator, best guess + OLS", per_curve * peer_seconds([curator, "-c"], CURVE_CURATOR, y[:sample])),
              ("R drc LL.4", per_curve * peer_seconds(["Rscript", "-e"], DRC, y[:sample]))]
     report = pd.DataFrame(rows, columns=["fit", "seconds"])
     report["us per curve"] = report["seconds"] / curves * 1e6
-    report["times the array call"] = report["seconds"] / bare
+    report["times the array call"] = report["seconds"] / rows[0][1]
     print(report.to_string(index=False, float_format=lambda value: f"{value:.2f}"))
     best = np.array([scipy_rss(row, STARTS, method="trf") for row in y[:sample]])
     excess = (fit_arrays(DOSE, y[:sample]).rss / best - 1)[np.isfinite(best)]
@@ -126,4 +121,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

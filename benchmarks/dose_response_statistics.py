@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import brentq
 
+from benchmarks.truth import held
 from models.dose_response import FitOptions, fit_arrays, fit_curves, score_curves
 from models.dose_response.between_plates import with_between_plates
 from models.dose_response.doubts import ALONE_WORDS, BENT_LEVEL, BEYOND_WORDS, DEADER_WORDS, MISFIT_WORDS, SKIPPED_WORDS
@@ -29,6 +30,7 @@ from models.dose_response.plate_agreement import LEVEL, Disagreement, with_disag
 from models.dose_response.score_limits import score_limits
 from models.dose_response.stray_wells import stray_wells
 from models.effects import plate_differences, treatment_curves, with_viability
+from pipelines.command import run_command
 
 SEED = 7
 DESIGNS = {6: (6, 1), 8: (8, 1), 10: (10, 1), 16: (8, 2), 20: (10, 2), 40: (10, 4)}     # n: doses, replicates
@@ -71,7 +73,7 @@ def coverage(curves: int) -> pd.DataFrame:
             y = inhibition(dose, ec50, slope=slope) + sd * rng.standard_normal((curves, len(dose)))
             found = fit_curves(long_table(dose, y), by="curve", response="y")
             low, high = found["ec50_low"].fillna(0.0), found["ec50_high"].fillna(np.inf)
-            rows.append({"case": name, "noise SD %": sd, "coverage": ((low <= ec50) & (ec50 <= high)).mean(),
+            rows.append({"case": name, "noise SD %": sd, "coverage": held(low, ec50, high).mean(),
                          "misses above": (low > ec50).mean(), "misses below": (high < ec50).mean(),
                          "open side": (found["ec50_low"].isna() | found["ec50_high"].isna()).mean(),
                          "flat": (found["status"] == "flat").mean()})
@@ -106,13 +108,13 @@ def shapes(curves: int, *, doses: int = 9, replicates_of: Sequence[int] = (1, 2,
         of_doses = effect(x) + together * rng.standard_normal((curves, len(x)))
         y = np.repeat(of_doses, replicates, axis=1) + 4.0 * rng.standard_normal((curves, replicates * len(x)))
         found = fit_curves(long_table(np.repeat(10.0**x, replicates), y), by="curve", response="y", options=FitOptions(interval=interval))
-        held = (found["ic50_low"].fillna(0.0) <= true) & (found["ic50_high"].fillna(np.inf) >= true)
+        inside = held(found["ic50_low"], true, found["ic50_high"])
         ok = found["status"] == "ok"
         wide = found["ic50_high"].fillna(np.inf) / found["ic50_low"].fillna(0.0).clip(lower=1e-12)
         bent = found["p_lack_of_fit"] < BENT_LEVEL
         rows.append({"truth": name, "replicates": replicates, "limits": interval,
-                     "ok": ok.mean(), "held": held.mean(), "held, of the ok": held[ok].mean(),
-                     "ok and missed": (ok & ~held).mean(), "upper over lower": wide[ok].median(), "replicates disagree less": bent.mean(),
+                     "ok": ok.mean(), "held": inside.mean(), "held, of the ok": inside[ok].mean(),
+                     "ok and missed": (ok & ~inside).mean(), "upper over lower": wide[ok].median(), "replicates disagree less": bent.mean(),
                      "upper over lower then": wide[bent].median()})
     return pd.DataFrame(rows)
 
@@ -127,10 +129,10 @@ def steepness(curves: int) -> pd.DataFrame:
         effect = 100.0 / (1.0 + 10.0 ** (slope * (true[:, None] - x)))
         y = np.repeat(effect, replicates, axis=1) + noise * rng.standard_normal((curves, replicates * len(x)))
         found = fit_curves(long_table(np.repeat(10.0**x, replicates), y), by="curve", response="y")
-        held = (found["ic50_low"].fillna(0.0) <= 10.0**true) & (found["ic50_high"].fillna(np.inf) >= 10.0**true)
+        inside = held(found["ic50_low"], pd.Series(10.0**true), found["ic50_high"])
         ok = found["status"] == "ok"
-        rows.append({"slope": slope, "replicates": replicates, "noise SD %": noise, "weak": 1 - ok.mean(), "held": held.mean(),
-                     "held, of the ok": held[ok].mean(), "upper over lower": (found["ic50_high"] / found["ic50_low"]).median()})
+        rows.append({"slope": slope, "replicates": replicates, "noise SD %": noise, "weak": 1 - ok.mean(), "held": inside.mean(),
+                     "held, of the ok": inside[ok].mean(), "upper over lower": (found["ic50_high"] / found["ic50_low"]).median()})
     return pd.DataFrame(rows)
 
 
@@ -279,12 +281,11 @@ def plate_limits(screens: int) -> pd.DataFrame:
         for plates, drugs in ((2, 4), (3, 4), (2, 20)):
             kind = Plates(plates=plates, wander=wander, drugs=drugs)
             found = judged(kind, max(screens * 4 // drugs, 1), apart=0.0, options=FitOptions())
-            held = {when: (found[f"low {when}"].fillna(0) <= 1.0) & (found[f"high {when}"].fillna(np.inf) >= 1.0)
-                    for when in ("before", "after")}
+            inside = {when: held(found[f"low {when}"], 1.0, found[f"high {when}"]) for when in ("before", "after")}
             rows.append({"IC50s of plates": name, "plates": plates, "drugs": drugs,
-                         "held before": held["before"].mean(), "held now": held["after"].mean(),
-                         "weakly identified": found["matters"].mean(), "before, of those": held["before"][found["matters"]].mean(),
-                         "held now, of the ok": held["after"][~found["matters"]].mean(),
+                         "held before": inside["before"].mean(), "held now": inside["after"].mean(),
+                         "weakly identified": found["matters"].mean(), "before, of those": inside["before"][found["matters"]].mean(),
+                         "held now, of the ok": inside["after"][~found["matters"]].mean(),
                          **{f"width {when}": (found[f"high {when}"] / found[f"low {when}"]).median() for when in ("before", "after")}})
     return pd.DataFrame(rows)
 
@@ -342,4 +343,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

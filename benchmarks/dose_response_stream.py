@@ -9,15 +9,16 @@ of EC50 and IC50). Prints curves per second and the highest memory of the proces
 from __future__ import annotations
 
 import argparse
-import resource
 import time
 from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 
+from benchmarks.projection import highest_memory
 from models.dose_response import FitOptions
 from models.dose_response.stream import progress_bar, stream_curves
+from pipelines.command import run_command
 
 DOSE = np.logspace(-3, 1, 10)
 PIECE = 20_000
@@ -43,10 +44,10 @@ def main() -> None:
         done += len(part)
         statuses = statuses.add(part["status"].value_counts(), fill_value=0)
         if done // 200_000 != (done - len(part)) // 200_000:
-            print(f"{done:>9} curves, {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB at most", flush=True)
+            print(f"{done:>9} curves, {highest_memory():.0f} MB at most", flush=True)
     took = time.perf_counter() - start
     print(f"{done} curves in {took:.0f} s: {done / took:.0f} per second; statuses {statuses.astype(int).to_dict()}")
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

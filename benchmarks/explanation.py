@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import argparse
 import copy
-import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +23,10 @@ from scipy import stats
 from torch import nn
 from torch.nn import functional
 
-from models.networks.bundle import trunk_finder
+from benchmarks.simulated import example_named, predictor_of
+from benchmarks.timing import processor_time
 from models.networks.explain import METHODS, Maps, Method, explain
-from models.networks.predict import load_predictor
-from models.plates.simulate.examples import example_screens
+from pipelines.command import run_command
 from pipelines.prepared import read_prepared
 
 MODELS = {"viability-A549": "a549", "viability-HEK293": "hek293", "profile-PAT_1": "patient-1"}
@@ -58,7 +58,7 @@ def similarity(one: Maps, other: Maps) -> npt.NDArray[np.float64]:
 
 def masks_of(screen: str, wells: pd.DataFrame, size: int) -> np.ndarray:
     """(N, size, size) bool: where the cells of these wells are, as large as the prepared images."""
-    example = next(example for example in example_screens() if example.name == screen)
+    example = example_named(screen)
     known = {(plate, well): mask for plate in dict.fromkeys(wells["plate"]) for well, mask in example.masks(plate)}
     full = np.stack([known[key] for key in zip(wells["plate"], wells["well"], strict=True)])
     return (functional.interpolate(torch.from_numpy(full[:, None]).float(), size=(size, size), mode="area")[:, 0] > 0.5).numpy()
@@ -66,8 +66,7 @@ def masks_of(screen: str, wells: pd.DataFrame, size: int) -> np.ndarray:
 
 def rows_of(name: str, screen: str, *, artifacts: Path, wells: int, scorecam: int, methods: Sequence[Method]) -> list[dict[str, object]]:
     """A row per method and sign of this model."""
-    predictor = load_predictor(artifacts / "models" / name, find_trunk=trunk_finder([artifacts / "models", artifacts / "trunks"]),
-                               device="cpu")
+    predictor = predictor_of(artifacts / "models", name)
     data = read_prepared(Path("data") / screen, artifacts / "prepared" / screen)
     chosen = np.random.default_rng(0).permutation(len(data.images))[:wells]
     images = data.images.take(chosen)
@@ -76,10 +75,8 @@ def rows_of(name: str, screen: str, *, artifacts: Path, wells: int, scorecam: in
     rows: list[dict[str, object]] = []
     for method in methods:
         count = scorecam if method == "scorecam" else wells
-        since = time.process_time()
-        found = explain(predictor.network, pixels[:count], method=method)
-        seconds = (time.process_time() - since) / count
-        other = explain(twin, pixels[:count], method=method)
+        other = explain(twin, pixels[:count], method=method)     # first: it imports what the method needs
+        seconds, found = processor_time(partial(explain, predictor.network, pixels[:count], method=method))
         for sign in ("raises", "lowers"):
             maps, strange = getattr(found, sign), getattr(other, sign)
             share = share_inside(maps, masks[:count])
@@ -89,7 +86,7 @@ def rows_of(name: str, screen: str, *, artifacts: Path, wells: int, scorecam: in
             changed = changed[np.isfinite(changed)]
             rows.append({"model": name, "method": method, "sign": sign, "wells": int(there.sum()), "share on cells": share[there].mean(),
                          "chance": covered[there].mean(), "above chance": float((share > covered)[there].mean()),
-                         "random weights": changed.mean() if len(changed) else np.nan, "s an image": seconds})
+                         "random weights": changed.mean() if len(changed) else np.nan, "processor s an image": seconds / count})
     return rows
 
 
@@ -107,4 +104,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -17,21 +17,23 @@ import json
 import signal
 import sqlite3
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import httpx
 import psutil
 
 from benchmarks.crowd import Asked, Crowd, ask
-from benchmarks.tiny_service import MODEL, Server, TinyPlate, family, form
+from benchmarks.processes import family
+from benchmarks.tiny_service import MODEL, Server, TinyPlate, client, form
 from models.networks.bundle import trunk_finder
 from models.registry import CHAMPION, Registry
 from pipelines import servers
+from pipelines.command import run_command
 from tests.serving.tiny import tiny_bundle, tiny_plate, tiny_registry, two_versions
 
 HEADER = "| fault | lost | who scored meanwhile got | who sent a job during it got | normal after s |\n|---|---|---|---|---|"
@@ -64,6 +66,10 @@ class Place:
             self.accepted.append(answer.json()["id"])
         return asked
 
+    def processes(self) -> list[psutil.Process]:
+        """The service's, its parent first."""
+        return family(self.server.process.pid)
+
     def champion(self) -> int:
         """The version that holds the alias."""
         return self.registry.aliases()[MODEL][CHAMPION]
@@ -83,7 +89,11 @@ class Place:
         wanted = self.champion()
         until(lambda: self.serving() == wanted, seconds=seconds)
         for job in self.accepted:
-            until(lambda job=job: self.http.get(f"/jobs/{job}").json()["state"] not in ("queued", "running"), seconds=seconds)
+            until(partial(self.is_over, job), seconds=seconds)
+
+    def is_over(self, job: str) -> bool:
+        """Whether it neither waits nor runs."""
+        return self.http.get(f"/jobs/{job}").json()["state"] not in ("queued", "running")
 
     def lost(self) -> list[str]:
         """What is not as it should be."""
@@ -172,24 +182,23 @@ def does_jobs(process: psutil.Process) -> bool:
 
 
 def kill_job_worker(place: Place) -> None:
-    kill([process for process in family(place.server) if does_jobs(process)])
+    kill([process for process in place.processes() if does_jobs(process)])
 
 
 def kill_answering_process(place: Place) -> None:
-    kill([process for process in family(place.server)[1:] if not does_jobs(process) and "bentoml" in " ".join(process.cmdline())])
+    kill([process for process in place.processes()[1:] if not does_jobs(process) and "bentoml" in " ".join(process.cmdline())])
 
 
 def kill_parent(place: Place) -> None:
-    kill(family(place.server)[:1])
+    kill(place.processes()[:1])
 
 
 def kill_all(place: Place) -> None:
-    kill(family(place.server))
+    kill(place.processes())
 
 
 def kill_mlflow(place: Place) -> None:
-    leader = psutil.Process(place.mlflow.pid)
-    kill([leader, *leader.children(recursive=True)])
+    kill(family(place.mlflow.pid))
 
 
 def start_mlflow_again(place: Place) -> None:
@@ -280,10 +289,8 @@ def running(folder: Path) -> Iterator[Place]:
         stack.callback(servers.stop, "mlflow")
         registry, state = two_versions(tiny_registry(folder), folder), stack.enter_context(small_disk(folder / "state"))
         mlflow = start_mlflow(servers.free_port())
-        server = Server(state, mlflow.url)
-        stack.callback(server.stop)
-        server.wait()
-        http = stack.enter_context(httpx.Client(base_url=server.url, timeout=120, trust_env=False))
+        server = stack.enter_context(Server(state, mlflow.url))
+        http = stack.enter_context(client(server))
         place = Place(folder, server, mlflow, registry, tiny_plate(folder), http, moved=[1])
         for version in (1, 2):
             answer = http.post("/score", **form(place.plate, model=f"{MODEL}/{version}"))
@@ -296,7 +303,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="faults whose name has this")
     chosen = [fault for fault in FAULTS if parser.parse_args().only in fault.name]
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended before its time"))     # servers are stopped, the disk is taken away
     with tempfile.TemporaryDirectory(prefix="dosewell-faults-") as name, running(Path(name)) as place:
         print(HEADER, flush=True)
         for fault in chosen:
@@ -304,4 +310,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -12,15 +12,18 @@ import argparse
 import platform
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 
-from models.networks.forward import Precision, has_bf16, trunk_forward
+from benchmarks.timing import least
+from models.networks.forward import Forward, Precision, has_bf16, trunk_forward
 from models.networks.heads import Network, build_network
 from models.networks.recipe import HeadSpec, Recipe, TrunkSpec
+from pipelines.command import run_command
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
 SIZES = {"mobilenet_v2": 32, "resnet18": 32, "vgg19": 8}   # trunk -> batch
@@ -45,22 +48,10 @@ def cpu() -> str:
     return f"{named.get('model name', '?')}, {torch.get_num_threads()} threads, {' '.join(has)}"
 
 
-def timed(paths: dict[str, Callable[[], object]], *, repeats: int) -> dict[str, list[tuple[float, float]]]:
-    """(wall, processor) seconds of each in each of `repeats` rounds."""
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in paths}
-    for number in range(repeats + 1):
-        for name, run in paths.items():
-            wall, processor = time.perf_counter(), time.process_time()
-            run()
-            if number:     # the first round warms up
-                times[name].append((time.perf_counter() - wall, time.process_time() - processor))
-    return times
-
-
-def least(paths: dict[str, Callable[[], object]], *, repeats: int) -> dict[str, tuple[float, float]]:
-    """(wall, processor) seconds of each, the least of `repeats` rounds."""
-    times = timed(paths, repeats=repeats)
-    return {name: (min(wall for wall, _ in found), min(processor for _, processor in found)) for name, found in times.items()}
+def through(forward: Forward, network: Network, pixels: np.ndarray) -> torch.Tensor:
+    """The network's answers by a path of its trunk."""
+    answers: torch.Tensor = network.head(torch.from_numpy(forward([pixels])))
+    return answers
 
 
 @torch.inference_mode()
@@ -77,13 +68,13 @@ def compare(trunk: str, *, batch: int, repeats: int) -> pd.DataFrame:
         started, name = time.process_time(), f"OpenVINO, {precision}"
         forward = trunk_forward(network, cpu_device, size=224, path="openvino", precision=precision)
         compiling[name] = time.process_time() - started
-        paths[name] = lambda forward=forward: network.head(torch.from_numpy(forward([pixels])))  # type: ignore[misc]  # bound now
+        paths[name] = partial(through, forward, network, pixels)
     if has_bf16():
         def autocast() -> torch.Tensor:
             with torch.autocast("cpu", torch.bfloat16):
                 return last(across)
         paths["torch, channels last, bf16"] = autocast
-    found, wanted = least(paths, repeats=repeats), paths["torch, eager"]()
+    found, wanted = least(paths, rounds=repeats), paths["torch, eager"]()
     base = found["torch, eager"]
     return pd.DataFrame([{
         "trunk": trunk, "batch": batch, "path": name, "images/s": batch / wall, "times eager (wall)": base[0] / wall,
@@ -105,4 +96,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

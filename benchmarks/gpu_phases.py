@@ -26,6 +26,7 @@ from models.networks.heads import Network, build_network
 from models.networks.recipe import Recipe
 from models.plates.images import WellImages
 from models.wells import wells_of
+from pipelines.command import run_command
 from pipelines.params import Params
 
 PAPER_MINUTES = {"phase I": "45", "phase II": "15", "phase III": "150-180"}
@@ -130,4 +131,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -19,18 +19,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from benchmarks.at_hand import bring_in
 from models.plates.images import PlateArchive, write_plate
-from models.plates.layout import read_layout
 from models.plates.prepare import InputSpec, prepare_plate
 from models.plates.quality import QualityLimits, judge_wells
-from models.plates.readers import Source
 from models.plates.simulate.brightfield import CELL_LINES, CellLine
 from models.plates.simulate.examples import Example, example_screens
 from models.plates.simulate.faults import FAULT_KINDS, FaultKind, random_faults
 from models.plates.simulate.truth import TrueCurve
-from pipelines.add_screen import add_screen
-from pipelines.screen_tables import Request
-from pipelines.screens import read_screen
+from pipelines.command import run_command
 
 GOAL: tuple[FaultKind, ...] = ("defocus", "overexposed", "empty", "dust", "duplicate")
 FLAG_OF: dict[FaultKind, str] = {"defocus": "out_of_focus", "overexposed": "saturated", "empty": "empty_well", "dust": "debris",
@@ -67,8 +64,9 @@ def _with_lethal_drug(line: CellLine) -> CellLine:
 def with_faults(screen: Example, kinds: Sequence[FaultKind], *, each: int, seed: int) -> Example:
     """The screen with `each` wells of every kind of fault on each plate."""
     plates = screen.layout.groupby("plate", sort=False)["well"]
-    return replace(screen, faults={plate: random_faults(wells.tolist(), kinds=kinds, each=each, rng=np.random.default_rng([seed, place]))
-                                   for place, (plate, wells) in enumerate(plates)})
+    return replace(screen, faults={
+        str(plate): random_faults(wells.tolist(), kinds=kinds, each=each, rng=np.random.default_rng([seed, place]))
+        for place, (plate, wells) in enumerate(plates)})
 
 
 def flags_of(screen: Example, limits: QualityLimits) -> pd.DataFrame:
@@ -85,7 +83,8 @@ def flags_of(screen: Example, limits: QualityLimits) -> pd.DataFrame:
     faults = {(plate, well): fault.kind for plate, own in screen.faults.items() for well, fault in own.items()}
     faults |= {(plate, fault.source): "duplicate" for plate, own in screen.faults.items() for fault in own.values() if fault.source}
     keys = list(zip(screen.layout["plate"], screen.layout["well"], strict=True))
-    return screen.layout[["plate", "well", "role", "dose"]].assign(fault=[faults.get(key, "") for key in keys], flags=judged.flags)
+    return screen.layout[["plate", "well", "role", "dose"]].assign(
+        fault=[faults.get(key, "") for key in keys], flags=pd.Series(judged.flags, index=screen.layout.index, dtype=object))
 
 
 def detection(wells: pd.DataFrame) -> pd.DataFrame:
@@ -110,16 +109,14 @@ def simulated(seeds: Sequence[int], limits: QualityLimits, *, each: int = 2, siz
 def real(source: Path, limits: QualityLimits) -> pd.DataFrame:
     """Flags of a real plate, all of whose wells count as sound."""
     with tempfile.TemporaryDirectory() as folder:
-        add_screen(Request(source=Source(folder=source, plate=source.name), name="real", out=Path(folder)), progress=False)
-        screen = read_screen(Path(folder) / "real")
+        screen, layout, archives = bring_in(source, Path(folder))
         names = [channel.name for channel in screen.channels]
         spec, parts = InputSpec(planes=tuple(f"{name}:mip" for name in names), size=8), []
-        for path in sorted((Path(folder) / "real" / "images").glob("*.zip")):
+        for path in archives:
             with PlateArchive(path) as archive:
                 parts.append(prepare_plate(archive, spec, channels=names).quality)
-        layout = read_layout(Path(folder) / "real" / "layout.csv", plate_format=screen.plate_format)
     judged = judge_wells(pd.concat(parts, ignore_index=True), layout, limits)
-    return layout[["plate", "well", "role"]].assign(flags=judged.flags)
+    return layout[["plate", "well", "role"]].assign(flags=pd.Series(judged.flags, index=layout.index, dtype=object))
 
 
 def main() -> None:
@@ -149,4 +146,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -21,6 +21,7 @@ from models.plates.quality import QualityLimits
 from models.plates.simulate.examples import Example, example_screens
 from models.plates.simulate.faults import FAULT_KINDS, RANGES, Fault, FaultKind
 from models.wells import PLATE_FORMATS, parse_well, row_letters
+from pipelines.command import run_command
 
 SIDE, GAP, HEAD = 128, 6, 20
 LETTERS = {"out_of_focus": "F", "saturated": "S", "empty_well": "E", "debris": "D", "duplicate_image": "C", "background": "B",
@@ -95,4 +96,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

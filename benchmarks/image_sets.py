@@ -12,7 +12,6 @@ beside a frozen MobileNetV2 of ImageNet with a linear head.
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -27,10 +26,10 @@ import torch
 from scipy import stats
 from tqdm import tqdm
 
-from models.networks.backbones import starting_state
+from benchmarks.at_hand import bring_in_cells, have_imagenet, imagenet_network
 from models.networks.evaluate import class_metrics
 from models.networks.fitting import Fitted, fit_model
-from models.networks.heads import Network, build_network
+from models.networks.heads import build_network
 from models.networks.predict import output_columns
 from models.networks.recipe import Augmentation, Recipe
 from models.networks.sources import PixelSource
@@ -38,13 +37,11 @@ from models.networks.train import predict_rows
 from models.plates.images import WellImages
 from models.plates.imageset import ImageArchive, as_layout, prepare_image, prepare_images
 from models.plates.simulate.imagesets import ExampleSet, toxicity_set, treatment_set, tumour_set
-from pipelines.add_imageset import Request, add_imageset
+from pipelines.command import run_command
 from pipelines.compare_networks import NetworkRun, compare_networks
-from pipelines.imagesets import IMAGES_ARCHIVE, read_images, read_imageset
+from pipelines.imagesets import IMAGES_ARCHIVE
 from pipelines.params import Params
 
-SHARED = Path(os.environ.get("DOSEWELL_SHARED", "../shared")) / "data" / "livedead"
-WEIGHTS = "mobilenet_v2_imagenet.safetensors"
 LABELLED, POOL, JUDGED = 24, 80, 120    # images of the toxicity comparison: labelled, unlabelled, and others that judge
 ARMS: dict[str, tuple[str, ...]] = {"labelled only": (), "GAN": ("gan",), "co-training": ("cotraining",),
                                     "GAN and co-training": ("gan", "cotraining")}
@@ -59,21 +56,10 @@ def drawn(example: ExampleSet, recipe: Recipe) -> tuple[WellImages, pd.DataFrame
     return WellImages(wells, np.stack(pixels).astype(np.float16), recipe.input.planes), as_layout(table, example.imageset)
 
 
-def have_weights() -> bool:
-    return (Path(os.environ.get("DOSEWELL_WEIGHTS", "")) / WEIGHTS).is_file()
-
-
-def starting_network(recipe: Recipe) -> Network:
-    """ImageNet's weights for MobileNetV2, random ones for the small trunks."""
-    network = build_network(recipe)
-    if recipe.trunk.name == "mobilenet_v2":
-        network.trunk.load_state_dict(starting_state("mobilenet_v2", WEIGHTS, seed=0))
-    return network
-
-
 def fitted(recipe: Recipe, images: WellImages, layout: pd.DataFrame, *, name: str) -> Fitted:
     with tqdm(unit="epoch", desc=name, leave=False) as bar:
-        return fit_model(starting_network(recipe), images, layout, recipe, device="cpu", on_epoch=lambda run, record: _tick(bar))
+        network = imagenet_network(recipe) if recipe.trunk.name == "mobilenet_v2" else build_network(recipe)
+        return fit_model(network, images, layout, recipe, device="cpu", on_epoch=lambda run, record: _tick(bar))
 
 
 def _tick(bar: tqdm[NoReturn]) -> None:
@@ -87,7 +73,7 @@ def shown(predictions: pd.DataFrame, suffix: str = "") -> dict[str, float]:
 
 def treatment(recipes: dict[str, Recipe], arguments: argparse.Namespace) -> None:
     runs = []
-    for name in ["treatment_small"] + ["treatment_mobilenet"] * have_weights():
+    for name in ["treatment_small"] + ["treatment_mobilenet"] * have_imagenet():
         images, layout = drawn(treatment_set(), recipes[name])
         for seed in range(1, arguments.seeds + 1):
             recipe = replace(recipes[name], seed=seed)
@@ -127,9 +113,9 @@ def arms_of_seed(base: Recipe, seed: int, arms: list[str]) -> list[dict[str, str
     rows: list[dict[str, str | float]] = []
     for arm in arms:
         kept = ARMS[arm]
-        added = {name: getattr(base.augmentation, name) if name in kept else None for name in ("gan", "cotraining")}
-        recipe = replace(base, seed=seed, augmentation=replace(base.augmentation, **added),
-                         split=replace(base.split, folds=0, validation=0.0))
+        augmentation = replace(base.augmentation, gan=base.augmentation.gan if "gan" in kept else None,
+                               cotraining=base.augmentation.cotraining if "cotraining" in kept else None)
+        recipe = replace(base, seed=seed, augmentation=augmentation, split=replace(base.split, folds=0, validation=0.0))
         network = fitted(recipe, images, taught, name=f"seed {seed}, {arm}").network
         outputs = predict_rows(network, PixelSource(torch.from_numpy(images.pixels), Augmentation(), torch.device("cpu")), judged)
         said = output_columns(outputs.numpy(), regression=False)["logit"] > 0
@@ -151,12 +137,8 @@ def report_arms(table: pd.DataFrame, arms: list[str]) -> None:
 def livedead(recipes: dict[str, Recipe], arguments: argparse.Namespace) -> None:
     frozen = replace(recipes["treatment_mobilenet"], split=recipes["cells_28"].split, augmentation=Augmentation(flip=True, views=2))
     with tempfile.TemporaryDirectory() as folder:
-        add_imageset(Request(source=SHARED / "images", boxes=SHARED / "boxes.csv", name="livedead", out=Path(folder), margin=1.6,
-                             classes=("dead", "living")), progress=False)
-        place = Path(folder) / "livedead"
-        imageset = read_imageset(place)
-        table = read_images(place, imageset)
-        for name, recipe in {"cells_28": recipes["cells_28"], **({"frozen MobileNetV2": frozen} if have_weights() else {})}.items():
+        imageset, table, place = bring_in_cells(Path(folder))
+        for name, recipe in {"cells_28": recipes["cells_28"], **({"frozen MobileNetV2": frozen} if have_imagenet() else {})}.items():
             with ImageArchive(place / IMAGES_ARCHIVE) as archive:
                 images = prepare_images(archive, table, recipe.input, name=imageset.name)
             once = replace(recipe, split=replace(recipe.split, folds=0))
@@ -197,4 +179,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

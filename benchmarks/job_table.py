@@ -12,7 +12,6 @@ import argparse
 import json
 import statistics
 import tempfile
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -21,6 +20,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from benchmarks.timing import in_turn
+from pipelines.command import run_command
 from serving.job_records import NewJob
 from serving.job_tables import JOBS
 from serving.jobs import JobStore, place_of
@@ -45,9 +46,8 @@ def rows(jobs: int, waiting: int) -> Iterator[dict[str, Any]]:
 
 def fill(store: JobStore, jobs: int, waiting: int) -> None:
     """Put the jobs into the table."""
-    store.counts()      # makes it
     made = list(rows(jobs, waiting))
-    with store._engine.begin() as connection:
+    with store._database.transaction() as connection:
         for start in range(0, jobs, CHUNK):
             connection.execute(sa.insert(JOBS), made[start:start + CHUNK])
 
@@ -67,16 +67,6 @@ def questions(store: JobStore) -> dict[str, Callable[[], object]]:
             "a worker's next job": lambda: store.claim(f"benchmark:{uuid.uuid4().int % 10**6}:0"), "a new job": accept}
 
 
-def median_ms(ask: Callable[[], object]) -> float:
-    """Milliseconds that a question takes."""
-    taken = []
-    for _ in range(TIMES):
-        since = time.perf_counter()
-        ask()
-        taken.append(time.perf_counter() - since)
-    return 1000 * statistics.median(taken)
-
-
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -88,10 +78,10 @@ def main() -> None:
         store = JobStore(arguments.database or f"sqlite:///{Path(folder) / 'jobs.db'}")
         fill(store, arguments.jobs, arguments.waiting)
         print(f"| {arguments.jobs:,} jobs, {arguments.waiting:,} of them waiting | ms |\n|---|---|")
-        for what, ask in questions(store).items():
-            print(f"| {what} | {median_ms(ask):.1f} |")
+        for what, taken in in_turn(questions(store), rounds=TIMES).items():
+            print(f"| {what} | {1000 * statistics.median(wall for wall, _ in taken):.1f} |")
         store.close()
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -4,7 +4,7 @@
 
 Simulated 96-well plates of four designs (bright field with its OD450 read-out, and spheroids under Hoechst) are judged by their images
 alone and by their read-outs alone: as they are, turned each way that the rules know, and with negative and positive controls swapped;
-each plate by itself, and one wrong plate beside two right ones. False alarms are counted on the right plates, on plates where no drug
+each plate by itself, and one wrong plate beside two other right ones. False alarms are counted on the right plates, on plates where no drug
 and no control does anything, and on plates whose rims are darker. With a folder of BBBC013 (platemap.csv and images/) its real plate is
 judged the same way: whole, by halves (two drugs), and with a seeded tenth of its wells left out. Prints two tables.
 """
@@ -15,6 +15,7 @@ import argparse
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from models.plates.screen import Screen
 from models.plates.simulate import CELL_LINES, sample_look, simulate_brightfield, simulate_readout, simulate_spheroids, true_viability
 from models.plates.simulate.examples import random_curves
 from models.wells import add_row_column, well_name, wells_of
+from pipelines.command import run_command
 from validation import behaviour_rules
 from validation.behaviour import TURNS
 from validation.evidence import Evidence
@@ -95,8 +97,7 @@ def _layout(given: dict[str, tuple[str, str, float]]) -> pd.DataFrame:
 def simulated(design: str, kind: str, *, seed: int, folder: Path, look: str = "usual") -> Plate:
     """A plate of a design. kind: brightfield or spheroids; look: usual, dead (nothing does anything) or rim (darker at the rim)."""
     layout = DESIGNS[design](np.random.default_rng([seed, 1]))
-    curves = random_curves(layout, seed=seed)
-    truth = true_viability(layout, curves | {"staurosporine": curves.get("staurosporine")})
+    truth = true_viability(layout, random_curves(layout, seed=seed))
     truth = truth * 0 + 1 if look == "dead" else truth
     images = (simulate_brightfield(layout, line=CELL_LINES["A549"], truth=truth, size=SIZE, seed=seed, plate="P1") if kind == "brightfield"
               else ((well, stack[0]) for well, stack in simulate_spheroids(
@@ -150,7 +151,7 @@ def cases(seeds: int, folder: Path) -> Iterator[dict[str, Any]]:
     """A record per plate judged: data, source, mistake ("" for none), plates, found (the wrong one), blamed (a right one)."""
     for design in DESIGNS:
         for kind in ("brightfield", "spheroids"):
-            made = [simulated(design, kind, seed=seed, folder=folder) for seed in range(seeds)]
+            made = [simulated(design, kind, seed=seed, folder=folder) for seed in range(seeds + 2)]
             for source in ("images", "read-out") if kind == "brightfield" else ("images",):
                 about = {"data": f"{design}, {kind}", "source": source}
                 yield from _judged(made, about, source=source)
@@ -162,8 +163,8 @@ def cases(seeds: int, folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def _judged(made: list[Plate], about: dict[str, Any], *, source: str) -> Iterator[dict[str, Any]]:
-    for number, plate in enumerate(made):
-        right = [(other, other.layout) for other in (made[(number + 1) % len(made)], made[(number + 2) % len(made)])]
+    for number, plate in enumerate(made[:-2]):
+        right = [(other, other.layout) for other in made[number + 1:number + 3]]
         for mistake in ("", *TURNS, SWAP):
             layout = mixed_up(plate.layout, mistake) if mistake else plate.layout
             for beside in ([], right):
@@ -193,10 +194,10 @@ def main() -> None:
     parser.add_argument("--bbbc013", type=Path)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        judged = [*cases(arguments.seeds, Path(folder))]
+        judged = cases(arguments.seeds, Path(folder))
         if arguments.bbbc013:
-            judged += cases_of_bbbc013(real(arguments.bbbc013, Path(folder)), arguments.seeds)
-    table = pd.DataFrame(tqdm(judged, desc="plates judged"))
+            judged = chain(judged, cases_of_bbbc013(real(arguments.bbbc013, Path(folder)), arguments.seeds))
+        table = pd.DataFrame(tqdm(judged, desc="plates judged", unit="plate"))
     found = table[table["mistake"] != ""].pivot_table(index=["data", "source", "plates"], columns="mistake", values="found", sort=False)
     print(found.map("{:.0%}".format).to_string(), "\n")
     alarms = table.pivot_table(index=["data", "source"], columns=["look"], values="blamed", aggfunc=["sum", "size"], sort=False)
@@ -207,4 +208,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import argparse
 import copy
-import time
-from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
 from torch import nn
 
+from benchmarks.timing import processor_time
 from models.networks.evaluate import auroc
 from models.networks.heads import build_head, build_network
 from models.networks.recipe import HeadSpec, OptimizerSpec, Recipe
 from models.networks.sources import FeatureSource
 from models.networks.stacked import HeadData, train_heads
 from models.networks.train import train
+from pipelines.command import run_command
 
 ROWS, VIEWS = 48, 8      # the controls of a three-plate screen, and augmented views
 
@@ -46,12 +47,6 @@ def one_by_one(heads: list[nn.Sequential], data: list[HeadData], recipe: Recipe)
     for number, (head, item) in enumerate(zip(heads, data, strict=True)):
         network.head = head
         train(network, FeatureSource(item.views), item.targets.numpy(), parts, replace(recipe, seed=number))
-
-
-def timed(call: Callable[..., object], *arguments: object, **options: object) -> float:
-    since = time.process_time()
-    call(*arguments, **options)
-    return time.process_time() - since
 
 
 @torch.no_grad()
@@ -87,8 +82,8 @@ def main() -> None:
         short = replace(recipe, optimizer=replace(optimizer, epochs=max(1, -(-50 * batch // ROWS))))
         one_by_one(pair[2], training, short)
         train_heads(pair[3], training, short, seeds=range(len(training)))
-        alone = timed(one_by_one, pair[0], training, recipe)
-        stacked = timed(train_heads, pair[1], training, recipe, seeds=range(len(training)))
+        alone, _ = processor_time(partial(one_by_one, pair[0], training, recipe))
+        stacked, _ = processor_time(partial(train_heads, pair[1], training, recipe, seeds=range(len(training))))
         metric = float(np.abs(held_out(pair[0], test) - held_out(pair[1], test)).max())
         parity = differences(pair[2], pair[3])
         over = f"{int((parity > 1e-5).sum())} of {len(parity)}"
@@ -96,4 +91,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

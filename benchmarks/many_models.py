@@ -13,18 +13,17 @@ import argparse
 import contextlib
 import hashlib
 import json
-import sys
+import shutil
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import httpx
-import psutil
 from tqdm import tqdm
 
+from benchmarks.processes import family, memory_mb, processor_seconds
+from benchmarks.tiny_service import client
 from models.networks.backbones import state_bytes
 from models.networks.bundle import Card, GateResult, TrunkReference, trunk_finder, write_bundle
 from models.networks.heads import Network, build_head, build_network
@@ -36,7 +35,7 @@ from tests.serving.tiny import SAMPLE, SCREEN, Server, tiny_plate
 
 import torch  # isort: skip  # the registry's variables are set first
 from torch import nn  # isort: skip
-
+from pipelines.command import run_command
 
 MakeHead = Callable[[Network, Recipe], nn.Module]
 
@@ -91,29 +90,9 @@ def register(folder: Path, *, count: int, trunk: str, bf16: bool = False, head: 
     return registry
 
 
-def processor(server: Server) -> float:
-    """Processor seconds of the service's processes so far."""
-    root = psutil.Process(server.process.pid)
-    times = [item.cpu_times() for item in (root, *root.children(recursive=True))]
-    return sum(item.user + item.system for item in times)
-
-
-@contextlib.contextmanager
-def peak_of(server: Server) -> Iterator[dict[str, float]]:
-    """MB of the process that answers, most and last."""
-    found, over = {"most": 0.0, "last": 0.0}, threading.Event()
-
-    def watch() -> None:
-        while not over.wait(0.1):
-            with contextlib.suppress(psutil.Error):
-                children = psutil.Process(server.process.pid).children(recursive=True)
-                found["last"] = max((child.memory_info().rss for child in children), default=0) / 2**20
-                found["most"] = max(found["most"], found["last"])
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    yield found
-    over.set()
-    thread.join()
+def largest_mb(pid: int) -> float:
+    """Memory of the process that answers: it is the largest of those that the server started."""
+    return max(memory_mb([process]) for process in family(pid)[1:])
 
 
 def run(folder: Path, registry: Registry, *, count: int, label: str) -> None:
@@ -122,28 +101,30 @@ def run(folder: Path, registry: Registry, *, count: int, label: str) -> None:
     layout = plate.table[plate.table["role"].isin(["negative", "positive"])]
     images = [("images", (f"{well}_s1_c0_z0.tif", plate.images[f"{well}_s1_c0_z0.tif"])) for well in layout["well"]]
     started = time.perf_counter()
-    server = Server(folder / "state", registry.tracking_uri, DOSEWELL_JOB_WORKERS="0", DOSEWELL_POLL_SECONDS="1")
-    with peak_of(server) as memory:
-        server.wait()
-        ready, ready_cpu = time.perf_counter() - started, processor(server)
-        at_start = memory["last"]
-        log = [json.loads(line) for line in server.log.read_text(encoding="utf-8").splitlines() if line.startswith("{")]
-        looked = next((record.get("seconds") for record in log if record.get("message") == "the registry was looked at"), float("nan"))
-        with httpx.Client(base_url=server.url, timeout=120, trust_env=False) as client:
-            def ask(number: int) -> tuple[float, float]:
-                begun, before = time.perf_counter(), processor(server)
-                answer = client.post("/score", files=[*images, ("layout", ("layout.csv", plate.csv(layout)))], data={
-                    "model": f"viability-L{number:03d}", "screen": json.dumps(SCREEN)})
-                assert answer.status_code == 200, answer.text[:300]
-                return time.perf_counter() - begun, processor(server) - before
-            first, second, again = ask(0), ask(1), ask(1)
-            rest = [ask(number) for number in range(2, count)]
+    with (Server(folder / "state", registry.tracking_uri, DOSEWELL_JOB_WORKERS="0", DOSEWELL_POLL_SECONDS="1") as server,
+          client(server) as http):
+        pid = server.process.pid
+        ready, ready_cpu, at_start = time.perf_counter() - started, processor_seconds(family(pid)), largest_mb(pid)
+
+        def ask(number: int) -> tuple[float, float]:
+            begun, before = time.perf_counter(), processor_seconds(family(pid))
+            answer = http.post("/score", files=[*images, ("layout", ("layout.csv", plate.csv(layout)))], data={
+                "model": f"viability-L{number:03d}", "screen": json.dumps(SCREEN)})
+            assert answer.status_code == 200, answer.text[:300]
+            return time.perf_counter() - begun, processor_seconds(family(pid)) - before
+        first, second, again = ask(0), ask(1), ask(1)
+        rest = [ask(number) for number in range(2, count)]
         slowest = max(rest, default=(0.0, 0.0), key=lambda item: item[1])
-        print(f"{label}: ready in {_both((ready, ready_cpu))} of the start, of which looking at the registry {looked:.1f} s; "
+        print(f"{label}: ready in {_both((ready, ready_cpu))} of the start, of which looking at the registry {_looked(server.log):.1f} s; "
               f"first answer (32 wells, trunk compiled) {_both(first)}, next cold model {_both(second)}, warm {_both(again)}, slowest of "
-              f"{len(rest)} cold ones {_both(slowest)}; memory {at_start:.0f} MB when ready, {memory['last']:.0f} MB with all loaded",
+              f"{len(rest)} cold ones {_both(slowest)}; memory {at_start:.0f} MB when ready, {largest_mb(pid):.0f} MB with all loaded",
               flush=True)
-    server.stop()
+
+
+def _looked(log: Path) -> float:
+    """Seconds of the first look at the registry, as the service's log has them."""
+    lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines() if line.startswith("{")]
+    return next((float(line["seconds"]) for line in reversed(lines) if line.get("message") == "the registry was looked at"), float("nan"))
 
 
 def _both(times: tuple[float, float]) -> str:
@@ -160,9 +141,10 @@ def main() -> None:
         folder = arguments.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dosewell-many-")))
         folder.mkdir(parents=True, exist_ok=True)
         registry = register(folder.absolute(), count=arguments.models, trunk=arguments.trunk)
+        shutil.rmtree(folder / "state", ignore_errors=True)     # of a run before, with its cache
         for label in ("empty cache", "full cache"):
             run(folder.absolute(), registry, count=arguments.models, label=label)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

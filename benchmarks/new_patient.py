@@ -11,7 +11,7 @@ limits, and hits and "no hits" that are none.
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -20,20 +20,20 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.batches import OPTICS, Seen
-from benchmarks.simulated_truth import true_dss
-from benchmarks.uncertainty import images_of
+from benchmarks.simulated import another_patient, images_of, predictor_of
+from benchmarks.truth import held, true_dss
 from models.dose_response import call_hits
 from models.dose_response.selection import HIT_THRESHOLD
 from models.networks.bundle import read_card, trunk_finder
 from models.networks.fitting import fit_model
 from models.networks.observe import observe
-from models.networks.predict import Predictor, load_predictor
+from models.networks.predict import Predictor
 from models.networks.starts import draft_card, read_start
 from models.plates.quality import QualityLimits
-from models.plates.simulate.examples import example_screens, random_curves
 from models.scoring import ScoredScreen, score_images
+from pipelines.command import run_command
 
-PARENT, SIBLING, KILL, FIRST_SEED = "profile-INF_R_153_CE", "profile-PAT_1", "staurosporine", 4000
+PARENT, SIBLING, FIRST_SEED = "profile-INF_R_153_CE", "profile-PAT_1", 4000
 ALIVE = {"as it should be": 0.0, "positive control leaves 30 % alive": 0.3, "positive control leaves 50 % alive": 0.5}
 CHANGES = (*ALIVE, *(name for name in OPTICS if name.startswith(("magnified x 0.5", "magnified x 0.7", "magnified x 1.4", "blur"))))
 
@@ -50,10 +50,7 @@ class Visit(Seen):
 
 
 def visit(number: int, change: str) -> Visit:
-    first, sample = next(screen for screen in example_screens() if screen.name == "patient-1"), f"PAT_C{number}"
-    layout = first.layout.assign(plate=first.layout["plate"].str.replace("PAT_1", sample))
-    made = replace(first, name=f"visit-{sample}", sample=sample, layout=layout, seed=FIRST_SEED + number,
-                   curves={**random_curves(layout, seed=FIRST_SEED + number), KILL: first.curves[KILL]})
+    made = another_patient(f"PAT_C{number}", seed=FIRST_SEED + number)
     return Visit(**{one.name: getattr(made, one.name) for one in fields(made)}, alive=ALIVE.get(change, 0.0),
                  optics=OPTICS.get(change, OPTICS["as in training"]))
 
@@ -74,7 +71,7 @@ def row(example: Visit, scored: ScoredScreen) -> dict[str, object]:
     curves = call_hits(scored.curves).merge(true[["treatment", "ic50", "ic50_relation"]], on="treatment", suffixes=("", "_true"))
     dss, ok = curves["treatment"].map(true_dss(true)), curves["status"] == "ok"
     ic50 = curves["ic50_true"].where(curves["ic50_relation_true"] == "=", np.inf)     # none acts below the lowest dose
-    within = ic50.between(curves["ic50_model_low"].fillna(0.0), curves["ic50_model_high"].fillna(np.inf))
+    within = held(curves["ic50_model_low"], ic50, curves["ic50_model_high"])
     decided = ~curves["hit_reason"].str.startswith(("undecided", "no score"))
     rules = {finding.rule for finding in scored.findings}
     return {"told": bool(rules & {"drift", "structure_size", "below_controls"}), "ok": int(ok.sum()),
@@ -92,13 +89,12 @@ def main() -> None:
     parser.add_argument("--models", type=Path, default=Path("artifacts/models"))
     arguments = parser.parse_args()
     models: Path = arguments.models
-    parent = load_predictor(models / PARENT, find_trunk=trunk_finder([models, models.parent / "trunks"]), device="cpu")
+    parent = predictor_of(models, PARENT)
     cases = [(change, number) for change in CHANGES if arguments.only in change for number in range(arguments.patients)]
     rows = [{"change": change, **row(example := visit(number, change), adapted(example, models, parent))}
             for change, number in tqdm(cases, unit="patient")]
-    pd.set_option("display.width", 200, "display.max_columns", 20)
     print(pd.DataFrame(rows).groupby("change", sort=False).sum().to_string())
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

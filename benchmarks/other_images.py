@@ -20,13 +20,13 @@ import pandas as pd
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from benchmarks.image_sets import SHARED
+from benchmarks.at_hand import SHARED, bring_in_cells
 from models.networks.looks import FOLDS, Looks, looks_of
 from models.plates.imageset import ImageArchive, prepare_image
 from models.plates.prepare import InputSpec
 from models.plates.simulate.imagesets import example_imagesets
-from pipelines.add_imageset import Request, add_imageset
-from pipelines.imagesets import IMAGES_ARCHIVE, read_images, read_imageset
+from pipelines.command import run_command
+from pipelines.imagesets import IMAGES_ARCHIVE
 from pipelines.params import Params
 
 RECIPES = {"hepg2": "treatment_small", "l929": "toxicity_small", "liver": "tumour", "livedead": "cells_28"}
@@ -61,14 +61,12 @@ CHANGES: dict[str, Callable[[Pixels], Pixels]] = {
 def sets_at_hand() -> dict[str, tuple[list[Pixels], np.ndarray]]:
     """Name -> (images, group of each)."""
     found = {one.name: ([drawn.pixels for _, drawn in one.images()], one.wanted["group"].to_numpy()) for one in example_imagesets()}
-    if SHARED.is_dir():
+    if (SHARED / "livedead").is_dir():
         with tempfile.TemporaryDirectory() as folder:
-            add_imageset(Request(source=SHARED / "images", boxes=SHARED / "boxes.csv", name="livedead", out=Path(folder), margin=1.6,
-                                 classes=("dead", "living")), progress=False)
-            place = Path(folder) / "livedead"
-            table = read_images(place, read_imageset(place)).sample(MOST, random_state=0)
+            _, table, place = bring_in_cells(Path(folder))
+            chosen = table.sample(MOST, random_state=0)
             with ImageArchive(place / IMAGES_ARCHIVE) as archive:
-                found["livedead"] = [archive.read(path) for path in table["path"]], table["group"].to_numpy()
+                found["livedead"] = [archive.read(path) for path in chosen["path"]], chosen["group"].to_numpy()
     return found
 
 
@@ -116,4 +114,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

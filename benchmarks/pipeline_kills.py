@@ -27,6 +27,7 @@ from mlflow import MlflowClient
 
 from models.plates.simulate.examples import example_screens
 from models.registry import EXPERIMENT
+from pipelines.command import run_command
 from pipelines.make_example import make_example
 from tests.pipelines.chain import ROOT, SIZE, tiny_params
 
@@ -115,4 +116,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -7,8 +7,6 @@ that only write their outputs. Processor seconds of the first `dvc repro`, of `d
 from __future__ import annotations
 
 import argparse
-import os
-import resource
 import shutil
 import subprocess
 import tempfile
@@ -16,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from benchmarks.timing import command_seconds
+from pipelines.command import run_command
 
 ROOT = Path(__file__).parents[1]
 CODE = ("models", "pipelines", "validation")
@@ -48,7 +49,7 @@ def make_project(folder: Path, patients: int) -> None:
     params = with_patients(yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8")), patients)
     stages = without_work(yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"], list(params["screens"]))
     for name, content in (("params.yaml", params), ("dvc.yaml", stages)):
-        (folder / name).write_text(yaml.safe_dump(content, sort_keys=False))
+        (folder / name).write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
     for code in CODE:
         shutil.copytree(ROOT / code, folder / code, ignore=shutil.ignore_patterns("__pycache__"))
     for screen in params["screens"]:
@@ -60,13 +61,9 @@ def make_project(folder: Path, patients: int) -> None:
         subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
 
 
-def timed(folder: Path, *command: str) -> float:
+def timed(folder: Path, command: str) -> float:
     """Processor seconds of a DVC command."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    quiet = os.environ | {"DVC_NO_ANALYTICS": "1"}
-    subprocess.run(["dvc", *command, "--quiet"], cwd=folder, check=True, stdout=subprocess.DEVNULL, env=quiet)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return command_seconds("dvc", command, "--quiet", folder=folder)
 
 
 def main() -> None:
@@ -87,4 +84,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

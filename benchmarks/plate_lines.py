@@ -9,22 +9,27 @@ treatment in a row, its doses from left to right, twice, alike on each plate.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from itertools import product
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from models.control_places import RULE
 from models.plates.screen import Screen
 from models.scoring import score_measured
 from models.wells import parse_well, wells_of
+from pipelines.command import run_command
 
 SEED, FORMAT = 7, 384
 DOSES = 10.0 ** np.linspace(0.0, 4.0, 8)
 SCREEN = Screen.from_dict({"name": "s", "sample": "X", "plate_format": FORMAT})
-FAULTS = {"nothing": None, "column 7 reads 20 % less": ("column 7", lambda row, column: column == 6),
-          "row F reads 20 % less": ("row F", lambda row, column: row == 5),
-          "a quarter reads 20 % less": ("from B01 on", lambda row, column: (row % 2 == 1) & (column % 2 == 0))}
+FAULTS: dict[str, tuple[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]] = {     # the place that should be told, its wells
+    "nothing": ("", lambda row, column: np.zeros(len(row), dtype=bool)),
+    "column 7 reads 20 % less": ("column 7", lambda row, column: column == 6),
+    "row F reads 20 % less": ("row F", lambda row, column: row == 5),
+    "a quarter reads 20 % less": ("from B01 on", lambda row, column: (row % 2 == 1) & (column % 2 == 0))}
 
 
 def contents(layout: str, rng: np.random.Generator) -> pd.DataFrame:
@@ -44,15 +49,14 @@ def contents(layout: str, rng: np.random.Generator) -> pd.DataFrame:
 def screen(layout: str, plates: int, noise: float, fault: str, *, rng: np.random.Generator) -> pd.DataFrame:
     """A layout with read-outs, with the fault on all plates."""
     middles, slopes = 10 ** rng.uniform(0.5, 5.0, 20), rng.uniform(0.6, 3.0, 20)
-    parts = []
+    parts, wells = [], FAULTS[fault][1]
     for plate in range(plates):
         table = contents(layout, rng)
         number = table["treatment"].str.removeprefix("drug ").replace("", "0").astype(int).to_numpy()
         living = np.where(table["role"] == "treated", 1 / (1 + (table["dose"] / middles[number]) ** slopes[number]),
                           table["role"] == "negative")
         row, column = np.array([parse_well(name) for name in table["well"]]).T
-        wrong = FAULTS[fault][1](row, column) if FAULTS[fault] else np.zeros(len(table), dtype=bool)
-        signal = (50 + 950 * living * (1 + noise * rng.standard_normal(len(table)))) * np.where(wrong, 0.8, 1.0)
+        signal = (50 + 950 * living * (1 + noise * rng.standard_normal(len(table)))) * np.where(wells(row, column), 0.8, 1.0)
         parts.append(table.assign(plate=f"P{plate + 1}", replicate=1, dose_unit=np.where(table["dose"].notna(), "nM", ""),
                                   readout=signal + 10 * rng.standard_normal(len(table))))
     return pd.concat(parts, ignore_index=True)
@@ -63,18 +67,17 @@ def main() -> None:
     parser.add_argument("--screens", type=int, default=20)
     screens = parser.parse_args().screens
     rows = []
-    for layout, (plates, noise), fault in product(("scattered", "doses in columns"), ((1, 0.05), (3, 0.05), (3, 0.1)), FAULTS):
-        rng, right, wrong = np.random.default_rng(SEED), 0, 0
+    for layout, (plates, noise), fault in tqdm([*product(("scattered", "doses in columns"), ((1, 0.05), (3, 0.05), (3, 0.1)), FAULTS)]):
+        rng, place, right, wrong = np.random.default_rng(SEED), FAULTS[fault][0], 0, 0
         for _ in range(screens):
             scored = score_measured(screen(layout, plates, noise, fault, rng=rng), screen=SCREEN)
             said = [one.message for one in scored.findings if one.rule == RULE]
-            true = [message for message in said if FAULTS[fault] and FAULTS[fault][0] in message]
+            true = [message for message in said if place and place in message]
             right, wrong = right + bool(true), wrong + (len(said) > len(true))
         rows.append({"layout": layout, "plates": plates, "noise": noise, "fault on all plates": fault, "told": right / screens,
                      "screens with a warning of another place": wrong / screens})
-        print(rows[-1], flush=True)
     print(pd.DataFrame(rows).to_string(index=False))
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

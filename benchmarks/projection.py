@@ -26,8 +26,10 @@ import numpy as np
 import tifffile
 from PIL import Image
 
+from pipelines.command import run_command
+
 PLANES, SIDE, SMALL = 30, 2048, 224
-FORMS = {"one file a stack": {}, "one file a plane": {}, "one file a stack, LZW": {"compression": "lzw"}}
+FORMS = {"one file a stack": None, "one file a plane": None, "one file a stack, LZW": "lzw"}     # how they are compressed
 
 
 def make_stack(seed: int) -> np.ndarray:
@@ -43,14 +45,14 @@ def make_stack(seed: int) -> np.ndarray:
 def write_plates(folder: Path, wells: int) -> None:
     for well in range(wells):
         stack = make_stack(well)
-        for number, (form, options) in enumerate(FORMS.items()):
+        for number, (form, compression) in enumerate(FORMS.items()):
             plate = folder / f"form{number}"
             plate.mkdir(exist_ok=True)
             if form == "one file a plane":
                 for plane in range(PLANES):
-                    tifffile.imwrite(plate / f"A{well + 1:02d}_z{plane:02d}.tif", stack[plane], **options)
+                    tifffile.imwrite(plate / f"A{well + 1:02d}_z{plane:02d}.tif", stack[plane], compression=compression)
             else:
-                tifffile.imwrite(plate / f"A{well + 1:02d}.tif", stack, photometric="minisblack", **options)
+                tifffile.imwrite(plate / f"A{well + 1:02d}.tif", stack, photometric="minisblack", compression=compression)
 
 
 def stacks_of(plate: Path) -> list[list[Path]]:
@@ -162,4 +164,4 @@ def compare(folder: Path, *, wells: int, rounds: int, threads: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -10,13 +10,13 @@ together, R about 0.7, and after phase II 20 % mismatches at DSS 10.
 from __future__ import annotations
 
 import argparse
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
 
+from benchmarks.at_hand import shared
 from models.dose_response import FitOptions, assay_quality
 from models.dose_response.readout_plots import plot_pairs, plot_score_bars
 from models.dose_response.readouts import (
@@ -31,8 +31,8 @@ from models.dose_response.readouts import (
 )
 from models.plates.layout import read_layout
 from models.plates.readers.readouts import read_readouts
+from pipelines.command import run_command
 
-SHARED = Path(os.environ.get("DOSEWELL_SHARED", "../shared"))
 SCREEN, IMAGE, METABOLIC = "BT-40_V3_DS1", "image (CNN)", "metabolic"
 EXPECTED_HITS = ["Trametinib", "Selumetinib", "Vemurafenib"]    # of the paper's Table II, those on plate 1
 LAYOUT, RAW, READINGS = ("iTReX-Demo_MRA_Layout-Imaging-1Plate_ST06.xlsx", "iTReX-Demo_MRA_Readout-Imaging_BT-40-V3-DS1_ST05.xlsx",
@@ -86,7 +86,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--figures", type=Path, help="folder for the figures")
     arguments = parser.parse_args()
-    readouts = read_plate(SHARED / "data" / "vendor_layouts" / "itrex")
+    readouts = read_plate(shared("vendor_layouts") / "itrex")
     for mode in ("itrex", "clean"):
         found = evaluate(readouts, FitOptions(mode=mode, interval="none"))
         if mode == "clean":
@@ -103,4 +103,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -12,7 +12,6 @@ the same curve on logits.
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -20,21 +19,21 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from benchmarks.at_hand import IMAGENET, imagenet_network, shared
 from models.dose_response import FitOptions, fit_curves, normalise_to_controls
-from models.networks.backbones import starting_state, state_sha256
+from models.networks.backbones import state_sha256
 from models.networks.bundle import TrunkReference
 from models.networks.fitting import Fitted, fit_model
-from models.networks.heads import build_network
 from models.networks.predict import Predictor
 from models.networks.recipe import Recipe
 from models.networks.starts import Start, draft_card
 from models.plates.quality import QualityLimits
 from pipelines import add_screen, compare, prepare
+from pipelines.command import run_command
 from pipelines.params import Params
 from pipelines.prepared import PreparedScreen, read_prepared
 
 BLOCKS = {"wortmannin": "A-D", "ly294002": "E-H"}
-WEIGHTS = "mobilenet_v2_imagenet.safetensors"
 SHOWN = ["smoothing", "model", "screen", "relation", "accuracy", "auroc", "z_prime", "z_prime_logit", "ssmd", "ssmd_logit"]
 
 
@@ -42,18 +41,17 @@ def blocks_of(plate: Path, recipe: Recipe, folder: Path) -> dict[str, PreparedSc
     """Both blocks, brought in and prepared by the product's commands."""
     found = {}
     for name, rows in BLOCKS.items():
-        if add_screen.main([str(plate), "--name", name, "--rows", rows, "--sample", name, "--assay", "FKHR-EGFP translocation", "--out",
-                            str(folder / "data")]):
-            raise SystemExit(f"{plate} could not be brought in")
+        add_screen.main([str(plate), "--name", name, "--rows", rows, "--sample", name, "--assay", "FKHR-EGFP translocation",
+                         "--out", str(folder / "data")])
         prepare.run(folder / "data" / name, recipe.input, folder / "prepared" / name, kept=folder / "kept" / name)
         found[name] = read_prepared(folder / "data" / name, folder / "prepared" / name)
     return found
 
 
 def trained(data: PreparedScreen, recipe: Recipe) -> tuple[Fitted, Predictor]:
-    network, state = build_network(recipe), starting_state(recipe.trunk.name, WEIGHTS, seed=recipe.seed)
-    network.trunk.load_state_dict(state)
-    start = Start(network, TrunkReference(name=recipe.trunk.name, weights=WEIGHTS, sha256=state_sha256(state)), None)
+    network = imagenet_network(recipe)
+    known = TrunkReference(name=recipe.trunk.name, weights=IMAGENET, sha256=state_sha256(network.trunk.state_dict()))
+    start = Start(network, known, None)
     fitted = fit_model(network, data.images, data.layout, recipe, device="cpu")
     card = draft_card(data.screen.name, recipe, data.screen, start, fitted, image_quality=QualityLimits(),
                       lineage={"screen": data.screen.name})
@@ -80,7 +78,7 @@ def main() -> None:
     arguments = parser.parse_args()
     params = Params.read("params.yaml")
     base = replace(params.recipes["controls_mobilenet"], input=params.inputs[arguments.input])
-    plate = Path(os.environ.get("DOSEWELL_SHARED", "../shared")) / "data" / "bbbc013"
+    plate = shared("bbbc013")
     matrix, curves = [], []
     with tempfile.TemporaryDirectory() as folder:
         screens = blocks_of(plate, base, Path(folder))
@@ -91,10 +89,9 @@ def main() -> None:
             matrix.append(compare.run(predictors, screens, own).matrix.assign(smoothing=smoothing))
             curves += [{"smoothing": smoothing, "model": model, "screen": screen, **row} for model, predictor in predictors.items()
                        for screen, data in screens.items() for row in midpoints(predictor, data)]
-    pd.set_option("display.width", 200)
     print(pd.concat(matrix)[SHOWN].round(3).to_string(index=False))
     print(pd.DataFrame(curves).round(3).to_string(index=False))
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

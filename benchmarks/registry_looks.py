@@ -15,15 +15,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 from mlflow import MlflowClient
 
+from benchmarks.processes import family, processor_seconds
 from benchmarks.tiny_service import MODEL
 from models.registry import CHALLENGER, CHAMPION, Registry
 from pipelines import servers
+from pipelines.command import run_command
 from serving.promotion import Promoter
 from serving.promotion_log import PromotionLog
 from tests.serving.tiny import tiny_registry, two_versions
+from tests.waiting import until
 
 TAGS = {"git_commit": "c" * 40, "git_dirty": "false", "data_md5": "d" * 32, "params_hash": "p" * 64, "sample": "TINY",
         "system": "viability", "gates": "pass", "bundle_sha256": "b" * 64}
@@ -45,13 +47,11 @@ class Used:
     """Processor seconds of this process and of the server since it was made."""
 
     def __init__(self, server: servers.Server) -> None:
-        leader = psutil.Process(server.pid)
-        self.processes = [psutil.Process(), leader, *leader.children(recursive=True)]
+        self.processes = family(server.pid)
         self.before = self._now()
 
     def _now(self) -> tuple[float, float]:
-        own, *others = (sum(process.cpu_times()[:2]) for process in self.processes)
-        return own, sum(others)
+        return time.process_time(), processor_seconds(self.processes)
 
     def text(self, per: float) -> str:
         """Milliseconds of both, each divided by `per`."""
@@ -72,8 +72,7 @@ def follow(registry: Registry, folder: Path, server: servers.Server) -> str:
     promoter = Promoter(lambda: registry, PromotionLog(folder / "promotions.jsonl"))
     promoter.start(poll_seconds=2.0)
     try:
-        while not promoter.ready:
-            time.sleep(0.1)
+        until(lambda: promoter.ready)
         used = Used(server)
         time.sleep(IDLE_SECONDS)
         idle = used.text(IDLE_SECONDS)
@@ -88,8 +87,7 @@ def _served_after(registry: Registry, promoter: Promoter, version: int, *, wait:
     found = registry.version(MODEL, version)
     started = time.monotonic()
     registry.set_alias(found, CHAMPION)
-    while promoter.snapshot.served[MODEL].version.version != version:
-        time.sleep(0.02)
+    until(lambda: promoter.snapshot.served[MODEL].version.version == version)
     return time.monotonic() - started
 
 
@@ -112,4 +110,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -29,7 +29,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -39,12 +38,13 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pandas as pd
-import psutil
 from scipy.ndimage import gaussian_filter
 from sklearn.linear_model import Ridge
 
-from benchmarks.forward import cpu, timed
+from benchmarks.forward import cpu
 from benchmarks.many_models import random_head, register
+from benchmarks.processes import PeakMemory, family, processor_seconds
+from benchmarks.timing import in_turn
 from models.networks.forward import path_of
 from models.networks.heads import Network, build_head
 from models.networks.recipe import Recipe
@@ -55,8 +55,11 @@ from models.plates.prepare import prepare_plate
 from models.plates.projections import resize_area
 from models.registry import Registry
 from models.wells import well_keys, wells_of
+from pipelines.command import run_command
+from pipelines.servers import free_port
 from serving.settings import Settings
-from tests.serving.tiny import SCREEN, Server, free_port
+from tests.serving.tiny import SCREEN, Server
+from tests.waiting import until
 
 import torch  # isort: skip  # the registry's variables are set first
 from torch import nn  # isort: skip
@@ -119,7 +122,7 @@ def fitted_head(network: Network, recipe: Recipe, *, archive: Path, layout: Path
     """A linear head that reads the plate: ridge regression of the wells' share of living cells on their features."""
     cpu_device = torch.device("cpu")
     with PlateArchive(archive) as plate:
-        images = prepare_plate(plate, recipe.input, channels=[str(channel) for channel in SCREEN["channels"]])
+        images = prepare_plate(plate, recipe.input, channels=SCREEN["channels"])
     trunk = Trunk(network, cpu_device, size=recipe.input.size, path=path_of(recipe.trunk.name, cpu_device))
     features = trunk.features(images.pixels).astype(float)     # (N, F)
     rows = read_layout(layout, plate_format=384).set_index(["plate", "well"]).loc[well_keys(images.wells)]
@@ -131,56 +134,36 @@ def fitted_head(network: Network, recipe: Recipe, *, archive: Path, layout: Path
     return head
 
 
-class Watched:
-    """Processor seconds and memory of a process and its descendants, while the block lasts."""
-
-    def __init__(self, pid: int) -> None:
-        self._root, self._over = psutil.Process(pid), threading.Event()
-        self.memory = 0.0
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def processor(self) -> float:
-        """Seconds so far."""
-        times = [item.cpu_times() for item in self._family()]
-        return sum(item.user + item.system for item in times)
-
-    def _family(self) -> list[psutil.Process]:
-        return [self._root, *self._root.children(recursive=True)]
-
-    def _watch(self) -> None:
-        while not self._over.wait(0.2):
-            with contextlib.suppress(psutil.Error):
-                self.memory = max(self.memory, sum(item.memory_info().rss for item in self._family()) / 2**20)
-
-    def __enter__(self) -> Watched:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-
 def load(pid: int, send: Callable[[], httpx.Response], *, clients: int, requests: int, wells: int) -> dict[str, float]:
     """`requests` requests of `wells` wells each by so many clients at once."""
     taken: list[float] = []
     processors: list[float] = []    # of each request; of a single client's nobody else's are among them
 
+    def used() -> float:
+        return processor_seconds(family(pid))
+
     def one(_number: int) -> None:
-        before, started = watched.processor(), time.perf_counter()
+        before, started = used(), time.perf_counter()
         answer = send()
         assert answer.status_code == 200, answer.text[:300]
         taken.append(time.perf_counter() - started)
-        processors.append(watched.processor() - before)
+        processors.append(used() - before)
     for _ in range(1 if wells > 1 else 8):     # what a server does once only
         send()
-    with Watched(pid) as watched, ThreadPoolExecutor(clients) as pool:
-        before, started = watched.processor(), time.perf_counter()
+    with PeakMemory(lambda: family(pid), every=0.2) as memory, ThreadPoolExecutor(clients) as pool:
+        before, started = used(), time.perf_counter()
         list(pool.map(one, range(requests)))
-        seconds, processor = time.perf_counter() - started, watched.processor() - before
+        seconds, processor = time.perf_counter() - started, used() - before
     each = float(np.median(processors)) if clients == 1 else processor / requests
     return {"clients": clients, "wells/s": requests * wells / seconds, "p50, s": float(np.quantile(taken, 0.5)),
-            "p99, s": float(np.quantile(taken, 0.99)), "memory, MB": watched.memory, "wells/processor s": wells / each}
+            "p99, s": float(np.quantile(taken, 0.99)), "memory, MB": memory.most_mb, "wells/processor s": wells / each}
+
+
+def answers(url: str) -> bool:
+    """Whether anything comes from there."""
+    with contextlib.suppress(httpx.HTTPError):
+        return httpx.get(url, timeout=5, trust_env=False).status_code > 0
+    return False
 
 
 @contextlib.contextmanager
@@ -190,12 +173,7 @@ def process(command: list[str], port: int, path: str, **environment: str) -> Ite
     running = subprocess.Popen(command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                start_new_session=True)
     try:
-        end = time.monotonic() + 300
-        while time.monotonic() < end and running.poll() is None:
-            with contextlib.suppress(httpx.HTTPError):
-                httpx.get(f"http://127.0.0.1:{port}{path}", timeout=5, trust_env=False)
-                break
-            time.sleep(0.3)
+        until(lambda: running.poll() is not None or answers(f"http://127.0.0.1:{port}{path}"))
         if running.poll() is not None:
             raise SystemExit(f"{' '.join(command[:5])} ... ended by itself with status {running.returncode}")
         yield f"http://127.0.0.1:{port}", running.pid
@@ -215,7 +193,7 @@ def bare(registry: Registry, archive: Path, *, repeats: int) -> tuple[float, flo
         def decode() -> None:
             for member in members:
                 resize_area(plate.read(member).astype(np.float32), 224)
-        rounds = timed({"forward": lambda: predictor.trunk.features(pixels), "decode": decode}, repeats=repeats)
+        rounds = in_turn({"forward": lambda: predictor.trunk.features(pixels), "decode": decode}, rounds=repeats)
     wall, processor = np.median(rounds["forward"], axis=0)
     print(f"scores in {predictor.trunk.precision}")
     return 96 / processor, 96 / np.median(rounds["decode"], axis=0)[1], 96 / wall
@@ -223,20 +201,20 @@ def bare(registry: Registry, archive: Path, *, repeats: int) -> tuple[float, flo
 
 def of_dosewell(folder: Path, registry: Registry, archives: list[Path], layout: Path, *, wells: int, clients: list[int],
                 requests: int, workers: int, threads: int) -> list[Row]:
-    server = Server(folder / "state", registry.tracking_uri, DOSEWELL_JOB_WORKERS="0", DOSEWELL_WORKERS=str(workers),
-                    DOSEWELL_SCORING_THREADS=str(threads),
-                    DOSEWELL_POLL_SECONDS=str(Settings.poll_seconds))     # as it is served; tests look more often
-    server.wait()
     screen = json.dumps(SCREEN | {"plate_format": wells})
     files = [("images", (path.name, path.read_bytes())) for path in archives] + [("layout", (layout.name, layout.read_bytes()))]
-    try:
-        with httpx.Client(base_url=server.url, timeout=600, trust_env=False, limits=httpx.Limits(max_connections=64)) as client:
-            def send() -> httpx.Response:
-                return client.post("/score", files=files, data={"model": NAME, "screen": screen})
-            return [{"server": "dosewell", **load(server.process.pid, send, clients=number, requests=max(requests, number),
-                                                  wells=wells * len(archives))} for number in clients]
-    finally:
-        server.stop()
+    settings = {"DOSEWELL_JOB_WORKERS": "0", "DOSEWELL_WORKERS": str(workers), "DOSEWELL_SCORING_THREADS": str(threads),
+                "DOSEWELL_POLL_SECONDS": str(Settings.poll_seconds)}      # as it is served; tests look more often
+    with (Server(folder / "state", registry.tracking_uri, **settings) as server, talking_to(server.url) as client):
+        def send() -> httpx.Response:
+            return client.post("/score", files=files, data={"model": NAME, "screen": screen})
+        return [{"server": "dosewell", **load(server.process.pid, send, clients=number, requests=max(requests, number),
+                                              wells=wells * len(archives))} for number in clients]
+
+
+def talking_to(url: str) -> httpx.Client:
+    """The same for every server."""
+    return httpx.Client(base_url=url, timeout=600, trust_env=False, limits=httpx.Limits(max_connections=64))
 
 
 def of_fastapi(folder: Path, registry: Registry, archive: Path, *, clients: list[int], requests: int) -> list[Row]:
@@ -244,8 +222,7 @@ def of_fastapi(folder: Path, registry: Registry, archive: Path, *, clients: list
     trunk = folder / "models" / "trunk-0" / "trunk.safetensors"
     with PlateArchive(archive) as plate:
         tiff = encode_tiff(resize_area(plate.read(str(plate.members["member"].iloc[0])).astype(np.float32), 224).astype(np.uint8))
-    with process([sys.executable, "-c", PLAIN, str(bundle), str(trunk), str(port)], port, "/docs") as (url, pid), \
-            httpx.Client(base_url=url, timeout=600, trust_env=False) as client:
+    with process([sys.executable, "-c", PLAIN, str(bundle), str(trunk), str(port)], port, "/docs") as (url, pid), talking_to(url) as client:
         def send() -> httpx.Response:
             return client.post("/predict", content=tiff)
         return [{"server": "fastapi", **load(pid, send, clients=number, requests=requests, wells=1)} for number in clients]
@@ -257,7 +234,7 @@ def of_mlflow(registry: Registry, *, clients: list[int], requests: int) -> list[
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", f"models:/{NAME}@champion", "-p", str(port),
                "--env-manager", "local"]
     with process(command, port, "/ping", MLFLOW_TRACKING_URI=registry.tracking_uri, MLFLOW_REGISTRY_URI=registry.tracking_uri,
-                 MLFLOW_DISABLE_TELEMETRY="true") as (url, pid), httpx.Client(base_url=url, timeout=600, trust_env=False) as client:
+                 MLFLOW_DISABLE_TELEMETRY="true") as (url, pid), talking_to(url) as client:
         def send() -> httpx.Response:
             return client.post("/invocations", content=body, headers={"content-type": "application/json"})
         return [{"server": "mlflow", **load(pid, send, clients=number, requests=requests, wells=1)} for number in clients]
@@ -301,4 +278,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -12,7 +12,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from models.dose_response import FitOptions, fit_curves, score_curves
+from benchmarks.truth import held, true_dss
+from models.errors import DosewellError
+from pipelines.command import run_command
 
 SCORES = {"a549": Path("artifacts/scores/a549"), "hek293": Path("artifacts/scores/hek293"), "nci-h1975": Path("artifacts/scores/nci-h1975"),
           "patient-1": Path("artifacts/scores/patient-1"), "heldout-a549": Path("var/demo")}
@@ -31,22 +33,11 @@ def wells_against_truth(screen: str, wells: pd.DataFrame) -> dict[str, object]:
             "bias": difference.mean(), "sd": difference.std(), "rmse": np.sqrt((difference**2).mean())}
 
 
-def true_dss(truth: pd.DataFrame) -> pd.Series:
-    """DSS_asym of the true curves, over the tested doses: a fit to 41 noise-free points of each."""
-    points = truth.loc[truth.index.repeat(41)].reset_index(drop=True)
-    share = np.tile(np.linspace(0, 1, 41), len(truth))
-    points["dose"] = points["dose_min"] ** (1 - share) * points["dose_max"] ** share
-    effect = 1 / (1 + (points["dose"] / points["midpoint"]) ** -points["slope"])
-    points["viability"] = points["top"] - (points["top"] - points["bottom"]) * effect
-    fitted = fit_curves(points, by="treatment", response="viability", scale="fraction_viability", options=FitOptions(interval="none"))
-    return score_curves(fitted).set_index("treatment")["dss_asym"]
-
-
 def curves_against_truth(screen: str, curves: pd.DataFrame) -> pd.DataFrame:
     truth = pd.read_csv(Path("data") / screen / "truth" / "curves.csv")
     joined = truth.merge(curves, on="treatment", suffixes=("_true", ""))
     both = (joined["ic50_relation_true"] == "=") & (joined["ic50_relation"] == "=")
-    inside = (joined["ic50_low"].fillna(0) <= joined["ic50_true"]) & (joined["ic50_true"] <= joined["ic50_high"].fillna(np.inf))
+    inside = held(joined["ic50_low"], joined["ic50_true"], joined["ic50_high"])
     return pd.DataFrame({
         "screen": screen, "treatment": joined["treatment"], "true": censored(joined["ic50_relation_true"], joined["ic50_true"]),
         "scored": censored(joined["ic50_relation"], joined["ic50"]),
@@ -63,6 +54,8 @@ def censored(relation: pd.Series, value: pd.Series) -> pd.Series:
 def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     there = {screen: folder for screen, folder in SCORES.items() if folder.is_dir()}
+    if not there:
+        raise DosewellError(f"no scores lie at {', '.join(map(str, SCORES.values()))}; `make demo` makes them")
     wells = pd.DataFrame([wells_against_truth(screen, read(folder, "wells")) for screen, folder in there.items()])
     print(wells.round(3).to_string(index=False))
     curves = pd.concat([curves_against_truth(screen, read(folder, "curves")) for screen, folder in there.items()], ignore_index=True)
@@ -78,4 +71,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -19,14 +19,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks.uncertainty import images_of
+from benchmarks.simulated import images_of, predictor_of
 from models.effects import with_viability
-from models.networks.bundle import trunk_finder
-from models.networks.predict import load_predictor
 from models.plates.simulate.brightfield import CELL_LINES
 from models.plates.simulate.examples import further_examples
 from models.scoring import score_images
 from models.single_doses import single_doses
+from models.wells import wells_of
+from pipelines.command import run_command
 
 TREATMENTS = 300
 EFFECTS = (20.0, 40.0, 60.0, 80.0, 95.0)    # % inhibition, six treatments each
@@ -60,17 +60,18 @@ def screen(design: Design, *, acting: bool, seed: int) -> pd.DataFrame:
     controls = np.repeat([0.0, 100.0], design.controls)
     names = [""] * len(controls) + [f"t{number}" for number in range(TREATMENTS)]
     roles = ["negative"] * design.controls + ["positive"] * design.controls + ["treated"] * TREATMENTS
+    places = np.random.default_rng(7).permutation(list(wells_of(384)))[:len(roles)]
     plates = []
     for plate in range(design.wells):
         inhibition = np.concatenate([controls, truth])
         alive = 1 - inhibition / 100
         draw = rng.standard_t(design.tails, len(alive)) / 3**0.5 if design.tails else rng.normal(size=len(alive))
         read = 0.1 + 1.4 * (alive + draw * (design.even + design.in_proportion * alive))
-        plates.append(pd.DataFrame({"plate": f"P{plate + 1}", "well": [f"W{number}" for number in range(len(alive))], "role": roles,
+        plates.append(pd.DataFrame({"plate": f"P{plate + 1}", "well": places, "role": roles,
                                     "treatment": names, "dose": np.where(np.array(names) == "", np.nan, 1000.0),
                                     "dose_unit": np.where(np.array(names) == "", "", "nM"), "readout": read, "truth": inhibition}))
     table = pd.concat(plates, ignore_index=True)
-    return table.assign(excluded=False, flags=[[] for _ in range(len(table))])
+    return table.assign(excluded=False, flags=pd.Series([[]] * len(table), dtype=object))
 
 
 def judged(design: Design, *, acting: bool, seed: int) -> pd.DataFrame:
@@ -84,8 +85,8 @@ def measure(design: Design, screens: int) -> dict[str, object]:
     """A row of the table."""
     still = [judged(design, acting=False, seed=seed) for seed in range(screens)]
     mixed = pd.concat([judged(design, acting=True, seed=seed).assign(screen=seed) for seed in range(screens)])
-    called = mixed["call"].isin(("hit", "effect", "growth"))
-    false = (called & (mixed["truth"] == 0)).groupby(mixed["screen"]).sum() / called.groupby(mixed["screen"]).sum().clip(lower=1)
+    called = mixed["call"].isin(("hit", "effect", "growth")).astype(int)
+    false = called.where(mixed["truth"] == 0, 0).groupby(mixed["screen"]).sum() / called.groupby(mixed["screen"]).sum().clip(lower=1)
     inside = (mixed["inhibition_low"] <= mixed["truth"]) & (mixed["truth"] <= mixed["inhibition_high"])
     hits = (mixed["call"] == "hit").groupby(mixed["truth"]).mean()
     effects = mixed["call"].isin(("hit", "effect")).groupby(mixed["truth"]).mean()
@@ -97,9 +98,9 @@ def measure(design: Design, screens: int) -> dict[str, object]:
 
 def from_images(models: Path, screens: int) -> pd.DataFrame:
     """A row per cell line: what its model makes of the images of so many primary screens (72 treatments on two plates, 8 of them act)."""
-    find, rows = trunk_finder([models, models.parent / "trunks"]), []
+    rows = []
     for line, look in CELL_LINES.items():
-        predictor = load_predictor(models / f"viability-{line}", find_trunk=find, device="cpu")
+        predictor = predictor_of(models, f"viability-{line}")
         for seed in range(1, screens + 1):
             primary = next(example for example in further_examples(seed=seed) if example.name.startswith("primary"))
             example = replace(primary, sample=line, lines={line: look})
@@ -107,7 +108,7 @@ def from_images(models: Path, screens: int) -> pd.DataFrame:
                                   predictor=predictor, model=predictor.card.name, version="1")
             true = 100 * (1 - example.truth()["viability"].groupby(example.layout["treatment"]).mean())
             rows.append(scored.single_doses.assign(line=line, truth=scored.single_doses["treatment"].map(true)))
-    return pd.concat(rows).groupby("line").apply(image_row)
+    return pd.DataFrame({line: image_row(part) for line, part in pd.concat(rows).groupby("line")}).T
 
 
 def image_row(found: pd.DataFrame) -> pd.Series:
@@ -136,4 +137,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

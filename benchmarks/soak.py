@@ -14,21 +14,24 @@ import argparse
 import contextlib
 import json
 import statistics
-import sys
 import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
 import psutil
 
 from benchmarks.crowd import Crowd, counted
-from benchmarks.tiny_service import MODEL, Server, TinyPlate, client, family, form, tiny_service
+from benchmarks.processes import MB, family
+from benchmarks.tiny_service import MODEL, Server, TinyPlate, client, form, tiny_service
 from models.registry import CHAMPION
+from pipelines.command import run_command
 from tests.serving.tiny import tiny_registry, two_versions
+from tests.waiting import until
 
 WARM_UP, TENTH = 0.2, 0.1
 EVERY_SECONDS = 1.0
@@ -53,9 +56,9 @@ class Judge:
 def memory_of(server: Server) -> dict[str, float]:
     """MB now, of the process that answers, the one that does jobs, and all together."""
     found = dict.fromkeys(WHOSE, 0.0)
-    for process in family(server):
+    for process in family(server.process.pid):
         with contextlib.suppress(psutil.Error):
-            command, size = " ".join(process.cmdline()), process.memory_info().rss / 2**20
+            command, size = " ".join(process.cmdline()), process.memory_info().rss / MB
             found[JOBS if "serving.worker" in command else ANSWERS if "worker.service" in command else OTHERS] += size
     return {**found, ALL: sum(found.values())}
 
@@ -71,9 +74,11 @@ def every(seconds: float, act: Callable[[], None]) -> Iterator[None]:
                 act()
     thread = threading.Thread(target=go_on, daemon=True)
     thread.start()
-    yield
-    over.set()
-    thread.join()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def soak(server: Server, plate: TinyPlate, *, seconds: float, clients: int, swap: Callable[[], None]) -> str:
@@ -95,8 +100,7 @@ def soak(server: Server, plate: TinyPlate, *, seconds: float, clients: int, swap
             time.sleep(seconds / 2)
             moved = time.monotonic()
             swap()
-            while judge.counts[2] == 0:
-                time.sleep(0.05)
+            until(lambda: judge.counts[2] > 0)
             swapped = time.monotonic() - moved
             time.sleep(max(0.0, seconds - (time.monotonic() - started)))
         states = _states(http, jobs)
@@ -106,12 +110,17 @@ def soak(server: Server, plate: TinyPlate, *, seconds: float, clients: int, swap
 
 def _states(http: httpx.Client, jobs: list[str]) -> str:
     """What became of the jobs, once none waits or runs."""
-    end = time.monotonic() + 600
-    states = ["queued"]
-    while {"queued", "running"} & set(states) and time.monotonic() < end:
-        time.sleep(1)
-        states = [http.get(f"/jobs/{job}").json().get("state", "no job") for job in jobs]
-    return counted(states)
+    for job in jobs:
+        until(partial(_is_over, http, job))
+    return counted(_state(http, job) for job in jobs)
+
+
+def _is_over(http: httpx.Client, job: str) -> bool:
+    return _state(http, job) not in ("queued", "running")
+
+
+def _state(http: httpx.Client, job: str) -> str:
+    return str(http.get(f"/jobs/{job}").json().get("state", "no job"))
 
 
 def _answers(crowd: Crowd, judge: Judge, swapped: float, seconds: float) -> list[str]:
@@ -148,4 +157,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -19,13 +19,15 @@ import numpy as np
 import pandas as pd
 import torch
 
-from benchmarks.uncertainty import images_of, new_plates
+from benchmarks.simulated import example_named, images_of, six_compounds
+from benchmarks.uncertainty import FIRST_SEED
 from models.dose_response import normalise_to_controls
 from models.networks.evaluate import level_gap, model_metrics
 from models.networks.fitting import fit_model
 from models.networks.starts import read_start
 from models.plates.simulate.brightfield import CELL_LINES
-from models.plates.simulate.examples import Example, example_screens
+from models.plates.simulate.examples import Example
+from pipelines.command import run_command
 from pipelines.params import Params
 
 BANDS = np.linspace(0, 1, 6)
@@ -33,7 +35,7 @@ BANDS = np.linspace(0, 1, 6)
 
 def training_plates(line: str) -> Iterator[tuple[str, Example]]:
     """The example's training plate, and the same with doses whose viabilities lie evenly between those of its extremes."""
-    example = next(screen for screen in example_screens() if screen.name == line.lower())
+    example = example_named(line.lower())
     yield "dilution series", example
     doses, curve = sorted(example.layout["dose"].dropna().unique()), CELL_LINES[line].doxorubicin
     ends = curve.viability(np.array([doses[0], doses[-1]]))
@@ -63,7 +65,7 @@ def main() -> None:
     parser.add_argument("--parent", type=Path, default=Path("artifacts/models/pretrain-brightfield"))
     arguments = parser.parse_args()
     recipe = Params.read("params.yaml").recipes["viability_small"]
-    new = [example for design, example in new_plates(arguments.line, 2 * arguments.plates) if design == "six compounds"]
+    new = [six_compounds(arguments.line, seed=FIRST_SEED + 2 * number + 1) for number in range(arguments.plates)]
     pictures = [images_of(example, recipe.input) for example in new]
     plates = [(example, torch.from_numpy(images.pixels).float(), images.wells) for example, images in zip(new, pictures, strict=True)]
     rows = {}
@@ -73,11 +75,11 @@ def main() -> None:
         metrics = model_metrics(fitted.predictions, regression=True)
         wells = errors(fitted.network, plates)
         labels = [f"{low:.1f}-{high:.1f}" for low, high in itertools.pairwise(BANDS)]
-        bands = wells.groupby(pd.cut(wells["true"], BANDS, include_lowest=True, labels=labels), observed=True)["error"].mean()
+        bands = wells.groupby(pd.cut(wells["true"], list(BANDS), include_lowest=True, labels=labels), observed=True)["error"].mean()
         rows[name] = {"r2_cv": metrics["r2_cv"], "level_gap": level_gap(fitted.predictions)["level_gap"],
                       "RMSE": float((wells["error"] ** 2).mean() ** 0.5), **bands.to_dict()}
     print(pd.DataFrame(rows).T.round(3).to_string())
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -10,18 +10,22 @@ processor time; random weights, which take as long as trained ones.
 from __future__ import annotations
 
 import argparse
-import time
+import copy
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmarks.timing import least, processor_time
 from models.networks.heads import Network, build_network
-from models.networks.recipe import Augmentation, HeadSpec, InputSpec, OptimizerSpec, Recipe, TrunkSpec
+from models.networks.recipe import Augmentation, HeadSpec, OptimizerSpec, Recipe, TrunkSpec
 from models.networks.sources import FeatureSource, PixelSource, cache_features
 from models.networks.train import predict_rows, train
+from models.plates.prepare import InputSpec
+from pipelines.command import run_command
 
 CPU = torch.device("cpu")
 
@@ -51,12 +55,6 @@ def plain_features(network: Network, pixels: Tensor) -> Tensor:
         return torch.cat([network.features(pixels[row:row + 1]) for row in range(len(pixels))])
 
 
-def timed(call: Callable[..., object], *arguments: object, **options: object) -> tuple[float, object]:
-    since = time.process_time()
-    found = call(*arguments, **options)
-    return time.process_time() - since, found
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for option, value in (("--size", 224), ("--images", 32), ("--epochs", 200), ("--plain-epochs", 1), ("--views", 8), ("--threads", 1)):
@@ -68,25 +66,23 @@ def main() -> None:
     pixels = torch.rand(arguments.images, 3, arguments.size, arguments.size, generator=torch.Generator().manual_seed(0))
     targets = np.linspace(0.1, 1.6, arguments.images).astype(np.float32)
     network = build_network(recipe).eval()
-    parts = np.full(arguments.images, "train", dtype=object)
-    plain, _ = timed(plain_training, network, pixels, torch.from_numpy(targets), epochs=arguments.plain_epochs)
-    feature, slow = timed(plain_features, network, pixels)
-    network.to(memory_format=torch.channels_last)
-    cache_features(network, pixels[:8], replace(recipe, augmentation=Augmentation(views=0)), device=CPU)    # warm, as the plain one is
-    once, fast = timed(cache_features, network, pixels, replace(recipe, augmentation=Augmentation(views=0)), device=CPU)
-    cached, views = timed(cache_features, network, pixels, recipe, device=CPU)
-    assert isinstance(slow, Tensor)
-    assert isinstance(fast, Tensor)
-    assert isinstance(views, Tensor)
-    own, _ = timed(train, network, FeatureSource(views), targets, parts, recipe)
-    assert predict_rows(network, PixelSource(pixels, recipe.augmentation, CPU), torch.arange(2)).isfinite().all()
+    ours = copy.deepcopy(network).to(memory_format=torch.channels_last)
+    parts, once = np.full(arguments.images, "train", dtype=object), replace(recipe, augmentation=Augmentation(views=0))
+    passes: dict[str, Callable[[], Tensor]] = {"plain": partial(plain_features, network, pixels),
+                                               "ours": lambda: cache_features(ours, pixels, once, device=CPU)[0]}
+    found, apart = least(passes, rounds=3), float((passes["plain"]() - passes["ours"]()).abs().max())
+    plain_training(network, pixels[:2], torch.from_numpy(targets[:2]), epochs=1)     # warm, as ours is
+    plain, _ = processor_time(partial(plain_training, network, pixels, torch.from_numpy(targets), epochs=arguments.plain_epochs))
+    cached, views = processor_time(partial(cache_features, ours, pixels, recipe, device=CPU))
+    own, _ = processor_time(partial(train, ours, FeatureSource(views), targets, parts, recipe))
+    assert predict_rows(ours, PixelSource(pixels, recipe.augmentation, CPU), torch.arange(2)).isfinite().all()
     print(f"{arguments.trunk}, {arguments.images} images of {arguments.size} pixels, {arguments.threads} thread(s), processor seconds")
-    print(f"features once:  plain {feature:.2f}, ours {once:.2f}: {feature / once:.1f} x; largest difference "
-          f"{float((slow - fast[0]).abs().max()):.1e}")
+    print(f"features once:  plain {found['plain'][1]:.2f}, ours {found['ours'][1]:.2f}: {found['plain'][1] / found['ours'][1]:.1f} x; "
+          f"largest difference {apart:.1e}")
     whole = plain / arguments.plain_epochs * arguments.epochs
     print(f"{arguments.epochs} epochs: plain {plain / arguments.plain_epochs:.2f} an epoch, {whole:.0f} in all; ours {cached:.2f} "
           f"for {arguments.views} augmented views and {own:.2f} for all epochs: {whole / (cached + own):.0f} x")
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

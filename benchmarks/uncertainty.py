@@ -12,7 +12,6 @@ They share microscope and staining with the training plate, so nothing is said h
 from __future__ import annotations
 
 import argparse
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
@@ -21,16 +20,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks.simulated_truth import true_dss
+from benchmarks.simulated import example_named, images_of, predictor_of, six_compounds
+from benchmarks.truth import curves_with_truth, held, named
 from models.dose_response import FitOptions, normalise_to_controls, score_limits
 from models.dose_response.selection import HIT_THRESHOLD
-from models.networks.bundle import trunk_finder
-from models.networks.predict import load_predictor
-from models.plates.images import PlateArchive, WellImages, write_plate
-from models.plates.prepare import InputSpec, join_images, prepare_plate
+from models.plates.prepare import join_images
 from models.plates.simulate.brightfield import CELL_LINES
-from models.plates.simulate.examples import Example, example_screens, random_curves
+from models.plates.simulate.examples import Example
 from models.scoring import ScoredScreen, ScoringOptions, score_images
+from pipelines.command import run_command
 
 FIRST_SEED = 1000   # far from the seeds of the example screens
 FIRST_REPLICATE = 7000
@@ -38,25 +36,10 @@ FIRST_REPLICATE = 7000
 
 def new_plates(line: str, count: int) -> Iterator[tuple[str, Example]]:
     """(design, plate) in turn: the design of the training plate, and six compounds in duplicate."""
-    screens = {screen.name: screen for screen in example_screens()}
-    trained, other = screens[line.lower()], screens["heldout-a549"]
     for number in range(count):
         seed = FIRST_SEED + number
-        if number % 2 == 0:
-            yield "as trained", replace(trained, seed=seed)
-        else:
-            curves = random_curves(other.layout, seed=seed) | {"doxorubicin": CELL_LINES[line].doxorubicin}
-            yield "six compounds", replace(other, sample=line, lines={line: CELL_LINES[line]}, curves=curves, seed=seed)
-
-
-def images_of(example: Example, spec: InputSpec) -> WellImages:
-    with tempfile.TemporaryDirectory() as folder:
-        plates = []
-        for plate in example.plates:
-            write_plate(path := Path(folder) / f"{plate}.zip", example.members(plate))
-            with PlateArchive(path) as archive:
-                plates.append(prepare_plate(archive, spec, channels=[channel.name for channel in example.screen().channels]))
-    return join_images(plates)
+        yield (("as trained", replace(example_named(line.lower()), seed=seed)) if number % 2 == 0 else
+               ("six compounds", six_compounds(line, seed=seed)))
 
 
 def wells_with_truth(scored: ScoredScreen, example: Example) -> pd.DataFrame:
@@ -66,18 +49,6 @@ def wells_with_truth(scored: ScoredScreen, example: Example) -> pd.DataFrame:
     truth = example.truth().rename(columns={"viability": "true"})[["plate", "well", "true"]]
     wells = scored.wells.assign(measured=measured).merge(truth, on=["plate", "well"])
     return wells[wells["role"] == "treated"]
-
-
-def curves_with_truth(scored: ScoredScreen, example: Example) -> pd.DataFrame:
-    """Curves with the limits of their scores, ic50_true, ic50_relation_true and dss_asym_true."""
-    true = example.true_curves()
-    truth = true[["treatment", "ic50", "ic50_relation"]].assign(dss_asym=true["treatment"].map(true_dss(true)))
-    return truth.merge(score_limits(scored.curves), on="treatment", suffixes=("_true", ""))
-
-
-def named(curves: pd.DataFrame) -> pd.DataFrame:
-    """Those whose IC50 lies within the doses, in truth and as scored."""
-    return curves[(curves["ic50_relation_true"] == "=") & (curves["ic50_relation"] == "=")]
 
 
 def score_row(curves: pd.DataFrame) -> pd.Series:
@@ -93,7 +64,7 @@ def score_row(curves: pd.DataFrame) -> pd.Series:
 
 
 def coverage(low: pd.Series, value: pd.Series, high: pd.Series) -> float:
-    return float(((low.fillna(-np.inf) <= value) & (value <= high.fillna(np.inf))).mean())
+    return float(held(low, value, high).mean())
 
 
 def well_row(wells: pd.DataFrame) -> pd.Series:
@@ -105,22 +76,20 @@ def well_row(wells: pd.DataFrame) -> pd.Series:
 
 
 def curve_row(curves: pd.DataFrame) -> pd.Series:
-    error = np.log10(curves["ic50"] / curves["ic50_true"])
-    inside = curves["ic50_model_low"].fillna(0) <= curves["ic50_true"], curves["ic50_true"] <= curves["ic50_model_high"].fillna(np.inf)
+    error = (curves["ic50"] / curves["ic50_true"]).map(np.log10)
     closed = curves[["ic50_model_low", "ic50_model_high"]].notna().all(axis=1)
     return pd.Series({
         "curves": len(curves), "log10 RMSE": (error**2).mean() ** 0.5, "median |log10|": error.abs().median(),
         "95 % interval holds": coverage(curves["ic50_low"], curves["ic50_true"], curves["ic50_high"]),
         "median width, fold": (curves["ic50_high"] / curves["ic50_low"]).median(),
-        "model limits hold": float((inside[0] & inside[1]).mean()), "closed": closed.mean(),
+        "model limits hold": coverage(curves["ic50_model_low"], curves["ic50_true"], curves["ic50_model_high"]), "closed": closed.mean(),
         "median model width, fold": (curves["ic50_model_high"] / curves["ic50_model_low"])[closed].median()})
 
 
 def run(models: Path, *, plates: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    find = trunk_finder([models, models.parent / "trunks"])
     wells, curves = [], []
     for line in CELL_LINES:
-        predictor = load_predictor(models / f"viability-{line}", find_trunk=find, device="cpu")
+        predictor = predictor_of(models, f"viability-{line}")
         assert predictor.card.uncertainty is not None, f"{predictor.card.name} gives no interval; run the stage `evaluate` again"
         for design, example in new_plates(line, plates):
             images = images_of(example, predictor.card.recipe.input)
@@ -135,11 +104,10 @@ def run(models: Path, *, plates: int) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def together(models: Path, *, sets: int, plates: int) -> pd.DataFrame:
     """Curves of replicate plates of six compounds, `plates` scored as one screen, and one of them."""
-    find, other, curves = trunk_finder([models, models.parent / "trunks"]), {one.name: one for one in example_screens()}["heldout-a549"], []
+    curves = []
     for line, number in product(CELL_LINES, range(sets)):
-        predictor, seed = load_predictor(models / f"viability-{line}", find_trunk=find, device="cpu"), FIRST_REPLICATE + 10 * number
-        drugs = random_curves(other.layout, seed=seed) | {"doxorubicin": CELL_LINES[line].doxorubicin}
-        each = [replace(other, sample=line, lines={line: CELL_LINES[line]}, curves=drugs, seed=seed + place) for place in range(plates)]
+        predictor, seed = predictor_of(models, f"viability-{line}"), FIRST_REPLICATE + 10 * number
+        each = [replace(six_compounds(line, seed=seed), seed=seed + place) for place in range(plates)]     # the same curves on each
         images, layouts = [], []
         for place, example in enumerate(each):
             name, found = f"P{place + 1}", images_of(example, predictor.card.recipe.input)
@@ -158,7 +126,6 @@ def main() -> None:
     parser.add_argument("--models", type=Path, default=Path("artifacts/models"))
     parser.add_argument("--together", type=int, default=0, help="replicate plates that are scored as one screen")
     arguments = parser.parse_args()
-    pd.set_option("display.width", 200, "display.max_columns", 20)
     if arguments.together:
         curves = together(arguments.models, sets=arguments.plates, plates=arguments.together)
         for rows, of in ((named(curves), curve_row), (curves, score_row)):
@@ -179,4 +146,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

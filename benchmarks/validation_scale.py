@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -24,11 +23,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks.projection import highest_memory
+from benchmarks.timing import least
 from models.plates.images import member_name, write_plate
 from models.plates.layout import parse_layout, write_layout
 from models.plates.screen import Screen
 from models.plates.spreadsheets import read_table
 from models.wells import wells_of
+from pipelines.command import run_command
 from validation.evidence import Evidence
 from validation.rules import judge_screen, take_inventory
 from validation.thresholds import Thresholds
@@ -67,16 +69,6 @@ def evidence_of(folder: Path, wells: int) -> Evidence:
     return Evidence(parsed=parsed, screen=screen, thresholds=Thresholds(), inventory=take_inventory((folder / "images").glob("*.zip")))
 
 
-def best_of(work: Callable[[], Any], rounds: int = 5) -> tuple[float, float]:
-    """Least (seconds, processor seconds) of some rounds."""
-    taken = []
-    for _ in range(rounds):
-        start, busy = time.perf_counter(), time.process_time()
-        work()
-        taken.append((time.perf_counter() - start, time.process_time() - busy))
-    return min(seconds for seconds, _ in taken), min(busy for _, busy in taken)
-
-
 def one_plate(folder: Path, *, wells: int, size: int) -> pd.DataFrame:
     write_screen(folder, plates=1, wells=wells, size=size)
     evidence = evidence_of(folder, wells)
@@ -95,7 +87,7 @@ def one_plate(folder: Path, *, wells: int, size: int) -> pd.DataFrame:
         "rules": lambda: judged(evidence),
         "read and rules": lambda: judged(evidence_of(folder, wells)),
         "suite and Data Docs": lambda: validate_screen(fresh())}
-    table = pd.DataFrame({name: best_of(step) for name, step in steps.items()}, index=["seconds", "processor seconds"]).T
+    table = pd.DataFrame(least(steps, rounds=5), index=["seconds", "processor seconds"]).T
     print(f"one plate of {wells} wells, {size} x {size} px; importing Great Expectations took {imported:.1f} s, once\n{table.round(3)}\n")
     return table
 
@@ -114,17 +106,13 @@ def many_plates(counts: list[int], *, wells: int, size: int) -> pd.DataFrame:
 
 def judge(folder: Path, wells: int) -> dict[str, Any]:
     """Judge the screen in `folder`; its memory before and at the highest, and its time."""
-    before, start, busy = _peak_mb(), time.perf_counter(), time.process_time()
+    before, start, busy = highest_memory(), time.perf_counter(), time.process_time()
     evidence = evidence_of(folder, wells)
     read = time.process_time() - busy
     verdict = judge_screen(evidence.parsed, evidence.screen, inventory=evidence.inventory)
-    return {"wells": len(evidence.layout), "accepted": verdict.accepted, "warnings": len(verdict.warnings), "memory_before_mb": before,
-            "peak_mb": _peak_mb(), "seconds": round(time.perf_counter() - start, 1), "reading_cpu_s": round(read, 1),
-            "cpu_s": round(time.process_time() - busy, 1)}
-
-
-def _peak_mb() -> float:
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+    return {"wells": len(evidence.layout), "accepted": verdict.accepted, "warnings": len(verdict.warnings),
+            "memory_before_mb": round(before), "peak_mb": round(highest_memory()), "seconds": round(time.perf_counter() - start, 1),
+            "reading_cpu_s": round(read, 1), "cpu_s": round(time.process_time() - busy, 1)}
 
 
 def main() -> None:
@@ -143,4 +131,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

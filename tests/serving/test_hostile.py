@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.attacks import with_image
-from benchmarks.tiny_service import PeakMemory, family
+from benchmarks.processes import PeakMemory, family
 from models.errors import ImageError, InputError, RefusedError, TableError
 from models.networks.bundle import read_card, trunk_finder, write_bundle
 from models.networks.predict import load_predictor
@@ -83,8 +83,9 @@ def test_tables(name: str, tmp_path: Path) -> None:
 
 def test_a_plate_with_such_an_image_costs_the_service_little(post: Post, plate: TinyPlate, server: Server) -> None:
     assert post().status_code == 200
+    processes = family(server.process.pid)
     for data in (png(8_000, 8_000, mode="RGBA"), shared_strip(), packed_tiff(7_900), packed_tiff(16_000, said=8)):
-        with PeakMemory(family(server)) as memory:
+        with PeakMemory(lambda: processes, every=0.003) as memory:
             answer = post(images=("P1.zip", with_image(plate, data)))
         assert answer.status_code == 400
         assert "A01" in answer.text
