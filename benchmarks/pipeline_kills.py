@@ -25,6 +25,7 @@ from pathlib import Path
 import yaml
 from mlflow import MlflowClient
 
+from benchmarks.processes import no_child_left
 from models.plates.simulate.examples import example_screens
 from models.registry import EXPERIMENT
 from pipelines.command import run_command
@@ -102,7 +103,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     random.seed(arguments.seed)
-    with tempfile.TemporaryDirectory(prefix="dosewell-kills-") as name:
+    with tempfile.TemporaryDirectory(prefix="dosewell-kills-") as name, no_child_left():
         whole, killed = project(Path(name) / "whole"), project(Path(name) / "killed")
         began = time.monotonic()
         finish(whole, Path(name) / "whole.log")

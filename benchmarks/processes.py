@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import psutil
 
@@ -33,6 +33,19 @@ def memory_mb(processes: Iterable[psutil.Process]) -> float:
         with contextlib.suppress(psutil.Error):
             found += process.memory_info().rss / MB
     return found
+
+
+@contextlib.contextmanager
+def no_child_left() -> Iterator[None]:
+    """Ends all that was started within the block: Ctrl-C does not reach processes in a session of their own."""
+    try:
+        yield
+    finally:
+        left = psutil.Process().children(recursive=True)
+        for process in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(left, timeout=10)
 
 
 class PeakMemory:

@@ -105,18 +105,23 @@ def test_files_of_one_plane_give_the_same_bytes_and_so_does_any_number_of_thread
     assert archives(tmp_path / "small") == archives(made / "small")
 
 
+def plates_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The plate of every stack that is read from now on."""
+    read, write = list[str](), module._write_small
+
+    def spy(stack: module._Stack, size: int) -> None:
+        read.append(stack.plate)
+        write(stack, size)
+    monkeypatch.setattr(module, "_write_small", spy)
+    return read
+
+
 def test_the_same_command_again_reads_nothing_and_a_changed_plate_is_made_anew(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = microscope(tmp_path / "raw")
     request = Projecting(source=source(folder), out=tmp_path / "small", size=32)
     project(request, progress=False)
-    before, read = archives(tmp_path / "small"), list[str]()
-
-    def spy(stack: module._Stack, size: int, write: object = module._write_small) -> None:
-        read.append(stack.plate)
-        write(stack, size)
-
-    monkeypatch.setattr(module, "_write_small", spy)
+    before, read = archives(tmp_path / "small"), plates_read(monkeypatch)
     project(request, progress=False)
     assert (read, archives(tmp_path / "small")) == ([], before)
     tifffile.imwrite(folder / "P2" / "A01_dapi.tif", STACKS["P1", "A01", "dapi"], photometric="minisblack")
@@ -216,13 +221,7 @@ def test_killed_among_the_stacks_it_goes_on_and_ends_alike(made: Path, tmp_path:
     killed = subprocess.run([sys.executable, "-c", KILLED, str(made / "raw"), str(tmp_path)], cwd=ROOT, env={**os.environ}, check=False)
     assert killed.returncode == -9
     assert list(archives(tmp_path)) == ["P1.zip"]
-    read = list[str]()
-
-    def spy(stack: module._Stack, size: int, write: object = module._write_small) -> None:
-        read.append(stack.plate)
-        write(stack, size)
-
-    monkeypatch.setattr(module, "_write_small", spy)
+    read = plates_read(monkeypatch)
     project(Projecting(source=source(made / "raw"), out=tmp_path, size=32), progress=False)
     assert read == ["P2"] * 5
     assert archives(tmp_path) == archives(made / "small")

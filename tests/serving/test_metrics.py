@@ -61,7 +61,14 @@ def test_plates_unlike_the_trainings_are_counted_by_rule() -> None:
     assert REGISTRY.get_sample_value("dosewell_drifted_plates_total", {"model": "of-this-test", "rule": "structure_size"}) == 2
 
 
-def test_without_a_folder_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_folder_nothing_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even in the working folder."""
+    killed = subprocess.Popen([sys.executable, "-c", ""])
+    killed.wait()
+    dead, mine = sparse(tmp_path / f"gauge_livesum_{killed.pid}.db"), sparse(tmp_path / f"counter_{os.getpid()}.db")
+    monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR", raising=False)
     forget_dead_processes()
     keep_room()
+    assert dead.exists()
+    assert blocks(mine) == 0

@@ -10,15 +10,11 @@ import pandas as pd
 import pytest
 from scipy.optimize import brentq
 
+from benchmarks.dose_response_statistics import long_table
 from models.dose_response import FitOptions, fit_arrays, fit_curves
 from models.dose_response import flat_test as calibrated
 
 DOSES = np.logspace(-3, 1, 10)
-
-
-def long_table(dose: np.ndarray, responses: np.ndarray) -> pd.DataFrame:
-    curves, wells = responses.shape
-    return pd.DataFrame({"curve": np.repeat(np.arange(curves), wells), "dose": np.tile(dose, curves), "y": responses.ravel()})
 
 
 def hill(ec50: float, top: float = 100.0) -> np.ndarray:

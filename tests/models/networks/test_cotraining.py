@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,14 +19,6 @@ from models.networks.recipe import Augmentation, CotrainingSpec, Recipe
 from models.networks.sources import PixelSource
 from models.networks.train import Lesson
 from models.plates.images import WellImages
-from pipelines.params import Params
-
-ROOT = Path(__file__).parents[3]
-
-
-@pytest.fixture(scope="module")
-def recipes() -> dict[str, Recipe]:
-    return dict(Params.read(ROOT / "params.yaml").recipes)
 
 
 def lesson() -> Lesson:

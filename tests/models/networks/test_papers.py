@@ -7,7 +7,6 @@ S4: Saini et al. 2020 (nanotoxicity); S5: Middle East University, liver tumour c
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,15 +18,8 @@ from models.networks.backbones import parameter_count
 from models.networks.heads import Network
 from models.networks.recipe import Augmentation, Recipe
 from models.networks.splits import assign_parts, split_units
-from pipelines.params import Params
 
-ROOT = Path(__file__).parents[3]
 PLAIN = Augmentation()
-
-
-@pytest.fixture(scope="module")
-def recipes() -> dict[str, Recipe]:
-    return dict(Params.read(ROOT / "params.yaml").recipes)
 
 
 def built(recipe: Recipe) -> Network:
