@@ -1,4 +1,4 @@
-"""What it costs to judge plates: one 96-well plate after import, and a screen of a thousand in flat memory.
+"""What it costs to judge plates: one 96-well plate after import, and a screen of a thousand: time and memory.
 
     OMP_NUM_THREADS=1 python -m benchmarks.validation_scale [--plates 100 1000] [--size 64] [--wells 96]
 

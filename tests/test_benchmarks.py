@@ -19,6 +19,7 @@ from benchmarks.timing import command_seconds, in_turn
 from benchmarks.truth import held
 from models.errors import DosewellError
 from serving.jobs import JobStore
+from tests.serving.tiny import Server
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -58,6 +59,23 @@ def test_peak_memory_and_the_end_of_what_was_started() -> None:
             child.stdin.close()
             until(lambda: memory.extra_mb > 40)
     assert child.poll() is not None
+
+
+class Impatient(Server):
+    """A server whose starter does not wait."""
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+
+    def wait(self) -> None:
+        raise KeyboardInterrupt
+
+
+def test_whoever_does_not_wait_for_a_server_leaves_none(tmp_path: Path) -> None:
+    server = Impatient(tmp_path, "sqlite:///none.db")
+    with pytest.raises(KeyboardInterrupt), server:
+        pass
+    assert server.process.poll() == -15
 
 
 def test_an_open_side_of_limits_bounds_nothing() -> None:
