@@ -1,7 +1,7 @@
 """Another batch of cells, another day at the microscope: how wrong do scores get, and is it said?
 
     python -m benchmarks.batches [--plates 2] [--only magnified] [--models artifacts/models]          after `make demo`
-    python -m benchmarks.batches --plate bbbc013
+    python -m benchmarks.batches --plate FOLDER
 
 New plates of each simulated cell line (six compounds, as in benchmarks.uncertainty) and of patient 1 (spheroids, 15 drugs), as the sample's
 model learned to see them and changed in one way each: light and camera, or the cells of a line. Limits are measured on training screens

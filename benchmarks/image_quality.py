@@ -1,6 +1,6 @@
 """How many bad wells the image quality rules find, and how many good ones they take for bad.
 
-    python -m benchmarks.image_quality [--seeds 3] [--size 1080] [--plate bbbc013=BBBC013]
+    python -m benchmarks.image_quality [--seeds 3] [--size 1080] [--plate bbbc013=FOLDER]
 
 Simulated plates of both kinds (bright-field lines, spheroids of patients), as in the example and with drugs that kill at every dose,
 without faults and with: out of focus, overexposed, empty, dusty and copied wells (the goal: >= 95 % found, <= 2 % of the sound wells
