@@ -12,6 +12,8 @@ the same curve on logits.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -41,8 +43,9 @@ def blocks_of(plate: Path, recipe: Recipe, folder: Path) -> dict[str, PreparedSc
     """Both blocks, brought in and prepared by the product's commands."""
     found = {}
     for name, rows in BLOCKS.items():
-        add_screen.main([str(plate), "--name", name, "--rows", rows, "--sample", name, "--assay", "FKHR-EGFP translocation",
-                         "--out", str(folder / "data")])
+        with contextlib.redirect_stdout(sys.stderr):    # what it says of the plate is no part of the tables
+            add_screen.main([str(plate), "--name", name, "--rows", rows, "--sample", name, "--assay", "FKHR-EGFP translocation",
+                             "--out", str(folder / "data")])
         prepare.run(folder / "data" / name, recipe.input, folder / "prepared" / name, kept=folder / "kept" / name)
         found[name] = read_prepared(folder / "data" / name, folder / "prepared" / name)
     return found
