@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +20,8 @@ from models.tables import DOSED_ROLES, LAYOUT, check_table
 from models.wells import add_row_column, joined_wells, parse_well, usual_format
 from models.words import some
 from pipelines.screens import read_screen_layout
+
+CONTENTS = {"role": "str", "treatment": "str", "dose": "float64", "treatment_2": "str", "dose_2": "float64"}    # column -> dtype
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,15 +80,20 @@ def number_replicates(layout: pd.DataFrame, *, after: pd.DataFrame | None = None
     """
     places = add_row_column(layout)
     ordered = layout.loc[places.sort_values(["plate", "row", "column"], kind="stable").index].reset_index(drop=True)
-    dosed = ordered["role"].isin(DOSED_ROLES)
-    same = ["role", "treatment", "dose", *(name for name in ("treatment_2", "dose_2") if name in ordered)]
-    keys = [ordered["plate"].mask(dosed, "")] + [ordered[name] for name in same]
+    dosed, held = ordered["role"].isin(DOSED_ROLES), _contents(ordered)
+    keys = [ordered["plate"].mask(dosed, ""), *(held[name] for name in CONTENTS)]
     number = ordered.groupby(keys, dropna=False, sort=False).cumcount() + 1
     if after is not None:
-        last = after.reindex(columns=[*same, "replicate"]).groupby(same, dropna=False)["replicate"].max().reset_index()
-        before = ordered[same].merge(last.astype(ordered[same].dtypes.to_dict()), on=same, how="left")["replicate"]
+        last = _contents(after).assign(replicate=after["replicate"]).groupby(list(CONTENTS), dropna=False)["replicate"].max().reset_index()
+        before = held.merge(last, on=list(CONTENTS), how="left")["replicate"]
         number += before.where(dosed, 0).fillna(0).astype(int)
     return ordered.assign(replicate=number)
+
+
+def _contents(layout: pd.DataFrame) -> pd.DataFrame:
+    """What the wells hold, told alike by layouts with columns of a second treatment and without."""
+    second = {name: "" if kind == "str" else math.nan for name, kind in CONTENTS.items() if name not in layout}
+    return layout.assign(**second)[list(CONTENTS)].astype(CONTENTS)
 
 
 def _repeated(files: pd.DataFrame) -> list[Finding]:

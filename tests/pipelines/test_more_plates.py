@@ -14,10 +14,11 @@ import pytest
 
 from models.errors import ScreenError
 from models.plates.images import encode_tiff
-from models.plates.layout import read_layout
+from models.plates.layout import parse_layout, read_layout
 from pipelines import image_copy
 from pipelines.add_screen import add_screen
 from pipelines.exclude import Choice, apply_choice
+from pipelines.screen_tables import number_replicates
 from pipelines.screens import read_screen
 from tests.pipelines.lab import content, edit, pixels, request
 
@@ -131,3 +132,15 @@ def test_plates_that_do_not_fit_do_not_join(tmp_path: Path, plates: tuple[str, .
     assert content(out) == before
     with pytest.raises(ScreenError, match=r"nobody' cannot be used"):
         add_screen(replace(asked, name="nobody"), progress=False)
+
+
+def test_replicates_count_on_whether_or_not_both_tables_have_columns_of_a_second_treatment() -> None:
+    """They began at 1 again, so that a dose had two first replicates; the combination was counted as the treatment alone."""
+    wells = pd.DataFrame({"plate": "P1", "well": ["A01", "A02", "A03"], "role": "treated", "treatment": ["x", "x", "y"],
+                          "dose": ["1", "1", "2"], "dose_unit": "nM"}, dtype="str")
+    both = wells.assign(plate="P2", treatment_2=["", "z", ""], dose_2=["", "3", ""], dose_unit_2=["", "nM", ""])
+    plain, mixed = (number_replicates(parse_layout(table, plate_format=96).layout) for table in (wells, both))
+    assert number_replicates(mixed, after=plain)["replicate"].tolist() == [3, 1, 2]
+    assert number_replicates(plain, after=mixed)["replicate"].tolist() == [2, 3, 2]
+    thrice = number_replicates(mixed.assign(plate="P3"), after=number_replicates(mixed.assign(treatment_2=["z", "z", ""], dose_2=3.0)))
+    assert thrice["replicate"].tolist() == [1, 3, 1]
