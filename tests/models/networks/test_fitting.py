@@ -182,3 +182,17 @@ def test_folds_that_train_together_answer_as_they_do_apart(base: Recipe, tiny: T
     apart = fit_model(build_network(recipe), tiny.images, tiny.layout, recipe, device="cpu")
     pd.testing.assert_frame_equal(together.predictions, apart.predictions)
     assert state_bytes(together.network.state_dict()) == state_bytes(apart.network.state_dict())
+
+
+@pytest.mark.parametrize("changes", [
+    {"split": SplitSpec(unit="well", validation_wells=1, folds=4)}, {"split": SplitSpec(unit="well", validation=0.125, folds=4)},
+    {"head": HeadSpec(outputs=2, hidden=(4,), dropout=0.3), "split": SplitSpec(unit="well", folds=4)}],
+    ids=["wells that validate", "a share that validates", "dropout"])
+def test_folds_that_choose_an_epoch_or_drop_out_train_alone(changes: dict[str, object], tiny: Tiny) -> None:
+    """Trained together they choose no epoch: a fold's model was another one than the model that it stands for."""
+    recipe = replace(CONTROLS, **changes, optimizer=replace(CONTROLS.optimizer, epochs=2))
+    told: list[tuple[str, float]] = []
+    fit_model(build_network(recipe), tiny.images, tiny.layout, recipe, device="cpu",
+              on_epoch=lambda run, record: told.append((run, record["validation_loss"])))
+    assert {run for run, _ in told} == {"fold 1", "fold 2", "fold 3", "fold 4", "final"}
+    assert np.isfinite([loss for _, loss in told]).all() == bool(recipe.split.validation or recipe.split.validation_wells)

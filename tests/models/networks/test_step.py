@@ -86,3 +86,11 @@ def test_only_adam_on_a_cuda_gpu_is_recorded(graphs: None) -> None:
     kinds = [isinstance(step.training_step(network, optimizer, recipe, torch.device(device)), RecordedStep)
              for recipe, device in ((RECIPE, "cuda"), (sgd, "cuda"), (RECIPE, "cpu"), (RECIPE, "mps"))]
     assert kinds == [True, False, False, False]
+
+
+def test_an_output_is_right_on_the_targets_side_of_a_half() -> None:
+    """In probability: a logit of 0.3 is living, one of -0.3 is not; smoothed labels count as the class that they stand for."""
+    outputs, wanted = torch.tensor([[0.3], [-0.3], [0.3], [-2.0]]), torch.tensor([0.8, 0.2, 0.2, 0.8])
+    assert step.share_right(outputs, wanted).item() == 0.5
+    assert step.share_right(outputs[:2], wanted[:2]).item() == 1
+    assert step.share_right(torch.cat([outputs / 2, -outputs / 2], dim=1), wanted).item() == 0.5
