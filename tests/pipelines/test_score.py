@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 
 from models.errors import SampleMismatch
 from models.networks.bundle import Parent, bundle_sha256, read_card, write_card
@@ -62,11 +63,26 @@ def test_the_same_input_gives_the_same_files(chain: Path, tmp_path: Path) -> Non
         assert (tmp_path / name).read_bytes() == (chain / "artifacts" / "scores" / "patient-1" / name).read_bytes(), name
 
 
-def score_main(chain: Path, patch: pytest.MonkeyPatch, screen: str, prepared: Path, bundle: Path, out: Path, *, kept: Path) -> None:
+def score_main(chain: Path, patch: pytest.MonkeyPatch, screen: str, prepared: Path, bundle: Path, out: Path, *, kept: Path,
+               params: Path | None = None) -> None:
     patch.setattr("sys.argv", list(map(str, (
-        "pipelines.score", screen, "--params", chain / "params.yaml", "--data", chain / "data" / screen,
+        "pipelines.score", screen, "--params", params or chain / "params.yaml", "--data", chain / "data" / screen,
         "--prepared", prepared, "--bundle", bundle, "--out", out, "--kept", kept))))
     score.main()
+
+
+def test_curves_are_fitted_as_params_yaml_asks(chain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They were fitted by the defaults, whatever stood there."""
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(yaml.safe_load((chain / "params.yaml").read_text()) | {
+        "score": {"device": "cpu", "fit": {"model": "3pl", "ic_level": 30}}}))
+    artifacts, screen = chain / "artifacts", "patient-1"
+    score_main(chain, monkeypatch, screen, artifacts / "prepared" / screen, artifacts / "models" / "profile-PAT_1", tmp_path / "out",
+               kept=tmp_path / "kept", params=tmp_path / "params.yaml")
+    asked, usual = (pd.read_parquet(folder / "curves.parquet") for folder in (tmp_path / "out", artifacts / "scores" / screen))
+    assert set(usual["ic_level"]) == {50}
+    assert set(asked["ic_level"]) == {30}
+    assert "3pl" in set(asked["model"])
+    assert not set(asked["model"]) & {"4pl", "5pl"}
 
 
 def test_a_new_plate_alone_is_shown_to_the_network_and_the_tables_are_those_of_a_run_from_scratch(
