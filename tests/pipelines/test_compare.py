@@ -16,8 +16,10 @@ from scipy.special import expit
 
 from models.networks.bundle import Parent
 from models.networks.evaluate import control_metrics, regression_metrics
+from models.networks.heads import build_network
 from models.networks.predict import Predictor
 from models.plates.images import WellImages
+from models.plates.quality import QualityLimits
 from pipelines import compare
 from pipelines.cross_validation import fold_table, over_folds
 from pipelines.prepared import sound_wells
@@ -112,14 +114,16 @@ def test_midpoints_of_replicate_sets_are_tested_pair_by_pair(chain: Path) -> Non
     assert np.log10(row["ec50_measured"] / 70) == pytest.approx(0, abs=0.25)      # the line's true midpoint, nM
 
 
-def test_wells_of_two_treatments_take_no_part_in_midpoints(chain: Path) -> None:
+def test_wells_of_two_treatments_and_of_references_take_no_part_in_midpoints(chain: Path) -> None:
     data, name = prepared_screen(chain, "hek293"), "viability-A549"
     plain = data.layout.assign(treatment_2="", dose_2=np.nan)
     some = (plain["role"] == "treated") & (plain["replicate"] == 1)
     mixed = plain.assign(treatment_2=plain["treatment_2"].mask(some, "other"), dose_2=plain["dose_2"].mask(some, 5.0))
-    all_sets, fewer = (compare.run({name: predictor_of(chain, name)}, {"hek293": replace(data, layout=layout)}, {}).midpoints
-                       for layout in (plain, mixed))
-    assert fewer["replicate"].tolist() == all_sets.loc[all_sets["replicate"] != 1, "replicate"].tolist()
+    controls = plain.assign(role=plain["role"].mask(some, "reference"))
+    all_sets, *fewer = (compare.run({name: predictor_of(chain, name)}, {"hek293": replace(data, layout=layout)}, {}).midpoints
+                        for layout in (plain, mixed, controls))
+    for sets in fewer:
+        assert sets["replicate"].tolist() == all_sets.loc[all_sets["replicate"] != 1, "replicate"].tolist()
 
 
 def test_folds_of_each_model_stand_side_by_side(chain: Path) -> None:
@@ -212,3 +216,29 @@ def test_models_on_one_trunk_let_it_see_a_screen_once(chain: Path, monkeypatch: 
     three = compare.run({"a": one, "b": one, "c": one}, {"hek293": data}, {}).matrix
     assert passed == 2 * seen
     pd.testing.assert_frame_equal(three.drop(columns="model"), pd.concat([alone] * 3, ignore_index=True).drop(columns="model"))
+
+
+def test_models_beside_each_other_are_judged_as_each_is_alone(chain: Path) -> None:
+    """They share which wells judge them, and what a trunk saw: only on one screen, with one target, measure of images, or trunk."""
+    one, data = predictor_of(chain, "viability-A549"), prepared_screen(chain, "hek293")
+    highest = data.layout["dose"] == data.layout["dose"].max()
+    data = replace(data, layout=data.layout.assign(role=data.layout["role"].mask(highest, "positive")))
+    screens = {"hek293": data, "turned": replace(data, images=replace(data.images, pixels=data.images.pixels[::-1].copy()))}
+    recipe = one.card.recipe
+    models = {"read-outs": one,
+              "classes": replace(one, card=replace(one.card, recipe=replace(recipe, target="control_class"))),
+              "stricter": replace(one, card=replace(one.card, image_quality=QualityLimits(focus=1e-6, empty=1e-6, scatter=1.0))),
+              "another trunk": replace(one, network=build_network(replace(recipe, seed=99)).eval(), shared=None)}
+    together = compare.run(models, screens, {}).matrix
+    alone = [compare.run({name: model}, {screen: screens[screen]}, {}).matrix for name, model in models.items() for screen in screens]
+    pd.testing.assert_frame_equal(together, pd.concat(alone)[together.columns].reset_index(drop=True))
+    judged = [len(compare.pair_predictions(model, data, None, compare.Known())) for model in models.values()]
+    assert 0 < judged[1] < judged[2] < judged[0] == judged[3]
+    assert together["r2"].dropna().nunique() == 6
+
+
+def test_means_are_of_each_systems_own_models(tmp_path: Path) -> None:
+    rows = [(system, system, screen, "allogenic", auroc, "") for system, screen, auroc in
+            (("profile", "a", 0.9), ("profile", "b", 0.7), ("treatment", "a", 0.5), ("treatment", "b", np.nan))]
+    found = replace(compare.run({}, {}, {}), matrix=pd.DataFrame(rows, columns=[*compare.KEY, "auroc", "reason"]))
+    assert compare.write_comparison(found, tmp_path) == {"profile": {"auroc_allogenic": 0.8}, "treatment": {"auroc_allogenic": 0.5}}
