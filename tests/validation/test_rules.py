@@ -137,6 +137,12 @@ def test_controls_are_enough_balanced_and_spread_up_to_the_limits_and_no_further
     assert told(GOOD | {role: wells}).get(rule, []) == severities
 
 
+@pytest.mark.parametrize(("wells", "severities"), [
+    (["C04", "D06", "E08", "E08"], []), (["C04", "D06", "D06"], ["error"]), (["C04", "D06", GOOD["negative"][0]], ["error"])])
+def test_a_well_counts_once_as_what_it_is_called_first(wells: list[str], severities: list[str]) -> None:
+    assert told(GOOD | {"positive": wells}).get("controls_present", []) == severities
+
+
 @pytest.mark.parametrize(("drugs", "rule", "count"), [
     ({"x": [1, 10, 100, 1000]}, "dose_count", 0), ({"x": [1, 10, 100]}, "dose_count", 1),
     ({f"x{number}": [1, 10] for number in range(8)}, "dose_count", 8), ({f"x{number}": [1, 10] for number in range(9)}, "dose_count", 1),
