@@ -17,13 +17,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import skew
 
+from models.errors import Finding
 from models.plates.images import encode_tiff, member_name, write_plate
 from models.plates.layout import parse_layout
 from models.plates.screen import Screen
 from models.tables import ROLES
 from models.wells import wells_of
 from models.words import some
-from validation.evidence import SUBJECTS
+from validation.evidence import SUBJECTS, merged
 from validation.inventory import DTYPES, Inventory, take_inventory
 from validation.rules import RULES, Thresholds, judge_layout, judge_screen
 
@@ -108,6 +109,13 @@ def test_doses_of_one_treatment_a_thousand_times_those_of_the_others_ask_for_its
     assert all("treatment slip has doses of" in one.message and "is its unit right?" in one.message for one in found)
 
 
+@pytest.mark.parametrize(("alike", "others", "asked"), [(3, 0, True), (2, 0, False), (6, 1, True), (6, 2, False)])
+def test_a_slipped_unit_is_asked_about_where_most_treatments_share_their_doses(alike: int, others: int, asked: bool) -> None:
+    """Of few, or of a set in which every treatment has doses of its own, a thousandfold one is no sign of a mistake."""
+    drugs = {f"a{number}": [1, 5, 25, 125] for number in range(alike)} | {f"b{number}": [2 + number, 9, 80] for number in range(others)}
+    assert ("dose_unit_slip" in told({}, drugs | {"slip": [1000, 5000, 25_000, 125_000]})) == asked
+
+
 def told(roles: dict[str, list[str]], drugs: dict[str, list[float]] | None = None, **columns: list[str]) -> dict[str, list[str]]:
     """Rule -> severity of each finding, of a layout of controls (role -> wells) and of drugs (name -> doses) in the wells that are left."""
     rows = [(well, role, "", "") for role, wells in roles.items() for well in wells]
@@ -168,6 +176,14 @@ def test_read_outs_are_there_and_in_range(values: list[str], rule: str, severiti
 def test_viability_by_read_outs_needs_enough_controls_that_were_read(unread: list[int], severities: list[str]) -> None:
     values = ["" if place in unread else "0.5" for place in range(7 + 16)]       # four negative and three positive controls come first
     assert told(GOOD, {"x": [1, 10, 100, 1000] * 4}, readout=values).get("readout_controls", []) == severities
+
+
+def test_findings_that_differ_in_their_wells_are_one_and_those_of_two_plates_two() -> None:
+    """Of two, the second plate's would be read nowhere."""
+    one = Finding(rule="r", severity="warning", plate="P1", well="A01", message="m")
+    error = replace(one, severity="error")
+    assert merged([one, replace(one, plate="P2"), replace(one, well="B02"), error]) == (
+        error, replace(one, well="A01, B02"), replace(one, plate="P2"))
 
 
 def test_a_list_of_names_is_cut() -> None:
