@@ -106,7 +106,8 @@ def test_doses_of_one_treatment_a_thousand_times_those_of_the_others_ask_for_its
         plate="P1", well=[str(well) for well in wells_of(96)][:len(rows)], role="treated", dose_unit="nM").astype("str")
     found = [one for one in judge_layout(parse_layout(raw, plate_format=96), SCREEN) if one.rule == "dose_unit_slip"]
     assert len(found) == told
-    assert all("treatment slip has doses of" in one.message and "is its unit right?" in one.message for one in found)
+    words = f"{'times' if factor > 1 else 'over'} {max(factor, 1 / factor):g}: is its unit right?"
+    assert all("treatment slip has doses of" in one.message and words in one.message for one in found)
 
 
 @pytest.mark.parametrize(("alike", "others", "asked"), [(3, 0, True), (2, 0, False), (6, 1, True), (6, 2, False)])
@@ -121,7 +122,7 @@ def told(roles: dict[str, list[str]], drugs: dict[str, list[float]] | None = Non
     rows = [(well, role, "", "") for role, wells in roles.items() for well in wells]
     free = [str(well) for well in wells_of(96) if str(well) not in {row[0] for row in rows}]
     rows += [(free.pop(), "treated", name, f"{dose:g}") for name, doses in (drugs or {}).items() for dose in doses]
-    raw = pd.DataFrame(rows, columns=["well", "role", "treatment", "dose"]).assign(plate="P1", **columns)
+    raw = pd.DataFrame(rows, columns=["well", "role", "treatment", "dose"]).assign(**{"plate": "P1", **columns})
     raw["dose_unit"] = np.where(raw["dose"] != "", "nM", "")
     found: dict[str, list[str]] = {}
     for one in judge_layout(parse_layout(raw.astype("str"), plate_format=96), replace(SCREEN, controls="both" if roles else "none")):
@@ -158,6 +159,10 @@ def test_a_well_counts_once_as_what_it_is_called_first(wells: list[str], severit
     ({"x": [1, 10, 100, 1000] * 2}, "replicates", 0), ({"x": [1, 10, 100, 1000] * 2 + [10_000]}, "replicates", 1)])
 def test_doses_are_enough_wide_and_replicated_up_to_the_limits_and_no_further(drugs: dict[str, list[float]], rule: str, count: int) -> None:
     assert len(told({}, drugs).get(rule, [])) == count
+
+
+def test_replicates_may_stand_on_any_plate() -> None:
+    assert "replicates" not in told({}, {"x": [1, 10, 100, 1000] * 2}, plate=["P1"] * 4 + ["P2"] * 4)
 
 
 @pytest.mark.parametrize(("values", "rule", "severities"), [
