@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 from safetensors.torch import load_file
 
 from models.errors import WeightsError
@@ -16,10 +17,13 @@ from models.networks.backbones import starting_state, state_sha256
 from models.networks.bundle import CARD, HEAD, TRUNK, bundle_sha256, file_sha256, read_card
 from models.networks.recipe import Recipe
 from models.plates.data_hash import data_md5
+from models.plates.quality import QualityLimits
+from models.tables import left_out
 from pipelines import train, trunk
 from pipelines.params import Params, TrunkEntry
+from pipelines.prepared import sound_wells
 from tests.conftest import CONTROLS, READOUT
-from tests.pipelines.chain import call, commands, tiny_params
+from tests.pipelines.chain import call, commands, prepared_screen, tiny_params
 
 
 @pytest.fixture(scope="module")
@@ -111,3 +115,19 @@ def test_training_again_gives_the_same_bytes(chain: Path, tmp_path: Path, monkey
         for name in (*(f"bundle/{file}" for file in files), "epochs.csv", "predictions.parquet"):
             assert (again / name).read_bytes() == (first / name).read_bytes(), name
     assert not list((tmp_path / "artifacts").rglob("checkpoint*.safetensors"))
+
+
+def test_wells_that_params_yaml_does_not_call_sound_teach_nothing(chain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Limits of its own, of which the card keeps a copy: the service judges wells by them."""
+    asked = {"focus": 1e-6, "empty": 1e-6, "scatter": 1.0}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(tiny_params() | {"image_quality": asked}))
+    (tmp_path / "data").symlink_to(chain / "data")
+    shutil.copytree(chain / "artifacts", tmp_path / "artifacts", ignore=shutil.ignore_patterns("trained", "data_docs"))
+    monkeypatch.chdir(tmp_path)
+    call(commands(tiny_params())["train"]["viability-HEK293"])
+    strict, trained = QualityLimits(**asked), tmp_path / "artifacts" / "trained" / "viability-HEK293"
+    layout = sound_wells(prepared_screen(chain, "hek293"), strict).layout
+    taught = pd.read_parquet(trained / "predictions.parquet")
+    assert 8 < len(taught) < len(layout)
+    assert set(taught["well"]) == set(layout.loc[~left_out(layout) & layout["readout"].notna(), "well"])
+    assert read_card(trained / "bundle").image_quality == strict
