@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -131,3 +132,23 @@ def test_wells_that_params_yaml_does_not_call_sound_teach_nothing(chain: Path, t
     assert 8 < len(taught) < len(layout)
     assert set(taught["well"]) == set(layout.loc[~left_out(layout) & layout["readout"].notna(), "well"])
     assert read_card(trained / "bundle").image_quality == strict
+
+
+def test_folds_of_phase_three_start_where_phase_two_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Phase II itself has seen all controls: from it, every fold would answer for wells that had taught it."""
+    raw = tiny_params()
+    second = raw["recipes"]["controls"] | {"gates": []}
+    raw["recipes"] |= {"third": second | {"target": "controls_and_duplicates", "seed": 3},
+                       "third_alone": second | {"target": "controls_and_duplicates", "split": {"unit": "well", "folds": 0}}}
+    raw["models"] |= {"phase-1": {"screen": "patient-1", "recipe": "controls", "parent": "trunks/small"},
+                      "phase-2": {"screen": "patient-1", "recipe": "controls", "parent": "models/phase-1"},
+                      "phase-3": {"screen": "patient-1", "recipe": "third", "parent": "models/phase-2"},
+                      "alone": {"screen": "patient-1", "recipe": "third_alone", "parent": "models/phase-2"}}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(raw))
+    params = Params.read(tmp_path / "params.yaml")
+    monkeypatch.setattr(train, "read_start", lambda folder, recipe: SimpleNamespace(network=(folder, recipe)))
+    before = train.read_before(params, "phase-3", tmp_path)
+    assert before is not None
+    assert (before.network, before.recipe) == ((tmp_path / "models" / "phase-1", params.recipes["controls"]), params.recipes["controls"])
+    assert train.read_before(params, "phase-2", tmp_path) is None
+    assert train.read_before(params, "alone", tmp_path) is None
