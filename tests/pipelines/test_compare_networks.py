@@ -58,7 +58,7 @@ def test_figures_of_read_outs_say_the_numbers_of_their_wells() -> None:
     """Of wells that are said too high by 0.1 to 0.3."""
     measured = np.array([0.2, 0.6, 1.0, 1.4])
     wells = pd.DataFrame({"screen": "s", "model": "m", "relation": "allogenic", "target": measured,
-                          "predicted": measured + [0.1, 0.3, 0.2, 0.2]})
+                          "predicted": measured + np.array([0.1, 0.3, 0.2, 0.2])})
     title = plot_pairs_of_wells(wells).axes[0].get_title()
     p = stats.ttest_rel(wells["predicted"], measured).pvalue
     assert title == f"+0.200 ± {np.std([0.1, 0.3, 0.2, 0.2], ddof=1):.3f}, paired p = {p:.4f}"

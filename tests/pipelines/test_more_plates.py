@@ -13,10 +13,10 @@ import pandas as pd
 import pytest
 
 from models.errors import ScreenError
-from models.plates.images import encode_tiff
+from models.plates.images import PlateArchive, encode_tiff
 from models.plates.layout import parse_layout, read_layout
-from pipelines import image_copy
-from pipelines.add_screen import add_screen
+from pipelines import image_copy, screen_tables
+from pipelines.add_screen import add_screen, main
 from pipelines.exclude import Choice, apply_choice
 from pipelines.screen_tables import number_replicates
 from pipelines.screens import read_screen
@@ -144,3 +144,62 @@ def test_replicates_count_on_whether_or_not_both_tables_have_columns_of_a_second
     assert number_replicates(plain, after=mixed)["replicate"].tolist() == [2, 3, 2]
     thrice = number_replicates(mixed.assign(plate="P3"), after=number_replicates(mixed.assign(treatment_2=["z", "z", ""], dose_2=3.0)))
     assert thrice["replicate"].tolist() == [1, 3, 1]
+
+
+def test_replicates_count_through_all_plates_unless_the_table_states_them(tmp_path: Path) -> None:
+    """Sets of replicates are what a split keeps together and what midpoints are told of: those that a person states hold."""
+    source, out = plates_folder(tmp_path / "s", "P1", "P2"), tmp_path / "data"
+    add_screen(request(source, out), progress=False)
+    add_screen(request(plates_folder(tmp_path / "later", "P3"), out, add=True), progress=False)
+    assert replicates(out) == {"P1": [1, 1, 1, 1], "P2": [1, 1, 2, 2], "P3": [1, 1, 3, 3]}
+    table = pd.read_csv(source / "platemap.csv", dtype="str")
+    table.assign(replicate=["1", "2", "3", "4", "5", "6", "7", "8"]).to_csv(source / "platemap.csv", index=False)
+    add_screen(request(source, out, force=True), progress=False)
+    assert replicates(out) == {"P1": [1, 2, 3, 4], "P2": [5, 6, 7, 8]}
+
+
+def replicates(out: Path) -> dict[str, list[int]]:
+    layout = read_layout(out / "mine" / "layout.csv", plate_format=96)
+    return layout.groupby("plate")["replicate"].apply(list).to_dict()
+
+
+def test_what_a_person_states_wins_over_what_the_instrument_wrote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, known = plates_folder(tmp_path / "s", "P1"), screen_tables.read_source
+    monkeypatch.setattr(screen_tables, "read_source", lambda *of, **options: replace(
+        known(*of, **options), facts={"magnification": 10.0, "camera": "its own"}))
+    add_screen(request(source, tmp_path / "data", facts={"magnification": 20.0, "camera": None}), progress=False)
+    screen = read_screen(tmp_path / "data" / "mine")
+    assert (screen.magnification, screen.camera) == (20, "its own")
+
+
+def test_planes_in_files_of_their_own_are_one_stack_and_a_plane_twice_is_refused(tmp_path: Path) -> None:
+    source = plates_folder(tmp_path / "s", "P1")
+    for image in source.glob("P1/*.tif"):
+        for plane in (0, 1):
+            shutil.copy(image, image.with_name(f"{image.stem}_z{plane}.tif"))
+        image.unlink()
+    table = pd.read_csv(source / "platemap.csv", dtype="str").drop(columns="image")
+    table.to_csv(source / "platemap.csv", index=False)
+    asked = request(source, tmp_path / "data")
+    asked = replace(asked, source=replace(asked.source, pattern="{plate}/{well}_z{plane}.tif"))
+    add_screen(asked, progress=False)
+    with PlateArchive(tmp_path / "data" / "mine" / "images" / "P1.zip") as archive:
+        assert archive.members["member"].tolist()[:2] == ["A01_s1_c0_z0.tif", "A01_s1_c0_z1.tif"]
+    with pytest.raises(ScreenError, match="several images for one place"):
+        add_screen(replace(asked, force=True, source=replace(asked.source, pattern="{plate}/{well}_z*.tif")), progress=False)
+
+
+def test_the_unit_of_doses_that_is_named_on_the_command_line_holds_and_is_part_of_what_a_screen_is_made_from(tmp_path: Path) -> None:
+    """Without it every IC50 is a thousand times too small."""
+    source, out = plates_folder(tmp_path / "s", "P1"), tmp_path / "data"
+    table = pd.read_csv(source / "platemap.csv", dtype="str").drop(columns="unit").fillna("")
+    table.to_csv(source / "platemap.csv", index=False)
+    words = [str(source), "--name", "mine", "--out", str(out)]
+    main([*words, "--dose-unit", "uM"])
+    layout = read_layout(out / "mine" / "layout.csv", plate_format=96)
+    assert layout.loc[layout["role"] == "treated", ["dose", "dose_unit"]].to_numpy().tolist() == [[1000, "nM"], [10_000, "nM"]]
+    with pytest.raises(ScreenError, match="already there with other content"):
+        main(words)
+    main([*words, "--force"])
+    layout = read_layout(out / "mine" / "layout.csv", plate_format=96)
+    assert layout.loc[layout["role"] == "treated", "dose"].tolist() == [1, 10]
