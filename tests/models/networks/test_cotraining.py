@@ -70,6 +70,23 @@ def test_confidence_is_asked_of_both(recipes: dict[str, Recipe], monkeypatch: py
     assert rounds[0]["joined"] == 1
 
 
+def test_labels_that_join_are_smoothed_as_those_that_were_there(recipes: dict[str, Recipe], monkeypatch: pytest.MonkeyPatch) -> None:
+    answers(monkeypatch, ([0.9, 0.1, 0.5, 0.5], [0.9, 0.1, 0.5, 0.5]))
+    recipe = replace(recipe_of(recipes, rounds=1, confidence=0.6), label_smoothing=0.4)
+    found, _ = co_train(build_network(recipes["toxicity"]), lesson(), recipe)
+    assert found.targets[[4, 5]].tolist() == pytest.approx([0.8, 0.2])
+
+
+def test_learners_answer_with_the_probability_of_the_first_class(recipes: dict[str, Recipe], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Turned round, every image that joins would teach the other class."""
+    monkeypatch.setattr(cotraining, "train", lambda *_, **__: None)
+    monkeypatch.setattr(cotraining, "predict_rows", lambda *_: torch.tensor([[2.0, 0.0], [0.0, 3.0], [1.5, -1.5], [-1.0, 1.0]]))
+    found, rounds = co_train(build_network(recipes["toxicity"]), lesson(), recipe_of(recipes, rounds=1, confidence=0.9))
+    assert found.parts[4:8].tolist() == ["unlabelled", "train", "train", "unlabelled"]      # 0.88, 0.05, 0.95, 0.12
+    assert found.targets[[5, 6]].tolist() == [0, 1]
+    assert (rounds[0]["joined"], rounds[0]["joined_first"]) == (2, 1)
+
+
 def test_learners_start_apart_see_other_images_and_leave_the_network_alone(recipes: dict[str, Recipe],
                                                                            monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
