@@ -196,3 +196,13 @@ def test_folds_that_choose_an_epoch_or_drop_out_train_alone(changes: dict[str, o
               on_epoch=lambda run, record: told.append((run, record["validation_loss"])))
     assert {run for run, _ in told} == {"fold 1", "fold 2", "fold 3", "fold 4", "final"}
     assert np.isfinite([loss for _, loss in told]).all() == bool(recipe.split.validation or recipe.split.validation_wells)
+
+
+def test_wells_validate_inside_units_that_teach_where_the_recipe_says_so(tiny: Tiny) -> None:
+    """As system S1 does: whole replicate sets are held out, single wells of the others choose the epoch."""
+    split = SplitSpec(unit="replicate", test=0.25, validation=0.25, validation_unit="well", folds=0)
+    recipe = replace(READOUT, split=split, optimizer=replace(READOUT.optimizer, epochs=1))
+    table = fit_model(build_network(recipe), tiny.images, tiny.layout, recipe, device="cpu").predictions
+    parts = table.groupby("unit")["part"].agg(set)
+    assert {"train", "validation"} in parts.tolist()
+    assert not [found for found in parts if "test" in found and len(found) > 1]
