@@ -185,8 +185,9 @@ def test_folds_that_train_together_answer_as_they_do_apart(base: Recipe, tiny: T
 
 
 @pytest.mark.parametrize("changes", [
-    {"split": SplitSpec(unit="well", validation_wells=1, folds=4)}, {"split": SplitSpec(unit="well", validation=0.125, folds=4)},
-    {"head": HeadSpec(outputs=2, hidden=(4,), dropout=0.3), "split": SplitSpec(unit="well", folds=4)}],
+    {"split": SplitSpec(unit="well", validation=0.0, validation_wells=1, folds=4)},
+    {"split": SplitSpec(unit="well", validation=0.125, folds=4)},
+    {"head": HeadSpec(outputs=2, hidden=(4,), dropout=0.3), "split": SplitSpec(unit="well", validation=0.0, folds=4)}],
     ids=["wells that validate", "a share that validates", "dropout"])
 def test_folds_that_choose_an_epoch_or_drop_out_train_alone(changes: dict[str, object], tiny: Tiny) -> None:
     """Trained together they choose no epoch: a fold's model was another one than the model that it stands for."""
