@@ -64,7 +64,8 @@ def add_screen(request: Request, *, params: Path = Path("params.yaml"), progress
         kept += [] if request.add else lost_with(target, screen, plates=copied.plates)
     write_notes(target, (read_notes(target) if request.add else {}) | copied.plates)
     return [*(f"convention {found.convention}: {line}" for line in found.said), *map(str, warnings), *kept, *without_partner(layout, files),
-            *_copied_words(copied), *summary(layout, screen, shapes=copied.shapes, planes=copied.planes),
+            *_copied_words(copied),
+            *summary(layout, screen, shapes=copied.shapes, planes=copied.planes, sample_given="sample" in found.facts),
             *plate_maps(layout, files, screen.plate_format),
             f"{target}: {f'{len(copied.plates)} plate(s) added' if request.add else 'made'}",
             *next_steps(screen, layout, params, planes=copied.planes)]

@@ -22,8 +22,8 @@ NO_IMAGE = "?"
 DRAWN = 3       # different plates that are drawn
 
 
-def summary(layout: pd.DataFrame, screen: Screen, *, shapes: Sequence[tuple[int, ...]], planes: int) -> list[str]:
-    """The screen in words: plates, roles, doses of each treatment, images."""
+def summary(layout: pd.DataFrame, screen: Screen, *, shapes: Sequence[tuple[int, ...]], planes: int, sample_given: bool) -> list[str]:
+    """The screen in words: plates, roles, doses of each treatment, images. sample_given: whether a person or a file named the sample."""
     roles = ", ".join(f"{count} {role}" for role, count in layout["role"].value_counts(sort=False).items())
     lines = [f"{number(layout['plate'].nunique(), 'plate')} of {screen.plate_format} wells; {number(len(layout), 'well')}: {roles}",
              *_smaller_format(layout, screen.plate_format)]
@@ -31,7 +31,7 @@ def summary(layout: pd.DataFrame, screen: Screen, *, shapes: Sequence[tuple[int,
     sizes = ", ".join("x".join(map(str, shape)) for shape in shapes)
     lines.append(f"images: {sizes} pixels, {screen.bit_depth} bit, {number(planes, 'plane')}, channels "
                  f"{', '.join(channel.name for channel in screen.channels)}")
-    if screen.sample == screen.name:
+    if screen.sample == screen.name and not sample_given:
         lines.append(f"warning: the sample is taken to be '{screen.sample}'; name the cell line or patient with --sample")
     return lines
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -368,6 +369,12 @@ def test_folders_of_the_same_images_are_asked_about_once(tmp_path: Path) -> None
     assert sorted(path.name for path in (tmp_path / "data" / "mine" / "images").iterdir()) == ["P1.zip", "P2.zip"]
 
 
+@pytest.mark.parametrize(("facts", "asked"), [({}, True), ({"sample": "mine"}, False)])
+def test_a_sample_that_nobody_named_is_asked_for(tmp_path: Path, facts: dict[str, str], asked: bool) -> None:
+    wanted = replace(request(lab_folder(tmp_path / "plate7"), tmp_path / "data"), name="mine", facts=facts)
+    assert ("the sample is taken to be 'mine'" in "\n".join(add_screen(wanted, progress=False))) == asked
+
+
 def test_patterns_of_plates_are_drawn_once_each_and_not_without_end() -> None:
     layout = pd.DataFrame([{"plate": f"P{number}", "well": f"A{column:02d}", "role": "treated", "treatment": "d", "dose": 1.0,
                             "dose_unit": "nM", "replicate": 1} for number in range(5) for column in range(1, number + 2)])
@@ -375,7 +382,7 @@ def test_patterns_of_plates_are_drawn_once_each_and_not_without_end() -> None:
     assert sum(line.startswith("plate ") for line in lines) == 3
     assert lines[-1] == "... and 2 other patterns on other plates"
     screen = Screen.from_dict({"name": "s", "sample": "X"})
-    assert "d: 1 dose, 1 nM, 1 replicate" in summary(layout, screen, shapes=[(8, 6)], planes=1)
+    assert "d: 1 dose, 1 nM, 1 replicate" in summary(layout, screen, shapes=[(8, 6)], planes=1, sample_given=True)
 
 
 @pytest.mark.parametrize("name", ["../elsewhere", "my screen", ".", "a.b", "-x", "x" * 101, ""])
