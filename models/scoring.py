@@ -49,6 +49,7 @@ from models.effects import (
     with_viability,
 )
 from models.errors import Finding, InputError, TableError
+from models.known_potency import OFF, UNCHECKED, potency_findings, potency_words
 from models.networks.bundle import Card
 from models.networks.drift import alive_words, drift_findings, plate_drift, size_findings, size_words, with_structure_sizes
 from models.networks.inversion import inversion_findings
@@ -69,7 +70,8 @@ if TYPE_CHECKING:
 
 SCORED = [name for name in WELL_SCORES.names() if name not in LAYOUT.names()]   # of a layout that was a table of results they give way
 TAUGHT = "taught_left_out"
-REFITTED = (OVERLAP, ABOVE, ALL_SINK, ALL_SUNKEN, BELOW, DISAGREE, PLACE, SCATTER, STRAY, TAUGHT)   # findings that what is left out changes
+REFITTED = (OVERLAP, ABOVE, ALL_SINK, ALL_SUNKEN, BELOW, DISAGREE, OFF, PLACE, SCATTER, STRAY, TAUGHT,
+            UNCHECKED)      # findings that what is left out changes
 STRANGE = 0.5           # share of a plate's wells out of distribution from which on its curves are no sure ones
 RAW_OUTPUTS = ("od", "probability", "readout")  # what viability is made from: the first that a table holds
 
@@ -211,7 +213,9 @@ def _scored(wells: pd.DataFrame, *, value: str, screen: Screen, options: Scoring
     sound = wells[~wells["plate"].isin(list(bad))]      # of plates whose controls overlap no more is said
     ranges = range_findings(sound, controls=screen.controls)
     places = place_findings(sound, curves, value=value, controls=screen.controls, plate_format=screen.plate_format)
+    potencies = potency_findings(sound, screen=screen, value=value)
     curves = say_plates(curves, wells, place_words(places))
+    curves = say_plates(curves, wells, potency_words(potencies))
     curves = say_curves(curves, end_words(curves, wells, ranges))
     curves = say_plates(curves, wells, alive_words(drift) | plate_words(ranges) | _strange_plates(wells))
     curves = say_plates(curves, wells, size_words(drift[drift["model"].isin(wells["model"])]))    # an adapted model has learned this size
@@ -219,7 +223,7 @@ def _scored(wells: pd.DataFrame, *, value: str, screen: Screen, options: Scoring
         curves = say_plates(curves, wells, at_ceiling(wells, value=value))
     curves = withhold(curves, wells, bad)
     return ScoredScreen(check_table(wells, WELL_SCORES, keys=("plate", "well")), curves, quality,
-                        (*findings, *overlap_findings(bad), *ranges, *places, *disagreement_findings(apart, curves),
+                        (*findings, *overlap_findings(bad), *ranges, *places, *potencies, *disagreement_findings(apart, curves),
                          *scatter_findings(between), *stray_findings(stray), *combination_findings(wells), *_taught_findings(wells),
                          *weight_findings(wells, options.fit), *_well_findings(wells)), drift,
                         combinations=combination_tables(wells, bad, controls=screen.controls, value=value),

@@ -49,6 +49,7 @@ class Screen:
     sample: cell line or patient sample; a model serves only the sample that it was trained for.
     controls: which controls every plate must hold. positive_control: read-out -> compound (kill control).
     control_pattern: role -> its wells on every plate, such as {negative: "A1-H1", positive: "A12-D12, H12"}; empty: any wells.
+    expected_ic50: compound -> (lowest, highest) IC50 that it is known to have, in nM or, of doses that are not molar, the layout's unit.
     magnification x; pixel_size_um micrometre per pixel; bit_depth bits per sample; plate_format wells.
     """
 
@@ -66,6 +67,7 @@ class Screen:
     controls: Controls = "both"
     positive_control: Mapping[str, str] = field(default_factory=dict)
     control_pattern: Mapping[str, str] = field(default_factory=dict)
+    expected_ic50: Mapping[str, Sequence[float]] = field(default_factory=dict)
     source: str = ""
 
     def __post_init__(self) -> None:
@@ -81,7 +83,18 @@ class Screen:
              f"must be one of {sorted(PLATE_FORMATS)}, got {self.plate_format!r}"),
             ("controls", self.controls not in get_args(Controls),
              f"must be one of {get_args(Controls)}, got {self.controls!r}"),
-            *(("control_pattern", True, problem) for problem in self._pattern_problems())))
+            *(("control_pattern", True, problem) for problem in self._pattern_problems()),
+            *(("expected_ic50", True, problem) for problem in self._potency_problems())))
+
+    def _potency_problems(self) -> Iterator[str]:
+        known: Any = self.expected_ic50         # a file may hold anything
+        if not isinstance(known, Mapping):
+            yield f"must be a mapping like {{staurosporine: [5, 40]}}, got {known!r}"
+            return
+        for name, limits in known.items():
+            numbers = isinstance(limits, list | tuple) and len(limits) == 2 and all(type(one) in (int, float) for one in limits)
+            if not (isinstance(name, str) and numbers and 0 < limits[0] < limits[1] < math.inf):
+                yield f"of {name} must be two doses above 0, the lower one first, like [5, 40], got {str(limits)[:100]}"
 
     def _pattern_problems(self) -> Iterator[str]:
         pattern: Any = self.control_pattern     # a file may hold anything
@@ -114,4 +127,5 @@ class Screen:
         """Plain values, ready for YAML or JSON; `from_dict` reads them back."""
         values = asdict(self)
         return values | {"channels": list(values["channels"]), "positive_control": dict(self.positive_control),
-                         "control_pattern": dict(self.control_pattern)}
+                         "control_pattern": dict(self.control_pattern),
+                         "expected_ic50": {name: list(limits) for name, limits in self.expected_ic50.items()}}

@@ -8,7 +8,8 @@ from models.errors import ScreenError
 from models.plates.screen import Screen
 
 GOOD = {"name": "s", "sample": "A549", "channels": ["gfp", {"name": "dna", "stain": "DRAQ5"}], "plate_format": 384,
-        "positive_control": {"image": "staurosporine"}, "control_pattern": {"negative": "A1-P1, B2", "positive": "A24-P24"}}
+        "positive_control": {"image": "staurosporine"}, "control_pattern": {"negative": "A1-P1, B2", "positive": "A24-P24"},
+        "expected_ic50": {"staurosporine": [5, 40]}}
 
 
 def test_a_screen_comes_back_from_its_fields() -> None:
@@ -24,6 +25,12 @@ def test_a_screen_comes_back_from_its_fields() -> None:
     ({"control_pattern": ["A1"]}, "must be a mapping like"),
     ({"control_pattern": {"negative": 7}}, "must be wells like"),
     ({"control_pattern": {"negative": "A1"}, "plate_format": 97}, "must be one of [6, 12"),
+    ({"expected_ic50": {"x": [40, 5]}}, "of x must be two doses above 0, the lower one first, like [5, 40], got [40, 5]"),
+    ({"expected_ic50": {"x": 12}}, "of x must be two doses above 0"),
+    ({"expected_ic50": {"x": [1, "2 nM"]}}, "of x must be two doses above 0"),
+    ({"expected_ic50": {"x": [1, True]}}, "of x must be two doses above 0"),
+    ({"expected_ic50": {"x": [1, float("inf")]}}, "of x must be two doses above 0"),
+    ({"expected_ic50": ["x"]}, "must be a mapping like"),
     ({"controls": "some"}, "controls must be one of"),
     ({"magnification": -1}, "magnification must be above 0, got -1"),
     ({"pixel_size_um": 0.0}, "pixel_size_um must be above 0, got 0.0"),
