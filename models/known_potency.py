@@ -66,7 +66,7 @@ def _judged(row: pd.Series, plate: str, name: str, low: float, high: float) -> l
     reads, wanted = stated(row["ic50"], row["ic50_relation"], unit), f"{dose_words(low, '')} to {dose_words(high, unit)}"
     return [Finding(rule=OFF, severity="warning", plate=plate, column="above" if least > high else "below",
                     value=f"{reads} ({name}, expected {wanted})",
-                    message=f"{name} has an IC50 of {reads} on plate {plate}, and expected_ic50 of screen.yaml gives {wanted}. {_COMMON}; look "
+                    message=f"{name} has an IC50 of {reads} on plate {plate}, where expected_ic50 gives {wanted}. {_COMMON}; look "
                             "at dilution, incubation and seeding, and use none of them before")]
 
 
@@ -82,5 +82,5 @@ def _limits(row: pd.Series) -> tuple[float, float]:
 
 def _unchecked(name: str, plates: list[str]) -> Finding:
     return Finding(rule=UNCHECKED, severity="warning", column="treatment", value=name, message=(
-        f"expected_ic50 of screen.yaml names {name}, but plates {some(plates)} give no IC50 of it: nothing tells whether doses, cells and "
+        f"expected_ic50 names {name}, but plates {some(plates)} give no IC50 of it: nothing tells whether doses, cells and "
         "hours are as usual there; is it spelt as in the layout, and does it stand there at four doses or more?"))

@@ -136,6 +136,8 @@ def _add_tables(commands: Commands) -> None:
     one.add_argument("--plate-format", type=int, default=0, help="wells of a plate (default: the smallest that fits)")
     one.add_argument("--exclude", type=_exclusion, nargs="+", default=[], metavar="PLATE:WELL=REASON", help="wells to leave out")
     one.add_argument("--name", default="", help="title of the report (default: the table's name)")
+    one.add_argument("--expected-ic50", type=_mapping, default={}, metavar="JSON", help="compounds of known potency, lowest and highest "
+                                                                                        'usual IC50: {"staurosporine": [5, 40]} (nM)')
     _add_fitting(one, curves)
     one = commands.add_parser("fit", help="curves and scores of responses that are normalised already, or GR50 of counted cells")
     one.add_argument("table", type=Path, help="CSV or XLSX, a row per treatment, dose and replicate: treatment, dose, and viability, "

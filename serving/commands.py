@@ -204,7 +204,7 @@ def curves(arguments: argparse.Namespace) -> None:
         "fit": arguments.fit, "controls": arguments.controls, "plate_format": arguments.plate_format,
         "readout": arguments.readout_name, "name": arguments.name or arguments.table.stem, "exclusions": arguments.exclude,
         "roles": arguments.roles, "dose_unit": arguments.dose_unit, "columns": arguments.columns,
-        "hit_score": arguments.score, "hit_threshold": arguments.threshold}, path="options")
+        "expected_ic50": arguments.expected_ic50, "hit_score": arguments.score, "hit_threshold": arguments.threshold}, path="options")
     table = read_readout_table(arguments.table, arguments.readout, options=options)
     scored, report = score_table(table, options), options.report
     lineage = {"model": MEASURED, "version": "measured", "data_md5": file_md5(arguments.table), "scored_at": now(),

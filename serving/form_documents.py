@@ -42,7 +42,8 @@ CURVES_FORM = _form(("layout",), {
     "options": {"type": "string", "description":
                 'JSON: {"fit": {...}, "exclusions": [...], "keep": [...], "controls": "auto", "plate_format": 0, "readout": "", '
                 '"name": "", "roles": {"positive": "BzCl"}, "columns": {"dose": "Level"}, "dose_unit": "uM", '
-                '"hit_score": "dss_asym", "hit_threshold": 10}; the last two call the hits of the report (format=html)'}})
+                '"expected_ic50": {"staurosporine": [5, 40]}, "hit_score": "dss_asym", "hit_threshold": 10}; the last two call '
+                'the hits of the report (format=html)'}})
 LAYOUT_FORM = _form(("layout",), {
     "layout": _LAYOUT,
     "screen": {"type": "string", "description":

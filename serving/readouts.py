@@ -50,7 +50,8 @@ class ReadoutOptions:
     controls normalise, "auto" = those that the table has; plate_format: wells, 0 = the smallest that holds all wells of the table;
     readout: which of several read-outs of a plate reader's file; name: title of the report; roles: role -> the treatment whose wells
     have it, such as positive -> BzCl; columns: contract column -> column of the table, where its name is not understood; dose_unit: of
-    doses for which the table names none, "" = nM, which is told; hit_score, hit_threshold: by which the report calls hits.
+    doses for which the table names none, "" = nM, which is told; expected_ic50: as in screen.yaml; hit_score, hit_threshold: by which
+    the report calls hits.
     """
 
     fit: FitOptions = field(default_factory=FitOptions)
@@ -63,6 +64,7 @@ class ReadoutOptions:
     roles: Mapping[str, str] = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=dict)
     dose_unit: str = ""
+    expected_ic50: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     hit_score: str = ReportOptions.hit_score
     hit_threshold: float = ReportOptions.hit_threshold
 
@@ -104,6 +106,7 @@ def read_readout_table(table: Path, readouts: Sequence[Path] = (), *, options: R
     wells = options.plate_format or smallest_format(raw)
     parsed = parse_layout(raw, plate_format=wells, dose_unit=options.dose_unit or None)
     screen = Screen(name=options.name or table.stem, sample=SAMPLE, plate_format=wells, assay="plate-reader table",
+                    expected_ic50=options.expected_ic50,
                     controls=controls_of(parsed.layout) if options.controls == "auto" else options.controls)
     return ReadoutTable(parsed=parsed, screen=screen, said=said)
 

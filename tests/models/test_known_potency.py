@@ -35,7 +35,7 @@ def test_doses_four_times_too_strong_are_told_by_the_known_compound_alone() -> N
     assert told(score(table, SCREEN)).loc["a", "status"] == "ok"         # without it: 15 nM in place of 60, and sure
     (finding,) = said(scored := score(table))
     assert (finding.rule, finding.severity, finding.plate, finding.column) == (OFF, "warning", "P1", "below")
-    assert "expected_ic50 of screen.yaml gives 10 to 40 nM" in finding.message
+    assert "where expected_ic50 gives 10 to 40 nM" in finding.message
     curves = told(scored)
     assert not curves["status"].eq("ok").any()
     assert curves["reason"].str.contains("an IC50 comes out too low").all()

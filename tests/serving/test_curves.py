@@ -122,6 +122,14 @@ def test_a_table_of_another_program_says_the_rest_by_options(http: httpx.Client,
     assert "use one of negative" in post(http, other, options={"roles": {"killed": "BzCl"}}).text
 
 
+def test_a_compound_of_known_potency_puts_a_table_in_doubt(http: httpx.Client, table: pd.DataFrame) -> None:
+    name = str(table.loc[table["role"] == "treated", "treatment"].iloc[0])
+    answer = post(http, table, options={"expected_ic50": {name: [1e-6, 1e-5]}}).json()
+    assert [flag["rule"] for flag in answer["flags"] if flag["rule"].startswith("potency")] == ["potency_off"]
+    assert not any(curve["status"] == "ok" for curve in answer["curves"])
+    assert "must be two doses above 0" in post(http, table, options={"expected_ic50": {name: [5]}}).text
+
+
 @pytest.mark.parametrize(("change", "options", "message"), [
     (lambda table: table.drop(columns="role"), {}, "no column 'role'"),
     (lambda table: table.assign(dose=table["dose"].astype(object).where(table["role"] != "treated", "ten")), {}, "'ten'"),
