@@ -1,13 +1,13 @@
 """Does a compound whose IC50 is known act at its usual doses on each plate?
 
-A dilution that carried over, a stock of ten times the strength, a reading at 24 hours in place of 72, or twice the cells shift all curves of
-a plate along the doses. Each of them stays a perfect curve: neither wells nor controls nor images show it. A compound that went the same
-way through the same hands, and whose IC50 is known from before, does (Assay Guidance Manual: a reference compound in every run).
+A dilution that carried over, a stock of ten times the strength, a reading at 24 hours in place of 72, or twice the cells shift all
+curves of a plate along the doses. Each of them stays a perfect curve: neither wells nor controls nor images show it. A compound that went
+the same way through the same hands, and whose IC50 is known from before, does (Assay Guidance Manual: a reference compound in every run).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
@@ -31,7 +31,7 @@ def potency_findings(wells: pd.DataFrame, *, screen: Screen, value: str) -> list
 
     wells: WellScores, with `value`, the column of raw outputs.
     """
-    expected = {name.strip().casefold(): (name, *map(float, limits)) for name, limits in screen.expected_ic50.items()}
+    expected = {name.strip().casefold(): (name, float(limits[0]), float(limits[1])) for name, limits in screen.expected_ic50.items()}
     found: list[Finding] = []
     unchecked: dict[str, list[str]] = {name: [] for name in expected}
     known = wells["treatment"].str.strip().str.casefold()

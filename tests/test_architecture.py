@@ -20,8 +20,8 @@ MODEL_LAYERS = (  # a room imports its own layer and those before it
     ("errors", "columns", "tables", "records", "tracking", "environment", "wells", "words", "whole_file", "instructions", "processes",
      "kept", "separation"),
     ("plates", "dose_response"), ("networks", "counting"), ("effects", "combinations", "single_doses"),
-    ("overlap", "control_range", "control_places", "known_potency", "suitability"), ("scoring",), ("classifying",), ("report",), ("registered",),
-    ("bundle_cache", "version_notes"), ("registry",))
+    ("overlap", "control_range", "control_places", "known_potency", "suitability"), ("scoring",), ("classifying",), ("report",),
+    ("registered",), ("bundle_cache", "version_notes"), ("registry",))
 
 HOMES = {  # library -> files or folders that may import it
     "mlflow": ("models/registry/", "serving/mlflow_app.py"),
