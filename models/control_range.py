@@ -29,12 +29,14 @@ LOW, FEW_WELLS = 0.25, 3    # viability below zero, and wells of it, for a doubt
 LITTLE, DEAD, DEAD_WELLS = 0.1, 0.25, 8     # viability below zero of the middle of all dead wells; what is taken as one; how many it takes
 SCATTER, LOGITS = 5.0, 3.0  # SDs of the positive controls that such a well must lie below them as well; on the logits of a classifier
 ENDS, END_SHARE, END_DOSES = 4, 1 / 3, 3    # treatments, and their share, that spare most and read alike; highest doses looked at
-ABOVE, BELOW, ALL_SUNKEN, ALL_SINK = "above_controls", "below_controls", "starts_sunken", "ends_sunken"     # rules of the findings
+ABOVE, BELOW, ALONE = "above_controls", "below_controls", "control_alone"     # rules of the findings
+ALL_SUNKEN, ALL_SINK = "starts_sunken", "ends_sunken"
+MEANT = {"negative": "100 %", "positive": "0 %"}    # by the median of a kind of control
 
 
 def range_findings(wells: pd.DataFrame, *, controls: Controls) -> list[Finding]:
     """A warning for each plate whose treated wells lie well above its negative controls, or below its positive ones, or whose treatments
-    start alike below its negative controls, or end so at their top dose.
+    start alike below its negative controls, or end so at their top dose, or that has a single control of a kind left.
 
     wells: WellScores. controls: what the screen declares.
     """
@@ -44,7 +46,17 @@ def range_findings(wells: pd.DataFrame, *, controls: Controls) -> list[Finding]:
     doses = dosed.groupby(["plate", "treatment"])["dose"]   # once for all: to group takes longer than to rank
     dosed = dosed.assign(rank=doses.rank(method="dense"), count=doses.transform("nunique"))
     return [*(_above(dosed) if (viability > HIGH).any() else ()), *_sunken(dosed, wells), *_sinking(dosed),
-            *(_below(wells, dosed.index) if controls == "both" else ())]
+            *_alone(wells, controls), *(_below(wells, dosed.index) if controls == "both" else ())]
+
+
+def _alone(wells: pd.DataFrame, controls: Controls) -> list[Finding]:
+    """Where one well says what a kind of control reads: its own error has no measure, and no limit allows for it."""
+    kinds = {"both": tuple(MEANT), "negative": ("negative",), "none": ()}[controls]
+    used = wells[wells["role"].isin(kinds) & ~wells["excluded"] & wells["viability"].notna()]
+    return [Finding(rule=ALONE, severity="warning", plate=plate, well=well, column="role", value=kind, message=(
+        f"well {well} is the only {kind} control that is left on plate {plate}: {MEANT[kind]} is what this one well reads, and how far off "
+        "that is nothing tells; take control wells back that were left out for no good reason, or leave the plate out"))
+        for plate, kind, well in used.loc[~used.duplicated(["plate", "role"], keep=False), ["plate", "role", "well"]].to_numpy(dtype=str)]
 
 
 def _above(dosed: pd.DataFrame) -> list[Finding]:
@@ -106,15 +118,17 @@ def _sinking(dosed: pd.DataFrame) -> list[Finding]:
 
 
 def plate_words(findings: Iterable[Finding]) -> dict[str, str]:
-    """plate -> why its curves are in doubt, of plates whose treatments start above or below the negative controls, or whose treated wells
-    lie below the positive ones.
+    """plate -> why its curves are in doubt, of plates whose treatments start above or below the negative controls, whose treated wells
+    lie below the positive ones, or that have one control of a kind left.
     """
     words = {ABOVE: f"what 100 % is is not known, and {TOO_HIGH_WORDS}", ALL_SUNKEN: f"what 100 % is is not known, and {TOO_LOW_WORDS}"}
     said = {one.plate: f"at their lowest doses treatments of plate {one.plate} read {100 * float(one.value):.0f} % of its negative "
                        f"controls: {words[one.rule]}" for one in findings if one.rule in words}
     below = {one.plate: f"treated wells of plate {one.plate} are deader than its positive controls: what 0 % is is not known, and "
                         f"{TOO_LOW_WORDS}" for one in findings if one.rule == BELOW}
-    return below | said
+    alone = {one.plate: f"a single {one.value} control is left on plate {one.plate}: how far off {MEANT[one.value]} is nothing tells"
+             for one in findings if one.rule == ALONE}
+    return alone | below | said
 
 
 def end_words(curves: pd.DataFrame, wells: pd.DataFrame, findings: Iterable[Finding]) -> pd.Series:

@@ -20,6 +20,7 @@ from models.control_range import (
     ABOVE,
     ALL_SINK,
     ALL_SUNKEN,
+    ALONE,
     BELOW,
     at_ceiling,
     end_words,
@@ -70,7 +71,7 @@ if TYPE_CHECKING:
 
 SCORED = [name for name in WELL_SCORES.names() if name not in LAYOUT.names()]   # of a layout that was a table of results they give way
 TAUGHT = "taught_left_out"
-REFITTED = (OVERLAP, ABOVE, ALL_SINK, ALL_SUNKEN, BELOW, DISAGREE, OFF, PLACE, SCATTER, STRAY, TAUGHT,
+REFITTED = (OVERLAP, ABOVE, ALL_SINK, ALL_SUNKEN, ALONE, BELOW, DISAGREE, OFF, PLACE, SCATTER, STRAY, TAUGHT,
             UNCHECKED)      # findings that what is left out changes
 STRANGE = 0.5           # share of a plate's wells out of distribution from which on its curves are no sure ones
 RAW_OUTPUTS = ("od", "probability", "readout")  # what viability is made from: the first that a table holds

@@ -9,7 +9,7 @@ import pytest
 from models.control_range import end_words, range_findings
 from models.dose_response import call_hits, normalise_to_controls
 from models.errors import Finding
-from models.scoring import ScoredScreen
+from models.scoring import Exclusion, ScoredScreen
 from tests.models.dose_response.test_odd_wells import constant, killing, plate, score, told
 
 DRUGS = {f"drug {number}": killing(30.0 * (number + 1)) for number in range(4)}
@@ -34,6 +34,22 @@ def test_treated_wells_above_the_negative_controls_are_told() -> None:
     assert called["hit_reason"].str.startswith("undecided").all()
     assert rules(score(plate(DRUGS))) == []
     assert rules(score(plate({"glows": constant(170.0), "right": killing(10.0)}))) == []     # two treatments may both grow
+
+
+@pytest.mark.parametrize(("kind", "meant"), [("negative", "100 %"), ("positive", "0 %")])
+def test_a_single_control_that_is_left_makes_no_sure_curve(kind: str, meant: str) -> None:
+    table = plate(DRUGS)
+    controls = table.loc[table["role"] == kind, "well"]
+    def left(count: int) -> ScoredScreen:
+        return score(table, exclusions=tuple(Exclusion(plate="P1", well=str(well), reason="dust") for well in controls[count:]))
+    (finding,) = [one for one in left(1).findings if one.rule == "control_alone"]
+    assert (finding.plate, finding.well, finding.value) == ("P1", controls.iloc[0], kind)
+    assert f"{meant} is what this one well reads" in finding.message
+    curves = told(left(1))
+    assert not curves["status"].eq("ok").any()
+    assert curves["reason"].str.contains(f"how far off {meant} is nothing tells").all()
+    assert not call_hits(left(1).curves)["hit"].any()
+    assert "control_alone" not in [one.rule for one in left(2).findings]
 
 
 def test_controls_that_live_better_than_untreated_wells_give_no_sure_ic50() -> None:
