@@ -28,7 +28,7 @@ from models.plates.screen import Screen
 from pipelines.command import run_command
 from pipelines.exclude import decisions_kept
 from pipelines.image_copy import NOTES, Copied, copy_images, file_digest, read_notes, source_digests, source_state, write_notes
-from pipelines.more_plates import joined_screen, lost_with, require_new, write_joined
+from pipelines.more_plates import joined_screen, lost_with, require_new, require_units, write_joined
 from pipelines.screen_tables import Request, find_source, plate_format_of, wanted_tables
 from pipelines.screen_words import next_steps, plate_maps, summary, without_partner
 from pipelines.screens import LAYOUT_FILE, bring_back, folder_of, plate_archives, read_screen, whole_folder, write_screen
@@ -54,6 +54,7 @@ def add_screen(request: Request, *, params: Path = Path("params.yaml"), progress
             raise ScreenError(f"{target} is already there with other content; choose another --name, --add to add these plates to it, or "
                               "--force to replace it")
         require_new(target, {*layout["plate"], *files["plate"]})
+        require_units(target, layout)
     layout, kept = (layout, []) if request.add else decisions_kept(layout, target)
     with whole_folder(target, key=_mark(request, found, {"": source_state(files)})[-16:]) as folder:
         copied = copy_images(folder, files, found.channels, root=root, jpeg_size=request.jpeg_size, before=target,

@@ -30,6 +30,20 @@ def require_new(target: Path, plates: Iterable[str]) -> None:
                           "or, where one has changed, bring all plates in again from one SOURCE with --force")
 
 
+def require_units(target: Path, layout: pd.DataFrame) -> None:
+    """Raises ScreenError for treatments of a layout whose doses are in a unit that those of the screen cannot be converted to."""
+    there, here = _units(read_screen_layout(target)), _units(layout)
+    if other := [f"{name}: {there[name]} there, {unit} here" for name, unit in here.items() if there.get(name, unit) != unit]:
+        raise ScreenError(f"the doses of the new plates are in other units than those of screen '{target.name}' ({some(other)}), which "
+                          "cannot be converted; correct the platemap, or give the treatments other names")
+
+
+def _units(layout: pd.DataFrame) -> dict[str, str]:
+    """treatment -> unit of its doses, be it given alone or second."""
+    return {name: unit for suffix in ("", "_2") if f"treatment{suffix}" in layout
+            for name, unit in zip(layout[f"treatment{suffix}"], layout[f"dose_unit{suffix}"], strict=True) if name and unit}
+
+
 def joined_screen(before: Screen, new: Screen, *, known: Iterable[str]) -> Screen:
     """The screen's record with the new plates' source. Raises ScreenError where they differ in ALWAYS, or in what is `known` of these."""
     def values(screen: Screen) -> dict[str, object]:

@@ -134,6 +134,17 @@ def test_plates_that_do_not_fit_do_not_join(tmp_path: Path, plates: tuple[str, .
         add_screen(replace(asked, name="nobody"), progress=False)
 
 
+def test_a_treatment_in_a_unit_that_cannot_be_converted_does_not_join(tmp_path: Path) -> None:
+    out = tmp_path / "data"
+    add_screen(request(plates_folder(tmp_path / "one", "P1"), out), progress=False)
+    before, other = content(out), plates_folder(tmp_path / "two", "P2")
+    for dose in ("1", "10"):
+        edit(other, f"treated,drug,{dose},uM", f"treated,drug,{dose},ug/mL")
+    with pytest.raises(ScreenError, match=r"screen 'mine' \(drug: nM there, ug/mL here\), which cannot be converted"):
+        add_screen(request(other, out, add=True), progress=False)
+    assert content(out) == before
+
+
 def test_replicates_count_on_whether_or_not_both_tables_have_columns_of_a_second_treatment() -> None:
     """They began at 1 again, so that a dose had two first replicates; the combination was counted as the treatment alone."""
     wells = pd.DataFrame({"plate": "P1", "well": ["A01", "A02", "A03"], "role": "treated", "treatment": ["x", "x", "y"],
