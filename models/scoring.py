@@ -31,7 +31,6 @@ from models.control_range import (
 )
 from models.dose_response import FitOptions, assay_quality
 from models.dose_response.between_plates import with_between_plates
-from models.dose_response.doubts import STRANGE_WORDS
 from models.dose_response.plate_agreement import with_disagreements
 from models.dose_response.stray_wells import with_stray_wells
 from models.effects import (
@@ -50,6 +49,7 @@ from models.effects import (
     with_viability,
 )
 from models.errors import Finding, InputError, TableError
+from models.flagged import TAUGHT, strange_plates, taught_findings, well_findings
 from models.known_potency import OFF, UNCHECKED, potency_findings, potency_words
 from models.networks.bundle import Card
 from models.networks.drift import alive_words, drift_findings, plate_drift, size_findings, size_words, with_structure_sizes
@@ -70,10 +70,8 @@ if TYPE_CHECKING:
     from models.networks.predict import Predictor
 
 SCORED = [name for name in WELL_SCORES.names() if name not in LAYOUT.names()]   # of a layout that was a table of results they give way
-TAUGHT = "taught_left_out"
 REFITTED = (OVERLAP, ABOVE, ALL_SINK, ALL_SUNKEN, ALONE, BELOW, DISAGREE, OFF, PLACE, SCATTER, STRAY, TAUGHT,
             UNCHECKED)      # findings that what is left out changes
-STRANGE = 0.5           # share of a plate's wells out of distribution from which on its curves are no sure ones
 RAW_OUTPUTS = ("od", "probability", "readout")  # what viability is made from: the first that a table holds
 
 
@@ -218,25 +216,17 @@ def _scored(wells: pd.DataFrame, *, value: str, screen: Screen, options: Scoring
     curves = say_plates(curves, wells, place_words(places))
     curves = say_plates(curves, wells, potency_words(potencies))
     curves = say_curves(curves, end_words(curves, wells, ranges))
-    curves = say_plates(curves, wells, alive_words(drift) | plate_words(ranges) | _strange_plates(wells))
+    curves = say_plates(curves, wells, alive_words(drift) | plate_words(ranges) | strange_plates(wells))
     curves = say_plates(curves, wells, size_words(drift[drift["model"].isin(wells["model"])]))    # an adapted model has learned this size
     if value == "readout" and screen.controls != "none":
         curves = say_plates(curves, wells, at_ceiling(wells, value=value))
     curves = withhold(curves, wells, bad)
     return ScoredScreen(check_table(wells, WELL_SCORES, keys=("plate", "well")), curves, quality,
                         (*findings, *overlap_findings(bad), *ranges, *places, *potencies, *disagreement_findings(apart, curves),
-                         *scatter_findings(between), *stray_findings(stray), *combination_findings(wells), *_taught_findings(wells),
-                         *weight_findings(wells, options.fit), *_well_findings(wells)), drift,
+                         *scatter_findings(between), *stray_findings(stray), *combination_findings(wells), *taught_findings(wells),
+                         *weight_findings(wells, options.fit), *well_findings(wells)), drift,
                         combinations=combination_tables(wells, bad, controls=screen.controls, value=value),
                         single_doses=single_doses(wells, bad, controls=screen.controls, value=value, level=options.fit.ic_level))
-
-
-def _strange_plates(wells: pd.DataFrame) -> dict[str, str]:
-    """plate -> why its curves are in doubt, of plates half of whose wells or more the model knows nothing like."""
-    odd = wells["flags"].map(lambda flags: "out_of_distribution" in flags).astype(bool)
-    share = odd[wells["role"] != "empty"].groupby(wells["plate"]).mean()
-    return {str(plate): f"{100 * part:.0f} % of the wells of plate {plate} {STRANGE_WORDS}"
-            for plate, part in share[share >= STRANGE].items()}
 
 
 def _with_raw(layout: pd.DataFrame, raw: pd.DataFrame, card: Card, image_flags: list[list[str]]) -> pd.DataFrame:
@@ -286,24 +276,3 @@ def with_persons(wells: pd.DataFrame, options: ScoringOptions) -> pd.DataFrame:
                 message="the layout has no such well; check plate and well names")])
         out_now[row], why[row] = out, choice.reason or ("" if out else "kept by a person")
     return wells.assign(excluded=out_now, exclusion_reason=pd.Series(why, index=wells.index, dtype=reasons.dtype))
-
-
-def _taught_findings(wells: pd.DataFrame) -> list[Finding]:
-    """A warning for each plate with control wells that are left out now and that the model has learned from."""
-    taught = wells["flags"].map(lambda flags: "training_well" in flags).astype(bool)
-    gone = wells[wells["excluded"] & taught & wells["role"].isin(["negative", "positive"])]
-    return [Finding(rule=TAUGHT, severity="warning", plate=str(plate), well=", ".join(own["well"]), column="excluded", message=(
-        f"{len(own)} control well{'s' if len(own) > 1 else ''} of plate {plate} that the model learned from "
-        f"{'are' if len(own) > 1 else 'is'} left out now ({', '.join(own['well'])}): what was wrong there it has learned, whatever is "
-        "left out of the curves. Train it again without: send the plates once more with these exclusions, or leave the wells out of the "
-        "screen and run the pipeline")) for plate, own in gone.groupby("plate", sort=False)]
-
-
-def _well_findings(wells: pd.DataFrame) -> list[Finding]:
-    """One finding per flagged well that a person should look at."""
-    words = {"no_image": "has no image; it was not scored",
-             "no_readout": "has no read-out; it takes no part in any curve",
-             "out_of_distribution": "gives a raw output outside the range seen in training; look at its image (contamination, empty well, "
-                                    "wrong stain) before trusting it"}
-    return [Finding(rule=flag, severity="warning", plate=str(plate), well=str(well), message=f"well {well} {words[flag]}")
-            for plate, well, flags in zip(wells["plate"], wells["well"], wells["flags"], strict=True) for flag in flags if flag in words]

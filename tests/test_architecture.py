@@ -20,7 +20,7 @@ MODEL_LAYERS = (  # a room imports its own layer and those before it
     ("errors", "columns", "tables", "records", "tracking", "environment", "wells", "words", "whole_file", "instructions", "processes",
      "kept", "separation"),
     ("plates", "dose_response"), ("networks", "counting"), ("effects", "combinations", "single_doses"),
-    ("overlap", "control_range", "control_places", "known_potency", "suitability"), ("scoring",), ("classifying",), ("report",),
+    ("overlap", "control_range", "control_places", "flagged", "known_potency", "suitability"), ("scoring",), ("classifying",), ("report",),
     ("registered",), ("bundle_cache", "version_notes"), ("registry",))
 
 HOMES = {  # library -> files or folders that may import it
